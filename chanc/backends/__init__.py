@@ -1,0 +1,1 @@
+"""Where models run: generated PyTorch for training, ONNX Runtime for checking and timing."""
