@@ -1,0 +1,91 @@
+"""Writing files so that a reader sees the old file or the new one, never a part.
+
+Content goes to a temporary name in the target's own folder, is flushed to the disk, and takes the target's name by
+`os.replace`. Whatever stops the writer (a full disk, an interrupt) leaves the old file and no rubbish.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty temporary file in the folder of `path`; on a clean exit it replaces `path`.
+
+    The temporary name keeps the suffix of `path`, because writers choose a format by it. A symbolic link is followed,
+    so it stays a link; an existing file's permissions are kept.
+
+    Raises:
+        OSError: the folder is missing or not writable, the disk is full, or `path` is not a regular file; `filename`
+            is always `path`, never the temporary name.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".chanc-{secrets.token_hex(6)}{target.suffix[:32]}")
+    try:
+        mode = _mode_of(target)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        if mode is not None:
+            os.chmod(temporary, mode)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.filename in (None, str(temporary), os.fspath(target)) and error.errno is not None:
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    _flush_folder(target.parent)
+
+
+def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8 with its newlines untouched. Raises: OSError, as `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+def atomic_write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bool = False) -> None:
+    """Write `value` as indented JSON with a last newline; NaN and infinity are refused, as JSON has neither.
+
+    Raises: OSError, as `atomic_write`; TypeError or ValueError for what JSON can't hold, before any file is touched.
+    """
+    text = json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    atomic_write_text(path, text + "\n")
+
+
+def _mode_of(target: Path) -> int | None:
+    """Permission bits of an existing regular file, None where there is no file yet."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(target))
+    if not stat.S_ISREG(mode):
+        # A rename would replace a device or a pipe, /dev/null for one, by a plain file.
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(target))
+    return stat.S_IMODE(mode)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself last; file systems that can't sync a folder are left alone."""
+    with contextlib.suppress(OSError):
+        _flush(folder)
