@@ -1,0 +1,136 @@
+"""The analytic global solution of empirical variational Bayesian matrix factorisation (EVBMF).
+
+Nakajima, Sugiyama, Babacan and Tomioka (JMLR 14, 2013): with s the singular values of an L x M matrix, L <= M, and
+sigma^2 the noise variance found in `chanc.metrics.vb`, the values s > sqrt(M sigma^2 xbar) are kept, shrunk to
+
+    d = s / 2 (1 - u + sqrt((1 - u)^2 - 4 L M sigma^4 / s^4)),  u = (L + M) sigma^2 / s^2
+
+Only the singular values of the small side are needed, so they are taken from the eigenvalues of its float64 Gram matrix:
+no singular vectors, and the work falls from that of an SVD to one symmetric product. Every matrix is scaled to unit
+Frobenius norm first, which makes the rank independent of the scale of the weights.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chanc.errors import TrialError
+from chanc.metrics.vb import Array, Shape, noise_variance
+
+
+@dataclass(frozen=True)
+class Evbmf:
+    """What EVBMF keeps of a matrix.
+
+    rank: number of values kept; sigma2: variance of the noise, in squared units of the matrix's elements;
+    singular_values: the shrunken values d_1 >= ... >= d_rank, float64 [rank], in units of the matrix.
+    """
+
+    rank: int
+    sigma2: float
+    singular_values: NDArray[np.float64]
+
+
+def evbmf(matrix: Any) -> Evbmf:
+    """Factorise one real matrix [A, B], a NumPy array or a torch tensor on any device.
+
+    Raises `TrialError` where an element is NaN or infinite and `ValueError` where the shape is not that of a matrix.
+    """
+    return evbmf_batch([matrix])[0]
+
+
+def evbmf_batch(matrices: Iterable[Any]) -> list[Evbmf]:
+    """Factorise matrices of one shape (or its transpose) in one search; the answers come in the same order.
+
+    matrices: an iterable of [A, B], or one array or tensor [batch, A, B].
+    Raises `TrialError` where an element is NaN or infinite and `ValueError` where the shapes differ.
+    """
+    items = list(matrices)
+    shapes = {tuple(sorted(item.shape)) for item in items}
+    if not items:
+        return []
+    if len(shapes) > 1 or any(item.ndim != 2 for item in items) or 0 in next(iter(shapes)):
+        raise ValueError(f"EVBMF takes non-empty matrices of one shape, not {sorted(shapes)}")
+    small, large = next(iter(shapes))
+    return solve(*spectrum(items), Shape(small, large))
+
+
+def spectrum(matrices: list[Any]) -> tuple[Array, Array]:
+    """Singular values of matrices of one shape, [batch, L] descending, each set divided by its Frobenius norm, [batch].
+
+    The Gram matrices are made where the matrices are; a torch tensor stays on its device for its eigenvalues too.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and all(isinstance(item, torch.Tensor) and item.is_cuda for item in matrices):
+        eigenvalues, norms = _eigenvalues_cuda(matrices, torch)
+    else:
+        eigenvalues, norms = _eigenvalues(matrices)
+    if not np.isfinite(norms).all():
+        raise TrialError("the weights hold NaN or infinite values: the training diverged")
+    with np.errstate(invalid="ignore"):
+        values = np.sqrt(np.maximum(eigenvalues[:, ::-1], 0.0))
+    return values, norms
+
+
+def _eigenvalues(matrices: list[Any]) -> tuple[Array, Array]:
+    """Ascending eigenvalues of the normalised Gram matrices, [batch, L], and Frobenius norms, [batch]."""
+    side = min(matrices[0].shape)
+    grams = np.empty((len(matrices), side, side))
+    norms = np.empty(len(matrices))
+    for index, item in enumerate(matrices):
+        matrix = _to_numpy(item)
+        norms[index] = _norm(matrix)
+        matrix = matrix / norms[index] if 0 < norms[index] < np.inf else np.zeros_like(matrix)
+        # NumPy hands A @ A.T to BLAS's syrk, which does half the work, only if both are one array.
+        np.matmul(matrix, matrix.T, out=grams[index])
+    return np.linalg.eigvalsh(grams), norms
+
+
+def _to_numpy(item: Any) -> Array:
+    """A float64 matrix [L, M], L <= M, from an array or a tensor [A, B] of any float type."""
+    if not isinstance(item, np.ndarray):
+        item = item.detach().double().cpu().numpy()
+    matrix = np.asarray(item, dtype=np.float64)
+    return np.ascontiguousarray(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T)
+
+
+def _norm(matrix: Array) -> float:
+    """The Frobenius norm, free of overflow and underflow; NaN or infinite where an element is."""
+    peak = float(np.abs(matrix).max())
+    if not 0 < peak < np.inf:
+        return peak
+    if 1e-100 < peak < 1e100:
+        return float(np.linalg.norm(matrix))
+    return peak * float(np.linalg.norm(matrix / peak))
+
+
+def _eigenvalues_cuda(matrices: list[Any], torch: Any) -> tuple[Array, Array]:
+    """As `_eigenvalues`, on the tensors' own device; only [batch, L] numbers leave it."""
+    stack = torch.stack([m.detach().double() if m.shape[0] <= m.shape[1] else m.detach().double().T for m in matrices])
+    norms = torch.linalg.matrix_norm(stack)
+    usable = torch.isfinite(norms) & (norms > 0)
+    scaled = torch.where(usable[:, None, None], stack / norms[:, None, None], torch.zeros_like(stack))
+    eigenvalues = torch.linalg.eigvalsh(scaled @ scaled.mT)
+    return eigenvalues.cpu().numpy(), norms.cpu().numpy()
+
+
+def solve(values: Array, norms: Array, shape: Shape) -> list[Evbmf]:
+    """EVBMF from singular values, [batch, L] descending, that are divided by `norms`, [batch]."""
+    small, large = shape.small, shape.large
+    # Mean c near 1 / alpha whatever the size, so that absolute rounding in the search is relative rounding of sigma^2.
+    variance = noise_variance(values**2 / large, shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = variance[:, None] / values**2
+        rest = 1 - (small + large) * noise
+        shrunken = values / 2 * (rest + np.sqrt(rest**2 - 4 * small * large * noise**2))
+    kept = values > np.sqrt(large * variance * shape.xbar)[:, None]
+    return [
+        Evbmf(int(keep.sum()), float(v * n * n), np.asarray(d[keep] * n))
+        for keep, v, n, d in zip(kept, variance, norms, shrunken, strict=True)
+    ]
