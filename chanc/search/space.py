@@ -1,0 +1,118 @@
+"""What a sampler sees of a model: its channel groups, and the arithmetic of legal widths.
+
+A legal width of a group is a multiple of its quantum, lcm(round_to, step), inside [min_width, max_width].
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+Widths = dict[str, int]
+Counter = Literal["params", "macs"]
+
+
+class Price(Protocol):
+    """What widths cost."""
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions and linear layers for one input."""
+
+
+@dataclass(frozen=True)
+class SearchGroup:
+    """A channel group: `size` channels now, resized in multiples of `step`."""
+
+    id: str
+    size: int
+    step: int = 1
+    resizable: bool = True
+
+
+@dataclass(frozen=True)
+class Space:
+    """The groups of a model in a fixed order, and what any widths of them would cost."""
+
+    groups: tuple[SearchGroup, ...]
+    price: Callable[[Mapping[str, int]], Price] | None = None
+
+    @property
+    def resizable(self) -> tuple[SearchGroup, ...]:
+        """The groups that a sampler may change."""
+        return tuple(group for group in self.groups if group.resizable)
+
+    @property
+    def widths(self) -> Widths:
+        """The widths that the model has now (channels), of the groups that may change."""
+        return {group.id: group.size for group in self.resizable}
+
+    def count(self, widths: Mapping[str, int], counter: Counter) -> int:
+        """Parameters or MACs at the given widths; raises ValueError where the space has no price."""
+        if self.price is None:
+            raise ValueError("this space has no price: targets and budgets need one")
+        price = self.price(widths)
+        return price.params if counter == "params" else price.macs
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a width, in channels, and what it must be a multiple of."""
+
+    min_width: int = 16
+    max_width: int = 256
+    round_to: int = 2
+
+    def quantum(self, group: SearchGroup) -> int:
+        """Legal widths of the group are multiples of this many channels."""
+        return math.lcm(self.round_to, group.step)
+
+    def bounds(self, group: SearchGroup) -> tuple[int, int]:
+        """The smallest and the largest legal width; one quantum at least, where the bounds leave no multiple."""
+        quantum = self.quantum(group)
+        low = max(1, -(-self.min_width // quantum)) * quantum
+        return low, max(low, self.max_width // quantum * quantum)
+
+    def fit(self, width: float, group: SearchGroup) -> int:
+        """The legal width next to `width`: quantum * round(width / quantum), half to even, then clamped."""
+        quantum, (low, high) = self.quantum(group), self.bounds(group)
+        return min(max(quantum * round(width / quantum), low), high)
+
+    def scale(self, space: Space, base: Mapping[str, float], factor: float) -> Widths:
+        """Every resizable group of `base` times one factor."""
+        return {group.id: self.fit(base[group.id] * factor, group) for group in space.resizable}
+
+
+def scale_to(
+    space: Space, limits: Limits, base: Mapping[str, float], target: float, counter: Counter, *, nearest: bool = True
+) -> Widths:
+    """Scale all widths by one factor so that they cost `target`, by bisection (the cost never falls with the factor).
+
+    With `nearest` the closer one of the two neighbours is taken, otherwise the largest one that costs at most
+    `target`. Where the bounds keep the target out of reach, what comes back is the bound.
+    """
+    low, high = 1.0 / 1024, 1024.0
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        if space.count(limits.scale(space, base, middle), counter) <= target:
+            low = middle
+        else:
+            high = middle
+    below, above = limits.scale(space, base, low), limits.scale(space, base, high)
+    if nearest and space.count(above, counter) - target < target - space.count(below, counter):
+        return above
+    return below
+
+
+def generator(seed: int, trial: int, group: str = "") -> np.random.Generator:
+    """Random numbers that depend only on (seed, trial, group id), so that a resumed search draws the same ones."""
+    return np.random.default_rng([seed, trial, zlib.crc32(group.encode())])
