@@ -1,0 +1,1 @@
+"""Roads into ONNX from other frameworks, and the zoo of reference networks."""

@@ -1,0 +1,103 @@
+"""Reference networks in plain torch, every one built from one table of widths.
+
+`build("resnet34")` is the published baseline for 32x32 images; `width=16` sets every independent width to 16, and
+`widths={"stream1": 24, ...}` sets single ones, so that a network found by a search can be built again. `table(name)`
+lists the independent widths of a network with their published values.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from chanc.errors import ChancError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["build", "names", "table"]
+
+# network: the module of its family, which has table(name, aux=...) and build(name, widths, ...)
+_FAMILIES = {
+    "resnet18": "resnet",
+    "resnet34": "resnet",
+    "resnet50": "resnet",
+    "darts7": "darts",
+    "darts14": "darts",
+    "darts20": "darts",
+    "dartsplus7": "darts",
+    "dartsplus14": "darts",
+    "dartsplus20": "darts",
+    "vgg16": "vgg",
+    "mobilenetv2": "mobilenetv2",
+    "densenet-bc": "densenet",
+    "wrn22": "wideresnet",
+    "mobilenetv3-large": "mobilenetv3",
+    "efficientnet-b0": "efficientnet",
+    "shufflenetv2": "shufflenetv2",
+    "googlenet": "googlenet",
+}
+
+
+def names() -> list[str]:
+    """The networks that `build` knows, in the order of the listing."""
+    return list(_FAMILIES)
+
+
+def table(name: str, *, aux: bool = False) -> dict[str, int]:
+    """The independent widths (channels) of a network, by name, at their published values.
+
+    Raises ChancError for a name that the zoo does not have.
+    """
+    widths: dict[str, int] = _family(name, aux).table(name, aux=aux)
+    return widths
+
+
+def build(
+    name: str,
+    *,
+    width: int | None = None,
+    widths: Mapping[str, int] | None = None,
+    classes: int = 10,
+    aux: bool = False,
+    channels: int = 3,
+) -> nn.Module:
+    """Build a network: images [N, channels, H, W] to logits [N, classes]; with `aux` a second output of that shape.
+
+    `width` sets every independent width, `widths` sets single ones by their names in `table(name)` and goes before
+    `width`; both are in channels. Weights are torch's default initialisation, from torch's global generator.
+
+    Raises ChancError for an unknown network or width name and for a width that the network can't have.
+    """
+    family = _family(name, aux)
+    for what, value in (("number of classes", classes), ("number of image channels", channels)):
+        if value < 1:
+            raise ChancError(f"the {what} must be at least 1, not {value}")
+    chosen = _resolve(name, family.table(name, aux=aux), width, widths or {})
+    network: nn.Module = family.build(name, chosen, classes=classes, channels=channels, aux=aux)
+    return network
+
+
+def _family(name: str, aux: bool) -> Any:
+    if name not in _FAMILIES:
+        raise ChancError(f"the zoo has no network {name!r}; it has {', '.join(_FAMILIES)}")
+    if aux and _FAMILIES[name] != "darts":
+        raise ChancError(f"{name} has no auxiliary head; the darts networks have one")
+    try:
+        return importlib.import_module(f"{__name__}.{_FAMILIES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingDependencyError("the zoo needs PyTorch: pip install 'chanc[torch]'") from None
+
+
+def _resolve(name: str, published: Mapping[str, int], width: int | None, widths: Mapping[str, int]) -> dict[str, int]:
+    unknown = [key for key in widths if key not in published]
+    if unknown:
+        raise ChancError(f"{name} has no width {unknown[0]!r}; it has {', '.join(published)}")
+    chosen = {key: published[key] if width is None else width for key in published} | dict(widths)
+    for key, value in chosen.items():
+        if value < 1:
+            raise ChancError(f"the width {key} of {name} must be at least 1 channel, not {value}")
+    return chosen

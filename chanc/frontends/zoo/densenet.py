@@ -1,0 +1,98 @@
+"""DenseNet-BC-100-12 for 32x32 images (Huang et al. 2017): growth 12, bottlenecks of 48, compression a half."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from chanc.frontends.zoo.layers import PooledFeatures, conv
+
+_BLOCKS, _LAYERS, _GROWTH = 3, 16, 12
+
+
+def table(name: str, *, aux: bool = False) -> dict[str, int]:
+    """Published widths: `stem`, `blockB.L.bottleneck` and `blockB.L.growth` a layer, `transitionB`."""
+    features = 2 * _GROWTH
+    widths = {"stem": features}
+    for block in range(1, _BLOCKS + 1):
+        for layer in range(_LAYERS):
+            widths[f"block{block}.{layer}.bottleneck"] = 4 * _GROWTH
+            widths[f"block{block}.{layer}.growth"] = _GROWTH
+        features += _LAYERS * _GROWTH
+        if block < _BLOCKS:
+            features //= 2
+            widths[f"transition{block}"] = features
+    return widths
+
+
+def build(name: str, widths: Mapping[str, int], *, classes: int, channels: int, aux: bool = False) -> nn.Module:
+    """A DenseNet-BC with these widths."""
+    return DenseNet(widths, classes, channels)
+
+
+class DenseLayer(nn.Module):
+    """Bottleneck and 3x3 convolution whose output is put beside the input: [N, C, H, W] -> [N, C + growth, H, W]."""
+
+    def __init__(self, inputs: int, bottleneck: int, growth: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = conv(inputs, bottleneck, 1)
+        self.bn2 = nn.BatchNorm2d(bottleneck)
+        self.conv2 = conv(bottleneck, growth, 3)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input and the new features."""
+        y = self.conv1(self.relu(self.bn1(x)))
+        y = self.conv2(self.relu(self.bn2(y)))
+        return torch.cat((x, y), dim=1)
+
+
+class Transition(nn.Module):
+    """BatchNorm, ReLU, 1x1 convolution, 2x2 average pooling: [N, inputs, H, W] -> [N, outputs, H / 2, W / 2]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(inputs)
+        self.relu = nn.ReLU()
+        self.conv = conv(inputs, outputs, 1)
+        self.pool = nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compress and halve the size."""
+        y: Tensor = self.pool(self.conv(self.relu(self.bn(x))))
+        return y
+
+
+class DenseNet(nn.Module):
+    """Stem, three dense blocks with transitions between, BatchNorm and ReLU, pooling, a linear classifier."""
+
+    def __init__(self, widths: Mapping[str, int], classes: int, channels: int) -> None:
+        super().__init__()
+        features = widths["stem"]
+        self.stem = conv(channels, features, 3)
+        self.blocks = nn.ModuleDict()
+        for block in range(1, _BLOCKS + 1):
+            layers: list[nn.Module] = []
+            for layer in range(_LAYERS):
+                growth = widths[f"block{block}.{layer}.growth"]
+                layers.append(DenseLayer(features, widths[f"block{block}.{layer}.bottleneck"], growth))
+                features += growth
+            self.blocks[f"block{block}"] = nn.Sequential(*layers)
+            if block < _BLOCKS:
+                self.blocks[f"transition{block}"] = Transition(features, widths[f"transition{block}"])
+                features = widths[f"transition{block}"]
+        self.bn = nn.BatchNorm2d(features)
+        self.relu = nn.ReLU()
+        self.pool = PooledFeatures()
+        self.classifier = nn.Linear(features, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [N, channels, H, W] to logits [N, classes]."""
+        x = self.stem(x)
+        for part in self.blocks.values():
+            x = part(x)
+        logits: Tensor = self.classifier(self.pool(self.relu(self.bn(x))))
+        return logits
