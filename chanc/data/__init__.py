@@ -1,0 +1,86 @@
+"""Data sets by name or by path, in memory as uint8.
+
+Named sets lie in a data folder (`root`, else $CHANC_DATA, else ./data) or are downloaded into it with a checksum.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from chanc.data.dataset import Dataset, stratified
+from chanc.data.download import data_folder
+from chanc.data.folder import Choose
+from chanc.errors import DataError
+
+NAMES = ("digits", "cifar10", "cifar100", "fashion-mnist", "synthetic")
+
+__all__ = ["NAMES", "Dataset", "load"]
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """A data set by its name (see `NAMES`) or from a path.
+
+    A path is a folder in one of the layouts CIFAR (Python or binary), idx, Parquet (Hugging Face), class folders of
+    images, or an .npz file. `limit_*` keeps that many images, a stratified subset drawn with `seed`.
+
+    Raises: DataError with one line; MissingDependencyError.
+    """
+    if isinstance(name_or_path, str) and name_or_path in NAMES:
+        dataset = _named(name_or_path, data_folder(root))
+    else:
+        path = Path(name_or_path)
+        dataset = _from_path(path, _chooser(limit_train, seed), _chooser(limit_test, seed))
+        if dataset.name not in NAMES:
+            dataset = replace(dataset, name=path.resolve().stem)
+    return dataset.limit(limit_train, limit_test, seed=seed)
+
+
+def _named(name: str, root: Path) -> Dataset:
+    from chanc.data import cifar, digits, idx, synthetic
+
+    if name == "digits":
+        return digits.read()
+    if name == "synthetic":
+        return synthetic.read()
+    if name == "fashion-mnist":
+        return idx.read_fashion(root)
+    return cifar.read_named(name, root)
+
+
+def _from_path(path: Path, choose_train: Choose, choose_test: Choose) -> Dataset:
+    from chanc.data import cifar, folder, idx, npz, parquet
+
+    try:
+        if path.suffix == ".npz" and path.is_file():
+            return npz.read(path)
+        if not path.is_dir():
+            what = "is no .npz file and no folder" if path.exists() else "does not exist"
+            raise DataError(f"{path} {what}, and the data sets known by name are {', '.join(NAMES)}")
+        found = cifar.find(path)
+        if found is not None:
+            return cifar.read(*found)
+        if idx.is_layout(path):
+            return idx.read(path)
+        parquet_folder = parquet.find(path)
+        if parquet_folder is not None:
+            return parquet.read(parquet_folder, choose_train, choose_test)
+        if folder.is_layout(path):
+            return folder.read(path, choose_train, choose_test)
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+    raise DataError(
+        f"{path} holds no known layout: expected CIFAR batches, idx files, train-*.parquet, or class folders of images"
+    )
+
+
+def _chooser(limit: int | None, seed: int) -> Choose:
+    return lambda labels: stratified(labels, limit, seed)

@@ -1,0 +1,93 @@
+"""A folder of Parquet files as the Hugging Face hub lays them out: train-*.parquet and test-*.parquet.
+
+Images are encoded files (PNG, JPEG) in `img.bytes` or `image.bytes`, labels integers in `label` or `fine_label`;
+class names come from the schema's `huggingface` metadata where they are given.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chanc.data.dataset import Dataset, Labels
+from chanc.data.folder import Choose, load_parts
+from chanc.errors import DataError, MissingDependencyError
+
+_IMAGES = ("img", "image")
+_LABELS = ("label", "fine_label")
+_TEST_NAMES = ("test", "validation", "valid", "val")
+
+
+def find(folder: Path) -> Path | None:
+    """The folder with train-*.parquet in it: `folder` or its `data`."""
+    return next((place for place in (folder, folder / "data") if any(place.glob("train-*.parquet"))), None)
+
+
+def read(folder: Path, choose_train: Choose, choose_test: Choose) -> Dataset:
+    """A `Dataset` of the folder that `find` gave; only the rows that `choose_*` picks by label are decoded.
+
+    Raises: DataError; MissingDependencyError without pyarrow or Pillow.
+    """
+    test = next((name for name in _TEST_NAMES if any(folder.glob(f"{name}-*.parquet"))), None)
+    if test is None:
+        raise DataError(f"{folder} has train-*.parquet but no test-*.parquet or validation-*.parquet")
+    images, labels, names = _rows(folder, "train")
+    test_images, test_labels, _ = _rows(folder, test)
+    return load_parts(str(folder), (images, labels), (test_images, test_labels), names, choose_train, choose_test)
+
+
+def _rows(folder: Path, part: str) -> tuple[_Blobs, Labels, tuple[str, ...] | None]:
+    try:
+        import pyarrow
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingDependencyError("Parquet files are read with pyarrow: pip install 'chanc[data]'") from error
+    files = sorted(folder.glob(f"{part}-*.parquet"))
+    try:
+        schema = pq.read_schema(files[0])
+        image, label = (_column(files[0], schema.names, wanted) for wanted in (_IMAGES, _LABELS))
+        tables = [pq.read_table(file, columns=[image, label]) for file in files]
+        table = pyarrow.concat_tables(tables)
+        blobs = _Blobs(table.column(image).combine_chunks(), str(folder))
+        labels = np.asarray(table.column(label).to_numpy())
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{folder}: {part}-*.parquet can't be read: {str(error).splitlines()[0]}") from error
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"{folder}: the column {label} must hold integers, not {labels.dtype}")
+    return blobs, labels.astype(np.int64), _class_names(schema.metadata, label)
+
+
+class _Blobs:
+    """The encoded images of a column, taken out one by one: most of a big file is never copied."""
+
+    def __init__(self, column: Any, name: str) -> None:
+        self._column = column
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, index: int) -> bytes:
+        value = self._column[index].as_py()
+        blob = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(blob, bytes):
+            raise DataError(f"{self._name}: row {index} holds no image bytes")
+        return blob
+
+
+def _column(file: Path, present: list[str], wanted: tuple[str, ...]) -> str:
+    found = next((name for name in wanted if name in present), None)
+    if found is None:
+        raise DataError(f"{file} has the columns {', '.join(present)}: expected {' or '.join(wanted)}")
+    return found
+
+
+def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
+    try:
+        names = json.loads((metadata or {})[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tuple(str(name) for name in names)
