@@ -1,0 +1,91 @@
+"""Batches of a data set that lives whole, as uint8, on the training device."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from chanc.data.augment import Augment
+
+
+class Batches:
+    """One epoch an iteration: shuffled and augmented with a generator, in stored order without one.
+
+    images: uint8 [N, C, H, W] and labels: int64 [N] on the device; mean, std: a number a channel, pixels in 0..1.
+    Batches are float32 [B, C, H, W], normalised, channels-last, with labels [B]. No image is dropped: the last batch
+    is smaller, and a remainder of a single image joins the batch before it (batch norm can't train on one).
+
+    generator: on the CPU, so that a seed gives the same batches on every device; its state at an epoch's start
+    determines that epoch.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: Augment | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != len(labels):
+            raise ValueError(f"images must be uint8 [N, C, H, W] with N labels, not {images.dtype} {images.shape}")
+        if batch_size < 1 or (batch_size == 1 and generator is not None):
+            raise ValueError(f"a batch size of {batch_size} can't be trained")
+        if augment is not None and generator is None:
+            raise ValueError("augmentation needs a generator")
+        # Stored as NHWC: a permuted view of it is channels-last for free.
+        self.images = images.permute(0, 2, 3, 1).contiguous()
+        self.labels = labels
+        self.batch_size = batch_size
+        self.augment = augment
+        self.generator = generator
+        self._scale = torch.tensor([1 / (255 * s) for s in std], device=images.device)
+        self._shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._starts()) - 1
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.generator is None:
+            yield from self._in_order()
+        else:
+            yield from self._shuffled(self.generator)
+
+    def _in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        starts = self._starts()
+        for start, stop in itertools.pairwise(starts):
+            yield self._normalise(self.images[start:stop]), self.labels[start:stop]
+
+    def _shuffled(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        count, height, width, _ = self.images.shape
+        device = self.images.device
+        order = torch.randperm(count, generator=generator).to(device, non_blocking=True)
+        augment = self.augment
+        moves = augment.draw(count, height, width, generator).to(device) if augment else None
+        starts = self._starts()
+        for start, stop in itertools.pairwise(starts):
+            images = self.images.index_select(0, order[start:stop])
+            labels = self.labels.index_select(0, order[start:stop])
+            if augment is None or moves is None:
+                yield self._normalise(images), labels
+                continue
+            own = moves[start:stop]
+            yield augment.cut(self._normalise(augment.crop_flip(images, own)), own), labels
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        """uint8 [B, H, W, C] to float32 [B, C, H, W], channels-last."""
+        return images.float().mul_(self._scale).add_(self._shift).permute(0, 3, 1, 2)
+
+    def _starts(self) -> list[int]:
+        """Where batches start, and the end of the last one."""
+        count = len(self.images)
+        starts = [*range(0, count, self.batch_size), count]
+        if len(starts) > 2 and starts[-1] - starts[-2] == 1 and self.generator is not None:
+            del starts[-2]
+        return starts
