@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from chanc.metrics.slope import rank_slope
 from chanc.search.sampler import GroupEpoch, Measurement, Proposal, Sampler, State, register, start_widths
 from chanc.search.space import SearchGroup, Space, Widths
 
@@ -24,8 +25,8 @@ class Conet(Sampler):
     whether kappa equal to mu is still good (">") or not (">="). phi: first relative step; gamma: a group whose action
     flips with phi below it is frozen. phi_by: "group", or "global" with one phi that is halved once a trial when any
     group flips and ends the whole search. at_delta: S = delta does nothing ("no-op") or expands. at_minimum: a
-    group that should shrink below min_width holds, or is forced to expand. The plateau is the first epoch after
-    which the rank gains no more than plateau_gain within plateau_wait epochs.
+    group that should shrink below min_width holds, or is forced to expand. The plateau is that of
+    `chanc.metrics.slope`.
     """
 
     weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
@@ -40,14 +41,12 @@ class Conet(Sampler):
     kappa_at: Literal[">", ">="] = ">"
     at_delta: Literal["no-op", "expand"] = "no-op"
     at_minimum: Literal["hold", "expand"] = "hold"
-    plateau_gain: float = 0.005
-    plateau_wait: int = 4
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """Every group at start_width, moving freely."""
         rule = {group.id: {"phi": self.phi, "last": 0, "frozen": False} for group in space.resizable}
         widths = start_widths(space, self.limits, self.start_width)
-        return widths, {"rule": rule, "cumulative": dict.fromkeys(rule, 0.0), "next": None}
+        return widths, {"rule": rule, "next": None}
 
     def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
         """Algorithm 2's step for every group; None once all groups are frozen."""
@@ -59,10 +58,8 @@ class Conet(Sampler):
             rules[group.id], widths[group.id] = self.step(state["rule"][group.id], seen.widths[group.id], action, group)
         if self.phi_by == "global":
             rules, widths = self._one_phi(state["rule"], rules, widths, seen)
-        cumulative = {gid: total + seen.group_metric.get(gid, 0.0) for gid, total in state["cumulative"].items()}
         done = bool(rules) and all(rule["frozen"] for rule in rules.values())
-        after = {"rule": rules, "cumulative": cumulative, "next": widths}
-        return Proposal(None if done else dict(widths), after, {}, cumulative)
+        return Proposal(None if done else dict(widths), {"rule": rules, "next": widths})
 
     def best(self, state: State) -> Widths:
         """The widths after the last step: the method's answer is where it stops."""
@@ -72,20 +69,10 @@ class Conet(Sampler):
 
     def action(self, epochs: Sequence[GroupEpoch]) -> int:
         """+1 expand, -1 shrink, 0 neither, from a group's epochs of one trial."""
-        slope, kappa = self.slope([epoch.rank for epoch in epochs]), epochs[-1].kappa
+        slope, kappa = rank_slope([epoch.rank for epoch in epochs]).slope, epochs[-1].kappa
         if slope < self.delta or kappa > self.mu or (self.kappa_at == ">=" and kappa == self.mu):
             return -1
         return 0 if slope == self.delta and self.at_delta == "no-op" else 1
-
-    def slope(self, ranks: Sequence[float]) -> float:
-        """S: mean gain of rank per epoch up to the plateau; 0 where the rank never rises."""
-        plateau, reached = 0, ranks[0]
-        for epoch, rank in enumerate(ranks):
-            if rank > reached + self.plateau_gain:
-                plateau, reached = epoch, rank
-            elif epoch - plateau >= self.plateau_wait:
-                break
-        return (ranks[plateau] - ranks[0]) / plateau if plateau else 0.0
 
     def step(self, rule: dict[str, Any], width: int, action: int, group: SearchGroup) -> tuple[dict[str, Any], int]:
         """One group's new rule and width. An action of 0 changes neither."""

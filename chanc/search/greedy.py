@@ -35,14 +35,13 @@ class Greedy(Sampler):
     def start(self, space: Space) -> tuple[Widths, State]:
         """Every group at start_width; no momentum."""
         zero = {group.id: 0.0 for group in space.resizable}
-        state = {"measured": 0, "momentum": zero, "cumulative": dict(zero), "best": None, "best_group": {}}
+        state = {"measured": 0, "momentum": zero, "best": None, "best_group": {}}
         return start_widths(space, self.limits, self.start_width), state
 
     def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
         """Algorithm 2's step for every group at once."""
         past: dict[str, float] = state["momentum"]
         momentum = {gid: self.gamma * past[gid] + seen.group_metric.get(gid, 0.0) for gid in past}
-        cumulative = {gid: total + seen.group_metric.get(gid, 0.0) for gid, total in state["cumulative"].items()}
         first = state["measured"] == 0 and self.first_step == "+16"
         widths = {}
         for group in space.resizable:
@@ -50,8 +49,8 @@ class Greedy(Sampler):
             factor = 1.0 + self.adjust(change, seen.trial, group.id)
             target = now + 16.0 if first else now * min(max(factor, 0.5), 2.0)
             widths[group.id] = self.limits.fit(target, group)
-        after = {"measured": state["measured"] + 1, "momentum": momentum, "cumulative": cumulative}
-        return Proposal(widths, after | self._ranking(state, seen, momentum), momentum, cumulative)
+        after = {"measured": state["measured"] + 1, "momentum": momentum}
+        return Proposal(widths, after | self._ranking(state, seen, momentum), momentum, dict(momentum))
 
     def adjust(self, change: float, trial: int, group: str) -> float:
         """What is made of dm before it scales a width: nothing, here."""

@@ -46,7 +46,11 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The next widths (None: the method has converged), the new state, and the figures worth a plot."""
+    """The next widths (None: the method has converged), the new state, and the figures worth a plot.
+
+    momentum: m_t by group; cumulative: the cumulative metric by group (`chanc.metrics.cumulative`); empty where a
+    method has none.
+    """
 
     widths: Widths | None
     state: State

@@ -48,12 +48,12 @@ def test_golden_rule_from_32() -> None:
     assert state["rule"]["a"]["frozen"]
 
 
-def test_slope_ends_at_the_plateau() -> None:
-    sampler = Conet()
-    assert sampler.slope([0.1, 0.2, 0.3, 0.301, 0.302, 0.303, 0.304, 0.9]) == pytest.approx(0.1)
-    assert sampler.slope([0.1, 0.2, 0.4]) == pytest.approx(0.15)
-    assert sampler.slope([0.3, 0.2, 0.1]) == 0.0
-    assert sampler.slope([0.3]) == 0.0
+def test_slope_ends_at_the_highest_rank() -> None:
+    ranks = [0.1, 0.2, 0.3, 0.25, 0.2]
+    epochs = [GroupEpoch(rank, 3.0, 0.5) for rank in ranks]
+    assert Conet(delta=0.099).action(epochs) == 1
+    assert Conet(delta=0.101).action(epochs) == -1
+    assert Conet(delta=1e-9).action(epochs[::-1][2:]) == -1
 
 
 @pytest.mark.parametrize(
