@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from chanc.ir.files import atomic_write, atomic_write_json, atomic_write_text
-from chanc.ir.load import load
-from chanc.ir.save import save
+from chanc.ir.load import copy_model, load
+from chanc.ir.save import like, save, to_bytes, to_proto
+from chanc.ir.verify import verify
 
-__all__ = ["atomic_write", "atomic_write_json", "atomic_write_text", "load", "save"]
+__all__ = [
+    "atomic_write",
+    "atomic_write_json",
+    "atomic_write_text",
+    "copy_model",
+    "like",
+    "load",
+    "save",
+    "to_bytes",
+    "to_proto",
+    "verify",
+]

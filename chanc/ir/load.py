@@ -1,39 +1,169 @@
-"""Reading a model from wherever it is held into an `onnx_ir.Model`."""
+"""Reading a model from wherever it is held into an `onnx_ir.Model`.
+
+Weights of a file are used where they lie: read once as one buffer, memory-mapped when the file is large or when they
+are external data. What `onnx_ir` would drop or stumble over is refused by name, so that nothing is lost in silence.
+"""
 
 from __future__ import annotations
 
+import errno
+import logging
+import mmap
 import os
+import stat
+import sys
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from chanc.errors import ModelError
+from chanc.ir import external, screen, wire
+from chanc.ir.verify import verify
+
+HOLLOW_BYTES = 1024
+"""Initializers of at least this many bytes are kept out of protobuf; smaller ones (shapes, biases) are not worth it."""
+
+MAP_BYTES = 512 << 20
+"""Files from this size on are memory-mapped. Smaller ones are read: no one can change a buffer under a long search."""
+
+EXTERNAL_KEY = "chanc.external_data"
+"""Set in `Model.meta` where the input kept its weights in external data, so that the output does too."""
+
+# onnx_ir warns about what is refused here with one clear line.
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
 def load(source: Any, *, copy: bool = True) -> ir.Model:
     """Read `source` (a path, `onnx.ModelProto`, `onnx_ir.Model` or `gs.Graph`) as an `onnx_ir.Model`.
 
-    The result is a working copy: changing it never changes the caller's object. Weight data is shared or memory-mapped,
-    not copied. With `copy=False` an `onnx_ir.Model` comes back as it is.
+    The result is a working copy: changing it never changes the caller's object. Tensors of an `onnx_ir.Model` are
+    shared with it. With `copy=False` an `onnx_ir.Model` comes back as it is, after the same checks.
 
     Raises:
-        ModelError: the source can't be read as a model.
+        ModelError: the source can't be read, is not a legal graph (`chanc.ir.verify`), or holds what chanc can't carry.
     """
     if isinstance(source, ir.Model):
-        return source.clone() if copy else source
+        return _from_ir(source, copy)
     if isinstance(source, onnx.ModelProto):
-        return ir.from_proto(source)
+        return _from_buffer(memoryview(_serialized(source)), None, "the ModelProto")
     if isinstance(source, (str, os.PathLike)):
-        return _load_path(Path(source))
-    raise ModelError(f"can't read a model from a {type(source).__name__}")
+        return _from_path(Path(os.fspath(source)))
+    surgeon = sys.modules.get("onnx_graphsurgeon")
+    if surgeon is not None and isinstance(source, surgeon.Graph):
+        from chanc.ir.graphsurgeon import from_gs
+
+        return from_gs(source)
+    kind = type(source).__name__
+    raise ModelError(f"can't read a model from a {kind}: give a path, a ModelProto, an onnx_ir.Model or a gs.Graph")
 
 
-def _load_path(path: Path) -> ir.Model:
+def copy_model(model: ir.Model) -> ir.Model:
+    """A copy of `model` that shares only the tensors; `meta` goes along. Raises: ModelError if it isn't sorted."""
     try:
-        return ir.load(path)
+        twin = model.clone()
+    except Exception as error:
+        raise ModelError(f"the model can't be copied: {_first_line(error)}") from error
+    twin.meta.update(model.meta)
+    return twin
+
+
+def _from_ir(model: ir.Model, copy: bool) -> ir.Model:
+    screen.opsets(model.opset_imports, "the model")
+    verify(model)
+    model = copy_model(model) if copy else model
+    if copy and external.resolve(model, None, "the model"):
+        model.meta[EXTERNAL_KEY] = True
+    return model
+
+
+def _from_path(path: Path) -> ir.Model:
+    try:
+        buffer = _read(path)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ModelError(f"{str(path)!r}: {error}") from error
+    return _from_buffer(buffer, path, str(path))
+
+
+def _read(path: Path) -> memoryview:
+    """The bytes of a regular file, in memory or mapped."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a model file")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    with path.open("rb") as file:
+        if status.st_size >= MAP_BYTES:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return memoryview(file.read())
+
+
+def _serialized(proto: onnx.ModelProto) -> bytes:
+    try:
+        data: bytes = proto.SerializeToString()
     except Exception as error:
-        raise ModelError(f"{path}: not an ONNX model") from error
+        raise ModelError(
+            f"the ModelProto can't be serialized ({_first_line(error)}); "
+            "one over 2 GB has to be saved with external data and given as a path"
+        ) from error
+    return data
+
+
+def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
+    """Parse a serialized model; external data is looked for beside `path` (None: in the working directory)."""
+    screen.magic(buffer, name)
+    try:
+        rest, places = wire.hollow(buffer, HOLLOW_BYTES)
+    except wire.WireError as error:
+        raise ModelError(f"{name}: not an ONNX model, or a damaged one ({error})") from error
+    try:
+        proto = onnx.ModelProto.FromString(rest)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(f"{name}: not an ONNX model, or a damaged one ({_first_line(error)})") from error
+    screen.proto(proto, name)
+    tensors = {index: _tensor(proto.graph.initializer[index], buffer, place, name) for index, place in places.items()}
+    names = [tensor.name for tensor in proto.graph.initializer]
+    try:
+        model = ir.from_proto(proto)
+    except Exception as error:
+        raise ModelError(f"{name}: {_first_line(_root(error))}") from error
+    for index, tensor in tensors.items():
+        model.graph.initializers[names[index]].const_value = tensor
+    screen.text(model, name)
+    screen.tensors(model, name)
+    if external.resolve(model, path, name):
+        model.meta[EXTERNAL_KEY] = True
+    try:
+        verify(model)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
+    return model
+
+
+def _tensor(proto: onnx.TensorProto, buffer: memoryview, place: slice, name: str) -> ir.TensorProtocol:
+    """A tensor over `buffer[place]`, the raw_data that was kept out of `proto`."""
+    return external.tensor_over(
+        buffer[place],
+        screen.dtype(proto.data_type, proto.name, name),
+        tuple(proto.dims),
+        name=proto.name,
+        doc_string=proto.doc_string or None,
+        metadata_props={entry.key: entry.value for entry in proto.metadata_props},
+        where=name,
+        offset=place.start,
+    )
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -1,20 +1,201 @@
-"""Writing a model to disk, whole or not at all."""
+"""Writing a model, whole or not at all, and giving back the kind of object that came in.
+
+Big initializers stream from where they are held into the file; protobuf sees only the rest (`chanc.ir.wire`), so saving
+takes little more memory than the largest tensor that isn't plain bytes already.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
 
+import numpy as np
+import onnx
 import onnx_ir as ir
 
+from chanc.errors import ModelError
+from chanc.ir import wire
+from chanc.ir.external import MappedTensor
 from chanc.ir.files import atomic_write
+from chanc.ir.load import EXTERNAL_KEY, HOLLOW_BYTES
+
+PROTOBUF_BYTES = (1 << 31) - 1
+"""A protobuf message must be smaller than this."""
+
+_CHUNK_BYTES = 16 << 20
+_ALIGNMENT = 4096
 
 
 def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
-    """Write `model` to `path`, atomically.
+    """Write `model` to `path`: IR version, opset imports, dtypes and values as they are; the model isn't changed.
+
+    A model of 2 GB or more, or one that was read with external data, gets its initializers from 1 KB on in a file
+    `<name of path>.data` beside it. Both files are complete before either takes its name; the data file takes it first.
 
     Raises:
-        OSError: the file can't be written.
+        ModelError: the model can't be written as ONNX.
+        OSError: a file can't be written (`filename` says which).
     """
-    proto = ir.to_proto(model)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString())
+    target = Path(path)
+    big = _big_initializers(model)
+    size = sum(tensor.nbytes for tensor in big.values())
+    if not model.meta.get(EXTERNAL_KEY):
+        rest = _hollow(model, big, None)
+        if len(rest) + size + 64 * (len(big) + 1) < PROTOBUF_BYTES:
+            with atomic_write(target) as temporary, temporary.open("wb") as file:
+                _write_embedded(file, rest, big)
+            return
+    with contextlib.ExitStack() as stack:
+        # The stack unwinds in reverse, so the data file, entered last, gets its name first.
+        temporary = stack.enter_context(atomic_write(target))
+        if big:
+            data = stack.enter_context(atomic_write(target.with_name(target.name + ".data")))
+            places = _write_data(data, big)
+            temporary.write_bytes(_hollow(model, big, Layout(target.name + ".data", places)))
+        else:
+            temporary.write_bytes(_hollow(model, big, None))
+
+
+def to_bytes(model: ir.Model) -> bytes:
+    """The serialized `ModelProto`. Raises: ModelError where it can't be, as for 2 GB and more."""
+    big = _big_initializers(model)
+    rest = _hollow(model, big, None)
+    if len(rest) + sum(tensor.nbytes for tensor in big.values()) >= PROTOBUF_BYTES:
+        raise ModelError("the model has 2 GB or more, which no ModelProto can hold: save it to a file instead")
+    file = io.BytesIO()
+    _write_embedded(file, rest, big)
+    return file.getvalue()
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """`model` as an `onnx.ModelProto` that shares nothing with it. Raises: ModelError, as `to_bytes`."""
+    proto: onnx.ModelProto = onnx.ModelProto.FromString(to_bytes(model))
+    return proto
+
+
+def like(model: ir.Model, source: Any) -> Any:
+    """`model` as the kind of object that `source` is: a ModelProto or a gs.Graph; for a path, an `onnx_ir.Model`.
+
+    Raises:
+        ModelError: the kind can't hold the model.
+    """
+    if isinstance(source, onnx.ModelProto):
+        return to_proto(model)
+    surgeon = sys.modules.get("onnx_graphsurgeon")
+    if surgeon is not None and isinstance(source, surgeon.Graph):
+        from chanc.ir.graphsurgeon import to_gs
+
+        return to_gs(model)
+    return model
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An external data file: its name and, by the initializer's index, (offset, length) in bytes."""
+
+    location: str
+    places: dict[int, tuple[int, int]]
+
+
+class _Hollow(ir.LazyTensor):
+    """Stands for a tensor while a model is serialized: all but the bytes."""
+
+    __slots__ = ()
+
+    def tobytes(self) -> bytes:
+        """No bytes: they are written later."""
+        return b""
+
+
+def enumerate_initializers(model: ir.Model) -> Iterator[tuple[int, ir.TensorProtocol]]:
+    """(index as serialized, tensor) of the main graph's initializers."""
+    filled = (value.const_value for value in model.graph.initializers.values() if value.const_value is not None)
+    yield from enumerate(filled)
+
+
+def _big_initializers(model: ir.Model) -> dict[int, ir.TensorProtocol]:
+    return {
+        index: tensor
+        for index, tensor in enumerate_initializers(model)
+        if tensor.dtype != ir.DataType.STRING and tensor.nbytes >= HOLLOW_BYTES
+    }
+
+
+def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout | None) -> bytes:
+    """Serialize all but the bytes of `big`; with a layout, references to them are put in."""
+    with _stand_ins(model, big, layout):
+        try:
+            data: bytes = ir.to_proto(model).SerializeToString()
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise ModelError(f"the model can't be written as ONNX: {str(cause).strip().splitlines()[0]}") from error
+    return data
+
+
+@contextlib.contextmanager
+def _stand_ins(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout | None) -> Iterator[None]:
+    """Swap the big initializers' tensors for stand-ins while the model is serialized."""
+    values = [value for value in model.graph.initializers.values() if value.const_value is not None]
+    tensors = [value.const_value for value in values]
+    try:
+        for index, value in enumerate(values):
+            if index in big:
+                value.const_value = _stand_in(value.name or "", big[index], index, layout)
+        yield
+    finally:
+        for value, tensor in zip(values, tensors, strict=True):
+            value.const_value = tensor
+
+
+def _stand_in(name: str, tensor: ir.TensorProtocol, index: int, layout: Layout | None) -> ir.TensorProtocol:
+    shape, texts = ir.Shape(tensor.shape.numpy()), {"doc_string": tensor.doc_string}
+    metadata = dict(tensor.metadata_props)
+    if layout is None:
+        return _Hollow(lambda: tensor, tensor.dtype, shape, name=name, metadata_props=metadata, **texts)
+    offset, length = layout.places[index]
+    return ir.ExternalTensor(
+        layout.location, offset, length, tensor.dtype, shape=shape, name=name, metadata_props=metadata, **texts
+    )
+
+
+def _write_embedded(file: BinaryIO, rest: bytes, big: dict[int, ir.TensorProtocol]) -> None:
+    """Write the pieces of the model in turn; each tensor is read only when its turn comes."""
+    for piece in wire.fill(memoryview(rest), {index: tensor.nbytes for index, tensor in big.items()}):
+        if isinstance(piece, wire.Payload):
+            _write_tensor(file, big[piece.initializer])
+        else:
+            file.write(piece)
+
+
+def _write_data(path: Path, big: dict[int, ir.TensorProtocol]) -> dict[int, tuple[int, int]]:
+    """Write the tensors one behind the other, on page boundaries so that they can be memory-mapped."""
+    places = {}
+    with path.open("wb") as file:
+        for index, tensor in big.items():
+            offset = -(-file.tell() // _ALIGNMENT) * _ALIGNMENT
+            file.write(b"\0" * (offset - file.tell()))
+            _write_tensor(file, tensor)
+            places[index] = (offset, file.tell() - offset)
+    return places
+
+
+def _write_tensor(file: BinaryIO, tensor: ir.TensorProtocol) -> None:
+    """Write a tensor's bytes (little-endian, packed) in chunks. Plain arrays are not copied."""
+    array = tensor.numpy() if tensor.dtype.bitwidth >= 8 else None
+    little = sys.byteorder == "little"
+    if array is None or not little or not array.flags.c_contiguous or array.nbytes != tensor.nbytes:
+        file.write(tensor.tobytes())
+        return
+    view = memoryview(array.reshape(-1).view(np.uint8).data)
+    for start in range(0, len(view), _CHUNK_BYTES):
+        file.write(view[start : start + _CHUNK_BYTES])
+    if isinstance(tensor, MappedTensor):
+        tensor.release()

@@ -1,0 +1,158 @@
+"""What `load` refuses at the door, before or beside the rules of a legal graph: each with one clear line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import onnx
+import onnx_ir as ir
+
+from chanc.errors import ModelError
+
+OPSETS = range(7, 27)
+"""Versions of the default operator set that chanc carries."""
+
+_MAGIC = {
+    b"version https://git-lfs": "a Git LFS pointer, not the model itself (run `git lfs pull`)",
+    b"PK\x03\x04": "a zip archive, not an ONNX model (a PyTorch checkpoint is one; export it first)",
+    b"\x1f\x8b": "gzip-compressed: unpack it first",
+    b"\x89HDF": "an HDF5 file, not an ONNX model",
+}
+_SPARSE = (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS)
+_SNIFF_BYTES = 512
+
+
+def magic(buffer: memoryview, name: str) -> None:
+    """Refuse files that are plainly something else. Raises: ModelError."""
+    head = bytes(buffer[:_SNIFF_BYTES])
+    if not head:
+        raise ModelError(f"{name}: the file is empty")
+    for start, what in _MAGIC.items():
+        if head.startswith(start):
+            raise ModelError(f"{name}: {what}")
+    if not head.translate(None, bytes(range(32, 127)) + b"\t\r\n"):
+        raise ModelError(f"{name}: a text file, not an ONNX model")
+
+
+def proto(model: onnx.ModelProto, name: str) -> None:
+    """Refuse messages that are no model, and fields that would be lost on the way. Raises: ModelError."""
+    if not model.HasField("graph") or not model.ir_version:
+        missing = "graph" if not model.HasField("graph") else "ir_version"
+        raise ModelError(f"{name}: not an ONNX model: it has no {missing}")
+    domains = [entry.domain for entry in model.opset_import]
+    _unique(domains, f"{name}: opset imported twice")
+    opsets({entry.domain: entry.version for entry in model.opset_import}, name)
+    if model.training_info:
+        raise ModelError(f"{name}: holds training_info (a training graph), which chanc does not carry")
+    _graph(model.graph, name)
+    for function in model.functions:
+        _nodes(function.node, f"{name}: function {function.name!r}")
+
+
+def opsets(imports: Mapping[str, int], name: str) -> None:
+    """Refuse models without a version of the standard operators, or with one out of range. Raises: ModelError."""
+    if not imports:
+        raise ModelError(f"{name}: not a whole ONNX model: it imports no operator set")
+    for domain in ("", "ai.onnx"):
+        version = imports.get(domain)
+        if version is not None and version not in OPSETS:
+            raise ModelError(
+                f"{name}: opset {version} is not supported, only {OPSETS.start} to {OPSETS.stop - 1}: "
+                "convert it (onnx.version_converter) or export it again"
+            )
+
+
+def dtype(value: int, tensor: str, name: str) -> ir.DataType:
+    """The element type of a tensor. Raises: ModelError for a number that is none."""
+    try:
+        kind = ir.DataType(value)
+    except ValueError:
+        kind = ir.DataType.UNDEFINED
+    if kind in (ir.DataType.UNDEFINED, ir.DataType.STRING):
+        raise ModelError(f"{name}: tensor {tensor!r} has raw data of no known element type ({value})")
+    return kind
+
+
+def text(model: ir.Model, name: str) -> None:
+    """Refuse strings that are not UTF-8 (protobuf hands them out as bytes). Raises: ModelError."""
+    owners: list[ir.Graph | ir.Function] = [*model.graphs(), *model.functions.values()]
+    for graph in owners:
+        strings: list[object] = [graph.name, graph.doc_string, *_entries(graph.metadata_props)]
+        for node in graph:
+            strings += [node.name, node.domain, node.op_type, node.doc_string, *node.attributes]
+            strings += _entries(node.metadata_props)
+            strings += [value.name for value in node.outputs]
+        strings += [value.name for value in graph.inputs]
+        _utf8(strings, name)
+    _utf8([model.producer_name, model.producer_version, model.domain, model.doc_string], name)
+    _utf8([*_entries(model.metadata_props), *model.opset_imports], name)
+
+
+def tensors(model: ir.Model, name: str) -> None:
+    """Refuse tensors in protobuf messages whose data doesn't fit their shape. Raises: ModelError."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            _data(value.const_value, name)
+    owners: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for owner in owners:
+        for node in owner.all_nodes():
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                    _data(attribute.value, name)
+
+
+def _data(tensor: object, name: str) -> None:
+    if not isinstance(tensor, ir.TensorProtoTensor):
+        return
+    dtype(tensor.raw.data_type, tensor.name, name)
+    try:
+        size = tensor.numpy().size
+    except Exception as error:
+        raise ModelError(
+            f"{name}: tensor {tensor.name!r} does not hold the data of {tensor.dtype.name} {list(tensor.raw.dims)}"
+        ) from error
+    if size != tensor.size:
+        raise ModelError(f"{name}: tensor {tensor.name!r} holds {size} values, its shape is {list(tensor.raw.dims)}")
+
+
+def _graph(graph: onnx.GraphProto, name: str) -> None:
+    if graph.sparse_initializer:
+        first = graph.sparse_initializer[0].values.name
+        raise ModelError(f"{name}: holds sparse initializers ({first!r} is one), which chanc does not carry")
+    names = [tensor.name for tensor in graph.initializer]
+    if "" in names:
+        raise ModelError(f"{name}: initializer {names.index('')} has no name")
+    _unique(names, f"{name}: two initializers have the name")
+    _unique([value.name for value in graph.input], f"{name}: two graph inputs have the name")
+    _nodes(graph.node, name)
+
+
+def _nodes(nodes: Iterable[onnx.NodeProto], name: str) -> None:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.type in _SPARSE:
+                raise ModelError(
+                    f"{name}: {node.op_type} {node.name!r} has a sparse tensor ({attribute.name}), "
+                    "which chanc does not carry"
+                )
+            if attribute.HasField("g"):
+                _graph(attribute.g, name)
+            for graph in attribute.graphs:
+                _graph(graph, name)
+
+
+def _unique(names: list[str], message: str) -> None:
+    twice = [value for value, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ModelError(f"{message} {twice[0]!r}")
+
+
+def _entries(props: Mapping[str, str]) -> list[object]:
+    return [*props.keys(), *props.values()]
+
+
+def _utf8(strings: Iterable[object], name: str) -> None:
+    for value in strings:
+        if isinstance(value, bytes):
+            raise ModelError(f"{name}: a name or text is not UTF-8: {value[:60]!r}")

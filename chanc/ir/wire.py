@@ -1,0 +1,159 @@
+"""The protobuf wire format of an ONNX file, as far as big weights need it.
+
+A `ModelProto` is read in two parts: a *hollow* model, which has no bytes of big initializers in it and is parsed by
+protobuf as usual, and the places of those bytes in the file, which are used where they lie. Writing goes the same way
+back. So weights are held once, not three times (file, parsed message, array), and can be memory-mapped.
+
+Format: https://protobuf.dev/programming-guides/encoding; field numbers: onnx.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
+"""Field numbers of `ModelProto.graph`, `GraphProto.initializer` and `TensorProto.raw_data`."""
+
+Buffer = memoryview
+
+
+class Payload(NamedTuple):
+    """Bytes that are put in later: `size` of them, of the initializer of this index."""
+
+    initializer: int
+    size: int
+
+
+Piece = Buffer | bytes | Payload
+
+_LENGTH_DELIMITED = 2
+_FIXED_SIZE = {1: 8, 5: 4}
+
+
+class WireError(Exception):
+    """Bytes that are no protobuf message, or one that is cut off."""
+
+
+class Field(NamedTuple):
+    """One field of a message: `tag` is where it starts, its content is `view[start:end]` (bytes offsets)."""
+
+    number: int
+    wire: int
+    tag: int
+    start: int
+    end: int
+
+
+def fields(view: Buffer, start: int, end: int) -> Iterator[Field]:
+    """The fields of the message `view[start:end]`. Raises: WireError."""
+    while start < end:
+        tag = start
+        key, start = read_varint(view, start, end)
+        number, wire = key >> 3, key & 7
+        if wire == _LENGTH_DELIMITED:
+            length, start = read_varint(view, start, end)
+            stop = start + length
+        elif wire == 0:
+            _, stop = read_varint(view, start, end)
+        elif wire in _FIXED_SIZE:
+            stop = start + _FIXED_SIZE[wire]
+        else:
+            raise WireError(f"not protobuf: wire type {wire} at byte {tag}")
+        if number == 0:
+            raise WireError(f"not protobuf: field number 0 at byte {tag}")
+        if stop > end:
+            raise WireError(f"cut off: a field at byte {tag} ends at byte {stop}, the data at byte {end}")
+        yield Field(number, wire, tag, start, stop)
+        start = stop
+
+
+def read_varint(view: Buffer, start: int, end: int) -> tuple[int, int]:
+    """A base-128 number at `start` and the offset behind it. Raises: WireError."""
+    value = shift = 0
+    while start < end and shift < 70:
+        byte = view[start]
+        start += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, start
+        shift += 7
+    raise WireError(f"cut off or not protobuf: no number at byte {start}")
+
+
+def varint(value: int) -> bytes:
+    """`value` >= 0 as a base-128 number."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def hollow(view: Buffer, threshold: int) -> tuple[bytes, dict[int, slice]]:
+    """Split a serialized `ModelProto` into a hollow one and `{initializer's index: its bytes' place in view}`.
+
+    Initializers of the main graph with at least `threshold` bytes of raw_data lose them in the hollow model.
+    Raises: WireError.
+    """
+    places: dict[int, slice] = {}
+
+    def cut(index: int, tensor: Field) -> list[Piece] | None:
+        if tensor.end - tensor.start < threshold:
+            return None
+        raw = _raw_data(view, tensor)
+        if raw is None or raw.end - raw.start < threshold:
+            return None
+        places[index] = slice(raw.start, raw.end)
+        return _message(INITIALIZER, [view[tensor.start : raw.tag], view[raw.end : tensor.end]])
+
+    return b"".join(piece for piece in _edit(view, cut) if not isinstance(piece, Payload)), places
+
+
+def fill(view: Buffer, sizes: dict[int, int]) -> list[Piece]:
+    """The reverse of `hollow`: the pieces of the `ModelProto` in which initializer i has `sizes[i]` bytes of raw_data.
+
+    Those bytes are left to the caller: a `Payload` each, where the (empty) raw_data stands or else at the end.
+    """
+
+    def put(index: int, tensor: Field) -> list[Piece] | None:
+        if index not in sizes:
+            return None
+        raw = _raw_data(view, tensor)
+        before, after = (tensor.end, tensor.end) if raw is None else (raw.tag, raw.end)
+        content: list[Piece] = [view[tensor.start : before]]
+        content += _message(RAW_DATA, [Payload(index, sizes[index])])
+        content.append(view[after : tensor.end])
+        return _message(INITIALIZER, content)
+
+    return _edit(view, put)
+
+
+def _raw_data(view: Buffer, tensor: Field) -> Field | None:
+    found = [f for f in fields(view, tensor.start, tensor.end) if f.number == RAW_DATA and f.wire == _LENGTH_DELIMITED]
+    return found[0] if len(found) == 1 else None
+
+
+def _message(number: int, content: list[Piece]) -> list[Piece]:
+    """A length-delimited field in pieces."""
+    size = sum(piece.size if isinstance(piece, Payload) else len(piece) for piece in content)
+    return [varint(number << 3 | _LENGTH_DELIMITED) + varint(size), *content]
+
+
+def _edit(view: Buffer, change: Callable[[int, Field], list[Piece] | None]) -> list[Piece]:
+    """The model in pieces, with each initializer of the main graph replaced by what `change` gives for it."""
+    pieces: list[Piece] = []
+    graphs = [f for f in fields(view, 0, len(view)) if f.number == GRAPH and f.wire == _LENGTH_DELIMITED]
+    if len(graphs) != 1:
+        return [view]
+    graph, done, index = graphs[0], graphs[0].start, 0
+    for field in fields(view, graph.start, graph.end):
+        if field.number == INITIALIZER and field.wire == _LENGTH_DELIMITED:
+            changed = change(index, field)
+            if changed is not None:
+                pieces += [view[done : field.tag], *changed]
+                done = field.end
+            index += 1
+    pieces.append(view[done : graph.end])
+    return [view[: graph.tag], *_message(GRAPH, pieces), view[graph.end :]]
