@@ -5,9 +5,9 @@ sigma^2 the noise variance found in `chanc.metrics.vb`, the values s > sqrt(M si
 
     d = s / 2 (1 - u + sqrt((1 - u)^2 - 4 L M sigma^4 / s^4)),  u = (L + M) sigma^2 / s^2
 
-Only the singular values of the small side are needed, so they are taken from the eigenvalues of its float64 Gram matrix:
-no singular vectors, and the work falls from that of an SVD to one symmetric product. Every matrix is scaled to unit
-Frobenius norm first, which makes the rank independent of the scale of the weights.
+Only the singular values of the small side are needed, so they are taken from the eigenvalues of its float64 Gram
+matrix: no singular vectors, and the work falls from that of an SVD to one symmetric product. All values are divided by
+the Frobenius norm first, which makes the rank independent of the scale of the weights.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from chanc.errors import TrialError
 from chanc.metrics.vb import Array, Shape, noise_variance
+from chanc.metrics.vb_global import lowest_noise_variance
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,20 @@ class Evbmf:
     singular_values: NDArray[np.float64]
 
 
-def evbmf(matrix: Any) -> Evbmf:
+def evbmf(matrix: Any, *, lowest: bool = False) -> Evbmf:
     """Factorise one real matrix [A, B], a NumPy array or a torch tensor on any device.
 
+    lowest: take sigma^2 at the lowest minimum of the free energy, instead of at the one that Brent's bounded search
+    finds and that published figures rest on. They differ where F has several minima of nearly one depth.
     Raises `TrialError` where an element is NaN or infinite and `ValueError` where the shape is not that of a matrix.
     """
-    return evbmf_batch([matrix])[0]
+    return evbmf_batch([matrix], lowest=lowest)[0]
 
 
-def evbmf_batch(matrices: Iterable[Any]) -> list[Evbmf]:
+def evbmf_batch(matrices: Iterable[Any], *, lowest: bool = False) -> list[Evbmf]:
     """Factorise matrices of one shape (or its transpose) in one search; the answers come in the same order.
 
-    matrices: an iterable of [A, B], or one array or tensor [batch, A, B].
+    matrices: an iterable of [A, B], or one array or tensor [batch, A, B]; lowest: as for `evbmf`.
     Raises `TrialError` where an element is NaN or infinite and `ValueError` where the shapes differ.
     """
     items = list(matrices)
@@ -58,7 +61,7 @@ def evbmf_batch(matrices: Iterable[Any]) -> list[Evbmf]:
     if len(shapes) > 1 or any(item.ndim != 2 for item in items) or 0 in next(iter(shapes)):
         raise ValueError(f"EVBMF takes non-empty matrices of one shape, not {sorted(shapes)}")
     small, large = next(iter(shapes))
-    return solve(*spectrum(items), Shape(small, large))
+    return solve(*spectrum(items), Shape(small, large), lowest=lowest)
 
 
 def spectrum(matrices: list[Any]) -> tuple[Array, Array]:
@@ -79,17 +82,29 @@ def spectrum(matrices: list[Any]) -> tuple[Array, Array]:
 
 
 def _eigenvalues(matrices: list[Any]) -> tuple[Array, Array]:
-    """Ascending eigenvalues of the normalised Gram matrices, [batch, L], and Frobenius norms, [batch]."""
+    """Ascending eigenvalues of the Gram matrices over their traces, [batch, L], and Frobenius norms, [batch]."""
     side = min(matrices[0].shape)
-    grams = np.empty((len(matrices), side, side))
+    grams = np.zeros((len(matrices), side, side))
     norms = np.empty(len(matrices))
     for index, item in enumerate(matrices):
         matrix = _to_numpy(item)
-        norms[index] = _norm(matrix)
-        matrix = matrix / norms[index] if 0 < norms[index] < np.inf else np.zeros_like(matrix)
-        # NumPy hands A @ A.T to BLAS's syrk, which does half the work, only if both are one array.
-        np.matmul(matrix, matrix.T, out=grams[index])
+        gram, norms[index] = _gram(matrix)
+        if not 1e-100 < norms[index] < 1e100:
+            # Squares over- or underflow out here, or an element is not finite: divide by the largest element first.
+            peak = float(np.abs(matrix).max())
+            gram, norms[index] = _gram(matrix / peak) if 0 < peak < np.inf else (gram, peak)
+            norms[index] *= peak if 0 < peak < np.inf else 1.0
+        if 0 < norms[index] < np.inf:
+            grams[index] = gram / np.trace(gram)
     return np.linalg.eigvalsh(grams), norms
+
+
+def _gram(matrix: Array) -> tuple[Array, float]:
+    """The Gram matrix of the rows of [L, M], [L, L], and the Frobenius norm."""
+    with np.errstate(all="ignore"):
+        # NumPy hands A @ A.T to BLAS's syrk, which does half the work.
+        gram = matrix @ matrix.T
+        return gram, float(np.sqrt(np.trace(gram)))
 
 
 def _to_numpy(item: Any) -> Array:
@@ -97,17 +112,7 @@ def _to_numpy(item: Any) -> Array:
     if not isinstance(item, np.ndarray):
         item = item.detach().double().cpu().numpy()
     matrix = np.asarray(item, dtype=np.float64)
-    return np.ascontiguousarray(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T)
-
-
-def _norm(matrix: Array) -> float:
-    """The Frobenius norm, free of overflow and underflow; NaN or infinite where an element is."""
-    peak = float(np.abs(matrix).max())
-    if not 0 < peak < np.inf:
-        return peak
-    if 1e-100 < peak < 1e100:
-        return float(np.linalg.norm(matrix))
-    return peak * float(np.linalg.norm(matrix / peak))
+    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
 
 
 def _eigenvalues_cuda(matrices: list[Any], torch: Any) -> tuple[Array, Array]:
@@ -120,11 +125,10 @@ def _eigenvalues_cuda(matrices: list[Any], torch: Any) -> tuple[Array, Array]:
     return eigenvalues.cpu().numpy(), norms.cpu().numpy()
 
 
-def solve(values: Array, norms: Array, shape: Shape) -> list[Evbmf]:
+def solve(values: Array, norms: Array, shape: Shape, *, lowest: bool = False) -> list[Evbmf]:
     """EVBMF from singular values, [batch, L] descending, that are divided by `norms`, [batch]."""
     small, large = shape.small, shape.large
-    # Mean c near 1 / alpha whatever the size, so that absolute rounding in the search is relative rounding of sigma^2.
-    variance = noise_variance(values**2 / large, shape)
+    variance = (lowest_noise_variance if lowest else noise_variance)(values**2 / large, shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = variance[:, None] / values**2
         rest = 1 - (small + large) * noise

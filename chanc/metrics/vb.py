@@ -1,4 +1,4 @@
-"""The one-dimensional search of empirical VBMF: the noise variance that minimises the free energy, exactly.
+"""The free energy of empirical VBMF as a function of the noise variance, and the bounded search of its minimum.
 
 Nakajima, Sugiyama, Babacan and Tomioka, "Global analytic solution of fully-observed variational Bayesian matrix
 factorization" (JMLR 14, 2013). For an L x M matrix, L <= M, alpha = L/M, with c_i = s_i^2 / M and x_i = c_i / sigma^2:
@@ -8,28 +8,25 @@ factorization" (JMLR 14, 2013). For an L x M matrix, L <= M, alpha = L/M, with c
     tau(x) = (x - (1 + alpha) + sqrt((x - (1 + alpha))^2 - 4 alpha)) / 2
     xbar = (1 + t)(1 + alpha / t),  t = 2.5129 sqrt(alpha)
 
-F is smooth between the breakpoints sigma^2 = c_i / xbar. Over t = ln sigma^2 its slope there, with the k largest values
-above xbar, is g(t) = sum_{i > k} (1 - x_i) - alpha sum_{i <= k} (1 + 1 / tau_i), and
-
-    g'(t) = sum_{i > k} x_i - alpha sum_{i <= k} x_i / (tau_i^2 - alpha)
-
-falls with t, since x / (tau^2 - alpha) falls with tau. So g is concave on a piece and F has at most one minimum inside
-it, where g first crosses zero from below: the candidates are the ends of the pieces and these crossings, and nothing is
-left to the tolerance of a general minimiser.
+F may have several minima. The figures published for CONet come from Brent's bounded search, which ends in the minimum
+that its golden-section steps meet first: `noise_variance` does the same, for a whole batch at once and to the limit of
+float64. `chanc.metrics.vb_global` finds the lowest of all minima instead.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Index = NDArray[np.intp]
 
-_BISECTIONS = 60
+_GOLDEN = (3 - math.sqrt(5)) / 2
+_STEPS = 200
+_TOLERANCE = 1e-9
+"""Of sigma^2, relative to its upper bound: F is flat to float64's precision within sqrt(eps) of a minimum."""
 
 
 @dataclass(frozen=True)
@@ -47,44 +44,17 @@ class Shape:
     @property
     def xbar(self) -> float:
         """The threshold of s^2 / (M sigma^2), with the closed approximation of tau that the paper gives."""
-        tau = 2.5129 * self.alpha**0.5
+        tau = 2.5129 * math.sqrt(self.alpha)
         return (1 + tau) * (1 + self.alpha / tau)
 
     @property
     def first_noise(self) -> int:
         """The 0-based index of the largest singular value that the bound of sigma^2 holds to be noise."""
-        return min(int(np.ceil(self.small / (1 + self.alpha))) - 1, self.small)
+        return math.ceil(self.small / (1 + self.alpha)) - 1
 
 
-@dataclass(frozen=True)
-class _Pieces:
-    """Smooth pieces of the free energies of a batch, flat: matrix `row`, `count` values above xbar, t in [low, high]."""
-
-    row: Index
-    count: Index
-    low: Array
-    high: Array
-
-    def __getitem__(self, chosen: Any) -> _Pieces:
-        return _Pieces(self.row[chosen], self.count[chosen], self.low[chosen], self.high[chosen])
-
-
-def noise_variance(values: Array, shape: Shape) -> Array:
-    """The sigma^2 of each matrix that minimises F within the paper's bounds.
-
-    values: squared singular values over M, [B, L], descending, scaled so that the largest is near 1; sigma^2 comes back
-    in the same scale, [B]. A matrix of zeros has sigma^2 = 0.
-    """
-    low, high = _bounds(values, shape)
-    variance = np.zeros(len(values))
-    live = np.flatnonzero(high > 0)
-    if len(live):
-        variance[live] = np.exp(_minimise(values[live], np.log(low[live]), np.log(high[live]), shape))
-    return variance
-
-
-def _bounds(values: Array, shape: Shape) -> tuple[Array, Array]:
-    """The bounds of sigma^2, [B] each; the lower one is kept above the rounding error of the values."""
+def bounds(values: Array, shape: Shape) -> tuple[Array, Array]:
+    """The bounds of sigma^2, [B] each, from c, [B, L] descending; the lower one stays above c's rounding error."""
     high = values.mean(axis=1)
     tail = values[:, shape.first_noise :]
     rounding = shape.small * np.finfo(np.float64).eps * values[:, 0]
@@ -92,88 +62,97 @@ def _bounds(values: Array, shape: Shape) -> tuple[Array, Array]:
     return np.minimum(low, high), high
 
 
-def _minimise(values: Array, low: Array, high: Array, shape: Shape) -> Array:
-    """ln sigma^2 at the minimum over all candidates, [B]."""
-    pieces = _pieces(values, low, high, shape)
-    inner = _crossings(values, pieces, shape)
-    where = np.concatenate([pieces.low, pieces.high, inner.low])
-    row = np.concatenate([pieces.row, pieces.row, inner.row])
-    count = np.concatenate([pieces.count, pieces.count, inner.count])
-    energy = _free_energy(values, row, count, where, shape)
-    order = np.lexsort((where, energy, row))
-    first = np.searchsorted(row[order], np.arange(len(values)))
-    best: Array = where[order[first]]
+def free_energy(values: Array, variance: Array, shape: Shape) -> Array:
+    """F, [B], of c, [B, L] descending, at sigma^2 > 0, [B], less the constant of the c that are zero."""
+    x = values / variance[:, None]
+    total: Array = x.sum(axis=1) - np.log(np.where(values > 0, x, 1 / variance[:, None])).sum(axis=1)
+    signal = x > shape.xbar
+    total += np.bincount(np.nonzero(signal)[0], gain(x[signal], shape.alpha), len(values))
+    return total
+
+
+def gain(x: Array, alpha: float) -> Array:
+    """What a value above xbar takes from F by being held to be signal: -tau + ln(tau + 1) + alpha ln(tau/alpha + 1)."""
+    shifted = x - (1 + alpha)
+    tau = (shifted + np.sqrt(shifted**2 - 4 * alpha)) / 2
+    answer: Array = np.log(tau + 1) + alpha * np.log(tau / alpha + 1) - tau
+    return answer
+
+
+def noise_variance(values: Array, shape: Shape) -> Array:
+    """The sigma^2 of each matrix, [B], at the minimum of F that Brent's bounded search finds.
+
+    values: c, [B, L] descending, near 1 in scale; sigma^2 is in the same scale, and 0 for a matrix of zeros.
+    """
+    low, high = bounds(values, shape)
+    variance = np.zeros(len(values))
+    live = np.flatnonzero(high > 0)
+    if len(live):
+        variance[live] = _brent(values[live], low[live], high[live], shape)
+    return variance
+
+
+def _brent(values: Array, low: Array, high: Array, shape: Shape) -> Array:
+    """Brent's minimisation without derivatives (1973, chapter 5) on [low, high], all rows in step.
+
+    best, second, third are the points of the lowest values of F so far; a step goes to the vertex of the parabola
+    through them if that lies inside the bracket and steps shrink fast enough, else it cuts the bracket's larger part.
+    """
+    tolerance = _TOLERANCE * high
+    low, high = low.copy(), high.copy()
+    best = low + _GOLDEN * (high - low)
+    second, third = best.copy(), best.copy()
+    at_best = free_energy(values, best, shape)
+    at_second, at_third = at_best.copy(), at_best.copy()
+    step, previous = np.zeros_like(best), np.zeros_like(best)
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        if (np.abs(best - middle) <= 2 * tolerance - (high - low) / 2).all():
+            break
+        move, usable = _vertex(best, second, third, at_best, at_second, at_third)
+        usable &= (np.abs(previous) > tolerance) & (np.abs(move) < np.abs(previous) / 2)
+        usable &= (best + move > low) & (best + move < high)
+        larger = np.where(best < middle, high - best, low - best)
+        near = usable & ((best + move - low < 2 * tolerance) | (high - best - move < 2 * tolerance))
+        move = np.where(near, np.copysign(tolerance, middle - best), move)
+        previous = np.where(usable, step, larger)
+        step = np.where(usable, move, _GOLDEN * larger)
+        point = best + np.where(np.abs(step) >= tolerance, step, np.copysign(tolerance, step))
+        at_point = free_energy(values, np.clip(point, low, high), shape)
+        point = np.clip(point, low, high)
+
+        better = at_point <= at_best
+        right = point >= best
+        low = np.where(better & right, best, np.where(~better & ~right, point, low))
+        high = np.where(better & ~right, best, np.where(~better & right, point, high))
+        runner = ~better & ((at_point <= at_second) | (second == best))
+        last = ~better & ~runner & ((at_point <= at_third) | (third == best) | (third == second))
+        shift = better | runner
+        third, at_third = _choose(shift, second, at_second, last, point, at_point, third, at_third)
+        second, at_second = _choose(better, best, at_best, runner, point, at_point, second, at_second)
+        best, at_best = np.where(better, point, best), np.where(better, at_point, at_best)
     return best
 
 
-def _pieces(values: Array, low: Array, high: Array, shape: Shape) -> _Pieces:
-    """Cut [low, high] at the breakpoints ln(c_i / xbar); the piece with k values above xbar is [cut_k+1, cut_k]."""
-    with np.errstate(divide="ignore"):
-        cuts = np.log(values / shape.xbar)
-    edges = np.concatenate([np.full((len(values), 1), np.inf), cuts, np.full((len(values), 1), -np.inf)], axis=1)
-    edges = np.clip(edges, low[:, None], high[:, None])
-    tops, bottoms = edges[:, :-1], edges[:, 1:]
-    keep = tops > bottoms
-    keep[np.arange(len(values)), keep.argmax(axis=1)] |= ~keep.any(axis=1)
-    row, count = np.nonzero(keep)
-    return _Pieces(row, count, bottoms[row, count], tops[row, count])
+def _vertex(x: Array, w: Array, v: Array, fx: Array, fw: Array, fv: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """The step from x to the vertex of the parabola through three points, and where there is one."""
+    r = (x - w) * (fx - fv)
+    q = (x - v) * (fx - fw)
+    below = 2 * (q - r)
+    usable = below != 0
+    step = -((x - v) * q - (x - w) * r) / np.where(usable, below, 1.0)
+    return np.where(usable, step, 0.0), usable
 
 
-def _terms(values: Array, row: Index, count: Index, where: Array, shape: Shape) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """x, tau (1 where x is not above xbar) and the mask of those above, [P, L] each."""
-    x = values[row] * np.exp(-where)[:, None]
-    above = np.arange(values.shape[1]) < count[:, None]
-    shifted = x - (1 + shape.alpha)
-    tau = (shifted + np.sqrt(np.maximum(shifted**2 - 4 * shape.alpha, 0.0))) / 2
-    return x, np.where(above, tau, 1.0), above
-
-
-def _free_energy(values: Array, row: Index, count: Index, where: Array, shape: Shape) -> Array:
-    """F at t = `where` for each point, [P], less the constant of the values that are exactly zero."""
-    x, tau, above = _terms(values, row, count, where, shape)
-    logs = np.log(np.where(values > 0, values, 1.0))[row] - where[:, None]
-    alpha = shape.alpha
-    signal = np.log(tau + 1) + alpha * np.log(tau / alpha + 1) - tau
-    energy: Array = (x - logs + np.where(above, signal, 0.0)).sum(axis=1)
-    return energy
-
-
-def _slope(values: Array, pieces: _Pieces, where: Array, shape: Shape) -> tuple[Array, Array]:
-    """g and g' at t = `where` on each piece, [P] each."""
-    x, tau, above = _terms(values, pieces.row, pieces.count, where, shape)
-    alpha = shape.alpha
-    slope = np.where(above, -alpha * (1 + 1 / tau), 1 - x).sum(axis=1)
-    bend = np.where(above, -alpha * x / np.where(above, tau**2 - alpha, 1.0), x).sum(axis=1)
-    return slope, bend
-
-
-def _crossings(values: Array, pieces: _Pieces, shape: Shape) -> _Pieces:
-    """The pieces with a minimum inside, `low` moved onto it."""
-    left, left_bend = _slope(values, pieces, pieces.low, shape)
-    right, right_bend = _slope(values, pieces, pieces.high, shape)
-    width = pieces.high - pieces.low
-    # A concave g stays under its tangents at both ends, so most pieces are ruled out without a search.
-    hump = (left < 0) & (right <= 0) & (left_bend > 0) & (right_bend < 0) & (left + left_bend * width > 0)
-    peaked = pieces[hump]
-    peak = _bisect(values, peaked, shape, bend=True)
-    rises = _slope(values, peaked, peak, shape)[0] > 0
-    plain = pieces[(left < 0) & (right > 0)]
-    inside = _Pieces(
-        np.concatenate([plain.row, peaked.row[rises]]),
-        np.concatenate([plain.count, peaked.count[rises]]),
-        np.concatenate([plain.low, peaked.low[rises]]),
-        np.concatenate([plain.high, peak[rises]]),
-    )
-    root = _bisect(values, inside, shape, bend=False)
-    return _Pieces(inside.row, inside.count, root, root)
-
-
-def _bisect(values: Array, pieces: _Pieces, shape: Shape, *, bend: bool) -> Array:
-    """Where g' falls through zero (`bend`), or where g rises through it, on each piece: [P]."""
-    low, high = pieces.low.copy(), pieces.high.copy()
-    for _ in range(_BISECTIONS if len(low) else 0):
-        middle = (low + high) / 2
-        slope, curve = _slope(values, pieces, middle, shape)
-        go_right = curve > 0 if bend else slope < 0
-        low, high = np.where(go_right, middle, low), np.where(go_right, high, middle)
-    return (low + high) / 2
+def _choose(
+    first: NDArray[np.bool_],
+    a: Array,
+    at_a: Array,
+    then: NDArray[np.bool_],
+    b: Array,
+    at_b: Array,
+    c: Array,
+    at_c: Array,
+) -> tuple[Array, Array]:
+    """Points and values: a where `first`, else b where `then`, else c."""
+    return np.where(first, a, np.where(then, b, c)), np.where(first, at_a, np.where(then, at_b, at_c))
