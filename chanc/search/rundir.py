@@ -48,7 +48,7 @@ class RunDir:
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a trial's line, and make sure that it is on the disk before this returns."""
         append_line(self.path / "trials.jsonl", line)
-        self.trials.append(dict(line))
+        self.trials.append(json.loads(json.dumps(plain(line))))
 
     def append_timing(self, line: Mapping[str, Any]) -> None:
         """Add a line of wall-clock times (seconds)."""

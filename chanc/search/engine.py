@@ -1,0 +1,52 @@
+"""The expensive half of a search, behind one small interface: rewriting, training and measuring models.
+
+The driver knows nothing of torch; `chanc.search.torch_engine` does the real work, tests bring a small fake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from chanc.search.space import Price
+
+EpochHook = Callable[[int, float, float], None]
+"""Called at the end of each epoch with its number from 0, the training loss and the top-1 (0 to 1)."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its trained weights, and how the training went.
+
+    epochs: for each one {"epoch", "loss", "top1", "lr", "metrics": {initializer: {"in_rank", ...}}}. carry: what the
+    next trial's training takes over (learning rates of AdaS), a JSON object.
+    """
+
+    model: Any
+    epochs: list[dict[str, Any]]
+    top1: float
+    loss: float
+    carry: dict[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """What the driver asks for. A model is whatever the engine makes of one: the driver only hands it on."""
+
+    def load(self, path: Path) -> Any:
+        """Read a model."""
+
+    def save(self, model: Any, path: Path) -> None:
+        """Write a model, whole or not at all."""
+
+    def resize(self, model: Any, widths: Mapping[str, int], *, fresh: bool, seed: int) -> Any:
+        """The model at other widths; its weights are carried over, or drawn anew. Raises IllegalMove, PlanError."""
+
+    def price(self, model: Any) -> Price:
+        """Parameters and MACs of a model."""
+
+    def train(
+        self, model: Any, *, epochs: int, fresh: bool, seed: int, carry: Mapping[str, Any], on_epoch: EpochHook
+    ) -> Trained:
+        """Train on the search's own data; the metrics of each layer at each epoch's end. Raises TrialError."""

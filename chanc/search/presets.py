@@ -1,0 +1,79 @@
+"""Every hyper-parameter of the published searches, by name.
+
+Sources: CONetV2 (Wang et al. 2021) and CONet (Hosseini et al. 2021), the papers' settings sections; where a paper is
+silent, the authors' public settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chanc.errors import RunError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A search method with its options, and the fields of TrainOptions for trials and for the final training.
+
+    model: the network it was published for, a name of the zoo. note: what of the publication is not set here.
+    """
+
+    algo: str
+    model: str
+    options: Mapping[str, Any]
+    train: Mapping[str, Any]
+    final: Mapping[str, Any]
+    final_epochs: int = 250
+    note: str = ""
+
+
+_ADAS = {"optimizer": "adas", "adas_beta": 0.8, "momentum": 0.9, "batch_size": 128, "crop_padding": 4, "flip": True}
+_STEP = {
+    "optimizer": "sgd", "momentum": 0.9, "batch_size": 128, "schedule": "step", "step_epochs": 25, "step_gamma": 0.5,
+    "crop_padding": 4, "flip": True,
+}  # fmt: skip
+_GREEDY = {"gamma": 0.8, "trials": 35, "min_width": 16, "max_width": 256, "round_to": 2, "first_step": "+16",
+           "best_by": "global", "best_from": 6}  # fmt: skip
+_CONET = {"trials": 25, "start_width": 32, "delta": 0.0075, "mu": 10.0, "phi": 0.2, "gamma": 0.01, "min_width": 16,
+          "max_width": 256, "round_to": 2}  # fmt: skip
+
+PRESETS: dict[str, Preset] = {
+    "conetv2-resnet34": Preset(
+        "greedy", "resnet34", {**_GREEDY, "start_width": 16},
+        {**_ADAS, "epochs": 2, "lr": 0.03, "weight_decay": 5e-4},
+        {**_STEP, "lr": 0.1, "weight_decay": 5e-4},
+    ),
+    "conetv2-darts7": Preset(
+        "greedy", "darts7", {**_GREEDY, "start_width": 32},
+        {**_ADAS, "epochs": 2, "lr": 0.175, "weight_decay": 3e-4},
+        {**_STEP, "lr": 0.175, "weight_decay": 3e-4},
+    ),
+    "conet-darts7": Preset(
+        "conet", "darts7", _CONET,
+        {**_ADAS, "epochs": 20, "lr": 0.1, "weight_decay": 5e-4},
+        {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16},
+        note="the auxiliary head (0.4) and drop-path (0.2) of the final training belong to the model",
+    ),
+    "conet-resnet34": Preset(
+        "conet", "resnet34", _CONET,
+        {**_ADAS, "epochs": 20, "lr": 0.03, "weight_decay": 5e-4},
+        {**_STEP, "lr": 0.1, "weight_decay": 3e-4},
+    ),
+}  # fmt: skip
+
+DEFAULT_TRAIN: dict[str, Any] = {**_ADAS, "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}
+"""How trials are trained where no preset is named."""
+
+DEFAULT_FINAL: dict[str, Any] = {
+    "optimizer": "sgd", "momentum": 0.9, "batch_size": 128, "schedule": "cosine", "lr": 0.1, "weight_decay": 5e-4,
+}  # fmt: skip
+"""How the widths that were found are trained where no preset is named: a cosine fits any number of epochs."""
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name; raises RunError with the names there are."""
+    if name not in PRESETS:
+        raise RunError(f"no preset is named {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
