@@ -24,6 +24,7 @@ from chanc.ir import wire
 from chanc.ir.external import MappedTensor
 from chanc.ir.files import atomic_write
 from chanc.ir.load import EXTERNAL_KEY, HOLLOW_BYTES
+from chanc.ir.screen import no_data
 
 PROTOBUF_BYTES = (1 << 31) - 1
 """A protobuf message must be smaller than this."""
@@ -44,13 +45,17 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     big = _big_initializers(model)
-    size = sum(tensor.nbytes for tensor in big.values())
-    if not model.meta.get(EXTERNAL_KEY):
+    if not model.meta.get(EXTERNAL_KEY) and _size(big) < PROTOBUF_BYTES:
         rest = _hollow(model, big, None)
-        if len(rest) + size + 64 * (len(big) + 1) < PROTOBUF_BYTES:
+        if len(rest) + _size(big) < PROTOBUF_BYTES:
             with atomic_write(target) as temporary, temporary.open("wb") as file:
                 _write_embedded(file, rest, big)
             return
+    _save_external(model, target)
+
+
+def _save_external(model: ir.Model, target: Path) -> None:
+    big = _big_initializers(model, external=True)
     with contextlib.ExitStack() as stack:
         # The stack unwinds in reverse, so the data file, entered last, gets its name first.
         temporary = stack.enter_context(atomic_write(target))
@@ -65,8 +70,8 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
 def to_bytes(model: ir.Model) -> bytes:
     """The serialized `ModelProto`. Raises: ModelError where it can't be, as for 2 GB and more."""
     big = _big_initializers(model)
-    rest = _hollow(model, big, None)
-    if len(rest) + sum(tensor.nbytes for tensor in big.values()) >= PROTOBUF_BYTES:
+    rest = _hollow(model, big, None) if _size(big) < PROTOBUF_BYTES else b""
+    if len(rest) + _size(big) >= PROTOBUF_BYTES:
         raise ModelError("the model has 2 GB or more, which no ModelProto can hold: save it to a file instead")
     file = io.BytesIO()
     _write_embedded(file, rest, big)
@@ -119,12 +124,19 @@ def enumerate_initializers(model: ir.Model) -> Iterator[tuple[int, ir.TensorProt
     yield from enumerate(filled)
 
 
-def _big_initializers(model: ir.Model) -> dict[int, ir.TensorProtocol]:
+def _big_initializers(model: ir.Model, *, external: bool = False) -> dict[int, ir.TensorProtocol]:
+    """The tensors that are written beside protobuf: not those that a message holds as typed values, which stay so."""
     return {
         index: tensor
         for index, tensor in enumerate_initializers(model)
-        if tensor.dtype != ir.DataType.STRING and tensor.nbytes >= HOLLOW_BYTES
+        if tensor.dtype != ir.DataType.STRING and tensor.nbytes >= HOLLOW_BYTES and not no_data(tensor)
+        if external or not isinstance(tensor, ir.TensorProtoTensor)
     }
+
+
+def _size(big: dict[int, ir.TensorProtocol]) -> int:
+    """Bytes of the tensors, and at most so many around each (tags and lengths)."""
+    return sum(tensor.nbytes + 64 for tensor in big.values())
 
 
 def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout | None) -> bytes:
@@ -156,14 +168,15 @@ def _stand_ins(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layou
 
 
 def _stand_in(name: str, tensor: ir.TensorProtocol, index: int, layout: Layout | None) -> ir.TensorProtocol:
-    shape, texts = ir.Shape(tensor.shape.numpy()), {"doc_string": tensor.doc_string}
-    metadata = dict(tensor.metadata_props)
+    shape = ir.Shape(tensor.shape.numpy())
     if layout is None:
-        return _Hollow(lambda: tensor, tensor.dtype, shape, name=name, metadata_props=metadata, **texts)
-    offset, length = layout.places[index]
-    return ir.ExternalTensor(
-        layout.location, offset, length, tensor.dtype, shape=shape, name=name, metadata_props=metadata, **texts
-    )
+        stand_in: ir.TensorProtocol = _Hollow(lambda: tensor, tensor.dtype, shape, name=name)
+    else:
+        offset, length = layout.places[index]
+        stand_in = ir.ExternalTensor(layout.location, offset, length, tensor.dtype, shape=shape, name=name)
+    stand_in.doc_string = tensor.doc_string
+    stand_in.metadata_props.update(tensor.metadata_props)
+    return stand_in
 
 
 def _write_embedded(file: BinaryIO, rest: bytes, big: dict[int, ir.TensorProtocol]) -> None:

@@ -21,6 +21,16 @@ _MAGIC = {
 }
 _SPARSE = (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS)
 _SNIFF_BYTES = 512
+_FIELD_OF = {
+    ir.DataType.FLOAT: "float_data",
+    ir.DataType.COMPLEX64: "float_data",
+    ir.DataType.DOUBLE: "double_data",
+    ir.DataType.COMPLEX128: "double_data",
+    ir.DataType.INT64: "int64_data",
+    ir.DataType.UINT64: "uint64_data",
+    ir.DataType.UINT32: "uint64_data",
+}
+_DATA_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 
 
 def magic(buffer: memoryview, name: str) -> None:
@@ -102,18 +112,34 @@ def tensors(model: ir.Model, name: str) -> None:
                     _data(attribute.value, name)
 
 
+def no_data(tensor: object) -> bool:
+    """Whether a tensor's message has a shape but no values at all, as in files with their weights stripped."""
+    return (
+        isinstance(tensor, ir.TensorProtoTensor)
+        and tensor.size > 0
+        and not tensor.raw.HasField("raw_data")
+        and not any(len(getattr(tensor.raw, field)) for field in _DATA_FIELDS)
+    )
+
+
 def _data(tensor: object, name: str) -> None:
-    if not isinstance(tensor, ir.TensorProtoTensor):
+    """Values must be in the field of their element type, as many as the shape says (onnx.proto, TensorProto)."""
+    if not isinstance(tensor, ir.TensorProtoTensor) or no_data(tensor):
         return
-    dtype(tensor.raw.data_type, tensor.name, name)
-    try:
-        size = tensor.numpy().size
-    except Exception as error:
+    message = tensor.raw
+    kind = dtype(message.data_type, tensor.name, name)
+    count = tensor.size * (2 if kind in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128) else 1)
+    if message.HasField("raw_data"):
+        held, expected = len(message.raw_data), tensor.nbytes
+    else:
+        held, expected = len(getattr(message, _FIELD_OF.get(kind, "int32_data"))), count
+        if kind.bitwidth < 8:
+            expected = tensor.nbytes
+    if held != expected or min(message.dims, default=0) < 0:
+        unit = "bytes" if message.HasField("raw_data") else "values"
         raise ModelError(
-            f"{name}: tensor {tensor.name!r} does not hold the data of {tensor.dtype.name} {list(tensor.raw.dims)}"
-        ) from error
-    if size != tensor.size:
-        raise ModelError(f"{name}: tensor {tensor.name!r} holds {size} values, its shape is {list(tensor.raw.dims)}")
+            f"{name}: tensor {tensor.name!r} holds {held} {unit}, but {kind.name} {list(message.dims)} takes {expected}"
+        )
 
 
 def _graph(graph: onnx.GraphProto, name: str) -> None:
