@@ -1,0 +1,151 @@
+"""Sessions of onnxruntime and single runs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from chanc.errors import MissingDependencyError, ModelError
+from chanc.ir import load, save, to_bytes
+from chanc.ir.save import PROTOBUF_BYTES
+
+Array = np.ndarray[Any, Any]
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_ONLY_FATAL = 4
+_OPSET_LIMIT = re.compile(r"ONNX Runtime only \*guarantees\*.*?till opset (\d+)", re.DOTALL)
+_IR_LIMIT = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+_CPP_PLACE = re.compile(r"^(\[ONNXRuntimeError\] : \d+ : \w+ : )?(/\S+:\d+ .*?\) (?=[A-Z]))?")
+
+
+def onnxruntime() -> Any:
+    """The onnxruntime module, without telemetry. Raises: MissingDependencyError."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        module = importlib.import_module("onnxruntime")
+        module.InferenceSession  # noqa: B018  (onnxruntime and onnxruntime-gpu share a folder; removing one breaks the other)
+    except (ImportError, AttributeError) as error:
+        raise MissingDependencyError(
+            "onnxruntime is needed to run a model and can't be imported: pip install 'chanc[cpu]' (or 'chanc[gpu]')"
+        ) from error
+    return module
+
+
+def session(model: Any, *, exact: bool = False, threads: int = 0, device: str = "cpu") -> Any:
+    """An `onnxruntime.InferenceSession` of `model`: a path, the bytes of one, or anything that `chanc.ir.load` takes.
+
+    Args:
+        model: the model; over 2 GB it goes through a temporary file.
+        exact: turn graph optimisation off, so that the operators run as they are written.
+        threads: threads inside an operator; 0 leaves it to onnxruntime.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ModelError: onnxruntime refuses the model (its own first line is given).
+        MissingDependencyError: no onnxruntime, or CUDA was asked for and onnxruntime would run on the CPU instead.
+    """
+    ort = onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = _ONLY_FATAL
+    options.intra_op_num_threads = threads
+    if exact:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if device not in _PROVIDERS:
+        raise ValueError(f"device is {device!r}, not one of {sorted(_PROVIDERS)}")
+    wanted = list(dict.fromkeys((_PROVIDERS[device], _PROVIDERS["cpu"])))
+    _require_provider(_PROVIDERS[device], ort.get_available_providers())
+    opened = _open(ort, model, options, wanted)
+    _require_provider(_PROVIDERS[device], opened.get_providers())
+    return opened
+
+
+def run(
+    model: Any, feeds: Mapping[str, Array], *, exact: bool = False, threads: int = 0, device: str = "cpu"
+) -> list[Array]:
+    """The outputs of `model` for `feeds`, {input name: array}, in the order of the graph's outputs.
+
+    `model` may also be a session, for several runs. Options and errors are those of `session`; ModelError also for
+    feeds that don't fit the inputs and for a run that fails.
+    """
+    opened = model if hasattr(model, "get_inputs") else session(model, exact=exact, threads=threads, device=device)
+    _check_feeds(opened, feeds)
+    try:
+        outputs: list[Array] = opened.run(None, dict(feeds))
+    except Exception as error:
+        raise ModelError(f"onnxruntime can't run the model: {_line(error)}") from error
+    return outputs
+
+
+def _open(ort: Any, model: Any, options: Any, providers: list[str]) -> Any:
+    try:
+        if isinstance(model, (str, os.PathLike)):
+            _require_file(Path(model))
+            return ort.InferenceSession(os.fspath(model), options, providers=providers)
+        if isinstance(model, bytes):
+            return ort.InferenceSession(model, options, providers=providers)
+        if isinstance(model, onnx.ModelProto) and not _has_external(model):
+            return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
+        loaded = load(model, copy=not isinstance(model, ir.Model))
+        if _bytes_of(loaded) < PROTOBUF_BYTES // 2:
+            return ort.InferenceSession(to_bytes(loaded), options, providers=providers)
+        with tempfile.TemporaryDirectory(prefix="chanc-") as folder:
+            save(loaded, Path(folder) / "model.onnx")
+            return ort.InferenceSession(str(Path(folder) / "model.onnx"), options, providers=providers)
+    except (ModelError, OSError):
+        raise
+    except Exception as error:
+        raise ModelError(f"onnxruntime {ort.__version__} can't load the model: {_reason(error)}") from error
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+
+
+def _has_external(model: onnx.ModelProto) -> bool:
+    return any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
+
+
+def _bytes_of(model: ir.Model) -> int:
+    values = (value.const_value for value in model.graph.initializers.values())
+    return sum(tensor.nbytes for tensor in values if tensor is not None)
+
+
+def _require_provider(provider: str, found: list[str]) -> None:
+    # onnxruntime falls back to the CPU without a word where the CUDA libraries or a device are missing.
+    if provider not in found:
+        raise MissingDependencyError(
+            f"{provider} is not available, onnxruntime would run on {', '.join(found) or 'nothing'}: "
+            "pip install 'chanc[gpu]' in place of 'chanc[cpu]', on a machine with its CUDA libraries"
+        )
+
+
+def _check_feeds(opened: Any, feeds: Mapping[str, Array]) -> None:
+    inputs = {value.name for value in opened.get_inputs()}
+    optional = {value.name for value in opened.get_overridable_initializers()}
+    missing, unknown = sorted(inputs - feeds.keys()), sorted(feeds.keys() - inputs - optional)
+    if missing or unknown:
+        text = f"no value for input {missing[0]!r}" if missing else f"{unknown[0]!r} is not an input"
+        raise ModelError(f"{text}; the model's inputs are {sorted(inputs)}")
+
+
+def _reason(error: Exception) -> str:
+    opset, version = _OPSET_LIMIT.search(str(error)), _IR_LIMIT.search(str(error))
+    if opset:
+        return f"it takes opsets up to {opset.group(1)}, the model has a newer one"
+    if version:
+        return f"it takes IR versions up to {version.group(2)}, the model has {version.group(1)}"
+    return _line(error)
+
+
+def _line(error: Exception) -> str:
+    return _CPP_PLACE.sub("", " ".join(str(error).split()))[:400] or type(error).__name__
