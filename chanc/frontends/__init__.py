@@ -1,1 +1,11 @@
-"""Roads into ONNX from other frameworks, and the zoo of reference networks."""
+"""Roads into ONNX from other frameworks, and the zoo of reference networks.
+
+`open_spec("zoo:resnet34", width=16)` makes a module, `chanc.frontends.torch.export(module, inputs, path)` writes it as
+ONNX with its BatchNorm layers and its parameter names kept. Importing this package imports no framework.
+"""
+
+from __future__ import annotations
+
+from chanc.frontends.spec import open_spec as open_spec
+
+__all__ = ["open_spec"]

@@ -16,7 +16,7 @@ from chanc.errors import ChancError, MissingDependencyError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build", "names", "table"]
+__all__ = ["build", "names", "params", "table"]
 
 # network: the module of its family, which has table(name, aux=...) and build(name, widths, ...)
 _FAMILIES = {
@@ -77,6 +77,15 @@ def build(
     chosen = _resolve(name, family.table(name, aux=aux), width, widths or {})
     network: nn.Module = family.build(name, chosen, classes=classes, channels=channels, aux=aux)
     return network
+
+
+def params(name: str, *, width: int | None = None, classes: int = 10) -> int:
+    """The number of parameters of a network, counted without making its weights. Raises ChancError as `build`."""
+    table(name)
+    import torch
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(name, width=width, classes=classes).parameters())
 
 
 def _family(name: str, aux: bool) -> Any:

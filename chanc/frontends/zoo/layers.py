@@ -68,8 +68,3 @@ class PooledFeatures(nn.Module):
         """Average over the positions and drop the two spatial axes."""
         y: Tensor = self.pool(x)
         return y.flatten(1)
-
-
-def parameter_count(module: nn.Module) -> int:
-    """The number of trainable parameters (buffers such as running statistics not counted)."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,4 +1,4 @@
-"""MobileNetV2 for 32x32 images (Sandler et al. 2018): inverted residuals; strides 1 in the stem and the second stage."""
+"""MobileNetV2 for 32x32 images (Sandler et al. 2018): inverted residuals, no stride in stem and second stage."""
 
 from __future__ import annotations
 

@@ -1,0 +1,171 @@
+"""`chanc export`: an ONNX model from the zoo or from a PyTorch factory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chanc.errors import MissingDependencyError, ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """Read shapes given as 1,3,32,32."""
+    shapes = []
+    for value in values:
+        parts = value.split(",")
+        if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+            raise click.BadParameter(f"{value!r} is not a shape; give positive integers as in 1,3,32,32", ctx, param)
+        shapes.append(tuple(int(part) for part in parts))
+    return tuple(shapes)
+
+
+@click.command("export")
+@click.argument("spec", required=False)
+@click.option("-o", "--output", metavar="FILE", help="Where to write the ONNX model.")
+@click.option("--list", "listing", is_flag=True, help="Print the zoo: every network and its published parameters.")
+@click.option("--width", type=click.IntRange(min=1), metavar="N", help="Set every independent width to N channels.")
+@click.option("--classes", type=click.IntRange(min=1), metavar="N", help="Classes of the output. [zoo: 10]")
+@click.option("--channels", type=click.IntRange(min=1), metavar="N", help="Channels of the images. [zoo: 3]")
+@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Height and width of the images. [zoo: 32]")
+@click.option("--aux", is_flag=True, help="With the auxiliary head (DARTS), as a second output.")
+@click.option("--input", "shapes", multiple=True, metavar="N,C,H,W", callback=_shapes, help="Shape of a factory's input.")
+@click.option("--weights", metavar="FILE", help="Trained weights, a state_dict in a .safetensors file.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial weights.")
+@click.option(
+    "--exporter",
+    type=click.Choice(["auto", "torchscript", "dynamo"]),
+    default="auto",
+    show_default=True,
+    help="Which of torch's exporters; auto: TorchScript, and dynamo where that fails.",
+)
+@click.option("--opset", type=int, help="ONNX opset. [17 for TorchScript, 18 for dynamo]")
+def command(
+    spec: str | None,
+    output: str | None,
+    listing: bool,
+    width: int | None,
+    classes: int | None,
+    channels: int | None,
+    size: int | None,
+    aux: bool,
+    shapes: tuple[tuple[int, ...], ...],
+    weights: str | None,
+    seed: int,
+    exporter: str,
+    opset: int | None,
+) -> None:
+    """Make an ONNX model of SPEC: zoo:NAME or torch:PACKAGE.MODULE:FACTORY.
+
+    BatchNorm and the names of the state_dict are kept, the batch is dynamic, and the file is checked by a run in
+    onnxruntime. A factory is called with --classes, --channels, --width and --aux where they are given.
+
+    \b
+    chanc export zoo:resnet34 --width 16 --classes 10 --size 32 -o r34.onnx
+    chanc export torch:mynet.models:small --input 1,3,32,32 -o small.onnx
+    """
+    if listing:
+        _print_zoo()
+        return
+    if spec is None or output is None:
+        raise click.UsageError("give SPEC and -o FILE, or --list")
+    if spec.startswith("zoo:") and shapes:
+        raise click.UsageError("--input is for torch: factories; a zoo network takes --size and --channels")
+    if spec.startswith("torch:") and (not shapes or size is not None):
+        raise click.UsageError("a torch: factory takes --input, the shape of its input, as in --input 1,3,32,32")
+    _refuse_hopeless(Path(output))
+    options = {"width": width, "classes": classes, "channels": channels, "aux": aux or None}
+    shapes = shapes or ((1, channels or 3, size or 32, size or 32),)
+    given = {name: value for name, value in options.items() if value is not None}
+    _export(spec, given, shapes, output, weights, seed, exporter, opset)
+
+
+def _export(
+    spec: str,
+    options: dict[str, Any],
+    shapes: tuple[tuple[int, ...], ...],
+    output: str,
+    weights: str | None,
+    seed: int,
+    exporter: str,
+    opset: int | None,
+) -> None:
+    from chanc.frontends import open_spec
+
+    module = open_spec(spec, seed=seed, **options)
+    if weights is not None:
+        _load_weights(module, weights)
+
+    from chanc.frontends.torch import export
+
+    names = ("output", "auxiliary") if options.get("aux") and spec.startswith("zoo:") else ("output",)
+    done = export(module, _examples(shapes, seed), output, exporter=exporter, opset=opset, output_names=names)
+    if done.note:
+        click.echo(f"chanc: {' '.join(done.note.split())}", err=True)
+    click.echo(
+        f"wrote {output}: {spec}, {done.params} params, {_signature(done.inputs)} -> {_signature(done.outputs)}, "
+        f"opset {done.opset} ({done.exporter})"
+    )
+
+
+def _refuse_hopeless(path: Path) -> None:
+    """Fail before the work where the output can't be written. Raises OSError."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
+
+
+def _examples(shapes: tuple[tuple[int, ...], ...], seed: int) -> list[Tensor]:
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def _load_weights(module: nn.Module, path: str) -> None:
+    try:
+        import safetensors.torch
+    except ModuleNotFoundError:
+        raise MissingDependencyError("--weights needs safetensors: pip install 'chanc[torch]'") from None
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+    wanted = module.state_dict()
+    # A safetensors file made from an ONNX model has no num_batches_tracked: nothing that runs reads it.
+    missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in tensors if name not in wanted]
+    if missing or unknown:
+        what, name = ("lacks", missing[0]) if missing else ("has the unknown", unknown[0])
+        raise ModelError(f"{path} does not fit the network: it {what} {name}")
+    wrong = [name for name in tensors if tensors[name].shape != wanted[name].shape]
+    if wrong:
+        have, want = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
+        raise ModelError(f"{path} does not fit the network: {wrong[0]} has shape {have}, not {want}")
+    module.load_state_dict(tensors, strict=False)
+
+
+def _signature(values: dict[str, tuple[int | str, ...]]) -> str:
+    return ", ".join(f"{name} [{', '.join(map(str, shape))}]" for name, shape in values.items())
+
+
+def _print_zoo() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from chanc.frontends import zoo
+
+    table = Table("network", "params", "widths", box=None)
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for name in zoo.names():
+        table.add_row(name, f"{zoo.params(name):,}", str(len(zoo.table(name))))
+    Console().print(table)

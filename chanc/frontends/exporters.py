@@ -1,0 +1,152 @@
+"""torch's two ONNX exporters, each with the options that keep BatchNorm and parameter names.
+
+TorchScript: an eval-mode module traced with training PRESERVE, no constant folding (it folds BatchNorm), and the
+initializers declared as inputs, which is the one public way to keep it from aliasing equal tensors (fresh running
+means) through Identity nodes. Dynamo: unoptimised, then onnxscript's constant folding and default rewrite rules
+without those that fuse BatchNorm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from chanc.errors import MissingDependencyError, ModelError
+
+_TORCHSCRIPT_OPSETS = range(7, 21)
+_DYNAMO_OPSETS = range(18, 27)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to export: a module in eval mode and the inputs to trace it with."""
+
+    module: nn.Module
+    args: tuple[Tensor, ...]
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    dynamic_batch: bool
+    opset: int | None  # None: the exporter's default
+
+
+def torchscript(request: Request) -> onnx.ModelProto:
+    """Export by tracing (torch.onnx.export with dynamo=False). Raises ModelError."""
+    opset = _opset(request.opset, 17, _TORCHSCRIPT_OPSETS, "TorchScript")
+    axes = {name: {0: "batch"} for name in _batched(request)} if request.dynamic_batch else {}
+    buffer = io.BytesIO()
+    with _quiet(), _failing_as_model_error("TorchScript"):
+        torch.onnx.export(
+            request.module,
+            request.args,
+            buffer,  # type: ignore[arg-type]  # the TorchScript exporter takes a file object
+            dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=False,
+            keep_initializers_as_inputs=True,
+            opset_version=opset,
+            input_names=list(request.input_names),
+            output_names=list(request.output_names),
+            dynamic_axes=axes,
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    weights = {initializer.name for initializer in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return model
+
+
+def dynamo(request: Request) -> onnx.ModelProto:
+    """Export by torch.export, then fold constants and rewrite, BatchNorm kept.
+
+    Raises ModelError, and MissingDependencyError without onnxscript.
+    """
+    try:
+        from onnxscript import optimizer, rewriter
+        from onnxscript.rewriter.rules.common import _fuse_batchnorm
+    except ImportError:
+        raise MissingDependencyError("the dynamo exporter needs onnxscript: pip install 'chanc[export]'") from None
+    opset = _opset(request.opset, 18, _DYNAMO_OPSETS, "dynamo")
+    batch = torch.export.Dim("batch")
+    shapes = tuple({0: batch} if arg.ndim else {} for arg in request.args) if request.dynamic_batch else None
+    with _quiet(), _failing_as_model_error("dynamo"):
+        program = torch.onnx.export(
+            request.module,
+            request.args,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+            opset_version=opset,
+            input_names=list(request.input_names),
+            output_names=list(request.output_names),
+            dynamic_shapes=shapes,
+        )
+        assert program is not None
+        optimizer.fold_constants(program.model)
+        optimizer.remove_unused_nodes(program.model)
+        fusing = {id(rule) for rule in _fuse_batchnorm.rules}
+        rules = [rule for rule in rewriter._DEFAULT_REWRITE_RULES if id(rule) not in fusing]
+        model: onnx.ModelProto = _serialize(rewriter.rewrite(program.model, rules))
+    return model
+
+
+EXPORTERS: dict[str, Callable[[Request], onnx.ModelProto]] = {"torchscript": torchscript, "dynamo": dynamo}
+
+
+def _serialize(model: Any) -> Any:
+    """To a protobuf, without the stack traces: they hold the paths of the exporting machine."""
+    import onnx_ir
+
+    for node in model.graph.all_nodes():
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
+    return onnx_ir.to_proto(model)
+
+
+def _batched(request: Request) -> list[str]:
+    inputs = [name for name, arg in zip(request.input_names, request.args, strict=True) if arg.ndim]
+    return [*inputs, *request.output_names]
+
+
+def _opset(asked: int | None, default: int, known: range, exporter: str) -> int:
+    opset = default if asked is None else asked
+    if opset not in known:
+        raise ModelError(f"the {exporter} exporter writes opsets {known[0]} to {known[-1]}, not {opset}")
+    return opset
+
+
+@contextlib.contextmanager
+def _failing_as_model_error(exporter: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the exporters raise what comes, from the tracer down to protobuf
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        told = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise ModelError(f"the {exporter} exporter failed: {told}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes that a user can do nothing about: deprecations inside torch, torchvision not installed."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in record.getMessage()
+
+    logger.addFilter(wanted)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
+            warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            yield
+    finally:
+        logger.removeFilter(wanted)
