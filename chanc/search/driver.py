@@ -36,7 +36,6 @@ class Task:
     space: Space
     engine: Engine
     members: Mapping[str, Sequence[Member]]
-    epochs: int
     seed: int
     progress: Progress
     project: Callable[[Widths], Widths] = dict
@@ -134,9 +133,7 @@ def _trial(task: Task, run: RunDir, at: Position, widths: Widths, clock: Clock) 
         task.progress.trial(at.trial, price.params, price.macs)
         trained = _trained(task, run, at, model)
         clock.lap("train")
-        folder = run.trial_dir(at.trial)
-        task.engine.save(trained.model, folder / "model.onnx")
-        run.write(f"{folder.relative_to(run.path)}/carry.json", trained.carry)
+        task.engine.save(trained.model, run.model_path(at.trial))
         clock.lap("save")
     except (IllegalMove, PlanError) as error:
         return _unmeasured(task, at, widths, "skipped", error)
@@ -161,15 +158,14 @@ def _fresh(task: Task, at: Position) -> bool:
 
 
 def _trained(task: Task, run: RunDir, at: Position, model: Any) -> Trained:
-    carry: dict[str, Any] = {}
-    if task.carry_optimizer and at.good is not None:
-        carry = run.read(f"trials/{at.good:03d}/carry.json") or {}
+    before = run.optimizer_path(at.good) if task.carry_optimizer and at.good is not None else None
+    run.trial_dir(at.trial)
     return task.engine.train(
         model,
-        epochs=task.epochs,
         fresh=_fresh(task, at),
         seed=trial_seed(task.seed, at.trial),
-        carry=carry,
+        carry_from=before,
+        carry_to=run.optimizer_path(at.trial) if task.carry_optimizer else None,
         on_epoch=task.progress.epoch,
     )
 

@@ -6,7 +6,7 @@ The driver knows nothing of torch; `chanc.search.torch_engine` does the real wor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,15 +20,14 @@ EpochHook = Callable[[int, float, float], None]
 class Trained:
     """A model with its trained weights, and how the training went.
 
-    epochs: for each one {"epoch", "loss", "top1", "lr", "metrics": {initializer: {"in_rank", ...}}}. carry: what the
-    next trial's training takes over (learning rates of AdaS), a JSON object.
+    epochs: for each one {"epoch", "loss", "top1", "lr", "metrics": {initializer: {"in_rank", ...}}}. top1 (0 to 1) and
+    loss: on the held-out part, after the last epoch.
     """
 
     model: Any
     epochs: list[dict[str, Any]]
     top1: float
     loss: float
-    carry: dict[str, Any] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -47,6 +46,9 @@ class Engine(Protocol):
         """Parameters and MACs of a model."""
 
     def train(
-        self, model: Any, *, epochs: int, fresh: bool, seed: int, carry: Mapping[str, Any], on_epoch: EpochHook
+        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, on_epoch: EpochHook
     ) -> Trained:
-        """Train on the search's own data; the metrics of each layer at each epoch's end. Raises TrialError."""
+        """Train one trial, and measure each layer at each epoch's end. Raises TrialError.
+
+        carry_from, carry_to: files of the optimizer's state, where learning rates go on from trial to trial.
+        """

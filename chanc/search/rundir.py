@@ -3,7 +3,8 @@
     config.json      the settings that decide the outcome, and the versions that ran
     trials.jsonl     one line a trial, append-only, flushed to the disk; no wall-clock times, so that two runs compare
     timing.jsonl     seconds of each trial, by what they were spent on
-    trials/NNN/      model.onnx: the trial's trained model; carry.json: what the next trial's training takes over
+    trials/NNN/      model.onnx: the trial's trained model; optimizer.safetensors: what the next takes over
+    final/NAME-SEED/ the final trainings: training.safetensors (where a killed one goes on), model.onnx, result.json
     best.json, best.onnx, model.py, comparison.json, report.html
 
 A trial counts once its line is complete; its files are written before.
@@ -44,6 +45,10 @@ class RunDir:
     def model_path(self, trial: int) -> Path:
         """Where the trained model of one trial lies."""
         return self.path / "trials" / f"{trial:03d}" / "model.onnx"
+
+    def optimizer_path(self, trial: int) -> Path:
+        """Where the optimizer's state after one trial lies, in a run that carries it on."""
+        return self.path / "trials" / f"{trial:03d}" / "optimizer.safetensors"
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a trial's line, and make sure that it is on the disk before this returns."""
