@@ -14,7 +14,7 @@ from math import prod
 import onnx_ir as ir
 
 from chanc.metrics.cost_params import NORMS, own_params
-from chanc.metrics.cost_values import Sizes, Unknown, integers, source
+from chanc.metrics.cost_values import Sizes, Unknown, integers
 
 
 @dataclass(frozen=True)

@@ -144,3 +144,8 @@ def knowledge_gain(factors: Evbmf, channels: int, power: float = 1.0) -> float:
     """S = sum(d_i^p / d_1^p) / N of AdaS for one mode with N = `channels`, p = `power`."""
     kept = factors.singular_values
     return float(((kept / kept[0]) ** power).sum() / channels) if factors.rank else 0.0
+
+
+def gains(qualities: Mapping[str, LayerQuality]) -> dict[str, tuple[float, float]]:
+    """(S_in, S_out) by weight name, as `chanc.training.adas.AdaS.step_epoch` takes them."""
+    return {name: (quality.in_gain, quality.out_gain) for name, quality in qualities.items()}
