@@ -1,0 +1,1 @@
+"""Training in PyTorch: the trainer, its options, optimisers, schedules and checkpoints."""

@@ -1,0 +1,88 @@
+"""Nested state (dictionaries, lists, numbers, tensors) in one .safetensors file, JSON in its header: no pickle.
+
+One file, because two could be of different epochs when the writer is killed between them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chanc.errors import MissingDependencyError, RunError
+from chanc.ir.files import atomic_write
+
+_KEY = "chanc"
+
+
+def save_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Write `state` atomically. Raises: RunError where the file can't be written; TypeError for other values."""
+    safetensors_torch = _safetensors()
+    from safetensors import SafetensorError
+
+    tensors: dict[str, Tensor] = {}
+    tree = json.dumps(_pack(state, "", tensors))
+    try:
+        with atomic_write(path) as temporary:
+            safetensors_torch.save_file(tensors, temporary, metadata={_KEY: tree})
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def load_state(path: str | os.PathLike[str], device: torch.device | None = None) -> dict[str, Any]:
+    """What `save_state` wrote, tensors on `device` (the CPU by default). Raises: RunError for a damaged file."""
+    _safetensors()
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(Path(path), framework="pt", device=str(device or "cpu")) as file:
+            tree = json.loads((file.metadata() or {})[_KEY])
+            state = _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is not a checkpoint, or is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict):
+        raise RunError(f"{path} is not a checkpoint")
+    return state
+
+
+def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """JSON in which every container is a list that starts with its kind; tensors go into `tensors`."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        name = f"{len(tensors)}{path}"
+        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        # The layout is part of the state: vectorised and strided loops may round differently.
+        strided = value.dim() == 4 and not value.is_contiguous()
+        return ["tensor", name, strided and value.is_contiguous(memory_format=torch.channels_last)]
+    if isinstance(value, dict):
+        return ["dict", [[key, _pack(item, f"{path}.{key}", tensors)] for key, item in value.items()]]
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return [kind, [_pack(item, f"{path}.{k}", tensors) for k, item in enumerate(value)]]
+    raise TypeError(f"{path.lstrip('.')}: a {type(value).__name__} can't be kept in a checkpoint")
+
+
+def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(tree, list):
+        return tree
+    kind, content = tree[0], tree[1]
+    if kind == "tensor":
+        tensor = tensors[content]
+        return tensor.contiguous(memory_format=torch.channels_last) if tree[2] else tensor
+    if kind == "dict":
+        return {key: _unpack(item, tensors) for key, item in content}
+    items = [_unpack(item, tensors) for item in content]
+    return items if kind == "list" else tuple(items)
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise MissingDependencyError("checkpoints need safetensors: pip install 'chanc[torch]'") from error
+    return safetensors.torch
