@@ -135,6 +135,6 @@ def solve(values: Array, norms: Array, shape: Shape, *, lowest: bool = False) ->
         shrunken = values / 2 * (rest + np.sqrt(rest**2 - 4 * small * large * noise**2))
     kept = values > np.sqrt(large * variance * shape.xbar)[:, None]
     return [
-        Evbmf(int(keep.sum()), float(v * n * n), np.asarray(d[keep] * n))
+        Evbmf(int(keep.sum()), float(v) * float(n) * float(n), np.asarray(d[keep] * n))
         for keep, v, n, d in zip(kept, variance, norms, shrunken, strict=True)
     ]

@@ -1,12 +1,8 @@
 """The lowest minimum of the free energy of empirical VBMF, found exactly.
 
-F of `chanc.metrics.vb` is smooth between the breakpoints sigma^2 = c_i / xbar. Over t = ln sigma^2 its slope there,
-with the k largest values above xbar, is g(t) = sum_{i > k} (1 - x_i) - alpha sum_{i <= k} (1 + 1 / tau_i), and
-
-    g'(t) = sum_{i > k} x_i - alpha sum_{i <= k} x_i / (tau_i^2 - alpha)
-
-falls with t, since x / (tau^2 - alpha) falls with tau. So g is concave on a piece and F has at most one minimum inside
-it, where g first crosses zero from below: the candidates are the ends of the pieces and these crossings, and nothing is
+F and g = dF/dt of `chanc.metrics.vb` are smooth between the breakpoints sigma^2 = c_i / xbar, and g' falls with t
+there, since x / (tau^2 - alpha) falls with tau. So g is concave on a piece and F has at most one minimum inside it,
+where g first crosses zero from below: the candidates are the ends of the pieces and these crossings, and nothing is
 left to the luck of a general minimiser.
 """
 
@@ -18,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chanc.metrics.vb import Array, Shape, bounds, free_energy
+from chanc.metrics.vb import Array, Shape, bounds, free_energy, slope
 
 Index = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 _BISECTIONS = 60
 _MARGIN = 1e-13
@@ -82,22 +77,10 @@ def _pieces(values: Array, low: Array, high: Array, shape: Shape) -> _Pieces:
     return _Pieces(row, count, bottom, np.maximum(tops[row, count], bottom))
 
 
-def _terms(values: Array, row: Index, count: Index, where: Array, shape: Shape) -> tuple[Array, Array, Mask]:
-    """x, tau (1 where x is not above xbar) and the mask of those above, [P, L] each."""
-    x = values[row] * np.exp(-where)[:, None]
-    above = np.arange(values.shape[1]) < count[:, None]
-    shifted = x - (1 + shape.alpha)
-    tau = (shifted + np.sqrt(np.maximum(shifted**2 - 4 * shape.alpha, 0.0))) / 2
-    return x, np.where(above, tau, 1.0), above
-
-
 def _slope(values: Array, pieces: _Pieces, where: Array, shape: Shape) -> tuple[Array, Array]:
     """g and g' at t = `where` on each piece, [P] each."""
-    x, tau, above = _terms(values, pieces.row, pieces.count, where, shape)
-    alpha = shape.alpha
-    slope = np.where(above, -alpha * (1 + 1 / tau), 1 - x).sum(axis=1)
-    bend = np.where(above, -alpha * x / np.where(above, tau**2 - alpha, 1.0), x).sum(axis=1)
-    return slope, bend
+    above = np.arange(values.shape[1]) < pieces.count[:, None]
+    return slope(values[pieces.row], above, where, shape)
 
 
 def _crossings(values: Array, pieces: _Pieces, shape: Shape) -> _Pieces:
@@ -126,7 +109,7 @@ def _bisect(values: Array, pieces: _Pieces, shape: Shape, *, bend: bool) -> Arra
     low, high = pieces.low.copy(), pieces.high.copy()
     for _ in range(_BISECTIONS if len(low) else 0):
         middle = (low + high) / 2
-        slope, curve = _slope(values, pieces, middle, shape)
-        go_right = curve > 0 if bend else slope < 0
+        rise, curve = _slope(values, pieces, middle, shape)
+        go_right = curve > 0 if bend else rise < 0
         low, high = np.where(go_right, middle, low), np.where(go_right, high, middle)
     return (low + high) / 2

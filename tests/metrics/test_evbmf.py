@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chanc.errors import TrialError
+from chanc.metrics.evbmf import evbmf, evbmf_batch, spectrum
+
+
+def recipe(seed: int) -> np.ndarray:
+    g = np.random.default_rng(seed)
+    n = lambda *shape: g.standard_normal(shape)  # noqa: E731
+    if seed == 0:
+        return n(20, 3) @ n(3, 50) + 0.1 * n(20, 50)
+    if seed == 1:
+        return 0.05 * n(64, 576)
+    if seed == 2:
+        return 0.02 * n(64, 10) @ n(10, 576) + 0.05 * n(64, 576)
+    if seed == 3:
+        return 0.1 * n(32, 8) @ n(8, 32) + 0.05 * n(32, 32)
+    n(64, 27)
+    return 0.3 * n(64, 5) @ n(5, 27) + 0.1 * n(64, 27)
+
+
+GOLDEN = [
+    (0, 3, 9.81164e-3, (40.433082, 18.797662)),
+    (1, 0, 2.46194e-3, None),
+    (2, 10, 2.50861e-3, (4.532788, 2.640498)),
+    (3, 8, 2.59740e-3, (4.625275, 1.257847)),
+    (4, 5, 1.057229e-2, (13.658400, 8.864738)),
+]
+
+
+@pytest.mark.parametrize(("seed", "rank", "sigma2", "ends"), GOLDEN)
+@pytest.mark.parametrize("lowest", [False, True])
+@pytest.mark.parametrize("transpose", [False, True])
+def test_meets_the_published_values(seed, rank, sigma2, ends, lowest, transpose) -> None:
+    matrix = recipe(seed).T if transpose else recipe(seed)
+    found = evbmf(matrix, lowest=lowest)
+    assert found.rank == rank == len(found.singular_values)
+    assert found.sigma2 == pytest.approx(sigma2, rel=3e-5)
+    if ends:
+        assert found.singular_values[[0, -1]] == pytest.approx(ends, rel=1e-4)
+    assert (np.diff(found.singular_values) <= 0).all()
+
+
+def test_middle_value_of_the_first_recipe() -> None:
+    assert evbmf(recipe(0)).singular_values[1] == pytest.approx(23.408468, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.03, -1.0, 1e-30, 1e-140, 1e140])
+@pytest.mark.parametrize("seed", [0, 2, 3, 4])
+def test_the_scale_of_a_matrix_changes_nothing_but_the_units(seed: int, scale: float) -> None:
+    plain, scaled = evbmf(recipe(seed)), evbmf(recipe(seed) * scale)
+    assert scaled.rank == plain.rank
+    assert scaled.singular_values / abs(scale) == pytest.approx(plain.singular_values, rel=1e-12)
+    assert scaled.sigma2 / scale / scale == pytest.approx(plain.sigma2, rel=1e-12)
+
+
+@pytest.mark.parametrize("lowest", [False, True])
+def test_rank_of_many_matrices_is_free_of_scale(lowest: bool) -> None:
+    g = np.random.default_rng(5)
+    for rows, columns in ((9, 40), (24, 24), (64, 27)):
+        batch = [
+            g.standard_normal((rows, 6)) @ g.standard_normal((6, columns)) * g.uniform(0.05, 0.5)
+            + g.standard_normal((rows, columns))
+            for _ in range(40)
+        ]
+        plain = evbmf_batch(batch, lowest=lowest)
+        small = evbmf_batch([0.03 * matrix for matrix in batch], lowest=lowest)
+        assert [a.rank for a in plain] == [a.rank for a in small]
+        assert len({a.rank for a in plain}) > 1
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(64, 576), (256, 300), (1, 40), (96, 27)])
+def test_gram_eigenvalues_are_the_singular_values(rows: int, columns: int) -> None:
+    g = np.random.default_rng(rows)
+    matrix = g.standard_normal((rows, columns)) + 0.3 * g.standard_normal((rows, 4)) @ g.standard_normal((4, columns))
+    values, norms = spectrum([matrix])
+    exact = np.linalg.svd(matrix, compute_uv=False)
+    assert np.abs(values[0] * norms[0] - exact).max() <= 6e-15 * exact[0]
+
+
+def test_a_batch_gives_what_single_matrices_give() -> None:
+    g = np.random.default_rng(3)
+    batch = [
+        g.standard_normal((16, 3)) @ g.standard_normal((3, 90)) + s * g.standard_normal((16, 90)) for s in (1, 5, 0)
+    ]
+    batch[1] = batch[1].T
+    for alone, together in zip(map(evbmf, batch), evbmf_batch(batch), strict=True):
+        assert alone.rank == together.rank
+        assert alone.sigma2 == pytest.approx(together.sigma2, rel=1e-12, abs=1e-300)
+        assert alone.singular_values == pytest.approx(together.singular_values, rel=1e-12)
+
+
+def test_noise_free_matrices_keep_their_rank() -> None:
+    g = np.random.default_rng(8)
+    found = evbmf(g.standard_normal((40, 5)) @ g.standard_normal((5, 100)))
+    assert found.rank == 5
+    assert found.sigma2 < 1e-7
+
+
+def test_zeros_one_row_and_empty_batches() -> None:
+    assert evbmf(np.zeros((4, 9))).rank == 0
+    assert evbmf(np.zeros((4, 9))).sigma2 == 0.0
+    row = np.random.default_rng(0).standard_normal((1, 50))
+    assert evbmf(row).rank == evbmf(row.T).rank == 0
+    assert evbmf(row).sigma2 == pytest.approx((row**2).mean(), rel=1e-12)
+    assert evbmf(np.full((1, 1), 2.0)).rank == 0
+    assert evbmf_batch([]) == []
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_diverged_weight_is_refused(bad: float) -> None:
+    matrix = recipe(3)
+    matrix[3, 4] = bad
+    with pytest.raises(TrialError, match="NaN or infinite"):
+        evbmf(matrix)
+
+
+@pytest.mark.parametrize("shapes", [[(3, 4), (3, 5)], [(3,)], [(2, 3, 4)], [(0, 4)]])
+def test_shapes_that_are_no_batch_of_matrices_are_refused(shapes) -> None:
+    with pytest.raises(ValueError, match="non-empty matrices of one shape"):
+        evbmf_batch([np.ones(shape) for shape in shapes])
+
+
+@pytest.mark.filterwarnings("error")
+def test_numpy_stays_silent() -> None:
+    for matrix in (np.zeros((3, 5)), recipe(0), recipe(0) * 1e200, recipe(0) * 1e-200, np.eye(4), np.ones((3, 3))):
+        evbmf(matrix)
+        evbmf(matrix, lowest=True)
+
+
+def test_torch_tensors_of_any_float_type() -> None:
+    torch = pytest.importorskip("torch")
+    matrix = recipe(2)
+    double = evbmf(torch.tensor(matrix, requires_grad=True))
+    assert double.singular_values == pytest.approx(evbmf(matrix).singular_values, rel=1e-12)
+    assert evbmf(torch.tensor(matrix, dtype=torch.float32)).rank == 10
+    assert evbmf(torch.tensor(matrix, dtype=torch.bfloat16)).rank == 10
+    assert evbmf(matrix.astype(np.float16)).rank == 10
+
+
+def test_cuda_tensors_are_factorised_where_they_are() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    for seed, rank, sigma2, _ in GOLDEN:
+        found = evbmf(torch.tensor(recipe(seed), device="cuda"))
+        assert found.rank == rank
+        assert found.sigma2 == pytest.approx(sigma2, rel=3e-5)
+    with pytest.raises(TrialError):
+        evbmf(torch.full((3, 4), float("nan"), device="cuda"))
+    assert evbmf(torch.zeros((3, 4), device="cuda")).rank == 0
