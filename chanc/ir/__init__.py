@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chanc.ir.check import check
 from chanc.ir.files import atomic_write, atomic_write_json, atomic_write_text
 from chanc.ir.load import copy_model, load
 from chanc.ir.save import like, save, to_bytes, to_proto
@@ -11,6 +12,7 @@ __all__ = [
     "atomic_write",
     "atomic_write_json",
     "atomic_write_text",
+    "check",
     "copy_model",
     "like",
     "load",

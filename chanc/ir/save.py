@@ -84,6 +84,21 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     return proto
 
 
+def stub_proto(model: ir.Model) -> onnx.ModelProto:
+    """A small `ModelProto` in which big initializers are graph inputs of the same shape, for checks and inference."""
+    big = _big_initializers(model, external=True)
+    proto: onnx.ModelProto = onnx.ModelProto.FromString(_hollow(model, big, None))
+    stubs = [proto.graph.initializer[index] for index in big]
+    known = {value.name for value in proto.graph.input}
+    for stub in stubs:
+        if stub.name not in known:
+            proto.graph.input.append(onnx.helper.make_tensor_value_info(stub.name, stub.data_type, list(stub.dims)))
+    kept = [tensor for index, tensor in enumerate(proto.graph.initializer) if index not in big]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    return proto
+
+
 def like(model: ir.Model, source: Any) -> Any:
     """`model` as the kind of object that `source` is: a ModelProto or a gs.Graph; for a path, an `onnx_ir.Model`.
 

@@ -1,0 +1,127 @@
+"""The deep check of a model at the command line's door: operators, attributes, and shapes that contradict each other.
+
+onnx's own checker and strict shape inference do the work, on a copy in which big weights are graph inputs of the same
+shape, so the cost doesn't grow with the weights. onnx's inference lets a convolution of the wrong channels pass: those
+are compared here (operator specification of Conv, ConvTranspose and BatchNormalization).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import onnx
+import onnx_ir as ir
+
+from chanc.errors import ModelError
+from chanc.ir.save import enumerate_initializers, stub_proto
+from chanc.ir.screen import no_data
+from chanc.ir.verify import verify
+
+Shapes = dict[str, tuple[int | None, ...]]
+
+
+def check(model: ir.Model) -> None:
+    """Refuse a model whose operators, attributes or shapes are wrong; the model isn't changed.
+
+    Raises:
+        ModelError: one line with the node, or the tensor, and what is wrong with it.
+    """
+    verify(model)
+    for _, tensor in enumerate_initializers(model):
+        if no_data(tensor):
+            raise ModelError(f"initializer {tensor.name!r} has a shape but no data (its weights were stripped)")
+    proto = stub_proto(model)
+    _open_dims(proto.graph)
+    try:
+        onnx.checker.check_model(proto)
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    except Exception as error:
+        raise ModelError(f"not a valid model: {_line(error)}") from error
+    shapes = _shapes(inferred.graph)
+    for node in inferred.graph.node:
+        rule = _CHANNELS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        reason = rule(node, shapes) if rule is not None else None
+        if reason is not None:
+            raise ModelError(f"not a valid model: {node.op_type} {node.name or node.output[0]!r}: {reason}")
+
+
+def _open_dims(graph: onnx.GraphProto) -> None:
+    """Dimensions of -1 or 0 on graph inputs mean "any" to some exporters; onnx would take them for sizes."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value <= 0:
+                dim.ClearField("dim_value")
+
+
+def _shapes(graph: onnx.GraphProto) -> Shapes:
+    shapes: Shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        if value.type.HasField("tensor_type") and kind.HasField("shape"):
+            dims = kind.shape.dim
+            shapes.setdefault(value.name, tuple(d.dim_value if d.HasField("dim_value") else None for d in dims))
+    return shapes
+
+
+def _conv(node: onnx.NodeProto, shapes: Shapes) -> str | None:
+    """W: [O, I/group, ...] for Conv; group divides O."""
+    data, weight = _operands(node, shapes)
+    group = _group(node)
+    if weight is None or len(weight) < 3:
+        return None
+    if data is not None and len(data) > 1 and _differ(data[1], _times(weight[1], group)):
+        return f"the input has {data[1]} channels, the weight {list(weight)} takes {weight[1]} x {group} groups"
+    return f"{weight[0]} output channels don't divide into {group} groups" if (weight[0] or group) % group else None
+
+
+def _conv_transpose(node: onnx.NodeProto, shapes: Shapes) -> str | None:
+    """W: [I, O/group, ...] for ConvTranspose; group divides I."""
+    data, weight = _operands(node, shapes)
+    group = _group(node)
+    if weight is None or len(weight) < 3:
+        return None
+    if data is not None and len(data) > 1 and _differ(data[1], weight[0]):
+        return f"the input has {data[1]} channels, the weight {list(weight)} takes {weight[0]}"
+    return f"{weight[0]} input channels don't divide into {group} groups" if (weight[0] or group) % group else None
+
+
+def _batch_normalization(node: onnx.NodeProto, shapes: Shapes) -> str | None:
+    """Scale, bias, mean and variance: [C] of the input [N, C, ...]."""
+    data = shapes.get(node.input[0])
+    for name in node.input[1:5]:
+        shape = shapes.get(name)
+        if data is not None and len(data) > 1 and shape and _differ(data[1], shape[0]):
+            return f"the input has {data[1]} channels, {name!r} has {shape[0]}"
+    return None
+
+
+def _operands(
+    node: onnx.NodeProto, shapes: Shapes
+) -> tuple[tuple[int | None, ...] | None, tuple[int | None, ...] | None]:
+    return shapes.get(node.input[0]), shapes.get(node.input[1])
+
+
+def _group(node: onnx.NodeProto) -> int:
+    return max(1, next((int(attribute.i) for attribute in node.attribute if attribute.name == "group"), 1))
+
+
+def _times(size: int | None, factor: int) -> int | None:
+    return None if size is None else size * factor
+
+
+def _differ(a: int | None, b: int | None) -> bool:
+    return a is not None and b is not None and a != b
+
+
+_CHANNELS: dict[str, Callable[[onnx.NodeProto, Shapes], str | None]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "BatchNormalization": _batch_normalization,
+}
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ShapeInferenceError\] (Inference error\(s\): )?", "", text)
+    return re.sub(r"==> Context:.*$", "", text)[:400].strip() or type(error).__name__
