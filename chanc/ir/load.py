@@ -128,7 +128,7 @@ def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
     tensors = {index: _tensor(proto.graph.initializer[index], buffer, place, name) for index, place in places.items()}
     names = [tensor.name for tensor in proto.graph.initializer]
     try:
-        model = ir.from_proto(proto)
+        model: ir.Model = ir.from_proto(proto)
     except Exception as error:
         raise ModelError(f"{name}: {_first_line(_root(error))}") from error
     for index, tensor in tensors.items():

@@ -157,6 +157,8 @@ def _graph(graph: onnx.GraphProto, name: str) -> None:
 def _nodes(nodes: Iterable[onnx.NodeProto], name: str) -> None:
     for node in nodes:
         for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.UNDEFINED and not attribute.ref_attr_name:
+                raise ModelError(f"{name}: {node.op_type} {node.name!r}: attribute {attribute.name!r} has no type")
             if attribute.type in _SPARSE:
                 raise ModelError(
                     f"{name}: {node.op_type} {node.name!r} has a sparse tensor ({attribute.name}), "

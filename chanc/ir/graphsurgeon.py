@@ -1,0 +1,159 @@
+"""The door to onnx-graphsurgeon: `onnx_ir.Model` to `gs.Graph` and back, for pipelines of TensorRT and ModelOpt.
+
+Both directions go node by node, past graphsurgeon's own importer and exporter, which lose or damage what they don't
+know. Weights are handed over as they are and read when asked for. What a `gs.Graph` has no place for (metadata, docs,
+unused initializers, types of values) rides along beside it and is put back by name; what can't be put back is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx_ir as ir
+
+from chanc.errors import MissingDependencyError, ModelError
+
+CARRY = "_chanc_carry"
+"""The key in the `__dict__` of a `gs.Graph` under which a `Carry` rides (its getattr logs what it doesn't know)."""
+
+_PLAIN_NAMES = ("INT", "FLOAT", "STRING", "INTS", "FLOATS", "STRINGS", "TENSOR", "GRAPH")
+_PLAIN = frozenset(ir.AttributeType[name] for name in _PLAIN_NAMES)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a node, value or graph has beside its structure: its doc string, metadata, and onnx_ir's own notes."""
+
+    doc_string: str | None
+    metadata: dict[str, str]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Carry:
+    """What a `gs.Graph` has no place for. Nodes are named by their first output, values by their name."""
+
+    model: dict[str, Any]
+    graph: Texts
+    nodes: dict[str, Texts] = field(default_factory=dict)
+    values: dict[str, Texts] = field(default_factory=dict)
+    types: dict[str, ir.TypeProtocol] = field(default_factory=dict)
+    attribute_types: dict[tuple[str, str], ir.AttributeType] = field(default_factory=dict)
+    initializers: list[str] = field(default_factory=list)
+    unused: dict[str, ir.Value] = field(default_factory=dict)
+    inputs: dict[str, int] = field(default_factory=dict)
+    functions: dict[tuple[str, str], Texts] = field(default_factory=dict)
+
+
+def to_gs(model: ir.Model) -> Any:
+    """`model` as a `gs.Graph`; the model isn't changed, and weights are shared until someone writes to them.
+
+    Raises:
+        ModelError: the model holds what a `gs.Graph` can't: attributes that are lists of tensors or graphs, types or
+            sparse tensors, overloaded functions, device configurations, inputs or outputs that are optional or maps.
+        MissingDependencyError: onnx-graphsurgeon is not installed.
+    """
+    _require()
+    _refuse(model)
+    from chanc.ir.gs_write import GraphWriter
+
+    carry = collect(model)
+    graph = GraphWriter(model).graph(model.graph, {})
+    vars(graph)[CARRY] = carry
+    return graph
+
+
+def from_gs(graph: Any) -> ir.Model:
+    """A `gs.Graph` as an `onnx_ir.Model`; the graph isn't changed. Nodes are put in topological order if they aren't.
+
+    A graph without an IR version gets the oldest that its operator sets allow (4 at least), not graphsurgeon's newest.
+
+    Raises:
+        ModelError: the graph is not legal, or holds an attribute or constant that ONNX has no place for.
+        MissingDependencyError: onnx-graphsurgeon is not installed.
+    """
+    _require()
+    from chanc.ir.gs_read import read
+
+    return read(graph, vars(graph).get(CARRY))
+
+
+def collect(model: ir.Model) -> Carry:
+    """Gather what a `gs.Graph` of `model` won't hold."""
+    graph = model.graph
+    fields = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
+    carry = Carry({name: getattr(model, name) for name in fields}, texts(graph))
+    carry.model["metadata_props"] = dict(model.metadata_props)
+    carry.model["meta"] = dict(model.meta)
+    carry.initializers = list(graph.initializers)
+    carry.unused = {name: v for name, v in graph.initializers.items() if not v.uses() and not v.is_graph_output()}
+    carry.inputs = {str(v.name): i for i, v in enumerate(graph.inputs) if v.name in graph.initializers}
+    for value in (*graph.inputs, *graph.initializers.values()):
+        _collect_value(carry, value)
+    for node in graph.all_nodes():
+        for value in node.outputs:
+            _collect_value(carry, value)
+        key = first_output(node)
+        if key and (node.doc_string or node.metadata_props):
+            carry.nodes[key] = texts(node)
+        for attribute in node.attributes.values():
+            if key and not attribute.is_ref() and isinstance(attribute.value, (list, tuple)) and not attribute.value:
+                carry.attribute_types[key, attribute.name] = attribute.type
+    carry.functions = {(f.domain, f.name): texts(f) for f in model.functions.values()}
+    return carry
+
+
+def texts(thing: Any) -> Texts:
+    """The texts of a node, value, graph or function."""
+    return Texts(thing.doc_string, dict(thing.metadata_props), dict(thing.meta))
+
+
+def first_output(node: ir.Node) -> str:
+    """The name of the node's first named output, "" if it has none."""
+    return next((value.name for value in node.outputs if value.name), "")
+
+
+def _collect_value(carry: Carry, value: ir.Value) -> None:
+    if not value.name:
+        return
+    if value.doc_string or value.metadata_props or value.meta:
+        carry.values[value.name] = texts(value)
+    if value.type is not None and not isinstance(value.type, ir.TensorType):
+        carry.types[value.name] = value.type
+
+
+def _refuse(model: ir.Model) -> None:
+    if model.device_configurations:
+        raise ModelError("onnx-graphsurgeon can't hold the model: it has device configurations")
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.type is not None and not isinstance(value.type, (ir.TensorType, ir.SequenceType)):
+            raise ModelError(f"onnx-graphsurgeon can't hold the model: {value.name!r} is of type {value.type}")
+    for function in model.functions.values():
+        if function.overload:
+            raise ModelError(f"onnx-graphsurgeon can't hold the model: function {function.name!r} is overloaded")
+    owners: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for owner in owners:
+        for node in owner.all_nodes():
+            _refuse_node(node)
+
+
+def _refuse_node(node: ir.Node) -> None:
+    if node.overload:
+        raise ModelError(f"onnx-graphsurgeon can't hold {node.op_type} {node.name!r}: it calls an overloaded function")
+    for attribute in node.attributes.values():
+        if attribute.type not in _PLAIN:
+            raise ModelError(
+                f"onnx-graphsurgeon can't hold {node.op_type} {node.name!r}: attribute {attribute.name!r} is of type "
+                f"{attribute.type.name}"
+            )
+
+
+def _require() -> None:
+    try:
+        importlib.import_module("onnx_graphsurgeon")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "onnx-graphsurgeon is needed for gs.Graph: pip install 'chanc[graphsurgeon]'"
+        ) from error

@@ -1,0 +1,354 @@
+"""onnx-graphsurgeon to `onnx_ir`. Imports onnx_graphsurgeon: only `chanc.ir.graphsurgeon` imports this.
+
+graphsurgeon means tensors by name: two objects with one name are one tensor. Its exporter gives a constant to every
+subgraph that reads it; here it goes to the innermost graph around all of its uses.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import onnx_ir as ir
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
+from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
+
+from chanc.errors import ModelError
+from chanc.ir import external, screen
+from chanc.ir.graphsurgeon import Carry, Texts, first_output
+from chanc.ir.gs_write import SharedValues
+from chanc.ir.verify import verify
+
+Path = tuple[int, ...]
+_OLDEST_IR = 4
+
+
+def read(graph: gs.Graph, carry: Carry | None) -> ir.Model:
+    """The model of a main graph. Raises: ModelError."""
+    imports = _imports(graph)
+    main = GraphReader(graph, carry).graph(graph, (), {})
+    main.opset_imports.update(imports)
+    functions = [_function(function) for function in graph.functions]
+    for function in functions:
+        for domain, version in function.opset_imports.items():
+            main.opset_imports.setdefault(domain, version)
+        main.opset_imports.setdefault(function.domain, 1)
+    model = ir.Model(
+        main,
+        ir_version=graph.ir_version or _ir_version(imports),
+        producer_name=graph.producer_name or None,
+        producer_version=graph.producer_version or None,
+        functions=functions,
+    )
+    if carry is not None:
+        _restore(model, carry)
+    screen.opsets(model.opset_imports, "the gs.Graph")
+    external.resolve(model, None, "the gs.Graph")
+    for inner in model.graphs():
+        _sort(inner)
+    verify(model)
+    return model
+
+
+class GraphReader:
+    """Reads the main graph and its subgraphs, in which tensors are known by name."""
+
+    def __init__(self, main: gs.Graph, carry: Carry | None) -> None:
+        self.carry = carry
+        self.homes = _homes(main)
+        self.children: dict[Path, int] = {}
+
+    def graph(self, graph: gs.Graph, path: Path, outer: dict[str, ir.Value]) -> ir.Graph:
+        """One graph; `outer` has the values of the graphs around it."""
+        own: dict[str, ir.Value] = {}
+        initializers = self.initializers(path, own)
+        inputs = [self.declare(tensor, own) for tensor in graph.inputs]
+        for node in graph.nodes:
+            for tensor in node.outputs:
+                if tensor.name:
+                    self.declare(tensor, own)
+        known = {**outer, **own}
+        nodes = [self.node(node, path, known) for node in graph.nodes]
+        outputs = [self.use(tensor, known) for tensor in graph.outputs]
+        if any(value is None for value in outputs):
+            raise ModelError(f"gs.Graph {graph.name!r} has an output without a name")
+        return ir.Graph(
+            inputs,
+            [value for value in outputs if value is not None],
+            nodes=nodes,
+            initializers=initializers,
+            name=graph.name or None,
+            doc_string=graph.doc_string or None,
+        )
+
+    def initializers(self, path: Path, own: dict[str, ir.Value]) -> list[ir.Value]:
+        """The constants whose home is here, in the order of the model they came from, then of use."""
+        constants = self.homes.get(path, [])
+        if self.carry is not None and not path:
+            order = {name: index for index, name in enumerate(self.carry.initializers)}
+            constants = sorted(constants, key=lambda constant: order.get(constant.name, len(order)))
+        found = []
+        for constant in constants:
+            tensor = _tensor(constant)
+            if constant.name in own:
+                if not _same(own[constant.name].const_value, tensor):
+                    raise ModelError(f"two constants of the gs.Graph are named {constant.name!r}")
+                continue
+            value = ir.Value(name=constant.name, type=ir.TensorType(tensor.dtype), const_value=tensor)
+            value.shape = ir.Shape(tensor.shape.numpy())
+            own[constant.name] = value
+            found.append(value)
+        return found
+
+    def declare(self, tensor: gs.Tensor, own: dict[str, ir.Value]) -> ir.Value:
+        """The value of a graph input or node output."""
+        if tensor.name in own:
+            return own[tensor.name]
+        value = ir.Value(name=tensor.name)
+        if isinstance(tensor, gs.Variable):
+            _describe(value, tensor)
+        own[tensor.name] = value
+        return value
+
+    def use(self, tensor: gs.Tensor, known: dict[str, ir.Value]) -> ir.Value | None:
+        """The value that a tensor's name means; None for an omitted input. An unknown one is left to the verifier."""
+        if not tensor.name:
+            return None
+        return known[tensor.name] if tensor.name in known else known.setdefault(tensor.name, ir.Value(name=tensor.name))
+
+    def node(self, node: gs.Node, path: Path, known: dict[str, ir.Value]) -> ir.Node:
+        """One node with its attributes and subgraphs."""
+        outputs = [known[tensor.name] if tensor.name else ir.Value(name="") for tensor in node.outputs]
+        for value in outputs:
+            if value.producer() is not None:
+                raise ModelError(f"two nodes of the gs.Graph compute {value.name!r}")
+        return ir.Node(
+            node.domain or "",
+            node.op,
+            [self.use(tensor, known) for tensor in node.inputs],
+            [self.attribute(node, name, value, path, known) for name, value in node.attrs.items()],
+            outputs=outputs,
+            name=node.name,
+        )
+
+    def attribute(self, node: gs.Node, name: str, value: Any, path: Path, known: dict[str, ir.Value]) -> ir.Attr:
+        """One attribute; its type follows from the Python value, as in onnx.helper.make_attribute."""
+        if isinstance(value, gs.Graph):
+            number = self.children.get(path, 0)
+            self.children[path] = number + 1
+            return ir.AttrGraph(name, self.graph(value, (*path, number), known))
+        if isinstance(value, gs.Constant):
+            return ir.AttrTensor(name, _tensor(value))
+        if isinstance(value, gs.Node.AttributeRef):
+            return ir.RefAttr(name, value.name, ir.AttributeType(convert_to_onnx_attr_type(value.type)))
+        plain = _plain(value)
+        if plain == []:
+            kind = self._empty_type(node, name)
+            if kind is not None:
+                return ir.Attr(name, kind, ())
+        elif plain is not None:
+            return ir.Attr(name, *plain)
+        raise ModelError(
+            f"{node.op} {node.name!r} of the gs.Graph: attribute {name!r} ({type(value).__name__}) has no ONNX type"
+        )
+
+    def _empty_type(self, node: gs.Node, name: str) -> ir.AttributeType | None:
+        """An empty list doesn't say what it is a list of: the model it came from does, or the operator's schema."""
+        key = next((tensor.name for tensor in node.outputs if tensor.name), "")
+        if self.carry is not None and (key, name) in self.carry.attribute_types:
+            return self.carry.attribute_types[key, name]
+        try:
+            attributes = onnx.defs.get_schema(node.op, domain=node.domain or "").attributes
+            return ir.AttributeType[attributes[name].type.name]
+        except (onnx.defs.SchemaError, KeyError):
+            return None
+
+
+def _homes(main: gs.Graph) -> dict[Path, list[gs.Constant]]:
+    """For each graph the constants that belong to it: the innermost graph around all uses, or the main graph."""
+    uses: dict[int, tuple[gs.Constant, Path]] = {}
+    for constant, path in _constants(main, ()):
+        before = uses.get(id(constant), (constant, path))[1]
+        values = constant._values
+        common = () if isinstance(values, SharedValues) and values.in_main_graph else _common(before, path)
+        uses[id(constant)] = (constant, common)
+    homes: dict[Path, list[gs.Constant]] = {}
+    for constant, path in uses.values():
+        homes.setdefault(path, []).append(constant)
+    return homes
+
+
+def _constants(graph: gs.Graph, path: Path) -> Iterator[tuple[gs.Constant, Path]]:
+    number = 0
+    for tensor in (*graph.inputs, *graph.outputs):
+        if isinstance(tensor, gs.Constant):
+            yield tensor, path
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name:
+                yield tensor, path
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                yield from _constants(value, (*path, number))
+                number += 1
+
+
+def _common(a: Path, b: Path) -> Path:
+    length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a[:length]
+
+
+def _tensor(constant: gs.Constant) -> ir.TensorProtocol:
+    """The tensor of a constant. Values that nobody touched are shared, not copied."""
+    values = constant._values
+    if isinstance(values, SharedValues):
+        return values.source
+    if isinstance(values, SparseValues):
+        raise ModelError(f"constant {constant.name!r} of the gs.Graph is sparse, which chanc does not carry")
+    try:
+        if isinstance(values, LazyValues):
+            return _own_name(ir.from_proto(values.tensor), constant.name)
+        dtype = _dtype(constant._export_dtype)
+        if dtype is not None and dtype != ir.DataType.from_numpy(values.dtype):
+            values = values.astype(dtype.numpy())
+        return ir.Tensor(np.asarray(values), dtype, name=constant.name)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"constant {constant.name!r} of the gs.Graph can't be held by ONNX: {error}") from error
+
+
+def _own_name(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
+    """`onnx_ir` would write a new name into the message of the caller's graph."""
+    if not isinstance(tensor, ir.TensorProtoTensor):
+        return tensor
+    return ir.LazyTensor(
+        lambda: ir.Tensor(tensor.numpy(), tensor.dtype), tensor.dtype, tensor.shape, cache=True, name=name
+    )
+
+
+def _same(a: ir.TensorProtocol | None, b: ir.TensorProtocol) -> bool:
+    return a is b or (a is not None and a.dtype == b.dtype and np.array_equal(a.numpy(), b.numpy()))
+
+
+def _dtype(dtype: Any) -> ir.DataType | None:
+    if dtype is None:
+        return None
+    return ir.DataType(dtype) if isinstance(dtype, int) else ir.DataType.from_numpy(np.dtype(dtype))
+
+
+def _describe(value: ir.Value, tensor: gs.Variable) -> None:
+    dtype = _dtype(tensor.dtype)
+    if dtype is not None:
+        plain = ir.TensorType(dtype)
+        value.type = ir.SequenceType(plain) if tensor.type == "sequence_type" else plain
+    if tensor.shape is not None:
+        value.shape = ir.Shape([int(d) if isinstance(d, numbers.Integral) else d for d in tensor.shape])
+
+
+def _plain(value: Any) -> tuple[ir.AttributeType, Any] | list[Any] | None:
+    """(type, value) of a plain attribute, [] for an empty list, None if it is something else."""
+    kinds = ir.AttributeType
+    if isinstance(value, (type, np.dtype)):
+        dtype = _dtype(value)
+        return None if dtype is None else (kinds.INT, int(dtype))
+    if isinstance(value, numbers.Integral):
+        return kinds.INT, int(value)
+    if isinstance(value, numbers.Real):
+        return kinds.FLOAT, float(value)
+    if isinstance(value, (str, bytes)):
+        return kinds.STRING, value
+    if isinstance(value, onnx.TensorProto):
+        return kinds.TENSOR, ir.from_proto(value)
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return None
+    items = list(value)
+    if all(isinstance(item, numbers.Integral) for item in items):
+        return (kinds.INTS, [int(item) for item in items]) if items else []
+    if all(isinstance(item, numbers.Real) for item in items):
+        return kinds.FLOATS, [float(item) for item in items]
+    return (kinds.STRINGS, items) if all(isinstance(item, str) for item in items) else None
+
+
+def _imports(graph: gs.Graph) -> dict[str, int]:
+    """As graphsurgeon exports: its import list where there is one, its opset otherwise, 1 for custom domains."""
+    domains = graph.import_domains
+    imports = {"": graph.opset} if domains is None else {entry.domain: entry.version for entry in domains}
+    for inner in (graph, *graph.subgraphs(recursive=True)):
+        for node in inner.nodes:
+            if node.domain and node.domain != "ai.onnx":
+                imports.setdefault(node.domain, 1)
+    return imports
+
+
+def _ir_version(imports: dict[str, int]) -> int:
+    entries = [onnx.helper.make_opsetid(domain, version) for domain, version in imports.items()]
+    return max(_OLDEST_IR, onnx.helper.find_min_ir_version_for(entries, ignore_unknown=True))
+
+
+def _function(function: Any) -> ir.Function:
+    try:
+        converted: ir.Function = ir.from_proto(OnnxExporter.export_function(function))
+    except Exception as error:
+        raise ModelError(f"function {function.name!r} of the gs.Graph can't be held by ONNX: {error}") from error
+    return converted
+
+
+def _sort(graph: ir.Graph) -> None:
+    """Sort only what isn't sorted, so that a legal order is kept."""
+    seen: set[ir.Node] = set()
+    for node in graph:
+        if any(_is_late(value, graph, seen) for value in node.inputs):
+            try:
+                graph.sort()
+            except ValueError as error:
+                raise ModelError(f"gs.Graph {graph.name!r} has a cycle") from error
+            return
+        seen.add(node)
+
+
+def _is_late(value: ir.Value | None, graph: ir.Graph, seen: set[ir.Node]) -> bool:
+    producer = None if value is None else value.producer()
+    return producer is not None and producer.graph is graph and producer not in seen
+
+
+def _restore(model: ir.Model, carry: Carry) -> None:
+    """Put back what the `gs.Graph` had no place for, where the name is still there."""
+    graph = model.graph
+    for name in ("domain", "model_version", "doc_string"):
+        setattr(model, name, carry.model[name])
+    model.metadata_props.update(carry.model["metadata_props"])
+    model.meta.update(carry.model["meta"])
+    graph.metadata_props.update(carry.graph.metadata)
+    taken = {value.name for value in graph.inputs} | {v.name for node in graph.all_nodes() for v in node.outputs}
+    for name, value in carry.unused.items():
+        if name not in graph.initializers and (name not in taken):
+            twin = ir.Value(name=name, type=value.type, shape=value.shape, const_value=value.const_value)
+            graph.register_initializer(twin)
+    for name, position in sorted(carry.inputs.items(), key=lambda item: item[1]):
+        if name in graph.initializers and not graph.initializers[name].is_graph_input():
+            graph.inputs.insert(position, graph.initializers[name])
+    for value in (*graph.inputs, *graph.initializers.values()):
+        _restore_value(value, carry)
+    for node in graph.all_nodes():
+        _restore_texts(node, carry.nodes.get(first_output(node)))
+        for value in node.outputs:
+            _restore_value(value, carry)
+    for function in model.functions.values():
+        _restore_texts(function, carry.functions.get((function.domain, function.name)))
+
+
+def _restore_value(value: ir.Value, carry: Carry) -> None:
+    _restore_texts(value, carry.values.get(value.name or ""))
+    if value.type is None and value.name in carry.types:
+        value.type = carry.types[value.name]
+
+
+def _restore_texts(thing: Any, texts: Texts | None) -> None:
+    if texts is not None:
+        thing.doc_string = texts.doc_string
+        thing.metadata_props.update(texts.metadata)
+        thing.meta.update(texts.meta)
