@@ -1,0 +1,62 @@
+"""The acceptance function of simulated annealing (CONetV2, figure 8)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from chanc.report.colours import depth_colour
+from chanc.report.plots import Axis, Number, Plot, Section, Series
+from chanc.report.record import Record, get, number
+
+ALPHA = 5.0
+
+
+def acceptance_section(record: Record) -> Section | None:
+    """The acceptance function of simulated annealing, zeta = exp(-1/(|dm| Temp)) (CONetV2, figure 8)."""
+    if str(record.setting("algo", "")).lower() != "sa":
+        return None
+    total = int(record.setting("trials", 0) or len(record.trials) or 35)
+    alpha = float(record.setting("alpha", ALPHA))
+    steps = [0.02 * step for step in range(51)]
+    stops = sorted({0, total // 4, total // 2, 3 * total // 4, max(total - 1, 0)})
+    lines = [
+        Series(
+            f"trial {stop}: Temp {alpha * (total - stop) / total:.3g}",
+            steps,
+            [acceptance(step, alpha * (total - stop) / total) for step in steps],
+            depth_colour(index, len(stops)),
+        )
+        for index, stop in enumerate(stops)
+    ]
+    points = _accepted(record, alpha, total)
+    plot = Plot(
+        "acceptance",
+        "Acceptance",
+        Axis("change of the group's metric, |dm|"),
+        Axis("ζ, probability and added step"),
+        [*lines, *([points] if points.x else [])],
+    )
+    text = f"ζ = exp(−1/(|dm|·Temp)), Temp = {alpha:g}·(T − t)/T with T = {total} trials; dots are this run's changes."
+    return Section("acceptance", "Acceptance function of simulated annealing", text, [plot])
+
+
+def acceptance(change: float, temperature: float) -> float:
+    """Return zeta = exp(-1/(|dm| Temp)), in 0..1; 0 where nothing changed or nothing is left of the temperature."""
+    heat = abs(change) * temperature
+    return math.exp(-1.0 / heat) if heat > 0 else 0.0
+
+
+def _accepted(record: Record, alpha: float, total: int) -> Series:
+    xs: list[Number] = []
+    ys: list[Number] = []
+    labels = []
+    for index, (before, after) in enumerate(pairwise(record.trials), 1):
+        temperature = alpha * max(total - number(after, index), 0) / total
+        for group in record.groups:
+            old, new = get(before, "momentum", group), get(after, "momentum", group)
+            if old is not None and new is not None:
+                xs.append(abs(new - old))
+                ys.append(acceptance(new - old, temperature))
+                labels.append(f"trial {number(after, index)}, {group}")
+    return Series("this run", xs, ys, "#8a8f98", labels, line=False, marker="circle")

@@ -1,0 +1,244 @@
+"use strict";
+// The channel visualizer: pan and zoom, hover and click on groups, search.
+
+function drawNetwork(graph, alone) {
+  const stage = html("div", { class: "stage" });
+  const view = svg("g", {});
+  const root = svg("svg", { role: "img", "aria-label": "the network as a graph, coloured by channel group", "data-plot": "network" }, hatch(), view);
+  const side = html("div", { class: "side" });
+  stage.append(root);
+  const state = { graph, view, root, nodes: [], bars: [], edges: [], chosen: null };
+  drawEdges(state);
+  drawNodes(state);
+  const camera = makeCamera(root, view, graph, alone);
+  side.append(html("div", { class: "buttons" },
+    html("button", { type: "button", title: "zoom in", onclick: () => camera.zoom(1.4) }, "+"),
+    html("button", { type: "button", title: "zoom out", onclick: () => camera.zoom(1 / 1.4) }, "−"),
+    html("button", { type: "button", onclick: () => camera.fit() }, "fit all")));
+  drawSide(state, side, camera);
+  root.addEventListener("click", (event) => {
+    if (camera.dragged()) return;
+    const bar = event.target.closest("[data-g]");
+    choose(state, bar ? Number(bar.dataset.g) : null);
+  });
+  addEventListener("keydown", (event) => { if (event.key === "Escape") choose(state, null); });
+  return html("div", { class: "network" }, stage, side);
+}
+
+function hatch() {
+  return svg("defs", {}, svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    svg("line", { x1: 0, y1: 0, x2: 0, y2: 6, stroke: "var(--hatch)", "stroke-width": 2.2, "stroke-opacity": 0.55 })));
+}
+
+function drawEdges(state) {
+  for (const edge of state.graph.edges) {
+    let d = `M${edge.p[0]} ${edge.p[1]}`;
+    for (let i = 2; i < edge.p.length; i += 6) d += `C${edge.p.slice(i, i + 6).join(" ")}`;
+    const path = svg("path", { class: "edge", d });
+    state.view.append(path);
+    state.edges.push(path);
+  }
+}
+
+function drawNodes(state) {
+  state.graph.nodes.forEach((node, index) => {
+    const [left, top] = [node.x - node.w / 2, node.y - node.h / 2];
+    const element = svg("g", { class: `node ${node.kind}` });
+    element.append(svg("rect", { class: "box", x: left, y: top, width: node.w, height: node.h, rx: node.kind === "layer" ? 5 : 11 }));
+    if (node.pinned && node.kind !== "layer") element.append(svg("rect", { x: left, y: top, width: node.w, height: node.h, rx: 5, fill: "url(#hatch)", "fill-opacity": 0.35, "pointer-events": "none" }));
+    const label = svg("text", { class: "label", x: node.x, y: top + (node.kind === "layer" ? 14 : 15), "text-anchor": "middle" }, node.label);
+    if (node.detail) label.append(svg("tspan", { class: "detail" }, ` ${node.detail}`));
+    element.append(label);
+    if (node.kind === "layer") {
+      drawBar(state, element, node, node.in, node.in_px, top + 19, 8, index);
+      drawBar(state, element, node, node.out, node.out_px, top + 28, 8, index);
+    } else if (node.out.length) {
+      drawBar(state, element, node, node.out, Math.min(node.out_px, node.w - 6), top + node.h - 6, 4, index);
+    }
+    element.addEventListener("pointermove", (event) => tip.show(event, describe(state.graph, node, event.target.dataset.g)));
+    element.addEventListener("pointerleave", () => tip.hide());
+    state.view.append(element);
+    state.nodes.push(element);
+  });
+}
+
+function drawBar(state, element, node, segments, length, top, height, index) {
+  const total = segments.reduce((sum, segment) => sum + segment.n, 0);
+  let left = node.x - length / 2;
+  for (const segment of segments) {
+    const width = (length * segment.n) / total;
+    const group = state.graph.groups[segment.g];
+    const box = { x: left.toFixed(2), y: top, width: width.toFixed(2), height, rx: 1.5 };
+    const bar = svg("rect", { ...box, class: group ? "bar" : "bar none", fill: group ? group.colour : null, "data-g": group ? segment.g : null });
+    element.append(bar);
+    if (segment.r) element.append(svg("rect", { ...box, fill: "url(#hatch)", "pointer-events": "none" }));
+    if (group) {
+      bar.addEventListener("pointerenter", () => light(state, segment.g));
+      bar.addEventListener("pointerleave", () => light(state, state.chosen));
+    }
+    state.bars.push({ bar, g: segment.g, index });
+    left += width;
+  }
+  if (height > 4 && total) element.append(svg("text", { class: "count", x: node.x + length / 2 + 3, y: top + 7.5 }, String(total)));
+}
+
+function describe(graph, node, group) {
+  const half = (segments) => {
+    const total = segments.reduce((sum, segment) => sum + segment.n, 0);
+    const parts = segments.slice(0, 6).map((s) => `${s.n} ${s.g >= 0 ? graph.groups[s.g].id : "in no group"}`);
+    if (segments.length > 6) parts.push(`${segments.length - 6} more`);
+    return `${total} channels: ${parts.join(" + ")}`;
+  };
+  const reasons = [...new Set([...node.in, ...node.out].map((s) => s.r).filter(Boolean))];
+  return [
+    `${node.label} ${node.detail}`,
+    `${node.op}${node.name === node.label ? "" : `, output ${node.name}`}`,
+    node.kind === "layer" ? `in: ${half(node.in)}` : null,
+    node.out.length ? `out: ${half(node.out)}` : null,
+    node.after.length ? `followed by ${node.after.slice(0, 8).join(", ")}${node.after.length > 8 ? ", …" : ""}` : null,
+    node.pinned ? `pinned: ${node.pinned}` : null,
+    ...reasons.filter((reason) => reason !== node.pinned).map((reason) => `can't change: ${reason}`),
+    group === undefined ? null : `group ${graph.groups[group].id}: click to keep it lit`,
+  ];
+}
+
+function light(state, group) {
+  const on = new Set(group === null ? [] : state.graph.groups[group].nodes);
+  state.view.classList.toggle("picked", group !== null);
+  state.nodes.forEach((element, index) => element.classList.toggle("on", on.has(index)));
+  state.edges.forEach((path, index) => {
+    const edge = state.graph.edges[index];
+    path.classList.toggle("on", on.has(edge.from) && on.has(edge.to));
+    path.style.stroke = path.classList.contains("on") ? state.graph.groups[group].colour : "";
+  });
+  for (const { bar, g } of state.bars) bar.classList.toggle("off", group !== null && g !== group);
+}
+
+function choose(state, group) {
+  state.chosen = group;
+  light(state, group);
+  state.onchoose(group);
+}
+
+function drawSide(state, side, camera) {
+  const graph = state.graph;
+  const search = html("input", { type: "search", placeholder: "search layers and groups (Enter: next)", "aria-label": "search layers and groups" });
+  const found = html("div", { class: "soft" });
+  const items = graph.groups.map((group, index) => {
+    const item = legendItem(group.id, group.colour, `${group.size} · ${group.members}`);
+    item.title = `${group.id}: ${group.size} channels, ${group.members} members${group.resizable ? "" : `; can't change: ${group.reason}`}`;
+    if (!group.resizable) item.firstChild.style.backgroundImage = "repeating-linear-gradient(45deg, #0009 0 1.5px, #0000 1.5px 4px)";
+    item.addEventListener("pointerenter", () => light(state, index));
+    item.addEventListener("pointerleave", () => light(state, state.chosen));
+    item.addEventListener("click", () => { choose(state, state.chosen === index ? null : index); if (state.chosen !== null) camera.to(graph.groups[index].nodes); });
+    return item;
+  });
+  const chosen = html("div", { class: "chosen" });
+  chosen.hidden = true;
+  state.onchoose = (group) => {
+    items.forEach((item, index) => item.classList.toggle("on", index === group));
+    chosen.hidden = group === null;
+    if (group !== null) { items[group].scrollIntoView({ block: "nearest" }); fillChosen(chosen, graph.groups[group]); }
+  };
+  wireSearch(state, search, found, items, camera);
+  side.append(search, found, key(graph), html("div", { class: "soft" }, `${graph.groups.length} groups: width · members`), html("div", { class: "items" }, ...items), chosen);
+}
+
+function fillChosen(chosen, group) {
+  const facts = [`${group.size} channels`, group.step > 1 ? `in steps of ${group.step}` : null, `${group.members} members`,
+    group.resizable ? "may change" : `can't change: ${group.reason}`, group.exact ? null : "rewrites are not exact"];
+  chosen.replaceChildren(html("b", {}, group.id), html("div", {}, facts.filter(Boolean).join(", ")),
+    html("ul", {}, ...group.operands.map((o) => html("li", {}, `${o.op} ${o.initializer || o.node}, axis ${o.axis}, ${o.role}`))));
+}
+
+function wireSearch(state, search, found, items, camera) {
+  const graph = state.graph;
+  let hits = [];
+  let at = -1;
+  search.addEventListener("input", () => {
+    const text = search.value.trim().toLowerCase();
+    hits = text ? graph.nodes.flatMap((node, i) => (`${node.label} ${node.name} ${node.op} ${node.pinned}`.toLowerCase().includes(text) ? [i] : [])) : [];
+    at = -1;
+    state.nodes.forEach((element, index) => element.classList.toggle("found", hits.includes(index)));
+    items.forEach((item, index) => { item.hidden = Boolean(text) && !groupMatches(graph, index, text, hits); });
+    found.textContent = text ? `${hits.length} nodes found` : "";
+  });
+  search.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !hits.length) return;
+    at = (at + 1) % hits.length;
+    camera.to([hits[at]]);
+    found.textContent = `${at + 1} of ${hits.length}: ${graph.nodes[hits[at]].label}`;
+  });
+}
+
+function groupMatches(graph, index, text, hits) {
+  const group = graph.groups[index];
+  return group.id.toLowerCase().includes(text) || group.nodes.some((node) => hits.includes(node));
+}
+
+function key(graph) {
+  const samples = graph.scale.map((sample) => html("span", {}, html("i", { style: `width:${sample.px / 2}px` }), String(sample.n)));
+  const hatched = html("i", { style: "width:18px;background-image:repeating-linear-gradient(45deg,#0009 0 1.5px,#0000 1.5px 4px)" });
+  return html("div", { class: "key" }, html("span", {}, "upper bar: in width, lower bar: out width (channels)"), ...samples, html("span", {}, hatched, "can't change"));
+}
+
+function makeCamera(root, view, graph, alone) {
+  let [k, x, y] = [1, 0, 0];
+  let drag = null;
+  let moved = false;
+  let touched = false;
+  const apply = () => {
+    view.setAttribute("transform", `translate(${x} ${y}) scale(${k})`);
+    view.classList.toggle("far", k < 0.42);
+  };
+  const size = () => [root.clientWidth || 900, root.clientHeight || 600];
+  const frame = (left, top, width, height, most) => {
+    const [w, h] = size();
+    k = Math.min(w / width, h / height, most);
+    [x, y] = [(w - width * k) / 2 - left * k, (h - height * k) / 2 - top * k];
+    apply();
+  };
+  const fit = () => frame(0, 0, graph.width || 1, graph.height || 1, 1.3);
+  const about = (px, py, factor) => {
+    const next = Math.max(0.03, Math.min(6, k * factor));
+    [x, y] = [px - ((px - x) * next) / k, py - ((py - y) * next) / k];
+    k = next;
+    touched = true;
+    apply();
+  };
+  // inside a report the wheel scrolls the page until the drawing is clicked
+  let active = alone;
+  root.addEventListener("pointerleave", () => { active = alone; });
+  root.addEventListener("wheel", (event) => {
+    if (!active && !event.ctrlKey) return;
+    event.preventDefault();
+    const box = root.getBoundingClientRect();
+    about(event.clientX - box.left, event.clientY - box.top, Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)));
+  }, { passive: false });
+  root.addEventListener("pointerdown", (event) => { drag = [event.clientX - x, event.clientY - y, event.clientX, event.clientY]; moved = false; active = true; });
+  addEventListener("pointermove", (event) => {
+    if (!drag) return;
+    if (Math.hypot(event.clientX - drag[2], event.clientY - drag[3]) > 4) moved = touched = true;
+    if (!moved) return;
+    root.classList.add("grabbing");
+    [x, y] = [event.clientX - drag[0], event.clientY - drag[1]];
+    apply();
+  });
+  addEventListener("pointerup", () => { drag = null; root.classList.remove("grabbing"); });
+  new ResizeObserver(() => { if (!touched) fit(); }).observe(root);
+  return {
+    fit: () => { touched = false; fit(); },
+    zoom: (factor) => about(size()[0] / 2, size()[1] / 2, factor),
+    dragged: () => moved,
+    to: (indices) => {
+      const boxes = indices.map((i) => graph.nodes[i]);
+      if (!boxes.length) return;
+      const left = Math.min(...boxes.map((n) => n.x - n.w / 2)) - 80;
+      const top = Math.min(...boxes.map((n) => n.y - n.h / 2)) - 80;
+      const right = Math.max(...boxes.map((n) => n.x + n.w / 2)) + 80;
+      const bottom = Math.max(...boxes.map((n) => n.y + n.h / 2)) + 80;
+      touched = true;
+      frame(left, top, right - left, bottom - top, 1.3);
+    },
+  };
+}

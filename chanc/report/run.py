@@ -1,0 +1,125 @@
+"""The report of a search run: one HTML page that holds everything, and the same plots as static images."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chanc.errors import ChancError
+from chanc.report.colours import sequential
+from chanc.report.embed import page
+from chanc.report.published import search_days
+from chanc.report.record import Record, Row, read_record
+from chanc.report.run_plots import sections
+from chanc.report.summary import comparison, row_cells, verdict
+
+SCRIPTS = ["page.js", "plots.js", "graph.js", "boot.js"]
+
+
+def write_report(run_dir: str | Path) -> Path:
+    """Write `report.html` into a run directory and return its path.
+
+    Files that are missing are left out of the report. Raises RunError where `run_dir` is no run directory or a file in
+    it is damaged, OSError where the page can't be written.
+    """
+    from chanc.ir.files import atomic_write_text
+
+    record = read_record(Path(run_dir))
+    graph, why_not = _best_graph(record)
+    title = f"{record.setting('algo', 'Search')} on {Path(str(record.setting('model', record.path.name))).name}"
+    data: dict[str, Any] = {"report": _report(record, why_not), "network_title": "Channel groups of the best model"}
+    if graph is not None:
+        data["graph"] = graph
+    target = record.path / "report.html"
+    atomic_write_text(target, page(title, data, SCRIPTS))
+    return target
+
+
+def write_images(run_dir: str | Path, folder: str | Path) -> list[Path]:
+    """Write every plot of a run, and the best model's channel groups, as PNG files into `folder` (made if missing).
+
+    Raises RunError as `write_report`, MissingDependencyError without matplotlib.
+    """
+    from chanc.report.static import draw_all
+
+    record = read_record(Path(run_dir))
+    graph, _ = _best_graph(record)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return draw_all(sections(record), graph, folder)
+
+
+def _report(record: Record, why_not: str) -> dict[str, Any]:
+    rows, note = comparison(record)
+    cells = [row_cells(row, rows) for row in rows]
+    return {
+        "facts": _facts(record),
+        "command": _command(record),
+        "verdict": verdict(rows),
+        "tables": [{"head": row_cells(None), "rows": cells, "note": note}] if cells else [],
+        "sections": [section.data() for section in sections(record)],
+        "palette": sequential(),
+        "no_graph": why_not,
+        "settings": [[key, _text(value)] for key, value in _flat(record.config)],
+    }
+
+
+def _facts(record: Record) -> list[tuple[str, str]]:
+    names = ("algo", "preset", "model", "data", "epochs", "gamma", "seed", "device", "version")
+    facts = [(name, _text(record.setting(name))) for name in names if record.setting(name) is not None]
+    wanted = record.setting("trials")
+    done = f"{len(record.trials)} of {wanted}" if wanted else str(len(record.trials))
+    facts.insert(1, ("trials", done))
+    for kind in ("failed", "skipped"):
+        trials = [str(trial.get("trial", index)) for index, trial in enumerate(record.trials) if kind in trial]
+        facts += [(f"{kind} trials", ", ".join(trials))] if trials else []
+    facts += [("time: " + name, f"{seconds:,.0f} s") for name, seconds in _times(record.timing)]
+    published = search_days(str(record.setting("model", "")), str(record.setting("algo", "")))
+    if published:
+        facts.append((f"published search cost, {published['source']}", f"{published['gpu_days']} GPU-days"))
+    return facts
+
+
+def _times(rows: Sequence[Row]) -> list[tuple[str, float]]:
+    """Return the seconds of all trials together, by what they were spent on."""
+    sums: dict[str, float] = {}
+    for row in rows:
+        for key, value in _flat(row):
+            if isinstance(value, int | float) and not isinstance(value, bool) and key not in ("trial", "epoch"):
+                name = key.removeprefix("seconds.").removesuffix("_s").replace("_", " ")
+                sums[name] = sums.get(name, 0.0) + value
+    return list(sums.items())
+
+
+def _command(record: Record) -> str:
+    command = record.setting("command", record.setting("argv"))
+    return shlex.join(str(part) for part in command) if isinstance(command, list) else str(command or "")
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        rows += _flat(value, f"{name}.") if isinstance(value, Mapping) and value else [(name, value)]
+    return rows
+
+
+def _text(value: Any, limit: int = 160) -> str:
+    text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _best_graph(record: Record) -> tuple[dict[str, Any] | None, str]:
+    """Return the drawing of best.onnx, or None and the reason."""
+    path = record.path / "best.onnx"
+    if not path.is_file():
+        return None, "The run has no best.onnx yet."
+    from chanc.analysis import analyze
+    from chanc.report.visualizer import model_graph
+
+    try:
+        return model_graph(analyze(path)), ""
+    except ChancError as error:
+        return None, f"best.onnx can't be drawn: {error}"

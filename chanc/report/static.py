@@ -1,0 +1,200 @@
+"""The report's pictures as PNG files, drawn by matplotlib (optional, imported when this module is)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chanc.errors import MissingDependencyError
+from chanc.report.colours import sequential
+from chanc.report.plots import HeatMap, Plot, Section, Series
+
+try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import ListedColormap, LogNorm
+    from matplotlib.figure import Figure
+    from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
+    from matplotlib.path import Path as Curve
+except ImportError:
+    raise MissingDependencyError("images need matplotlib: pip install 'chanc[report]'") from None
+
+DPI = 150
+MARKERS = {"": "", "circle": "o", "square": "s", "diamond": "D", "triangle": "^"}
+# a legend of more lines than this hides the plot: the colours' order is shown instead
+LEGEND_LIMIT = 12
+GREY, PALE = "#8a8f98", "#d9dde3"
+
+
+def draw_all(sections: Sequence[Section], graph: Mapping[str, Any] | None, folder: Path) -> list[Path]:
+    """Draw every plot into `folder`, one PNG file each named after the plot's id, and the network as network.png."""
+    written = []
+    for section in sections:
+        for plot in section.plots:
+            title = f"{section.title}: {plot.title}" if len(section.plots) > 1 else section.title
+            figure = _heat(plot, title) if isinstance(plot, HeatMap) else _lines(plot, title)
+            written.append(_save(figure, folder / f"{plot.id}.png"))
+    if graph is not None:
+        written.append(_save(_network(graph), folder / "network.png"))
+    return written
+
+
+def _lines(plot: Plot, title: str) -> Figure:
+    figure = Figure(figsize=(8.0, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for series in plot.series:
+        _draw_series(axes, series, thin=len(plot.series) > LEGEND_LIMIT)
+    _references(axes, plot)
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(plot.x.text)
+    axes.set_ylabel(plot.y.text)
+    for axis, log in ((axes.xaxis, plot.x.log), (axes.yaxis, plot.y.log)):
+        if log and _positive(plot):
+            (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log", base=2)
+            axis.set_major_formatter("{x:g}")
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if plot.ordered and len(plot.series) > 1:
+        _depth_bar(figure, axes, plot)
+    elif 1 < len(plot.series) <= LEGEND_LIMIT:
+        axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _draw_series(axes: Any, series: Series, thin: bool) -> None:
+    gaps = [float("nan") if value is None else value for value in series.y]
+    axes.plot(
+        series.x,
+        gaps,
+        color=series.colour,
+        label=series.name,
+        marker=MARKERS[series.marker],
+        markersize=4.5 if series.line else 5,
+        linestyle=("--" if series.dash else "-") if series.line else "none",
+        linewidth=0.9 if thin else 1.6,
+    )
+
+
+def _references(axes: Any, plot: Plot) -> None:
+    small: dict[str, Any] = {"fontsize": 7, "color": GREY, "ha": "right"}
+    for reference in plot.references:
+        label = f"{reference.label} (published)"
+        if reference.axis == "y":
+            axes.axhline(reference.value, color=GREY, linewidth=0.9, linestyle="--")
+            axes.annotate(label, (1, reference.value), xycoords=("axes fraction", "data"), va="bottom", **small)
+        else:
+            axes.axvline(reference.value, color=GREY, linewidth=0.9, linestyle="--")
+            axes.annotate(label, (reference.value, 0.02), xycoords=("data", "axes fraction"), rotation=90, **small)
+
+
+def _depth_bar(figure: Figure, axes: Any, plot: Plot) -> None:
+    ordered = [series for series in plot.series if series.name != "mean"]
+    from matplotlib.cm import ScalarMappable
+
+    scale = ScalarMappable(cmap=ListedColormap([series.colour for series in ordered]))
+    bar = figure.colorbar(scale, ax=axes, ticks=[0, 1], pad=0.02, fraction=0.04)
+    bar.ax.set_yticklabels(["first", "last"], fontsize=8)
+    bar.set_label(plot.ordered, fontsize=8)
+
+
+def _positive(plot: Plot) -> bool:
+    return all(value is None or value > 0 for series in plot.series for value in series.y)
+
+
+def _heat(plot: HeatMap, title: str) -> Figure:
+    rows = len(plot.rows)
+    figure = Figure(figsize=(8.0, min(12.0, max(3.0, 1.2 + 0.16 * rows))), layout="constrained")
+    axes = figure.add_subplot()
+    values = [[float("nan") if value is None else float(value) for value in row] for row in plot.values]
+    positive = all(value != value or value > 0 for row in values for value in row)
+    norm = LogNorm() if plot.value.log and positive else None
+    image = axes.imshow(values, aspect="auto", interpolation="nearest", cmap=ListedColormap(sequential(256)), norm=norm)
+    step = max(1, rows // 60 + 1)
+    axes.set_yticks(range(0, rows, step), [name[-32:] for name in plot.rows[::step]], fontsize=6)
+    every = max(1, len(plot.columns) // 12)
+    axes.set_xticks(
+        range(0, len(plot.columns), every), [f"{value:g}" for value in plot.columns[::every] if value is not None]
+    )
+    axes.set_xlabel(plot.x.text)
+    axes.set_ylabel(plot.y.text)
+    axes.set_title(title, fontsize=11)
+    figure.colorbar(image, ax=axes, label=plot.value.text, format="{x:g}", pad=0.02, fraction=0.04)
+    return figure
+
+
+def _network(graph: Mapping[str, Any]) -> Figure:
+    width, height = max(graph["width"], 1.0), max(graph["height"], 1.0)
+    inches = min(14.0, max(5.0, width / 90))
+    figure = Figure(figsize=(inches, inches * height / width))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    points = 72 * inches / width
+    for edge in graph["edges"]:
+        corners = list(zip(edge["p"][::2], edge["p"][1::2], strict=True))
+        codes = [Curve.MOVETO] + [Curve.CURVE4] * (len(corners) - 1)
+        axes.add_patch(
+            PathPatch(Curve(corners, codes), fill=False, edgecolor="#b3b9c2", linewidth=1.2 * points, zorder=1)
+        )
+    for node in graph["nodes"]:
+        _node(axes, node, graph["groups"], points)
+    return figure
+
+
+def _node(axes: Any, node: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], points: float) -> None:
+    left, top = node["x"] - node["w"] / 2, node["y"] - node["h"] / 2
+    layer = node["kind"] == "layer"
+    box = FancyBboxPatch(
+        (left, top),
+        node["w"],
+        node["h"],
+        boxstyle=f"round,pad=0,rounding_size={5 if layer else 11}",
+        facecolor="#f6f7f9",
+        edgecolor=PALE,
+        linewidth=points,
+        hatch="///" if node["pinned"] and not layer else None,
+        zorder=2,
+    )
+    axes.add_patch(box)
+    text = f"{node['label']} {node['detail']}".strip()
+    # a dollar sign would start matplotlib's mathematics, which a name from a model is not
+    text = "".join(letter if letter.isprintable() else "?" for letter in text).replace("$", r"\$")
+    axes.text(node["x"], top + 11, text, fontsize=11 * points, ha="center", va="center", zorder=3)
+    if layer:
+        _bar(axes, node["x"], top + 19, 8, node["in"], node["in_px"], groups, points)
+        _bar(axes, node["x"], top + 28, 8, node["out"], node["out_px"], groups, points)
+    elif node["out"]:
+        _bar(axes, node["x"], top + node["h"] - 6, 4, node["out"], min(node["out_px"], node["w"] - 6), groups, points)
+
+
+def _bar(
+    axes: Any,
+    middle: float,
+    top: float,
+    height: float,
+    segments: Sequence[Mapping[str, Any]],
+    length: float,
+    groups: Sequence[Mapping[str, Any]],
+    points: float,
+) -> None:
+    total = sum(segment["n"] for segment in segments)
+    left = middle - length / 2
+    for segment in segments:
+        width = length * segment["n"] / total
+        colour = groups[segment["g"]]["colour"] if segment["g"] >= 0 else "#c3c8d0"
+        hatch: dict[str, Any] = {"hatch": "//////", "edgecolor": "#00000090", "linewidth": 0} if segment["r"] else {}
+        axes.add_patch(Rectangle((left, top), width, height, facecolor=colour, zorder=3, **hatch))
+        left += width
+    if height > 4 and total:
+        axes.text(left + 3, top + 4.5, str(total), fontsize=9.5 * points, color="#5c6470", va="center", zorder=3)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    from chanc.ir.files import atomic_write
+
+    FigureCanvasAgg(figure)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png", facecolor="white")
+    return path

@@ -1,0 +1,140 @@
+"""Tables for the terminal: the channel groups of a model, a summary of its analysis, the comparison after a search."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from chanc.report.summary import COLUMNS, row_cells
+
+if TYPE_CHECKING:
+    from chanc.analysis import Analysis, Group, Operand
+
+REASONS = 5
+SHOWN_MEMBERS = 8
+
+
+def deps_table(analysis: Analysis) -> Table:
+    """Return the table of `analyze --deps`: one row a channel group, with its convolutions' axes and what follows them.
+
+    A member reads `name in` or `name out`: the in or the out axis of that convolution. Model text goes in as plain
+    text, never as markup.
+    """
+    table = Table(show_lines=False, pad_edge=False, box=None, header_style="bold")
+    table.add_column("group", overflow="fold", min_width=12, ratio=3)
+    table.add_column("width", justify="right", no_wrap=True)
+    table.add_column("step", justify="right", no_wrap=True)
+    table.add_column("members", overflow="fold", min_width=18, ratio=5)
+    table.add_column("others", overflow="fold", min_width=9, ratio=2)
+    table.add_column("may change", overflow="fold", min_width=10, ratio=3)
+    table.add_column("exact", no_wrap=True)
+    for group in analysis.groups:
+        table.add_row(
+            Text(printable(group.id)),
+            str(group.size),
+            str(group.step),
+            _members(group),
+            _others(group),
+            Text("yes", style="green") if group.resizable else Text(f"no: {printable(group.reason)}", style="yellow"),
+            "yes" if group.exact else "no",
+        )
+    return table
+
+
+def summary(analysis: Analysis) -> list[str]:
+    """Return the lines that sum an analysis up: params, MACs, groups, what may change, and what pins the most."""
+    free = sum(group.resizable for group in analysis.groups)
+    held, pinned = _params(analysis)
+    total = max(analysis.params, 1)
+    lines = [
+        f"{analysis.params:,} params, {analysis.macs:,} MACs (convolutions and linear layers)",
+        f"{len(analysis.groups)} channel groups, {free} of them may change",
+        f"{100 * min(held, total) / total:.1f} % of the params lie in groups that may change",
+    ]
+    worst = [(reason, count) for reason, count in pinned.most_common(REASONS) if reason]
+    if worst:
+        lines.append("what pins the most, by params:")
+        lines += [f"  {count:>12,}  {printable(reason)}" for reason, count in worst]
+    return lines
+
+
+def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of baseline, found, uniform and random widths; rows as in comparison.json (top1: a fraction)."""
+    table = Table(pad_edge=False, box=None, header_style="bold")
+    # the ratios alone tell little, and would not fit 80 columns beside the counts
+    for index, name in enumerate(COLUMNS[:5]):
+        table.add_column(name, justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
+    for row in rows:
+        style = "bold" if row.get("name") == "found" else ""
+        table.add_row(*(Text(printable(cell)) for cell in row_cells(row, rows)[:5]), style=style)
+    return table
+
+
+def printable(text: str) -> str:
+    """Return `text` without control characters, which could rewrite a terminal: they show as \\xNN."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
+def _members(group: Group) -> Text:
+    text = Text()
+    axes: dict[str, list[str]] = {}
+    for operand in group.members:
+        axes.setdefault(_layer(operand), []).append("out" if operand.role == "producer" else "in")
+    entries = [f"{name} {'+'.join(dict.fromkeys(roles))}" for name, roles in axes.items()]
+    text.append(f"{len(group.members)}: ", style="bold")
+    text.append(", ".join(entries[:SHOWN_MEMBERS]))
+    if len(entries) > SHOWN_MEMBERS:
+        text.append(f", … {len(entries) - SHOWN_MEMBERS} more")
+    return text
+
+
+def _others(group: Group) -> str:
+    members = {id(operand) for operand in group.members}
+    # one node counts once, though its scale, bias, mean and variance are four operands
+    nodes = {(operand.node, operand.op) for operand in group.operands if id(operand) not in members}
+    nodes -= {(operand.node, operand.op) for operand in group.members}
+    counts = Counter(op for _, op in nodes)
+    return ", ".join(f"{count} {printable(op)}" for op, count in counts.most_common())
+
+
+def _layer(operand: Operand) -> str:
+    return printable((operand.initializer or operand.node).removesuffix(".weight"))
+
+
+def _params(analysis: Analysis) -> tuple[int, Counter[str]]:
+    """Return the params of initializers that a group may resize, and those of the others by the reason."""
+    free: set[str] = set()
+    reasons: dict[str, str] = {}
+    for group in analysis.groups:
+        for operand in group.operands:
+            if group.resizable:
+                free.add(operand.initializer)
+            else:
+                reasons.setdefault(operand.initializer, group.reason)
+    by_node = {pin.node: pin.reason for pin in reversed(analysis.pinned)}
+    by_tensor = {pin.tensor: pin.reason for pin in reversed(analysis.pinned)}
+    held, pinned = 0, Counter[str]()
+    for name, size, node in _initializers(analysis):
+        if name in free:
+            held += size
+        else:
+            pinned[reasons.get(name) or by_tensor.get(name) or by_node.get(node) or "in no channel group"] += size
+    return held, pinned
+
+
+def _initializers(analysis: Analysis) -> list[tuple[str, int, str]]:
+    """Return name, elements and first reader (its first output's name) of each floating-point initializer."""
+    rows = []
+    for name, value in analysis.model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or not tensor.dtype.is_floating_point():
+            continue
+        reader = next(iter(value.uses()), None)
+        node = reader.node.outputs[0].name if reader is not None and reader.node.outputs else None
+        rows.append((name, math.prod(int(size) for size in tensor.shape), node or ""))
+    return rows

@@ -1,0 +1,266 @@
+"""Seeded run directories in the format of a search, and analysed models made by hand, for the report's tests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import TensorProto, helper
+
+METRICS = ("in_rank", "out_rank", "in_kappa", "out_kappa", "in_qc", "out_qc")
+
+
+@dataclass(frozen=True)
+class Operand:
+    node: str
+    op: str
+    input: int
+    initializer: str
+    axis: int
+    role: str
+    indices: Any
+
+
+@dataclass(frozen=True)
+class Group:
+    id: str
+    size: int
+    step: int = 1
+    resizable: bool = True
+    reason: str = ""
+    exact: bool = True
+    operands: tuple[Operand, ...] = ()
+
+    @property
+    def members(self) -> tuple[Operand, ...]:
+        return tuple(operand for operand in self.operands if operand.op == "Conv" and operand.role != "follower")
+
+
+@dataclass(frozen=True)
+class Pinned:
+    tensor: str
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    model: ir.Model
+    groups: tuple[Group, ...]
+    pinned: tuple[Pinned, ...] = ()
+    params: int = 0
+    macs: int = 0
+    macs_all: int = 0
+
+    def group(self, name: str) -> Group:
+        return next(group for group in self.groups if group.id == name)
+
+
+def write_run(
+    folder: Path, groups: int = 20, trials: int = 35, epochs: int = 2, final: bool = True, seed: int = 0
+) -> Path:
+    """Write a run of simulated annealing with `groups` channel groups; the same seed gives the same bytes."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"layer{1 + 4 * i // groups}.{i}.conv1.weight" for i in range(groups)]
+    settings = {
+        "model": "r34.onnx",
+        "model_name": "resnet34",
+        "algo": "sa",
+        "data": "cifar10",
+        "trials": trials,
+        "epochs": epochs,
+        "seed": seed,
+        "sampler": {"gamma": 0.8, "alpha": 5.0},
+    }
+    config = {
+        "format": 1,
+        "settings": settings,
+        "environment": {"command": ["chanc", "search", "r34.onnx", "--algo", "sa"]},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    widths, momentum = np.full(groups, 16), np.zeros(groups)
+    lines, timing = [], []
+    for trial in range(trials):
+        quality = 0.2 + 0.3 * (1 - np.exp(-trial / 8)) + 0.1 * rng.random(groups)
+        after = 0.8 * momentum + quality
+        params = int(600 * (widths**2).sum() / 4)
+        top1 = 0.35 + 0.5 * (1 - np.exp(-trial / 10)) + 0.02 * rng.random()
+        lines.append(
+            {
+                "trial": trial,
+                "widths": dict(zip(names, widths.tolist(), strict=True)),
+                "next": None,
+                "params": params,
+                "macs": params * 270,
+                "top1": top1,
+                "loss": 2 - top1,
+                "epochs": [_epoch(rng, names, epoch, top1) for epoch in range(epochs)],
+                "group_metric": dict(zip(names, quality.tolist(), strict=True)),
+                "momentum": dict(zip(names, after.tolist(), strict=True)),
+                "cumulative": dict(zip(names, after.tolist(), strict=True)),
+                "state": {},
+            }
+        )
+        timing.append({"trial": trial, "seconds": {"train": 30.5, "rewrite": 0.4}})
+        factor = np.clip(1 + after - momentum, 0.5, 2)
+        widths = np.clip(2 * np.rint(widths * factor * rng.uniform(0.8, 1.05, groups) / 2), 16, 256).astype(int)
+        momentum = after
+    (folder / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in timing))
+    if final:
+        (folder / "comparison.json").write_text(json.dumps({"rows": comparison_rows()}))
+        (folder / "best.json").write_text(json.dumps({"trial": trials - 1, "widths": lines[-1]["widths"]}))
+    return folder
+
+
+def comparison_rows() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": "baseline",
+            "params": 21282122,
+            "macs": 1159402496,
+            "top1": 0.9312,
+            "top1_std": 0.002,
+            "latency_s": 0.0312,
+        },
+        {"name": "found", "params": 5500000, "macs": 402000000, "top1": 0.9342, "top1_std": 0.001, "latency_s": 0.0112},
+        {
+            "name": "uniform",
+            "params": 5400000,
+            "macs": 300000000,
+            "top1": 0.9281,
+            "top1_std": 0.003,
+            "latency_s": 0.0092,
+        },
+        {
+            "name": "random",
+            "params": 5450000,
+            "macs": 350000000,
+            "top1": 0.9202,
+            "top1_std": 0.004,
+            "latency_s": 0.0101,
+        },
+    ]
+
+
+def _epoch(rng: np.random.Generator, names: list[str], epoch: int, top1: float) -> dict[str, Any]:
+    def measure(place: float) -> list[float]:
+        level = top1 * (0.3 + 0.6 * place)
+        return [
+            *(level * rng.uniform(0.9, 1.1, 2)),
+            *(1 + 4 * level * rng.uniform(0.9, 1.1, 2)),
+            *(level * rng.uniform(0.8, 1.2, 2)),
+        ]
+
+    metrics = {name: dict(zip(METRICS, measure(i / len(names)), strict=True)) for i, name in enumerate(names)}
+    return {
+        "epoch": epoch,
+        "loss": 2 - top1 + 0.1 * rng.random(),
+        "top1": top1 - 0.02 * (1 - epoch),
+        "lr": 0.03,
+        "metrics": metrics,
+    }
+
+
+@dataclass
+class _Net:
+    nodes: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=list)
+    operands: dict[str, list[Operand]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def conv(
+        self, name: str, source: str, reads: list[tuple[str | None, int]], writes: str, size: int, kernel: int = 3
+    ) -> str:
+        """Add Conv, BatchNorm and Relu; `reads`: the groups (or None) of the input's segments."""
+        total, at, out = sum(width for _, width in reads), 0, f"{name}_out"
+        self.weights.append(_tensor(f"{name}.weight", (size, total, kernel, kernel)))
+        pads = [kernel // 2] * 4
+        self.nodes.append(helper.make_node("Conv", [source, f"{name}.weight"], [out], name=name, pads=pads))
+        for group, width in reads:
+            if group is not None:
+                self._note(
+                    group, Operand(out, "Conv", 1, f"{name}.weight", 1, "consumer", np.arange(at, at + width)[:, None])
+                )
+            at += width
+        self.sizes[writes] = size
+        self._note(writes, Operand(out, "Conv", 1, f"{name}.weight", 0, "producer", np.arange(size)[:, None]))
+        norm = [f"{name}.bn.{part}" for part in ("weight", "bias", "mean", "var")]
+        self.weights += [_tensor(part, (size,)) for part in norm]
+        self.nodes.append(helper.make_node("BatchNormalization", [out, *norm], [f"{name}_bn"]))
+        for index, part in enumerate(norm, 1):
+            self._note(
+                writes,
+                Operand(f"{name}_bn", "BatchNormalization", index, part, 0, "follower", np.arange(size)[:, None]),
+            )
+        self.nodes.append(helper.make_node("Relu", [f"{name}_bn"], [f"{name}_relu"]))
+        return f"{name}_relu"
+
+    def join(self, op: str, sources: list[str], name: str) -> str:
+        self.nodes.append(helper.make_node(op, sources, [name], **({"axis": 1} if op == "Concat" else {})))
+        return name
+
+    def analysis(self, last: str, last_group: str, classes: int = 10, pinned: tuple[Pinned, ...] = ()) -> Analysis:
+        size = self.sizes[last_group]
+        self.weights.append(_tensor("fc.weight", (classes, size)))
+        self.nodes.append(helper.make_node("GlobalAveragePool", [last], ["pooled"]))
+        self.nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
+        self.nodes.append(helper.make_node("Gemm", ["flat", "fc.weight"], ["logits"], transB=1))
+        self._note(last_group, Operand("logits", "Gemm", 1, "fc.weight", 1, "consumer", np.arange(size)[:, None]))
+        inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 32, 32])]
+        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])]
+        graph = helper.make_graph(self.nodes, "net", inputs, outputs, self.weights)
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.checker.check_model(proto)
+        groups = tuple(
+            Group(name, self.sizes[name], reason="", operands=tuple(found)) for name, found in self.operands.items()
+        )
+        pins = (Pinned("logits", "logits", "Gemm", "graph output"), *pinned)
+        return Analysis(ir.from_proto(proto), groups, pins, params=10**6, macs=10**8, macs_all=10**8)
+
+    def _note(self, group: str, operand: Operand) -> None:
+        self.operands.setdefault(group, []).append(operand)
+
+
+def resnet(blocks: int = 8, width: int = 16, prefix: str = "") -> Analysis:
+    """A residual network in four stages, its groups found by construction: a stream a stage, an inner one a block."""
+    net = _Net()
+    stream = f"{prefix}stem.weight"
+    last = net.conv(f"{prefix}stem", "image", [(None, 3)], stream, width)
+    for block in range(blocks):
+        name, size = f"{prefix}layer{1 + 4 * block // blocks}.{block}", width * 2 ** (4 * block // blocks)
+        inner, before = f"{name}.conv1.weight", net.sizes[stream]
+        first = net.conv(f"{name}.conv1", last, [(stream, before)], inner, size)
+        old, stream = stream, stream if size == before else f"{name}.conv2.weight"
+        second = net.conv(f"{name}.conv2", first, [(inner, size)], stream, size)
+        if stream != old:
+            last = net.conv(f"{name}.shortcut", last, [(old, before)], stream, size, kernel=1)
+        last = net.join("Add", [second, last], f"{name}_add")
+    return net.analysis(last, stream)
+
+
+def cells(count: int = 20, branches: int = 4) -> Analysis:
+    """Cells of parallel branches whose outputs are concatenated, each cell reading the two before it."""
+    net = _Net()
+    last = before = (net.conv("stem", "image", [(None, 3)], "stem.weight", 32), [("stem.weight", 32)])
+    for cell in range(count):
+        made = []
+        for branch in range(branches):
+            source, reads = (last, before)[branch % 2]
+            name = f"cells.{cell}.branch{branch}"
+            made.append((net.conv(name, source, reads, f"{name}.weight", 16 + 8 * (branch % 3)), name))
+        joined = net.join("Concat", [value for value, _ in made], f"cells.{cell}_out")
+        before, last = last, (joined, [(f"{name}.weight", net.sizes[f"{name}.weight"]) for _, name in made])
+    final = net.conv("head", last[0], last[1], "head.weight", 64, kernel=1)
+    return net.analysis(final, "head.weight")
+
+
+def _tensor(name: str, shape: tuple[int, ...]) -> Any:
+    return helper.make_tensor(name, TensorProto.FLOAT, shape, np.zeros(shape, np.float32).tobytes(), raw=True)
