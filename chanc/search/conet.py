@@ -32,7 +32,7 @@ class Conet(Sampler):
     weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
 
     trials: int = 25
-    start_width: int | None = 32
+    start_width: int = 32
     delta: float = 0.0075
     mu: float = 10.0
     phi: float = 0.2

@@ -20,14 +20,14 @@ from chanc.search.space import Space, Widths
 class Greedy(Sampler):
     """Follow the change of each group's momentum-averaged quality.
 
-    gamma: weight of the past. start_width: width of the first trial in channels, None keeps the model's own.
+    gamma: weight of the past. start_width: width of the first trial in channels, 0 keeps the model's own.
     first_step: what follows the first trial, "+16" (every width plus 16 channels, as in the public code) or "paper"
     (the ordinary rule with m = 0 before it). best_by: "global" takes the trial with the highest mean m over groups,
     "group" each group's width where its own m was highest. best_from: the first trial that can be best, from 1.
     """
 
     gamma: float = 0.8
-    start_width: int | None = 16
+    start_width: int = 16
     first_step: Literal["+16", "paper"] = "+16"
     best_by: Literal["global", "group"] = "global"
     best_from: int = 6

@@ -25,6 +25,26 @@ class Member:
     mode: str
 
 
+def measured_weights(model: Any) -> dict[str, bool]:
+    """Initializers of the convolutions of an `onnx_ir.Model` that are measured -> whether O and I are swapped in them.
+
+    A Conv's weight is W: [O, I/groups, k...], a ConvTranspose's [I, O/groups, k...].
+    """
+    found: dict[str, bool] = {}
+    for node in model.graph:
+        if node.op_type not in ("Conv", "ConvTranspose") or len(node.inputs) < 2 or node.inputs[1] is None:
+            continue
+        name = node.inputs[1].name
+        if name in model.graph.initializers and not _is_depthwise(node):
+            found[name] = node.op_type == "ConvTranspose"
+    return found
+
+
+def _is_depthwise(node: Any) -> bool:
+    groups = node.attributes.get_int("group", 1)
+    return groups > 1 and node.inputs[1].shape is not None and node.inputs[1].shape[1] == 1
+
+
 def members(analysis: Any, weights: Iterable[str]) -> dict[str, tuple[Member, ...]]:
     """The measured members of every resizable group of an `Analysis`, by group id.
 

@@ -37,6 +37,7 @@ class Progress:
     quiet: bool = False
     rows: list[dict[str, str]] = field(default_factory=list)
     _live: Live | None = None
+    _said: set[str] = field(default_factory=set)
     _began: float = 0.0
     _done: int = 0
     _steps: int = 0
@@ -55,9 +56,10 @@ class Progress:
             finally:
                 self._live = None
 
-    def trial(self, trial: int, params: int, macs: int) -> None:
-        """A trial begins."""
-        self.rows.append({"trial": f"{trial + 1}/{self.trials}", "params": amount(params), "MACs": amount(macs)})
+    def trial(self, trial: int, params: int, macs: int, label: str = "") -> None:
+        """A trial begins; `label` takes the place of its number."""
+        name = label or f"{trial + 1}/{self.trials}"
+        self.rows.append({"trial": name, "params": amount(params), "MACs": amount(macs)})
 
     def epoch(self, epoch: int, loss: float, top1: float) -> None:
         """An epoch of the trial has ended; `top1` from 0 to 1."""
@@ -72,6 +74,12 @@ class Progress:
         """One line of text, above the table where there is one."""
         if not self.quiet:
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def say_once(self, line: str) -> None:
+        """A line that is not worth saying twice."""
+        if line not in self._said:
+            self._said.add(line)
+            self.say(line)
 
     def _eta(self) -> str:
         left = (self.trials - self._done) * self.epochs - self._steps

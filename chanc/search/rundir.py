@@ -37,10 +37,13 @@ class RunDir:
 
     def trial_dir(self, trial: int) -> Path:
         """The folder of one trial, made where it is missing."""
-        folder = self.path / "trials" / f"{trial:03d}"
+        return self.folder(f"trials/{trial:03d}")
+
+    def folder(self, name: str) -> Path:
+        """A folder of the run, made where it is missing."""
         with clear_errors(self.path):
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        return self.path / name
 
     def model_path(self, trial: int) -> Path:
         """Where the trained model of one trial lies."""

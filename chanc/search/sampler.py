@@ -137,6 +137,6 @@ def make(name: str, **options: Any) -> Sampler:
     return SAMPLERS[name](**options)
 
 
-def start_widths(space: Space, limits: Limits, start: int | None) -> Widths:
-    """Every resizable group at `start` channels, or (None) at the width that the model has."""
-    return {group.id: limits.fit(group.size if start is None else start, group) for group in space.resizable}
+def start_widths(space: Space, limits: Limits, start: int) -> Widths:
+    """Every resizable group at `start` channels, or (0) at the width that the model has."""
+    return {group.id: limits.fit(start or group.size, group) for group in space.resizable}

@@ -18,7 +18,7 @@ class TestGreedyContract(SamplerContract):
 
 class TestGreedyPaperStepContract(SamplerContract):
     def sampler(self, **options: int) -> Greedy:
-        return Greedy(first_step="paper", best_by="group", start_width=None, **options)
+        return Greedy(first_step="paper", best_by="group", start_width=0, **options)
 
 
 def resnet34_members() -> dict[str, list[tuple[int, str]]]:

@@ -1,0 +1,326 @@
+"""`chanc.search.search`: one call from a model and a data set to a run directory with better widths."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from chanc.errors import ModelError, RunError
+from chanc.ir.files import atomic_write, atomic_write_text
+from chanc.search import rundir
+from chanc.search.budgets import Budget
+from chanc.search.compare import Finals, Finisher, quick_rows, rivals, table, train_finals
+from chanc.search.driver import INPUT, Task, best_widths, run_trials, trial_seed
+from chanc.search.measure import measured_weights, members
+from chanc.search.prices import prices
+from chanc.search.progress import Progress
+from chanc.search.rundir import RunDir
+from chanc.search.settings import Settings, resolve
+from chanc.search.space import SearchGroup, Space, Widths
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a search left: the folder, the lines of its log, the best widths, and the rows of the comparison.
+
+    trial: the trial that trained the best widths, None where none did. model: best.onnx. rows: see
+    `chanc.search.compare`.
+    """
+
+    path: Path
+    trials: Sequence[Mapping[str, Any]]
+    widths: Widths
+    trial: int | None
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def model(self) -> Path:
+        """The best model, as ONNX."""
+        return self.path / "best.onnx"
+
+
+def search(
+    model: Any,
+    *,
+    algo: str | None = None,
+    data: str | os.PathLike[str] = "digits",
+    trials: int | None = None,
+    epochs: int | None = None,
+    out: str | os.PathLike[str] = "run",
+    resume: bool = False,
+    preset: str | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    final_epochs: int = 0,
+    final: Mapping[str, Any] | None = None,
+    final_seeds: int = 1,
+    compare: Sequence[str] = ("baseline", "uniform"),
+    data_root: str | os.PathLike[str] | None = None,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+    holdout: float = 0.1,
+    max_params: int | None = None,
+    max_macs: int | None = None,
+    max_latency: float | None = None,
+    transfer: str = "svd",
+    reset: bool = False,
+    carry_optimizer: bool = False,
+    from_weights: bool = False,
+    console: Console | None = None,
+    quiet: bool = True,
+    command: Sequence[str] = (),
+) -> Run:
+    """Search for the best widths of `model`, and keep everything in the run directory `out`.
+
+    Args:
+        model: anything that `chanc.load` takes.
+        algo: a search method (`chanc.search.names()`); the preset's, or greedy.
+        data: a data set by name or path (`chanc.data.load`); a part of its training images is held out to judge trials.
+        trials, epochs: number of trials, and epochs of each.
+        out, resume: the run directory, and whether to go on with the run in it.
+        preset: a name of `chanc.search.presets.PRESETS`; whatever is passed here besides wins over it.
+        options: fields of the sampler. train, final: fields of `TrainOptions`, of the trials and the final trainings.
+        final_epochs, final_seeds, compare: length, repeats and rivals of the final trainings; 0 epochs is none.
+        max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime).
+        transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.search.settings.Settings`.
+        command: the command line, for the record.
+
+    Raises:
+        ModelError, DataError, RunError, MissingDependencyError: one clear line, before anything is written.
+    """
+    settings = resolve(
+        algo=algo,
+        data=os.fspath(data),
+        preset_name=preset,
+        options={**(options or {}), "trials": trials, "seed": seed},
+        train={**(train or {}), "epochs": epochs},
+        final={**(final or {}), **({"epochs": final_epochs} if final_epochs else {})},
+        budget=Budget(max_params, max_macs, max_latency),
+        limit_train=limit_train,
+        limit_test=limit_test,
+        holdout=holdout,
+        transfer=transfer,
+        reset=reset,
+        carry_optimizer=carry_optimizer,
+        from_weights=from_weights,
+    )
+    finals = Finals(settings.final, final_epochs, final_seeds, tuple(compare)) if final_epochs else None
+    progress = Progress(settings.sampler.trials, settings.train["epochs"], console or Console(), quiet)
+    _refuse_early(Path(out), resume)
+    return _search(model, settings, finals, Path(out), resume, data_root, progress, command)
+
+
+def _search(
+    model: Any,
+    settings: Settings,
+    finals: Finals | None,
+    out: Path,
+    resume: bool,
+    data_root: str | os.PathLike[str] | None,
+    progress: Progress,
+    command: Sequence[str],
+) -> Run:
+    from chanc.analysis import analyze
+
+    analysis = analyze(model)
+    space = space_of(analysis)
+    settings.budget.check(space, settings.sampler.limits)
+    engine = make_engine(analysis, settings, data_root)
+    decisive = settings.decisive(fingerprint(analysis))
+    engine.source(analysis.model)
+    _announce(progress, settings, engine)
+    if resume:
+        run = rundir.resume(out, decisive)
+    else:
+        about = environment(model, command)
+        run = rundir.create(out, decisive, {**about, "final": dict(settings.final), "note": settings.note})
+    with run.locked(), _stoppable(progress, out):
+        if not (run.path / INPUT).exists():
+            engine.save(analysis.model, run.path / INPUT)
+        task = make_task(settings, space, engine, members(analysis, measured_weights(analysis.model)), run, progress)
+        run_trials(task, run)
+        result = finish(task, run, finals)
+        write_report(run, progress)
+    return result
+
+
+def space_of(analysis: Any) -> Space:
+    """The search space of an analysed model; raises ModelError where no group may change."""
+    groups = tuple(SearchGroup(one.id, one.size, one.step, one.resizable) for one in analysis.groups)
+    if not any(group.resizable for group in groups):
+        raise ModelError("nothing to search: no channel group of this model may change (see `chanc analyze`)")
+    return Space(groups, prices(analysis))
+
+
+def make_engine(analysis: Any, settings: Settings, data_root: str | os.PathLike[str] | None) -> Finisher:
+    """The engine on its data; raises DataError where data and model don't fit."""
+    from chanc import data as datasets
+    from chanc.search.torch_engine import TorchEngine, fit_data
+    from chanc.training.options import TrainOptions
+
+    seed = settings.sampler.seed
+    limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
+    whole = fit_data(analysis, datasets.load(settings.data, root=data_root, seed=seed, **limits))
+    try:
+        train, final = TrainOptions(**settings.train), TrainOptions(**settings.final)
+    except TypeError as error:
+        raise RunError(f"unknown training option: {error}") from None
+    part = whole.split(settings.holdout, seed=seed)
+    return TorchEngine(part, train, whole, final, settings.transfer, settings.reset)
+
+
+def make_task(
+    settings: Settings, space: Space, engine: Finisher, groups: Mapping[str, Any], run: RunDir, progress: Progress
+) -> Task:
+    """The driver's task: sampler, budget and display put together."""
+    sampler = settings.sampler
+
+    def latency(widths: Widths) -> float:
+        source = engine.load(run.path / INPUT)
+        return engine.latency(engine.resize(source, widths, fresh=True, seed=0))
+
+    def project(widths: Widths) -> Widths:
+        return settings.budget.project(space, sampler.limits, widths, latency)
+
+    return Task(
+        sampler=sampler,
+        space=space,
+        engine=engine,
+        members=groups,
+        seed=sampler.seed,
+        progress=progress,
+        project=project,
+        carry_optimizer=settings.carry_optimizer,
+        fresh_start=not settings.from_weights,
+        after_trial=lambda: write_report(run, progress),
+    )
+
+
+def finish(task: Task, run: RunDir, finals: Finals | None) -> Run:
+    """Write best.onnx and model.py, train the rivals where asked, and sum up. Raises RunError where no trial worked."""
+    engine: Any = task.engine
+    found = best_widths(task, run)
+    if found is None:
+        raise RunError(f"no trial of {run.path} worked; the last one: {run.trials[-1].get('failed', 'skipped')}")
+    widths, trial = found
+    _write_best_model(engine, task, run, widths, trial)
+    if finals is None:
+        rows = quick_rows(engine, run, widths, trial)
+    else:
+        rivalry = rivals(task.space, widths, finals.compare, task.seed, task.sampler.round_to)
+        rows = train_finals(engine, run, finals, rivalry, task.seed, task.progress)
+        trained = run.path / "final" / "found-0" / "model.onnx"
+        if trained.exists():
+            with rundir.clear_errors(run.path):
+                _copy(trained, run.path / "best.onnx")
+    title = f"after {finals.epochs} epochs from scratch, on the test set" if finals else "after the search alone"
+    if not task.progress.quiet:
+        task.progress.console.print(table(rows, title))
+    return Run(run.path, tuple(run.trials), widths, trial, tuple(rows))
+
+
+def _write_best_model(engine: Any, task: Task, run: RunDir, widths: Widths, trial: int | None) -> None:
+    """The best trial's model; widths that no trial trained are made from the last good one."""
+    with rundir.clear_errors(run.path):
+        if trial is not None:
+            _copy(run.model_path(trial), run.path / "best.onnx")
+        else:
+            good = [line["trial"] for line in run.trials if "failed" not in line and "skipped" not in line]
+            last = engine.load(run.model_path(good[-1]))
+            seed = trial_seed(task.seed, len(run.trials))
+            engine.save(engine.resize(last, widths, fresh=False, seed=seed), run.path / "best.onnx")
+        atomic_write_text(run.path / "model.py", engine.source(engine.load(run.path / "best.onnx")))
+
+
+def write_report(run: RunDir, progress: Progress) -> None:
+    """Draw report.html; whatever goes wrong there is one line of text, for no picture is worth a search."""
+    try:
+        from chanc.report import write_report as draw
+
+        draw(run.path)
+    except Exception as error:
+        progress.say_once(f"no report: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def fingerprint(analysis: Any) -> dict[str, Any]:
+    """What tells a model from another one: its widths, and a checksum of its structure and weights."""
+    digest = hashlib.sha256()
+    for node in analysis.model.graph:
+        digest.update(f"{node.op_type} {[value.name if value else '' for value in node.inputs]}\n".encode())
+    for name, value in analysis.model.graph.initializers.items():
+        digest.update(name.encode())
+        digest.update(value.const_value.tobytes())
+    return {"params": analysis.params, "macs": analysis.macs, "sha256": digest.hexdigest()}
+
+
+def environment(model: Any, command: Sequence[str]) -> dict[str, Any]:
+    """Versions and names, for the record: none of it decides what a search does."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version()}
+    for package in ("chanc", "torch", "onnx", "onnx-ir", "onnxruntime", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None  # type: ignore[assignment]
+    name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else type(model).__name__
+    return {"model": name, "command": list(command), "platform": platform.platform(), "versions": versions}
+
+
+def _refuse_early(out: Path, resume: bool) -> None:
+    """Refuse a bad --out before minutes are spent on reading data."""
+    if not resume and (out / "config.json").exists():
+        raise RunError(f"{out} holds a run already: add --resume to go on with it, or choose another --out")
+    if resume and not (out / "config.json").exists():
+        raise RunError(f"{out} holds no run to resume: its config.json is missing")
+
+
+def _announce(progress: Progress, settings: Settings, engine: Any) -> None:
+    if settings.preset:
+        progress.say(f"preset {settings.preset}: {_line(settings.sampler.options())}")
+        progress.say(f"  trials: {_line(settings.train)}")
+        progress.say(f"  final:  {_line(settings.final)}")
+    for note in (settings.note, getattr(getattr(engine, "data", None), "note", "")):
+        if note:
+            progress.say(f"note: {note}")
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+@contextmanager
+def _stoppable(progress: Progress, out: Path) -> Iterator[None]:
+    """Make SIGTERM stop a search as Ctrl-C does, and say how to go on."""
+    main = threading.current_thread() is threading.main_thread()
+    before: Any = signal.signal(signal.SIGTERM, _interrupt) if main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.say(f"stopped; everything up to the last finished trial is in {out}: "
+                     f"the same command with --resume goes on from there")  # fmt: skip
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
