@@ -8,13 +8,16 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, AdamW
 
+from chanc.errors import ModelError
 from chanc.training.options import TrainOptions
 
 
 def make_optimizer(module: nn.Module, options: TrainOptions) -> Any:
     """The optimiser that `options` name, over all parameters of `module` alike.
 
-    A `torch.optim.Optimizer`, or for adas something with its interface and `step_epoch` besides.
+    For adas it has `step_epoch` and `carry_over` besides the interface of `torch.optim.Optimizer`.
+
+    Raises: ModelError where adas finds no convolution to measure.
     """
     return OPTIMIZERS[options.optimizer](module, options)
 
@@ -30,13 +33,16 @@ def _adamw(module: nn.Module, options: TrainOptions) -> Any:
 def _adas(module: nn.Module, options: TrainOptions) -> Any:
     from chanc.training.adas import AdaS
 
-    return AdaS(
-        module,
-        lr=options.lr,
-        beta=options.adas_beta,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-    )
+    try:
+        return AdaS(
+            module,
+            lr=options.lr,
+            beta=options.adas_beta,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+        )
+    except ValueError as error:
+        raise ModelError(str(error)) from error
 
 
 OPTIMIZERS: dict[str, Callable[[nn.Module, TrainOptions], Any]] = {"sgd": _sgd, "adamw": _adamw, "adas": _adas}

@@ -105,7 +105,8 @@ def train(
     `ema_decay` is set. It may return a tuple: the main output first, auxiliary ones weigh 0.4 each in the loss.
 
     on_epoch: called after each evaluation; the JSON values that it returns become the record's metrics and survive in
-    the checkpoint. state: `carry_over` state of an earlier AdaS run, whose learning rates go on.
+    the checkpoint. state: `optimizer_state` of an earlier AdaS run ("adas" in it is enough, and is JSON), whose
+    learning rates go on.
     checkpoint: a file written after every epoch; where it exists, training goes on from it.
 
     The caller's random state and torch's global switches are as before afterwards.
@@ -159,6 +160,8 @@ class _Run:
         self.held_out = Batches(test_images, test_labels, _EVALUATION_BATCH, dataset.mean, dataset.std)
         self.optimizer = make_optimizer(module, options)
         if state is not None:
+            if options.optimizer != "adas":
+                raise RunError(f"{options.optimizer} has no learning rates to carry over: only adas has")
             self.optimizer.carry_over(state)
         self.schedule = None
         if options.optimizer != "adas":

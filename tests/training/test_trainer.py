@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chanc.errors import DataError, ModelError, RunError, TrialError
+
+torch = pytest.importorskip("torch")
+
+from chanc.data.augment import Augment  # noqa: E402
+from chanc.data.batches import Batches  # noqa: E402
+from chanc.training.evaluation import evaluate  # noqa: E402
+from chanc.training.trainer import TrainOptions, train  # noqa: E402
+
+_BASE = TrainOptions(epochs=3, batch_size=32, lr=0.05, crop_padding=1, seed=5, device="cpu")
+_VARIANTS = {
+    "sgd": replace(_BASE, schedule="cosine"),
+    "adamw": replace(_BASE, optimizer="adamw", lr=0.01, schedule="onecycle", cutout=2),
+    "adas": replace(_BASE, optimizer="adas", adas_beta=0.9, clip_norm=1.0),
+    "sgdr": replace(_BASE, schedule="sgdr", restart_epochs=1, ema_decay=0.9),
+    "step": replace(_BASE, schedule="step", step_epochs=1, label_smoothing=0.1, deterministic=True),
+}
+
+
+class _Stop(Exception):
+    pass
+
+
+def _same(first, second) -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("options", _VARIANTS.values(), ids=_VARIANTS)
+@pytest.mark.parametrize("where", ["between epochs", "within an epoch"])
+def test_interrupted_and_resumed_equals_undisturbed(options, where, net, dataset, tmp_path) -> None:
+    whole, parted = net(aux=True), net(aux=True)
+    expected = train(whole, dataset, options, checkpoint=tmp_path / "whole.safetensors")
+
+    def on_step(info) -> None:
+        if where == "within an epoch" and (info.epoch, info.step) == (1, 3):
+            raise _Stop
+
+    def on_epoch(record, _) -> None:
+        if where == "between epochs" and record.epoch == 1:
+            raise _Stop
+
+    path = tmp_path / "parted.safetensors"
+    with pytest.raises(_Stop):
+        train(parted, dataset, options, on_step=on_step, on_epoch=on_epoch, checkpoint=path)
+    resumed = net(aux=True)
+    torch.manual_seed(99)
+    result = train(resumed, dataset, options, checkpoint=path)
+    assert result.resumed_from == 1
+    assert result.history == expected.history
+    assert _same(resumed, whole)
+    assert path.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def test_finished_checkpoint_trains_no_more(net, dataset, tmp_path) -> None:
+    first = net()
+    expected = train(first, dataset, _VARIANTS["sgdr"], checkpoint=tmp_path / "c.safetensors")
+    again = net()
+    steps = []
+    result = train(again, dataset, _VARIANTS["sgdr"], on_step=steps.append, checkpoint=tmp_path / "c.safetensors")
+    assert steps == []
+    assert (result.history, result.top1, result.steps) == (expected.history, expected.top1, 21)
+    assert _same(again, first)
+
+
+_KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from conftest import Net
+import numpy as np, torch
+from chanc.data.dataset import make
+from chanc.training.trainer import TrainOptions, train
+torch.set_num_threads(1)
+torch.manual_seed(0)
+module = Net()
+data = np.load({data!r})
+dataset = make("colours", (data["a"], data["b"]), (data["c"], data["d"]))
+def on_step(info):
+    if (info.epoch, info.step) == (2, 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+options = TrainOptions(epochs=3, batch_size=32, lr=0.05, crop_padding=1, seed=5, device="cpu")
+train(module, dataset, options, on_step=on_step, checkpoint={path!r})
+"""
+
+
+def test_killed_process_is_resumed(net, dataset, tmp_path) -> None:
+    whole = net()
+    expected = train(whole, dataset, _BASE)
+    data, path = tmp_path / "data.npz", tmp_path / "c.safetensors"
+    np.savez(data, a=dataset.train_images, b=dataset.train_labels, c=dataset.test_images, d=dataset.test_labels)
+    code = _KILLED.format(tests=str(Path(__file__).parent), data=str(data), path=str(path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=100)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    resumed = net()
+    result = train(resumed, dataset, _BASE, checkpoint=path)
+    assert result.resumed_from == 2
+    assert result.history == expected.history
+    assert _same(resumed, whole)
+
+
+def test_agrees_with_a_plain_loop(net, dataset) -> None:
+    options = replace(_BASE, schedule="cosine", momentum=0.8, weight_decay=1e-3, label_smoothing=0.05, flip=False)
+    ours, theirs = net(), net()
+    result = train(ours, dataset, options)
+    theirs.to(memory_format=torch.channels_last).train()
+    images, labels = torch.tensor(dataset.train_images), torch.tensor(dataset.train_labels)
+    generator = torch.Generator().manual_seed(5)
+    batches = Batches(images, labels, 32, dataset.mean, dataset.std, Augment(1, False, 0), generator)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.8, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3 * len(batches))
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        for _ in range(3):
+            for x, y in batches:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(theirs(x), y, label_smoothing=0.05).backward()
+                optimizer.step()
+                schedule.step()
+    assert _same(ours, theirs)
+    theirs.eval()
+    test = torch.tensor(dataset.test_images).float() / 255
+    mean, std = (torch.tensor(values)[None, :, None, None] for values in (dataset.mean, dataset.std))
+    with torch.no_grad():
+        logits = theirs((test - mean) / std)
+    truth = torch.tensor(dataset.test_labels)
+    assert result.top1 == float((logits.argmax(1) == truth).double().mean())
+    assert result.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, truth)), rel=1e-5)
+
+
+def test_learns_and_reports_it(net, dataset) -> None:
+    module = net()
+    options = replace(_BASE, epochs=8, optimizer="adamw", lr=0.02)
+    result = train(module, dataset, options)
+    assert [record.epoch for record in result.history] == list(range(8))
+    assert result.history[-1].loss < 0.5 * result.history[0].loss
+    assert result.top1 > 0.9
+    assert (result.top1, result.loss) == (result.history[-1].top1, result.history[-1].test_loss)
+    assert result.steps == 8 * 7
+    assert not module.training
+    images, labels = torch.tensor(dataset.test_images), torch.tensor(dataset.test_labels)
+    measured = evaluate(module, images, labels, dataset.mean, dataset.std)
+    assert (measured.top1, measured.loss) == (result.top1, result.loss)
+
+
+def test_seed_decides_and_the_caller_is_left_alone(net, dataset) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = train(net(), dataset, _BASE)
+    assert torch.equal(before, torch.get_rng_state())
+    assert not torch.are_deterministic_algorithms_enabled()
+    torch.manual_seed(2)
+    random.seed(3)
+    assert train(net(), dataset, _BASE).history == first.history
+    assert train(net(), dataset, replace(_BASE, seed=6)).history != first.history
+
+
+def test_hooks_see_every_step_and_keep_metrics(net, dataset, tmp_path) -> None:
+    steps = []
+
+    def on_epoch(record, module):
+        assert not module.training
+        return {"norm": float(module.classifier.weight.detach().norm()), "seen": len(steps)}
+
+    path = tmp_path / "c.safetensors"
+    result = train(net(), dataset, _BASE, on_step=steps.append, on_epoch=on_epoch, checkpoint=path)
+    assert [(info.epoch, info.step) for info in steps] == [(epoch, step) for epoch in range(3) for step in range(7)]
+    assert {info.steps for info in steps} == {7}
+    sizes = torch.tensor([32.0] * 6 + [8.0]).double()
+    losses = torch.stack([info.loss.double() for info in steps[:7]])
+    assert result.history[0].loss == pytest.approx(float((sizes * losses).sum() / 200), rel=1e-6)
+    assert [record.metrics["seen"] for record in result.history] == [7, 14, 21]
+    again = train(net(), dataset, _BASE, on_epoch=on_epoch, checkpoint=path)
+    assert again.history == result.history
+
+
+def test_auxiliary_head_weighs_four_tenths(net, dataset) -> None:
+    options = replace(_BASE, epochs=1, lr=1e-12, weight_decay=0.0, flip=False, crop_padding=0, batch_size=200)
+    losses = []
+    module = net(aux=True)
+    module.body[6].p = 0.0
+    train(module, dataset, options, on_step=lambda info: losses.append(float(info.loss)))
+    module.train()
+    images = torch.tensor(dataset.train_images).float() / 255
+    mean, std = (torch.tensor(values)[None, :, None, None] for values in (dataset.mean, dataset.std))
+    with torch.no_grad():
+        main, aux = module((images - mean) / std)
+    labels = torch.tensor(dataset.train_labels)
+    expected = [float(torch.nn.functional.cross_entropy(output, labels)) for output in (main, aux)]
+    assert losses == pytest.approx([expected[0] + 0.4 * expected[1]], rel=1e-5)
+
+
+def test_clipping_bounds_the_step(net, dataset) -> None:
+    options = replace(_BASE, epochs=1, lr=1.0, momentum=0.0, weight_decay=0.0, clip_norm=1e-3, batch_size=200)
+    module, start = net(), net()
+    train(module, dataset, options)
+    moved = [now - then for now, then in zip(module.parameters(), start.parameters(), strict=True)]
+    assert float(torch.cat([d.flatten() for d in moved]).norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_averaged_weights_are_evaluated_and_kept(net, dataset) -> None:
+    options = replace(_BASE, epochs=2, ema_decay=0.8)
+    module = net()
+    shadow = {name: value.clone() for name, value in module.state_dict().items() if value.is_floating_point()}
+    updates = 0
+
+    def on_step(_) -> None:
+        nonlocal updates
+        decay = min(0.8, (1 + updates) / (10 + updates))
+        for name, value in module.state_dict().items():
+            if name in shadow:
+                shadow[name] = decay * shadow[name] + (1 - decay) * value
+        updates += 1
+
+    result = train(module, dataset, options, on_step=on_step)
+    for name, value in shadow.items():
+        torch.testing.assert_close(module.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+    images, labels = torch.tensor(dataset.test_images), torch.tensor(dataset.test_labels)
+    assert evaluate(module, images, labels, dataset.mean, dataset.std).loss == result.loss
+    plain = train(net(), dataset, replace(options, ema_decay=None))
+    assert [record.loss for record in plain.history] == [record.loss for record in result.history]
+    assert plain.loss != result.loss
+
+
+def test_adas_rates_move_and_carry_over(net, dataset) -> None:
+    options = _VARIANTS["adas"]
+    first = train(net(), dataset, options)
+    assert first.history[0].lr == first.history[1].lr == pytest.approx(0.05)
+    assert first.history[2].lr != pytest.approx(0.05)
+    carried = train(net(), dataset, options, state={"adas": first.optimizer_state["adas"]})
+    etas = first.optimizer_state["adas"]["eta"]
+    assert carried.history[0].lr == pytest.approx(sum(etas.values()) / len(etas))
+    with pytest.raises(RunError, match="only adas has"):
+        train(net(), dataset, _BASE, state=first.optimizer_state)
+    with pytest.raises(ModelError, match="convolution"):
+        train(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4)), dataset, options)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adas"])
+def test_divergence_is_a_failed_trial(name, net, dataset) -> None:
+    options = replace(_VARIANTS[name], lr=1e30, clip_norm=None)
+    with pytest.raises(TrialError, match="diverged"):
+        train(net(), dataset, options)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory.\nDetails"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_is_a_failed_trial(error, net, dataset) -> None:
+    def on_step(_) -> None:
+        raise error
+
+    with pytest.raises(TrialError, match="out of memory") as caught:
+        train(net(), dataset, _BASE, on_step=on_step)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_runtime_errors_are_not_hidden(net, dataset) -> None:
+    def on_step(_) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(net(), dataset, _BASE, on_step=on_step)
+
+
+def test_other_number_of_classes(net, dataset) -> None:
+    with pytest.raises(DataError, match="colours has 4 classes, the model's output is 7 an image"):
+        train(net(classes=7), dataset, _BASE)
+
+
+def test_checkpoint_of_another_run_is_refused(net, dataset, tmp_path) -> None:
+    path = tmp_path / "c.safetensors"
+    train(net(), dataset, replace(_BASE, epochs=1), checkpoint=path)
+    before = path.read_bytes()
+    for changes, message in (
+        ({"epochs": 2}, "made with epochs 1, not 2"),
+        ({"epochs": 1, "lr": 0.1}, "lr 0.05, not 0.1"),
+    ):
+        with pytest.raises(RunError, match=message):
+            train(net(), dataset, replace(_BASE, **changes), checkpoint=path)
+    with pytest.raises(RunError, match="other data"):
+        train(net(), dataset.limit(100), replace(_BASE, epochs=1), checkpoint=path)
+    with pytest.raises(RunError, match="another model"):
+        train(net(aux=True), dataset, replace(_BASE, epochs=1), checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def test_checkpoint_that_cannot_be_written(net, dataset, tmp_path) -> None:
+    with pytest.raises(RunError, match="can't be written"):
+        train(net(), dataset, _BASE, checkpoint=tmp_path / "missing" / "c.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "lion"}, "optimizer 'lion' is unknown: one of sgd, adamw, adas"),
+        ({"schedule": "linear"}, "schedule 'linear' is unknown"),
+        ({"device": "tpu"}, "device 'tpu' is unknown"),
+        ({"epochs": 0}, "epochs 0 lies outside"),
+        ({"batch_size": 1}, "batch_size 1 lies outside"),
+        ({"lr": 0.0}, "lr 0.0 must be above 0"),
+        ({"lr": float("nan")}, "lr nan lies outside"),
+        ({"optimizer": "adas", "schedule": "step"}, "sets its own learning rates"),
+    ],
+)
+def test_options_are_checked(changes, message) -> None:
+    with pytest.raises(RunError, match=message):
+        TrainOptions(**changes)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
+def test_cuda_asked_for_where_there_is_none(net, dataset) -> None:
+    with pytest.raises(RunError, match="torch sees none"):
+        train(net(), dataset, replace(_BASE, device="cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_learns_and_resumes(net, dataset, tmp_path) -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    options = replace(_BASE, epochs=4, device="cuda", deterministic=True)
+    expected = train(net(), dataset, options)
+
+    def on_epoch(record, _) -> None:
+        if record.epoch == 2:
+            raise _Stop
+
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(_Stop):
+        train(net(), dataset, options, on_epoch=on_epoch, checkpoint=path)
+    assert train(net(), dataset, options, checkpoint=path).history == expected.history
