@@ -1,0 +1,120 @@
+"""`emit` writes a model as source; `build` makes the module from that source, with the weights loaded."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.names import identifier
+from chanc.backends.torch.program import Binding
+from chanc.backends.torch.render import render
+from chanc.backends.torch.tensors import to_torch
+from chanc.backends.torch.writeback import arrays_of, write_back
+from chanc.errors import MissingDependencyError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_SERIAL = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of a model.py and where each entry of its state_dict comes from."""
+
+    name: str
+    text: str
+    bindings: dict[str, Binding]
+    constants: dict[str, np.ndarray] = field(repr=False)
+    """Buffers that hold what was folded while emitting: they have no initializer."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A module made from emitted source; its training is brought home by `write_back`."""
+
+    module: nn.Module
+    source: str
+    bindings: dict[str, Binding]
+    name: str
+
+    def write_back(self, model: ir.Model) -> None:
+        """Copy parameters and buffers into the initializers of `model` that they came from; dtypes are kept."""
+        write_back(self.module, self.bindings, model)
+
+
+def emit(model: ir.Model, name: str = "Network") -> Source:
+    """Write `model` as stand-alone PyTorch source; raises ModelError for what PyTorch can't express, naming the node."""
+    _require_torch()
+    program = Emitter(model, identifier(name, "Network")).run()
+    text = render(program)
+    kept = _reached(program.submodules, text, program)
+    bindings = {key: binding for submodule in kept for key, binding in submodule.keys().items()}
+    return Source(
+        program.name, text, bindings, {key: program.constants[key] for key in bindings if key in program.constants}
+    )
+
+
+def _reached(submodules: dict[int, Any], text: str, program: Any) -> list[Any]:
+    from chanc.backends.torch.body import live
+    from chanc.backends.torch.program import tokens
+
+    reached = {mid for statement in live(program.statements, program.outputs) for mid in statement.calls}
+    reached.update(mid for output in program.outputs for mid in tokens(output, "m"))
+    return [submodule for mid, submodule in submodules.items() if mid in reached]
+
+
+def state_dict(source: Source, model: ir.Model) -> dict[str, torch.Tensor]:
+    """The values of every state_dict entry of the emitted network, from the initializers of `model`."""
+    import torch
+
+    arrays = arrays_of(model, source.bindings)
+    state = {
+        key: to_torch(source.constants[key] if binding.constant else binding.to_tensor(arrays[key]))
+        for key, binding in source.bindings.items()
+    }
+    for key in list(state):
+        if key.endswith("running_mean"):
+            state[key.removesuffix("running_mean") + "num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
+    return state
+
+
+def build(model: ir.Model, name: str = "Network") -> Built:
+    """The model as an nn.Module in eval mode, weights loaded; its forward takes the graph's inputs in order.
+
+    Nothing is written to disk. Raises ModelError for what PyTorch can't express, naming the node.
+    """
+    source = emit(model, name)
+    module = load(source)
+    module.load_state_dict(state_dict(source, model), assign=True)
+    return Built(module.eval(), source.text, source.bindings, source.name)
+
+
+def load(source: Source) -> nn.Module:
+    """The emitted network on the meta device, its weights not loaded; tracebacks show its source."""
+    import torch
+
+    filename = f"<chanc {source.name} {next(_SERIAL)}>"
+    linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
+    namespace: dict[str, Any] = {"__name__": "chanc_generated"}
+    exec(compile(source.text, filename, "exec"), namespace)
+    with torch.device("meta"):
+        module: nn.Module = namespace[source.name]()
+    return module
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("PyTorch is not installed: pip install 'chanc[torch]'") from error
+
+
+__all__ = ["Binding", "Built", "ModelError", "Source", "build", "emit", "load", "state_dict"]

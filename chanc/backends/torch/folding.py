@@ -1,0 +1,76 @@
+"""Constant folding while emitting: a node whose inputs are all known and none of them trains is computed at once.
+
+The reference implementation of the operators (onnx.reference) does the computing, so every opset is right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    from chanc.backends.torch.emitter import Emitter
+    from chanc.backends.torch.node import Node
+
+_NEVER = frozenset(["Constant", "Identity", "If", "Loop", "Scan", "Dropout", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial", "BatchNormalization"])  # fmt: skip
+_LIMIT = 1 << 24
+
+
+def fold(ctx: Emitter, node: Node) -> bool:
+    """Compute the node's outputs where that is possible; says whether it did."""
+    if node.op in _NEVER or node.raw.domain not in ("", "ai.onnx"):
+        return False
+    arrays: dict[str, np.ndarray] = {}
+    for value in node.inputs:
+        if value is None:
+            continue
+        array = ctx.frozen(value)
+        if array is None or array.size > _LIMIT or array.dtype.kind not in "iubf":
+            return False
+        arrays[value.name or ""] = array
+    if not arrays and node.raw.inputs:
+        return False
+    if node.op in ("ConstantOfShape", "Expand", "Range", "Tile") and _too_big(node, arrays):
+        return False
+    for value, array in zip(node.outputs, _evaluate(ctx, node, arrays), strict=True):
+        ctx.set_const(value, np.asarray(array))
+    return True
+
+
+def _too_big(node: Node, arrays: dict[str, np.ndarray]) -> bool:
+    if node.op == "Range":
+        start, limit, delta = (float(array.reshape(())) for array in arrays.values()) if len(arrays) == 3 else (0, 0, 1)
+        return abs((limit - start) / delta) > _LIMIT
+    sizes = next(
+        array
+        for value in node.inputs[-1:]
+        for name, array in arrays.items()
+        if value is not None and name == value.name
+    )
+    return bool(np.prod(sizes.astype(np.float64)) > _LIMIT)
+
+
+def _evaluate(ctx: Emitter, node: Node, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    proto = ir.serde.serialize_node(node.raw)
+    outputs = [name for name in proto.output if name]
+    untyped = [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in outputs]
+    feeds = [
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in arrays.items()
+    ]
+    graph = onnx.helper.make_graph([proto], "fold", feeds, untyped)
+    opsets = [onnx.helper.make_opsetid("", ctx.opsets.get("", 1))]
+    with np.errstate(all="ignore"):
+        results = dict(
+            zip(
+                outputs,
+                ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, arrays),
+                strict=True,
+            )
+        )
+    return [results.get(value.name or "", np.zeros(())) for value in node.outputs]

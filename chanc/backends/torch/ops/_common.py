@@ -1,0 +1,71 @@
+"""What several families need: how numbers, tuples and paddings are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from chanc.backends.torch.names import number
+
+if TYPE_CHECKING:
+    from chanc.backends.torch.emitter import Emitter
+    from chanc.backends.torch.node import Node
+
+
+def same_or_tuple(values: Sequence[int]) -> str:
+    """`3` for (3, 3), `(3, 5)` otherwise."""
+    return str(values[0]) if len(set(values)) == 1 else str(tuple(int(value) for value in values))
+
+
+def kwarg(name: str, text: str, default: str) -> list[str]:
+    """[`name=text`], or nothing where it is torch's default."""
+    return [] if text == default else [f"{name}={text}"]
+
+
+def dtype_kwarg(ctx: Emitter, node: Node, index: int) -> list[str]:
+    """`dtype=torch.float16` where an input is not float32."""
+    dtype = ctx.dtype(node.input(index))
+    return [] if dtype == "float32" else [f"dtype=torch.{dtype}"]
+
+
+def flat_pads(begin: Sequence[int], end: Sequence[int]) -> list[int]:
+    """ONNX begins and ends, outermost axis first, as F.pad's list, innermost axis first."""
+    return [pad for pair in zip(reversed(begin), reversed(end), strict=True) for pad in pair]
+
+
+def paddings(
+    ctx: Emitter, node: Node, spatial: int, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[list[int], list[int]] | str:
+    """Begin and end padding of each spatial axis; for SAME on unknown sizes the text of F.pad's list.
+
+    Follows auto_pad of ONNX Conv-22: SAME_UPPER puts the odd one at the end, SAME_LOWER at the beginning.
+    """
+    auto = node.s("auto_pad", "NOTSET")
+    if auto in ("NOTSET", ""):
+        pads = node.ints("pads") or [0] * (2 * spatial)
+        return pads[:spatial], pads[spatial:]
+    if auto == "VALID":
+        return [0] * spatial, [0] * spatial
+    value = node.input(0)
+    shape = ctx.shape(value)
+    sizes = [None] * spatial if shape is None else list(shape[2:])
+    begin, end = [], []
+    for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        span = dilation * (k - 1) + 1
+        if stride == 1:
+            total = span - 1
+        elif size is None:
+            helper = ctx.helper("same_padding")
+            lower = ", lower=True" if auto == "SAME_LOWER" else ""
+            return f"{helper}({ctx(value)}, {tuple(kernel)}, {tuple(strides)}, {tuple(dilations)}{lower})"
+        else:
+            total = max((-(-size // stride) - 1) * stride + span - size, 0)
+        small, large = total // 2, total - total // 2
+        begin.append(large if auto == "SAME_LOWER" else small)
+        end.append(small if auto == "SAME_LOWER" else large)
+    return begin, end
+
+
+def literal(value: object) -> str:
+    """A number's literal."""
+    return number(value)

@@ -1,0 +1,99 @@
+"""Gemm, MatMul, Einsum and their integer forms (ONNX Gemm-13, MatMul-13, Einsum-12)."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.node import Node
+from chanc.backends.torch.ops._common import dtype_kwarg, literal
+from chanc.backends.torch.program import Binding
+from chanc.backends.torch.registry import emits
+
+
+@emits("Gemm")
+def gemm(ctx: Emitter, node: Node) -> None:
+    """Y = alpha A' B' + beta C with A: [M, K], B: [K, N]; nn.Linear where B and C are weights and nothing is scaled."""
+    a, b, c = node.inputs[0], node.inputs[1], node.input(2)
+    alpha, beta, flip = node.f("alpha", 1.0), node.f("beta", 1.0), node.i("transB")
+    x = f"{ctx(a)}.t()" if node.i("transA") else ctx(a)
+    weight, bias = ctx.const(b), ctx.const(c)
+    outs = None if weight is None else weight.shape[0 if flip else 1]
+    fits = c is None or (bias is not None and bias.shape in ((outs,), (1, outs)))
+    if weight is not None and fits and alpha == 1.0 and beta == 1.0 and ctx.is_weight(b):
+        tensors = {"weight": ctx.bind(node, 1, transpose=not flip)}
+        if c is not None:
+            tensors["bias"] = ctx.bind(node, 2, shape=(outs,))
+        linear = _linear(ctx, node, tensors, weight.shape if flip else weight.shape[::-1])
+        ctx.write(node, f"{linear}({x})")
+        ctx.count_outputs(linear, 1, node.outputs[0])
+        return
+    text = f"{x} @ {ctx(b)}{'.t()' if flip else ''}"
+    text = text if alpha == 1.0 else f"{literal(alpha)} * ({text})"
+    if c is not None:
+        text += f" + {ctx.operand(c, a)}" if beta == 1.0 else f" + {literal(beta)} * {ctx.operand(c, a)}"
+    ctx.write(node, text, compound=True)
+
+
+def _linear(ctx: Emitter, node: Node, tensors: dict[str, tuple[ir.Value, Binding]], shape: tuple[int, ...]) -> str:
+    args = [str(shape[1]), str(shape[0]), *([] if "bias" in tensors else ["bias=False"]), *dtype_kwarg(ctx, node, 1)]
+    return ctx.module(node, "nn.Linear", args, tensors, kind="linear", widths={0: node.inputs[0]})
+
+
+@emits("MatMul")
+def matmul(ctx: Emitter, node: Node) -> None:
+    """A: [..., M, K] @ B: [..., K, N]; nn.Linear where B is a weight, with the Add of a bias that follows it."""
+    a, b = node.inputs[0], node.inputs[1]
+    weight = ctx.const(b)
+    if weight is None or weight.ndim != 2 or not ctx.is_weight(b) or ctx.const(a) is not None:
+        ctx.write(node, f"{ctx(a)} @ {ctx(b)}", compound=True)
+        return
+    tensors = {"weight": ctx.bind(node, 1, transpose=True)}
+    last = node
+    follower = _bias_after(ctx, node, weight.shape[1])
+    if follower is not None:
+        last, index = follower
+        tensors["bias"] = ctx.bind(last, index)
+        ctx.skip.add(last.raw)
+    linear = _linear(ctx, node, tensors, weight.shape[::-1])
+    ctx.write(last, f"{linear}({ctx(a)})")
+
+
+def _bias_after(ctx: Emitter, node: Node, width: int) -> tuple[Node, int] | None:
+    """The Add that is the only use of the product and adds a constant [width], with the constant's input index."""
+    out = node.outputs[0]
+    uses = tuple(out.uses())
+    if len(uses) != 1 or out.is_graph_output() or uses[0].node.op_type != "Add" or uses[0].node.domain:
+        return None
+    index = 1 - uses[0].idx
+    value = uses[0].node.inputs[index]
+    array = ctx.const(value)
+    if value is None or array is None or array.shape != (width,) or not ctx.is_weight(value):
+        return None
+    return Node(uses[0].node, node.version), index
+
+
+@emits("Einsum")
+def einsum(ctx: Emitter, node: Node) -> None:
+    """torch.einsum has the same equation language; the equation is rebuilt from its legal characters."""
+    equation = "".join(char for char in node.s("equation") if char.isascii() and (char.isalpha() or char in ",.->"))
+    ctx.write(node, f"torch.einsum({', '.join([repr(equation), *[ctx(value) for value in node.inputs]])})")
+
+
+@emits("MatMulInteger")
+def matmul_integer(ctx: Emitter, node: Node) -> None:
+    """MatMulInteger-10: int32 product of 8-bit operands less their zero points, exact in float64."""
+    parts = []
+    for index in (0, 1):
+        text = f"{ctx(node.inputs[index])}.double()"
+        if node.has(index + 2):
+            column = ".unsqueeze(-1)" if index == 0 and ctx.rank(node.input(2)) == 1 else ""
+            text = f"({text} - {ctx(node.input(index + 2))}{column})"
+        parts.append(text)
+    ctx.write(node, f"({' @ '.join(parts)}).int()")
+
+
+@emits("Det")
+def det(ctx: Emitter, node: Node) -> None:
+    """Det-11: the determinant of the last two axes."""
+    ctx.write(node, f"torch.linalg.det({ctx(node.inputs[0])})")
