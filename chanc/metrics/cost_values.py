@@ -52,10 +52,9 @@ class Sizes:
         return tuple(self._number(dim, axis) for axis, dim in enumerate(shape))
 
     def _number(self, dim: int | ir.SymbolicDim, axis: int) -> int:
-        if isinstance(dim, int):
-            return dim
-        found = self._symbols.get(str(dim.value)) or dim.evaluate(self._symbols)
-        if isinstance(found, int):
+        found = dim if isinstance(dim, int) else self._symbols.get(str(dim.value)) or dim.evaluate(self._symbols)
+        # Some exporters (Paddle) write -1 or 0 for a dimension that they don't know.
+        if isinstance(found, int) and found > 0:
             return found
         if axis == 0:
             return 1

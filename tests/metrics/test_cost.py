@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import io
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -243,3 +246,38 @@ def test_an_expression_of_the_batch_is_evaluated() -> None:
     model.graph.outputs[0].shape = ir.Shape([ir.SymbolicDim("9*N"), 6])
     assert cost(model).macs == 9 * 6 * 4
     assert cost(graph([node], {"x": [None, 4]}, {"w": floats(4, 6)})).macs == 24
+
+
+TORCHVISION = [
+    ("convnext_tiny", 28_589_128, 4_455_531_264),
+    ("densenet121", 7_978_856, 2_834_161_664),
+    ("efficientnet_b0", 5_288_548, 385_814_752),
+    ("mnasnet0_5", 2_218_512, 104_455_968),
+    ("mobilenet_v2", 3_504_872, 300_774_272),
+    ("mobilenet_v3_large", 5_483_032, 216_589_760),
+    ("resnet18", 11_689_512, 1_814_073_344),
+    ("resnet50", 25_557_032, 4_089_184_256),
+    ("swin_t", 28_288_354, None),
+    ("vit_b_16", 86_567_656, None),
+]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "params", "macs"), TORCHVISION)
+def test_published_counts_of_torchvision_networks(name: str, params: int, macs: int | None) -> None:
+    shared = Path(os.environ.get("CHANC_SHARED") or Path(__file__).parents[2] / ".." / "shared")
+    path = shared / "models" / "skeletons" / f"tv_{name}.ts.onnx.gz"
+    if not path.exists():
+        pytest.skip("the shared model files are not here")
+    found = cost(shaped(onnx.load_from_string(gzip.decompress(path.read_bytes()))))
+    assert found.params == params
+    assert macs is None or (found.macs, found.uncounted) == (macs, ())
+
+
+@pytest.mark.parametrize("unknown", [-1, 0])
+def test_a_dimension_written_as_no_size_is_unknown(unknown: int) -> None:
+    model = graph([conv("y", "x", "w")], {"x": ["N", 3, 4, 4]}, {"w": floats(4, 3, 1, 1)})
+    model.graph.outputs[0].shape = ir.Shape([unknown, 4, 4, 4])
+    assert cost(model) == Cost(12, 192, 192)
+    model.graph.outputs[0].shape = ir.Shape([1, 4, unknown, 4])
+    assert cost(model) == Cost(12, 0, 0, ("y",))
