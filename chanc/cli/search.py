@@ -90,7 +90,7 @@ def sampler_options(command: F) -> F:
         ("--low", {"type": float, "help": "uniform: lowest factor of the ladder."}),
         ("--high", {"type": float, "help": "uniform: highest factor of the ladder."}),
         ("--spread", {"type": float, "help": "random: factors are drawn from 1/spread to spread."}),
-        ("--start-width", {"type": click.IntRange(0), "help": "Channels of all groups in trial 1; 0 keeps the model's own."}),
+        ("--start-width", {"type": click.IntRange(0), "help": "Channels of each group in trial 1; 0: the model's."}),
         ("--min-width", {"type": click.IntRange(1), "help": "Smallest width, in channels."}),
         ("--max-width", {"type": click.IntRange(1), "help": "Largest width, in channels."}),
         ("--round-to", {"type": click.IntRange(1), "help": "Widths are multiples of this (and of a group's step)."}),

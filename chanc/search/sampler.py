@@ -68,12 +68,26 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     weights: ClassVar[Literal["carry", "fresh"]] = "carry"
+    ranges: ClassVar[tuple[tuple[str, float, float], ...]] = (
+        ("trials", 1, math.inf), ("min_width", 1, math.inf), ("round_to", 1, math.inf), ("gamma", 0, 1),
+        ("alpha", 0, math.inf), ("phi", 0, 1), ("low", 1e-3, 1e3), ("high", 1e-3, 1e3), ("spread", 1, 1e3),
+        ("target_params", 1, math.inf), ("target_macs", 1, math.inf), ("start_width", 0, math.inf),
+    )  # fmt: skip
 
     seed: int = 0
     trials: int = 35
     min_width: int = 16
     max_width: int = 256
     round_to: int = 2
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for options out of range."""
+        if self.min_width > self.max_width:
+            raise ValueError(f"min_width {self.min_width} lies above max_width {self.max_width}")
+        for name, low, high in self.ranges:
+            value = getattr(self, name, None)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} {value} lies outside {low:g}..{high:g}")
 
     @property
     def limits(self) -> Limits:

@@ -82,3 +82,14 @@ class FakeEngine:
         if carry_to is not None:
             carry_to.write_text("state")
         return Trained({**model, "weight": model["weight"] + draw.random()}, epochs, float(draw.random()), 1.0)
+
+    def train_final(self, model: Any, *, seed: int, checkpoint: Path, on_epoch: EpochHook) -> Trained:
+        """A top-1 of the seed; counted among the calls."""
+        self.calls.append({"final": model["widths"], "seed": seed})
+        if len(self.calls) - 1 == self.kill_at:
+            checkpoint.write_text("half")
+            raise KeyboardInterrupt
+        if len(self.calls) - 1 in self.failing:
+            raise TrialError(self.failing[len(self.calls) - 1])
+        on_epoch(0, 1.0, 0.5)
+        return Trained(model, [{"epoch": 0, "loss": 1.0, "top1": 0.5, "lr": 0.1}], (seed % 1000) / 1000, 1.0)
