@@ -73,7 +73,10 @@ def _cost_plot(record: Record, name: str, title: str, key: str, unit: str, serie
         for s in series
     ]
     references = [
-        Reference("y", entry["top1"], entry["label"], entry["source"]) for entry in published if "top1" in entry
+        Reference("y", entry["top1"], entry["label"], entry["source"])
+        for entry in published
+        # a trial of a few epochs is not to be held against a full training
+        if "top1" in entry and name.startswith("final")
     ]
     references += [
         Reference("x", entry[key] / divisor, entry["label"], entry["source"])

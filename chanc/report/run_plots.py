@@ -92,7 +92,7 @@ def cumulative_section(record: Record) -> Section | None:
         )
     rows = [[get(trial, "cumulative", key) for trial in record.trials] for key in keys]
     if keys and len(keys) > 1:
-        means = [mean([row[index] for row in rows]) for index in range(len(values))]
+        means = [_mean([row[index] for row in rows]) for index in range(len(values))]
         lines.append(Series("mean", record.numbers, means, ROLES["found"], marker="circle"))
     lines += by_depth(keys, record.numbers, rows)
     if not any(value is not None for line in lines for value in line.y):
@@ -142,6 +142,6 @@ def _depth_plot(
     return Plot(name, title, Axis(x), y, by_depth(names, places, rows), ordered=ordered, mapped=True)
 
 
-def mean(values: Sequence[Number]) -> float | None:
+def _mean(values: Sequence[Number]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -119,7 +119,10 @@ def _heat(plot: HeatMap, title: str) -> Figure:
     axes.set_xlabel(plot.x.text)
     axes.set_ylabel(plot.y.text)
     axes.set_title(title, fontsize=11)
-    figure.colorbar(image, ax=axes, label=plot.value.text, format="{x:g}", pad=0.02, fraction=0.04)
+    bar = figure.colorbar(image, ax=axes, label=plot.value.text, format="{x:g}", pad=0.02, fraction=0.04)
+    if norm is not None:
+        bar.minorticks_off()
+        bar.set_ticks([2.0**power for power in range(-20, 21) if image.norm.vmin <= 2.0**power <= image.norm.vmax])
     return figure
 
 

@@ -22,27 +22,30 @@ SHOWN_MEMBERS = 8
 def deps_table(analysis: Analysis) -> Table:
     """Return the table of `analyze --deps`: one row a channel group, with its convolutions' axes and what follows them.
 
-    A member reads `name in` or `name out`: the in or the out axis of that convolution. Model text goes in as plain
-    text, never as markup.
+    A member reads `name in` or `name out`: the in or the out axis of that convolution; # is their number. Why a group
+    can't change stands below the table, by number. Model text goes in as plain text, never as markup.
     """
-    table = Table(show_lines=False, pad_edge=False, box=None, header_style="bold")
-    table.add_column("group", overflow="fold", min_width=12, ratio=3)
-    table.add_column("width", justify="right", no_wrap=True)
-    table.add_column("step", justify="right", no_wrap=True)
-    table.add_column("members", overflow="fold", min_width=18, ratio=5)
-    table.add_column("others", overflow="fold", min_width=9, ratio=2)
-    table.add_column("may change", overflow="fold", min_width=10, ratio=3)
-    table.add_column("exact", no_wrap=True)
+    table = Table(
+        pad_edge=False, padding=(0, 1, 0, 0), box=None, header_style="bold", caption_justify="left", caption_style=""
+    )
+    table.add_column("group", overflow="fold", max_width=60)
+    for name in ("width", "step", "#"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("members", "others"):
+        table.add_column(name, overflow="fold")
+    table.add_column("change", no_wrap=True)
+    reasons = list(dict.fromkeys(group.reason for group in analysis.groups if not group.resizable))
     for group in analysis.groups:
         table.add_row(
             Text(printable(group.id)),
             str(group.size),
             str(group.step),
-            _members(group),
+            str(len(group.members)),
+            Text(_members(group)),
             _others(group),
-            Text("yes", style="green") if group.resizable else Text(f"no: {printable(group.reason)}", style="yellow"),
-            "yes" if group.exact else "no",
+            _change(group, reasons),
         )
+    table.caption = _footnotes(analysis, reasons)
     return table
 
 
@@ -50,11 +53,11 @@ def summary(analysis: Analysis) -> list[str]:
     """Return the lines that sum an analysis up: params, MACs, groups, what may change, and what pins the most."""
     free = sum(group.resizable for group in analysis.groups)
     held, pinned = _params(analysis)
-    total = max(analysis.params, 1)
+    total = max(held + pinned.total(), 1)
     lines = [
         f"{analysis.params:,} params, {analysis.macs:,} MACs (convolutions and linear layers)",
         f"{len(analysis.groups)} channel groups, {free} of them may change",
-        f"{100 * min(held, total) / total:.1f} % of the params lie in groups that may change",
+        f"{100 * held / total:.1f} % of the params lie in groups that may change",
     ]
     worst = [(reason, count) for reason, count in pinned.most_common(REASONS) if reason]
     if worst:
@@ -80,17 +83,26 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
-def _members(group: Group) -> Text:
-    text = Text()
+def _change(group: Group, reasons: Sequence[str]) -> Text:
+    if not group.resizable:
+        return Text(f"no ({reasons.index(group.reason) + 1})", style="yellow")
+    return Text("yes" if group.exact else "yes*", style="green")
+
+
+def _footnotes(analysis: Analysis, reasons: Sequence[str]) -> Text | None:
+    lines = [f"({number}) {printable(reason) or 'pinned'}" for number, reason in enumerate(reasons, 1)]
+    if any(group.resizable and not group.exact for group in analysis.groups):
+        lines.append("* not exact: a norm across the channels sees the change")
+    return Text("\n".join(lines)) if lines else None
+
+
+def _members(group: Group) -> str:
     axes: dict[str, list[str]] = {}
     for operand in group.members:
         axes.setdefault(_layer(operand), []).append("out" if operand.role == "producer" else "in")
     entries = [f"{name} {'+'.join(dict.fromkeys(roles))}" for name, roles in axes.items()]
-    text.append(f"{len(group.members)}: ", style="bold")
-    text.append(", ".join(entries[:SHOWN_MEMBERS]))
-    if len(entries) > SHOWN_MEMBERS:
-        text.append(f", … {len(entries) - SHOWN_MEMBERS} more")
-    return text
+    more = [f"… {len(entries) - SHOWN_MEMBERS} more"] if len(entries) > SHOWN_MEMBERS else []
+    return "\n".join(entries[:SHOWN_MEMBERS] + more)
 
 
 def _others(group: Group) -> str:
@@ -99,7 +111,7 @@ def _others(group: Group) -> str:
     nodes = {(operand.node, operand.op) for operand in group.operands if id(operand) not in members}
     nodes -= {(operand.node, operand.op) for operand in group.members}
     counts = Counter(op for _, op in nodes)
-    return ", ".join(f"{count} {printable(op)}" for op, count in counts.most_common())
+    return "\n".join(f"{count} {printable(op).replace('Normalization', 'Norm')}" for op, count in counts.most_common())
 
 
 def _layer(operand: Operand) -> str:
