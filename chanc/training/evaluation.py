@@ -12,7 +12,7 @@ from torch.nn import functional
 from chanc.data.batches import Batches
 from chanc.errors import DataError
 
-_BATCH = 512
+EVALUATION_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def evaluate(
 
     amp: bfloat16 autocast.
     """
-    return evaluate_batches(module, Batches(images, labels, _BATCH, mean, std), amp=amp)
+    return evaluate_batches(module, Batches(images, labels, EVALUATION_BATCH, mean, std), amp=amp)
 
 
 def evaluate_batches(module: nn.Module, batches: Batches, *, amp: bool = False) -> Evaluation:

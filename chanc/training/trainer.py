@@ -13,7 +13,6 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,63 +25,20 @@ from chanc.data.batches import Batches
 from chanc.data.dataset import Dataset
 from chanc.errors import RunError, TrialError
 from chanc.training.checkpoint import load_state, save_state
+from chanc.training.devices import isolated, pick_device
 from chanc.training.ema import Ema
-from chanc.training.evaluation import check_outputs, evaluate_batches, outputs
-from chanc.training.globals import isolated, pick_device
+from chanc.training.evaluation import EVALUATION_BATCH, check_outputs, evaluate_batches, outputs
 from chanc.training.optimizers import make_optimizer
 from chanc.training.options import TrainOptions
+from chanc.training.records import EpochRecord, StepInfo, TrainResult
 from chanc.training.schedules import make_schedule
 
 __all__ = ["EpochRecord", "StepInfo", "TrainOptions", "TrainResult", "train"]
 
 _AUX_WEIGHT = 0.4
-_EVALUATION_BATCH = 512
 # Reading the loss makes the CPU wait for the device; not-a-number stays in the sum, so it is found late but surely.
 _CHECK_EVERY = 50
 _BULKY = ("data", "model")
-
-
-@dataclass(frozen=True)
-class StepInfo:
-    """A finished optimiser step: epoch and step count from 0, `steps` an epoch; reading `loss` waits for the device."""
-
-    epoch: int
-    step: int
-    steps: int
-    loss: Tensor
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """A finished epoch, counted from 0.
-
-    loss: mean training loss; top1 (0..1) and test_loss: on the held-out part; lr: at the epoch's start, the mean where
-    layers differ; metrics: what `on_epoch` returned, JSON values.
-    """
-
-    epoch: int
-    loss: float
-    top1: float
-    test_loss: float
-    lr: float
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The epochs, the held-out top-1 (0..1) and loss of the last one, and what may be carried to another run.
-
-    optimizer_state: the optimiser's state_dict; resumed_from: finished epochs found in the checkpoint; seconds: wall
-    time of this call; steps: optimiser steps of all epochs.
-    """
-
-    history: tuple[EpochRecord, ...]
-    top1: float
-    loss: float
-    steps: int
-    seconds: float
-    resumed_from: int
-    optimizer_state: Mapping[str, Any]
 
 
 OnStep = Callable[[StepInfo], None]
@@ -157,7 +113,7 @@ class _Run:
         self.batches = Batches(
             train_images, train_labels, options.batch_size, dataset.mean, dataset.std, augment, self.generator
         )
-        self.held_out = Batches(test_images, test_labels, _EVALUATION_BATCH, dataset.mean, dataset.std)
+        self.held_out = Batches(test_images, test_labels, EVALUATION_BATCH, dataset.mean, dataset.std)
         self.optimizer = make_optimizer(module, options)
         if state is not None:
             if options.optimizer != "adas":
@@ -179,7 +135,7 @@ class _Run:
             held_out = evaluate_batches(self.module, self.held_out, amp=self.amp)
             if not math.isfinite(held_out.loss):
                 raise TrialError(f"training diverged: the held-out loss is {held_out.loss} after epoch {epoch}")
-            record = EpochRecord(epoch, loss, held_out.top1, held_out.loss, sum(rates) / len(rates))
+            record = EpochRecord(epoch, loss, held_out.top1, held_out.loss, math.fsum(rates) / len(rates))
             if on_epoch is not None:
                 record = dataclasses.replace(record, metrics=on_epoch(record, self.module) or {})
         self.history.append(record)

@@ -1,0 +1,52 @@
+"""What a training run tells while it goes and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """A finished optimiser step: epoch and step count from 0, `steps` an epoch; reading `loss` waits for the device."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: Tensor
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """A finished epoch, counted from 0.
+
+    loss: mean training loss; top1 (0..1) and test_loss: on the held-out part; lr: at the epoch's start, the mean where
+    layers differ; metrics: what `on_epoch` returned, JSON values.
+    """
+
+    epoch: int
+    loss: float
+    top1: float
+    test_loss: float
+    lr: float
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The epochs, the held-out top-1 (0..1) and loss of the last one, and what may be carried to another run.
+
+    optimizer_state: the optimiser's state_dict; resumed_from: finished epochs found in the checkpoint; seconds: wall
+    time of this call; steps: optimiser steps of all epochs.
+    """
+
+    history: tuple[EpochRecord, ...]
+    top1: float
+    loss: float
+    steps: int
+    seconds: float
+    resumed_from: int
+    optimizer_state: Mapping[str, Any]
