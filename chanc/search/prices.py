@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chanc.passes import infer_shapes
+
 _STATISTICS = (3, 4)
 """The inputs of BatchNormalization that are buffers: running mean and variance."""
 
@@ -69,28 +71,31 @@ class Prices:
 
 
 def prices(analysis: Any) -> Prices:
-    """The cost function of an analysed model."""
+    """The cost function of an analysed model, whose values get their shapes."""
+    infer_shapes(analysis.model)
     graph = analysis.model.graph
     nodes = {node.outputs[0].name: node for node in graph if node.outputs}
     shapes = {name: tuple(int(n) for n in value.shape) for name, value in graph.initializers.items()}
     shares: dict[str, dict[tuple[str, int], Share]] = {}
-    uses: dict[str, set[str]] = {}
+    uses: dict[str, set[tuple[str, int]]] = {}
     for group in analysis.groups:
         for operand in group.operands:
             if operand.initializer not in shapes or _is_statistic(operand):
                 continue
-            uses.setdefault(operand.initializer, set()).add(operand.node)
+            uses.setdefault(operand.initializer, set()).add((operand.node, operand.input))
             share = Share(group.id, operand.axis, operand.indices.shape[1], group.step, group.size)
             shares.setdefault(operand.initializer, {})[(group.id, operand.axis)] = share
     weights = tuple(
-        Weight(shapes[name], tuple(of.values()), sum(macs_of_element(nodes[node]) for node in uses[name]))
+        Weight(shapes[name], tuple(of.values()), sum(macs_of_element(nodes[node], index) for node, index in uses[name]))
         for name, of in shares.items()
     )
     return Prices(analysis.params, analysis.macs, weights)
 
 
-def macs_of_element(node: Any) -> int:
-    """MACs of one weight element of a node for one input: the positions at which it is applied; 0 for other nodes."""
+def macs_of_element(node: Any, index: int) -> int:
+    """MACs of one element of the node's input `index` for one sample: the positions at which a weight is applied."""
+    if index > 1 or (index == 0 and node.op_type not in ("Gemm", "MatMul")):
+        return 0
     if node.op_type == "Conv":
         return _spatial(node.outputs[0])
     if node.op_type == "ConvTranspose":
