@@ -35,7 +35,7 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.option("--channels", type=click.IntRange(min=1), metavar="N", help="Channels of the images. [zoo: 3]")
 @click.option("--size", type=click.IntRange(min=1), metavar="N", help="Height and width of the images. [zoo: 32]")
 @click.option("--aux", is_flag=True, help="With the auxiliary head (DARTS), as a second output.")
-@click.option("--input", "shapes", multiple=True, metavar="N,C,H,W", callback=_shapes, help="Shape of a factory's input.")
+@click.option("--input", "shapes", multiple=True, metavar="SHAPE", callback=_shapes, help="Shape of a factory's input.")
 @click.option("--weights", metavar="FILE", help="Trained weights, a state_dict in a .safetensors file.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial weights.")
 @click.option(

@@ -43,7 +43,7 @@ def torchscript(request: Request) -> onnx.ModelProto:
     opset = _opset(request.opset, 17, _TORCHSCRIPT_OPSETS, "TorchScript")
     axes = {name: {0: "batch"} for name in _batched(request)} if request.dynamic_batch else {}
     buffer = io.BytesIO()
-    with _quiet(), _failing_as_model_error("TorchScript"):
+    with _quiet(), _as_written(), _failing_as_model_error("TorchScript"):
         torch.onnx.export(
             request.module,
             request.args,
@@ -121,6 +121,25 @@ def _opset(asked: int | None, default: int, known: range, exporter: str) -> int:
     if opset not in known:
         raise ModelError(f"the {exporter} exporter writes opsets {known[0]} to {known[-1]}, not {opset}")
     return opset
+
+
+@contextlib.contextmanager
+def _as_written() -> Iterator[None]:
+    """Keep TorchScript from merging equal subexpressions.
+
+    It would join the ReLUs and poolings that branches of a cell have in common: MACs would no longer be those of the
+    module, and branches that a search may want to tell apart would be one. No public option turns it off.
+    """
+    internals: Any = torch._C
+    merge = getattr(internals, "_jit_pass_cse", None)
+    if merge is None:
+        yield
+        return
+    internals._jit_pass_cse = lambda graph: False
+    try:
+        yield
+    finally:
+        internals._jit_pass_cse = merge
 
 
 @contextlib.contextmanager

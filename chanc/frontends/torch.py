@@ -155,7 +155,8 @@ def _onnxruntime(model: onnx.ModelProto, feeds: dict[str, NDArray[Any]]) -> list
     except ImportError:
         raise MissingDependencyError("checking an export needs onnxruntime: pip install 'chanc[cpu]'") from None
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # it would log what it raises
+    options.intra_op_num_threads = 1  # for one small run, threads cost more than they save
     try:
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -1,0 +1,119 @@
+"""Parameters, MACs and numbers of independent widths against published and independently measured figures."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from chanc.frontends import zoo  # noqa: E402
+
+# network, width, params at 10 and at 100 classes (None: not known)
+PARAMS = [
+    ("resnet34", None, 21_282_122, 21_328_292),
+    ("resnet34", 16, 76_250, 77_780),
+    ("resnet34", 32, 301_482, 304_452),
+    ("resnet34", 256, 19_098_890, None),
+    ("darts7", None, 222_650, 245_780),
+    ("darts7", 32, 126_922, 138_532),
+    ("dartsplus7", None, 261_370, 284_500),
+    ("darts14", None, 3_926_842, 3_996_052),
+    ("resnet18", None, 11_173_962, None),
+    ("resnet50", None, 23_520_842, None),
+    ("vgg16", None, 14_728_266, None),
+    ("mobilenetv2", None, 2_236_682, None),
+    ("densenet-bc", None, 769_162, None),
+]
+
+# params at 1,000 classes, of the same widths on ImageNet: strides and poolings, which differ, have no parameters
+IMAGENET_PARAMS = [
+    ("mobilenetv3-large", 5_483_032),
+    ("efficientnet-b0", 5_288_548),
+    ("shufflenetv2", 2_278_604),
+    ("googlenet", 6_624_904),
+]
+
+# network, width, MACs of convolutions and linear layers, MACs with BatchNorm (2 an element), ReLU and pooling (1)
+MACS = [
+    ("resnet34", None, 1_159_402_496, 1_162_425_344),
+    ("resnet34", 16, 21_393_568, 21_888_416),
+    ("resnet34", 32, 84_689_216, 85_678_912),
+    ("resnet34", 256, 5_370_546_688, 5_378_464_256),
+    ("darts7", None, 37_652_992, 40_618_496),
+    ("darts7", 32, 56_956_160, 61_056_256),
+    ("dartsplus7", None, 43_166_208, 46_377_472),
+]
+
+WIDTHS = [
+    ("resnet34", 20),
+    ("darts7", 48),
+    ("darts14", 111),
+    ("darts20", 165),
+    ("dartsplus7", 55),
+    ("dartsplus14", 125),
+    ("dartsplus20", 185),
+]
+
+
+@pytest.mark.parametrize(("name", "width", "ten", "hundred"), PARAMS)
+def test_params(name, width, ten, hundred):
+    assert zoo.params(name, width=width) == ten
+    if hundred is not None:
+        assert zoo.params(name, width=width, classes=100) == hundred
+
+
+@pytest.mark.parametrize(("name", "params"), IMAGENET_PARAMS)
+def test_params_of_imagenet_networks(name, params):
+    assert zoo.params(name, classes=1000) == params
+
+
+def test_params_published_in_millions():
+    assert round(zoo.params("wrn22") / 1e6, 1) == 17.2
+    assert round(zoo.params("darts20") / 1e6, 4) == 3.3493
+
+
+@pytest.mark.parametrize(("name", "width", "bare", "whole"), MACS)
+def test_macs(name, width, bare, whole):
+    with torch.device("meta"):
+        counted = _macs(zoo.build(name, width=width))
+    assert counted == (bare, whole)
+
+
+@pytest.mark.parametrize(("name", "count"), WIDTHS)
+def test_numbers_of_independent_widths(name, count):
+    assert len(zoo.table(name)) == count
+
+
+def test_resnet34_has_its_36_convolutions_in_the_order_of_its_blocks():
+    with torch.device("meta"):
+        shapes = [p.shape for p in zoo.build("resnet34", width=16).parameters() if p.ndim == 4]
+    assert len(shapes) == 36
+    assert shapes[0] == (16, 3, 3, 3)
+    assert [index for index, shape in enumerate(shapes) if shape[2] == 1] == [9, 18, 31]
+
+
+def _macs(module: nn.Module) -> tuple[int, int]:
+    """MACs of one 32x32 image, counted by hooks: without and with BatchNorm, ReLU and pooling."""
+    bare, extra = [], []
+
+    def conv(layer, inputs, output):
+        bare.append(output.numel() * layer.weight[0].numel())
+
+    def linear(layer, inputs, output):
+        bare.append(layer.weight.numel())
+
+    counters = {
+        nn.Conv2d: conv,
+        nn.Linear: linear,
+        nn.BatchNorm2d: lambda layer, inputs, output: extra.append(2 * inputs[0].numel()),
+        nn.ReLU: lambda layer, inputs, output: extra.append(output.numel()),
+        nn.MaxPool2d: lambda layer, inputs, output: extra.append(inputs[0].numel()),
+        nn.AdaptiveAvgPool2d: lambda layer, inputs, output: extra.append(inputs[0].numel()),
+    }
+    for layer in module.modules():
+        if type(layer) in counters:
+            layer.register_forward_hook(counters[type(layer)])
+    module.eval()(torch.empty(1, 3, 32, 32, device="meta"))
+    return sum(bare), sum(bare) + sum(extra)
