@@ -206,7 +206,7 @@ def test_clipping_bounds_the_step(net, dataset) -> None:
     options = replace(_BASE, epochs=1, lr=1.0, momentum=0.0, weight_decay=0.0, clip_norm=1e-3, batch_size=200)
     module, start = net(), net()
     train(module, dataset, options)
-    moved = [now - then for now, then in zip(module.parameters(), start.parameters(), strict=True)]
+    moved = [now.detach() - then.detach() for now, then in zip(module.parameters(), start.parameters(), strict=True)]
     assert float(torch.cat([d.flatten() for d in moved]).norm()) == pytest.approx(1e-3, rel=1e-3)
 
 
