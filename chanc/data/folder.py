@@ -84,6 +84,9 @@ def load_parts(
     images, resized = decode([train[0][int(k)] for k in chosen], name)
     test_images, more = decode([test[0][int(k)] for k in held_out], name, like=images.shape[1:])
     notes = [note] if note else []
+    # Said, because a lossy copy of a known data set must not pass for the original beside a figure.
+    if _is_jpeg(train[0][int(chosen[0])]):
+        notes.append("JPEG images")
     for part, kept, labels in (("training", chosen, train[1]), ("test", held_out, test[1])):
         if len(kept) < len(labels):
             notes.append(f"{len(kept)} of {len(labels)} {part} images")
@@ -115,6 +118,12 @@ def decode(sources: Sequence[Path | bytes], name: str, like: tuple[int, ...] | N
     for picture, target in zip(pictures, out, strict=True):
         target[:] = _array(picture, channels, (width, height))
     return out, sum(picture.size != (width, height) for picture in pictures)
+
+
+def _is_jpeg(source: Path | bytes) -> bool:
+    if isinstance(source, bytes):
+        return source.startswith(b"\xff\xd8\xff")
+    return source.suffix.lower() in (".jpg", ".jpeg")
 
 
 def _array(picture: Image.Image, channels: int, size: tuple[int, int]) -> Images:

@@ -95,4 +95,4 @@ def test_shared_parquet_copy_of_cifar10() -> None:
     # Of the whole training set, published: .4914 .4822 .4465 and .247 .243 .262.
     np.testing.assert_allclose(dataset.mean, (0.4914, 0.4822, 0.4465), atol=0.03)
     np.testing.assert_allclose(dataset.std, (0.247, 0.243, 0.262), atol=0.03)
-    assert dataset.note == "500 of 50000 training images; 100 of 10000 test images"
+    assert dataset.note == "JPEG images; 500 of 50000 training images; 100 of 10000 test images"
