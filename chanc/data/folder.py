@@ -78,8 +78,10 @@ def load_parts(
     note: str = "",
 ) -> Dataset:
     """Decode the chosen image files (paths or their content) of both parts into a `Dataset`."""
+    if not len(train[1]) or not len(test[1]):
+        raise DataError(f"{name}: the {'test' if len(train[1]) else 'training'} part has no images")
     if class_names is None:
-        class_names = tuple(str(label) for label in range(int(max(train[1].max(), test[1].max(initial=0))) + 1))
+        class_names = tuple(str(label) for label in range(int(max(train[1].max(), test[1].max())) + 1))
     chosen, held_out = choose_train(train[1]), choose_test(test[1])
     images, resized = decode([train[0][int(k)] for k in chosen], name)
     test_images, more = decode([test[0][int(k)] for k in held_out], name, like=images.shape[1:])

@@ -220,6 +220,17 @@ def test_parquet_limit_below_the_classes_keeps_their_number(tmp_path: Path) -> N
     assert chanc.data.load(tmp_path, limit_train=2).classes == 4
 
 
+def test_empty_parts_are_one_line(tmp_path: Path) -> None:
+    _write_images(tmp_path / "one", {"a": 1}, 4, 4)
+    with pytest.raises(DataError, match="the training part has no images"):
+        chanc.data.load(tmp_path / "one")
+    for part, count in (("train", 4), ("test", 0)):
+        path = tmp_path / "rows" / f"{part}-00000-of-00001.parquet"
+        _write_parquet(path, _pixels(count, 4, 4), np.arange(count) % 2, "img", "label", named=False)
+    with pytest.raises(DataError):
+        chanc.data.load(tmp_path / "rows")
+
+
 def test_parquet_mistakes(tmp_path: Path) -> None:
     train = tmp_path / "train-00000-of-00001.parquet"
     _write_parquet(train, _pixels(4, 4, 4), np.arange(4) % 2, "img", "label", named=False)
