@@ -164,7 +164,7 @@ class GraphReader:
             return self.carry.attribute_types[key, name]
         try:
             attributes = onnx.defs.get_schema(node.op, domain=node.domain or "").attributes
-            return ir.AttributeType[attributes[name].type.name]
+            return ir.AttributeType[str(attributes[name].type).rsplit(".", 1)[-1]]
         except (onnx.defs.SchemaError, KeyError):
             return None
 

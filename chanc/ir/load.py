@@ -32,6 +32,9 @@ MAP_BYTES = 512 << 20
 EXTERNAL_KEY = "chanc.external_data"
 """Set in `Model.meta` where the input kept its weights in external data, so that the output does too."""
 
+DESCRIBED_KEY = "chanc.described_initializers"
+"""In `Model.meta`: names of the initializers that had a value_info; `onnx_ir` would write one for each."""
+
 # onnx_ir warns about what is refused here with one clear line.
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
@@ -127,12 +130,14 @@ def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
     screen.proto(proto, name)
     tensors = {index: _tensor(proto.graph.initializer[index], buffer, place, name) for index, place in places.items()}
     names = [tensor.name for tensor in proto.graph.initializer]
+    described = {value.name for value in proto.graph.value_info}.intersection(names)
     try:
         model: ir.Model = ir.from_proto(proto)
     except Exception as error:
         raise ModelError(f"{name}: {_first_line(_root(error))}") from error
     for index, tensor in tensors.items():
         model.graph.initializers[names[index]].const_value = tensor
+    model.meta[DESCRIBED_KEY] = frozenset(described)
     screen.text(model, name)
     screen.tensors(model, name)
     if external.resolve(model, path, name):

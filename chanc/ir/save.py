@@ -23,7 +23,7 @@ from chanc.errors import ModelError
 from chanc.ir import wire
 from chanc.ir.external import MappedTensor
 from chanc.ir.files import atomic_write
-from chanc.ir.load import EXTERNAL_KEY, HOLLOW_BYTES
+from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY, HOLLOW_BYTES
 from chanc.ir.screen import no_data
 
 PROTOBUF_BYTES = (1 << 31) - 1
@@ -158,13 +158,26 @@ def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout |
     """Serialize all but the bytes of `big`; with a layout, references to them are put in."""
     with _stand_ins(model, big, layout):
         try:
-            data: bytes = ir.to_proto(model).SerializeToString()
+            proto = ir.to_proto(model)
+            _drop_descriptions(proto, model)
+            data: bytes = proto.SerializeToString()
         except Exception as error:
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
             raise ModelError(f"the model can't be written as ONNX: {str(cause).strip().splitlines()[0]}") from error
     return data
+
+
+def _drop_descriptions(proto: onnx.ModelProto, model: ir.Model) -> None:
+    """Take out the value_info of initializers that the input model didn't have: it only repeats the tensor's own."""
+    described = model.meta.get(DESCRIBED_KEY)
+    if described is None:
+        return
+    bare = {tensor.name for tensor in proto.graph.initializer}.difference(described)
+    kept = [value for value in proto.graph.value_info if value.name not in bare]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(kept)
 
 
 @contextlib.contextmanager

@@ -133,7 +133,7 @@ def _data(tensor: object, name: str) -> None:
         held, expected = len(message.raw_data), tensor.nbytes
     else:
         held, expected = len(getattr(message, _FIELD_OF.get(kind, "int32_data"))), count
-        if kind.bitwidth < 8:
+        if kind.bitwidth in (2, 4):
             expected = tensor.nbytes
     if held != expected or min(message.dims, default=0) < 0:
         unit = "bytes" if message.HasField("raw_data") else "values"
@@ -151,6 +151,8 @@ def _graph(graph: onnx.GraphProto, name: str) -> None:
         raise ModelError(f"{name}: initializer {names.index('')} has no name")
     _unique(names, f"{name}: two initializers have the name")
     _unique([value.name for value in graph.input], f"{name}: two graph inputs have the name")
+    for tensor in graph.initializer:
+        _external_numbers(tensor, name)
     _nodes(graph.node, name)
 
 
@@ -164,10 +166,18 @@ def _nodes(nodes: Iterable[onnx.NodeProto], name: str) -> None:
                     f"{name}: {node.op_type} {node.name!r} has a sparse tensor ({attribute.name}), "
                     "which chanc does not carry"
                 )
+            if attribute.HasField("t"):
+                _external_numbers(attribute.t, name)
             if attribute.HasField("g"):
                 _graph(attribute.g, name)
             for graph in attribute.graphs:
                 _graph(graph, name)
+
+
+def _external_numbers(tensor: onnx.TensorProto, name: str) -> None:
+    for entry in tensor.external_data:
+        if entry.key in ("offset", "length") and not (entry.value.isascii() and entry.value.isdigit()):
+            raise ModelError(f"{name}: external data of tensor {tensor.name!r}: {entry.key} is {entry.value!r}")
 
 
 def _unique(names: list[str], message: str) -> None:

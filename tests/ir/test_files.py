@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chanc.ir import atomic_write, atomic_write_json, atomic_write_text
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("mounting a tmpfs is not permitted")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_new_content_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.onnx"
+    with atomic_write(target) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".onnx"
+        assert temporary.exists()
+        temporary.write_bytes(b"new")
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.onnx"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError, MemoryError, SystemExit])
+def test_a_stopped_writer_leaves_the_old_file(tmp_path: Path, stop: type[BaseException]) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def write() -> None:
+        with atomic_write(target) as temporary:
+            temporary.write_text("half")
+            raise stop
+
+    with pytest.raises(stop):
+        write()
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_umask_for_new_files_and_mode_of_old_ones(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        atomic_write_text(tmp_path / "new", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
+    (tmp_path / "new").chmod(0o604)
+    atomic_write_text(tmp_path / "new", "y")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o604
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.txt"
+    link.symlink_to(tmp_path / "real" / "a.txt")
+    atomic_write_text(link, "x")
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "a.txt").read_text() == "x"
+
+
+def test_errors_name_the_target(tmp_path: Path) -> None:
+    missing = tmp_path / "no" / "a.txt"
+    with pytest.raises(FileNotFoundError) as caught:
+        atomic_write_text(missing, "x")
+    assert caught.value.filename == str(missing)
+    with pytest.raises(IsADirectoryError) as folder:
+        atomic_write_text(tmp_path, "x")
+    assert folder.value.filename == str(tmp_path)
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(OSError, match="not a regular file"):
+        atomic_write_text("/dev/null", "x")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_full_disk(tiny_disk: Path) -> None:
+    target = tiny_disk / "a.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(OSError, match="No space left") as caught, atomic_write(target) as temporary:
+        temporary.write_bytes(b"x" * 200_000)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(target)
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tiny_disk) == ["a.bin"]
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "a"):
+        (tmp_path / "other").read_text()
+    assert caught.value.filename == str(tmp_path / "other")
+
+
+def test_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    atomic_write_json(path, {"b": 1, "a": ["é", None]}, sort_keys=True)
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": ["é", None], "b": 1}
+    assert path.read_text(encoding="utf-8").startswith('{\n  "a"')
+    with pytest.raises(ValueError, match="Out of range float"):
+        atomic_write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text(encoding="utf-8"))["b"] == 1
