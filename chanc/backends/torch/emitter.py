@@ -7,7 +7,7 @@ Constant node, or folded from such), or a list of sizes whose entries may be Pyt
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +30,12 @@ DTYPES = {
 _LEARNED_SCALAR = re.compile(r".*(\.|_)(weight|bias|scale|gamma|beta|alpha|slope|[wb]_\d+)$|logit_scale")
 _KEEPS_CHANNELS = frozenset(
     ["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Gelu", "Mish", "Swish", "Softplus", "Erf", "Add", "Sub", "Mul", "Div", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "Dropout", "Identity", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Max", "Min", "Sum", "Mean", "Pow", "Sqrt", "Resize", "Upsample", "Pad", "LRN", "Cast", "ReduceMean", "Flatten", "Reshape", "Squeeze"]
+)
+
+_KEEPS_RANK = frozenset(
+    "Relu LeakyRelu PRelu Elu Clip Sigmoid HardSigmoid HardSwish Tanh Gelu Erf Add Sub Mul Div Pow Sqrt MatMul Gemm Conv "
+    "BatchNormalization Softmax LogSoftmax LayerNormalization MaxPool AveragePool GlobalAveragePool Concat Cast Where Neg Exp "
+    "Log Min Max".split()
 )
 
 
@@ -227,6 +233,20 @@ class Emitter:
         outs = node.outputs[:count]
         self.statements.append(Statement([self.new_value(out) for out in outs], text, inline=False))
 
+    def unpack(self, targets: list[int | tuple[int, ...]], text: str) -> None:
+        """Write `a, b = text`; a tuple among the targets is one result that holds several values."""
+        flat = [target if isinstance(target, int) else self.new_value(None, "state") for target in targets]
+        self.statements.append(Statement(flat, text, inline=False))
+        for target, vid in zip(targets, flat, strict=True):
+            if not isinstance(target, int):
+                self.statements.append(Statement(list(target), value_token(vid), inline=False))
+
+    def forget(self, values: Iterable[ir.Value]) -> None:
+        """Drop what is known of values that are about to be computed again: the body of an unrolled loop."""
+        for value in values:
+            for table in (self._tensors, self._consts, self._hosts, self._dims):
+                table.pop(value, None)
+
     def local(self, text: str, hint: str, *, compound: bool = False, inline: bool = True) -> str:
         """Write an intermediate value and return its token."""
         vid = self.new_value(None, hint)
@@ -384,6 +404,16 @@ class Emitter:
         if not self._sizes_only(node):
             rule.handler(self, node)
         self._unite(node)
+        self._note_rank(node)
+
+    def _note_rank(self, node: Node) -> None:
+        """The rank of a result where shape inference gave up: that of the operand with the most axes."""
+        out = node.outputs[0]
+        if node.op not in _KEEPS_RANK or out not in self._tensors or self.shape(out) is not None:
+            return
+        ranks = [self.rank(value) for value in node.inputs if value is not None]
+        if ranks and None not in ranks:
+            self._dims[out] = (None,) * max(rank or 0 for rank in ranks)
 
     def _sizes_only(self, node: Node) -> bool:
         if node.op not in symbols.ELEMENTWISE or not any(self.symbolic(value) for value in node.inputs):

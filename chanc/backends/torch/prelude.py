@@ -135,3 +135,131 @@ def reshape(x, sizes):  # type: ignore[no-untyped-def]
 def expand(x, sizes):  # type: ignore[no-untyped-def]
     """Broadcasts x and the sizes against each other."""
     return x.expand(torch.broadcast_shapes(x.shape, tuple(sizes)))  # type: ignore[no-untyped-call]
+
+
+def resize(x, scales=None, sizes=None, mode="nearest", transform="half_pixel", nearest="floor", cubic=-0.75, exclude_outside=False):  # type: ignore[no-untyped-def]
+    """Resizes every axis to its size, or by its scale, one after the other."""
+    for axis in range(x.dim()):
+        size = math.floor(x.size(axis) * scales[axis] + 1e-9) if sizes is None else int(sizes[axis])
+        scale = size / x.size(axis) if scales is None else scales[axis]
+        if size != x.size(axis) or scale != 1:
+            x = resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_outside)
+    return x
+
+
+def resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_outside):  # type: ignore[no-untyped-def]
+    """Resizes one axis: output position -> input coordinate -> weights of its neighbours."""
+    old = x.size(axis)
+    i = torch.arange(size, dtype=torch.float64, device=x.device)
+    if transform == "align_corners":
+        where = i * (old - 1) / (size - 1) if size > 1 else i * 0
+    elif transform == "asymmetric":
+        where = i / scale
+    elif transform == "tf_half_pixel_for_nn":
+        where = (i + 0.5) / scale
+    elif transform == "half_pixel_symmetric":
+        where = old / 2 * (1 - size / (old * scale)) + (i + 0.5) / scale - 0.5
+    else:
+        where = i * 0 if transform == "pytorch_half_pixel" and size == 1 else (i + 0.5) / scale - 0.5
+    if mode == "nearest":
+        down, up = torch.ceil(where - 0.5), torch.floor(where + 0.5)
+        index = {"round_prefer_floor": down, "round_prefer_ceil": up, "floor": where.floor(), "ceil": where.ceil()}[nearest]
+        return x.index_select(axis, index.long().clamp(0, old - 1))
+    base, taps = where.floor(), (0, 1) if mode == "linear" else (-1, 0, 1, 2)
+    weights = []
+    for tap in taps:
+        d = (where - base - tap).abs()
+        near = ((cubic + 2) * d - (cubic + 3)) * d * d + 1
+        far = cubic * (((d - 5) * d + 8) * d - 4)
+        weights.append((1 - d) if mode == "linear" else torch.where(d <= 1, near, far))
+    weight = torch.stack(weights)
+    index = torch.stack([base.long() + tap for tap in taps])
+    if exclude_outside:
+        weight = weight * ((index >= 0) & (index < old))
+        weight = weight / weight.sum(0)
+    shape = [size if place == axis else 1 for place in range(x.dim())]
+    index = index.clamp(0, old - 1)
+    return sum(x.index_select(axis, index[k]) * weight[k].to(x.dtype).reshape(shape) for k in range(len(taps)))
+
+
+def lstm(x, w, r, b, h, c, reverse):  # type: ignore[no-untyped-def]
+    """One direction of an LSTM with the gates in ONNX's order: input, output, forget, cell."""
+    steps = []
+    for now in x.flip(0) if reverse else x:
+        gates = now @ w.t() + h @ r.t() + b
+        i, o, f, g = gates.chunk(4, -1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        steps.append(h)
+    y = torch.stack(steps)
+    return y.flip(0) if reverse else y, h, c
+
+
+def gru(x, w, r, wb, rb, h, reverse, reset_after):  # type: ignore[no-untyped-def]
+    """One direction of a GRU with the gates in ONNX's order: update, reset, hidden."""
+    steps, size = [], h.size(-1)
+    for now in x.flip(0) if reverse else x:
+        inputs = now @ w.t() + wb
+        hidden = h @ r[: 2 * size].t() + rb[: 2 * size]
+        z, s = torch.sigmoid(inputs[..., : 2 * size] + hidden).chunk(2, -1)
+        if reset_after:
+            n = s * (h @ r[2 * size :].t() + rb[2 * size :])
+        else:
+            n = (s * h) @ r[2 * size :].t() + rb[2 * size :]
+        h = (1 - z) * torch.tanh(inputs[..., 2 * size :] + n) + z * h
+        steps.append(h)
+    y = torch.stack(steps)
+    return y.flip(0) if reverse else y, h
+
+
+def attention(q, k, v, mask, past_k, past_v, heads, kv_heads, causal, scale, softcap):  # type: ignore[no-untyped-def]
+    """Scaled dot-product attention on [N, heads, S, D] or [N, S, heads * D]; returns the result and the joined keys, values."""
+    packed = q.dim() == 3
+    if packed:
+        q = q.unflatten(-1, (heads, -1)).transpose(1, 2)
+        k, v = (part.unflatten(-1, (kv_heads, -1)).transpose(1, 2) for part in (k, v))
+    past = 0 if past_k is None else past_k.size(2)
+    k, v = (k, v) if past_k is None else (torch.cat([past_k, k], 2), torch.cat([past_v, v], 2))
+    repeat = q.size(1) // k.size(1)
+    scores = q @ k.repeat_interleave(repeat, 1).transpose(-1, -2) * (q.size(-1) ** -0.5 if scale is None else scale)
+    if causal:
+        ahead = torch.ones(q.size(2), k.size(2), dtype=torch.bool, device=q.device).triu(1 + past)
+        scores = scores.masked_fill(ahead, -math.inf)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
+    y = torch.softmax(scores, -1) @ v.repeat_interleave(repeat, 1)
+    return y.transpose(1, 2).flatten(2) if packed else y, k, v
+
+
+def quantize(x, scale, zero, axis, dtype):  # type: ignore[no-untyped-def]
+    """round(x / scale) + zero, saturated to the dtype's range; scale and zero run along `axis` where they are lists."""
+    shape = [-1 if scale.numel() > 1 and place == axis % x.dim() else 1 for place in range(x.dim())]
+    limits = torch.iinfo(dtype)
+    y = torch.round(x / scale.reshape(shape))
+    return (y if zero is None else y + zero.reshape(shape)).clamp(limits.min, limits.max).to(dtype)
+
+
+def dequantize(x, scale, zero, axis):  # type: ignore[no-untyped-def]
+    """(x - zero) * scale; scale and zero run along `axis` where they are lists."""
+    shape = [-1 if scale.numel() > 1 and place == axis % x.dim() else 1 for place in range(x.dim())]
+    y = x.to(scale.dtype)
+    return (y if zero is None else y - zero.reshape(shape).to(scale.dtype)) * scale.reshape(shape)
+
+
+def dynamic_quantize(x):  # type: ignore[no-untyped-def]
+    """uint8 quantisation to the range of x with zero in it: values, scale, zero point."""
+    low, high = x.min().clamp(max=0), x.max().clamp(min=0)
+    scale = (high - low) / 255
+    zero = torch.round((-low / scale).clamp(0, 255))
+    return (torch.round(x / scale) + zero).clamp(0, 255).to(torch.uint8), scale, zero.to(torch.uint8)
+
+
+def reverse_sequence(x, lengths, time_axis, batch_axis):  # type: ignore[no-untyped-def]
+    """Reverses the first lengths[b] entries of each sequence."""
+    x = x.movedim((batch_axis, time_axis), (0, 1))
+    i = torch.arange(x.size(1), device=x.device).unsqueeze(0)
+    n = lengths.reshape(-1, 1)
+    index = torch.where(i < n, n - 1 - i, i)
+    return x[torch.arange(x.size(0), device=x.device).unsqueeze(1), index].movedim((0, 1), (batch_axis, time_axis))

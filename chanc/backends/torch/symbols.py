@@ -148,6 +148,10 @@ def as_objects(value: Any) -> np.ndarray:
         out = np.empty((), dtype=object)
         out[()] = value
         return out
+    if isinstance(value, list) and any(isinstance(entry, Sym) for entry in value):
+        out = np.empty(len(value), dtype=object)
+        out[:] = value
+        return out
     array = np.asarray(value)
     if array.dtype == object:
         return array

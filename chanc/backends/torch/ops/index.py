@@ -171,7 +171,9 @@ def pad(ctx: Emitter, node: Node) -> None:
     """Pad-11..25: begins then ends of `axes` (all where not given); modes constant, reflect, edge, wrap."""
     pads, axes = ctx.host(node.input(1)), ctx.const(node.input(3))
     if pads is None:
-        raise node.refuse("its pads are computed by the network")
+        count = ctx.need_rank(node) if axes is None else axes.size
+        text = ctx.ints(node.inputs[1])
+        pads = symbols.as_objects([symbols.Sym(f"{text}[{place}]") for place in range(2 * count)])
     over = list(range(len(pads) // 2)) if axes is None else [int(axis) for axis in axes.reshape(-1)]
     fill = ctx.const(node.input(2))
     if node.has(2) and fill is None:

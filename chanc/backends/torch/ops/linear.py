@@ -57,6 +57,9 @@ def matmul(ctx: Emitter, node: Node) -> None:
         ctx.skip.add(last.raw)
     linear = _linear(ctx, node, tensors, weight.shape[::-1])
     ctx.write(last, f"{linear}({ctx(a)})")
+    rank = ctx.rank(a)
+    if rank is not None:
+        ctx.set_shape(last.outputs[0], [None] * (rank - 1) + [weight.shape[1]])
 
 
 def _bias_after(ctx: Emitter, node: Node, width: int) -> tuple[Node, int] | None:

@@ -131,6 +131,10 @@ def flatten(ctx: Emitter, node: Node) -> None:
 def transpose(ctx: Emitter, node: Node) -> None:
     """Transpose-1..23: reversed axes where `perm` is not given."""
     perm = node.ints("perm") or list(range(ctx.need_rank(node)))[::-1]
+    sizes = ctx.host(node.inputs[0])
+    if ctx.symbolic(node.inputs[0]) and sizes is not None:
+        ctx.set_host(node.outputs[0], sizes.transpose(perm))
+        return
     swapped = [axis for axis, source in enumerate(perm) if axis != source]
     dims = ctx.shape(node.inputs[0])
     if dims is not None and len(dims) == len(perm):

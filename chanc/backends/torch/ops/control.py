@@ -1,0 +1,71 @@
+"""If-1..25 and Loop-1..25 whose conditions are known now: the branch is written in place, the loop unrolled."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.node import Node
+from chanc.backends.torch.registry import emits
+
+_MOST_TURNS = 128
+
+
+@emits("If")
+def if_(ctx: Emitter, node: Node) -> None:
+    """The branch that a constant condition chooses."""
+    condition = ctx.frozen(node.inputs[0])
+    if condition is None or condition.size != 1:
+        raise node.refuse("its condition is computed by the network")
+    branch = node.graph("then_branch" if bool(condition.reshape(-1)[0]) else "else_branch")
+    ctx.nodes(branch)
+    for output, value in zip(node.outputs, branch.outputs, strict=True):
+        ctx.alias(output, value)
+
+
+@emits("Loop")
+def loop(ctx: Emitter, node: Node) -> None:
+    """A known number of turns with a condition that stays known; scan outputs are stacked."""
+    count, condition, body = ctx.frozen(node.input(0)), ctx.frozen(node.input(1)), node.graph("body")
+    if (node.has(0) and count is None) or (node.has(1) and condition is None) or not node.has(0):
+        raise node.refuse("its number of turns or its condition is computed by the network")
+    turns = int(count.reshape(-1)[0]) if count is not None else 0
+    if turns > _MOST_TURNS:
+        raise node.refuse(f"{turns} turns; at most {_MOST_TURNS} are unrolled")
+    carried = [value for value in node.inputs[2:] if value is not None]
+    going, scans = condition is None or bool(condition.reshape(-1)[0]), [[] for _ in body.outputs[1 + len(carried) :]]  # type: ignore[var-annotated]
+    for turn in range(turns):
+        if not going:
+            break
+        carried = _turn(ctx, body, turn, carried)
+        for scan, value in zip(scans, body.outputs[1 + len(carried) :], strict=True):
+            scan.append(ctx.local(ctx(value), "step", inline=False))
+        known = ctx.frozen(body.outputs[0])
+        if known is None:
+            raise node.refuse("its condition is computed by the network")
+        going = bool(known.reshape(-1)[0])
+    for output, value in zip(node.outputs, carried, strict=False):
+        ctx.alias(output, value)
+    for index, scan in enumerate(scans, len(carried)):
+        if node.wants(index):
+            if not scan:
+                raise node.refuse("a scan output of no turn")
+            ctx.write(node, f"torch.stack([{', '.join(scan)}])", out=index)
+
+
+def _turn(ctx: Emitter, body: ir.Graph, turn: int, carried: list[ir.Value]) -> list[ir.Value]:
+    """One turn; returns fresh values that hold what it carries over, since the body's own are written again."""
+    ctx.forget(out for inner in body for out in inner.outputs)
+    ctx.forget(body.inputs)
+    ctx.set_const(body.inputs[0], np.array(turn, dtype=np.int64))
+    ctx.set_const(body.inputs[1], np.array(True))
+    for place, value in zip(body.inputs[2:], carried, strict=True):
+        ctx.alias(place, value)
+    ctx.nodes(body)
+    kept = []
+    for value in body.outputs[1 : 1 + len(carried)]:
+        fresh = ir.Value(name=value.name, shape=value.shape, type=value.type)
+        ctx.alias(fresh, value)
+        kept.append(fresh)
+    return kept
