@@ -1,0 +1,88 @@
+"""`chanc sweep`: the same search for many settings and seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chanc.cli.search import Count
+
+GRID = ("gamma", "delta", "alpha", "target_params", "target_macs")
+
+
+class Values(click.ParamType[tuple[Any, ...]]):
+    """Values with commas between them: 0,0.5,0.8."""
+
+    name = "values"
+
+    def __init__(self, each: click.ParamType[Any] | type) -> None:
+        self.each = each if isinstance(each, click.ParamType) else click.types.convert_type(each)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Parse each one, or fail with wrong usage."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(self.each.convert(part.strip(), param, ctx) for part in str(value).split(",") if part.strip())
+
+
+@click.command(name="sweep")
+@click.argument("model", type=click.Path())
+@click.option("--algo", "algos", type=Values(str), default="greedy", show_default=True, help="Search methods.")
+@click.option("--gamma", type=Values(float), help="Values of gamma.")
+@click.option("--delta", type=Values(float), help="Values of delta (conet).")
+@click.option("--alpha", type=Values(float), help="Values of alpha (sa).")
+@click.option("--target-params", type=Values(Count()), help="Sizes of uniform and random networks (500k,1M).")
+@click.option("--target-macs", type=Values(Count()), help="The same in MACs.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds, from 0.")
+@click.option("--preset", help="All settings of a published search.")
+@click.option("--data", default="digits", show_default=True, help="Data set: a name, a folder or an .npz file.")
+@click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
+@click.option("--trials", type=click.IntRange(1), help="Trials of each search.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of each trial.")
+@click.option("--limit-train", type=click.IntRange(1), help="Use at most so many training images.")
+@click.option("--limit-test", type=click.IntRange(1), help="Use at most so many test images.")
+@click.option("--batch-size", type=click.IntRange(2), help="Images a step.")
+@click.option("--lr", type=float, help="Learning rate of the trials.")
+@click.option("--min-width", type=click.IntRange(1), help="Smallest width, in channels.")
+@click.option("--max-width", type=click.IntRange(1), help="Largest width, in channels.")
+@click.option("--round-to", type=click.IntRange(1), help="Widths are multiples of this.")
+@click.option("--final-epochs", type=click.IntRange(0), default=0, show_default=True, help="Final training of each.")
+@click.option("--out", type=click.Path(), default="sweep", show_default=True, help="The folder of the sweep.")
+@click.option("--resume", is_flag=True, help="Go on with the sweep in --out: finished cells are never run again.")
+@click.option("--workers", type=click.IntRange(1), help="Processes at a time; by default one a GPU, else one.")
+@click.option("--attempts", type=click.IntRange(1), default=2, show_default=True, help="Starts of a cell that fails.")
+def command(model: str, algos: tuple[str, ...], seeds: int, workers: int | None, **given: Any) -> None:
+    """Run `chanc search` on MODEL for every combination of methods, values and seeds.
+
+    \b
+    Examples:
+      chanc sweep r34.onnx --algo greedy,sa --gamma 0,0.5,0.6,0.7,0.8,0.9 --seeds 3 --data cifar10 --out sweeps/r34
+      chanc sweep r34.onnx --algo greedy,sa --gamma 0,0.5,0.6,0.7,0.8,0.9 --seeds 3 --data cifar10 --out sweeps/r34 --resume
+      chanc sweep net.onnx --algo uniform,random --target-params 250k,500k,1M --trials 3
+
+    A method takes the values that it has an option for. Every cell is a run directory below --out; results.json has
+    one row a finished cell.
+    """  # noqa: E501
+    from chanc.errors import RunError
+    from chanc.search.pool import LocalPool, visible_gpus
+    from chanc.search.sweep import cells, sweep
+
+    grid = {name: given.pop(name) for name in GRID}
+    todo = cells(algos, {name: values for name, values in grid.items() if values}, range(seeds))
+    resume, attempts, out = given.pop("resume"), given.pop("attempts"), given.pop("out")
+    train = {name: given.pop(name) for name in ("batch_size", "lr")}
+    options = {name: given.pop(name) for name in ("min_width", "max_width", "round_to")}
+    common = {**given, "train": train, "options": options, "final": {"batch_size": train["batch_size"]}}
+    gpus = visible_gpus() if workers is None else ()
+    pool = LocalPool(workers or 1, gpus)
+    click.echo(f"{len(todo)} cells, {len(gpus) or workers or 1} at a time")
+    result = sweep(model, todo, out=out, resume=resume, pool=pool, attempts=attempts, say=click.echo, **common)
+    for row in result.rows:
+        found = row["rows"].get("found", {})
+        top1 = found.get("top1")
+        click.echo(f"{row['cell']:40}  params {found.get('params', 0):>11,}  "
+                   f"top-1 {'-' if top1 is None else format(top1, '.2%')}")  # fmt: skip
+    if result.failed:
+        raise RunError(f"{len(result.failed)} of {len(todo)} cells failed: {', '.join(result.failed)}; "
+                       f"--resume tries them again")  # fmt: skip

@@ -1,0 +1,133 @@
+"""Where the cells of a sweep run: a small interface, and the pool of this machine.
+
+Each job is a process of its own (spawn), so that a crash, a kill or a full GPU takes one cell down and no more.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call of `function(*arguments)`; name is for people. The function is importable, arguments can be pickled."""
+
+    name: str
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+
+
+Done = Callable[[Job, str], None]
+"""Called once a job has ended, with what went wrong, or "" where nothing did."""
+
+
+class Pool(Protocol):
+    """Runs jobs somewhere."""
+
+    def run(self, jobs: Sequence[Job], done: Done) -> None:
+        """Run all jobs, `done` after each one, and return when none is left."""
+
+
+@dataclass(frozen=True)
+class LocalPool:
+    """As many processes at a time as `workers`; with GPUs, each sees one of them (its number, or its UUID)."""
+
+    workers: int = 1
+    gpus: tuple[str, ...] = ()
+    threads: int = 0
+
+    def run(self, jobs: Sequence[Job], done: Done) -> None:
+        """Run all jobs. An interrupt stops the running ones and is passed on."""
+        waiting = list(jobs)
+        running: dict[Any, tuple[Job, str, Any]] = {}
+        slots = list(self.gpus) or [""] * max(1, self.workers)
+        try:
+            while waiting or running:
+                while waiting and slots:
+                    job, slot = waiting.pop(0), slots.pop(0)
+                    process = self._start(job, slot)
+                    running[process.sentinel] = (job, slot, process)
+                for sentinel in multiprocessing.connection.wait(list(running)):
+                    job, slot, process = running.pop(sentinel)
+                    process.join()
+                    slots.append(slot)
+                    done(job, _reason(process.exitcode))
+        except BaseException:
+            for _, _, process in running.values():
+                process.terminate()
+            for _, _, process in running.values():
+                process.join(20)
+                process.kill()
+            raise
+
+    def _start(self, job: Job, slot: str) -> Any:
+        process = multiprocessing.get_context("spawn").Process(
+            target=_child, args=(os.getpid(), job.function, job.arguments), name=job.name
+        )
+        with _environment(self._variables(slot)):
+            process.start()
+        return process
+
+    def _variables(self, slot: str) -> dict[str, str]:
+        variables = {"CUDA_VISIBLE_DEVICES": slot} if slot else {}
+        if self.threads:
+            variables["OMP_NUM_THREADS"] = str(self.threads)
+        return variables
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, by number; torch is asked in a process of its own, so as to hold none."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(part.strip() for part in named.split(",") if part.strip() not in ("", "-1"))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return tuple(str(number) for number in range(pool.apply(_count_gpus)))
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _child(parent: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Run a job, and end when the parent is gone: an orphan would hold its cell against the resumed sweep."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    function(*arguments)
+
+
+def _reason(exitcode: int | None) -> str:
+    if exitcode == 0:
+        return ""
+    if exitcode is not None and exitcode < 0:
+        return f"killed by signal {-exitcode}"
+    return f"ended with exit code {exitcode}"
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
