@@ -66,7 +66,7 @@ class _Builder:
         for index, group in enumerate(analysis.groups):
             for operand in group.operands:
                 self.operands.setdefault(operand.node, []).append((index, operand))
-        self.pins = {pin.node: pin.reason for pin in reversed(analysis.pinned)}
+        self.pins = {pin.node: pin.reason for pin in reversed(analysis.pinned) if pin.node}
         self.tensor_pins = {pin.tensor: pin.reason for pin in reversed(analysis.pinned)}
 
     def build(self) -> Network:

@@ -122,7 +122,8 @@ def _heat(plot: HeatMap, title: str) -> Figure:
     bar = figure.colorbar(image, ax=axes, label=plot.value.text, format="{x:g}", pad=0.02, fraction=0.04)
     if norm is not None:
         bar.minorticks_off()
-        bar.set_ticks([2.0**power for power in range(-20, 21) if image.norm.vmin <= 2.0**power <= image.norm.vmax])
+        low, high = image.get_clim()
+        bar.set_ticks([2.0**power for power in range(-20, 21) if (low or 0) <= 2.0**power <= (high or 0)])
     return figure
 
 

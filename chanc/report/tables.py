@@ -128,7 +128,7 @@ def _params(analysis: Analysis) -> tuple[int, Counter[str]]:
                 free.add(operand.initializer)
             else:
                 reasons.setdefault(operand.initializer, group.reason)
-    by_node = {pin.node: pin.reason for pin in reversed(analysis.pinned)}
+    by_node = {pin.node: pin.reason for pin in reversed(analysis.pinned) if pin.node}
     by_tensor = {pin.tensor: pin.reason for pin in reversed(analysis.pinned)}
     held, pinned = 0, Counter[str]()
     for name, size, node in _initializers(analysis):
@@ -148,5 +148,5 @@ def _initializers(analysis: Analysis) -> list[tuple[str, int, str]]:
             continue
         reader = next(iter(value.uses()), None)
         node = reader.node.outputs[0].name if reader is not None and reader.node.outputs else None
-        rows.append((name, math.prod(int(size) for size in tensor.shape), node or ""))
+        rows.append((name, math.prod(tensor.shape.numpy()), node or ""))
     return rows

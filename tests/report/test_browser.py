@@ -1,0 +1,165 @@
+"""The pages in a real browser, headless: no console errors, every plot drawn, no text on text."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from chanc.report import run as report_run
+from chanc.report.run import write_report
+from chanc.report.visualizer import model_graph, write_html
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--window-size=1400,1600",
+    "--virtual-time-budget=20000", "--run-all-compositor-stages-before-draw",
+)  # fmt: skip
+
+# what a page does when a test drives it: each check leaves its findings in one attribute of the document
+HELPERS = """
+<script>
+function clashes(svg) {
+  const boxes = [...svg.querySelectorAll('text')].filter((t) => t.getClientRects().length).map((t) => [t.textContent, t.getBoundingClientRect()]);
+  const found = [];
+  boxes.forEach(([a, p], i) => boxes.slice(0, i).forEach(([b, q]) => {
+    const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+    const down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+    if (across > 1 && down > 3) found.push(`${a} | ${b}`);
+  }));
+  const frame = svg.getBoundingClientRect();
+  for (const [a, p] of boxes) if (p.left < frame.left - 1 || p.right > frame.right + 1) found.push(`${a} leaves the picture`);
+  return found;
+}
+const pause = () => new Promise((done) => setTimeout(done, 30));
+const result = { alerts: 0, errors: [] };
+window.alert = () => { result.alerts += 1; };
+addEventListener('error', (event) => result.errors.push(String(event.message)));
+async function finish(check) {
+  await pause();
+  try { await check(); } catch (error) { result.errors.push(String(error)); }
+  document.documentElement.setAttribute('data-result', JSON.stringify(result));
+}
+</script>
+"""
+
+EVERY_PLOT = """
+<script>
+finish(async () => {
+  result.drawn = {}; result.clashes = []; result.dark = getComputedStyle(document.body).backgroundColor;
+  for (const section of document.querySelectorAll('section')) {
+    const select = section.querySelector('select');
+    for (let i = 0; i < (select ? select.options.length : 1); i++) {
+      if (select) { select.selectedIndex = i; select.dispatchEvent(new Event('change')); await pause(); }
+      const svg = section.querySelector('svg[data-plot]');
+      result.drawn[svg.dataset.plot] = svg.querySelectorAll('path.series, .mark, rect').length;
+      if (svg.dataset.plot !== 'network') result.clashes.push(...clashes(svg).map((text) => `${svg.dataset.plot}: ${text}`));
+    }
+  }
+  result.wide = document.documentElement.scrollWidth - innerWidth;
+});
+</script>
+"""
+
+GRAPH = """
+<script>
+finish(async () => {
+  const graph = JSON.parse(document.getElementById('data').textContent).graph;
+  const view = document.querySelector('.stage svg > g');
+  result.nodes = view.querySelectorAll('.node').length;
+  const bar = view.querySelector('.bar[data-g="1"]');
+  bar.dispatchEvent(new PointerEvent('pointerenter'));
+  result.lit = [...view.querySelectorAll('.node.on .label')].map((t) => t.textContent);
+  bar.dispatchEvent(new PointerEvent('pointerleave'));
+  result.unlit = view.classList.contains('picked');
+  bar.dispatchEvent(new MouseEvent('click', { bubbles: true }));
+  result.chosen = document.querySelector('.chosen').textContent;
+  const search = document.querySelector('input[type=search]');
+  search.value = 'shortcut';
+  search.dispatchEvent(new Event('input'));
+  result.found = view.querySelectorAll('.node.found').length;
+  search.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }));
+  result.status = search.nextSibling.textContent;
+  result.hatched = view.querySelectorAll('[fill="url(#hatch)"]').length;
+  result.outside = [...view.querySelectorAll('.node')].filter((node) => {
+    const box = node.querySelector('.box').getBBox();
+    return [...node.querySelectorAll('text')].some((t) => t.getBBox().x < box.x - 2 || t.getBBox().x + t.getBBox().width > box.x + box.width + 2);
+  }).map((node) => node.textContent);
+  const tips = view.querySelector('.node.layer');
+  tips.dispatchEvent(new PointerEvent('pointermove', { clientX: 300, clientY: 300, bubbles: true }));
+  result.tip = document.querySelector('.tip').textContent;
+});
+</script>
+"""
+
+
+def visit(page, check, tmp_path, fragment=""):
+    """Open a page with a script added to it and return what the script found."""
+    driven = tmp_path / f"driven{fragment.strip('#')}.html"
+    head, tail = page.read_text().split('<script type="application/json"', 1)
+    driven.write_text(head + HELPERS + '<script type="application/json"' + tail.replace("</body>", check + "</body>"))
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{driven}{fragment}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert console == []
+    found = json.loads(html.unescape(re.search(r'data-result="([^"]*)"', done.stdout).group(1)))
+    assert found["errors"] == []
+    assert found["alerts"] == 0
+    return found
+
+
+@pytest.mark.parametrize(("groups", "fragment"), [(20, "#light"), (150, "#dark")])
+def test_the_report(runs, tmp_path, monkeypatch, groups, fragment):
+    monkeypatch.setattr(report_run, "_best_graph", lambda record: (model_graph(runs.resnet(16)), ""))
+    page = write_report(runs.write_run(tmp_path / "run", groups=groups))
+    found = visit(page, EVERY_PLOT, tmp_path, fragment)
+    assert found["clashes"] == []
+    assert found["wide"] <= 0
+    assert found["dark"] == ("rgb(20, 23, 28)" if fragment == "#dark" else "rgb(255, 255, 255)")
+    drawn = found["drawn"]
+    assert drawn["widths"] == drawn["in_qc"] == groups
+    assert drawn["widths-map"] >= groups * 35
+    assert drawn["out_rank-map"] >= groups * 70
+    assert drawn["final-params"] == 4
+    assert drawn["trials-macs"] == 35
+    assert drawn["acceptance"] == 5 + 34 * groups
+    assert drawn["cumulative"] == groups + 1 + 35
+    assert drawn["network"] > 100
+
+
+def test_the_visualizer(runs, tmp_path):
+    write_html(runs.resnet(16), tmp_path / "net.html")
+    found = visit(tmp_path / "net.html", GRAPH, tmp_path)
+    assert found["nodes"] == 55
+    assert found["lit"] == ["layer1.0.conv1 3×3", "layer1.0.conv2 3×3"]
+    assert not found["unlit"]
+    assert "layer1.0.conv1.weight" in found["chosen"]
+    assert "axis 0, producer" in found["chosen"]
+    assert found["found"] == 3
+    assert found["status"] == "1 of 3: layer2.4.shortcut"
+    # the image's three channels and the classes of the last layer
+    assert found["hatched"] == 2
+    assert found["outside"] == []
+    assert "in no channel group" in found["tip"]
+
+
+def test_hostile_names_are_text(runs, tmp_path):
+    hostile = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    write_html(runs.resnet(8, prefix=hostile), tmp_path / "net.html", title=hostile)
+    found = visit(tmp_path / "net.html", GRAPH, tmp_path)
+    assert hostile in found["chosen"]
+    assert found["nodes"] == 31
+
+
+def test_five_hundred_layers(runs, tmp_path):
+    write_html(runs.resnet(240, width=8), tmp_path / "net.html")
+    found = visit(tmp_path / "net.html", GRAPH, tmp_path)
+    assert found["nodes"] == 727
+    assert found["outside"] == []

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+
+from chanc.errors import MissingDependencyError, ModelError, RunError
+from chanc.report import run as report_run
+from chanc.report.run import write_images, write_report
+
+
+def data_of(path):
+    return json.loads(re.search(r'id="data">(.*?)</script>', path.read_text(), re.S).group(1))
+
+
+def test_one_file_that_needs_nothing_else(runs, tmp_path):
+    folder = runs.write_run(tmp_path / "run")
+    page = write_report(folder)
+    assert page == folder / "report.html"
+    text = page.read_text()
+    assert set(re.findall(r"https?://[^\s\"'<)]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"<(link|img|iframe)\b|@import|\burl\((?!#)|\bfetch\(|XMLHttpRequest|\bsrc=", text)
+    assert "default-src 'none'" in text
+    assert len(text) < 600_000
+
+
+def test_the_head_says_what_was_run(runs, tmp_path):
+    report = data_of(write_report(runs.write_run(tmp_path / "run")))["report"]
+    assert report["command"] == "chanc search r34.onnx --algo sa"
+    facts = dict(report["facts"])
+    assert facts["trials"] == "35 of 35"
+    assert facts["algo"] == "sa"
+    assert facts["time: train"] == "1,068 s"
+    assert [row[0] for row in report["tables"][0]["rows"]] == ["baseline", "found", "uniform", "random"]
+    assert len(report["verdict"]) == 3
+    assert ["settings.sampler.alpha", "5.0"] in report["settings"]
+
+
+def test_a_command_is_quoted_for_the_shell(runs, tmp_path):
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=2)
+    (folder / "config.json").write_text(json.dumps({"command": ["chanc", "search", "a b.onnx;rm"]}))
+    assert data_of(write_report(folder))["report"]["command"] == "chanc search 'a b.onnx;rm'"
+
+
+def test_failed_trials_are_named(tmp_path):
+    lines = [{"trial": 0, "widths": {"a": 4}, "top1": 0.4}, {"trial": 1, "widths": {"a": 8}, "failed": "diverged"}]
+    (tmp_path / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert ["failed trials", "1"] in data_of(write_report(tmp_path))["report"]["facts"]
+
+
+def test_a_run_that_has_only_begun(tmp_path):
+    (tmp_path / "config.json").write_text('{"settings": {"algo": "greedy"}}')
+    data = data_of(write_report(tmp_path))
+    assert data["report"]["sections"] == []
+    assert "no best.onnx" in data["report"]["no_graph"]
+
+
+def test_a_best_model_that_cannot_be_read_is_said_not_raised(runs, tmp_path, monkeypatch):
+    def refuse(path):
+        raise ModelError("best.onnx is truncated")
+
+    monkeypatch.setitem(sys.modules, "chanc.analysis", type(sys)("chanc.analysis"))
+    sys.modules["chanc.analysis"].analyze = refuse
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=2)
+    (folder / "best.onnx").write_bytes(b"rubbish")
+    assert "best.onnx is truncated" in data_of(write_report(folder))["report"]["no_graph"]
+
+
+def test_hostile_names_stay_data(runs, tmp_path):
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=3)
+    hostile = "</script><script>alert(1)</script>"
+    text = (folder / "trials.jsonl").read_text().replace("layer1.0.conv1.weight", hostile)
+    (folder / "trials.jsonl").write_text(text)
+    page = write_report(folder)
+    assert "<script>alert" not in page.read_text()
+    assert data_of(page)["report"]["sections"][1]["plots"][0]["series"][0]["name"] == hostile
+
+
+def test_a_second_report_replaces_the_first(runs, tmp_path):
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=3)
+    before = write_report(folder).read_bytes()
+    assert write_report(folder).read_bytes() == before
+    assert {p.name for p in folder.iterdir()} == {
+        "config.json", "trials.jsonl", "timing.jsonl", "comparison.json", "best.json", "report.html",
+    }  # fmt: skip
+
+
+def test_not_a_run(tmp_path):
+    with pytest.raises(RunError, match="not a run directory"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images(runs, tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    numpy = pytest.importorskip("numpy")
+    monkeypatch.setattr(report_run, "_best_graph", lambda record: (report_graph(runs), ""))
+    written = write_images(runs.write_run(tmp_path / "run", groups=20, trials=6), tmp_path / "pictures" / "new")
+    assert {path.stem for path in written} >= {"widths", "widths-map", "final-params", "acceptance", "in_qc", "network"}
+    for path in written:
+        with image.open(path) as picture:
+            pixels = numpy.asarray(picture.convert("L"))
+        assert min(pixels.shape) > 300
+        assert 0.005 < (pixels < 200).mean() < 0.9
+
+
+def report_graph(runs):
+    from chanc.report.visualizer import model_graph
+
+    return model_graph(runs.resnet(6, prefix="$x_{$ "))
+
+
+def test_images_without_matplotlib(runs, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or name == "chanc.report.static"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'chanc\[report\]'"):
+        write_images(runs.write_run(tmp_path / "run", groups=3, trials=2), tmp_path / "pictures")
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_the_report_needs_no_heavy_package(runs, tmp_path):
+    import subprocess
+
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=2)
+    code = (
+        "import sys; from chanc.report import write_report; write_report(sys.argv[1]);"
+        "heavy = {'torch', 'matplotlib', 'onnxruntime', 'scipy'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from chanc.report.tables import comparison_table, deps_table, summary
+
+
+def printed(table, width):
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(table)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_group_table_fits_and_keeps_every_member(runs, width):
+    text = printed(deps_table(runs.resnet(8)), width)
+    lines = text.splitlines()
+    assert max(len(line) for line in lines) <= width
+    assert "change" in lines[0]
+    row = next(i for i, line in enumerate(lines) if line.startswith("layer1.0.conv1.weight"))
+    assert lines[row].split() == [
+        "layer1.0.conv1.weight",
+        "16",
+        "1",
+        "2",
+        "layer1.0.conv1",
+        "out",
+        "1",
+        "BatchNorm",
+        "yes",
+    ]
+    assert lines[row + 1].split() == ["layer1.0.conv2", "in"]
+
+
+def test_many_members_are_cut_with_their_number(runs):
+    text = printed(deps_table(runs.resnet(40)), 160)
+    # a stem, nine blocks of conv1 and conv2 in stage one, then conv1 and the shortcut of the next
+    assert "23 stem out" in text
+    assert "… 15 more" in text
+
+
+def test_reasons_stand_below_the_table_once(runs):
+    analysis = runs.resnet(8)
+    groups = [
+        dataclasses.replace(g, resizable=i % 3 > 0, reason="graph output" if i % 3 == 0 else "")
+        for i, g in enumerate(analysis.groups)
+    ]
+    groups[1] = dataclasses.replace(groups[1], exact=False)
+    text = printed(deps_table(dataclasses.replace(analysis, groups=tuple(groups))), 80)
+    assert text.count("graph output") == 1
+    assert text.count("no (1)") == 4
+    assert "yes*" in text
+    assert "* not exact" in text
+
+
+def test_names_are_neither_markup_nor_terminal_codes(runs):
+    analysis = runs.resnet(4, prefix="[red]\x1b[31m")
+    text = printed(deps_table(analysis), 160)
+    assert "\x1b" not in text
+    assert "[red]\\x1b[31mstem.weight" in text
+
+
+def test_the_summary_counts_params_by_what_pins_them(runs):
+    analysis = runs.resnet(4)
+    first, *others = analysis.groups
+    held = dataclasses.replace(first, resizable=False, reason="graph input")
+    only = [
+        dataclasses.replace(g, operands=tuple(o for o in g.operands if "stem" not in o.initializer)) for g in others
+    ]
+    analysis = dataclasses.replace(analysis, groups=(held, *only), params=1234567, macs=89)
+    lines = summary(analysis)
+    assert lines[0] == "1,234,567 params, 89 MACs (convolutions and linear layers)"
+    assert lines[1] == "8 channel groups, 7 of them may change"
+    # the stem's own weight and its norm, and the norm of the block that ends in its stream
+    assert any(line.split() == ["560", "graph", "input"] for line in lines)
+    free = {o.initializer for g in only for o in g.operands}
+    sizes = {n: int(np.prod(v.const_value.shape.numpy())) for n, v in analysis.model.graph.initializers.items()}
+    share = 100 * sum(sizes[name] for name in free) / sum(sizes.values())
+    assert lines[2] == f"{share:.1f} % of the params lie in groups that may change"
+
+
+def test_the_comparison_reads_in_eighty_columns(runs):
+    text = printed(comparison_table(runs.comparison_rows()), 80)
+    lines = text.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert lines[2].split() == ["found", "5,500,000", "402,000,000", "93.42", "±", "0.10", "11.20"]
+
+
+def test_a_comparison_with_holes(runs):
+    text = printed(comparison_table([{"name": "found", "params": 12, "top1": None}]), 80)
+    assert text.splitlines()[1].split() == ["found", "12", "–", "–", "–"]

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from chanc.report.visualizer import model_graph, write_html
+
+HOSTILE = "</script><script>alert(1)</script>"
+
+
+def test_bars_grow_with_the_square_root_of_the_width(runs):
+    graph = model_graph(runs.resnet(16, width=16))
+    by_width = {node["out"][0]["n"]: node["out_px"] for node in graph["nodes"] if node["kind"] == "layer"}
+    assert by_width[128] / by_width[32] == pytest.approx(2.0, rel=0.01)
+    assert by_width[64] / by_width[16] == pytest.approx(2.0, rel=0.01)
+    assert {sample["n"]: sample["px"] for sample in graph["scale"]}[128] == by_width[128]
+
+
+def test_a_groups_nodes_are_those_that_show_it(runs):
+    graph = model_graph(runs.resnet(8))
+    assert len(graph["groups"]) == 12
+    for index, group in enumerate(graph["groups"]):
+        for number, node in enumerate(graph["nodes"]):
+            shows = any(segment["g"] == index for segment in (*node["in"], *node["out"]))
+            assert shows == (number in group["nodes"])
+    inner = next(group for group in graph["groups"] if group["id"] == "layer1.0.conv1.weight")
+    assert [graph["nodes"][number]["label"] for number in inner["nodes"]] == ["layer1.0.conv1", "layer1.0.conv2"]
+    assert inner["members"] == 2
+
+
+def test_labels_and_bars_fit_their_boxes(runs):
+    for node in model_graph(runs.cells(6))["nodes"]:
+        assert max(node["in_px"], node["out_px"]) <= node["w"] + 0.1
+        assert 6 * len(f"{node['label']} {node['detail']}".strip()) <= node["w"]
+
+
+def test_five_hundred_layers_make_a_page(runs, tmp_path):
+    analysis = runs.resnet(240, width=8)
+    write_html(analysis, tmp_path / "net.html")
+    text = (tmp_path / "net.html").read_text()
+    assert len(text) < 2_000_000
+    graph = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))["graph"]
+    assert len([node for node in graph["nodes"] if node["kind"] == "layer"]) > 480
+
+
+def test_hostile_names_stay_data(runs, tmp_path):
+    analysis = runs.resnet(4, prefix=HOSTILE)
+    pins = (runs.Pinned("t", HOSTILE + "stem_out", "Conv", HOSTILE),)
+    analysis = dataclasses.replace(analysis, pinned=pins)
+    write_html(analysis, tmp_path / "net.html", title=HOSTILE)
+    text = (tmp_path / "net.html").read_text()
+    assert "<script>alert" not in text
+    assert text.count("</script>") == 4
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
+    assert any(node["name"].startswith(HOSTILE) for node in data["graph"]["nodes"])
+
+
+def test_a_folder_that_is_missing_is_an_error(runs, tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        write_html(runs.resnet(4), tmp_path / "missing" / "net.html")
