@@ -31,7 +31,7 @@ _OLDEST_IR = 4
 def read(graph: gs.Graph, carry: Carry | None) -> ir.Model:
     """The model of a main graph. Raises: ModelError."""
     imports = _imports(graph)
-    main = GraphReader(graph, carry).graph(graph, (), {})
+    main = GraphReader(graph, carry, imports).graph(graph, (), {})
     main.opset_imports.update(imports)
     functions = [_function(function) for function in graph.functions]
     for function in functions:
@@ -58,8 +58,9 @@ def read(graph: gs.Graph, carry: Carry | None) -> ir.Model:
 class GraphReader:
     """Reads the main graph and its subgraphs, in which tensors are known by name."""
 
-    def __init__(self, main: gs.Graph, carry: Carry | None) -> None:
+    def __init__(self, main: gs.Graph, carry: Carry | None, imports: dict[str, int]) -> None:
         self.carry = carry
+        self.imports = imports
         self.homes = _homes(main)
         self.children: dict[Path, int] = {}
 
@@ -87,13 +88,9 @@ class GraphReader:
         )
 
     def initializers(self, path: Path, own: dict[str, ir.Value]) -> list[ir.Value]:
-        """The constants whose home is here, in the order of the model they came from, then of use."""
-        constants = self.homes.get(path, [])
-        if self.carry is not None and not path:
-            order = {name: index for index, name in enumerate(self.carry.initializers)}
-            constants = sorted(constants, key=lambda constant: order.get(constant.name, len(order)))
+        """The constants whose home is here, in the order of use."""
         found = []
-        for constant in constants:
+        for constant in self.homes.get(path, []):
             tensor = _tensor(constant)
             if constant.name in own:
                 if not _same(own[constant.name].const_value, tensor):
@@ -163,7 +160,8 @@ class GraphReader:
         if self.carry is not None and (key, name) in self.carry.attribute_types:
             return self.carry.attribute_types[key, name]
         try:
-            attributes = onnx.defs.get_schema(node.op, domain=node.domain or "").attributes
+            domain = node.domain or ""
+            attributes = onnx.defs.get_schema(node.op, self.imports.get(domain, 1), domain).attributes
             return ir.AttributeType[str(attributes[name].type).rsplit(".", 1)[-1]]
         except (onnx.defs.SchemaError, KeyError):
             return None
@@ -213,12 +211,21 @@ def _tensor(constant: gs.Constant) -> ir.TensorProtocol:
     try:
         if isinstance(values, LazyValues):
             return _own_name(ir.from_proto(values.tensor), constant.name)
+        if values.dtype.kind in "OSU":
+            return _strings(values, constant.name)
         dtype = _dtype(constant._export_dtype)
         if dtype is not None and dtype != ir.DataType.from_numpy(values.dtype):
             values = values.astype(dtype.numpy())
         return ir.Tensor(np.asarray(values), dtype, name=constant.name)
     except (TypeError, ValueError) as error:
         raise ModelError(f"constant {constant.name!r} of the gs.Graph can't be held by ONNX: {error}") from error
+
+
+def _strings(values: np.ndarray[Any, Any], name: str) -> ir.StringTensor:
+    items = [item.encode() if isinstance(item, str) else item for item in values.reshape(-1).tolist()]
+    if not all(isinstance(item, bytes) for item in items):
+        raise TypeError("its values are Python objects")
+    return ir.StringTensor(items, shape=ir.Shape(values.shape), name=name)
 
 
 def _own_name(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
@@ -328,6 +335,11 @@ def _restore(model: ir.Model, carry: Carry) -> None:
         if name not in graph.initializers and (name not in taken):
             twin = ir.Value(name=name, type=value.type, shape=value.shape, const_value=value.const_value)
             graph.register_initializer(twin)
+    order = {name: index for index, name in enumerate(carry.initializers)}
+    ordered = sorted(graph.initializers.values(), key=lambda value: order.get(str(value.name), len(order)))
+    graph.initializers.clear()
+    for value in ordered:
+        graph.register_initializer(value)
     for name, position in sorted(carry.inputs.items(), key=lambda item: item[1]):
         if name in graph.initializers and not graph.initializers[name].is_graph_input():
             graph.inputs.insert(position, graph.initializers[name])
