@@ -1,0 +1,102 @@
+"""The analysis of a model: its channel groups, and what is pinned and why."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from chanc.analysis.groups import Group, find_groups, pin_text
+from chanc.analysis.run import sweep_model
+from chanc.analysis.solve import Units, solve
+from chanc.analysis.sweep import Sweep
+from chanc.errors import PlanError
+from chanc.ir import load
+from chanc.passes.normalize import normalize
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A place where channels must stay: the tensor, the node that needs it so, and why."""
+
+    tensor: str
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What `analyze` found. `model` is the normal form that the groups speak of; the caller's model is untouched."""
+
+    model: ir.Model
+    groups: tuple[Group, ...]
+    pinned: tuple[Pinned, ...]
+    sweep: Sweep
+    units: Units
+
+    @functools.cached_property
+    def by_id(self) -> dict[str, Group]:
+        """The groups by id."""
+        return {group.id: group for group in self.groups}
+
+    def group(self, name: str) -> Group:
+        """The group of that id; PlanError where there is none."""
+        if name not in self.by_id:
+            raise PlanError(f"there is no channel group '{name}' in this model")
+        return self.by_id[name]
+
+    @functools.cached_property
+    def cost(self) -> tuple[int, int, int]:
+        """(params, MACs of convolutions and linear layers, MACs of all operators), for a batch of one."""
+        from chanc.metrics.cost import cost
+        from chanc.passes.infer_shapes import infer_shapes
+
+        infer_shapes(self.model, self.sweep)
+        found = cost(self.model)
+        return found.params, found.macs, found.macs_all
+
+    @property
+    def params(self) -> int:
+        """The number of trained parameters."""
+        return self.cost[0]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions and linear layers for one sample."""
+        return self.cost[1]
+
+    @property
+    def macs_all(self) -> int:
+        """Multiply-accumulates with BatchNorm (2 an element), activations and pooling, for one sample."""
+        return self.cost[2]
+
+
+def analyze(model: object) -> Analysis:
+    """Find the channel groups of a model (a path, ModelProto, onnx_ir.Model or gs.Graph), which stays as it is.
+
+    Raises ModelError where the model can't be read.
+    """
+    copy = load(model)
+    normalize(copy)
+    return analyze_model(copy)
+
+
+def analyze_model(model: ir.Model) -> Analysis:
+    """Find the channel groups of a model that is in normal form already; it is not changed."""
+    sweep = sweep_model(model)
+    units = solve(sweep)
+    return Analysis(model, find_groups(sweep, units), _pinned(sweep), sweep, units)
+
+
+def _pinned(sweep: Sweep) -> tuple[Pinned, ...]:
+    seen: dict[Pinned, None] = {}
+    for _, pin in sweep.pins:
+        seen.setdefault(Pinned(pin.tensor, pin.node, pin.op, pin.reason))
+    for value, reason in sweep.held.items():
+        seen.setdefault(Pinned(value.name or "", "", "", reason))
+    return tuple(seen)
+
+
+__all__ = ["Analysis", "Group", "Pinned", "analyze", "analyze_model", "pin_text"]

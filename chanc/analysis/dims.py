@@ -1,0 +1,132 @@
+"""Sizes of axes: integers, and products of integers with named unknowns.
+
+A dynamic batch `N`, an image height `H` and what a graph computes from them (`2*H*W`, `floor(H/2)`) must compare equal
+when they are equal by construction, so that a Reshape back to `[N, C, H, W]` is understood. A `Dim` is a monomial:
+an integer times a sorted tuple of atoms. What isn't a monomial becomes an atom of its own, named by its expression.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """`factor` times the product of `atoms`: an axis size that is not a plain integer."""
+
+    factor: int
+    atoms: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "*".join(([str(self.factor)] if self.factor != 1 else []) + list(self.atoms))
+
+    def __mul__(self, other: Size) -> Size:
+        return multiply(self, other)
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Size) -> Size:
+        return add(self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Size) -> Size:
+        return add(self, multiply(other, -1))
+
+    def __rsub__(self, other: Size) -> Size:
+        return add(other, multiply(self, -1))
+
+    def __floordiv__(self, other: Size) -> Size:
+        return floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Size) -> Size:
+        return floor_divide(other, self)
+
+    def __mod__(self, other: Size) -> Size:
+        exact = divide(self, other)
+        return 0 if exact is not None else unknown(f"({self}%{other})")
+
+    def __neg__(self) -> Size:
+        return multiply(self, -1)
+
+
+Size = int | Dim
+
+
+def unknown(name: str) -> Dim:
+    """A size of which only the name is known."""
+    return Dim(1, (name,))
+
+
+def make(factor: int, atoms: Iterable[str]) -> Size:
+    """The monomial with that factor and those atoms; a plain int where there are none."""
+    names = tuple(sorted(atoms))
+    return Dim(factor, names) if names and factor else factor
+
+
+def multiply(a: Size, b: Size) -> Size:
+    """a * b."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a * b
+    (fa, aa), (fb, ab) = _parts(a), _parts(b)
+    return make(fa * fb, aa + ab)
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """The product of all sizes; 1 for none."""
+    total: Size = 1
+    for size in sizes:
+        total = multiply(total, size)
+    return total
+
+
+def divide(a: Size, b: Size) -> Size | None:
+    """a / b where b divides a exactly, else None."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b if b and a % b == 0 else None
+    (fa, aa), (fb, ab) = _parts(a), _parts(b)
+    if not fb or fa % fb:
+        return None
+    rest = list(aa)
+    for atom in ab:
+        if atom not in rest:
+            return None
+        rest.remove(atom)
+    return make(fa // fb, rest)
+
+
+def floor_divide(a: Size, b: Size) -> Size:
+    """floor(a / b)."""
+    exact = divide(a, b)
+    if exact is not None:
+        return exact
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    return unknown(f"floor({a}/{b})")
+
+
+def add(a: Size, b: Size) -> Size:
+    """a + b."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a + b
+    (fa, aa), (fb, ab) = _parts(a), _parts(b)
+    if aa == ab:
+        return make(fa + fb, aa)
+    if fa == 0 or fb == 0:
+        return b if fa == 0 else a
+    return unknown("(" + "+".join(sorted((str(a), str(b)))) + ")")
+
+
+def _parts(size: Size) -> tuple[int, tuple[str, ...]]:
+    return (size, ()) if isinstance(size, int) else (size.factor, size.atoms)
+
+
+def window(size: Size, kernel: int, stride: int, dilation: int, pad: int, ceil: bool = False) -> Size:
+    """Output size of a convolution or a pooling along one axis (ONNX Conv, MaxPool); `pad` is begin plus end."""
+    span = dilation * (kernel - 1) + 1
+    if isinstance(size, Dim):
+        return size if stride == 1 and pad == span - 1 else unknown(f"window({size},{span},{stride},{pad},{int(ceil)})")
+    steps = (size + pad - span) / stride
+    return (math.ceil(steps) if ceil else math.floor(steps)) + 1

@@ -1,0 +1,363 @@
+"""What small integer tensors hold: the values of shape chains, with named unknowns where an axis is dynamic.
+
+Exporters compute the target of a Reshape from the shape of its input (Shape -> Gather -> Div -> Concat). These few
+operators, executed on integers and `Dim`s, read such chains through; masks and index tables made of constants come out
+of the same table. An operator that isn't here, or a case that needs numbers that aren't known, gives None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from chanc.analysis.dims import Dim, divide, floor_divide
+
+Array = NDArray[np.generic]
+LIMIT = 1 << 18
+
+
+class _Node:
+    """Attributes of a node with defaults."""
+
+    def __init__(self, node: ir.Node) -> None:
+        self.node = node
+
+    def get(self, name: str, default: object = None) -> object:
+        found = self.node.attributes.get(name)
+        return default if found is None else found.value
+
+    def integer(self, name: str, default: int) -> int:
+        found = self.get(name, default)
+        assert isinstance(found, int)
+        return found
+
+    def integers(self, name: str) -> list[int] | None:
+        found = self.get(name)
+        return None if found is None else [int(n) for n in found]  # type: ignore[attr-defined]
+
+
+Evaluator = Callable[[_Node, Sequence[Array]], Array | None]
+EVALUATORS: dict[str, Evaluator] = {}
+
+
+def evaluates(*names: str) -> Callable[[Evaluator], Evaluator]:
+    """Register the evaluation of standard operators."""
+
+    def register(function: Evaluator) -> Evaluator:
+        for name in names:
+            if name in EVALUATORS:
+                raise ValueError(f"{name} has an evaluator already")
+            EVALUATORS[name] = function
+        return function
+
+    return register
+
+
+def evaluate(node: ir.Node, inputs: Sequence[Array]) -> Array | None:
+    """The content of the node's first output from that of its inputs, or None."""
+    function = EVALUATORS.get(node.op_type)
+    if function is None or node.domain not in ("", "ai.onnx"):
+        return None
+    try:
+        result = function(_Node(node), inputs)
+    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, AttributeError):
+        return None
+    return result if result is None or result.size <= LIMIT else None
+
+
+def symbolic(array: Array) -> bool:
+    """Whether the array holds unknowns."""
+    return array.dtype == object
+
+
+def settle(array: Array) -> Array:
+    """An object array without unknowns becomes an integer array."""
+    if array.dtype == object and not any(isinstance(n, Dim) for n in array.ravel().tolist()):
+        return array.astype(np.int64)
+    return array
+
+
+def _arithmetic(exact: Callable[[Array, Array], Array], unknowns: Callable[[object, object], object]) -> Evaluator:
+    def run(node: _Node, inputs: Sequence[Array]) -> Array | None:
+        if len(inputs) != 2:
+            return None
+        left, right = inputs[0], inputs[1]
+        if not symbolic(left) and not symbolic(right):
+            return np.asarray(exact(left, right)).astype(left.dtype)
+        pairs = np.broadcast(left, right)
+        out = [unknowns(_python(a), _python(b)) for a, b in pairs]
+        if any(n is None for n in out):
+            return None
+        return settle(_objects(out, pairs.shape))
+
+    return run
+
+
+def _python(item: object) -> object:
+    return item.item() if isinstance(item, np.generic) else item
+
+
+def _objects(items: list[object], shape: tuple[int, ...]) -> Array:
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array.reshape(shape)
+
+
+def _int_divide(a: Array, b: Array) -> Array:
+    if np.issubdtype(a.dtype, np.integer):
+        return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)))  # type: ignore[arg-type]
+    return np.asarray(np.true_divide(a, b))  # type: ignore[arg-type]
+
+
+def _whole(function: Callable[[object, object], object]) -> Callable[[object, object], object]:
+    """Only for whole numbers: what a fraction does to an unknown isn't followed."""
+
+    def run(a: object, b: object) -> object:
+        fractional = any(isinstance(n, float) and not n.is_integer() for n in (a, b))
+        a, b = (int(n) if isinstance(n, float) and n.is_integer() else n for n in (a, b))
+        return None if fractional else function(a, b)
+
+    return run
+
+
+EVALUATORS["Add"] = _arithmetic(lambda a, b: np.add(a, b), _whole(lambda a, b: a + b))  # type: ignore
+EVALUATORS["Sub"] = _arithmetic(lambda a, b: np.subtract(a, b), _whole(lambda a, b: a - b))  # type: ignore
+EVALUATORS["Mul"] = _arithmetic(lambda a, b: np.multiply(a, b), _whole(lambda a, b: a * b))  # type: ignore
+EVALUATORS["Max"] = _arithmetic(np.maximum, lambda a, b: a if a == b else None)  # type: ignore
+EVALUATORS["Min"] = _arithmetic(np.minimum, lambda a, b: a if a == b else None)  # type: ignore
+EVALUATORS["Pow"] = _arithmetic(lambda a, b: np.power(a, b), lambda a, b: None)  # type: ignore
+
+
+@evaluates("Div")
+def _div(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    divided = floor_divide if getattr(node.node.inputs[0], "dtype", None) != ir.DataType.FLOAT else divide
+    return _arithmetic(_int_divide, _whole(divided))(node, inputs)  # type: ignore[arg-type]
+
+
+@evaluates("Mod")
+def _mod(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    exact = np.fmod if node.integer("fmod", 0) else np.mod
+    return _arithmetic(lambda a, b: exact(a, b), _whole(lambda a, b: a % b))(node, inputs)  # type: ignore
+
+
+def _comparison(exact: Callable[[Array, Array], Array]) -> Evaluator:
+    def run(node: _Node, inputs: Sequence[Array]) -> Array | None:
+        left, right = inputs[0], inputs[1]
+        if not symbolic(left) and not symbolic(right):
+            return np.asarray(exact(left, right))
+        pairs = np.broadcast(left, right)
+        # An unknown size is at least 1, so it differs from -1 and 0: what exporters test for.
+        decided = [_certain(exact, _python(a), _python(b)) for a, b in pairs]
+        return None if None in decided else np.array(decided, dtype=bool).reshape(pairs.shape)
+
+    return run
+
+
+def _certain(exact: Callable[[Array, Array], Array], a: object, b: object) -> bool | None:
+    if a == b or (isinstance(a, int) and isinstance(b, int)):
+        return bool(exact(np.int64(1 if a == b else a), np.int64(1 if a == b else b)))  # type: ignore
+    other = b if isinstance(a, Dim) else a
+    known_positive = isinstance(other, int) and other <= 0
+    return bool(exact(np.int64(1), np.int64(0))) if known_positive and isinstance(a, Dim) else (
+        bool(exact(np.int64(0), np.int64(1))) if known_positive else None
+    )
+
+
+EVALUATORS["Equal"] = _comparison(lambda a, b: np.equal(a, b))
+EVALUATORS["Greater"] = _comparison(lambda a, b: np.greater(a, b))  # type: ignore[arg-type]
+EVALUATORS["Less"] = _comparison(lambda a, b: np.less(a, b))  # type: ignore[arg-type]
+EVALUATORS["GreaterOrEqual"] = _comparison(lambda a, b: np.greater_equal(a, b))  # type: ignore[arg-type]
+EVALUATORS["LessOrEqual"] = _comparison(lambda a, b: np.less_equal(a, b))  # type: ignore[arg-type]
+
+
+@evaluates("And", "Or", "Xor")
+def _logical(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    table = {"And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor}
+    return np.asarray(table[node.node.op_type](*inputs))
+
+
+@evaluates("Not")
+def _not(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    return np.logical_not(inputs[0])
+
+
+@evaluates("Neg", "Abs", "Floor", "Ceil", "Sqrt", "Round", "Sign")
+def _unary(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    op, array = node.node.op_type, inputs[0]
+    if symbolic(array):
+        if op in ("Floor", "Abs"):
+            return array
+        return _objects([-n for n in array.ravel().tolist()], array.shape) if op == "Neg" else None
+    table = {
+        "Neg": np.negative, "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Sqrt": np.sqrt, "Round": np.rint,
+        "Sign": np.sign,
+    }  # fmt: skip
+    return np.asarray(table[op](array)).astype(array.dtype)  # type: ignore[operator]
+
+
+@evaluates("Cast")
+def _cast(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    if symbolic(inputs[0]):
+        return inputs[0]
+    target = ir.DataType(node.integer("to", 0))
+    return inputs[0].astype(target.numpy())
+
+
+@evaluates("Identity")
+def _identity(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    return inputs[0]
+
+
+@evaluates("Concat")
+def _concat(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    return np.concatenate(list(inputs), axis=node.integer("axis", 0))
+
+
+@evaluates("Gather")
+def _gather(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    return np.asarray(np.take(inputs[0], inputs[1].astype(np.int64), axis=node.integer("axis", 0)))
+
+
+@evaluates("GatherND")
+def _gather_nd(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    if node.integer("batch_dims", 0):
+        return None
+    return np.asarray(inputs[0][tuple(np.moveaxis(inputs[1].astype(np.int64), -1, 0))])
+
+
+@evaluates("Slice")
+def _slice(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    array = inputs[0]
+    parts = [node.integers("starts"), node.integers("ends"), node.integers("axes"), node.integers("steps")]
+    for k, given in enumerate(inputs[1:5]):
+        parts[k] = [int(n) for n in given.ravel().tolist()]
+    starts, ends = parts[0] or [], parts[1] or []
+    index: list[slice] = [slice(None)] * array.ndim
+    for k, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis = (parts[2] or range(len(starts)))[k]
+        step = parts[3][k] if parts[3] else 1
+        index[axis] = onnx_slice(start, end, step, array.shape[axis])
+    return array[tuple(index)]
+
+
+def onnx_slice(start: int, end: int, step: int, size: int) -> slice:
+    """The Python slice of one axis of ONNX Slice: out-of-range bounds are clamped, step may be negative."""
+    start = start + size if start < 0 else start
+    end = end + size if end < 0 else end
+    if step > 0:
+        return slice(min(max(start, 0), size), min(max(end, 0), size), step)
+    start, end = min(max(start, 0), size - 1), min(max(end, -1), size - 1)
+    return slice(start, None if end < 0 else end, step)
+
+
+@evaluates("Unsqueeze")
+def _unsqueeze(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    axes = node.integers("axes") or [int(n) for n in inputs[1].ravel().tolist()]
+    rank = inputs[0].ndim + len(axes)
+    return np.expand_dims(inputs[0], tuple(axis % rank for axis in axes))
+
+
+@evaluates("Squeeze")
+def _squeeze(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    axes = node.integers("axes")
+    if axes is None and len(inputs) > 1:
+        axes = [int(n) for n in inputs[1].ravel().tolist()]
+    return np.squeeze(inputs[0], axis=tuple(axes) if axes is not None else None)
+
+
+@evaluates("Reshape")
+def _reshape(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    target = [int(n) for n in (node.integers("shape") or inputs[1].ravel().tolist())]
+    if not node.integer("allowzero", 0):
+        target = [inputs[0].shape[k] if n == 0 else n for k, n in enumerate(target)]
+    return inputs[0].reshape(target)
+
+
+@evaluates("Flatten")
+def _flatten(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    axis = node.integer("axis", 1) % (inputs[0].ndim + 1)
+    return inputs[0].reshape(math.prod(inputs[0].shape[:axis]), -1)
+
+
+@evaluates("Transpose")
+def _transpose(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    return inputs[0].transpose(node.integers("perm"))
+
+
+@evaluates("Expand")
+def _expand(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    target = tuple(int(n) for n in inputs[1].ravel().tolist())
+    if math.prod(target) > LIMIT:
+        return None
+    return np.broadcast_to(inputs[0], np.broadcast_shapes(inputs[0].shape, target))
+
+
+@evaluates("Tile")
+def _tile(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    repeats = [int(n) for n in inputs[1].ravel().tolist()]
+    return np.tile(inputs[0], repeats) if inputs[0].size * math.prod(repeats) <= LIMIT else None
+
+
+@evaluates("ConstantOfShape")
+def _constant_of_shape(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    shape = tuple(int(n) for n in inputs[0].ravel().tolist())
+    value = node.get("value")
+    fill = value.numpy().ravel()[0] if value is not None else np.float32(0)  # type: ignore[attr-defined]
+    return np.full(shape, fill) if math.prod(shape) <= LIMIT else None
+
+
+@evaluates("Range")
+def _range(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    start, limit, delta = (array.ravel()[0] for array in inputs)
+    if abs((int(limit) - int(start)) / int(delta)) > LIMIT:
+        return None
+    return np.arange(start, limit, delta, dtype=inputs[0].dtype)
+
+
+@evaluates("Where")
+def _where(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    if symbolic(inputs[0]):
+        return None
+    if symbolic(inputs[1]) or symbolic(inputs[2]):
+        return settle(np.where(inputs[0], inputs[1].astype(object), inputs[2].astype(object)))
+    return np.where(inputs[0], inputs[1], inputs[2])
+
+
+@evaluates("ScatterND")
+def _scatter_nd(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    if node.get("reduction", "none") != "none":
+        return None
+    result = inputs[0].copy()
+    result[tuple(np.moveaxis(inputs[1].astype(np.int64), -1, 0))] = inputs[2]
+    return result
+
+
+@evaluates("ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin")
+def _reduce(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    axes = node.integers("axes")
+    if axes is None and len(inputs) > 1:
+        axes = [int(n) for n in inputs[1].ravel().tolist()]
+    if axes == [] and node.integer("noop_with_empty_axes", 0):
+        return inputs[0]
+    table = {"ReduceProd": np.prod, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min}
+    reduced = table[node.node.op_type](
+        inputs[0], axis=tuple(axes) if axes else None, keepdims=bool(node.integer("keepdims", 1))
+    )
+    return settle(np.asarray(reduced, dtype=inputs[0].dtype))
+
+
+@evaluates("CumSum")
+def _cumsum(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    if node.integer("exclusive", 0) or node.integer("reverse", 0):
+        return None
+    return np.cumsum(inputs[0], axis=int(inputs[1].ravel()[0]), dtype=inputs[0].dtype)  # type: ignore[arg-type]
+
+
+@evaluates("Trilu")
+def _trilu(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    k = int(inputs[1].ravel()[0]) if len(inputs) > 1 else 0
+    return np.triu(inputs[0], k) if node.integer("upper", 1) else np.tril(inputs[0], k)

@@ -1,0 +1,17 @@
+"""What each operator does to channels: one file an operator family.
+
+A rule is a function of the sweep. It reads the layouts of its node's inputs, reports which labels are one channel or
+must go together, and sets the layouts of the outputs. It raises `Opaque` where it does not understand the node: then
+all channels that enter are pinned, with that reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chanc.analysis.sweep import Sweep
+from chanc.registry import Registry
+
+AnalysisRule = Callable[[Sweep], None]
+REGISTRY: Registry[AnalysisRule] = Registry("chanc.analysis.rules")
+rule = REGISTRY.rule

@@ -1,0 +1,200 @@
+"""Convolutions (ONNX Conv, ConvTranspose): input channels are consumed, output channels are made.
+
+Grouped: the input is seen as [groups, channels of a group], the output likewise, and a whole column goes at once, so
+`group` stays. Depthwise, and wherever a group has a single channel, whole rows go: `group` follows.
+"""
+
+from __future__ import annotations
+
+from chanc.analysis.dims import Dim, Size, unknown, window
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
+from chanc.analysis.rules import rule
+from chanc.analysis.sweep import Sweep
+
+
+@rule("Conv")
+def conv(sweep: Sweep) -> None:
+    """Conv: X [N, C, ...], W [O, C/group, ...], B [O] -> [N, O, ...]."""
+    group = sweep.integer("group", 1)
+    data, weight, (outer, inner) = _operands(sweep, group)
+    _check(data, inner * group, outer, group)
+    made = _labels(weight, 0)
+    sweep.mark(weight, 0, "producer")
+    if group == 1:
+        consume(sweep, data, 1, _labels(weight, 1))
+    elif inner == 1 or outer == group:
+        _rows(sweep, data, made, group)
+        if outer == group and inner == 1:
+            sweep.mark(weight, 0, "follower")
+    else:
+        _columns(sweep, data, _labels(weight, 1), group)
+        spread(sweep, made, group)
+    sweep.mark(weight, 1, "consumer")
+    _finish(sweep, data, made, weight, transposed=False)
+
+
+@rule("ConvTranspose")
+def conv_transpose(sweep: Sweep) -> None:
+    """ConvTranspose: X [N, C, ...], W [C, O/group, ...], B [O] -> [N, O, ...]."""
+    group = sweep.integer("group", 1)
+    data, weight, (outer, inner) = _operands(sweep, group)
+    _check(data, outer, inner * group, group)
+    taken = _labels(weight, 0)
+    consume(sweep, data, 1, taken)
+    sweep.mark(weight, 0, "consumer")
+    sweep.mark(weight, 1, "producer")
+    if group == 1:
+        made = _labels(weight, 1)
+    elif inner == 1 or outer == group:
+        made = sweep.fresh(inner * group)
+        spread_rows(sweep, taken, group)
+        sweep.couple(made.reshape(group, -1), taken.reshape(group, -1)[:, :1])
+        if outer == group and inner == 1:
+            sweep.mark(weight, 0, "follower")
+    else:
+        made = sweep.fresh(inner * group)
+        spread(sweep, taken, group)
+        sweep.couple(made.reshape(group, -1), _labels(weight, 1)[None, :])
+    _finish(sweep, data, made, weight, transposed=True)
+
+
+def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]]:
+    """Data with fixed spatial axes, a weight with labels on the channel axes that can change, and their sizes.
+
+    Where whole groups go the second axis of the weight keeps its size.
+    """
+    data = sweep.input(0)
+    for axis in range(2, data.rank):
+        data = sweep.fix(data, axis, "it varies along a spatial axis of a convolution")
+    if sweep.is_parameter(1):
+        sizes = sweep.parameter(1, ()).sizes
+        outer, inner = int(str(sizes[0])), int(str(sizes[1]))
+        rows = group > 1 and (inner == 1 or outer == group)
+        weight = sweep.parameter(1, (0,) if rows else (0, 1))
+        axes: tuple[int, ...] = (0,) if rows else (0, 1)
+    else:
+        weight = sweep.input(1)
+        for axis in range(2, weight.rank):
+            weight = sweep.fix(weight, axis, "it varies along a kernel axis")
+        outer, inner = (int(str(n)) if not isinstance(n, Dim) else 0 for n in weight.sizes[:2])
+        axes = (0, 1)
+        if group > 1 and (inner == 1 or outer == group):
+            weight = sweep.fix(weight, 1, "whole groups go")
+            axes = (0,)
+    if data.rank < 3 or any(len(weight.on(k)) != 1 or len(weight.axes[k]) != 1 for k in axes):
+        raise Opaque("its weight is computed from activations, or isn't floating point")
+    if len(axes) == 2 and weight.on(0) == weight.on(1):
+        raise Opaque("its weight is computed from activations")
+    return data, weight, (outer, inner)
+
+
+def _labels(weight: Layout, axis: int) -> IntArray:
+    return weight.on(axis)[0].labels.ravel()
+
+
+def _check(data: Layout, given: int, made: int, group: int) -> None:
+    size = data.size(1)
+    if isinstance(size, int) and size != given:
+        raise Opaque(f"its weight takes {given} channels but its input has {size}")
+    if group < 1 or given % group or made % group:
+        raise Opaque(f"{group} groups don't divide its channels")
+
+
+def consume(sweep: Sweep, data: Layout, axis: int, labels: IntArray) -> None:
+    """The channels on that axis of an activation are those that a weight's axis takes."""
+    found = sweep.project(data, axis)
+    if found is None:
+        sweep.pin(labels, f"it takes {data.why or 'values that are not channels'}", tensor=_name(sweep, 0))
+    else:
+        sweep.same(labels, found)
+
+
+def _rows(sweep: Sweep, data: Layout, made: IntArray, group: int) -> None:
+    """A whole group goes: its input channels and its output channels."""
+    found = sweep.project(data, 1)
+    if found is None:
+        sweep.pin(made, f"it takes {data.why or 'values that are not channels'}", tensor=_name(sweep, 0))
+    elif found.size == made.size == group:
+        sweep.same(made, found)
+    else:
+        sweep.couple(made.reshape(group, -1), found.reshape(group, -1)[:, :1])
+        spread_rows(sweep, found, group)
+
+
+def _columns(sweep: Sweep, data: Layout, given: IntArray, group: int) -> None:
+    """Channel j of every group goes at once."""
+    found = sweep.project(data, 1)
+    if found is None:
+        sweep.pin(given, f"it takes {data.why or 'values that are not channels'}", tensor=_name(sweep, 0))
+        return
+    columns = found.reshape(group, -1)
+    spread(sweep, found, group)
+    sweep.same(given, columns[0])
+
+
+def spread(sweep: Sweep, labels: IntArray, group: int) -> None:
+    """Couple labels, seen as [group, columns], down the columns."""
+    columns = labels.reshape(group, -1)
+    sweep.couple(columns[1:], columns[:1])
+
+
+def spread_rows(sweep: Sweep, labels: IntArray, group: int) -> None:
+    """Couple labels, seen as [group, columns], along the rows."""
+    rows = labels.reshape(group, -1)
+    if rows.shape[1] > 1:
+        sweep.couple(rows[:, 1:], rows[:, :1])
+
+
+def _finish(sweep: Sweep, data: Layout, made: IntArray, weight: Layout, *, transposed: bool) -> None:
+    """Set the output: batch factors and fields of the data, the made channels, spatial sizes."""
+    if sweep.value(2) is not None:
+        bias = sweep.parameter(2, (0,)) if sweep.is_parameter(2) else sweep.input(2)
+        labels = sweep.project(bias, 0)
+        if labels is None or labels.size != made.size:
+            sweep.pin(made, "its bias is not understood")
+        else:
+            sweep.same(labels, made)
+    spatial = [_spatial(sweep, data, weight, axis, transposed) for axis in range(2, data.rank)]
+    axes: tuple[Factors, ...] = (data.axes[0], (made.size,), *(factors_of(size) for size in spatial))
+    batch = tuple(f for f in data.fields if not f.on(1))
+    sweep.output(Layout(axes, (Field(((1, 0),), made), *batch)))
+
+
+def _spatial(sweep: Sweep, data: Layout, weight: Layout, axis: int, transposed: bool) -> Size:
+    size, kernel = data.size(axis), weight.size(axis)
+    count = data.rank - 2
+    strides = sweep.integer_list("strides", [1] * count) or [1] * count
+    dilations = sweep.integer_list("dilations", [1] * count) or [1] * count
+    if transposed or not isinstance(kernel, int):
+        value = sweep.node.outputs[0] if sweep.node else None
+        return _declared(sweep, axis) or unknown(f"{value.name if value else ''}.{axis}")
+    return window(size, kernel, strides[axis - 2], dilations[axis - 2], padding(sweep, axis - 2, count, size, kernel))
+
+
+def padding(sweep: Sweep, k: int, count: int, size: Size, kernel: int) -> int:
+    """Begin plus end padding of spatial axis k, `auto_pad` resolved."""
+    mode = sweep.attribute("auto_pad", "NOTSET")
+    stride = (sweep.integer_list("strides", [1] * count) or [1] * count)[k]
+    dilation = (sweep.integer_list("dilations", [1] * count) or [1] * count)[k]
+    span = dilation * (kernel - 1) + 1
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        if isinstance(size, int):
+            return max((-(-size // stride) - 1) * stride + span - size, 0)
+        return span - 1
+    if mode == "VALID":
+        return 0
+    pads = sweep.integer_list("pads", [0] * 2 * count) or [0] * 2 * count
+    return pads[k] + pads[k + count]
+
+
+def _declared(sweep: Sweep, axis: int) -> Size | None:
+    assert sweep.node is not None
+    shape = sweep.node.outputs[0].shape
+    found = shape[axis] if shape is not None and len(shape) > axis else None
+    return found if isinstance(found, int) and found > 0 else None
+
+
+def _name(sweep: Sweep, index: int) -> str:
+    value = sweep.value(index)
+    return (value.name or "") if value is not None else ""

@@ -1,0 +1,164 @@
+"""Products with a contracted axis (ONNX MatMul, Gemm, Einsum).
+
+All three are one: letters name the axes of two operands and the result. A letter that both operands have and the result
+lacks is contracted, so its labels are one channel; a letter of both and the result is a batch axis (attention heads).
+"""
+
+from __future__ import annotations
+
+from chanc.analysis.layout import Layout, Opaque, axis_labels, drop_axes, insert_axes, merge, transpose
+from chanc.analysis.rules import rule
+from chanc.analysis.rules.elementwise import varying_from_right
+from chanc.analysis.sweep import Sweep
+
+Letters = list[int]
+
+
+@rule("MatMul")
+def matmul(sweep: Sweep) -> None:
+    """MatMul: [..., M, K] x [..., K, N] -> [..., M, N]; a vector operand is a matrix with one row or column."""
+    left, right = _rank(sweep, 0), _rank(sweep, 1)
+    row, inner, column = -1, -2, -3
+    batch = list(range(max(left, right, 2) - 2))
+    a = [inner] if left == 1 else [*batch[len(batch) - (left - 2) :], row, inner]
+    b = [inner] if right == 1 else [*batch[len(batch) - (right - 2) :], inner, column]
+    result = [k for k in [*batch, row, column] if k in a or k in b]
+    sweep.output(contract(sweep, (0, a), (1, b), result))
+
+
+@rule("Gemm")
+def gemm(sweep: Sweep) -> None:
+    """Gemm: alpha * A' B' + beta * C with A' [M, K], B' [K, N] and C broadcast to [M, N]."""
+    a = [2, 0] if sweep.integer("transA", 0) else [0, 2]
+    b = [1, 2] if sweep.integer("transB", 0) else [2, 1]
+    result = contract(sweep, (0, a), (1, b), [0, 1])
+    if sweep.value(2) is not None:
+        result = sweep.together([result, _addend(sweep, 2, result)])
+    sweep.output(result)
+
+
+def _addend(sweep: Sweep, index: int, result: Layout) -> Layout:
+    if not sweep.is_parameter(index):
+        return sweep.input(index)
+    value = sweep.value(index)
+    assert value is not None and value.const_value is not None
+    shape = value.const_value.shape
+    varying = varying_from_right([result])
+    return sweep.parameter(index, [k for k in range(len(shape)) if shape[k] != 1 and k - len(shape) in varying])
+
+
+@rule("Einsum")
+def einsum(sweep: Sweep) -> None:
+    """Einsum of one or two operands without repeated letters or ellipses inside one operand."""
+    equation = str(sweep.attribute("equation")).replace(" ", "")
+    terms, _, result = equation.partition("->")
+    operands = terms.split(",")
+    if "." in equation or "->" not in equation or any(len(set(t)) != len(t) for t in operands):
+        raise Opaque(f"the equation {equation} is not understood")
+    letters = [[ord(c) for c in term] for term in operands]
+    out = [ord(c) for c in result]
+    if len(operands) == 1:
+        layout = _reduced(sweep, sweep.input(0), letters[0], out, [])
+        sweep.output(_arranged(layout, [k for k in letters[0] if k in out], out))
+    elif len(operands) == 2:
+        sweep.output(contract(sweep, (0, letters[0]), (1, letters[1]), out))
+    else:
+        raise Opaque("an Einsum of more than two operands")
+
+
+def contract(sweep: Sweep, left: tuple[int, Letters], right: tuple[int, Letters], out: Letters) -> Layout:
+    """The result of a product of two inputs of the current node, (index, letters) each."""
+    (i, a), (j, b) = left, right
+    shared = [k for k in a if k in b]
+    one = _operand(sweep, i, a, b, out)
+    two = _operand(sweep, j, b, a, out)
+    if len(a) != one.rank or len(b) != two.rank:
+        raise Opaque("its operands have other ranks than the product takes")
+    heads = [k for k in shared if k in out]
+    for letter in (k for k in shared if k not in out):
+        one, two = _contracted(sweep, (one, a, i), (two, b, j), letter, heads)
+    one = _reduced(sweep, one, a, out, shared)
+    two = _reduced(sweep, two, b, out, shared)
+    return sweep.together([_arranged(one, [k for k in a if k in out], out), _arranged(two, [k for k in b if k in out], out)])
+
+
+def _operand(sweep: Sweep, index: int, mine: Letters, other: Letters, out: Letters) -> Layout:
+    """An operand; a weight has labels on its own axes and the contracted ones, on batch axes where it has several."""
+    if not sweep.is_parameter(index):
+        return sweep.input(index)
+    value = sweep.value(index)
+    assert value is not None and value.const_value is not None
+    shape = value.const_value.shape
+    if len(shape) != len(mine):
+        raise Opaque("its weight has another rank than the product takes")
+    axes = [k for k, letter in enumerate(mine) if not (letter in other and letter in out) or shape[k] != 1]
+    layout = sweep.parameter(index, axes)
+    for axis, letter in enumerate(mine):
+        if letter not in out:
+            sweep.mark(layout, axis, "consumer")
+        elif letter not in other:
+            sweep.mark(layout, axis, "producer")
+    return layout
+
+
+def _contracted(
+    sweep: Sweep, left: tuple[Layout, Letters, int], right: tuple[Layout, Letters, int], letter: int, heads: Letters
+) -> tuple[Layout, Layout]:
+    """Unite the contracted axis of both operands; whole rows go where both vary along a common batch axis as well."""
+    (one, a, i), (two, b, j) = left, right
+    p, q = a.index(letter), b.index(letter)
+    common = {k for k in heads if _joint(one, a, letter, k) or _joint(two, b, letter, k)}
+    if any(_joint(one, a, letter, k) and _joint(two, b, letter, k) for k in common):
+        reason = "whole heads go"
+        return _kept(sweep, one, p, reason), _kept(sweep, two, q, reason)
+    x, y = sweep.project(one, p), sweep.project(two, q)
+    if x is not None and y is not None:
+        if x.size != y.size:
+            raise Opaque("the contracted axes have other sizes")
+        sweep.same(x, y)
+        if not sweep.is_parameter(i) and not sweep.is_parameter(j):
+            sweep.unscaled.append(x)
+    elif x is not None:
+        sweep.pin(x, f"it is multiplied with {two.why or 'values that are not channels'}")
+    elif y is not None:
+        sweep.pin(y, f"it is multiplied with {one.why or 'values that are not channels'}")
+    return _cleared(one, p), _cleared(two, q)
+
+
+def _joint(layout: Layout, letters: Letters, one: int, two: int) -> bool:
+    p, q = letters.index(one), letters.index(two)
+    return any(field.on(p) and field.on(q) for field in layout.fields)
+
+
+def _kept(sweep: Sweep, layout: Layout, axis: int, reason: str) -> Layout:
+    return sweep.fix(layout, axis, reason)
+
+
+def _cleared(layout: Layout, axis: int) -> Layout:
+    return Layout(layout.axes, tuple(f for f in layout.fields if not f.on(axis)), layout.why)
+
+
+def _reduced(sweep: Sweep, layout: Layout, mine: Letters, out: Letters, shared: Letters) -> Layout:
+    """Without the axes whose letter is not in the result; a sum over channels that are not contracted is inexact."""
+    gone = [k for k, letter in enumerate(mine) if letter not in out]
+    for axis in gone:
+        if mine[axis] not in shared:
+            for field in merge(layout, axis).on(axis):
+                sweep.mark_inexact(axis_labels(field, axis), "a sum over channels")
+        layout = _cleared(layout, axis)
+    return drop_axes(layout, gone)
+
+
+def _arranged(layout: Layout, mine: Letters, out: Letters) -> Layout:
+    """The axes in the order of the result, size 1 where the operand has none."""
+    order = [mine.index(letter) for letter in out if letter in mine]
+    missing = [k for k, letter in enumerate(out) if letter not in mine]
+    return insert_axes(transpose(layout, order), missing)
+
+
+def _rank(sweep: Sweep, index: int) -> int:
+    value = sweep.value(index)
+    if value is not None and sweep.is_parameter(index) and value.const_value is not None:
+        return len(value.const_value.shape)
+    return sweep.input(index).rank
+

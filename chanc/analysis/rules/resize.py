@@ -1,0 +1,102 @@
+"""Operators that make an axis longer or shorter (ONNX Pad, Resize, Upsample)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chanc.analysis import dims
+from chanc.analysis.dims import Dim, Size, unknown
+from chanc.analysis.layout import Field, Layout, Opaque, factors_of
+from chanc.analysis.rules import rule
+from chanc.analysis.rules.select import emptied
+from chanc.analysis.sweep import Sweep
+
+
+@rule("Pad")
+def pad(sweep: Sweep) -> None:
+    """Pad: constant channels before and after are channels of their own; a negative pad crops."""
+    layout = sweep.input(0)
+    for axis, before, after in pad_amounts(sweep, layout.rank):
+        size = layout.size(axis)
+        if not layout.on(axis):
+            axes = list(layout.axes)
+            axes[axis] = factors_of(dims.add(size, dims.add(before, after)))
+            layout = Layout(tuple(axes), layout.fields, layout.why)
+            continue
+        if isinstance(size, Dim) or isinstance(before, Dim) or isinstance(after, Dim):
+            raise Opaque("channels are padded by an unknown number")
+        if before or after:
+            if sweep.attribute("mode", "constant") != "constant":
+                raise Opaque("channels are padded with one another")
+            layout = _padded(sweep, layout, axis, before, after)
+    sweep.output(layout)
+
+
+def _padded(sweep: Sweep, layout: Layout, axis: int, before: int, after: int) -> Layout:
+    labels = sweep.project(layout, axis)
+    assert labels is not None
+    labels = labels[max(-before, 0) : labels.size - max(-after, 0)]
+    ends = [sweep.fresh(max(before, 0)), labels, sweep.fresh(max(after, 0))]
+    full = np.concatenate(ends)
+    rest = emptied(layout, axis)
+    axes = list(rest.axes)
+    axes[axis] = (full.size,)
+    return Layout(tuple(axes), (Field(((axis, 0),), full), *rest.fields), layout.why)
+
+
+def pad_amounts(sweep: Sweep, rank: int) -> list[tuple[int, Size, Size]]:
+    """(axis, before, after) of each padded axis; Opaque where they are computed while the model runs."""
+    given = sweep.integer_list("pads") or sweep.integer_list("paddings")
+    if given is None:
+        known = sweep.constant(1)
+        if known is None:
+            raise Opaque("its pads are computed while the model runs")
+        amounts: list[Size] = known.ravel().tolist()
+        axes = sweep.integers(3)
+    else:
+        amounts, axes = list(given), None
+    axes = [axis % rank for axis in axes] if axes is not None else list(range(rank))
+    half = len(amounts) // 2
+    return [(axis, amounts[k], amounts[k + half]) for k, axis in enumerate(axes)]
+
+
+@rule("Resize", "Upsample")
+def resize(sweep: Sweep) -> None:
+    """Resize, Upsample: spatial axes change, a channel axis keeps its size."""
+    layout = sweep.input(0)
+    assert sweep.node is not None
+    axes = sweep.integer_list("axes")
+    axes = [axis % layout.rank for axis in axes] if axes is not None else list(range(layout.rank))
+    scales, sizes = _scales(sweep), _sizes(sweep)
+    for k, axis in enumerate(axes):
+        size = layout.size(axis)
+        new: Size = unknown(f"{sweep.node.outputs[0].name}.{axis}")
+        if sizes is not None:
+            new = sizes[k]
+        elif scales is not None and (scales[k] == 1 or isinstance(size, int)):
+            new = size if scales[k] == 1 or isinstance(size, Dim) else int(size * scales[k])
+        if layout.on(axis):
+            if new == size:
+                continue
+            layout = sweep.strip(layout, axis, "it is resized")
+        changed = list(layout.axes)
+        changed[axis] = factors_of(new)
+        layout = Layout(tuple(changed), layout.fields, layout.why)
+    sweep.output(layout)
+
+
+def _scales(sweep: Sweep) -> list[float] | None:
+    assert sweep.node is not None
+    given = sweep.attribute("scales")
+    if isinstance(given, (list, tuple)):
+        return [float(n) for n in given]
+    at = 1 if sweep.node.op_type == "Upsample" or len(sweep.node.inputs) == 2 else 2
+    known = sweep.constant(at)
+    if known is None or known.size == 0 or known.dtype == object:
+        return None
+    return [float(n) for n in known.ravel().tolist()]
+
+
+def _sizes(sweep: Sweep) -> list[Size] | None:
+    known = sweep.constant(3)
+    return None if known is None or known.size == 0 else known.ravel().tolist()

@@ -1,0 +1,278 @@
+"""Operators that join channels or take some of them (ONNX Concat, Split, Slice, Gather, GatherND, ScatterND)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from chanc.analysis import dims
+from chanc.analysis.dims import Dim, Size, unknown
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.evaluate import onnx_slice
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, drop_axes, factors_of, take
+from chanc.analysis.layout import reshape as reshaped
+from chanc.analysis.rules import rule
+from chanc.analysis.sweep import Sweep
+
+
+@rule("Concat")
+def concat(sweep: Sweep) -> None:
+    """Concat: the labels of one axis put one after the other; along all other axes the inputs are one."""
+    assert sweep.node is not None
+    rank = _rank(sweep)
+    axis = sweep.integer("axis", 1) % rank
+    sweep.output(joined(sweep, [_operand(sweep, k, axis) for k in range(len(sweep.node.inputs))], axis))
+
+
+def _rank(sweep: Sweep) -> int:
+    value = sweep.value(0)
+    if value is not None and sweep.is_parameter(0) and value.const_value is not None:
+        return len(value.const_value.shape)
+    return sweep.input(0).rank
+
+
+def _operand(sweep: Sweep, index: int, axis: int) -> Layout:
+    """An input; a constant has labels everywhere, and makes channels of its own on the joined axis."""
+    layout = sweep.input(index)
+    if sweep.is_parameter(index):
+        sweep.mark(layout, axis, "producer")
+    return layout
+
+
+def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
+    """The layout of operands joined along an axis."""
+    labelled = any(operand.on(axis) for operand in operands)
+    if not labelled:
+        sizes = [operand.size(axis) for operand in operands]
+        total: Size = 0
+        for size in sizes:
+            total = dims.add(total, size)
+        shared = sweep.together([emptied(operand, axis) for operand in operands])
+        axes = list(shared.axes)
+        axes[axis] = factors_of(total)
+        return Layout(tuple(axes), shared.fields, shared.why)
+    parts: list[IntArray] = []
+    rests: list[Layout] = []
+    for operand in operands:
+        labels = sweep.project(operand, axis)
+        if labels is None:
+            size = operand.size(axis)
+            if isinstance(size, Dim):
+                raise Opaque("channels are joined with an axis of unknown size")
+            labels = sweep.fresh(size)
+            sweep.pin(labels, f"it is joined with {operand.why or 'values that are not channels'}")
+        parts.append(labels)
+        rests.append(emptied(operand, axis))
+    shared = sweep.together(rests)
+    labels = np.concatenate(parts)
+    axes = list(shared.axes)
+    axes[axis] = (labels.size,)
+    return Layout(tuple(axes), (Field(((axis, 0),), labels), *shared.fields), shared.why)
+
+
+def emptied(layout: Layout, axis: int) -> Layout:
+    """The layout with size 1 on one axis, without the fields that vary along it."""
+    axes = list(layout.axes)
+    axes[axis] = ()
+    return Layout(tuple(axes), tuple(f for f in layout.fields if not f.on(axis)), layout.why)
+
+
+@rule("Split")
+def split(sweep: Sweep) -> None:
+    """Split: parts of an axis, by the sizes given or evenly (the last one smaller)."""
+    assert sweep.node is not None
+    layout = sweep.input(0)
+    axis = sweep.integer("axis", 0) % layout.rank
+    sizes = split_sizes(sweep, layout.size(axis))
+    start = 0
+    for index, size in enumerate(sizes):
+        if layout.on(axis):
+            if isinstance(size, Dim):
+                raise Opaque("parts of unknown size")
+            part = take(layout, axis, np.arange(start, start + size))
+            sweep.segment(part, axis)
+            start += size
+        else:
+            axes = list(layout.axes)
+            axes[axis] = factors_of(size)
+            part = Layout(tuple(axes), layout.fields, layout.why)
+        sweep.output(part, index)
+
+
+def split_sizes(sweep: Sweep, total: Size) -> list[Size]:
+    """The sizes of the parts of a Split."""
+    assert sweep.node is not None
+    count = len(sweep.node.outputs)
+    given = sweep.integer_list("split")
+    if given is not None:
+        return list(given)
+    known = sweep.constant(1)
+    if known is not None:
+        return list(known.ravel().tolist())
+    if sweep.value(1) is not None:
+        raise Opaque("its sizes are computed while the model runs")
+    if isinstance(total, Dim):
+        part = dims.floor_divide(total, count)
+        return [part] * count
+    part = -(-total // count)
+    return [min(part, total - part * k) for k in range(count)]
+
+
+@rule("Slice")
+def slice_axes(sweep: Sweep) -> None:
+    """Slice: starts, ends, axes and steps, as attributes before opset 10 and as inputs since."""
+    layout = sweep.input(0)
+    for axis, start, end, step in slice_bounds(sweep, layout.rank):
+        size = layout.size(axis)
+        if layout.on(axis):
+            if isinstance(size, Dim) or not isinstance(start, int) or not isinstance(end, int):
+                raise Opaque("channels are cut at an unknown place")
+            layout = take(layout, axis, np.arange(size)[onnx_slice(start, end, step, size)])
+            sweep.segment(layout, axis)
+            continue
+        axes = list(layout.axes)
+        axes[axis] = factors_of(_sliced(sweep, size, start, end, step, axis))
+        layout = Layout(tuple(axes), layout.fields, layout.why)
+    sweep.output(layout)
+
+
+def slice_bounds(sweep: Sweep, rank: int) -> list[tuple[int, Size, Size, int]]:
+    """(axis, start, end, step) of each sliced axis; Opaque where they are computed while the model runs."""
+    starts, ends = sweep.integer_list("starts"), sweep.integer_list("ends")
+    axes, steps = sweep.integer_list("axes"), None
+    if starts is None or ends is None:
+        first, last = sweep.constant(1), sweep.constant(2)
+        if first is None or last is None:
+            raise Opaque("its bounds are computed while the model runs")
+        starts, ends = first.ravel().tolist(), last.ravel().tolist()
+        axes, steps = sweep.integers(3), sweep.integers(4)
+    axes = [axis % rank for axis in axes] if axes is not None else list(range(len(starts)))
+    return list(zip(axes, starts, ends, steps or [1] * len(starts), strict=True))
+
+
+def _sliced(sweep: Sweep, size: Size, start: Size, end: Size, step: int, axis: int) -> Size:
+    assert sweep.node is not None
+    if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+        return len(range(size)[onnx_slice(start, end, step, size)])
+    everything = isinstance(end, int) and end >= 2**31 - 1
+    if start == 0 and step == 1 and (everything or end == size):
+        return size
+    if start == -1 and step == -1 and isinstance(end, int) and end <= -(2**31):
+        return size
+    return unknown(f"{sweep.node.outputs[0].name}.{axis}")
+
+
+@rule("Gather")
+def gather(sweep: Sweep) -> None:
+    """Gather along one axis: by constant indices channels are taken, by computed ones the axis keeps its size."""
+    layout = sweep.input(0)
+    axis = sweep.integer("axis", 0) % layout.rank
+    known = sweep.constant(1)
+    whole = known is not None and known.dtype != object
+    table = sweep.is_parameter(0)
+    if known is not None and whole and layout.on(axis) and not table:
+        indices = np.asarray(known, dtype=np.int64)
+        size = layout.size(axis)
+        if isinstance(size, Dim):
+            raise Opaque("channels are taken from an axis of unknown size")
+        taken = take(layout, axis, indices.ravel() % size)
+        sweep.segment(taken, axis)
+        if indices.ndim == 0:
+            sweep.output(drop_axes(_scalar(sweep, taken, axis), [axis]))
+        elif indices.ndim == 1:
+            sweep.output(taken)
+        else:
+            sweep.output(reshaped(taken, [*taken.sizes[:axis], *indices.shape, *taken.sizes[axis + 1 :]]))
+        return
+    layout = sweep.fix(layout, axis, "it is looked up")
+    for other in range(layout.rank):
+        if table and other != axis:
+            sweep.mark(layout, other, "producer")
+    inner: list[Size] = list(known.shape) if known is not None else list(sweep.input(1).sizes)
+    sweep.output(_placed(layout, axis, inner))
+
+
+def _scalar(sweep: Sweep, layout: Layout, axis: int) -> Layout:
+    """A single position taken out of an axis: labels that vary along it alone must stay."""
+    fields = []
+    for field in layout.fields:
+        if not field.on(axis):
+            fields.append(field)
+        elif field.axes == (axis,):
+            sweep.pin(field.labels, "a single channel is taken")
+        else:
+            k = field.slots.index((axis, 0))
+            slots = tuple(slot for slot in field.slots if slot[0] != axis)
+            fields.append(Field(slots, np.take(field.labels, 0, axis=k)))
+    axes = list(layout.axes)
+    axes[axis] = ()
+    return Layout(tuple(axes), tuple(fields), layout.why)
+
+
+def _placed(layout: Layout, axis: int, inner: Sequence[Size]) -> Layout:
+    """One label-free axis replaced by several."""
+    shift = len(inner) - 1
+    axes: tuple[Factors, ...] = (*layout.axes[:axis], *(factors_of(n) for n in inner), *layout.axes[axis + 1 :])
+    fields = tuple(Field(tuple((a if a < axis else a + shift, k) for a, k in f.slots), f.labels) for f in layout.fields)
+    return Layout(axes, fields, layout.why)
+
+
+@rule("GatherND")
+def gather_nd(sweep: Sweep) -> None:
+    """GatherND with constant indices [..., 1] is a Gather along the first axis; else only axes without channels go."""
+    layout = sweep.input(0)
+    known = sweep.constant(1)
+    batch = sweep.integer("batch_dims", 0)
+    if known is not None and known.dtype != object and known.ndim == 2 and known.shape[-1] == 1 and not batch and layout.on(0):
+        size = layout.size(0)
+        if isinstance(size, Dim):
+            raise Opaque("channels are taken from an axis of unknown size")
+        taken = take(layout, 0, np.asarray(known[:, 0], dtype=np.int64) % size)
+        sweep.segment(taken, 0)
+        sweep.output(taken)
+        return
+    sizes: list[Size] = list(known.shape) if known is not None else list(sweep.input(1).sizes)
+    depth = sizes[-1]
+    if isinstance(depth, Dim) or batch:
+        raise Opaque("its indices are not understood")
+    for axis in range(depth):
+        layout = sweep.fix(layout, axis, "it is looked up")
+    rest = drop_axes(Layout(((),) * depth + layout.axes[depth:], layout.fields, layout.why), range(depth))
+    moved = tuple(Field(tuple((a + len(sizes) - 1, k) for a, k in f.slots), f.labels) for f in rest.fields)
+    sweep.output(Layout((*(factors_of(n) for n in sizes[:-1]), *rest.axes), moved, layout.why))
+
+
+@rule("ScatterND")
+def scatter_nd(sweep: Sweep) -> None:
+    """ScatterND of rows at constant indices [k, 1]: what is overwritten goes with what overwrites it."""
+    layout = sweep.input(0)
+    updates = sweep.input(2)
+    known = sweep.constant(1)
+    if not layout.fields and not updates.fields:
+        sweep.output(layout)
+        return
+    if known is None or known.dtype == object or known.ndim != 2 or known.shape[-1] != 1:
+        raise Opaque("its indices are not understood")
+    if not layout.on(0) or not updates.on(0):
+        raise Opaque("channels are written over values that are not channels")
+    rows = np.asarray(known[:, 0], dtype=np.int64)
+    base, new = sweep.project(layout, 0), sweep.project(updates, 0)
+    assert base is not None and new is not None
+    labels = base.copy()
+    sweep.couple(base[rows], new)
+    labels[rows] = new
+    shared = sweep.together([emptied(layout, 0), emptied(updates, 0)])
+    axes = ((labels.size,), *shared.axes[1:])
+    sweep.output(Layout(axes, (Field(((0, 0),), labels), *shared.fields), layout.why))
+
+
+@rule("GatherElements", "ScatterElements")
+def elements(sweep: Sweep) -> None:
+    """GatherElements, ScatterElements: understood only where no channels are near."""
+    layout = sweep.input(0)
+    others = [sweep.input(k) for k in range(1, len(sweep.node.inputs if sweep.node else ()))]
+    if layout.fields or any(other.fields for other in others):
+        raise Opaque("elements are picked one by one")
+    assert sweep.node is not None
+    sweep.output(layout if sweep.node.op_type == "ScatterElements" else others[0])

@@ -1,0 +1,187 @@
+"""Visit the nodes of a graph in order, each by the rule of its operator; what has no rule is opaque."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.analysis.dims import Dim, Size, unknown
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.evaluate import Array, evaluate, settle
+from chanc.analysis.layout import Layout, Opaque, factors_of, plain
+from chanc.analysis.rules import REGISTRY
+from chanc.analysis.sweep import DATA_LIMIT, Sweep
+
+NO_SOURCES: frozenset[int] = frozenset()
+INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
+
+
+def sweep_model(model: ir.Model) -> Sweep:
+    """Sweep a model in normal form: nodes sorted, weights in initializers.
+
+    Nothing of the model is changed. Channels that enter an operator without a rule, a subgraph or a graph output are
+    pinned there.
+    """
+    graph = model.graph
+    sweep = Sweep(graph, graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 1)))
+    runner = _Runner(sweep)
+    for value in graph.inputs:
+        if value.const_value is None:
+            sweep.layouts[value] = _graph_input(value)
+    for node in graph:
+        runner.visit(node)
+    sweep.node = None
+    for value in graph.outputs:
+        layout = sweep.layouts.get(value)
+        for field in layout.fields if layout is not None else ():
+            sweep.pin(field.labels, "it is a graph output", tensor=value.name or "")
+    sweep.assign_roles()
+    return sweep
+
+
+class _Runner:
+    """What visiting needs besides the sweep: where shapes were read, and what subgraphs capture."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.sources: dict[ir.Value, frozenset[int]] = {}
+        self.read: list[IntArray] = []
+
+    def visit(self, node: ir.Node) -> None:
+        """Execute one node on layouts."""
+        sweep = self.sweep
+        sweep.node = node
+        captured = list(_captured(node))
+        if captured:
+            self._opaque(node, "a subgraph", captured)
+            return
+        if self._evaluated(node):
+            return
+        rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
+        if rule is None:
+            self._opaque(node, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
+            return
+        try:
+            rule(sweep)
+        except Opaque as why:
+            self._opaque(node, str(why), [])
+        for output in node.outputs:
+            if output not in sweep.layouts:
+                _declare(sweep, output)
+
+    def _evaluated(self, node: ir.Node) -> bool:
+        """Whether the node's output is a small tensor whose content is now known."""
+        sweep = self.sweep
+        known_sources = [self.sources[value] for value in node.inputs if value is not None and value in self.sources]
+        sources = frozenset().union(*known_sources) if known_sources else NO_SOURCES
+        if node.op_type == "Shape" and not node.domain:
+            content, sources = self._shape_content(node)
+        elif node.op_type == "Size" and not node.domain:
+            return False
+        else:
+            inputs = [self._content(value) for value in node.inputs if value is not None]
+            if not inputs and node.op_type != "Constant":
+                return False
+            known = [array for array in inputs if array is not None]
+            content = evaluate(node, known) if len(known) == len(inputs) else None
+        if content is None or len(node.outputs) != 1:
+            if sources:
+                self.sources.update((output, sources) for output in node.outputs)
+            return False
+        output = node.outputs[0]
+        sweep.data[output] = content
+        sweep.layouts[output] = plain([int(n) for n in content.shape], f"constant '{output.name}'")
+        if sources and content.dtype == object:
+            self.sources[output] = sources
+        return True
+
+    def _shape_content(self, node: ir.Node) -> tuple[Array | None, frozenset[int]]:
+        """What Shape gives, and the numbers of the label arrays (in `read`) on which it depends."""
+        sweep = self.sweep
+        value = node.inputs[0]
+        sources = NO_SOURCES
+        if value is None:
+            return None, sources
+        if value.const_value is not None and value not in sweep.layouts:
+            sizes: tuple[Size, ...] = tuple(int(n) for n in value.const_value.shape)
+        elif value in sweep.layouts:
+            layout = sweep.layouts[value]
+            sizes = layout.sizes
+            sources = frozenset(range(len(self.read), len(self.read) + len(layout.fields)))
+            self.read += [field.labels.ravel() for field in layout.fields]
+        else:
+            return None, sources
+        start, end = sweep.integer("start", 0), sweep.integer("end", len(sizes))
+        content = np.empty(len(sizes), dtype=object)
+        content[:] = sizes
+        return settle(content[start:end]), sources
+
+    def _content(self, value: ir.Value) -> Array | None:
+        known = self.sweep.data.get(value)
+        if known is None and value.const_value is not None and value.const_value.size <= DATA_LIMIT:
+            if value.dtype in INTEGERS or value.const_value.size == 1 and not value.const_value.shape:
+                known = value.const_value.numpy()
+            elif value.const_value.size == 1 and value.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+                known = value.const_value.numpy()
+        return known
+
+    def _opaque(self, node: ir.Node, reason: str, captured: list[ir.Value]) -> None:
+        """Pin whatever enters a node that isn't understood; its outputs have the shapes that the model declares."""
+        sweep = self.sweep
+        sweep.opaque[node] = reason
+        for value in [*(v for v in node.inputs if v is not None), *captured]:
+            for number in self.sources.get(value, ()):
+                sweep.pin(self.read[number], reason)
+            layout = sweep.layouts.get(value)
+            for field in layout.fields if layout is not None else ():
+                sweep.pin(field.labels, reason, tensor=value.name or "")
+            if value.const_value is not None and layout is None:
+                sweep.hold(value, reason)
+        for output in node.outputs:
+            _declare(sweep, output)
+
+
+def _graph_input(value: ir.Value) -> Layout:
+    sizes: list[Size] = []
+    for axis, size in enumerate(value.shape or ()):
+        known = size.value if isinstance(size, ir.SymbolicDim) else size
+        # Paddle writes -1 and 0 for axes of any size.
+        sizes.append(known if isinstance(known, int) and known > 0 else unknown(str(known or f"{value.name}.{axis}")))
+    named = [unknown(f"{value.name}.{k}") if isinstance(n, Dim) and n.atoms[0] in ("?", "-1") else n for k, n in enumerate(sizes)]
+    return Layout(tuple(factors_of(size) for size in named), (), f"graph input '{value.name}'")
+
+
+def _declare(sweep: Sweep, value: ir.Value) -> None:
+    """Give a value the shape that the model declares; without one it has no layout, and what reads it is opaque."""
+    sweep.layouts.pop(value, None)
+    if value.shape is not None:
+        layout = sweep.declared(value)
+        sweep.layouts[value] = replace(layout, why=f"the output of {sweep.node.op_type if sweep.node else ''} '{value.name}'")
+
+
+def _captured(node: ir.Node) -> Iterator[ir.Value]:
+    """Values of the outer graph that the node's subgraphs use."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from _free(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                yield from _free(graph)
+
+
+def _free(graph: ir.Graph) -> Iterator[ir.Value]:
+    inside = set(graph.inputs) | set(graph.initializers.values())
+    for node in graph:
+        for value in node.inputs:
+            if value is not None and value not in inside:
+                yield value
+        for value in _captured(node):
+            if value not in inside:
+                yield value
+        inside.update(node.outputs)
+    for value in graph.outputs:
+        if value not in inside:
+            yield value

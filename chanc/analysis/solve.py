@@ -1,0 +1,136 @@
+"""From the findings of a sweep to units: sets of labels that can only go together, and which of them must stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from chanc.analysis.disjoint_set import DisjointSet, IntArray
+from chanc.analysis.layout import Field, Layout
+from chanc.analysis.sweep import Pin, Sweep
+
+NOTHING: IntArray = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """`channel[l]` and `unit[l]` are the smallest labels that are one channel, or one unit, with label l.
+
+    `pinned` maps a unit to the reason why it stays; `inexact` and `unscaled` are the units whose removal, or whose
+    repetition, changes the function of the rest.
+    """
+
+    channel: IntArray
+    unit: IntArray
+    pinned: dict[int, Pin]
+    inexact: dict[int, str]
+    unscaled: frozenset[int]
+
+
+def solve(sweep: Sweep) -> Units:
+    """Solve the unions, see to it that tensors stay rectangular, and find what is pinned."""
+    channel = sweep.channels.roots(sweep.label_count)
+    unit = sweep.couplings.roots(sweep.label_count, channel)
+    stay = _pinned_mask(sweep)
+    unit = _rectangular(sweep, unit, stay)
+    pinned: dict[int, Pin] = {}
+    for labels, pin in sweep.pins:
+        for root in np.unique(unit[labels]).tolist():
+            pinned.setdefault(root, pin)
+    for parameter in sweep.parameters:
+        if (reason := sweep.held.get(parameter.value)) is not None:
+            node = parameter.uses[0][0]
+            pin = Pin(parameter.value.name or "", node.outputs[0].name or "", node.op_type, reason)
+            for root in np.unique(unit[parameter.labels]).tolist():
+                pinned.setdefault(root, pin)
+    inexact: dict[int, str] = {}
+    for labels, why in sweep.inexact:
+        for root in np.unique(unit[labels]).tolist():
+            inexact.setdefault(root, why)
+    unscaled = frozenset(np.unique(unit[np.concatenate(sweep.unscaled)]).tolist()) if sweep.unscaled else frozenset()
+    return Units(channel, unit, pinned, inexact, unscaled)
+
+
+def _pinned_mask(sweep: Sweep) -> IntArray:
+    """1 for every label that is pinned as it stands."""
+    mask = np.zeros(sweep.label_count, dtype=np.int64)
+    for labels, _ in sweep.pins:
+        mask[labels] = 1
+    for parameter in sweep.parameters:
+        if parameter.value in sweep.held:
+            mask[parameter.labels] = 1
+    return mask
+
+
+def _rectangular(sweep: Sweep, unit: IntArray, stay: IntArray) -> IntArray:
+    """Couple labels until each field that spans several axes loses whole rows or whole columns."""
+    fields = list(_spanning(sweep.layouts.values()))
+    settled = False
+    while not settled:
+        settled = True
+        for field in fields:
+            array = by_axis(field)
+            if moving_axis(unit[array]) is not None:
+                continue
+            keep = _best_axis(unit[array], stay)
+            extra = DisjointSet()
+            flat = np.moveaxis(array, keep, 0).reshape(array.shape[keep], -1)
+            extra.unite(unit[flat], unit[flat[:, :1]])
+            unit = extra.roots(unit.size, unit)[unit]
+            settled = False
+    return unit
+
+
+def _spanning(layouts: Iterator[Layout] | object) -> Iterator[Field]:
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    for layout in layouts:  # type: ignore[attr-defined]
+        for field in layout.fields:
+            if len(field.slots) > 1 and len(field.axes) > 1:
+                key = (id(field.labels), tuple(axis for axis, _ in field.slots))
+                if key not in seen:
+                    seen.add(key)
+                    yield field
+
+
+def by_axis(field: Field) -> IntArray:
+    """The labels with one dimension for each axis along which they vary, axes ascending."""
+    order = sorted(range(len(field.slots)), key=lambda k: field.slots[k])
+    labels = field.labels.transpose(order)
+    shape = [0] * len(field.axes)
+    for axis in field.axes:
+        count = [field.labels.shape[k] for k, slot in enumerate(field.slots) if slot[0] == axis]
+        shape[field.axes.index(axis)] = int(np.prod(count))
+    return labels.reshape(shape)
+
+
+def moving_axis(units: IntArray) -> int | None:
+    """The one dimension along which units vary: rows or columns of it may go. None where they are mixed.
+
+    A single unit everywhere moves along the only dimension that is 1 long where all others are longer, else along none
+    that can be told: then dimension -1 stands for "it can't be resized".
+    """
+    varying = [axis for axis in range(units.ndim) if not np.array_equal(units, np.broadcast_to(units.take([0], axis), units.shape))]
+    if len(varying) == 1:
+        return varying[0]
+    if varying:
+        return None
+    ones = [axis for axis in range(units.ndim) if units.shape[axis] == 1]
+    return ones[0] if len(ones) == 1 else -1
+
+
+def _best_axis(units: IntArray, stay: IntArray) -> int:
+    """The dimension that leaves the most units free when all others are fixed."""
+    scores = []
+    for axis in range(units.ndim):
+        flat = np.moveaxis(units, axis, 0).reshape(units.shape[axis], -1)
+        local, inverse = np.unique(flat, return_inverse=True)
+        inverse = inverse.reshape(flat.shape)
+        sets = DisjointSet()
+        sets.unite(inverse, inverse[:, :1])
+        roots = sets.roots(local.size)
+        held = np.zeros(local.size, dtype=bool)
+        np.logical_or.at(held, roots, stay[local].astype(bool))
+        scores.append(int(np.count_nonzero(~held[np.unique(roots)])))
+    return int(np.argmax(scores))

@@ -1,0 +1,405 @@
+"""The sweep: one pass over the nodes that executes every operator on axis layouts.
+
+It keeps, for each value, a layout (where its channels are) and, for small integer tensors, the content (so that
+Shape -> Gather -> Concat -> Reshape chains are read through). Rules report here what they find: labels that are one
+channel (`same`), labels that must go together (`couple`), labels that must stay (`pin`). Nothing is decided yet:
+`chanc.analysis.solve` does that when the sweep is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from chanc.analysis import evaluate
+from chanc.analysis.dims import Size, unknown
+from chanc.analysis.disjoint_set import DisjointSet, IntArray
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, axis_labels, common_factors, factors_of, insert_axes
+from chanc.analysis.layout import merge, plain, refactor, without
+
+Role = Literal["producer", "consumer", "follower"]
+Array = NDArray[np.generic]
+
+DATA_LIMIT = 1 << 20
+CHANNEL_TYPES = {
+    ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8, ir.DataType.UINT8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Why labels must stay: the tensor and node at which they meet something that can't change."""
+
+    tensor: str
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(slots=True)
+class ParameterAxis:
+    """One axis of an initializer with labels of its own, as one or more nodes use it."""
+
+    value: ir.Value
+    axis: int
+    labels: IntArray
+    uses: list[tuple[ir.Node, int]]
+    role: Role = "follower"
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What is known of a graph while its nodes are visited in order, and what the rules found."""
+
+    graph: ir.Graph
+    opset: int
+    layouts: dict[ir.Value, Layout] = field(default_factory=dict)
+    data: dict[ir.Value, Array] = field(default_factory=dict)
+    parameters: list[ParameterAxis] = field(default_factory=list)
+    channels: DisjointSet = field(default_factory=DisjointSet)
+    couplings: DisjointSet = field(default_factory=DisjointSet)
+    pins: list[tuple[IntArray, Pin]] = field(default_factory=list)
+    inexact: list[tuple[IntArray, str]] = field(default_factory=list)
+    unscaled: list[IntArray] = field(default_factory=list)
+    segments: list[IntArray] = field(default_factory=list)
+    opaque: dict[ir.Node, str] = field(default_factory=dict)
+    held: dict[ir.Value, str] = field(default_factory=dict)
+    label_count: int = 0
+    node: ir.Node | None = None
+    _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
+    _roles: list[tuple[IntArray, Role]] = field(default_factory=list)
+
+    # Values
+
+    def layout(self, value: ir.Value) -> Layout:
+        """The layout of an activation; an initializer gets labels on every axis longer than 1."""
+        found = self.layouts.get(value)
+        if found is not None:
+            return found
+        if value.const_value is not None:
+            index = self._input_index(value)
+            return self.parameter(index, [k for k, n in enumerate(_shape(value)) if n > 1])
+        raise Opaque(f"the shape of '{value.name}' is not known")
+
+    def input(self, index: int) -> Layout:
+        """The layout of the current node's input."""
+        value = self.value(index)
+        if value is None:
+            raise Opaque(f"input {index} is missing")
+        found = self.layouts.get(value)
+        if found is not None:
+            return found
+        if value.const_value is not None:
+            return self.parameter(index, [k for k, n in enumerate(_shape(value)) if n > 1])
+        raise Opaque(f"the shape of '{value.name}' is not known")
+
+    def value(self, index: int) -> ir.Value | None:
+        """The current node's input, or None where it is left out."""
+        assert self.node is not None
+        inputs = self.node.inputs
+        return inputs[index] if index < len(inputs) else None
+
+    def is_parameter(self, index: int) -> bool:
+        """Whether an input of the current node is an initializer whose axes can be labelled."""
+        value = self.value(index)
+        return value is not None and value.const_value is not None and value not in self.layouts
+
+    def parameter(self, index: int, axes: Iterable[int]) -> Layout:
+        """The layout of an initializer input, with labels on the axes named and none on others.
+
+        The labels of a vector belong to this one use (exporters let equal vectors share a tensor: they part when they
+        must); those of a matrix or kernel belong to the tensor, so tied weights stay tied.
+        """
+        value = self.value(index)
+        assert value is not None and self.node is not None
+        shape = _shape(value)
+        layout: list[Factors] = [factors_of(n) for n in shape]
+        if value.dtype not in CHANNEL_TYPES:
+            return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
+        tied = sum(n > 1 for n in shape) > 1 or value.is_graph_output()
+        fields = []
+        for axis in axes:
+            layout[axis] = (shape[axis],)
+            fields.append(Field(((axis, 0),), self._parameter_axis(value, axis, shape[axis], index, tied)))
+        return Layout(tuple(layout), tuple(fields), f"constant '{value.name}'")
+
+    def _parameter_axis(self, value: ir.Value, axis: int, size: int, index: int, tied: bool) -> IntArray:
+        assert self.node is not None
+        key: tuple[object, ...] = (value, axis) if tied else (value, axis, self.node, index)
+        known = self._known.get(key)
+        if known is None:
+            known = ParameterAxis(value, axis, self.fresh(size), [])
+            self._known[key] = known
+            self.parameters.append(known)
+            if value.is_graph_output():
+                self.pin(known.labels, "it is a graph output")
+        if (self.node, index) not in known.uses:
+            known.uses.append((self.node, index))
+        return known.labels
+
+    def constant(self, index: int) -> Array | None:
+        """The content of an input where it is known: an initializer, or a small integer tensor that was read through."""
+        value = self.value(index)
+        if value is None:
+            return None
+        known = self.data.get(value)
+        if known is None and value.const_value is not None:
+            known = value.const_value.numpy()
+        return known
+
+    def integers(self, index: int) -> list[int] | None:
+        """The content of an integer input as Python integers, or None where it is left out; Opaque where unknown."""
+        if self.value(index) is None:
+            return None
+        known = self.constant(index)
+        if known is None or any(not isinstance(n, int) for n in known.ravel().tolist()):
+            value = self.value(index)
+            raise Opaque(f"'{value.name if value else ''}' is computed while the model runs")
+        return [int(n) for n in known.ravel().tolist()]
+
+    def attribute(self, name: str, default: object = None) -> object:
+        """An attribute of the current node."""
+        assert self.node is not None
+        found = self.node.attributes.get(name)
+        return default if found is None else found.value
+
+    def integer(self, name: str, default: int) -> int:
+        """An integer attribute of the current node."""
+        found = self.attribute(name, default)
+        assert isinstance(found, int)
+        return found
+
+    def integer_list(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
+        """A list attribute of the current node, or the default."""
+        found = self.attribute(name)
+        if found is None:
+            return None if default is None else list(default)
+        assert isinstance(found, (list, tuple))
+        return [int(n) for n in found]
+
+    def output(self, layout: Layout, index: int = 0) -> None:
+        """Set the layout of an output of the current node."""
+        assert self.node is not None
+        self.layouts[self.node.outputs[index]] = layout
+
+    # Findings
+
+    def fresh(self, size: int) -> IntArray:
+        """New labels: [size]."""
+        start = self.label_count
+        self.label_count += size
+        return np.arange(start, start + size, dtype=np.int64)
+
+    def same(self, left: IntArray, right: IntArray) -> None:
+        """Left[i] and right[i] are one channel."""
+        self.channels.unite(left, right)
+
+    def couple(self, left: IntArray, right: IntArray) -> None:
+        """Left[i] and right[i] are different channels that can only go together."""
+        self.couplings.unite(left, right)
+
+    def pin(self, labels: IntArray, reason: str, tensor: str = "") -> None:
+        """These labels must stay."""
+        node = self.node
+        name = (node.outputs[0].name or "") if node is not None and node.outputs else ""
+        op = node.op_type if node is not None else ""
+        self.pins.append((labels.ravel(), Pin(tensor or name, name, op, reason)))
+
+    def hold(self, value: ir.Value, reason: str) -> None:
+        """An initializer that must keep its shape wherever else it is used: it enters what is not understood."""
+        self.held[value] = reason
+
+    def mark_inexact(self, labels: IntArray, reason: str) -> None:
+        """Removing these labels changes the function of the rest (a normalisation across channels)."""
+        self.inexact.append((labels.ravel(), reason))
+
+    def mark(self, layout: Layout, axis: int, role: Role) -> None:
+        """The parameters that label this axis are producers or consumers of their channels."""
+        for part in layout.on(axis):
+            self._roles.append((part.labels.ravel(), role))
+
+    def segment(self, layout: Layout, axis: int) -> None:
+        """A part of an axis that must not vanish: its channels form groups of their own."""
+        for part in layout.on(axis):
+            self.segments.append(part.labels.ravel())
+
+    def assign_roles(self) -> None:
+        """Hand the roles that were marked to the parameter axes from which the labels came."""
+        starts = np.array([p.labels[0] if p.labels.size else 0 for p in self.parameters], dtype=np.int64)
+        order = np.argsort(starts, kind="stable")
+        for labels, role in self._roles:
+            homes = order[np.searchsorted(starts[order], labels, side="right") - 1]
+            for home in np.unique(homes):
+                parameter = self.parameters[home]
+                if parameter.labels[0] <= labels.max() and labels.min() <= parameter.labels[-1]:
+                    parameter.role = role
+
+    # What rules do to layouts
+
+    def fix(self, layout: Layout, axis: int, reason: str) -> Layout:
+        """The layout with an axis that keeps its size: what varies along it goes together, or stays."""
+        if not layout.on(axis):
+            return layout
+        fields = []
+        for part in layout.fields:
+            kept = [k for k, slot in enumerate(part.slots) if slot[0] != axis]
+            if len(kept) == len(part.slots):
+                fields.append(part)
+            elif not kept:
+                self.pin(part.labels, reason)
+            else:
+                fields.append(self._across(part, kept))
+        axes = list(layout.axes)
+        axes[axis] = factors_of(layout.size(axis))
+        return Layout(tuple(axes), tuple(fields), layout.why)
+
+    def _across(self, part: Field, kept: Sequence[int]) -> Field:
+        """Couple labels along all slots but `kept`; the field that is left."""
+        gone = [k for k in range(len(part.slots)) if k not in kept]
+        labels = part.labels.transpose([*kept, *gone])
+        flat = labels.reshape(*labels.shape[: len(kept)], -1)
+        self.couple(flat, flat[..., :1])
+        return Field(tuple(part.slots[k] for k in kept), flat[..., 0])
+
+    def project(self, layout: Layout, axis: int) -> IntArray | None:
+        """The labels along one axis: [size], coupled over all else they vary along; None where there are none."""
+        layout = merge(layout, axis)
+        parts = layout.on(axis)
+        if not parts:
+            return None
+        result = None
+        for part in parts:
+            labels = axis_labels(part, axis)
+            if labels.shape[1] > 1:
+                self.couple(labels, labels[:, :1])
+            if result is None:
+                result = labels[:, 0]
+            else:
+                self.couple(result, labels[:, 0])
+        return result
+
+    def strip(self, layout: Layout, axis: int, reason: str) -> Layout:
+        """The layout with one axis free of labels; those it had are pinned."""
+        for part in layout.on(axis):
+            self.pin(part.labels, reason)
+        return without(layout, axis, layout.size(axis))
+
+    def together(self, layouts: Sequence[Layout]) -> Layout:
+        """The layout of an elementwise operator over broadcast operands; labels that meet are one channel."""
+        first = layouts[0]
+        if len(layouts) == 1:
+            return first
+        if len(layouts) == 2 and _alike(first, layouts[1]):
+            for a, b in zip(first.fields, layouts[1].fields, strict=True):
+                if a.labels is not b.labels:
+                    self.same(a.labels, b.labels)
+            return first
+        rank = max(layout.rank for layout in layouts)
+        operands = [
+            layout if layout.rank == rank else insert_axes(layout, range(rank - layout.rank)) for layout in layouts
+        ]
+        for axis in range(rank):
+            operands = self._aligned(operands, axis)
+        axes = tuple(max((o.axes[axis] for o in operands), key=len) for axis in range(rank))
+        fields: list[Field] = []
+        for operand in operands:
+            for part in operand.fields:
+                self._meet(fields, part)
+        why = next((o.why for o in operands if o.why), "")
+        return Layout(axes, tuple(fields), why)
+
+    def _aligned(self, operands: list[Layout], axis: int) -> list[Layout]:
+        """Write one axis of all operands with the same factors; pin what meets an axis without channels."""
+        full = [o for o in operands if o.axes[axis] and o.size(axis) != 1]
+        if not full:
+            return operands
+        varying = [o for o in full if o.on(axis)]
+        if not varying:
+            ones = [self.strip(o, axis, "it is broadcast") if o.on(axis) else o for o in operands]
+            known = next((o.axes[axis] for o in full if all(isinstance(s, int) for s in o.axes[axis])), full[0].axes[axis])
+            return [_replaced(o, axis, known) if o.axes[axis] else o for o in ones]
+        bare = next((o for o in full if not o.on(axis)), None)
+        if bare is not None or any(o.size(axis) != full[0].size(axis) for o in full):
+            reason = f"it is combined with {bare.why or 'values that are not channels'}" if bare else "sizes differ"
+            stripped = [self.strip(o, axis, reason) if o.on(axis) else o for o in operands]
+            return [_replaced(o, axis, factors_of(full[0].size(axis))) if o.axes[axis] else o for o in stripped]
+        common: Factors | None = full[0].axes[axis]
+        for operand in full[1:]:
+            common = common_factors(common, operand.axes[axis]) if common is not None else None
+        result = []
+        for operand in operands:
+            if not operand.axes[axis]:
+                result.append(operand)
+            elif operand.size(axis) == 1:
+                result.append(self.strip(operand, axis, "it is broadcast"))
+            else:
+                result.append(refactor(operand, axis, common) if common else merge(operand, axis))
+        return result
+
+    def _meet(self, fields: list[Field], part: Field) -> None:
+        """Add a field to those of the other operands."""
+        for k, other in enumerate(fields):
+            shared = set(other.slots) & set(part.slots)
+            if not shared:
+                continue
+            if len(shared) == len(other.slots) == len(part.slots):
+                order = [part.slots.index(slot) for slot in other.slots]
+                self.same(other.labels, part.labels.transpose(order))
+                return
+            if len(shared) == len(part.slots):
+                self._couple_broadcast(other, part)
+                return
+            if len(shared) == len(other.slots):
+                self._couple_broadcast(part, other)
+                del fields[k]
+                self._meet(fields, part)
+                return
+            narrow = self._across(part, [n for n, s in enumerate(part.slots) if s in shared])
+            del fields[k]
+            self._meet(fields, self._across(other, [n for n, s in enumerate(other.slots) if s in shared]))
+            self._meet(fields, narrow)
+            return
+        fields.append(part)
+
+    def _couple_broadcast(self, wide: Field, narrow: Field) -> None:
+        order = [narrow.slots.index(slot) for slot in wide.slots if slot in narrow.slots]
+        shape = [n if slot in narrow.slots else 1 for slot, n in zip(wide.slots, wide.labels.shape, strict=True)]
+        self.couple(wide.labels, narrow.labels.transpose(order).reshape(shape))
+
+    def declared(self, value: ir.Value) -> Layout:
+        """A layout without labels from the shape that the model declares for a value; Opaque where it declares none."""
+        if value.shape is None:
+            raise Opaque(f"the shape of '{value.name}' is not known")
+        sizes: list[Size] = []
+        for axis, size in enumerate(value.shape):
+            known = size.value if isinstance(size, ir.SymbolicDim) else size
+            sizes.append(known if isinstance(known, int) and known > 0 else unknown(str(known or f"{value.name}.{axis}")))
+        return plain(sizes)
+
+    def _input_index(self, value: ir.Value) -> int:
+        assert self.node is not None
+        return next(k for k, v in enumerate(self.node.inputs) if v is value)
+
+
+def _shape(value: ir.Value) -> tuple[int, ...]:
+    assert value.const_value is not None
+    return tuple(int(n) for n in value.const_value.shape)
+
+
+def _alike(a: Layout, b: Layout) -> bool:
+    return (
+        (a.axes is b.axes or a.axes == b.axes)
+        and len(a.fields) == len(b.fields)
+        and all(x.slots == y.slots for x, y in zip(a.fields, b.fields, strict=True))
+    )
+
+
+def _replaced(layout: Layout, axis: int, factors: Factors) -> Layout:
+    axes = list(layout.axes)
+    axes[axis] = factors
+    return Layout(tuple(axes), layout.fields, layout.why)
