@@ -80,9 +80,9 @@ def export(
             dynamic_batch,
             opset,
         )
-        model, used, note = _first_that_works(request, (exporter,) if exporter != "auto" else tuple(EXPORTERS))
+        model, data, used, note = _first_that_works(request, (exporter,) if exporter != "auto" else tuple(EXPORTERS))
     with atomic_write(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+        temporary.write_bytes(data)
     return Exported(
         path=Path(path),
         exporter=used,
@@ -107,39 +107,43 @@ def _quiet_state(module: nn.Module) -> Iterator[None]:
                 part.training = training
 
 
-def _first_that_works(request: Request, exporters: Sequence[str]) -> tuple[onnx.ModelProto, str, str]:
+def _first_that_works(request: Request, exporters: Sequence[str]) -> tuple[onnx.ModelProto, bytes, str, str]:
     failures: list[ChancError] = []
     for name in exporters:
         try:
             model = EXPORTERS[name](request)
-            _check(model)
-            _compare(model, request)
+            data = _checked(model)
+            _compare(data, request)
         except (ModelError, VerifyError, MissingDependencyError) as error:
             failures.append(error)
             continue
         note = f"{failures[0]}; used the {name} exporter" if failures else ""
-        return model, name, note
+        return model, data, name, note
     if len(failures) == 1:
         raise failures[0]
     raise ModelError("; ".join(str(error) for error in failures))
 
 
-def _check(model: onnx.ModelProto) -> None:
-    """Make the model one that the checker and onnxruntime take. Raises ModelError."""
+def _checked(model: onnx.ModelProto) -> bytes:
+    """Give the model an IR version that onnxruntime reads, check it, serialise it. Raises ModelError."""
     needed = onnx.helper.find_min_ir_version_for(model.opset_import, True)
     model.ir_version = min(MAX_IR, max(model.ir_version, needed))
+    if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
+        raise ModelError("the exported model is larger than 2 GB, which one ONNX file can't hold")
+    data: bytes = model.SerializeToString()
     try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
+        onnx.checker.check_model(data)
+    except onnx.checker.ValidationError as error:
         raise ModelError(f"the exported model is not valid ONNX: {_line(error)}") from error
+    return data
 
 
-def _compare(model: onnx.ModelProto, request: Request) -> None:
+def _compare(data: bytes, request: Request) -> None:
     """Run the model beside the module, at another batch than the traced one where that may be. Raises VerifyError."""
     args = request.args if not request.dynamic_batch else _at_batch(request.args, _batch(request.args) + 1)
     expected = [output.detach().cpu().numpy() for output in _run(request.module, args)]
     feeds = {name: arg.detach().cpu().numpy() for name, arg in zip(request.input_names, args, strict=True)}
-    for name, want, got in zip(request.output_names, expected, _onnxruntime(model, feeds), strict=True):
+    for name, want, got in zip(request.output_names, expected, _onnxruntime(data, feeds), strict=True):
         if want.shape != got.shape:
             raise VerifyError(f"{name} has shape {list(got.shape)} in onnxruntime and {list(want.shape)} in torch")
         scale = float(np.max(np.abs(want), initial=0.0)) or 1.0
@@ -148,7 +152,7 @@ def _compare(model: onnx.ModelProto, request: Request) -> None:
             raise VerifyError(f"{name} in onnxruntime differs from torch by {error:.1e} of its largest value")
 
 
-def _onnxruntime(model: onnx.ModelProto, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+def _onnxruntime(data: bytes, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -158,9 +162,7 @@ def _onnxruntime(model: onnx.ModelProto, feeds: dict[str, NDArray[Any]]) -> list
     options.log_severity_level = 4  # it would log what it raises
     options.intra_op_num_threads = 1  # for one small run, threads cost more than they save
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         # An input that the computation does not need may be absent from the graph.
         wanted = {value.name for value in session.get_inputs()}
         outputs: list[NDArray[Any]] = session.run(None, {name: feeds[name] for name in feeds if name in wanted})

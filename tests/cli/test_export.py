@@ -23,6 +23,14 @@ def small(classes=5):
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_torch_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def _exit_code(*args: str) -> int:
     try:
         main(["export", *args])
@@ -64,7 +72,8 @@ def test_zoo_options(here, capsys):
 def test_factory_in_a_subprocess(here):
     (here / "mynet.py").write_text(FACTORY)
     args = ["export", "torch:mynet:small", "--input", "1,1,9,9", "--classes", "3", "-o", "small.onnx"]
-    done = subprocess.run([sys.executable, "-m", "chanc", *args], check=True, capture_output=True, text=True)
+    # With -P Python leaves the working directory off the path, as it does for the installed command.
+    done = subprocess.run([sys.executable, "-P", "-m", "chanc", *args], check=True, capture_output=True, text=True)
     assert done.stdout.startswith("wrote small.onnx: torch:mynet:small, 63 params, input [batch, 1, 9, 9]")
     assert done.stderr == ""
 

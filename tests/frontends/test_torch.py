@@ -44,14 +44,6 @@ class Small(nn.Module):
         return self.fc(self.dropout(x.mean((2, 3))))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _trained_looking(module: nn.Module) -> nn.Module:
     """Give every BatchNorm other statistics, so that a swapped or folded one shows."""
     generator = torch.Generator().manual_seed(1)

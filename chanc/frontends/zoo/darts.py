@@ -73,7 +73,9 @@ class _Variant:
         return self.genotype.reduce if cell in self.reductions else self.genotype.normal
 
 
-_SIZES = {7: (48, 16), 14: (48, 48), 20: (108, 36)}  # cells: stem and first width as published
+# Cells: the stem's width and the cells' before the first reduction. 20 is the network of the DARTS paper; 7 and 14 are
+# the baselines of CONet (Hosseini et al. 2021). Both genotypes take the same sizes.
+_SIZES = {7: (48, 16), 14: (48, 48), 20: (108, 36)}
 _VARIANTS = {
     f"{prefix}{cells}": _Variant(genotype, cells, stem, base)
     for prefix, genotype in (("darts", DARTS_V2), ("dartsplus", DARTS_PLUS_CIFAR100))
