@@ -8,21 +8,18 @@ from chanc.cli import main
 
 
 def run(*args):
-    with pytest.raises(SystemExit) as stop:
+    try:
         main(["report", *map(str, args)])
-        raise SystemExit(0)
-    return stop.value.code
+    except SystemExit as stop:
+        return stop.code
+    return 0
 
 
 @pytest.fixture
 def folder(tmp_path):
-    lines = [
-        {
-            "trial": trial, "widths": {"a.weight": 16 + trial, "b.weight": 32 - trial}, "params": 1000 * trial, "macs": 9000,
-            "top1": 0.5 + trial / 10, "epochs": [{"epoch": 0, "top1": 0.5, "loss": 1.0, "metrics": {}}],
-        }
-        for trial in range(3)
-    ]  # fmt: skip
+    epochs = [{"epoch": 0, "top1": 0.5, "loss": 1.0, "metrics": {}}]
+    cost = {"params": 1000, "macs": 9000, "top1": 0.5, "epochs": epochs}
+    lines = [{"trial": n, "widths": {"a.weight": 16 + n, "b.weight": 32 - n}, **cost} for n in range(3)]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text('{"settings": {"algo": "greedy"}}')
     (tmp_path / "run" / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

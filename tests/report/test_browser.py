@@ -18,16 +18,25 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--window-size=1400,1600",
-    "--virtual-time-budget=20000", "--run-all-compositor-stages-before-draw",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--window-size=1400,1600",
+    "--virtual-time-budget=20000",
+)
 
 # what a page does when a test drives it: each check leaves its findings in one attribute of the document
 HELPERS = """
 <script>
 function clashes(svg) {
-  const boxes = [...svg.querySelectorAll('text')].filter((t) => t.getClientRects().length).map((t) => [t.textContent, t.getBoundingClientRect()]);
+  const texts = [...svg.querySelectorAll('text')].filter((t) => t.getClientRects().length);
+  const boxes = texts.map((t) => [t.textContent, t.getBoundingClientRect()]);
   const found = [];
   boxes.forEach(([a, p], i) => boxes.slice(0, i).forEach(([b, q]) => {
     const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
@@ -35,7 +44,8 @@ function clashes(svg) {
     if (across > 1 && down > 3) found.push(`${a} | ${b}`);
   }));
   const frame = svg.getBoundingClientRect();
-  for (const [a, p] of boxes) if (p.left < frame.left - 1 || p.right > frame.right + 1) found.push(`${a} leaves the picture`);
+  const out = boxes.filter(([, p]) => p.left < frame.left - 1 || p.right > frame.right + 1);
+  found.push(...out.map(([a]) => `${a} leaves the picture`));
   return found;
 }
 const pause = () => new Promise((done) => setTimeout(done, 30));
@@ -60,7 +70,8 @@ finish(async () => {
       if (select) { select.selectedIndex = i; select.dispatchEvent(new Event('change')); await pause(); }
       const svg = section.querySelector('svg[data-plot]');
       result.drawn[svg.dataset.plot] = svg.querySelectorAll('path.series, .mark, rect').length;
-      if (svg.dataset.plot !== 'network') result.clashes.push(...clashes(svg).map((text) => `${svg.dataset.plot}: ${text}`));
+      if (svg.dataset.plot === 'network') continue;
+      result.clashes.push(...clashes(svg).map((text) => `${svg.dataset.plot}: ${text}`));
     }
   }
   result.wide = document.documentElement.scrollWidth - innerWidth;
@@ -90,7 +101,8 @@ finish(async () => {
   result.hatched = view.querySelectorAll('[fill="url(#hatch)"]').length;
   result.outside = [...view.querySelectorAll('.node')].filter((node) => {
     const box = node.querySelector('.box').getBBox();
-    return [...node.querySelectorAll('text')].some((t) => t.getBBox().x < box.x - 2 || t.getBBox().x + t.getBBox().width > box.x + box.width + 2);
+    const ends = [...node.querySelectorAll('text')].map((t) => t.getBBox());
+    return ends.some((t) => t.x < box.x - 2 || t.x + t.width > box.x + box.width + 2);
   }).map((node) => node.textContent);
   const tips = view.querySelector('.node.layer');
   tips.dispatchEvent(new PointerEvent('pointermove', { clientX: 300, clientY: 300, bubbles: true }));

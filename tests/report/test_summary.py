@@ -30,7 +30,8 @@ def rows(found, uniform, params=1000, spread=None):
         ),
         (
             rows(0.89, 0.9, spread=0.02),
-            "Found widths do not beat uniform: 1.00 percentage points lower (within the spread of 2.00) at equal params.",
+            "Found widths do not beat uniform: 1.00 percentage points lower (within the spread of 2.00) "
+            "at equal params.",
         ),
     ],
 )
