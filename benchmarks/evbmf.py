@@ -1,0 +1,146 @@
+"""Rank and QC of ResNet34's convolutions, both modes: chanc's batched EVBMF beside one SVD a matrix, run in turn.
+
+    python benchmarks/evbmf.py [--base-width 64] [--repeats 3] [--output benchmarks/results/evbmf.md]
+
+The SVD-based ones do what EVBMF is usually written as: unfold, SVD in float64, SciPy's bounded search of sigma^2 a
+matrix. All answers are compared before anything is timed. Trust the ratios; the times depend on the machine and on what
+else it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from chanc.metrics.quality import layers_quality
+from chanc.metrics.vb import Shape, bounds, free_energy
+
+Weights = dict[str, np.ndarray]
+Ranks = dict[str, tuple[int, int]]
+
+
+def resnet34(base: int) -> Weights:
+    """The 36 convolution weights of ResNet34 for CIFAR, float32: noise with a low-rank part, as training leaves them."""
+    shapes = [("stem", base, 3, 3)]
+    before = base
+    for stage, depth in enumerate((3, 4, 6, 3)):
+        width = base * 2**stage
+        for block in range(depth):
+            name = f"layer{stage + 1}.{block}"
+            shapes += [(f"{name}.conv1", width, before, 3), (f"{name}.conv2", width, width, 3)]
+            if width != before:
+                shapes.append((f"{name}.shortcut", width, before, 1))
+            before = width
+    return {name: trained(np.random.default_rng(i), *shape) for i, (name, *shape) in enumerate(shapes)}
+
+
+def trained(g: np.random.Generator, outer: int, inner: int, kernel: int) -> np.ndarray:
+    columns = inner * kernel**2
+    rank = max(1, min(outer, inner) // 6)
+    noise = g.standard_normal((outer, columns)) / columns**0.5
+    signal = g.standard_normal((outer, rank)) @ g.standard_normal((rank, columns)) / columns**0.5
+    return (noise + 0.5 * signal).reshape(outer, inner, kernel, kernel).astype(np.float32)
+
+
+def batched(weights: Weights) -> Ranks:
+    found = layers_quality(weights)
+    return {
+        k: (round(q.in_rank * weights[k].shape[1]), round(q.out_rank * weights[k].shape[0])) for k, q in found.items()
+    }
+
+
+def by_svd(weights: Weights, *, vectors: bool) -> Ranks:
+    found = {}
+    for name, weight in weights.items():
+        outer, inner = weight.shape[:2]
+        modes = weight.swapaxes(0, 1).reshape(inner, -1), weight.reshape(outer, -1)
+        found[name] = tuple(rank_by_svd(matrix.astype(np.float64), vectors) for matrix in modes)
+    return found
+
+
+def rank_by_svd(matrix: np.ndarray, vectors: bool) -> int:
+    values = np.linalg.svd(matrix, full_matrices=False)[1] if vectors else np.linalg.svd(matrix, compute_uv=False)
+    shape = Shape(*sorted(matrix.shape))
+    squares = values[None] ** 2 / (values**2).sum() / shape.large
+    low, high = (float(bound[0]) for bound in bounds(squares, shape))
+    answer = minimize_scalar(
+        lambda v: free_energy(squares, np.array([v]), shape)[0],
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-9 * high},
+    )
+    return int((squares > answer.x * shape.xbar).sum())
+
+
+RUNS: dict[str, Callable[[Weights], Ranks]] = {
+    "chanc, batched": batched,
+    "SVD with vectors": lambda weights: by_svd(weights, vectors=True),
+    "SVD, values only": lambda weights: by_svd(weights, vectors=False),
+}
+
+
+def measure(weights: Weights, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each run, taken in turn so that all meet the same load."""
+    seconds: dict[str, list[float]] = {name: [] for name in RUNS}
+    for _ in range(repeats):
+        for name, run in RUNS.items():
+            begun = time.perf_counter()
+            run(weights)
+            seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def report(seconds: dict[str, list[float]], weights: Weights, threads: str) -> str:
+    ours = seconds["chanc, batched"]
+    largest = max((w.shape[0] * w[0].size, w.shape) for w in weights.values())[1]
+    lines = [
+        "# EVBMF of ResNet34's convolutions, both modes",
+        "",
+        f"{len(weights)} weights, largest {list(largest)}, float32; NumPy {np.__version__}, BLAS threads: {threads}.",
+        "Runs were taken in turn; a ratio is the median over the turns of (time of the other) / (time of chanc).",
+        "Ranks of all weights in both modes are equal in the three.",
+        "",
+        f"Command: `python {shlex.join(sys.argv)}`",
+        "",
+        "| | median s | best s | ratio |",
+        "|---|---|---|---|",
+    ]
+    for name, times in seconds.items():
+        ratio = statistics.median(other / own for other, own in zip(times, ours, strict=True))
+        lines.append(f"| {name} | {statistics.median(times):.3f} | {min(times):.3f} | {ratio:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-width", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    weights = resnet34(options.base_width)
+    answers = {name: run(weights) for name, run in RUNS.items()}
+    first = answers["chanc, batched"]
+    for name, answer in answers.items():
+        if answer != first:
+            raise SystemExit(
+                f"{name} finds other ranks: {[(k, first[k], answer[k]) for k in first if first[k] != answer[k]]}"
+            )
+    text = report(measure(weights, options.repeats), weights, os.environ.get("OMP_NUM_THREADS", "NumPy's default"))
+    print(text)
+    if options.output:
+        partial = options.output.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(options.output)
+
+
+if __name__ == "__main__":
+    main()
