@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 
 from chanc.errors import ModelError, RunError
-from chanc.ir.files import atomic_write, atomic_write_text
+from chanc.ir.files import atomic_write
 from chanc.search import rundir
 from chanc.search.budgets import Budget
-from chanc.search.compare import Finals, Finisher, quick_rows, rivals, table, train_finals
+from chanc.search.compare import Finals, Finisher, quick_rows, rivals, table, train_finals, verdict
 from chanc.search.driver import INPUT, Task, best_widths, run_trials, trial_seed
 from chanc.search.measure import measured_weights, members
 from chanc.search.prices import prices
@@ -139,7 +139,7 @@ def _search(
     settings.budget.check(space, settings.sampler.limits)
     engine = make_engine(analysis, settings, data_root)
     decisive = settings.decisive(fingerprint(analysis))
-    engine.source(analysis.model)
+    engine.check(analysis.model)
     _announce(progress, settings, engine)
     if resume:
         run = rundir.resume(out, decisive)
@@ -223,25 +223,31 @@ def finish(task: Task, run: RunDir, finals: Finals | None) -> Run:
         rows = train_finals(engine, run, finals, rivalry, task.seed, task.progress)
         trained = run.path / "final" / "found-0" / "model.onnx"
         if trained.exists():
-            with rundir.clear_errors(run.path):
-                _copy(trained, run.path / "best.onnx")
+            _write_best(engine, run, trained)
     title = f"after {finals.epochs} epochs from scratch, on the test set" if finals else "after the search alone"
     if not task.progress.quiet:
         task.progress.console.print(table(rows, title))
+        for sentence in verdict(rows) if finals else []:
+            task.progress.say(sentence)
     return Run(run.path, tuple(run.trials), widths, trial, tuple(rows))
 
 
 def _write_best_model(engine: Any, task: Task, run: RunDir, widths: Widths, trial: int | None) -> None:
     """The best trial's model; widths that no trial trained are made from the last good one."""
+    if trial is None:
+        good = [line["trial"] for line in run.trials if "failed" not in line and "skipped" not in line]
+        last, seed = engine.load(run.model_path(good[-1])), trial_seed(task.seed, len(run.trials))
+        made = run.folder("trials/best") / "model.onnx"
+        engine.save(engine.resize(last, widths, fresh=False, seed=seed), made)
+    _write_best(engine, run, made if trial is None else run.model_path(trial))
+
+
+def _write_best(engine: Any, run: RunDir, path: Path) -> None:
+    """best.onnx, and the same in plain PyTorch."""
     with rundir.clear_errors(run.path):
-        if trial is not None:
-            _copy(run.model_path(trial), run.path / "best.onnx")
-        else:
-            good = [line["trial"] for line in run.trials if "failed" not in line and "skipped" not in line]
-            last = engine.load(run.model_path(good[-1]))
-            seed = trial_seed(task.seed, len(run.trials))
-            engine.save(engine.resize(last, widths, fresh=False, seed=seed), run.path / "best.onnx")
-        atomic_write_text(run.path / "model.py", engine.source(engine.load(run.path / "best.onnx")))
+        with atomic_write(run.path / "best.onnx") as temporary:
+            shutil.copyfile(path, temporary)
+        engine.export(engine.load(path), run.path)
 
 
 def write_report(run: RunDir, progress: Progress) -> None:
@@ -299,11 +305,6 @@ def _announce(progress: Progress, settings: Settings, engine: Any) -> None:
 
 def _line(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_write(target) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 @contextmanager

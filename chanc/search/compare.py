@@ -36,8 +36,11 @@ class Finisher(Engine, Protocol):
     def latency(self, model: Any) -> float:
         """Seconds of one input."""
 
-    def source(self, model: Any) -> str:
-        """Stand-alone PyTorch source of a model."""
+    def check(self, model: Any) -> None:
+        """Raise ModelError for a model that can't be trained."""
+
+    def export(self, model: Any, folder: Path) -> None:
+        """Write model.py and model.safetensors: the model in plain PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,13 @@ def quick_rows(engine: Finisher, run: RunDir, best: Widths, trial: int | None) -
         top1 = run.trials[trial]["top1"] if name == "found" and trial is not None else None
         rows.append({"name": name, "params": price.params, "macs": price.macs, "top1": top1, "latency_s": seconds})
     return rows
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One honest sentence a rival: by how much the found widths beat it, or that they don't."""
+    from chanc.report.summary import verdict as judge
+
+    return judge(list(rows))
 
 
 def table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:

@@ -5,7 +5,7 @@
     timing.jsonl     seconds of each trial, by what they were spent on
     trials/NNN/      model.onnx: the trial's trained model; optimizer.safetensors: what the next takes over
     final/NAME-SEED/ the final trainings: training.safetensors (where a killed one goes on), model.onnx, result.json
-    best.json, best.onnx, model.py, comparison.json, report.html
+    best.json, best.onnx, model.py, model.safetensors, comparison.json, report.html
 
 A trial counts once its line is complete; its files are written before.
 """

@@ -71,9 +71,20 @@ class TorchEngine:
 
         return latency(model, batch=1).median_s
 
-    def source(self, model: Any) -> str:
-        """Stand-alone PyTorch source of the model."""
-        return str(_build(model).source)
+    def check(self, model: Any) -> None:
+        """Raise ModelError where PyTorch can't express the model."""
+        _build(model)
+
+    def export(self, model: Any, folder: Path) -> None:
+        """Write model.py, stand-alone PyTorch source, and model.safetensors, its weights."""
+        from safetensors.torch import save_file
+
+        from chanc.ir.files import atomic_write, atomic_write_text
+
+        built = _build(model)
+        with atomic_write(folder / "model.safetensors") as temporary:
+            save_file({key: value.contiguous() for key, value in built.module.state_dict().items()}, temporary)
+        atomic_write_text(folder / "model.py", built.source)
 
     def train(
         self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, on_epoch: EpochHook

@@ -72,8 +72,8 @@ def parsed(*args: str) -> dict[str, Any]:
 
 
 def test_options_reach_the_call() -> None:
-    text = "--algo sa --gamma 0.5 --max-params 1.5M --lr 0.1 --no-flip --final-lr 0.2 --adas-carry --round-to 8 --trials 3"
-    call = parsed(*text.split(), "--compare", "uniform, random")
+    text = "--algo sa --gamma 0.5 --max-params 1.5M --lr 0.1 --no-flip --final-lr 0.2 --adas-carry --round-to 8"
+    call = parsed(*text.split(), "--trials", "3", "--compare", "uniform, random")
     assert call["algo"] == "sa"
     assert call["options"] == {"gamma": 0.5, "round_to": 8}
     assert (call["train"]["lr"], call["train"]["flip"], call["train"]["batch_size"]) == (0.1, False, None)
