@@ -29,7 +29,7 @@ Ranks = dict[str, tuple[int, int]]
 
 
 def resnet34(base: int) -> Weights:
-    """The 36 convolution weights of ResNet34 for CIFAR, float32: noise with a low-rank part, as training leaves them."""
+    """The 36 convolution weights of ResNet34 for CIFAR, float32: noise and a low-rank part, as training leaves them."""
     shapes = [("stem", base, 3, 3)]
     before = base
     for stage, depth in enumerate((3, 4, 6, 3)):

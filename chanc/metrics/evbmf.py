@@ -71,7 +71,7 @@ def spectrum(matrices: list[Any]) -> tuple[Array, Array]:
     """
     torch = sys.modules.get("torch")
     if torch is not None and all(isinstance(item, torch.Tensor) and item.is_cuda for item in matrices):
-        eigenvalues, norms = _eigenvalues_cuda(matrices, torch)
+        eigenvalues, norms = _eigenvalues_torch(matrices, torch)
     else:
         eigenvalues, norms = _eigenvalues(matrices)
     if not np.isfinite(norms).all():
@@ -115,8 +115,8 @@ def _to_numpy(item: Any) -> Array:
     return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
 
 
-def _eigenvalues_cuda(matrices: list[Any], torch: Any) -> tuple[Array, Array]:
-    """As `_eigenvalues`, on the tensors' own device; only [batch, L] numbers leave it."""
+def _eigenvalues_torch(matrices: list[Any], torch: Any) -> tuple[Array, Array]:
+    """As `_eigenvalues`, on the device of the tensors; only [batch, L] numbers leave it."""
     stack = torch.stack([m.detach().double() if m.shape[0] <= m.shape[1] else m.detach().double().T for m in matrices])
     norms = torch.linalg.matrix_norm(stack)
     usable = torch.isfinite(norms) & (norms > 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chanc.errors import TrialError
-from chanc.metrics.evbmf import evbmf, evbmf_batch, spectrum
+from chanc.metrics.evbmf import _eigenvalues, _eigenvalues_torch, evbmf, evbmf_batch, spectrum
 
 
 def recipe(seed: int) -> np.ndarray:
@@ -139,6 +139,17 @@ def test_torch_tensors_of_any_float_type() -> None:
     assert evbmf(torch.tensor(matrix, dtype=torch.float32)).rank == 10
     assert evbmf(torch.tensor(matrix, dtype=torch.bfloat16)).rank == 10
     assert evbmf(matrix.astype(np.float16)).rank == 10
+
+
+def test_the_device_path_gives_the_same_spectrum() -> None:
+    torch = pytest.importorskip("torch")
+    matrices = [recipe(2), 1e-6 * recipe(2), np.zeros((64, 576)), recipe(1)]
+    matrices[3][0, 0] = np.nan
+    eigenvalues, norms = _eigenvalues_torch([torch.tensor(matrix) for matrix in matrices], torch)
+    assert norms[:3] == pytest.approx([np.linalg.norm(matrix) for matrix in matrices[:3]], rel=1e-13)
+    assert np.isnan(norms[3])
+    expected, _ = _eigenvalues(matrices[:3])
+    np.testing.assert_allclose(eigenvalues[:3], expected, rtol=0, atol=1e-15)
 
 
 def test_cuda_tensors_are_factorised_where_they_are() -> None:
