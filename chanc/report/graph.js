@@ -125,7 +125,7 @@ function drawSide(state, side, camera) {
   const search = html("input", { type: "search", placeholder: "search layers and groups (Enter: next)", "aria-label": "search layers and groups" });
   const found = html("div", { class: "soft" });
   const items = graph.groups.map((group, index) => {
-    const item = legendItem(group.id, group.colour, `${group.size} · ${group.members}`);
+    const item = legendItem(group.id, group.colour, 34, `${group.size} · ${group.members}`);
     item.title = `${group.id}: ${group.size} channels, ${group.members} members${group.resizable ? "" : `; can't change: ${group.reason}`}`;
     if (!group.resizable) item.firstChild.style.backgroundImage = "repeating-linear-gradient(45deg, #0009 0 1.5px, #0000 1.5px 4px)";
     item.addEventListener("pointerenter", () => light(state, index));

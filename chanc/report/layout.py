@@ -16,6 +16,8 @@ from chanc.report.routes import GUTTER, LANE, SPACE_Y, Drawing, Point, lanes_of,
 
 SPACE_X = 26.0
 MAX_COLUMNS = 40
+# a column of fewer ranks costs more in long edges than it saves in height
+FEWEST_RANKS = 8
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,13 @@ def _place(drawing: Drawing, members: Sequence[int], wanted: Sequence[float]) ->
 
 def _fold(drawing: Drawing, aspect: float) -> list[list[Point]]:
     heights = [max(drawing.sizes[node][1] for node in members) + SPACE_Y for members in drawing.ranks]
-    tried = (_cuts(drawing, heights, columns) for columns in range(1, MAX_COLUMNS + 1))
+    most = min(MAX_COLUMNS, max(1, len(heights) // FEWEST_RANKS))
+    tried = (_cuts(drawing, heights, columns) for columns in range(1, most + 1))
     cuts = min(tried, key=_misfit(drawing, heights, aspect))
     drawing.column = [0] * len(drawing.ranks)
     drawing.y = [0.0] * len(drawing.sizes)
     lanes = lanes_of(drawing, cuts)
-    edge_of_column, shift = [], 0.0
+    rights, shift = [], 0.0
     for number, (first, last) in enumerate(cuts):
         members = [node for rank in drawing.ranks[first:last] for node in rank]
         left, right = drawing.span(members)
@@ -134,9 +137,9 @@ def _fold(drawing: Drawing, aspect: float) -> list[list[Point]]:
                 drawing.y[node] = top + heights[rank] / 2
             top += heights[rank]
         here = [lane for (source, _), lane in lanes.items() if first <= drawing.rank[source] < last]
-        edge_of_column.append((shift + right - left, top))
-        shift += right - left + LANE * (max(here, default=-1) + 1) + GUTTER
-    return [path_of(drawing, edge, lanes, edge_of_column) for edge in drawing.edges]
+        rights.append(shift + right - left + LANE * (max(here, default=-1) + 1))
+        shift = rights[-1] + GUTTER
+    return [path_of(drawing, edge, lanes, rights) for edge in drawing.edges]
 
 
 def _misfit(drawing: Drawing, heights: Sequence[float], aspect: float) -> Callable[[list[tuple[int, int]]], float]:
@@ -167,7 +170,7 @@ def _cuts(drawing: Drawing, heights: Sequence[float], columns: int) -> list[tupl
     share = ends[-1] / columns
     cuts, start = [], 0
     for number in range(1, columns):
-        near = [rank for rank in range(start + 1, len(heights)) if abs(ends[rank] - number * share) <= share / 5]
+        near = [rank for rank in range(start + 1, len(heights)) if abs(ends[rank] - number * share) <= share / 8]
         if near:
             cut = min(near, key=lambda rank: (crossing[rank], abs(ends[rank] - number * share)))
             cuts.append((start, cut))

@@ -66,11 +66,16 @@ function pageHead(title) {
   return html("header", {}, html("h1", {}, title), themeButton());
 }
 
-function legendItem(text, colour, count) {
+// The end of a long name tells more than its beginning.
+function shortened(text, letters) {
+  return text.length > letters ? "…" + text.slice(1 - letters) : text;
+}
+
+function legendItem(text, colour, letters, count) {
   return html(
     "button", { class: "item", type: "button", title: text },
     html("span", { class: "swatch", style: `background:${colour}` }),
-    html("span", { class: "name" }, text),
+    html("span", { class: "name" }, shortened(text, letters)),
     count === undefined ? null : html("span", { class: "count" }, count),
   );
 }

@@ -181,7 +181,7 @@ function linePlot(holder, plot) {
 
 function plotLegend(plot, hover, lock) {
   const items = plot.series.map((series, index) => {
-    const item = legendItem(series.name, series.colour);
+    const item = legendItem(series.name, series.colour, 28);
     item.addEventListener("pointerenter", () => hover(index));
     item.addEventListener("pointerleave", () => hover(null));
     item.addEventListener("click", () => { chosen = chosen === index ? null : index; lock(chosen); });
@@ -235,7 +235,7 @@ function heatMap(holder, plot, palette) {
     const labelEvery = Math.ceil(12 / rowHeight);
     plot.rows.forEach((row, r) => {
       const top = frame.top + r * rowHeight;
-      const label = row.length > letters ? "…" + row.slice(1 - letters) : row;
+      const label = shortened(row, letters);
       if (r % labelEvery === 0) root.append(svg("text", { class: "tick", x: frame.left - 8, y: top + rowHeight / 2 + 3.5, "text-anchor": "end", style: "font-size:11px" }, label));
       plot.values[r].forEach((value, c) => {
         if (value !== null) root.append(svg("rect", { x: (frame.left + c * cell).toFixed(2), y: top.toFixed(2), width: (cell + 0.4).toFixed(2), height: (rowHeight + 0.4).toFixed(2), fill: colour(value) }));

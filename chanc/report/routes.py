@@ -10,6 +10,7 @@ SPACE_Y = 26.0
 LANE = 7.0
 MAX_LANES = 12
 GUTTER = 60.0
+TURN = SPACE_Y * 0.7
 
 Point = tuple[float, float]
 
@@ -54,9 +55,9 @@ def lanes_of(drawing: Drawing, cuts: Sequence[tuple[int, int]]) -> dict[tuple[in
 
 
 def path_of(
-    drawing: Drawing, edge: tuple[int, int], lanes: dict[tuple[int, int], int], columns: Sequence[tuple[float, float]]
+    drawing: Drawing, edge: tuple[int, int], lanes: dict[tuple[int, int], int], columns: Sequence[float]
 ) -> list[Point]:
-    """Return an edge's Bézier points; `columns`: the right and the lower end of each column."""
+    """Return an edge's Bézier points; `columns`: the right end of each column with its lanes."""
     source, target = edge
     start = (drawing.x[source], drawing.y[source] + drawing.sizes[source][1] / 2)
     end = (drawing.x[target], drawing.y[target] - drawing.sizes[target][1] / 2)
@@ -65,17 +66,13 @@ def path_of(
         passed = [node for rank in drawing.ranks[drawing.rank[source] + 1 : drawing.rank[target]] for node in rank]
         if not _blocked(drawing, start, end, passed):
             return [start, *_curve(start, end)]
-        ends = (source, target)
-        lane_x = drawing.span([*passed, *ends])[1] + LANE * (lanes[edge] + 1.5)
-        return _detour(start, end, lane_x)
+        lane_x = drawing.span([*passed, source, target])[1] + LANE * (lanes[edge] + 1.5)
+        return _detour(start, end, [lane_x])
     if here == there:
         return [start, *_curve(start, end)]
-    gutter = columns[there - 1][0] + GUTTER * 0.72
-    floor = max(columns[here][1], start[1]) + SPACE_Y / 2
-    down, up = (gutter, floor - 2 * LANE), (gutter, end[1] - SPACE_Y / 4)
-    crest = up[1] - 2 * LANE
-    out, back = [(start[0], floor), (gutter, floor + LANE), down], [(gutter, crest), (end[0], crest), end]
-    return [start, *out, down, up, up, *back]
+    # lines of different sources lie side by side in the gutter
+    aside = GUTTER * (0.25 + 0.1 * (source % 6))
+    return _detour(start, end, list(dict.fromkeys([columns[here] + aside, columns[there - 1] + aside])))
 
 
 def _blocked(drawing: Drawing, start: Point, end: Point, passed: Sequence[int]) -> bool:
@@ -92,18 +89,23 @@ def _curve(start: Point, end: Point) -> list[Point]:
     return [(start[0], middle), (end[0], middle), end]
 
 
-def _detour(start: Point, end: Point, lane_x: float) -> list[Point]:
-    turn = SPACE_Y * 0.7
-    out, back = (lane_x, start[1] + turn), (lane_x, end[1] - turn)
-    return [
-        start,
-        (start[0], start[1] + turn * 0.6),
-        (lane_x, start[1] + turn * 0.2),
-        out,
-        out,
-        back,
-        back,
-        (lane_x, end[1] - turn * 0.2),
-        (end[0], end[1] - turn * 0.6),
-        end,
-    ]
+def _detour(start: Point, end: Point, stops: Sequence[float]) -> list[Point]:
+    """Return a path that leaves downwards, runs along x = `stops` (two are joined above all columns), and enters."""
+    first, last = stops[0], stops[-1]
+    across = -SPACE_Y / 2
+    below = start[1] + TURN
+    leaves_down = len(stops) == 1 and below < end[1] - TURN
+    if leaves_down:
+        path = [start, (start[0], below), (first, start[1]), (first, below)]
+    else:
+        path = [start, (start[0], below), (first, below), (first, start[1])]
+    if len(stops) > 1:
+        path += [*_line((first, start[1]), (first, across)), *_line((first, across), (last, across))]
+    above = end[1] - TURN
+    if leaves_down or len(stops) > 1:
+        return [*path, *_line(path[-1], (last, above)), (last, end[1]), (end[0], above), end]
+    return [*path, *_line(path[-1], (last, end[1])), (last, above), (end[0], above), end]
+
+
+def _line(start: Point, end: Point) -> list[Point]:
+    return [start, end, end]
