@@ -144,11 +144,9 @@ def _search(
     if resume:
         run = rundir.resume(out, decisive)
     else:
-        about = environment(model, command)
-        run = rundir.create(out, decisive, {**about, "final": dict(settings.final), "note": settings.note})
+        about = {**environment(model, command), "final": dict(settings.final), "note": settings.note}
+        run = rundir.create(out, decisive, about, {INPUT: lambda path: engine.save(analysis.model, path)})
     with run.locked(), _stoppable(progress, out):
-        if not (run.path / INPUT).exists():
-            engine.save(analysis.model, run.path / INPUT)
         task = make_task(settings, space, engine, members(analysis, measured_weights(analysis.model)), run, progress)
         run_trials(task, run)
         result = finish(task, run, finals)
@@ -257,7 +255,8 @@ def write_report(run: RunDir, progress: Progress) -> None:
 
         draw(run.path)
     except Exception as error:
-        progress.say_once(f"no report: {' '.join(str(error).split()) or type(error).__name__}")
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        progress.say_once(f"no report: {reason}")
 
 
 def fingerprint(analysis: Any) -> dict[str, Any]:

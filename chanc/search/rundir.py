@@ -3,7 +3,7 @@
     config.json      the settings that decide the outcome, and the versions that ran
     trials.jsonl     one line a trial, append-only, flushed to the disk; no wall-clock times, so that two runs compare
     timing.jsonl     seconds of each trial, by what they were spent on
-    trials/NNN/      model.onnx: the trial's trained model; optimizer.safetensors: what the next takes over
+    trials/NNN/      model.onnx: the trial's trained model; optimizer.json: learning rates that the next takes over
     final/NAME-SEED/ the final trainings: training.safetensors (where a killed one goes on), model.onnx, result.json
     best.json, best.onnx, model.py, model.safetensors, comparison.json, report.html
 
@@ -16,7 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class RunDir:
 
     def optimizer_path(self, trial: int) -> Path:
         """Where the optimizer's state after one trial lies, in a run that carries it on."""
-        return self.path / "trials" / f"{trial:03d}" / "optimizer.safetensors"
+        return self.path / "trials" / f"{trial:03d}" / "optimizer.json"
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a trial's line, and make sure that it is on the disk before this returns."""
@@ -84,16 +84,40 @@ class RunDir:
             yield
 
 
-def create(path: str | os.PathLike[str], settings: Mapping[str, Any], environment: Mapping[str, Any]) -> RunDir:
-    """Make a new run directory. Raises RunError where it holds a run already, or can't be written."""
+def create(
+    path: str | os.PathLike[str],
+    settings: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    files: Mapping[str, Callable[[Path], None]] | None = None,
+) -> RunDir:
+    """Make a new run directory, with further files by name, each written by a function of its path.
+
+    Raises RunError where it holds a run already, or can't be written; then nothing is left of the attempt.
+    """
     folder = Path(path)
     if (folder / "config.json").exists() or (folder / "trials.jsonl").exists():
         raise RunError(f"{folder} holds a run already: add --resume to go on with it, or choose another --out")
+    there = folder.exists()
+    config = {"format": FORMAT, "settings": plain(settings), "environment": plain(environment)}
     with clear_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {"format": FORMAT, "settings": plain(settings), "environment": plain(environment)}
-        atomic_write_json(folder / "config.json", config)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, write in (files or {}).items():
+                write(folder / name)
+            atomic_write_json(folder / "config.json", config)  # the last one: it is what makes a folder a run
+        except OSError:
+            _remove([*(files or {}), "config.json"], folder, itself=not there)
+            raise
     return RunDir(folder)
+
+
+def _remove(names: Iterable[str], folder: Path, itself: bool) -> None:
+    for name in names:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+    if itself:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def resume(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> RunDir:

@@ -85,10 +85,13 @@ def resolve(
         sampler = make(algo or "greedy", **{**base_options, **given(options)})
     except ValueError as error:
         raise RunError(str(error)) from None
+    recipe = {**base_train, **given(train)}
+    if rest.get("carry_optimizer") and recipe["optimizer"] != "adas":
+        raise RunError(f"{recipe['optimizer']} has no learning rates to carry from trial to trial: only adas has")
     return Settings(
         sampler=sampler,
         data=data,
-        train={**base_train, **given(train)},
+        train=recipe,
         final={**base_final, **given(final)},
         preset=preset_name,
         note=note,

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chanc.errors import DataError, MissingDependencyError, ModelError
+from chanc.ir.files import atomic_write, atomic_write_json, atomic_write_text
 from chanc.search.engine import EpochHook, Trained
 from chanc.search.measure import measured_weights
+from chanc.search.rundir import read_json
 from chanc.search.space import Price
 
 if TYPE_CHECKING:
@@ -79,8 +81,6 @@ class TorchEngine:
         """Write model.py, stand-alone PyTorch source, and model.safetensors, its weights."""
         from safetensors.torch import save_file
 
-        from chanc.ir.files import atomic_write, atomic_write_text
-
         built = _build(model)
         with atomic_write(folder / "model.safetensors") as temporary:
             save_file({key: value.contiguous() for key, value in built.module.state_dict().items()}, temporary)
@@ -90,7 +90,6 @@ class TorchEngine:
         self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, on_epoch: EpochHook
     ) -> Trained:
         """One trial on the search's data."""
-        from chanc.training.checkpoint import load_state, save_state
         from chanc.training.trainer import train
 
         built = _build(model)
@@ -106,10 +105,10 @@ class TorchEngine:
             return metrics
 
         options = dataclasses.replace(self.train_options, seed=seed)
-        state = load_state(carry_from) if carry_from is not None and carry_from.exists() else None
+        state = read_json(carry_from) if carry_from is not None else None
         result = train(built.module, self.data, options, on_epoch=record, state=state)
         if carry_to is not None:
-            save_state(carry_to, dict(result.optimizer_state))
+            atomic_write_json(carry_to, {"adas": result.optimizer_state["adas"]})
         built.write_back(model)
         return Trained(model, epochs, result.top1, result.loss)
 

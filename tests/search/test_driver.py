@@ -78,7 +78,7 @@ def test_optimizer_state_is_carried_where_asked(tmp_path: Path) -> None:
     engine = FakeEngine()
     run_trials(*start(tmp_path, engine, carry_optimizer=True))
     assert [call["carry_from"] for call in engine.calls] == [
-        None, *(tmp_path / f"trials/{trial:03d}/optimizer.safetensors" for trial in range(3))
+        None, *(tmp_path / f"trials/{trial:03d}/optimizer.json" for trial in range(3))
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -99,6 +100,20 @@ def test_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="can't be written: No space left on device"):
         run.append({"trial": 0})
     assert run.trials == []
+
+
+def test_nothing_is_left_of_a_run_that_could_not_begin(tmp_path: Path) -> None:
+    def too_much(path: Path) -> None:
+        path.write_text("a part")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with pytest.raises(RunError, match="can't be written: No space left on device"):
+        rundir.create(tmp_path / "run", SETTINGS, {}, {"input.onnx": too_much})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").write_text("keep")
+    with pytest.raises(RunError):
+        rundir.create(tmp_path, SETTINGS, {}, {"input.onnx": too_much})
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_second_process_is_kept_out(tmp_path: Path) -> None:
