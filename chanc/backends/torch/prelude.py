@@ -64,13 +64,6 @@ def max_unpool(x, indices, kernel, strides, size=None):  # type: ignore[no-untyp
     return result
 
 
-def even_response_norm(x, size, alpha, beta, k):  # type: ignore[no-untyped-def]
-    """Local response normalisation over an even number of channels, the odd one above."""
-    squares = F.pad(x.square().flatten(2), [0, 0, (size - 1) // 2, size // 2])
-    total = squares.unfold(1, size, 1).sum(-1).reshape(x.shape)
-    return x / (k + alpha / size * total) ** beta
-
-
 def strided_slice(x, cuts):  # type: ignore[no-untyped-def]
     """Slices of (axis, start, end, step), where a step may be negative."""
     for axis, start, end, step in cuts:

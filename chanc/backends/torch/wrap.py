@@ -20,8 +20,11 @@ def wrap(line: str, comment: str = "") -> list[str]:
     inner = f"{indent}    " + ", ".join(parts)
     single = len(parts) == 1
     tail = line[end:]
-    if len(inner) <= WIDTH and line[start] == "(" and not _needs_comma(line, start):
+    grouping = line[start] == "(" and single and not _is_call(line, start)
+    if len(inner) <= WIDTH and line[start] == "(" and (grouping or _is_call(line, start)):
         return [line[: start + 1], inner, *wrap(indent + tail)]
+    if grouping:
+        return [line[: start + 1], *wrap(f"{indent}    {parts[0]}"), *wrap(indent + tail)]
     lines = [line[: start + 1]]
     for part in parts:
         starred = part.startswith("**")
@@ -29,8 +32,9 @@ def wrap(line: str, comment: str = "") -> list[str]:
     return [*lines, indent + tail]
 
 
-def _needs_comma(line: str, start: int) -> bool:
-    return start == 0 or not (line[start - 1].isalnum() or line[start - 1] in "_])")
+def _is_call(line: str, start: int) -> bool:
+    """Whether the bracket follows a name: else a single element in it must not get a comma, which makes a tuple."""
+    return start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_])")
 
 
 def _last_group(line: str) -> tuple[int, int] | None:

@@ -28,7 +28,8 @@ def slice_10(ctx: Emitter, node: Node) -> None:
     axes, steps = ctx.const(node.input(3)), ctx.const(node.input(4))
     if (node.has(3) and axes is None) or (node.has(4) and steps is None):
         raise node.refuse("its axes or steps are computed by the network")
-    count = max(*(0 if host is None else len(host) for host in (starts, ends)), 1 if axes is None else len(axes))
+    listed = (ctx.shape(node.input(1)) or (None,))[0] or 1
+    count = listed if starts is None and ends is None and axes is None else max(*(0 if host is None else len(host) for host in (starts, ends)), 1 if axes is None else len(axes))
     first = [symbols.Sym(f"int({ctx(node.inputs[1])}[{i}])") for i in range(count)] if starts is None else list(starts)
     last = [symbols.Sym(f"int({ctx(node.inputs[2])}[{i}])") for i in range(count)] if ends is None else list(ends)
     over = list(range(count)) if axes is None else [int(axis) for axis in axes.reshape(-1)]

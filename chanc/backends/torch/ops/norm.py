@@ -132,16 +132,15 @@ def mean_variance(ctx: Emitter, node: Node) -> None:
 def lrn(ctx: Emitter, node: Node) -> None:
     """LRN-13: x / (bias + alpha / size * sum of squares over `size` channels) ** beta, as torch does it.
 
-    For an even size ONNX takes one more channel above, torch one more below: the squares are then summed by hand.
+    Even sizes are refused: ONNX takes one more channel above, torch one more below.
     """
     x, size = ctx(node.inputs[0]), node.i("size", 1)
     alpha, beta, k = (
         literal(node.f(name, default)) for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
     )
-    if size % 2:
-        ctx.write(node, f"F.local_response_norm({x}, {size}, alpha={alpha}, beta={beta}, k={k})")
-        return
-    ctx.write(node, f"{ctx.helper('even_response_norm')}({x}, {size}, {alpha}, {beta}, {k})")
+    if size % 2 == 0:
+        raise node.refuse("an even size")
+    ctx.write(node, f"F.local_response_norm({x}, {size}, alpha={alpha}, beta={beta}, k={k})")
 
 
 @emits("LpNormalization")
