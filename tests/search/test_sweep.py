@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,7 @@ from typing import Any
 import pytest
 
 from chanc.errors import ModelError, RunError
-from chanc.search.pool import Done, Job
+from chanc.search.pool import Done, Job, LocalPool
 from chanc.search.sweep import Cell, cells, finish_cell, sweep
 
 
@@ -115,3 +119,41 @@ def test_bad_model_is_refused_before_anything_is_written(tmp_path: Path) -> None
     with pytest.raises(ModelError):
         sweep(tmp_path / "none.onnx", TODO, out=tmp_path / "s", pool=InlinePool(), function=succeed)
     assert not (tmp_path / "s").exists()
+
+
+STARTED: list[str] = []
+
+
+class KillsOne(LocalPool):
+    """The local pool; it kills the first worker once that has finished a trial."""
+
+    def _start(self, job: Job, slot: str) -> Any:
+        process = super()._start(job, slot)
+        STARTED.append(job.name)
+        if len(STARTED) == 1:
+            threading.Thread(target=self._kill, args=(job.arguments[2], process), daemon=True).start()
+        return process
+
+    def _kill(self, path: Path, process: Any) -> None:
+        while not (path / "trials.jsonl").exists():
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.nightly
+def test_two_by_two_cells_with_one_worker_killed(tmp_path: Path, digits_model: Path) -> None:
+    STARTED.clear()
+    said: list[str] = []
+    common = {"data": "digits", "trials": 8, "epochs": 1, "limit_train": 200, "options": {"min_width": 4},
+              "train": {"batch_size": 32, "lr": 0.1, "device": "cpu"}}  # fmt: skip
+    result = sweep(digits_model, TODO, out=tmp_path / "s", pool=KillsOne(2, threads=1), say=said.append, **common)
+    assert not result.failed
+    assert [row["cell"] for row in result.rows] == NAMES
+    assert sorted(STARTED) == sorted([*NAMES, NAMES[0]])
+    assert f"{NAMES[0]}: failed: killed by signal 9" in said
+    for name in NAMES:
+        log = (tmp_path / "s" / name / "trials.jsonl").read_text().splitlines()
+        assert [json.loads(line)["trial"] for line in log] == list(range(8))
+    STARTED.clear()
+    sweep(digits_model, TODO, out=tmp_path / "s", pool=KillsOne(2), resume=True, **common)
+    assert STARTED == []
