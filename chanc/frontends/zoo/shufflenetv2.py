@@ -1,6 +1,6 @@
 """ShuffleNetV2 1.0x for 32x32 images (Ma et al. 2018): split, concat and shuffle; a stem of stride 1, no pooling.
 
-The halves of a stage are one width: the shuffle mixes them, so what one unit passes on the next one may split off.
+A stage has one width here, as published; through the shuffles its channels could be divided more finely.
 """
 
 from __future__ import annotations
