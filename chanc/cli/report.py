@@ -15,7 +15,7 @@ import click
 )
 @click.option("--open", "show", type=click.Choice(["yes", "no"]), default="no", help="Open the page in a browser (no).")
 def command(run: Path, folder: Path | None, show: str) -> None:
-    """Write RUN/report.html, one page that needs nothing else, from the run directory RUN."""
+    """Write RUN/report.html, one page that needs nothing else; RUN is the directory of a search or of a sweep."""
     from chanc.report.run import write_images, write_report
 
     page = write_report(run)

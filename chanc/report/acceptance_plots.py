@@ -18,18 +18,19 @@ def acceptance_section(record: Record) -> Section | None:
         return None
     total = int(record.setting("trials", 0) or len(record.trials) or 35)
     alpha = float(record.setting("alpha", ALPHA))
+    again = alpha if record.setting("zeta") == "alpha-squared" else 1.0
     steps = [0.02 * step for step in range(51)]
     stops = sorted({0, total // 4, total // 2, 3 * total // 4, max(total - 1, 0)})
     lines = [
         Series(
             f"trial {stop}: Temp {alpha * (total - stop) / total:.3g}",
             steps,
-            [acceptance(step, alpha * (total - stop) / total) for step in steps],
+            [acceptance(step, again * alpha * (total - stop) / total) for step in steps],
             depth_colour(index, len(stops)),
         )
         for index, stop in enumerate(stops)
     ]
-    points = _accepted(record, alpha, total)
+    points = _accepted(record, alpha, total, again)
     plot = Plot(
         "acceptance",
         "Acceptance",
@@ -37,7 +38,10 @@ def acceptance_section(record: Record) -> Section | None:
         Axis("ζ, probability and added step"),
         [*lines, *([points] if points.x else [])],
     )
-    text = f"ζ = exp(−1/(|dm|·Temp)), Temp = {alpha:g}·(T − t)/T with T = {total} trials; dots are this run's changes."
+    heat = "|dm|·Temp" if again == 1 else f"{alpha:g}·dm·Temp"
+    text = f"ζ = exp(−1/({heat})), Temp = {alpha:g}·(T − t)/T with T = {total} trials; dots are this run's changes."
+    if again != 1:
+        text += " A falling metric is always pushed."
     return Section("acceptance", "Acceptance function of simulated annealing", text, [plot])
 
 
@@ -47,7 +51,7 @@ def acceptance(change: float, temperature: float) -> float:
     return math.exp(-1.0 / heat) if heat > 0 else 0.0
 
 
-def _accepted(record: Record, alpha: float, total: int) -> Series:
+def _accepted(record: Record, alpha: float, total: int, again: float) -> Series:
     xs: list[Number] = []
     ys: list[Number] = []
     labels = []
@@ -57,6 +61,8 @@ def _accepted(record: Record, alpha: float, total: int) -> Series:
             old, new = get(before, "momentum", group), get(after, "momentum", group)
             if old is not None and new is not None:
                 xs.append(abs(new - old))
-                ys.append(acceptance(new - old, temperature))
+                # the paper's print, where alpha enters twice, pushes every falling metric
+                always = again != 1 and new < old
+                ys.append(1.0 if always else acceptance(new - old, again * temperature))
                 labels.append(f"trial {number(after, index)}, {group}")
     return Series("this run", xs, ys, "#8a8f98", labels, line=False, marker="circle")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chanc.report.colours import depth_colour
-from chanc.report.plots import Axis, HeatMap, Plot, Reference, Section, Series, scaled
+from chanc.report.plots import Axis, HeatMap, Marker, Plot, Reference, Section, Series, scaled
 from chanc.report.published import reference_points
 from chanc.report.record import Record, Row, finite, number, percent
 
 ROLES = {"baseline": "#8a8f98", "found": "#e0662f", "uniform": "#3b8ad9", "random": "#3aa675"}
+MARKERS: dict[str, Marker] = {"found": "diamond", "uniform": "square", "random": "triangle"}
 
 
 def accuracy_section(record: Record) -> Section | None:
@@ -34,16 +35,15 @@ def _final_series(rows: Sequence[Row], key: str) -> list[Series]:
     accuracy = percent([finite(row.get("top1")) for row in usable])
     series: list[Series] = []
     for name in dict.fromkeys(str(row.get("name")) for row in usable):
-        pairs = sorted(
-            (float(row[key]), value)
+        points = sorted(
+            (float(row[key]), value, str(row.get("label", "")))
             for row, value in zip(usable, accuracy, strict=True)
             if str(row.get("name")) == name and value is not None
         )
         role = next((role for role in ROLES if name.lower().startswith(role)), "")
         colour = ROLES.get(role) or depth_colour(len(series), 6)
-        marker = {"found": "diamond", "uniform": "square", "random": "triangle"}.get(role, "circle")
-        xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
-        series.append(Series(name, xs, ys, colour, line=len(pairs) > 1, marker=marker))  # type: ignore[arg-type]
+        xs, ys, labels = zip(*points, strict=True)
+        series.append(Series(name, xs, ys, colour, labels, line=len(points) > 1, marker=MARKERS.get(role, "circle")))
     return series
 
 
@@ -62,9 +62,10 @@ def _trial_series(record: Record, key: str) -> list[Series]:
 
 
 def _cost_plot(record: Record, name: str, title: str, key: str, unit: str, series: Sequence[Series]) -> Plot:
-    model, data = str(record.setting("model", "")), str(record.setting("data", ""))
     classes = record.setting("classes")
-    published = reference_points(model, data, classes if isinstance(classes, int) else None)
+    published = reference_points(
+        record.subject, str(record.setting("data", "")), classes if isinstance(classes, int) else None
+    )
     points = [entry for entry in published if entry.get(key) and entry.get("top1")]
     largest = max([x for line in series for x in line.x if x is not None] + [entry[key] for entry in points], default=1)
     divisor, word = scaled(largest)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from chanc.report.colours import depth_colour
 
 Number = float | int | None
+Marker = Literal["", "circle", "square", "diamond", "triangle"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Series:
     colour: str
     labels: Sequence[str] = ()
     line: bool = True
-    marker: Literal["", "circle", "square", "diamond", "triangle"] = ""
+    marker: Marker = ""
     dash: bool = False
 
 

@@ -44,6 +44,11 @@ class Record:
         return default
 
     @property
+    def subject(self) -> str:
+        """The names that tell which network this is: the model's and the preset's."""
+        return f"{self.setting('model', '')} {self.setting('preset', '')}"
+
+    @property
     def numbers(self) -> list[int]:
         """The number of each trial."""
         return [number(trial, index) for index, trial in enumerate(self.trials)]
@@ -87,7 +92,7 @@ def read_record(run_dir: Path) -> Record:
         raise RunError(f"{run_dir} is not a run directory: {'a file' if run_dir.exists() else 'it does not exist'}")
     if not any((run_dir / name).is_file() for name in ("config.json", "trials.jsonl")):
         raise RunError(f"{run_dir} is not a run directory: it holds neither config.json nor trials.jsonl")
-    config = _read_json(run_dir / "config.json")
+    config = read_json(run_dir / "config.json")
     trials = sorted(_read_lines(run_dir / "trials.jsonl"), key=lambda trial: int(trial.get("trial", 0)))
     return Record(
         path=run_dir,
@@ -100,7 +105,7 @@ def read_record(run_dir: Path) -> Record:
 
 def best_trial(record: Record) -> Row | None:
     """Return the trial that best.json names, else the measured one of the highest top-1, None before any."""
-    stored = _read_json(record.path / "best.json")
+    stored = read_json(record.path / "best.json")
     number = stored.get("trial") if isinstance(stored, Mapping) else None
     named = [trial for trial in record.measured if number is not None and trial.get("trial") == number]
     return next(iter(named), None) or max(record.measured, key=lambda trial: float(trial["top1"]), default=None)
@@ -108,7 +113,7 @@ def best_trial(record: Record) -> Row | None:
 
 def _comparison(run_dir: Path) -> list[Row]:
     for name in ("comparison.json", "final.json"):
-        stored = _read_json(run_dir / name)
+        stored = read_json(run_dir / name)
         if isinstance(stored, Mapping):
             stored = stored.get("rows", stored.get("comparison", stored))
         if isinstance(stored, Mapping):
@@ -119,7 +124,8 @@ def _comparison(run_dir: Path) -> list[Row]:
     return list(_read_lines(run_dir / "comparison.jsonl"))
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, None where there is none. Raises RunError where it is damaged."""
     if not path.is_file():
         return None
     try:

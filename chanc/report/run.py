@@ -10,58 +10,69 @@ from typing import Any
 from chanc.errors import ChancError
 from chanc.report.colours import sequential
 from chanc.report.embed import page
+from chanc.report.plots import Section
 from chanc.report.published import search_days
 from chanc.report.record import Record, Row, read_record
 from chanc.report.run_plots import sections
 from chanc.report.summary import comparison, row_cells, verdict
+from chanc.report.sweep import is_sweep, read_sweep, sweep_facts, sweep_sections
 
 SCRIPTS = ["page.js", "plots.js", "graph.js", "boot.js"]
 
 
 def write_report(run_dir: str | Path) -> Path:
-    """Write `report.html` into a run directory and return its path.
+    """Write `report.html` into the directory of a run or of a sweep and return its path.
 
-    Files that are missing are left out of the report. Raises RunError where `run_dir` is no run directory or a file in
-    it is damaged, OSError where the page can't be written.
+    Files that are missing are left out of the report. Raises RunError where `run_dir` is neither or a file in it is
+    damaged, OSError where the page can't be written.
     """
     from chanc.ir.files import atomic_write_text
 
-    record = read_record(Path(run_dir))
-    graph, why_not = _best_graph(record)
-    title = f"{record.setting('algo', 'Search')} on {Path(str(record.setting('model', record.path.name))).name}"
-    data: dict[str, Any] = {"report": _report(record, why_not), "network_title": "Channel groups of the best model"}
-    if graph is not None:
-        data["graph"] = graph
-    target = record.path / "report.html"
-    atomic_write_text(target, page(title, data, SCRIPTS))
-    return target
+    folder = Path(run_dir)
+    text = _sweep_page(read_sweep(folder)) if is_sweep(folder) else _run_page(read_record(folder))
+    atomic_write_text(folder / "report.html", text)
+    return folder / "report.html"
 
 
 def write_images(run_dir: str | Path, folder: str | Path) -> list[Path]:
-    """Write every plot of a run, and the best model's channel groups, as PNG files into `folder` (made if missing).
+    """Write each plot of a run or a sweep, and the best model's groups, as PNG into `folder`, made if missing.
 
     Raises RunError as `write_report`, MissingDependencyError without matplotlib.
     """
     from chanc.report.static import draw_all
 
-    record = read_record(Path(run_dir))
-    graph, _ = _best_graph(record)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return draw_all(sections(record), graph, folder)
+    source, target = Path(run_dir), Path(folder)
+    swept = is_sweep(source)
+    record = read_sweep(source) if swept else read_record(source)
+    graph = None if swept else _best_graph(record)[0]
+    target.mkdir(parents=True, exist_ok=True)
+    return draw_all(sweep_sections(record) if swept else sections(record), graph, target)
 
 
-def _report(record: Record, why_not: str) -> dict[str, Any]:
+def _run_page(record: Record) -> str:
+    graph, why_not = _best_graph(record)
+    title = f"{record.setting('algo', 'Search')} on {Path(str(record.setting('model', record.path.name))).name}"
     rows, note = comparison(record)
+    report = _report(record, rows, note, sections(record))
+    report |= {"facts": _facts(record), "verdict": verdict(rows), "no_graph": why_not}
+    data = {"report": report, "network_title": "Channel groups of the best model"}
+    return page(title, data if graph is None else {**data, "graph": graph}, SCRIPTS)
+
+
+def _sweep_page(record: Record) -> str:
+    rows = [{**row, "name": f"{row['name']} ({row['label']})"} for row in record.rows]
+    report = _report(record, rows, "", sweep_sections(record))
+    report |= {"facts": sweep_facts(record), "verdict": [], "no_graph": ""}
+    return page(f"Sweep {record.path.resolve().name}", {"report": report}, SCRIPTS)
+
+
+def _report(record: Record, rows: Sequence[Row], note: str, shown: Sequence[Section]) -> dict[str, Any]:
     cells = [row_cells(row, rows) for row in rows]
     return {
-        "facts": _facts(record),
         "command": _command(record),
-        "verdict": verdict(rows),
         "tables": [{"head": row_cells(None), "rows": cells, "note": note}] if cells else [],
-        "sections": [section.data() for section in sections(record)],
+        "sections": [section.data() for section in shown],
         "palette": sequential(),
-        "no_graph": why_not,
         "settings": [[key, _text(value)] for key, value in _flat(record.config)],
     }
 
@@ -76,7 +87,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         trials = [str(trial.get("trial", index)) for index, trial in enumerate(record.trials) if kind in trial]
         facts += [(f"{kind} trials", ", ".join(trials))] if trials else []
     facts += [("time: " + name, f"{seconds:,.0f} s") for name, seconds in _times(record.timing)]
-    published = search_days(str(record.setting("model", "")), str(record.setting("algo", "")))
+    published = search_days(record.subject, str(record.setting("algo", "")))
     if published:
         facts.append((f"published search cost, {published['source']}", f"{published['gpu_days']} GPU-days"))
     return facts

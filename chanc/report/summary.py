@@ -51,7 +51,7 @@ def row_cells(row: Row | None, rows: Sequence[Row] = ()) -> list[str]:
     """Return a row's texts, for the columns of `COLUMNS`; the columns' names for None."""
     if row is None:
         return list(COLUMNS)
-    base = next((other for other in rows if other.get("name") == "baseline"), None)
+    base = next((other for other in rows if str(other.get("name")).startswith("baseline")), None)
     accuracy, latency = top1(row), row.get("latency_s")
     spread = _spread(row)
     return [

@@ -264,3 +264,38 @@ def cells(count: int = 20, branches: int = 4) -> Analysis:
 
 def _tensor(name: str, shape: tuple[int, ...]) -> Any:
     return helper.make_tensor(name, TensorProto.FLOAT, shape, np.zeros(shape, np.float32).tobytes(), raw=True)
+
+
+def write_sweep(folder: Path, gammas: tuple[float, ...] = (0.0, 0.5, 0.8), seeds: int = 3, seed: int = 0) -> Path:
+    """Write a sweep of two methods over gamma, each cell with final trainings; the last cell has failed."""
+    rng = np.random.default_rng(seed)
+    names = []
+    for algo in ("greedy", "sa"):
+        for gamma in gammas:
+            params = int(2e6 * (0.3 + gamma) * (1.1 if algo == "sa" else 1))
+            for number in range(seeds):
+                name = f"{algo}-gamma{gamma}-seed{number}"
+                names.append(name)
+                (folder / name).mkdir(parents=True)
+                level = 0.9 + 0.03 * gamma + 0.002 * rng.standard_normal()
+                rows = {
+                    "found": {"params": params, "macs": params * 60, "top1": level, "latency_s": 0.01},
+                    "uniform": {"params": params, "macs": params * 50, "top1": level - 0.006},
+                    "baseline": {"params": 5_000_000, "macs": 4 * 10**8, "top1": 0.93 + 0.001 * number},
+                }
+                row = {
+                    "cell": name,
+                    "algo": algo,
+                    "gamma": gamma,
+                    "seed": number,
+                    "trials": 6,
+                    "widths": {},
+                    "rows": rows,
+                }
+                (folder / name / "cell.json").write_text(json.dumps(row))
+    failed = folder / names[-1]
+    (failed / "cell.json").unlink()
+    (failed / "error.txt").write_text("TrialError: diverged\n")
+    sweep = {"format": 1, "model": "r18.onnx", "cells": names, "common": {"data": "cifar10", "trials": 6}}
+    (folder / "sweep.json").write_text(json.dumps(sweep))
+    return folder

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -85,6 +86,23 @@ def test_acceptance_dots_are_the_runs_changes(record):
     assert dots.x[0] == pytest.approx(abs(change))
     # the change after trial 1 is judged at the temperature of trial 1
     assert dots.y[0] == pytest.approx(acceptance(change, 5.0 * 7 / 8))
+
+
+def test_acceptance_with_alpha_squared(runs, tmp_path):
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=8)
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["sampler"]["zeta"] = "alpha-squared"
+    (folder / "config.json").write_text(json.dumps(config))
+    record = read_record(folder)
+    plot = plots_of(record)["acceptance"]
+    # at the start alpha stands in the exponent twice: exp(-1 / (5 * 0.3 * 5))
+    assert plot.series[0].y[15] == pytest.approx(0.875173, abs=1e-6)
+    changes = [
+        after["momentum"][group] - before["momentum"][group]
+        for before, after in pairwise(record.trials)
+        for group in record.groups
+    ]
+    assert [y == 1.0 for y in plot.series[-1].y] == [change < 0 for change in changes]
 
 
 def test_only_annealing_has_an_acceptance(runs, tmp_path):

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import re
+import statistics
+
+import pytest
+
+from chanc.errors import RunError
+from chanc.report.run import write_images, write_report
+from chanc.report.sweep import read_sweep, sweep_facts, sweep_sections
+
+
+@pytest.fixture
+def folder(runs, tmp_path):
+    return runs.write_sweep(tmp_path / "sweep")
+
+
+def cells(folder, algo, gamma):
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/cell.json"))]
+    return [cell["rows"] for cell in found if cell["algo"] == algo and cell["gamma"] == gamma]
+
+
+def test_seeds_are_put_together(folder):
+    record = read_sweep(folder)
+    row = next(row for row in record.rows if row["name"] == "greedy" and row["label"] == "gamma 0.5, 3 cells")
+    scores = [rows["found"]["top1"] for rows in cells(folder, "greedy", 0.5)]
+    assert row["top1"] == pytest.approx(statistics.fmean(scores))
+    assert row["top1_std"] == pytest.approx(statistics.stdev(scores))
+    assert row["params"] == 1_600_000
+    assert [r["label"] for r in record.rows if r["name"] == "sa"][-1] == "gamma 0.8, 2 cells"
+    assert [r["label"] for r in record.rows if r["name"] == "baseline"] == ["the original network, 17 cells"]
+
+
+def test_accuracy_against_params_has_a_line_a_method(folder):
+    (section,) = sweep_sections(read_sweep(folder))
+    plot = next(plot for plot in section.plots if plot.id == "final-params")
+    lines = {series.name: series for series in plot.series}
+    assert set(lines) == {"baseline", "greedy", "sa", "uniform"}
+    assert list(lines["greedy"].x) == [0.6, 1.6, 2.2]
+    assert lines["greedy"].labels[0] == "gamma 0.0, 3 cells"
+    assert lines["greedy"].line
+    assert not lines["baseline"].line
+    assert len(lines["uniform"].x) == 6
+    assert len({series.colour for series in plot.series}) == 4
+
+
+def test_what_is_done_and_what_failed(folder):
+    facts = dict(sweep_facts(read_sweep(folder)))
+    assert facts == {"sweep of": "r18.onnx", "cells": "17 of 18", "failed cells": "sa-gamma0.8-seed2"}
+
+
+def test_the_page_and_its_images(folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    text = write_report(folder).read_text()
+    report = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))["report"]
+    names = [row[0] for row in report["tables"][0]["rows"]]
+    assert names[0] == "baseline (the original network, 17 cells)"
+    assert "sa (gamma 0.8, 2 cells)" in names
+    assert report["tables"][0]["rows"][1][5] == "0.120"
+    assert ["common.data", "cifar10"] in report["settings"]
+    written = write_images(folder, tmp_path / "pictures")
+    assert sorted(path.name for path in written) == ["final-macs.png", "final-params.png"]
+
+
+def test_a_sweep_that_has_only_begun(tmp_path):
+    (tmp_path / "sweep.json").write_text('{"model": "a.onnx", "cells": ["greedy-seed0"]}')
+    write_report(tmp_path)
+    assert sweep_sections(read_sweep(tmp_path)) == []
+
+
+def test_a_damaged_cell_is_named(folder):
+    (folder / "greedy-gamma0.5-seed1" / "cell.json").write_text("{")
+    with pytest.raises(RunError, match=r"greedy-gamma0\.5-seed1/cell\.json is damaged"):
+        write_report(folder)
