@@ -9,7 +9,7 @@ import numpy as np
 
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
 from chanc.analysis.layout import Field, Layout
-from chanc.analysis.sweep import Pin, Sweep
+from chanc.analysis.sweep import ParameterAxis, Pin, Sweep
 
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
@@ -40,11 +40,13 @@ def solve(sweep: Sweep) -> Units:
         for root in np.unique(unit[labels]).tolist():
             pinned.setdefault(root, pin)
     for parameter in sweep.parameters:
-        if (reason := sweep.held.get(parameter.value)) is not None:
+        if (reason := _held(sweep, parameter)) is not None:
             node = parameter.uses[0][0]
             pin = Pin(parameter.value.name or "", node.outputs[0].name or "", node.op_type, reason)
             for root in np.unique(unit[parameter.labels]).tolist():
                 pinned.setdefault(root, pin)
+    for value, root in _sole_units(sweep, unit):
+        pinned.setdefault(root, Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes"))
     inexact: dict[int, str] = {}
     for labels, why in sweep.inexact:
         for root in np.unique(unit[labels]).tolist():
@@ -59,9 +61,16 @@ def _pinned_mask(sweep: Sweep) -> IntArray:
     for labels, _ in sweep.pins:
         mask[labels] = 1
     for parameter in sweep.parameters:
-        if parameter.value in sweep.held:
+        if _held(sweep, parameter) is not None:
             mask[parameter.labels] = 1
     return mask
+
+
+def _held(sweep: Sweep, parameter: ParameterAxis) -> str | None:
+    """Why an initializer must keep this axis wherever it is used, or None."""
+    if parameter.tied and len(parameter.uses) < len(parameter.value.uses()):
+        return "it is also used where this axis is not a channel axis"
+    return sweep.held.get(parameter.value)
 
 
 def _rectangular(sweep: Sweep, unit: IntArray, stay: IntArray) -> IntArray:
@@ -92,6 +101,14 @@ def _spanning(layouts: Iterator[Layout] | object) -> Iterator[Field]:
                 if key not in seen:
                     seen.add(key)
                     yield field
+
+
+def _sole_units(sweep: Sweep, unit: IntArray) -> Iterator[tuple[str, int]]:
+    """Units that fill a tensor along several axes: it can't be told along which of them they would be resized."""
+    for value, layout in sweep.layouts.items():
+        for field in layout.fields:
+            if len(field.slots) > 1 and len(field.axes) > 1 and moving_axis(unit[by_axis(field)]) == -1:
+                yield value.name or "", int(unit[field.labels.flat[0]])
 
 
 def by_axis(field: Field) -> IntArray:

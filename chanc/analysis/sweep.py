@@ -49,6 +49,7 @@ class ParameterAxis:
     axis: int
     labels: IntArray
     uses: list[tuple[ir.Node, int]]
+    tied: bool
     role: Role = "follower"
 
 
@@ -133,7 +134,7 @@ class Sweep:
         key: tuple[object, ...] = (value, axis) if tied else (value, axis, self.node, index)
         known = self._known.get(key)
         if known is None:
-            known = ParameterAxis(value, axis, self.fresh(size), [])
+            known = ParameterAxis(value, axis, self.fresh(size), [], tied)
             self._known[key] = known
             self.parameters.append(known)
             if value.is_graph_output():

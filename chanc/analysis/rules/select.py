@@ -247,7 +247,7 @@ def gather_nd(sweep: Sweep) -> None:
 def scatter_nd(sweep: Sweep) -> None:
     """ScatterND of rows at constant indices [k, 1]: what is overwritten goes with what overwrites it."""
     layout = sweep.input(0)
-    updates = sweep.input(2)
+    updates = sweep.parameter(2, ()) if sweep.is_parameter(2) and not layout.fields else sweep.input(2)
     known = sweep.constant(1)
     if not layout.fields and not updates.fields:
         sweep.output(layout)

@@ -1,0 +1,131 @@
+"""Where each position of a resized axis comes from.
+
+A resize is a number of copies for each unit: 0 where it goes, 1 where it stays, more where it is repeated. Order is
+kept, and a copy stands next to its source: next to the whole block where a unit is a block of an axis (a head, a norm
+group), so that the axis can still be seen as [blocks, block size].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chanc.analysis import dims
+from chanc.analysis.dims import Dim, Size
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.layout import Field, Layout
+from chanc.analysis.solve import by_axis, moving_axis
+from chanc.errors import IllegalMove
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """`unit[l]` is the unit of label l (as solved), `copies[u]` how often unit u is there afterwards."""
+
+    unit: IntArray
+    copies: IntArray
+
+    def changes(self, labels: IntArray) -> bool:
+        """Whether any of these labels goes or is repeated."""
+        return bool((self.copies[self.unit[labels]] != 1).any())
+
+    def line(self, labels: IntArray) -> IntArray:
+        """For each new position along a line of labels the old one."""
+        return self._index(self.unit[labels])
+
+    def size(self, layout: Layout, axis: int) -> Size:
+        """The new size of an axis; factors of unknown size stay as they are."""
+        sizes = list(layout.axes[axis])
+        for field in layout.on(axis):
+            found = self._factor(field, axis)
+            if found is None:
+                continue
+            factors, index = found
+            total = dims.product(sizes[k] for k in factors)
+            if isinstance(total, Dim):
+                raise IllegalMove("an axis of unknown size would be resized")
+            for k in factors[1:]:
+                sizes[k] = 1
+            sizes[factors[0]] = len(index)
+        return dims.product(sizes)
+
+    def sizes(self, layout: Layout) -> tuple[Size, ...]:
+        """The new size of every axis."""
+        return tuple(self.size(layout, axis) if layout.on(axis) else layout.size(axis) for axis in range(layout.rank))
+
+    def source(self, layout: Layout, axis: int) -> IntArray | None:
+        """For each new position of an axis the old one: [new size]; None where the axis stays as it is."""
+        changed = [found for field in layout.on(axis) if (found := self._factor(field, axis)) is not None]
+        if not changed:
+            return None
+        sizes = layout.axes[axis]
+        if any(isinstance(size, Dim) for size in sizes):
+            raise IllegalMove("channels are mixed with an axis of unknown size")
+        shape = [int(str(size)) for size in sizes]
+        positions = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
+        if len(changed) > 1:
+            raise IllegalMove("two sets of channels share an axis")
+        factors, index = changed[0]
+        positions = positions.reshape(*shape[: factors[0]], -1, *shape[factors[-1] + 1 :])
+        return np.take(positions, index, axis=factors[0]).ravel()
+
+    def _factor(self, field: Field, axis: int) -> tuple[range, IntArray] | None:
+        """The factors of an axis that change (a range of them) and the new index along them; None where none do."""
+        if not self.changes(field.labels.ravel()):
+            return None
+        if len(field.axes) > 1:
+            moving = moving_axis(self.unit[by_axis(field)])
+            if moving is None or moving < 0:
+                raise IllegalMove("a tensor would not stay rectangular")
+            if field.axes[moving] != axis:
+                return None
+        mine = sorted((slot[1], k) for k, slot in enumerate(field.slots) if slot[0] == axis)
+        order = [k for _, k in mine] + [k for k, slot in enumerate(field.slots) if slot[0] != axis]
+        units = self.unit[field.labels].transpose(order)
+        units = units.reshape(*units.shape[: len(mine)], -1)[..., 0]
+        moving = moving_axis(units) if units.ndim > 1 else 0
+        if moving is not None and moving >= 0:
+            factor = mine[moving][0]
+            line = np.moveaxis(units, moving, 0).reshape(units.shape[moving], -1)[:, 0]
+            return range(factor, factor + 1), self._index(line)
+        factors = [factor for factor, _ in mine]
+        if factors != list(range(factors[0], factors[-1] + 1)):
+            raise IllegalMove("channels lie in several factors of an axis")
+        return range(factors[0], factors[-1] + 1), self._index(units.ravel())
+
+    def _index(self, units: IntArray) -> IntArray:
+        """The old index for each new one along a line of units; runs of one unit are repeated as blocks."""
+        copies = self.copies[units]
+        if copies.max(initial=0) <= 1:
+            return np.flatnonzero(copies)
+        starts = np.flatnonzero(np.diff(units, prepend=-1))
+        ends = np.append(starts[1:], units.size)
+        blocks = [np.tile(np.arange(a, b), copies[a]) for a, b in zip(starts, ends, strict=True)]
+        return np.concatenate(blocks)
+
+
+def occurrence(source: IntArray) -> IntArray:
+    """How many earlier positions have the same source: 0 for the first copy, 1 for the second."""
+    order = np.argsort(source, kind="stable")
+    ordered = source[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    count = np.empty_like(source)
+    count[order] = np.arange(source.size) - first
+    return count
+
+
+def remap(indices: IntArray, inner: IntArray | None, outer: IntArray | None, size: int) -> IntArray:
+    """Indices into a resized axis for a resized result: copy k of a result position reads copy k of what it read.
+
+    `inner` and `outer` are the sources of the axis read from and of the result; None where they stay.
+    """
+    outer = np.arange(indices.size, dtype=np.int64) if outer is None else outer
+    inner = np.arange(size, dtype=np.int64) if inner is None else inner
+    order = np.argsort(inner, kind="stable")
+    wanted = indices[outer]
+    first = np.searchsorted(inner[order], wanted, side="left")
+    count = np.searchsorted(inner[order], wanted, side="right") - first
+    if (count == 0).any():
+        raise IllegalMove("a position that is read would be gone")
+    return order[first + np.minimum(occurrence(outer), count - 1)]

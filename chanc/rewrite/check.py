@@ -1,0 +1,45 @@
+"""The free check of every rule: the rewritten model, analysed again, must agree with what was done to it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chanc.analysis import Analysis
+from chanc.analysis.disjoint_set import IntArray
+from chanc.errors import VerifyError
+from chanc.rewrite.parameters import Place
+
+
+def check_against(before: Analysis, after: Analysis, structure: dict[Place, IntArray]) -> None:
+    """Raise VerifyError where the second analysis finds other sizes, or unites what does not descend from one channel.
+
+    `structure` gives the old position of each new one for the parameter axes that changed.
+    """
+    worse = [node for node in after.sweep.opaque if node not in before.sweep.opaque]
+    if worse:
+        name = worse[0].outputs[0].name if worse[0].outputs else ""
+        raise VerifyError(f"after the rewrite {worse[0].op_type} '{name}' is not understood: {after.sweep.opaque[worse[0]]}")
+    found = {(node, i, p.axis): p.labels for p in after.sweep.parameters for node, i in p.uses}
+    descent: list[IntArray] = []
+    channel: list[IntArray] = []
+    for parameter in before.sweep.parameters:
+        for node, index in parameter.uses:
+            labels = found.get((node, index, parameter.axis))
+            source = structure.get((node, index, parameter.axis))
+            old = parameter.labels if source is None else parameter.labels[source]
+            if labels is None or labels.size != old.size:
+                raise VerifyError(
+                    f"after the rewrite {node.op_type} '{node.outputs[0].name}' has another number of channels at input {index}"
+                )
+            channel.append(after.units.channel[labels])
+            descent.append(before.units.channel[old])
+    _one_source(np.concatenate(channel), np.concatenate(descent))
+
+
+def _one_source(channel: IntArray, descent: IntArray) -> None:
+    """Positions that are one channel now must all descend from one channel."""
+    order = np.argsort(channel, kind="stable")
+    channel, descent = channel[order], descent[order]
+    mixed = (np.diff(channel) == 0) & (np.diff(descent) != 0)
+    if mixed.any():
+        raise VerifyError("the rewritten model would mix channels: its order can't be kept at these widths")

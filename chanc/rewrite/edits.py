@@ -1,0 +1,44 @@
+"""What a resize does to each axis of each initializer, written out for the transfer methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from chanc.analysis.disjoint_set import IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The units of one group on an axis: positions before [n, k] and after [n', k], a row a unit.
+
+    `source[j]` is the old unit whose values new unit j takes.
+    """
+
+    old: IntArray
+    new: IntArray
+    source: IntArray
+
+    @property
+    def copies(self) -> IntArray:
+        """How many new units share the source of unit j: [n']."""
+        return np.bincount(self.source, minlength=self.old.shape[0])[self.source]
+
+    @property
+    def first(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """Whether unit j is the first to take its source: [n']."""
+        seen = np.zeros(self.source.size, dtype=bool)
+        seen[np.unique(self.source, return_index=True)[1]] = True
+        return seen
+
+
+@dataclass(frozen=True, slots=True)
+class AxisEdit:
+    """One axis of a tensor: `source` gives the old position for each new one, `parts` the resized groups on it."""
+
+    axis: int
+    role: Literal["producer", "consumer", "follower"]
+    source: IntArray
+    parts: tuple[Part, ...]

@@ -1,0 +1,150 @@
+"""Resizing initializers: edits from the labels of their axes, new values by the transfer method."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.analysis import Analysis
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.sweep import ParameterAxis
+from chanc.rewrite.axis_maps import Resize, occurrence
+from chanc.rewrite.edits import AxisEdit, Part
+from chanc.rewrite.plan import Resizing
+from chanc.rewrite.site import fresh_name
+from chanc.rewrite.trace import TraceOperand
+from chanc.rewrite.transfer import Method
+from chanc.rewrite.transfer.use import Use
+
+Place = tuple[ir.Node, int, int]
+"""A node, one of its inputs, and an axis of it."""
+
+
+def resize_parameters(
+    analysis: Analysis, resize: Resize, chosen: Sequence[Resizing], method: Method, rng: np.random.Generator
+) -> tuple[tuple[TraceOperand, ...], dict[Place, IntArray]]:
+    """Give every initializer its new values.
+
+    Returns the trace's operands, and for each place that changed its structural source: the old position from which
+    each new one descends (for ordered methods the values may come from elsewhere).
+    """
+    table = _Table(analysis, resize, chosen)
+    by_value: dict[ir.Value, list[ParameterAxis]] = defaultdict(list)
+    for parameter in analysis.sweep.parameters:
+        by_value[parameter.value].append(parameter)
+    operands: list[TraceOperand] = []
+    structure: dict[Place, IntArray] = {}
+    for value, parameters in by_value.items():
+        for users in _sharing(parameters, table):
+            edits = [edit for p in users if (edit := table.edit(p)) is not None]
+            for parameter in users:
+                source = table.structural(parameter)
+                if source is not None:
+                    structure.update({(node, index, parameter.axis): source for node, index in parameter.uses})
+            if not edits and not method.fresh:
+                continue
+            uses = list(dict.fromkeys(use for p in users for use in p.uses))
+            name = value.name or ""
+            _replace(analysis.model.graph, value, uses, edits, method, rng)
+            if edits:
+                axes = {edit.axis: edit.source for edit in edits}
+                operands += [TraceOperand(node.outputs[0].name or "", index, name, axes) for node, index in uses]
+    return tuple(operands), structure
+
+
+def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[ParameterAxis]]:
+    """Parameter axes of one initializer that stay one tensor: all axes of a tied one, equal edits of a vector."""
+    if parameters[0].tied:
+        return [parameters]
+    alike: dict[bytes | None, list[ParameterAxis]] = defaultdict(list)
+    for parameter in parameters:
+        edit = table.edit(parameter)
+        alike[None if edit is None else edit.source.tobytes()].append(parameter)
+    return list(alike.values())
+
+
+def _replace(
+    graph: ir.Graph,
+    value: ir.Value,
+    uses: list[tuple[ir.Node, int]],
+    edits: list[AxisEdit],
+    method: Method,
+    rng: np.random.Generator,
+) -> None:
+    """New values for an initializer as these uses see it; it becomes a tensor of its own where others use it too."""
+    assert value.const_value is not None
+    axes = list({edit.axis: edit for edit in edits}.values())
+    node, index = uses[0]
+    array = method.apply(value.const_value.numpy(), axes, Use(node.op_type, index), rng)
+    array = np.ascontiguousarray(array)
+    if len(uses) == len(value.uses()):
+        value.const_value = ir.tensor(array, dtype=value.dtype, name=value.name)
+        value.shape = ir.Shape(array.shape)
+        return
+    name = fresh_name(graph, f"{value.name}.{len(value.uses())}")
+    tensor = ir.tensor(array, dtype=value.dtype, name=name)
+    own = ir.Value(name=name, type=value.type, shape=ir.Shape(array.shape), const_value=tensor)
+    graph.register_initializer(own)
+    for node, index in uses:
+        node.replace_input_with(index, own)
+
+
+@dataclass(slots=True)
+class _Table:
+    """Which group each unit belongs to, its rank there, and where its copies start among the new units."""
+
+    resize: Resize
+    chosen: Sequence[Resizing]
+    group: IntArray
+    rank: IntArray
+    start: IntArray
+    _edits: dict[int, AxisEdit | None]
+
+    def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing]) -> None:
+        self.resize, self.chosen, self._edits = resize, chosen, {}
+        count = analysis.sweep.label_count
+        self.group = np.full(count, -1, dtype=np.int64)
+        self.rank = np.zeros(count, dtype=np.int64)
+        self.start = np.zeros(count, dtype=np.int64)
+        for k, resizing in enumerate(chosen):
+            self.group[resizing.group.units] = k
+            self.rank[resizing.group.units] = np.arange(resizing.copies.size)
+            self.start[resizing.group.units] = np.cumsum(resizing.copies) - resizing.copies
+
+    def structural(self, parameter: ParameterAxis) -> IntArray | None:
+        """For each new position of a parameter's axis the old one; None where the axis stays."""
+        if not self.resize.changes(parameter.labels):
+            return None
+        return self.resize.line(parameter.labels)
+
+    def edit(self, parameter: ParameterAxis) -> AxisEdit | None:
+        """The edit of a parameter's axis; None where it stays."""
+        key = id(parameter)
+        if key not in self._edits:
+            self._edits[key] = self._edit(parameter)
+        return self._edits[key]
+
+    def _edit(self, parameter: ParameterAxis) -> AxisEdit | None:
+        line = self.structural(parameter)
+        if line is None:
+            return None
+        units = self.resize.unit[parameter.labels]
+        copy = occurrence(line)
+        source = line.copy()
+        parts = []
+        for k in np.unique(self.group[units]).tolist():
+            if k < 0:
+                continue
+            resizing = self.chosen[k]
+            old = np.flatnonzero(self.group[units] == k)
+            old = old[np.argsort(self.rank[units[old]], kind="stable")].reshape(resizing.copies.size, -1)
+            new = np.flatnonzero(self.group[units[line]] == k)
+            ordinal = self.start[units[line[new]]] + copy[new]
+            new = new[np.argsort(ordinal, kind="stable")].reshape(resizing.source.size, -1)
+            source[new] = old[resizing.source]
+            parts.append(Part(old, new, resizing.source))
+        return AxisEdit(parameter.axis, parameter.role, source, tuple(parts))

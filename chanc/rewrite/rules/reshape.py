@@ -1,0 +1,98 @@
+"""Reshape and Expand: target shapes that hold widths."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chanc.analysis.dims import Dim, Size
+from chanc.analysis.layout import Layout
+from chanc.errors import IllegalMove
+from chanc.rewrite.rules import rule
+from chanc.rewrite.site import Site
+
+
+@rule("Reshape")
+def reshape(site: Site) -> None:
+    """The target gets the new sizes; 0 and -1 stay where they still say the same."""
+    data, result = site.layout(0), site.result()
+    old, new = result.sizes, site.sizes(result)
+    given = site.node.attributes.get("shape")
+    known = site.constant(1) if given is None else np.array(given.as_ints(), dtype=object)
+    if known is None:
+        raise IllegalMove(f"Reshape '{site.node.outputs[0].name}' has a target that isn't known")
+    asked = known.ravel().tolist()
+    before = data.sizes if data is not None else _constant_sizes(site)
+    after = site.sizes(data) if data is not None else before
+    target = [_entry(site, n, k, old, new, before, after) for k, n in enumerate(asked)]
+    if target == asked:
+        return
+    numbers = _written(site, target, after)
+    if given is not None:
+        site.set_attribute("shape", numbers)
+    else:
+        site.set_input(1, np.array(numbers, dtype=np.int64))
+
+
+def _constant_sizes(site: Site) -> tuple[Size, ...]:
+    value = site.node.inputs[0]
+    assert value is not None and value.shape is not None
+    return tuple(int(n) for n in value.shape)  # type: ignore[arg-type]
+
+
+def _entry(
+    site: Site, asked: Size, k: int, old: tuple[Size, ...], new: tuple[Size, ...], before: tuple[Size, ...], after: tuple[Size, ...]
+) -> Size:
+    """One entry of the target: as it was where that still gives the new size."""
+    if asked == -1:
+        return -1
+    if asked == 0 and not site.attribute("allowzero", 0):
+        return 0 if k < len(after) and after[k] == new[k] else new[k]
+    return asked if old[k] == new[k] else new[k]
+
+
+def _written(site: Site, target: list[Size], after: tuple[Size, ...]) -> list[int]:
+    """The target in integers: one unknown may be -1, others must be copies (0) of the input's sizes."""
+    numbers: list[int] = []
+    for k, size in enumerate(target):
+        if not isinstance(size, Dim):
+            numbers.append(size)
+        elif -1 not in target and -1 not in numbers:
+            numbers.append(-1)
+        elif k < len(after) and after[k] == size and not site.attribute("allowzero", 0):
+            numbers.append(0)
+        else:
+            raise IllegalMove(f"Reshape '{site.node.outputs[0].name}' has several sizes that aren't known")
+    return numbers
+
+
+@rule("Expand")
+def expand(site: Site) -> None:
+    """An entry that repeats a channel axis as it is gets the new size."""
+    result = site.result()
+    known = site.constant(1)
+    if known is None:
+        return
+    asked = known.ravel().tolist()
+    offset = result.rank - len(asked)
+    new = site.sizes(result)
+    if any(isinstance(n, Dim) for n in asked):
+        _dynamic(site, result, new, asked)
+        return
+    target = [n if n == 1 else new[k + offset] for k, n in enumerate(asked)]
+    if target != asked:
+        site.set_input(1, np.array(site.integers(tuple(target)), dtype=np.int64))
+
+
+def _dynamic(site: Site, result: Layout, new: tuple[Size, ...], asked: list[Size]) -> None:
+    """A computed target follows by itself, or holds no width: else it can't be rewritten."""
+    offset = result.rank - len(asked)
+    target = [n if n == 1 else new[k + offset] for k, n in enumerate(asked)]
+    # A 1 leaves an axis as it is, so the widths of the input needn't be repeated.
+    data = site.layout(0)
+    kept = [
+        1 if data is not None and k + offset - (result.rank - data.rank) >= 0
+        and data.size(k + offset - (result.rank - data.rank)) == result.size(k + offset) else n
+        for k, n in enumerate(target)
+    ]
+    if target != asked:
+        site.set_input(1, np.array(site.integers(tuple(kept)), dtype=np.int64))

@@ -1,0 +1,70 @@
+"""Pad and Resize: amounts and sizes of a channel axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chanc.analysis.layout import Layout
+from chanc.rewrite.rules import rule
+from chanc.rewrite.site import Site
+
+
+@rule("Pad")
+def pad(site: Site) -> None:
+    """Padded channels that are left, before and after the data's own."""
+    data, result = site.layout(0), site.result()
+    if data is None:
+        return
+    attribute = next((name for name in ("pads", "paddings") if name in site.node.attributes), None)
+    known = site.constant(1) if attribute is None else np.array(site.node.attributes[attribute].as_ints())
+    if known is None or known.dtype == object:
+        return
+    amounts = [int(n) for n in known.ravel().tolist()]
+    axes_given = site.constant(3)
+    axes = [int(n) % data.rank for n in axes_given.ravel().tolist()] if axes_given is not None else list(range(data.rank))
+    changed = list(amounts)
+    for k, axis in enumerate(axes):
+        before, after = amounts[k], amounts[k + len(axes)]
+        if data.on(axis) and (before or after):
+            changed[k], changed[k + len(axes)] = _amounts(site, data, result, axis, before, after)
+    if changed == amounts:
+        return
+    if attribute is not None:
+        site.set_attribute(attribute, changed)
+    else:
+        site.set_input(1, np.array(changed, dtype=np.int64))
+
+
+def _amounts(site: Site, data: Layout, result: Layout, axis: int, before: int, after: int) -> tuple[int, int]:
+    """How many channels are put before and after; a crop (negative) keeps to what is cropped of the resized axis."""
+    old = int(str(data.size(axis)))
+    kept = site.source(result, axis)
+    inner = site.source(data, axis)
+    positions = np.arange(old + before + after) if kept is None else kept
+    source = np.arange(old) if inner is None else inner
+    if before >= 0:
+        new_before = int(np.count_nonzero(positions < before))
+    else:
+        new_before = -int(np.count_nonzero(source < -before))
+    end = old + before
+    if after >= 0:
+        new_after = int(np.count_nonzero(positions >= end))
+    else:
+        new_after = -int(np.count_nonzero(source >= old + after))
+    return new_before, new_after
+
+
+@rule("Resize")
+def resize(site: Site) -> None:
+    """A `sizes` input repeats the channel axis' size."""
+    result, known = site.result(), site.constant(3)
+    if known is None or known.dtype == object or known.size == 0:
+        return
+    attribute = site.node.attributes.get("axes")
+    axes = [axis % result.rank for axis in attribute.as_ints()] if attribute is not None else list(range(result.rank))
+    new = [
+        site.integers((site.resize.size(result, axis),))[0] if result.on(axis) else int(n)
+        for axis, n in zip(axes, known.ravel().tolist(), strict=True)
+    ]
+    if new != known.ravel().tolist():
+        site.set_input(3, np.array(new, dtype=np.int64))

@@ -1,0 +1,91 @@
+"""A node that is being rewritten, as its rule sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from chanc.analysis.dims import Dim, Size
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.layout import Layout
+from chanc.analysis.sweep import Sweep
+from chanc.errors import IllegalMove
+from chanc.rewrite.axis_maps import Resize
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One node, the layouts around it before the resize, and the resize."""
+
+    node: ir.Node
+    sweep: Sweep
+    resize: Resize
+
+    def layout(self, index: int) -> Layout | None:
+        """The layout of an input before the resize; None for a constant."""
+        value = self.node.inputs[index] if index < len(self.node.inputs) else None
+        return self.sweep.layouts.get(value) if value is not None else None
+
+    def result(self, index: int = 0) -> Layout:
+        """The layout of an output before the resize."""
+        found = self.sweep.layouts.get(self.node.outputs[index])
+        if found is None:
+            raise IllegalMove(f"the shape of '{self.node.outputs[index].name}' is not known")
+        return found
+
+    def sizes(self, layout: Layout) -> tuple[Size, ...]:
+        """The sizes of a layout's axes after the resize."""
+        return self.resize.sizes(layout)
+
+    def source(self, layout: Layout | None, axis: int) -> IntArray | None:
+        """For each new position of an axis the old one; None where it stays."""
+        return None if layout is None else self.resize.source(layout, axis)
+
+    def constant(self, index: int) -> NDArray[np.generic] | None:
+        """The content of an input as the sweep knows it."""
+        value = self.node.inputs[index] if index < len(self.node.inputs) else None
+        if value is None:
+            return None
+        if value in self.sweep.data:
+            return self.sweep.data[value]
+        return value.const_value.numpy() if value.const_value is not None else None
+
+    def attribute(self, name: str, default: int) -> int:
+        """An integer attribute."""
+        found = self.node.attributes.get(name)
+        return default if found is None else found.as_int()
+
+    def set_attribute(self, name: str, value: int | list[int]) -> None:
+        """Replace an attribute."""
+        attribute = ir.AttrInt64(name, value) if isinstance(value, int) else ir.AttrInt64s(name, value)
+        self.node.attributes[name] = attribute
+
+    def set_input(self, index: int, array: NDArray[np.generic]) -> None:
+        """Give this node a constant of its own at an input; no other node sees it."""
+        graph = self.sweep.graph
+        old = self.node.inputs[index] if index < len(self.node.inputs) else None
+        name = fresh_name(graph, f"{(old.name if old is not None else None) or self.node.outputs[0].name}.resized")
+        tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
+        graph.register_initializer(value)
+        if index >= len(self.node.inputs):
+            self.node.resize_inputs(index + 1)
+        self.node.replace_input_with(index, value)
+
+    def integers(self, sizes: tuple[Size, ...]) -> list[int]:
+        """Sizes that must all be known."""
+        if any(isinstance(size, Dim) for size in sizes):
+            raise IllegalMove(f"{self.node.op_type} '{self.node.outputs[0].name}' needs sizes that aren't known")
+        return [int(str(size)) for size in sizes]
+
+
+def fresh_name(graph: ir.Graph, base: str) -> str:
+    """A name that no initializer has yet."""
+    name, k = base, 0
+    while name in graph.initializers:
+        k += 1
+        name = f"{base}.{k}"
+    return name

@@ -1,0 +1,41 @@
+"""`init`: forget the weights and draw new ones, as training from scratch would.
+
+Weights: He et al. 2015, normal with variance 2 / fan-in, for W [O, I, ...]. Normalisations: scale 1, shift 0, mean 0,
+variance 1. Biases 0. What is neither keeps the values of its sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chanc.rewrite.edits import AxisEdit
+from chanc.rewrite.transfer.select import take
+from chanc.rewrite.transfer.use import Use
+
+Tensor = NDArray[np.generic]
+
+CONSTANTS: dict[tuple[str, int], float] = {
+    ("BatchNormalization", 1): 1, ("BatchNormalization", 2): 0, ("BatchNormalization", 3): 0, ("BatchNormalization", 4): 1,
+    ("InstanceNormalization", 1): 1, ("InstanceNormalization", 2): 0,
+    ("GroupNormalization", 1): 1, ("GroupNormalization", 2): 0,
+    ("LayerNormalization", 1): 1, ("LayerNormalization", 2): 0,
+    ("Conv", 2): 0, ("ConvTranspose", 2): 0, ("Gemm", 2): 0, ("PRelu", 1): 0.25,
+}  # fmt: skip
+FAN_IN: dict[tuple[str, int], tuple[int, ...]] = {
+    ("Conv", 1): (0,), ("ConvTranspose", 1): (1,), ("MatMul", 1): (-1,), ("Gemm", 1): (0,),
+}  # fmt: skip
+
+
+def init(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
+    """New values for a tensor of the new shape."""
+    taken = take(tensor, edits)
+    if use in CONSTANTS:
+        return np.full_like(taken, CONSTANTS[use])
+    if use in FAN_IN and taken.ndim > 1:
+        out = {axis % taken.ndim for axis in FAN_IN[use]}
+        fan_in = np.prod([n for axis, n in enumerate(taken.shape) if axis not in out])
+        return (rng.standard_normal(taken.shape) * np.sqrt(2.0 / fan_in)).astype(tensor.dtype)
+    return taken

@@ -1,0 +1,133 @@
+"""The two oracles: what a rewrite must compute, found without any rule of chanc.
+
+Shrink: the rewritten model equals the original with every dropped slice zeroed. Widen: with `transfer="widen"` the
+rewritten model equals the original. Both run in onnxruntime without graph optimisation, on random inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from chanc.analysis import analyze
+from chanc.backends import ort
+from chanc.errors import VerifyError
+from chanc.ir import load
+from chanc.rewrite import rewrite
+from chanc.rewrite.trace import Trace
+
+Array = NDArray[np.generic]
+TOLERANCE = 1e-4
+# Zero here would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
+DIVISORS = {("BatchNormalization", 4), ("Div", 1), ("Pow", 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far one output is from what it should be: the largest error over the largest expected magnitude."""
+
+    output: str
+    shape: tuple[int, ...]
+    error: float
+
+
+def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
+    """The original model with every slice zeroed that the trace drops; a copy.
+
+    Each use of an initializer gets a copy of its own, since one tensor may be dropped differently at two nodes.
+    """
+    copy = load(model)
+    by_output = {node.outputs[0].name: node for node in copy.graph if node.outputs}
+    for name, index, axes in _operands(trace):
+        node = by_output.get(name)
+        if node is None or index >= len(node.inputs) or node.inputs[index] is None:
+            raise VerifyError(f"the trace names '{name}', input {index}, which the model doesn't have")
+        value = node.inputs[index]
+        assert value is not None
+        if (node.op_type, index) in DIVISORS:
+            continue
+        array = _constant(value).copy()
+        for axis, source in axes.items():
+            gone = np.setdiff1d(np.arange(array.shape[axis]), source)
+            array[(slice(None),) * axis + (gone,)] = 0
+        fresh = f"{value.name}.zeroed.{name}.{index}"
+        tensor = ir.tensor(array, name=fresh)
+        own = ir.Value(name=fresh, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+        copy.graph.register_initializer(own)
+        node.replace_input_with(index, own)
+    return copy
+
+
+def _operands(trace: Trace | Mapping[str, Any]) -> list[tuple[str, int, dict[int, Array]]]:
+    if isinstance(trace, Trace):
+        return [(o.node, o.input, dict(o.axes)) for o in trace.operands]
+    return [
+        (o["node"], int(o["input"]), {int(axis): np.array(source) for axis, source in o["axes"].items()})
+        for o in trace["operands"]
+    ]
+
+
+def _constant(value: ir.Value) -> Array:
+    """The content of an initializer, or of a Constant or Identity that stands for one."""
+    if value.const_value is not None:
+        return value.const_value.numpy()
+    node = value.producer()
+    if node is not None and node.op_type == "Constant" and "value" in node.attributes:
+        return node.attributes["value"].as_tensor().numpy()
+    if node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        return _constant(node.inputs[0])
+    raise VerifyError(f"'{value.name}' is not a constant of the model")
+
+
+def compare(expected: Sequence[Array], actual: Sequence[Array], names: Sequence[str]) -> list[Difference]:
+    """The difference of each output; an infinite error where shapes differ or only one side is finite."""
+    found = []
+    for want, have, name in zip(expected, actual, names, strict=True):
+        if want.shape != have.shape:
+            found.append(Difference(name, have.shape, float("inf")))
+            continue
+        if not np.issubdtype(want.dtype, np.floating):
+            found.append(Difference(name, have.shape, float(np.mean(want != have)) if want.size else 0.0))
+            continue
+        a, b = want.astype(np.float64), have.astype(np.float64)
+        if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+            found.append(Difference(name, have.shape, float("inf")))
+            continue
+        a, b = np.nan_to_num(a), np.nan_to_num(b)
+        scale = max(float(np.abs(a).max(initial=0.0)), 1e-12)
+        found.append(Difference(name, have.shape, float(np.abs(a - b).max(initial=0.0)) / scale))
+    return found
+
+
+def differences(expected: Any, actual: Any, *, seed: int = 0, batch: int = 2) -> list[Difference]:
+    """Run two models of the same interface on the same random inputs and compare their outputs."""
+    one, two = load(expected), load(actual)
+    feeds = ort.random_feeds(one, seed=seed, batch=batch)
+    names = [value.name or "" for value in one.graph.outputs]
+    return compare(ort.run(one, feeds, exact=True), ort.run(two, feeds, exact=True), names)
+
+
+def check_shrink(model: Any, *, scale: float = 0.5, tolerance: float = TOLERANCE, **options: Any) -> Trace:
+    """The shrink oracle on the exact groups of a model; AssertionError where it fails. Returns the trace."""
+    plan = {g.id: {"scale": scale} for g in analyze(model).groups if g.resizable and g.exact}
+    result = rewrite(model, plan, **options)
+    return _checked(zeroed(model, result.trace), result.model, result.trace, tolerance)
+
+
+def check_widen(model: Any, *, scale: float = 1.5, tolerance: float = TOLERANCE, **options: Any) -> Trace:
+    """The widen oracle on the exact groups of a model; AssertionError where it fails. Returns the trace."""
+    plan = {g.id: {"scale": scale} for g in analyze(model).groups if g.resizable and g.exact and g.scalable}
+    result = rewrite(model, plan, transfer="widen", **options)
+    return _checked(model, result.model, result.trace, tolerance)
+
+
+def _checked(expected: Any, actual: Any, trace: Trace, tolerance: float) -> Trace:
+    for found in differences(expected, actual):
+        if not found.error <= tolerance:
+            raise AssertionError(f"output '{found.output}' differs by {found.error:.2e} of its largest value")
+    return trace
