@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.errors import ModelError
+from chanc.ir.screen import bodies
 
 _SUB_BYTE = 8
 
@@ -97,14 +98,14 @@ def resolve(model: ir.Model, source: Path | None, where: str) -> bool:
 
 
 def _initializers(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in model.graphs():
-        yield from graph.initializers.values()
+    for graph in bodies(model):
+        if isinstance(graph, ir.Graph):
+            yield from graph.initializers.values()
 
 
 def _tensor_attributes(model: ir.Model) -> Iterator[tuple[ir.Node, str, ir.Attr]]:
-    owners: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
-    for owner in owners:
-        for node in owner.all_nodes():
+    for graph in bodies(model):
+        for node in graph:
             for key, attribute in tuple(node.attributes.items()):
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
                     yield node, key, attribute

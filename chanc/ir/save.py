@@ -232,10 +232,12 @@ def _write_tensor(file: BinaryIO, tensor: ir.TensorProtocol) -> None:
     """Write a tensor's bytes (little-endian, packed) in chunks. Plain arrays are not copied."""
     array = tensor.numpy() if tensor.dtype.bitwidth >= 8 else None
     little = sys.byteorder == "little"
-    if array is None or not little or not array.flags.c_contiguous or array.nbytes != tensor.nbytes:
-        file.write(tensor.tobytes())
-        return
-    view = memoryview(array.reshape(-1).view(np.uint8).data)
+    if array is None or not little or not array.flags.c_contiguous:
+        view = memoryview(tensor.tobytes())
+    else:
+        view = memoryview(array.reshape(-1).view(np.uint8).data)
+    if len(view) != tensor.nbytes:
+        raise ModelError(f"tensor {tensor.name!r} gives {len(view)} bytes, its shape and type take {tensor.nbytes}")
     for start in range(0, len(view), _CHUNK_BYTES):
         file.write(view[start : start + _CHUNK_BYTES])
     if isinstance(tensor, MappedTensor):

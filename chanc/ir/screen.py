@@ -84,10 +84,17 @@ def dtype(value: int, tensor: str, name: str) -> ir.DataType:
     return kind
 
 
+def bodies(model: ir.Model) -> list[ir.Graph | ir.Function]:
+    """Every list of nodes in the model: graph, functions, and the subgraphs of both."""
+    found: list[ir.Graph | ir.Function] = list(model.graphs())
+    for function in model.functions.values():
+        found += [function, *function.subgraphs()]
+    return found
+
+
 def text(model: ir.Model, name: str) -> None:
     """Refuse strings that are not UTF-8 (protobuf hands them out as bytes). Raises: ModelError."""
-    owners: list[ir.Graph | ir.Function] = [*model.graphs(), *model.functions.values()]
-    for graph in owners:
+    for graph in bodies(model):
         strings: list[object] = [graph.name, graph.doc_string, *_entries(graph.metadata_props)]
         for node in graph:
             strings += [node.name, node.domain, node.op_type, node.doc_string, *node.attributes]
@@ -101,12 +108,11 @@ def text(model: ir.Model, name: str) -> None:
 
 def tensors(model: ir.Model, name: str) -> None:
     """Refuse tensors in protobuf messages whose data doesn't fit their shape. Raises: ModelError."""
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            _data(value.const_value, name)
-    owners: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
-    for owner in owners:
-        for node in owner.all_nodes():
+    for graph in bodies(model):
+        if isinstance(graph, ir.Graph):
+            for value in graph.initializers.values():
+                _data(value.const_value, name)
+        for node in graph:
             for attribute in node.attributes.values():
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
                     _data(attribute.value, name)

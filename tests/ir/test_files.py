@@ -3,27 +3,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chanc.ir import atomic_write, atomic_write_json, atomic_write_text
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("mounting a tmpfs is not permitted")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_new_content_and_nothing_else(tmp_path: Path) -> None:

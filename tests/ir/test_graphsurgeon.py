@@ -284,6 +284,22 @@ def test_bytes_and_quotes_in_texts() -> None:
     same(from_gs(to_gs(model)), model)
 
 
+def test_external_data_is_found_in_the_working_directory_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proto = rich()
+    del proto.graph.node[4].attribute[-1]
+    weight = proto.graph.initializer[0].raw_data
+    onnx.save(proto, tmp_path / "a.onnx", save_as_external_data=True, location="w.bin", size_threshold=1000)
+    graph = gs.import_onnx(onnx.load(tmp_path / "a.onnx", load_external_data=False))
+    with pytest.raises(ModelError, match=r"external data file 'w.bin' of tensor 'w' can't be read"):
+        load(graph)
+    monkeypatch.chdir(tmp_path)
+    tensor = load(graph).graph.initializers["w"].const_value
+    assert tensor is not None
+    assert tensor.tobytes() == weight
+
+
 def test_a_deep_chain(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", [f"t{i}"], [f"t{i + 1}"]) for i in range(3000)]
     graph = helper.make_graph(nodes, "g", [info("t0", [1])], [info("t3000", [1])])

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from chanc.errors import ModelError
 from chanc.ir import like, load, save, to_bytes, to_proto
+from chanc.ir.load import EXTERNAL_KEY
 
 SHARED = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[2].parent / "shared")) / "models"
 REAL = sorted(SHARED.glob("third_party/*.onnx")) + sorted(SHARED.glob("skeletons/*.gz"))
@@ -215,6 +216,30 @@ def test_a_failed_save_leaves_the_old_files(tmp_path: Path) -> None:
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.onnx"]
     assert weight.const_value is lazy
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_a_full_disk_leaves_nothing(tiny_disk: Path, external: bool) -> None:
+    model = load(small())
+    weight = model.graph.initializers["w"]
+    weight.const_value, weight.shape = ir.tensor(np.zeros((100, 8, 10, 10), np.float32)), None
+    if external:
+        model.meta[EXTERNAL_KEY] = True
+    with pytest.raises(OSError, match="No space left") as caught:
+        save(model, tiny_disk / "a.onnx")
+    assert caught.value.filename == str(tiny_disk / ("a.onnx.data" if external else "a.onnx"))
+    assert os.listdir(tiny_disk) == []
+
+
+def test_a_tensor_that_lies_about_its_size_is_not_written(tmp_path: Path) -> None:
+    model = load(small())
+    lie = ir.LazyTensor(
+        lambda: ir.tensor(np.zeros(5, np.float32)), ir.DataType.FLOAT, ir.Shape([32, 8, 3, 3]), name="w"
+    )
+    model.graph.initializers["w"].const_value = lie
+    with pytest.raises(ModelError, match=r"'w' .* 20 bytes, .* 9216"):
+        save(model, tmp_path / "a.onnx")
+    assert os.listdir(tmp_path) == []
 
 
 def test_like_gives_back_the_kind_that_came_in() -> None:
