@@ -68,6 +68,11 @@ class Clock:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._last, 4)
         self._last = now
 
+    def move(self, source: str, target: str, seconds: float) -> None:
+        """Book a part of one lap under another name."""
+        self.seconds[source] = round(self.seconds[source] - seconds, 4)
+        self.seconds[target] = round(self.seconds.get(target, 0.0) + seconds, 4)
+
 
 def run_trials(task: Task, run: RunDir) -> Position:
     """Run all trials that are still to come, and say where the search stands afterwards."""
@@ -78,9 +83,10 @@ def run_trials(task: Task, run: RunDir) -> Position:
             line = _trial(task, run, at, at.widths, clock)
             run.append(line)
             clock.lap("write")
-            run.append_timing({"trial": at.trial, "seconds": clock.seconds})
             write_best(task, run)
             task.after_trial()
+            clock.lap("report")
+            run.append_timing({"trial": at.trial, "seconds": clock.seconds})
             at = position(task, run)
     return at
 
@@ -133,6 +139,7 @@ def _trial(task: Task, run: RunDir, at: Position, widths: Widths, clock: Clock) 
         task.progress.trial(at.trial, price.params, price.macs)
         trained = _trained(task, run, at, model)
         clock.lap("train")
+        clock.move("train", "measure", trained.measuring_s)
         task.engine.save(trained.model, run.model_path(at.trial))
         clock.lap("save")
     except (IllegalMove, PlanError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,9 +97,12 @@ class TorchEngine:
         _draw_anew(built.module, seed, everything=fresh, norms_and_linear=self.reset)
         layers = _layers(built, measured_weights(model))
         epochs: list[dict[str, Any]] = []
+        measuring: list[float] = []
 
         def record(epoch: Any, module: nn.Module) -> dict[str, Any]:
+            begun = time.perf_counter()
             metrics = _measure(module, layers)
+            measuring.append(time.perf_counter() - begun)
             epochs.append({"epoch": epoch.epoch, "loss": epoch.loss, "top1": epoch.top1, "lr": epoch.lr,
                            "metrics": metrics})  # fmt: skip
             on_epoch(epoch.epoch, epoch.loss, epoch.top1)
@@ -110,7 +114,7 @@ class TorchEngine:
         if carry_to is not None:
             atomic_write_json(carry_to, {"adas": result.optimizer_state["adas"]})
         built.write_back(model)
-        return Trained(model, epochs, result.top1, result.loss)
+        return Trained(model, epochs, result.top1, result.loss, sum(measuring))
 
     def train_final(self, model: Any, *, seed: int, checkpoint: Path, on_epoch: EpochHook) -> Trained:
         """A final training from scratch, top-1 on the test set; goes on from `checkpoint` where it exists."""

@@ -156,5 +156,5 @@ def test_timing_is_kept_apart(tmp_path: Path) -> None:
     run_trials(*start(tmp_path, FakeEngine()))
     timing = [json.loads(line) for line in (tmp_path / "timing.jsonl").read_text().splitlines()]
     assert [line["trial"] for line in timing] == [0, 1, 2, 3]
-    assert set(timing[0]["seconds"]) == {"rewrite", "train", "save", "write"}
+    assert set(timing[0]["seconds"]) == {"rewrite", "train", "measure", "save", "write", "report"}
     assert "seconds" not in (tmp_path / "trials.jsonl").read_text()
