@@ -138,7 +138,10 @@ function drawSide(state, side, camera) {
   state.onchoose = (group) => {
     items.forEach((item, index) => item.classList.toggle("on", index === group));
     chosen.hidden = group === null;
-    if (group !== null) { items[group].scrollIntoView({ block: "nearest" }); fillChosen(chosen, graph.groups[group]); }
+    if (group === null) return;
+    fillChosen(chosen, graph.groups[group]);
+    const list = items[group].parentNode;
+    list.scrollTop = items[group].offsetTop - list.offsetTop - list.clientHeight / 2;
   };
   wireSearch(state, search, found, items, camera);
   side.append(search, found, key(graph), html("div", { class: "soft" }, `${graph.groups.length} groups: width · members`), html("div", { class: "items" }, ...items), chosen);
@@ -148,7 +151,20 @@ function fillChosen(chosen, group) {
   const facts = [`${group.size} channels`, group.step > 1 ? `in steps of ${group.step}` : null, `${group.members} members`,
     group.resizable ? "may change" : `can't change: ${group.reason}`, group.exact ? null : "rewrites are not exact"];
   chosen.replaceChildren(html("b", {}, group.id), html("div", {}, facts.filter(Boolean).join(", ")),
-    html("ul", {}, ...group.operands.map((o) => html("li", {}, `${o.op} ${o.initializer || o.node}, axis ${o.axis}, ${o.role}`))));
+    html("ul", {}, ...operandLines(group).map((line) => html("li", {}, line))));
+}
+
+// A norm's scale, bias, mean and variance are one line.
+function operandLines(group) {
+  const nodes = new Map();
+  for (const o of group.operands) {
+    const key = JSON.stringify([o.node, o.axis, o.role]);
+    nodes.set(key, [...(nodes.get(key) ?? []), o]);
+  }
+  return [...nodes.values()].map((same) => {
+    const more = same.length > 1 ? ` and ${same.length - 1} more` : "";
+    return `${same[0].op} ${same[0].initializer || same[0].node}${more}, axis ${same[0].axis}, ${same[0].role}`;
+  });
 }
 
 function wireSearch(state, search, found, items, camera) {

@@ -153,7 +153,8 @@ def test_the_visualizer(runs, tmp_path):
     assert found["lit"] == ["layer1.0.conv1 3×3", "layer1.0.conv2 3×3"]
     assert not found["unlit"]
     assert "layer1.0.conv1.weight" in found["chosen"]
-    assert "axis 0, producer" in found["chosen"]
+    assert "Conv layer1.0.conv1.weight, axis 0, producer" in found["chosen"]
+    assert "layer1.0.conv1.bn.weight and 3 more, axis 0, follower" in found["chosen"]
     assert found["found"] == 3
     assert found["status"] == "1 of 3: layer2.4.shortcut"
     # the image's three channels and the classes of the last layer

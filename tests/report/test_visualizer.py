@@ -61,3 +61,21 @@ def test_hostile_names_stay_data(runs, tmp_path):
 def test_a_folder_that_is_missing_is_an_error(runs, tmp_path):
     with pytest.raises(OSError, match="No such file"):
         write_html(runs.resnet(4), tmp_path / "missing" / "net.html")
+
+
+def test_the_real_analysis_of_a_network(runs):
+    from chanc.analysis import analyze
+
+    made = runs.resnet(8)
+    graph = model_graph(analyze(made.model))
+    by_label = {node["label"]: node for node in graph["nodes"]}
+    groups = graph["groups"]
+    first, second = by_label["layer1.0.conv1"], by_label["layer1.0.conv2"]
+    assert first["out"][0]["g"] == second["in"][0]["g"]
+    assert groups[first["out"][0]["g"]]["resizable"]
+    # the stream of the first stage: the stem and every second convolution write it
+    assert second["out"][0]["g"] == by_label["stem"]["out"][0]["g"] == by_label["layer1.1.conv1"]["in"][0]["g"]
+    # the image's channels and the classes are held, and say why
+    assert by_label["stem"]["in"][0]["r"]
+    assert by_label["fc"]["out"][0]["r"]
+    assert graph["params"] > 0
