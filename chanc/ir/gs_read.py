@@ -88,7 +88,7 @@ class GraphReader:
         )
 
     def initializers(self, path: Path, own: dict[str, ir.Value]) -> list[ir.Value]:
-        """The constants whose home is here, in the order of use."""
+        """The constants whose home is here."""
         found = []
         for constant in self.homes.get(path, []):
             tensor = _tensor(constant)
@@ -178,7 +178,15 @@ def _homes(main: gs.Graph) -> dict[Path, list[gs.Constant]]:
     homes: dict[Path, list[gs.Constant]] = {}
     for constant, path in uses.values():
         homes.setdefault(path, []).append(constant)
+    for constants in homes.values():
+        constants.sort(key=_position)
     return homes
+
+
+def _position(constant: gs.Constant) -> float:
+    """Where it stood among the initializers of its graph; new and touched ones go last."""
+    values = constant._values
+    return values.position if isinstance(values, SharedValues) else float("inf")
 
 
 def _constants(graph: gs.Graph, path: Path) -> Iterator[tuple[gs.Constant, Path]]:
@@ -248,6 +256,11 @@ def _dtype(dtype: Any) -> ir.DataType | None:
 
 
 def _describe(value: ir.Value, tensor: gs.Variable) -> None:
+    if isinstance(tensor.dtype, onnx.TypeProto):
+        # graphsurgeon's importer keeps what is inside an optional as it is.
+        inner = ir.serde.deserialize_type_proto_for_type(tensor.dtype)
+        value.type = None if inner is None else ir.OptionalType(inner)
+        return
     dtype = _dtype(tensor.dtype)
     if dtype is not None:
         plain = ir.TensorType(dtype)

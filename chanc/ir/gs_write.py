@@ -26,9 +26,10 @@ class SharedValues(LazyValues):  # type: ignore[misc]
     graphsurgeon's own lazy values fail on sub-byte types and look for external data in the working directory.
     """
 
-    def __init__(self, source: ir.TensorProtocol, in_main_graph: bool) -> None:
+    def __init__(self, source: ir.TensorProtocol, in_main_graph: bool, position: int) -> None:
         self.source = source
         self.in_main_graph = in_main_graph
+        self.position = position
         self.shape = list(source.shape.numpy())
         self.dtype = gs_dtype(source.dtype)
         self.nbytes = source.nbytes
@@ -67,9 +68,9 @@ class GraphWriter:
         """One graph; `outer` has the tensors of the graphs around it."""
         main = graph is self.model.graph
         known = dict(outer)
-        for value in graph.initializers.values():
+        for position, value in enumerate(graph.initializers.values()):
             if value.const_value is not None:
-                known[value] = gs.Constant(value.name, SharedValues(value.const_value, main))
+                known[value] = gs.Constant(value.name, SharedValues(value.const_value, main, position))
         inputs = [self.tensor(value, known) for value in graph.inputs if value.name not in graph.initializers]
         # Before the nodes: a subgraph may read what the graph around it computes later in the list.
         for node in graph:
@@ -120,7 +121,7 @@ class GraphWriter:
         if attribute.type == ir.AttributeType.GRAPH:
             return self.graph(attribute.as_graph(), known)
         if attribute.type == ir.AttributeType.TENSOR:
-            return gs.Constant(attribute.value.name or "", SharedValues(attribute.value, False))
+            return gs.Constant(attribute.value.name or "", SharedValues(attribute.value, False, 0))
         value = attribute.value
         return list(value) if isinstance(value, (list, tuple)) else value
 

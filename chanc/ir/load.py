@@ -148,14 +148,14 @@ def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
     screen.proto(proto, name)
     tensors = {index: _tensor(proto.graph.initializer[index], buffer, place, name) for index, place in places.items()}
     names = [tensor.name for tensor in proto.graph.initializer]
-    described = {value.name for value in proto.graph.value_info}.intersection(names)
+    described = frozenset(screen.described_initializers(proto.graph))
     try:
         model: ir.Model = ir.from_proto(proto)
     except Exception as error:
         raise ModelError(f"{name}: {_first_line(_root(error))}") from error
     for index, tensor in tensors.items():
         model.graph.initializers[names[index]].const_value = tensor
-    model.meta[DESCRIBED_KEY] = frozenset(described)
+    model.meta[DESCRIBED_KEY] = described
     screen.text(model, name)
     screen.tensors(model, name)
     if external.resolve(model, path, name):

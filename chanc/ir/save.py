@@ -159,7 +159,8 @@ def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout |
     with _stand_ins(model, big, layout):
         try:
             proto = ir.to_proto(model)
-            _drop_descriptions(proto, model)
+            if DESCRIBED_KEY in model.meta:
+                _drop_descriptions(proto.graph, model.graph, model.meta[DESCRIBED_KEY])
             data: bytes = proto.SerializeToString()
         except Exception as error:
             cause: BaseException = error
@@ -169,15 +170,16 @@ def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout |
     return data
 
 
-def _drop_descriptions(proto: onnx.ModelProto, model: ir.Model) -> None:
+def _drop_descriptions(proto: onnx.GraphProto, graph: ir.Graph, described: frozenset[str]) -> None:
     """Take out the value_info of initializers that the input model didn't have: it only repeats the tensor's own."""
-    described = model.meta.get(DESCRIBED_KEY)
-    if described is None:
-        return
-    bare = {tensor.name for tensor in proto.graph.initializer}.difference(described)
-    kept = [value for value in proto.graph.value_info if value.name not in bare]
-    del proto.graph.value_info[:]
-    proto.graph.value_info.extend(kept)
+    bare = {tensor.name for tensor in proto.initializer}.difference(described)
+    kept = [value for value in proto.value_info if value.name not in bare]
+    del proto.value_info[:]
+    proto.value_info.extend(kept)
+    for message, node in zip(proto.node, graph, strict=True):
+        for attribute, inner in zip(message.attribute, node.attributes.values(), strict=True):
+            if inner.type == ir.AttributeType.GRAPH and not inner.is_ref():
+                _drop_descriptions(attribute.g, inner.as_graph(), described)
 
 
 @contextlib.contextmanager

@@ -118,6 +118,16 @@ def tensors(model: ir.Model, name: str) -> None:
                     _data(attribute.value, name)
 
 
+def described_initializers(graph: onnx.GraphProto) -> set[str]:
+    """Names of the initializers, here and in subgraphs, that have a value_info too."""
+    found = {value.name for value in graph.value_info}.intersection(tensor.name for tensor in graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found |= described_initializers(attribute.g)
+    return found
+
+
 def no_data(tensor: object) -> bool:
     """Whether a tensor's message has a shape but no values at all, as in files with their weights stripped."""
     return (

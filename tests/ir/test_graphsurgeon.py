@@ -319,3 +319,30 @@ def test_real_models(path: Path) -> None:
     same(from_gs(to_gs(model)), model)
     if len(proto.graph.node) < 1000:
         assert [n.op_type for n in load(gs.import_onnx(proto)).graph] == [n.op_type for n in model.graph]
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+def test_operator_examples_of_onnx() -> None:
+    """Every operator's example models, at the newest operator set that is carried."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    refused = 0
+    for case in collect_testcases(None):
+        proto = case.model
+        for imports in (proto.opset_import, *(function.opset_import for function in proto.functions)):
+            for entry in imports:
+                entry.version = min(entry.version, 26)
+        if any(entry.domain == "" and entry.version < 7 for entry in proto.opset_import):
+            continue
+        model = load(proto)
+        assert to_proto(load(to_proto(model))) == to_proto(model)
+        assert load(gs.import_onnx(proto)) is not None
+        try:
+            graph = to_gs(model)
+        except ModelError as error:
+            assert "optional" in str(error).lower() or "is of type" in str(error)  # noqa: PT017
+            refused += 1
+        else:
+            same(from_gs(graph), model)
+    assert refused < 20
