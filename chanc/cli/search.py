@@ -36,7 +36,7 @@ class SearchCommand(GroupedCommand):
     headings = (
         ("What", ("algo", "preset", "data", "data_root", "out", "resume")),
         ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "batch_size", "lr", "weight_decay",
-                    "optimizer", "crop_padding", "flip", "seed", "device")),
+                    "optimizer", "crop_padding", "flip", "seed", "device", "deterministic")),
         ("Widths", ("start_width", "min_width", "max_width", "round_to", "max_params", "max_macs", "max_latency")),
         ("Weights between trials", ("transfer", "reset", "adas_carry", "from_weights")),
         ("greedy and sa", ("gamma", "first_step", "best_by", "alpha", "zeta")),
@@ -122,6 +122,8 @@ def sampler_options(command: F) -> F:
 @click.option("--flip/--no-flip", default=None, help="Mirror training images at random.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to train.")
+@click.option("--deterministic", is_flag=True, default=None,
+              help="Repeat bit by bit on a GPU too (slower); a CPU always does.")  # fmt: skip
 @click.option("--max-params", type=Count(), help="Budget of parameters (500k, 1.5M).")
 @click.option("--max-macs", type=Count(), help="Budget of MACs for one input.")
 @click.option("--max-latency", type=float, metavar="MS", help="Budget of milliseconds in onnxruntime, batch 1.")
@@ -170,9 +172,9 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
     take = given.pop
     algo = given["algo"] or (preset(given["preset"]).algo if given["preset"] else "greedy")
     final = {name: take(f"final_{name}") for name in ("lr", "weight_decay", "schedule")}
-    names = ("batch_size", "lr", "weight_decay", "optimizer", "crop_padding", "flip", "device")
+    names = ("batch_size", "lr", "weight_decay", "optimizer", "crop_padding", "flip", "device", "deterministic")
     train = {name: take(name) for name in names}
-    shared = {name: train[name] for name in ("batch_size", "crop_padding", "flip", "device")}
+    shared = {name: train[name] for name in ("batch_size", "crop_padding", "flip", "device", "deterministic")}
     compare = [name for name in take("compare").split(",") if name.strip() and name.strip() != "none"]
     known = {entry.name for entry in dataclasses.fields(SAMPLERS[algo])}
     every = {entry.name for cls in SAMPLERS.values() for entry in dataclasses.fields(cls)}

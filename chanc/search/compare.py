@@ -17,7 +17,7 @@ from rich.table import Table
 
 from chanc.errors import ChancError, RunError, TrialError
 from chanc.search.driver import INPUT, trial_seed
-from chanc.search.engine import Engine, EpochHook, Trained
+from chanc.search.engine import Engine, Trained, Watcher
 from chanc.search.progress import Progress, amount
 from chanc.search.random import Random
 from chanc.search.rundir import RunDir, plain
@@ -30,7 +30,7 @@ WIDEST = 65536
 class Finisher(Engine, Protocol):
     """An engine that also does final trainings."""
 
-    def train_final(self, model: Any, *, seed: int, checkpoint: Path, on_epoch: EpochHook) -> Trained:
+    def train_final(self, model: Any, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """Train from scratch, going on from `checkpoint` where it exists; top-1 on the test set."""
 
     def latency(self, model: Any) -> float:
@@ -117,7 +117,7 @@ def _final(
     price = engine.price(model)
     progress.trial(len(progress.rows), price.params, price.macs, f"{name} {turn + 1}/{finals.seeds}")
     try:
-        trained = engine.train_final(model, seed=seed, checkpoint=checkpoint, on_epoch=progress.epoch)
+        trained = engine.train_final(model, seed=seed, checkpoint=checkpoint, watch=progress)
     except TrialError as error:
         progress.say(f"the final training of {name} failed: {error}")
         return None

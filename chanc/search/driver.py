@@ -173,7 +173,7 @@ def _trained(task: Task, run: RunDir, at: Position, model: Any) -> Trained:
         seed=trial_seed(task.seed, at.trial),
         carry_from=before,
         carry_to=run.optimizer_path(at.trial) if task.carry_optimizer else None,
-        on_epoch=task.progress.epoch,
+        watch=task.progress,
     )
 
 

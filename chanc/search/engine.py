@@ -5,15 +5,23 @@ The driver knows nothing of torch; `chanc.search.torch_engine` does the real wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from chanc.search.space import Price
 
-EpochHook = Callable[[int, float, float], None]
-"""Called at the end of each epoch with its number from 0, the training loss and the top-1 (0 to 1)."""
+
+class Watcher(Protocol):
+    """Who is told how a training goes; epochs count from 0."""
+
+    def step(self, epoch: int, share: float) -> None:
+        """The epoch has done `share` (0 to 1) of its steps."""
+
+    def epoch(self, epoch: int, loss: float, top1: float) -> None:
+        """The epoch has ended: training loss, and top-1 (0 to 1) on the held-out images."""
+
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Engine(Protocol):
         """Parameters and MACs of a model."""
 
     def train(
-        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, on_epoch: EpochHook
+        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
     ) -> Trained:
         """Train one trial, and measure each layer at each epoch's end. Raises TrialError.
 

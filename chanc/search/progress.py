@@ -70,6 +70,10 @@ class Progress:
         if self._live is None:
             self.say("  ".join(f"{name} {value}" for name, value in row.items()))
 
+    def step(self, epoch: int, share: float) -> None:
+        """A part of an epoch is done; only the live table shows it."""
+        self.rows[-1]["epoch"] = f"{epoch + 1}/{self.epochs} {share:4.0%}"
+
     def say(self, line: str) -> None:
         """One line of text, above the table where there is one."""
         if not self.quiet:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chanc.errors import DataError, MissingDependencyError, ModelError
 from chanc.ir.files import atomic_write, atomic_write_json, atomic_write_text
-from chanc.search.engine import EpochHook, Trained
+from chanc.search.engine import Trained, Watcher
 from chanc.search.measure import measured_weights
 from chanc.search.rundir import read_json
 from chanc.search.space import Price
@@ -88,7 +88,7 @@ class TorchEngine:
         atomic_write_text(folder / "model.py", built.source)
 
     def train(
-        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, on_epoch: EpochHook
+        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
     ) -> Trained:
         """One trial on the search's data."""
         from chanc.training.trainer import train
@@ -105,18 +105,18 @@ class TorchEngine:
             measuring.append(time.perf_counter() - begun)
             epochs.append({"epoch": epoch.epoch, "loss": epoch.loss, "top1": epoch.top1, "lr": epoch.lr,
                            "metrics": metrics})  # fmt: skip
-            on_epoch(epoch.epoch, epoch.loss, epoch.top1)
+            watch.epoch(epoch.epoch, epoch.loss, epoch.top1)
             return metrics
 
         options = dataclasses.replace(self.train_options, seed=seed)
         state = read_json(carry_from) if carry_from is not None else None
-        result = train(built.module, self.data, options, on_epoch=record, state=state)
+        result = train(built.module, self.data, options, on_step=_stepper(watch), on_epoch=record, state=state)
         if carry_to is not None:
             atomic_write_json(carry_to, {"adas": result.optimizer_state["adas"]})
         built.write_back(model)
         return Trained(model, epochs, result.top1, result.loss, sum(measuring))
 
-    def train_final(self, model: Any, *, seed: int, checkpoint: Path, on_epoch: EpochHook) -> Trained:
+    def train_final(self, model: Any, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A final training from scratch, top-1 on the test set; goes on from `checkpoint` where it exists."""
         from chanc.training.trainer import train
 
@@ -127,9 +127,11 @@ class TorchEngine:
         options = dataclasses.replace(self.final_options, seed=seed)
 
         def record(epoch: Any, module: nn.Module) -> None:
-            on_epoch(epoch.epoch, epoch.loss, epoch.top1)
+            watch.epoch(epoch.epoch, epoch.loss, epoch.top1)
 
-        result = train(built.module, self.final_data, options, on_epoch=record, checkpoint=checkpoint)
+        result = train(
+            built.module, self.final_data, options, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint
+        )
         built.write_back(model)
         epochs = [{"epoch": one.epoch, "loss": one.loss, "top1": one.top1, "lr": one.lr} for one in result.history]
         return Trained(model, epochs, result.top1, result.loss)
@@ -148,6 +150,11 @@ def fit_data(analysis: Any, data: Dataset) -> Dataset:
         raise DataError(f"the model has {classes} classes, the data set {data.name} has {data.classes}")
     wanted = zip(list(inputs[0].shape)[1:], data.shape, strict=True)
     return data.fit_to(*(want if isinstance(want, int) else have for want, have in wanted))
+
+
+def _stepper(watch: Watcher) -> Callable[[Any], None]:
+    """Tell of each step without reading its loss, which would make the CPU wait for the device."""
+    return lambda info: watch.step(info.epoch, (info.step + 1) / info.steps)
 
 
 def _build(model: Any) -> Any:

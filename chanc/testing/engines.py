@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from chanc.errors import IllegalMove, TrialError
-from chanc.search.engine import EpochHook, Trained
+from chanc.search.engine import Trained, Watcher
 from chanc.search.measure import Member
 from chanc.search.space import Price, SearchGroup, Space
 from chanc.testing.samplers import chain_price
@@ -65,7 +65,7 @@ class FakeEngine:
         (folder / "model.py").write_text(f"# {model['widths']}\n")
 
     def train(
-        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, on_epoch: EpochHook
+        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
     ) -> Trained:
         """Random measurements, or the failure that was asked for."""
         call = len(self.calls)
@@ -81,12 +81,12 @@ class FakeEngine:
             metrics = {name: {f"{mode}_{key}": float(draw.random()) for mode in ("in", "out")
                               for key in ("rank", "kappa", "qc")} for name in ("w0", "w1")}  # fmt: skip
             epochs.append({"epoch": epoch, "loss": 1.0, "top1": 0.5, "lr": 0.1, "metrics": metrics})
-            on_epoch(epoch, 1.0, 0.5)
+            watch.epoch(epoch, 1.0, 0.5)
         if carry_to is not None:
             carry_to.write_text("state")
         return Trained({**model, "weight": model["weight"] + draw.random()}, epochs, float(draw.random()), 1.0)
 
-    def train_final(self, model: Any, *, seed: int, checkpoint: Path, on_epoch: EpochHook) -> Trained:
+    def train_final(self, model: Any, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A top-1 of the seed; counted among the calls."""
         self.calls.append({"final": model["widths"], "seed": seed})
         if len(self.calls) - 1 == self.kill_at:
@@ -94,5 +94,5 @@ class FakeEngine:
             raise KeyboardInterrupt
         if len(self.calls) - 1 in self.failing:
             raise TrialError(self.failing[len(self.calls) - 1])
-        on_epoch(0, 1.0, 0.5)
+        watch.epoch(0, 1.0, 0.5)
         return Trained(model, [{"epoch": 0, "loss": 1.0, "top1": 0.5, "lr": 0.1}], (seed % 1000) / 1000, 1.0)

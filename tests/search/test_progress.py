@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -40,8 +41,11 @@ def test_live_table_on_a_terminal() -> None:
     progress = Progress(3, 2, Console(file=out, width=100, force_terminal=True))
     with progress.shown():
         progress.trial(0, 76_250, 21_888_416)
+        progress.step(0, 0.25)
+        time.sleep(0.4)
         progress.epoch(0, 1.5, 0.25)
     assert "ETA" in out.getvalue()
+    assert "1/2  25%" in out.getvalue()
     assert "25.00%" in out.getvalue()
 
 
