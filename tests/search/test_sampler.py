@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from chanc.errors import ChancError
 from chanc.search import sampler as protocol
 from chanc.search.greedy import Greedy
 
@@ -29,3 +30,11 @@ def test_importing_the_samplers_loads_no_torch() -> None:
     script = "import sys, chanc.search; print([m for m in ('torch', 'onnxruntime', 'matplotlib') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_the_package_is_the_documented_call_too() -> None:
+    import chanc
+
+    for _ in range(2):
+        with pytest.raises(ChancError, match="nowhere"):
+            chanc.search("nowhere.onnx", out="never")

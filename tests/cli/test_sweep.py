@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from chanc.cli.search import Count
+from chanc.cli.sweep import Values, command
+from chanc.errors import ChancError
+from chanc.search import sweep as sweeps
+from chanc.search.sweep import Cell, SweepResult
+
+
+def test_values() -> None:
+    assert Values(float).convert("0, 0.5,0.8", None, None) == (0.0, 0.5, 0.8)
+    assert Values(Count()).convert("250k,1M", None, None) == (250_000, 1_000_000)
+    with pytest.raises(click.UsageError):
+        Values(float).convert("0,half", None, None)
+
+
+def test_cells_and_settings_reach_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+
+    def fake(model: str, todo: list[Cell], **given: object) -> SweepResult:
+        seen.update(given, model=model, todo=[cell.name for cell in todo])
+        row = {"cell": todo[0].name, "rows": {"found": {"params": 1234, "top1": 0.875}}}
+        return SweepResult(tmp_path, [row], {todo[1].name: "TrialError: no luck"})
+
+    monkeypatch.setattr(sweeps, "sweep", fake)
+    text = "net.onnx --algo greedy,uniform --gamma 0,0.8 --target-params 50k --trials 3 --lr 0.2 --round-to 8"
+    out = CliRunner().invoke(command, [*text.split(), "--workers", "2", "--out", str(tmp_path)])
+    assert seen["todo"] == ["greedy-gamma0.0-seed0", "greedy-gamma0.8-seed0", "uniform-target_params50000-seed0"]
+    assert (seen["trials"], seen["resume"], seen["attempts"]) == (3, False, 2)
+    assert seen["train"] == {"batch_size": None, "lr": 0.2}
+    assert seen["options"] == {"min_width": None, "max_width": None, "round_to": 8}
+    assert "3 cells, 2 at a time" in out.output
+    assert "1,234  top-1 87.50%" in out.output
+    assert isinstance(out.exception, ChancError)
+    assert str(out.exception).startswith("1 of 3 cells failed: greedy-gamma0.8-seed0;")
+
+
+def test_what_the_sweep_passes_on_is_what_the_search_takes() -> None:
+    import inspect
+
+    from chanc.search.api import search
+
+    params = {param.name for param in command.params}
+    own = {"algos", "seeds", "workers", "resume", "attempts", "gamma", "delta", "alpha", "target_params", "target_macs",
+           "batch_size", "lr", "min_width", "max_width", "round_to"}  # fmt: skip
+    assert params - own <= set(inspect.signature(search).parameters)
