@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from chanc.report.colours import depth_colour
 from chanc.report.plots import Axis, HeatMap, Marker, Plot, Reference, Section, Series, scaled
@@ -62,10 +63,7 @@ def _trial_series(record: Record, key: str) -> list[Series]:
 
 
 def _cost_plot(record: Record, name: str, title: str, key: str, unit: str, series: Sequence[Series]) -> Plot:
-    classes = record.setting("classes")
-    published = reference_points(
-        record.subject, str(record.setting("data", "")), classes if isinstance(classes, int) else None
-    )
+    published = reference_points(record.subject, Path(str(record.setting("data", ""))).name)
     points = [entry for entry in published if entry.get(key) and entry.get("top1")]
     largest = max([x for line in series for x in line.x if x is not None] + [entry[key] for entry in points], default=1)
     divisor, word = scaled(largest)
@@ -82,6 +80,6 @@ def _cost_plot(record: Record, name: str, title: str, key: str, unit: str, serie
     references += [
         Reference("x", entry[key] / divisor, entry["label"], entry["source"])
         for entry in published
-        if key in entry and entry[key] <= 4 * largest
+        if key in entry and "top1" not in entry and entry[key] <= 4 * largest
     ]
     return Plot(name, title, Axis(unit, word), Axis("top-1", "%"), lines, references)

@@ -97,8 +97,7 @@ function drawReferences(root, plot, frame, x, y) {
 }
 
 function referenceText(reference, x, y, anchor) {
-  const text = `${reference.label} (published)`;
-  const element = svg("text", { class: "referencetext", x, y, "text-anchor": anchor }, text);
+  const element = svg("text", { class: "referencetext", x, y, "text-anchor": anchor }, reference.label);
   element.append(svg("title", {}, reference.source));
   return element;
 }

@@ -9,15 +9,9 @@ from importlib.resources import files
 from typing import Any
 
 
-def reference_points(model: str, data: str, classes: int | None = None) -> list[Mapping[str, Any]]:
+def reference_points(model: str, data: str) -> list[Mapping[str, Any]]:
     """Return the published entries for a model and a data set: label, source, and params, macs, top1 (percent)."""
-    return [
-        entry
-        for entry in _published()["entries"]
-        if _matches(entry["match"], model)
-        and entry.get("data", data) == data
-        and (classes is None or entry.get("classes", classes) == classes)
-    ]
+    return [entry for entry in _published()["entries"] if _matches(entry["match"], model) and entry["data"] == data]
 
 
 def search_days(model: str, algo: str) -> Mapping[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,22 +87,26 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     for kind in ("failed", "skipped"):
         trials = [str(trial.get("trial", index)) for index, trial in enumerate(record.trials) if kind in trial]
         facts += [(f"{kind} trials", ", ".join(trials))] if trials else []
-    facts += [("time: " + name, f"{seconds:,.0f} s") for name, seconds in _times(record.timing)]
+    facts += _time(record.timing)
     published = search_days(record.subject, str(record.setting("algo", "")))
     if published:
         facts.append((f"published search cost, {published['source']}", f"{published['gpu_days']} GPU-days"))
     return facts
 
 
-def _times(rows: Sequence[Row]) -> list[tuple[str, float]]:
-    """Return the seconds of all trials together, by what they were spent on."""
-    sums: dict[str, float] = {}
+def _time(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Return the wall time of all trials, split into training and everything else."""
+    spent: Counter[str] = Counter()
     for row in rows:
         for key, value in _flat(row):
             if isinstance(value, int | float) and not isinstance(value, bool) and key not in ("trial", "epoch"):
-                name = key.removeprefix("seconds.").removesuffix("_s").replace("_", " ")
-                sums[name] = sums.get(name, 0.0) + value
-    return list(sums.items())
+                spent[key.rsplit(".", 1)[-1].removesuffix("_s")] += value  # type: ignore[assignment]
+    total, train = sum(spent.values()), spent.pop("train", 0)
+    if not total:
+        return []
+    rest = ", ".join(f"{name} {seconds:,.1f}" for name, seconds in spent.most_common(4))
+    split = f"{total:,.0f} s: training {train:,.0f}, everything else {total - train:,.0f}"
+    return [("time", split + (f" ({rest})" if rest else ""))]
 
 
 def _command(record: Record) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from chanc.report.acceptance_plots import acceptance_section
 from chanc.report.accuracy_plots import ROLES, accuracy_section
 from chanc.report.plots import Axis, HeatMap, Number, Plot, Section, Series, by_depth
-from chanc.report.record import Record, finite, get, number, percent
+from chanc.report.record import Record, finite, get, percent
 
 TRIAL = Axis("trial")
+EPOCH = "epoch of the search, all trials in a row"
 DEPTH = "channel groups, first to last in the graph"
 METRICS = {
     "in_qc": "QC of the in mode",
@@ -58,18 +59,14 @@ def width_section(record: Record) -> Section | None:
 def metric_section(record: Record) -> Section | None:
     """Metrics of each layer over the epochs of all trials (CONetV2, figures 10 and 11), and each group's mean."""
     epochs = [epoch for trial in record.trials for epoch in trial.get("epochs") or []]
-    places = [
-        number(trial, index) + (step + 1) / len(trial.get("epochs") or [1])
-        for index, trial in enumerate(record.trials)
-        for step, _ in enumerate(trial.get("epochs") or [])
-    ]
+    places = list(range(1, len(epochs) + 1))
     layers = list(dict.fromkeys(layer for epoch in epochs for layer in epoch.get("metrics") or {}))
     plots: list[Plot | HeatMap] = []
     for metric, title in METRICS.items():
         rows = [[get(epoch, "metrics", layer, metric) for epoch in epochs] for layer in layers]
         if any(value is not None for row in rows for value in row):
             axis = Axis(title, "rad" if "qc" in metric else "", log="kappa" in metric)
-            plots.append(_depth_plot(metric, f"Layers: {title}", "trial (a step an epoch)", axis, layers, places, rows))
+            plots.append(_depth_plot(metric, f"Layers: {title}", EPOCH, axis, layers, places, rows))
     for key, title in (("group_metric", "mean QC of the group's layers"), ("momentum", "m, QC with momentum")):
         rows = [[get(trial, key, group) for trial in record.trials] for group in record.groups]
         if any(value is not None for row in rows for value in row):
@@ -112,20 +109,15 @@ def cumulative_section(record: Record) -> Section | None:
 
 def training_section(record: Record) -> Section | None:
     """Loss and top-1 over the epochs of all trials."""
-    plots: list[Plot | HeatMap] = []
-    for key, axis, factor in (("top1", Axis("top-1", "%"), None), ("loss", Axis("training loss", "nats"), 1.0)):
-        xs: list[Number] = []
-        ys: list[Number] = []
-        for index, trial in enumerate(record.trials):
-            epochs = trial.get("epochs") or []
-            for step, epoch in enumerate(epochs):
-                xs.append(number(trial, index) + (step + 1) / len(epochs))
-                ys.append(finite(epoch.get(key)))
-        if any(value is not None for value in ys):
-            if factor is None:
-                ys = percent(ys)
-            series = Series(axis.label, xs, ys, ROLES["found"], marker="circle" if len(xs) < 100 else "")
-            plots.append(Plot(f"training-{key}", axis.label, Axis("trial (a step an epoch)"), axis, [series]))
+    epochs = [epoch for trial in record.trials for epoch in trial.get("epochs") or []]
+    top1 = percent([finite(epoch.get("top1")) for epoch in epochs])
+    loss = [finite(epoch.get("loss")) for epoch in epochs]
+    plots = []
+    for key, axis, values in (("top1", Axis("top-1", "%"), top1), ("loss", Axis("training loss", "nats"), loss)):
+        if any(value is not None for value in values):
+            places = range(1, len(values) + 1)
+            series = Series(axis.label, places, values, ROLES["found"], marker="circle" if len(values) < 100 else "")
+            plots.append(Plot(f"training-{key}", axis.label, Axis(EPOCH), axis, [series]))
     return Section("training", "Training", "Each trial's training, one after the other.", plots) if plots else None
 
 

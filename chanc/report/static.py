@@ -79,7 +79,7 @@ def _draw_series(axes: Any, series: Series, thin: bool) -> None:
 def _references(axes: Any, plot: Plot) -> None:
     small: dict[str, Any] = {"fontsize": 7, "color": GREY, "ha": "right"}
     for reference in plot.references:
-        label = f"{reference.label} (published)"
+        label = reference.label
         if reference.axis == "y":
             axes.axhline(reference.value, color=GREY, linewidth=0.9, linestyle="--")
             axes.annotate(label, (1, reference.value), xycoords=("axes fraction", "data"), va="bottom", **small)

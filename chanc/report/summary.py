@@ -13,16 +13,29 @@ EQUAL_COST = 0.10
 
 
 def comparison(record: Record) -> tuple[list[Row], str]:
-    """Return the rows to compare and a note on them: those of the final training, else the first and the best trial."""
+    """Return the rows to compare and a note on them.
+
+    Those of the final training; without one, the costs of the original network, and the first and the best trial.
+    """
     if record.rows:
         return list(record.rows), ""
     best = best_trial(record)
     if best is None:
         return [], ""
     first = record.measured[0]
-    pairs = (("start", first), ("best", best))
-    rows: list[Row] = [{**row, "name": f"{name} (trial {row.get('trial', 0)})"} for name, row in pairs]
-    return rows[: 1 if best is first else 2], "After the few epochs of a trial; there was no final training."
+    rows = _original(record)
+    rows += [{**first, "name": f"start (trial {first.get('trial', 0)})"}] if first is not best else []
+    rows.append({**best, "name": f"best (trial {best.get('trial', 0)})"})
+    return rows, "After the few epochs of a trial; there was no final training."
+
+
+def _original(record: Record) -> list[Row]:
+    """Return the row of the original network from the settings, which hold its params and MACs but no accuracy."""
+    for place in record.config.values():
+        graph = place.get("graph") if isinstance(place, Mapping) else None
+        if isinstance(graph, Mapping) and "params" in graph:
+            return [{"name": "baseline", "params": graph["params"], "macs": graph.get("macs")}]
+    return []
 
 
 def verdict(rows: Sequence[Row]) -> list[str]:

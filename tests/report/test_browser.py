@@ -69,8 +69,10 @@ finish(async () => {
     for (let i = 0; i < (select ? select.options.length : 1); i++) {
       if (select) { select.selectedIndex = i; select.dispatchEvent(new Event('change')); await pause(); }
       const svg = section.querySelector('svg[data-plot]');
+      if (!svg) continue;
       result.drawn[svg.dataset.plot] = svg.querySelectorAll('path.series, .mark, rect').length;
       if (svg.dataset.plot === 'network') continue;
+      if (svg.dataset.plot === 'final-params') result.references = svg.querySelectorAll('.referencetext').length;
       result.clashes.push(...clashes(svg).map((text) => `${svg.dataset.plot}: ${text}`));
     }
   }
@@ -144,6 +146,22 @@ def test_the_report(runs, tmp_path, monkeypatch, groups, fragment):
     assert drawn["acceptance"] == 5 + 34 * groups
     assert drawn["cumulative"] == groups + 1 + 35
     assert drawn["network"] > 100
+
+
+def test_reference_lines_do_not_write_over_one_another(runs, tmp_path):
+    folder = runs.write_run(tmp_path / "run", groups=4, trials=5)
+    text = (folder / "config.json").read_text().replace('"r34.onnx"', '"densenet-bc.onnx"')
+    (folder / "config.json").write_text(text)
+    found = visit(write_report(folder), EVERY_PLOT, tmp_path, "#light")
+    assert found["clashes"] == []
+    assert found["references"] == 2
+
+
+def test_a_sweep(runs, tmp_path):
+    found = visit(write_report(runs.write_sweep(tmp_path / "sweep")), EVERY_PLOT, tmp_path, "#dark")
+    assert found["clashes"] == []
+    # three lines, three points a method, six of uniform, and the baseline
+    assert found["drawn"] == {"final-params": 3 + 13, "final-macs": 3 + 13}
 
 
 def test_the_visualizer(runs, tmp_path):

@@ -32,7 +32,7 @@ def test_the_head_says_what_was_run(runs, tmp_path):
     facts = dict(report["facts"])
     assert facts["trials"] == "35 of 35"
     assert facts["algo"] == "sa"
-    assert facts["time: train"] == "1,068 s"
+    assert facts["time"] == "1,082 s: training 1,068, everything else 14 (rewrite 14.0)"
     assert [row[0] for row in report["tables"][0]["rows"]] == ["baseline", "found", "uniform", "random"]
     assert len(report["verdict"]) == 3
     assert ["settings.sampler.alpha", "5.0"] in report["settings"]

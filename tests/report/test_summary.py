@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from chanc.report.record import read_record
@@ -58,6 +60,16 @@ def test_cells(runs):
     ]
     assert len(row_cells(None)) == len(row_cells({}))
     assert top1({"top1": 93.1}) == 93.1
+
+
+def test_the_originals_costs_stand_beside_the_trials(runs, tmp_path):
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=1, final=False)
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["graph"] = {"params": 5000, "macs": 70000, "sha256": "0"}
+    (folder / "config.json").write_text(json.dumps(config))
+    found, _ = comparison(read_record(folder))
+    assert [row["name"] for row in found] == ["baseline", "best (trial 0)"]
+    assert row_cells(found[0], found) == ["baseline", "5,000", "70,000", "–", "–", "1.000", "1.000"]
 
 
 def test_without_final_training_the_trials_are_compared_and_it_says_so(runs, tmp_path):
