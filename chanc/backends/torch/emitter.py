@@ -32,6 +32,8 @@ _KEEPS_CHANNELS = frozenset(
     ["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Gelu", "Mish", "Swish", "Softplus", "Erf", "Add", "Sub", "Mul", "Div", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "Dropout", "Identity", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Max", "Min", "Sum", "Mean", "Pow", "Sqrt", "Resize", "Upsample", "Pad", "LRN", "Cast", "ReduceMean", "Flatten", "Reshape", "Squeeze"]
 )
 
+_MAKES_CHANNELS = frozenset("Conv ConvTranspose Gemm MatMul".split())
+_BROADCASTS = frozenset("Add Sub Mul Div Max Min Sum Mean Pow".split())
 _KEEPS_RANK = frozenset(
     "Relu LeakyRelu PRelu Elu Clip Sigmoid HardSigmoid HardSwish Tanh Gelu Erf Add Sub Mul Div Pow Sqrt MatMul Gemm Conv "
     "BatchNormalization Softmax LogSoftmax LayerNormalization MaxPool AveragePool GlobalAveragePool Concat Cast Where Neg Exp "
@@ -72,6 +74,8 @@ class Emitter:
         self._values: list[ir.Value | None] = []
         self._hints: dict[int, str] = {}
         self._parent: dict[int, int] = {}
+        self._escaped: set[int] = set()
+        self._sized: set[ir.Node] = set()
 
     # What a value is
 
@@ -313,6 +317,7 @@ class Emitter:
         origins = tuple((attr, self.origin(value), binding.part) for attr, (value, binding) in tensors.items())
         key = (cls, tuple(args), origins)
         if key in self._shared and origins:
+            self._escaped.update(self._tensors[value] for value in node.inputs if value in self._tensors)
             return module_token(self._shared[key])
         mid = len(self.submodules)
         path = self.paths.for_module(node, {a: self._consts[v].name for a, (v, _) in tensors.items()}, kind)
@@ -329,6 +334,8 @@ class Emitter:
         }
         self.submodules[mid] = submodule
         self._shared[key] = mid
+        if submodule.widths:
+            self._sized.add(node.raw)
         return module_token(mid)
 
     def bind(self, node: Node, index: int, **how: object) -> tuple[ir.Value, Binding]:
@@ -380,10 +387,11 @@ class Emitter:
         self.nodes(graph)
         outputs = [self(value) for value in graph.outputs]
         shapes = {vid: self._shape_comment(value) for vid, value in enumerate(self._values) if value is not None}
+        self._escaped.update(self._tensors[v] for v in [*real, *graph.outputs] if v in self._tensors)
         channels = {vid: self._find(vid) for vid in range(len(self._values))}
         return Program(
             self.name, self.statements, self.submodules, inputs, outputs, shapes, self._hints, self.helpers,
-            self.constants, channels,
+            self.constants, channels, {self._find(vid) for vid in self._escaped},
         )  # fmt: skip
 
     def nodes(self, graph: ir.Graph) -> None:
@@ -478,15 +486,21 @@ class Emitter:
         return vid
 
     def _unite(self, node: Node) -> None:
-        """Note which values have the same channels, for the table of widths."""
-        if node.op not in _KEEPS_CHANNELS:
+        """Note which values have the same channels, and which groups of them an entry of the table can't describe."""
+        out, shape = node.outputs[0], self.shape(node.outputs[0])
+        operands = [value for value in node.inputs if value is not None]
+        tensors = [value for value in operands if value in self._tensors]
+        if out not in self._tensors or (node.raw in self._sized and node.op in _MAKES_CHANNELS):
             return
-        out = node.outputs[0]
-        shape = self.shape(out)
-        if out not in self._tensors or shape is None or len(shape) < 2:
-            return
-        for value in node.inputs:
-            other = self.shape(value)
-            if value is None or value not in self._tensors or other is None or len(other) < 2 or other[1] != shape[1]:
-                continue
-            self._parent[self._find(self._tensors[value])] = self._find(self._tensors[out])
+        keeps = node.op in _KEEPS_CHANNELS and shape is not None and len(shape) > 1 and shape[1] is not None
+        if node.op == "Reshape":
+            keeps = keeps and self.statements[-1].text.endswith(".flatten(1)")
+        if any(value not in self._tensors and len(self.shape(value) or ()) > 0 and node.op in _BROADCASTS for value in operands):
+            keeps = keeps and all((self.const(value) is None or self.const(value).size == 1) for value in operands)  # type: ignore[union-attr]
+        width = shape[1] if shape is not None and len(shape) > 1 else None
+        same = [v for v in tensors if len(other := self.shape(v) or ()) > 1 and other[1] == width]
+        if keeps and len(same) == len(tensors):
+            for value in same:
+                self.same_channels(value, out)
+        else:
+            self._escaped.update(self._tensors[value] for value in [*tensors, *node.outputs] if value in self._tensors)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-TOKEN = re.compile(r"\x00([vm])(\d+)\x00")
+TOKEN = re.compile(r"\x00([vmw])(\d+)\x00")
 
 
 def value_token(vid: int) -> str:
@@ -134,4 +134,5 @@ class Program:
     """state_dict key -> value, for entries without an initializer."""
     channels: dict[int, int]
     """Value -> the number of its channel group (values of one group have the same width)."""
-    note: str = ""
+    escaped: set[int] = field(default_factory=set)
+    """Groups whose width something else than a constructor's argument depends on."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from chanc.backends.torch.body import inlined, live, local_names, substitute
+from chanc.backends.torch.classes import DEFAULTS, BlockClass, Classes, leaves
 from chanc.backends.torch.program import Program, Statement, Submodule, tokens
+from chanc.backends.torch.structure import Block, Structure, fold_blocks
+from chanc.backends.torch.widths import table_lines, tabulate
 from chanc.backends.torch.wrap import wrap
 
 _GROUP = '''class Group(nn.Module):
@@ -154,7 +157,6 @@ def document(program: Program, classes: list[list[str]], table: list[str], used:
         f'"""{program.name}, as PyTorch source.',
         "",
         *wrap(f"Input: {inputs}."),
-        *([program.note] if program.note else []),
     ]
     head += ['Weights: load_state_dict(safetensors.torch.load_file("model.safetensors")).', '"""', "", *imports]
     if table:
@@ -172,13 +174,76 @@ def helper_source(name: str) -> list[str]:
 
 def render(program: Program) -> str:
     """The text of model.py."""
+    statements = live(program.statements, program.outputs)
+    reached = {mid for s in statements for mid in s.calls} | {mid for text in program.outputs for mid in tokens(text, "m")}
+    widths = tabulate(program, reached)
+    structure = fold_blocks(program, statements)
+    classes = Classes({program.name, "Group", "WIDTHS", *program.helpers})
+    classes.assign(list(_blocks(structure.submodules.values())))
     used: set[str] = set()
-    reached = {mid for s in live(program.statements, program.outputs) for mid in s.calls}
-    reached.update(mid for text in program.outputs for mid in tokens(text, "m"))
-    submodules = [submodule for mid, submodule in program.submodules.items() if mid in reached]
-    doc = [f'"""{program.name}."""']
-    lines = class_text(
-        program.name, doc, submodules, program.statements, program.inputs, program.outputs, program, used=used,
-        shapes=program.shapes,
+    named = {group: f'WIDTHS["{name}"]' for group, (name, _) in widths.items()}
+    texts = [_class_lines(found, program, used, named) for found in _needed(classes, structure)]
+    texts.append(
+        class_text(
+            program.name, [f'"""{program.name}."""'], list(structure.submodules.values()), structure.statements,
+            program.inputs, program.outputs, program, constructor=_constructor({}, named), used=used, shapes=program.shapes,
+        )
     )  # fmt: skip
-    return document(program, [lines], [], used)
+    return document(program, texts, table_lines(widths), used)
+
+
+def _blocks(submodules: Iterable[Submodule]) -> Iterator[Block]:
+    for submodule in submodules:
+        if isinstance(submodule, Block):
+            yield submodule
+            yield from _blocks(submodule.inside)
+
+
+def _needed(classes: Classes, structure: Structure) -> list[BlockClass]:
+    """The classes in the order in which the file must define them, without those that nobody constructs."""
+    wanted = {block.cls for block in _blocks(structure.submodules.values())}
+    return [found for found in classes.found if found.name in wanted]
+
+
+def _constructor(texts: Mapping[int, str], named: Mapping[int, str]) -> Callable[[Submodule], str]:
+    """How a submodule is constructed: by the given text, or by its own arguments."""
+
+    def text(submodule: Submodule) -> str:
+        if id(submodule) in texts:
+            return _with_widths(texts[id(submodule)], named)
+        if isinstance(submodule, Block) and submodule.cls == "nn.Sequential":
+            return f"nn.Sequential({', '.join(text(item) for item in submodule.items)})"
+        return _with_widths(submodule.text, named)
+
+    return text
+
+
+def _with_widths(text: str, named: Mapping[int, str]) -> str:
+    return re.sub(r"\0w(\d+)\0", lambda found: named[int(found[1])], text)
+
+
+def _class_lines(found: BlockClass, program: Program, used: set[str], named: Mapping[int, str]) -> list[str]:
+    block = found.model
+    texts = {id(leaf): f"{leaf.cls}({', '.join(found.texts[place])})" for place, leaf in enumerate(leaves(block))}
+    construct = _constructor(texts, named)
+    parameters = "".join(
+        f", {name}: {'int' if plain else 'int | tuple[int, ...]'}{f' = {DEFAULTS[name]}' if name in DEFAULTS else ''}"
+        for name, plain in found.parameters
+    )
+    doc = [f'"""{_where(found)}"""']
+    if block.items:
+        lines = [f"class {found.name}(nn.Sequential):", f"    {doc[0]}", ""]
+        lines += wrap(f"    def __init__(self{parameters}) -> None:")
+        return [*lines, *wrap(f"        super().__init__({', '.join(construct(item) for item in block.items)})")]
+    inputs = [(vid, name) for vid, name in zip(block.inputs, ("x", *"yzuvwabcdefghijklmnopqrst"), strict=False)]
+    outputs = [f"\0v{vid}\0" for vid in block.outputs]
+    shapes = program.shapes if found.uses == 1 else {}
+    return class_text(
+        found.name, doc, block.inside, block.body, inputs, outputs, program, parameters=parameters,
+        prefix=len(block.path), constructor=construct, used=used, shapes=shapes,
+    )  # fmt: skip
+
+
+def _where(found: BlockClass) -> str:
+    name = ".".join(found.model.path)
+    return f"The block {name}." if found.uses == 1 else f"The block {name} and {found.uses - 1} like it."

@@ -53,8 +53,9 @@ def conv(ctx: Emitter, node: Node) -> None:
     )
     ctx.write(node, f"{conv_module}({x})")
     ctx.count_outputs(conv_module, 1, node.outputs[0])
-    if node.i("group", 1) == inside == weight.shape[0]:
+    if node.i("group", 1) == inside == weight.shape[0] > 1:
         ctx.same_channels(node.inputs[0], node.outputs[0])
+        ctx.count_outputs(conv_module, args.index(groups[0]), node.outputs[0])
 
 
 @emits("ConvTranspose")
