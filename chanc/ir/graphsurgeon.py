@@ -105,6 +105,50 @@ def collect(model: ir.Model) -> Carry:
     return carry
 
 
+def restore(model: ir.Model, carry: Carry) -> None:
+    """Put back what the `gs.Graph` had no place for, where the name is still there."""
+    graph = model.graph
+    for name in ("domain", "model_version", "doc_string"):
+        setattr(model, name, carry.model[name])
+    model.metadata_props.update(carry.model["metadata_props"])
+    model.meta.update(carry.model["meta"])
+    graph.metadata_props.update(carry.graph.metadata)
+    taken = {value.name for value in graph.inputs} | {v.name for node in graph.all_nodes() for v in node.outputs}
+    for name, value in carry.unused.items():
+        if name not in graph.initializers and (name not in taken):
+            twin = ir.Value(name=name, type=value.type, shape=value.shape, const_value=value.const_value)
+            graph.register_initializer(twin)
+    order = {name: index for index, name in enumerate(carry.initializers)}
+    ordered = sorted(graph.initializers.values(), key=lambda value: order.get(str(value.name), len(order)))
+    graph.initializers.clear()
+    for value in ordered:
+        graph.register_initializer(value)
+    for name, position in sorted(carry.inputs.items(), key=lambda item: item[1]):
+        if name in graph.initializers and not graph.initializers[name].is_graph_input():
+            graph.inputs.insert(position, graph.initializers[name])
+    for value in (*graph.inputs, *graph.initializers.values()):
+        _restore_value(value, carry)
+    for node in graph.all_nodes():
+        _restore_texts(node, carry.nodes.get(first_output(node)))
+        for value in node.outputs:
+            _restore_value(value, carry)
+    for function in model.functions.values():
+        _restore_texts(function, carry.functions.get((function.domain, function.name)))
+
+
+def _restore_value(value: ir.Value, carry: Carry) -> None:
+    _restore_texts(value, carry.values.get(value.name or ""))
+    if value.type is None and value.name in carry.types:
+        value.type = carry.types[value.name]
+
+
+def _restore_texts(thing: Any, found: Texts | None) -> None:
+    if found is not None:
+        thing.doc_string = found.doc_string
+        thing.metadata_props.update(found.metadata)
+        thing.meta.update(found.meta)
+
+
 def texts(thing: Any) -> Texts:
     """The texts of a node, value, graph or function."""
     return Texts(thing.doc_string, dict(thing.metadata_props), dict(thing.meta))

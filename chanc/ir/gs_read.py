@@ -6,21 +6,19 @@ subgraph that reads it; here it goes to the innermost graph around all of its us
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import onnx_ir as ir
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
 
 from chanc.errors import ModelError
 from chanc.ir import external, screen
-from chanc.ir.graphsurgeon import Carry, Texts, first_output
+from chanc.ir.graphsurgeon import Carry, restore
+from chanc.ir.gs_values import constant_tensor, describe, plain_attribute, same_tensor
 from chanc.ir.gs_write import SharedValues
 from chanc.ir.verify import verify
 
@@ -46,7 +44,7 @@ def read(graph: gs.Graph, carry: Carry | None) -> ir.Model:
         functions=functions,
     )
     if carry is not None:
-        _restore(model, carry)
+        restore(model, carry)
     screen.opsets(model.opset_imports, "the gs.Graph")
     external.resolve(model, None, "the gs.Graph")
     for inner in model.graphs():
@@ -91,9 +89,9 @@ class GraphReader:
         """The constants whose home is here."""
         found = []
         for constant in self.homes.get(path, []):
-            tensor = _tensor(constant)
+            tensor = constant_tensor(constant)
             if constant.name in own:
-                if not _same(own[constant.name].const_value, tensor):
+                if not same_tensor(own[constant.name].const_value, tensor):
                     raise ModelError(f"two constants of the gs.Graph are named {constant.name!r}")
                 continue
             value = ir.Value(name=constant.name, type=ir.TensorType(tensor.dtype), const_value=tensor)
@@ -108,7 +106,7 @@ class GraphReader:
             return own[tensor.name]
         value = ir.Value(name=tensor.name)
         if isinstance(tensor, gs.Variable):
-            _describe(value, tensor)
+            describe(value, tensor)
         own[tensor.name] = value
         return value
 
@@ -140,10 +138,10 @@ class GraphReader:
             self.children[path] = number + 1
             return ir.AttrGraph(name, self.graph(value, (*path, number), known))
         if isinstance(value, gs.Constant):
-            return ir.AttrTensor(name, _tensor(value))
+            return ir.AttrTensor(name, constant_tensor(value))
         if isinstance(value, gs.Node.AttributeRef):
             return ir.RefAttr(name, value.name, ir.AttributeType(convert_to_onnx_attr_type(value.type)))
-        plain = _plain(value)
+        plain = plain_attribute(value)
         if plain == []:
             kind = self._empty_type(node, name)
             if kind is not None:
@@ -209,90 +207,6 @@ def _common(a: Path, b: Path) -> Path:
     return a[:length]
 
 
-def _tensor(constant: gs.Constant) -> ir.TensorProtocol:
-    """The tensor of a constant. Values that nobody touched are shared, not copied."""
-    values = constant._values
-    if isinstance(values, SharedValues):
-        return values.source
-    if isinstance(values, SparseValues):
-        raise ModelError(f"constant {constant.name!r} of the gs.Graph is sparse, which chanc does not carry")
-    try:
-        if isinstance(values, LazyValues):
-            return _own_name(ir.from_proto(values.tensor), constant.name)
-        if values.dtype.kind in "OSU":
-            return _strings(values, constant.name)
-        dtype = _dtype(constant._export_dtype)
-        if dtype is not None and dtype != ir.DataType.from_numpy(values.dtype):
-            values = values.astype(dtype.numpy())
-        return ir.Tensor(np.asarray(values), dtype, name=constant.name)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"constant {constant.name!r} of the gs.Graph can't be held by ONNX: {error}") from error
-
-
-def _strings(values: np.ndarray[Any, Any], name: str) -> ir.StringTensor:
-    items = [item.encode() if isinstance(item, str) else item for item in values.reshape(-1).tolist()]
-    if not all(isinstance(item, bytes) for item in items):
-        raise TypeError("its values are Python objects")
-    return ir.StringTensor(items, shape=ir.Shape(values.shape), name=name)
-
-
-def _own_name(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
-    """`onnx_ir` would write a new name into the message of the caller's graph."""
-    if not isinstance(tensor, ir.TensorProtoTensor):
-        return tensor
-    return ir.LazyTensor(
-        lambda: ir.Tensor(tensor.numpy(), tensor.dtype), tensor.dtype, tensor.shape, cache=True, name=name
-    )
-
-
-def _same(a: ir.TensorProtocol | None, b: ir.TensorProtocol) -> bool:
-    return a is b or (a is not None and a.dtype == b.dtype and np.array_equal(a.numpy(), b.numpy()))
-
-
-def _dtype(dtype: Any) -> ir.DataType | None:
-    if dtype is None:
-        return None
-    return ir.DataType(dtype) if isinstance(dtype, int) else ir.DataType.from_numpy(np.dtype(dtype))
-
-
-def _describe(value: ir.Value, tensor: gs.Variable) -> None:
-    if isinstance(tensor.dtype, onnx.TypeProto):
-        # graphsurgeon's importer keeps what is inside an optional as it is.
-        inner = ir.serde.deserialize_type_proto_for_type(tensor.dtype)
-        value.type = None if inner is None else ir.OptionalType(inner)
-        return
-    dtype = _dtype(tensor.dtype)
-    if dtype is not None:
-        plain = ir.TensorType(dtype)
-        value.type = ir.SequenceType(plain) if tensor.type == "sequence_type" else plain
-    if tensor.shape is not None:
-        value.shape = ir.Shape([int(d) if isinstance(d, numbers.Integral) else d for d in tensor.shape])
-
-
-def _plain(value: Any) -> tuple[ir.AttributeType, Any] | list[Any] | None:
-    """(type, value) of a plain attribute, [] for an empty list, None if it is something else."""
-    kinds = ir.AttributeType
-    if isinstance(value, (type, np.dtype)):
-        dtype = _dtype(value)
-        return None if dtype is None else (kinds.INT, int(dtype))
-    if isinstance(value, numbers.Integral):
-        return kinds.INT, int(value)
-    if isinstance(value, numbers.Real):
-        return kinds.FLOAT, float(value)
-    if isinstance(value, (str, bytes)):
-        return kinds.STRING, value
-    if isinstance(value, onnx.TensorProto):
-        return kinds.TENSOR, ir.from_proto(value)
-    if not isinstance(value, (list, tuple, np.ndarray)):
-        return None
-    items = list(value)
-    if all(isinstance(item, numbers.Integral) for item in items):
-        return (kinds.INTS, [int(item) for item in items]) if items else []
-    if all(isinstance(item, numbers.Real) for item in items):
-        return kinds.FLOATS, [float(item) for item in items]
-    return (kinds.STRINGS, items) if all(isinstance(item, str) for item in items) else None
-
-
 def _imports(graph: gs.Graph) -> dict[str, int]:
     """As graphsurgeon exports: its import list where there is one, its opset otherwise, 1 for custom domains."""
     domains = graph.import_domains
@@ -333,47 +247,3 @@ def _sort(graph: ir.Graph) -> None:
 def _is_late(value: ir.Value | None, graph: ir.Graph, seen: set[ir.Node]) -> bool:
     producer = None if value is None else value.producer()
     return producer is not None and producer.graph is graph and producer not in seen
-
-
-def _restore(model: ir.Model, carry: Carry) -> None:
-    """Put back what the `gs.Graph` had no place for, where the name is still there."""
-    graph = model.graph
-    for name in ("domain", "model_version", "doc_string"):
-        setattr(model, name, carry.model[name])
-    model.metadata_props.update(carry.model["metadata_props"])
-    model.meta.update(carry.model["meta"])
-    graph.metadata_props.update(carry.graph.metadata)
-    taken = {value.name for value in graph.inputs} | {v.name for node in graph.all_nodes() for v in node.outputs}
-    for name, value in carry.unused.items():
-        if name not in graph.initializers and (name not in taken):
-            twin = ir.Value(name=name, type=value.type, shape=value.shape, const_value=value.const_value)
-            graph.register_initializer(twin)
-    order = {name: index for index, name in enumerate(carry.initializers)}
-    ordered = sorted(graph.initializers.values(), key=lambda value: order.get(str(value.name), len(order)))
-    graph.initializers.clear()
-    for value in ordered:
-        graph.register_initializer(value)
-    for name, position in sorted(carry.inputs.items(), key=lambda item: item[1]):
-        if name in graph.initializers and not graph.initializers[name].is_graph_input():
-            graph.inputs.insert(position, graph.initializers[name])
-    for value in (*graph.inputs, *graph.initializers.values()):
-        _restore_value(value, carry)
-    for node in graph.all_nodes():
-        _restore_texts(node, carry.nodes.get(first_output(node)))
-        for value in node.outputs:
-            _restore_value(value, carry)
-    for function in model.functions.values():
-        _restore_texts(function, carry.functions.get((function.domain, function.name)))
-
-
-def _restore_value(value: ir.Value, carry: Carry) -> None:
-    _restore_texts(value, carry.values.get(value.name or ""))
-    if value.type is None and value.name in carry.types:
-        value.type = carry.types[value.name]
-
-
-def _restore_texts(thing: Any, texts: Texts | None) -> None:
-    if texts is not None:
-        thing.doc_string = texts.doc_string
-        thing.metadata_props.update(texts.metadata)
-        thing.meta.update(texts.meta)
