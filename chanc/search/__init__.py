@@ -9,10 +9,10 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from chanc.search.api import Run as Run
 from chanc.search.api import search as search
 from chanc.search.conet import Conet as Conet
 from chanc.search.greedy import Greedy as Greedy
+from chanc.search.outcome import Run as Run
 from chanc.search.random import Random as Random
 from chanc.search.sa import SimulatedAnnealing as SimulatedAnnealing
 from chanc.search.sampler import SAMPLERS as SAMPLERS

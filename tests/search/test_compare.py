@@ -9,10 +9,10 @@ from rich.console import Console
 
 from chanc.errors import RunError
 from chanc.search import rundir
-from chanc.search.api import finish
 from chanc.search.compare import Finals, rivals, table
 from chanc.search.driver import Task, run_trials
 from chanc.search.greedy import Greedy
+from chanc.search.outcome import finish
 from chanc.search.progress import Progress
 from chanc.search.rundir import RunDir
 from chanc.testing.engines import MEMBERS, SPACE, FakeEngine
