@@ -132,7 +132,7 @@ def sampler_options(command: F) -> F:
 @click.option("--reset", is_flag=True, help="Draw norms and linear layers anew after each change of widths.")
 @click.option("--adas-carry", is_flag=True, help="Keep AdaS's learning rates from trial to trial.")
 @click.option("--from-weights", is_flag=True, help="Start from the model's own weights, not from fresh ones.")
-@click.option("--final-epochs", type=click.IntRange(0), default=0, show_default=True,
+@click.option("--final-epochs", type=click.IntRange(0), show_default="the preset's, or 0",
               help="Train the best widths from scratch for so long, and the rivals with the same recipe.")  # fmt: skip
 @click.option("--final-lr", type=float, help="Learning rate of the final trainings.")
 @click.option("--final-weight-decay", type=float, help="L2 of the final trainings.")

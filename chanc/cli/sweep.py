@@ -47,7 +47,8 @@ class Values(click.ParamType[tuple[Any, ...]]):
 @click.option("--min-width", type=click.IntRange(1), help="Smallest width, in channels.")
 @click.option("--max-width", type=click.IntRange(1), help="Largest width, in channels.")
 @click.option("--round-to", type=click.IntRange(1), help="Widths are multiples of this.")
-@click.option("--final-epochs", type=click.IntRange(0), default=0, show_default=True, help="Final training of each.")
+@click.option("--final-epochs", type=click.IntRange(0), show_default="the preset's, or 0",
+              help="Final training of each.")  # fmt: skip
 @click.option("--out", type=click.Path(), default="sweep", show_default=True, help="The folder of the sweep.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out: finished cells are never run again.")
 @click.option("--workers", type=click.IntRange(1), help="Processes at a time; by default one a GPU, else one.")

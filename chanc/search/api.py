@@ -20,6 +20,7 @@ from chanc.search.compare import Finals, Finisher
 from chanc.search.driver import INPUT, Task, run_trials
 from chanc.search.measure import measured_weights, members
 from chanc.search.outcome import Run, finish, write_report
+from chanc.search.presets import preset as named_preset
 from chanc.search.prices import prices
 from chanc.search.progress import Progress
 from chanc.search.rundir import RunDir
@@ -40,7 +41,7 @@ def search(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
-    final_epochs: int = 0,
+    final_epochs: int | None = None,
     final: Mapping[str, Any] | None = None,
     final_seeds: int = 1,
     compare: Sequence[str] = ("baseline", "uniform"),
@@ -69,7 +70,8 @@ def search(
         out, resume: the run directory, and whether to go on with the run in it.
         preset: a name of `chanc.search.presets.PRESETS`; whatever is passed here besides wins over it.
         options: fields of the sampler. train, final: fields of `TrainOptions`, of the trials and the final trainings.
-        final_epochs, final_seeds, compare: length, repeats and rivals of the final trainings; 0 epochs is none.
+        final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals of the final
+            trainings.
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime).
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.search.settings.Settings`.
         command: the command line, for the record.
@@ -77,6 +79,8 @@ def search(
     Raises:
         ModelError, DataError, RunError, MissingDependencyError: one clear line, before anything is written.
     """
+    if final_epochs is None:
+        final_epochs = named_preset(preset).final_epochs if preset else 0
     settings = resolve(
         algo=algo,
         data=os.fspath(data),
@@ -93,7 +97,8 @@ def search(
         carry_optimizer=carry_optimizer,
         from_weights=from_weights,
     )
-    finals = Finals(settings.final, final_epochs, final_seeds, tuple(compare)) if final_epochs else None
+    recipe = {name: value for name, value in settings.final.items() if name != "device"}
+    finals = Finals(recipe, final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     progress = Progress(settings.sampler.trials, settings.train["epochs"], console or Console(), quiet)
     _refuse_early(Path(out), resume)
     return _search(model, settings, finals, Path(out), resume, data_root, progress, command)

@@ -134,8 +134,9 @@ def resume(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> RunDir:
     if difference is not None:
         name, before, now = difference
         raise RunError(f"{folder} was made with other settings: {name} was {before}, now it is {now}")
-    lines = mend_lines(folder / "trials.jsonl")
-    mend_lines(folder / "timing.jsonl")
+    with RunDir(folder).locked():  # a half line may be one that another process is writing just now
+        lines = mend_lines(folder / "trials.jsonl")
+        mend_lines(folder / "timing.jsonl")
     if [line.get("trial") for line in lines] != list(range(len(lines))):
         raise RunError(f"{folder / 'trials.jsonl'} is damaged: its trials are not 0, 1, 2, ... in order")
     return RunDir(folder, lines)

@@ -56,6 +56,17 @@ def test_existing_run_is_not_overwritten(tmp_path: Path) -> None:
         rundir.create(tmp_path, SETTINGS, {})
 
 
+def test_half_line_of_a_running_search_is_left_alone(tmp_path: Path) -> None:
+    run = rundir.create(tmp_path, SETTINGS, {})
+    run.append({"trial": 0})
+    with open(tmp_path / "trials.jsonl", "a") as handle:
+        handle.write('{"trial": 1')
+    before = (tmp_path / "trials.jsonl").read_bytes()
+    with run.locked(), pytest.raises(RunError, match="another search is at work"):
+        rundir.resume(tmp_path, SETTINGS)
+    assert (tmp_path / "trials.jsonl").read_bytes() == before
+
+
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no run to resume"):
         rundir.resume(tmp_path / "nowhere", SETTINGS)
