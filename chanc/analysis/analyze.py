@@ -83,9 +83,12 @@ def analyze(model: object) -> Analysis:
     return analyze_model(copy)
 
 
-def analyze_model(model: ir.Model) -> Analysis:
-    """Find the channel groups of a model that is in normal form already; it is not changed."""
-    sweep = sweep_model(model)
+def analyze_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> Analysis:
+    """Find the channel groups of a model that is in normal form already; it is not changed.
+
+    `modes` are those of an earlier sweep: the same nodes at other widths are then read in the same way.
+    """
+    sweep = sweep_model(model, modes)
     units = solve(sweep)
     return Analysis(model, find_groups(sweep, units), _pinned(sweep), sweep, units)
 

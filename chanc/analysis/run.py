@@ -19,14 +19,15 @@ NO_SOURCES: frozenset[int] = frozenset()
 INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 
 
-def sweep_model(model: ir.Model) -> Sweep:
+def sweep_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> Sweep:
     """Sweep a model in normal form: nodes sorted, weights in initializers.
 
     Nothing of the model is changed. Channels that enter an operator without a rule, a subgraph or a graph output are
-    pinned there.
+    pinned there. `modes` are those of an earlier sweep of the same nodes.
     """
     graph = model.graph
     sweep = Sweep(graph, graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 1)))
+    sweep.modes.update(modes or {})
     runner = _Runner(sweep)
     for value in graph.inputs:
         if value.const_value is None:
@@ -64,6 +65,8 @@ class _Runner:
         if rule is None:
             self._opaque(node, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
+        if all(v is None or v.const_value is not None or v in sweep.weights for v in node.inputs):
+            sweep.weights.update(node.outputs)
         try:
             rule(sweep)
         except Opaque as why:

@@ -69,6 +69,9 @@ class Sweep:
     unscaled: list[IntArray] = field(default_factory=list)
     segments: list[IntArray] = field(default_factory=list)
     opaque: dict[ir.Node, str] = field(default_factory=dict)
+    seams: list[tuple[int, int]] = field(default_factory=list)
+    modes: dict[ir.Node, str] = field(default_factory=dict)
+    weights: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
     label_count: int = 0
     node: ir.Node | None = None
@@ -109,6 +112,16 @@ class Sweep:
         """Whether an input of the current node is an initializer whose axes can be labelled."""
         value = self.value(index)
         return value is not None and value.const_value is not None and value not in self.layouts
+
+    def is_weight(self, index: int) -> bool:
+        """Whether an input of the current node is an initializer, or computed from initializers alone."""
+        value = self.value(index)
+        return value is not None and (value in self.weights or self.is_parameter(index))
+
+    def mode(self, default: str) -> str:
+        """How the current node is read where sizes alone would decide; a second sweep reads it as the first did."""
+        assert self.node is not None
+        return self.modes.setdefault(self.node, default)
 
     def parameter(self, index: int, axes: Iterable[int]) -> Layout:
         """The layout of an initializer input, with labels on the axes named and none on others.

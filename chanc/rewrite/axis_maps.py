@@ -21,10 +21,16 @@ from chanc.errors import IllegalMove
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """`unit[l]` is the unit of label l (as solved), `copies[u]` how often unit u is there afterwards."""
+    """`unit[l]` is the unit of label l (as solved), `copies[u]` how often unit u is there afterwards.
+
+    `channel[l]` is its channel; `seams` holds `channel * labels + channel` of neighbours that a Concat brought together,
+    so that copies of the one stand before the other.
+    """
 
     unit: IntArray
     copies: IntArray
+    channel: IntArray
+    seams: IntArray
 
     def changes(self, labels: IntArray) -> bool:
         """Whether any of these labels goes or is repeated."""
@@ -32,7 +38,7 @@ class Resize:
 
     def line(self, labels: IntArray) -> IntArray:
         """For each new position along a line of labels the old one."""
-        return self._index(self.unit[labels])
+        return self._index(labels)
 
     def size(self, layout: Layout, axis: int) -> Size:
         """The new size of an axis; factors of unknown size stay as they are."""
@@ -82,24 +88,29 @@ class Resize:
                 return None
         mine = sorted((slot[1], k) for k, slot in enumerate(field.slots) if slot[0] == axis)
         order = [k for _, k in mine] + [k for k, slot in enumerate(field.slots) if slot[0] != axis]
-        units = self.unit[field.labels].transpose(order)
-        units = units.reshape(*units.shape[: len(mine)], -1)[..., 0]
-        moving = moving_axis(units) if units.ndim > 1 else 0
+        labels = field.labels.transpose(order)
+        labels = labels.reshape(*labels.shape[: len(mine)], -1)[..., 0]
+        moving = moving_axis(self.unit[labels]) if labels.ndim > 1 else 0
         if moving is not None and moving >= 0:
             factor = mine[moving][0]
-            line = np.moveaxis(units, moving, 0).reshape(units.shape[moving], -1)[:, 0]
+            line = np.moveaxis(labels, moving, 0).reshape(labels.shape[moving], -1)[:, 0]
             return range(factor, factor + 1), self._index(line)
         factors = [factor for factor, _ in mine]
         if factors != list(range(factors[0], factors[-1] + 1)):
             raise IllegalMove("channels lie in several factors of an axis")
-        return range(factors[0], factors[-1] + 1), self._index(units.ravel())
+        return range(factors[0], factors[-1] + 1), self._index(labels.ravel())
 
-    def _index(self, units: IntArray) -> IntArray:
-        """The old index for each new one along a line of units; runs of one unit are repeated as blocks."""
+    def _index(self, labels: IntArray) -> IntArray:
+        """The old index for each new one along a line of labels; runs of one unit are repeated as blocks."""
+        units = self.unit[labels]
         copies = self.copies[units]
         if copies.max(initial=0) <= 1:
             return np.flatnonzero(copies)
-        starts = np.flatnonzero(np.diff(units, prepend=-1))
+        begins = np.diff(units, prepend=-1) != 0
+        if self.seams.size:
+            channels = self.channel[labels]
+            begins[1:] |= np.isin(channels[:-1] * self.unit.size + channels[1:], self.seams)
+        starts = np.flatnonzero(begins)
         ends = np.append(starts[1:], units.size)
         blocks = [np.tile(np.arange(a, b), copies[a]) for a, b in zip(starts, ends, strict=True)]
         return np.concatenate(blocks)

@@ -84,7 +84,9 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
     copies = np.ones(sweep.label_count, dtype=np.int64)
     for resizing in chosen:
         copies[resizing.group.units] = resizing.copies
-    resize = Resize(analysis.units.unit, copies)
+    units = analysis.units
+    seams = [units.channel[a] * copies.size + units.channel[b] for a, b in sweep.seams]
+    resize = Resize(units.unit, copies, units.channel, np.array(seams, dtype=np.int64))
     fold_shapes(model, sweep)
     sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
     for node in list(model.graph):
@@ -96,7 +98,7 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
     for value, new in sizes.items():
         _set_shape(value, new, sweep.layouts[value])
     if chosen:
-        check_against(analysis, analyze_model(model), structure)
+        check_against(analysis, analyze_model(model, sweep.modes), structure)
     exact = all(r.group.exact and (r.group.scalable or r.source.size <= r.copies.size) for r in chosen)
     return Trace(exact, {}, operands)
 

@@ -23,7 +23,7 @@ def conv(sweep: Sweep) -> None:
     sweep.mark(weight, 0, "producer")
     if group == 1:
         consume(sweep, data, 1, _labels(weight, 1))
-    elif inner == 1 or outer == group:
+    elif sweep.mode("") == "rows":
         _rows(sweep, data, made, group)
         if outer == group and inner == 1:
             sweep.mark(weight, 0, "follower")
@@ -46,7 +46,7 @@ def conv_transpose(sweep: Sweep) -> None:
     sweep.mark(weight, 1, "producer")
     if group == 1:
         made = _labels(weight, 1)
-    elif inner == 1 or outer == group:
+    elif sweep.mode("") == "rows":
         made = sweep.fresh(inner * group)
         spread_rows(sweep, taken, group)
         sweep.couple(made.reshape(group, -1), taken.reshape(group, -1)[:, :1])
@@ -70,7 +70,7 @@ def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]
     if sweep.is_parameter(1):
         sizes = sweep.parameter(1, ()).sizes
         outer, inner = int(str(sizes[0])), int(str(sizes[1]))
-        rows = group > 1 and (inner == 1 or outer == group)
+        rows = group > 1 and sweep.mode("rows" if inner == 1 or outer == group else "columns") == "rows"
         weight = sweep.parameter(1, (0,) if rows else (0, 1))
         axes: tuple[int, ...] = (0,) if rows else (0, 1)
     else:
@@ -79,7 +79,7 @@ def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]
             weight = sweep.fix(weight, axis, "it varies along a kernel axis")
         outer, inner = (int(str(n)) if not isinstance(n, Dim) else 0 for n in weight.sizes[:2])
         axes = (0, 1)
-        if group > 1 and (inner == 1 or outer == group):
+        if group > 1 and sweep.mode("rows" if inner == 1 or outer == group else "columns") == "rows":
             weight = sweep.fix(weight, 1, "whole groups go")
             axes = (0,)
     if data.rank < 3 or any(len(weight.on(k)) != 1 or len(weight.axes[k]) != 1 for k in axes):

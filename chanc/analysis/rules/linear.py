@@ -84,15 +84,18 @@ def contract(sweep: Sweep, left: tuple[int, Letters], right: tuple[int, Letters]
 
 def _operand(sweep: Sweep, index: int, mine: Letters, other: Letters, out: Letters) -> Layout:
     """An operand; a weight has labels on its own axes and the contracted ones, on batch axes where it has several."""
-    if not sweep.is_parameter(index):
+    if not sweep.is_weight(index):
         return sweep.input(index)
-    value = sweep.value(index)
-    assert value is not None and value.const_value is not None
-    shape = value.const_value.shape
-    if len(shape) != len(mine):
-        raise Opaque("its weight has another rank than the product takes")
-    axes = [k for k, letter in enumerate(mine) if not (letter in other and letter in out) or shape[k] != 1]
-    layout = sweep.parameter(index, axes)
+    if not sweep.is_parameter(index):
+        layout = sweep.input(index)
+    else:
+        value = sweep.value(index)
+        assert value is not None and value.const_value is not None
+        shape = value.const_value.shape
+        if len(shape) != len(mine):
+            raise Opaque("its weight has another rank than the product takes")
+        axes = [k for k, letter in enumerate(mine) if not (letter in other and letter in out) or shape[k] != 1]
+        layout = sweep.parameter(index, axes)
     for axis, letter in enumerate(mine):
         if letter not in out:
             sweep.mark(layout, axis, "consumer")
@@ -109,14 +112,15 @@ def _contracted(
     p, q = a.index(letter), b.index(letter)
     common = {k for k in heads if _joint(one, a, letter, k) or _joint(two, b, letter, k)}
     if any(_joint(one, a, letter, k) and _joint(two, b, letter, k) for k in common):
+        _aligned(sweep, (one, a), (two, b), letter, common)
         reason = "whole heads go"
-        return _kept(sweep, one, p, reason), _kept(sweep, two, q, reason)
+        return sweep.fix(one, p, reason), sweep.fix(two, q, reason)
     x, y = sweep.project(one, p), sweep.project(two, q)
     if x is not None and y is not None:
         if x.size != y.size:
             raise Opaque("the contracted axes have other sizes")
         sweep.same(x, y)
-        if not sweep.is_parameter(i) and not sweep.is_parameter(j):
+        if not sweep.is_weight(i) and not sweep.is_weight(j):
             sweep.unscaled.append(x)
     elif x is not None:
         sweep.pin(x, f"it is multiplied with {two.why or 'values that are not channels'}")
@@ -130,8 +134,20 @@ def _joint(layout: Layout, letters: Letters, one: int, two: int) -> bool:
     return any(field.on(p) and field.on(q) for field in layout.fields)
 
 
-def _kept(sweep: Sweep, layout: Layout, axis: int, reason: str) -> Layout:
-    return sweep.fix(layout, axis, reason)
+def _aligned(
+    sweep: Sweep, left: tuple[Layout, Letters], right: tuple[Layout, Letters], letter: int, heads: set[int]
+) -> None:
+    """Channel d of a head meets channel d of the same head: note it, for with one head left they are one channel."""
+    spread = []
+    for layout, letters in (left, right):
+        for field in layout.fields:
+            named = [letters[axis] for axis, _ in field.slots]
+            if letter in named and heads & set(named) and len(set(named)) == len(named):
+                order = sorted(range(len(named)), key=lambda k: named[k])
+                spread.append((sorted(named), field.labels.transpose(order)))
+                break
+    if len(spread) == 2 and spread[0][0] == spread[1][0] and spread[0][1].shape == spread[1][1].shape:
+        sweep.same(spread[0][1], spread[1][1])
 
 
 def _cleared(layout: Layout, axis: int) -> Layout:

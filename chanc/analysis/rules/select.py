@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import onnx_ir as ir
 
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size, unknown
@@ -22,7 +24,9 @@ def concat(sweep: Sweep) -> None:
     assert sweep.node is not None
     rank = _rank(sweep)
     axis = sweep.integer("axis", 1) % rank
-    sweep.output(joined(sweep, [_operand(sweep, k, axis) for k in range(len(sweep.node.inputs))], axis))
+    operands = [_operand(sweep, k, axis) for k in range(len(sweep.node.inputs))]
+    _tie_phases(sweep, operands, axis)
+    sweep.output(joined(sweep, operands, axis))
 
 
 def _rank(sweep: Sweep) -> int:
@@ -65,10 +69,33 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
         parts.append(labels)
         rests.append(emptied(operand, axis))
     shared = sweep.together(rests)
+    sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(parts) if a.size and b.size]
     labels = np.concatenate(parts)
     axes = list(shared.axes)
     axes[axis] = (labels.size,)
     return Layout(tuple(axes), (Field(((axis, 0),), labels), *shared.fields), shared.why)
+
+
+def _tie_phases(sweep: Sweep, operands: Sequence[Layout], axis: int) -> None:
+    """Couple the halves of a FactorizedReduce (DARTS): strided convolutions that sample alternate pixels are one width.
+
+    They are told by a kernel smaller than the stride: each sees only what the other leaves out.
+    """
+    assert sweep.node is not None
+    makers = [value.producer() if value is not None else None for value in sweep.node.inputs]
+    if len(makers) < 2 or any(maker is None or not _skips_pixels(maker) for maker in makers):
+        return
+    labels = [operand.on(axis)[0].labels.ravel() for operand in operands if len(operand.on(axis)) == 1]
+    if len(labels) == len(makers) and len({part.size for part in labels}) == 1:
+        for part in labels[1:]:
+            sweep.couple(labels[0], part)
+
+
+def _skips_pixels(node: ir.Node) -> bool:
+    strides, kernel = node.attributes.get("strides"), node.attributes.get("kernel_shape")
+    if node.op_type != "Conv" or strides is None or kernel is None:
+        return False
+    return all(k < s for k, s in zip(kernel.as_ints(), strides.as_ints(), strict=True))
 
 
 def emptied(layout: Layout, axis: int) -> Layout:

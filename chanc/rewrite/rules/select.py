@@ -22,12 +22,42 @@ def split(site: Site) -> None:
     axis = site.attribute("axis", 0) % data.rank
     if not data.on(axis) or site.source(data, axis) is None:
         return
-    sizes = site.integers(tuple(site.resize.size(site.result(k), axis) for k in range(len(site.node.outputs))))
+    parts = _split_positions(site, data, axis)
+    if not np.array_equal(np.concatenate(parts), np.arange(site.integers((site.resize.size(data, axis),))[0])):
+        _split_by_gather(site, parts, axis)
+        return
+    sizes = [part.size for part in parts]
     if site.sweep.opset < 13:
         site.set_attribute("split", sizes)
         return
     site.node.attributes.pop("num_outputs", None)
     site.set_input(1, np.array(sizes, dtype=np.int64))
+
+
+def _split_positions(site: Site, data: Layout, axis: int) -> list[IntArray]:
+    """Where in the resized axis the channels of each part are."""
+    size, start, parts = int(str(data.size(axis))), 0, []
+    for k in range(len(site.node.outputs)):
+        part = site.result(k)
+        count = int(str(part.size(axis)))
+        parts.append(remap(np.arange(start, start + count), site.source(data, axis), site.source(part, axis), size))
+        start += count
+    return parts
+
+
+def _split_by_gather(site: Site, parts: list[IntArray], axis: int) -> None:
+    """A unit that lies across the cut is repeated as a whole: the parts are gathered, each under its old name."""
+    node, graph = site.node, site.sweep.graph
+    data = node.inputs[0]
+    for old, positions in zip(node.outputs, parts, strict=True):
+        gather = ir.node("Gather", [data], {"axis": axis}, num_outputs=1)
+        new = gather.outputs[0]
+        new.name, new.type, new.shape = old.name, old.type, old.shape
+        graph.insert_before(node, gather)
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        site.sweep.layouts[new] = site.sweep.layouts[old]
+        Site(gather, site.sweep, site.resize).set_input(1, positions)
+    graph.remove(node, safe=True)
 
 
 @rule("Slice")
