@@ -49,7 +49,7 @@ class Progress:
         if self.quiet or not self.console.is_terminal:
             yield self
             return
-        with Live(console=self.console, get_renderable=self._table, refresh_per_second=4, transient=True) as live:
+        with Live(console=self.console, get_renderable=self._table, refresh_per_second=4) as live:
             self._live = live
             try:
                 yield self
