@@ -79,7 +79,9 @@ def state_dict(source: Source, model: ir.Model) -> dict[str, torch.Tensor]:
     state = {
         key: to_torch(source.constants[key] if binding.constant else binding.to_tensor(arrays[key]))
         for key, binding in source.bindings.items()
+        if not binding.tied
     }
+    state |= {key: state[binding.tied] for key, binding in source.bindings.items() if binding.tied}
     for key in list(state):
         if key.endswith("running_mean"):
             state[key.removesuffix("running_mean") + "num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
@@ -91,9 +93,15 @@ def build(model: ir.Model, name: str = "Network") -> Built:
 
     Nothing is written to disk. Raises ModelError for what PyTorch can't express, naming the node.
     """
+    import torch
+
     source = emit(model, name)
     module = load(source)
-    module.load_state_dict(state_dict(source, model), assign=True)
+    state = state_dict(source, model)
+    for key in {binding.tied for binding in source.bindings.values() if binding.tied}:
+        shared = torch.nn.Parameter(state[key])
+        state |= {other: shared for other, binding in source.bindings.items() if key in (other, binding.tied)}
+    module.load_state_dict(state, assign=True)
     return Built(module.eval(), source.text, source.bindings, source.name)
 
 

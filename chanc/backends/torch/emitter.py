@@ -74,6 +74,7 @@ class Emitter:
         self._values: list[ir.Value | None] = []
         self._hints: dict[int, str] = {}
         self._parent: dict[int, int] = {}
+        self._tied: dict[object, str] = {}
         self._escaped: set[int] = set()
         self._sized: set[ir.Node] = set()
 
@@ -313,19 +314,31 @@ class Emitter:
         self, node: Node, cls: str, args: list[str], tensors: dict[str, tuple[ir.Value, Binding]],
         *, kind: str, widths: dict[int, ir.Value | None] | None = None, uses: Sequence[ir.Value] = (),
     ) -> str:  # fmt: skip
-        """Make a submodule and return its token; the same operands with the same arguments give the same submodule."""
+        """Make a submodule and return its token; the same weights with the same arguments give the same submodule.
+
+        One of vectors only (a normalisation) is never shared: exporters store equal vectors of different layers once.
+        """
         origins = tuple((attr, self.origin(value), binding.part) for attr, (value, binding) in tensors.items())
         key = (cls, tuple(args), origins)
-        if key in self._shared and origins:
+        is_layer = any(self._consts[value].array.ndim > 1 for value, _ in tensors.values())
+        if key in self._shared and is_layer:
             self._escaped.update(self._tensors[value] for value in node.inputs if value in self._tensors)
+            known = self.submodules[self._shared[key]].tensors
+            for attr, (_, binding) in tensors.items():
+                known[attr] = replace(known[attr], uses=known[attr].uses + binding.uses)
             return module_token(self._shared[key])
         mid = len(self.submodules)
-        path = self.paths.for_module(node, {a: self._consts[v].name for a, (v, _) in tensors.items()}, kind)
+        named = {attr: self._consts[value].name for attr, (value, _) in tensors.items()}
+        path = self.paths.for_module(node, named, kind, shared=not is_layer)
         submodule = Submodule(mid, path, cls, args)
         for attr, (value, binding) in tensors.items():
             if self._consts[value].origin is None:
                 self.constants[".".join((*path, attr))] = binding.to_tensor(self._consts[value].array)
                 binding = replace(binding, constant=True)
+            elif self._consts[value].array.ndim > 1:
+                mark = (self.origin(value), binding.part, binding.rows, binding.transpose, binding.shape)
+                first = self._tied.setdefault(mark, ".".join((*path, attr)))
+                binding = replace(binding, tied=first if first != ".".join((*path, attr)) else "")
             submodule.tensors[attr] = binding
         submodule.widths = {
             position: self._tensors[value]
@@ -344,7 +357,7 @@ class Emitter:
         if value is None or self.const(value) is None:
             raise node.refuse(f"input {index} is not a constant")
         first = next((out.name for out in node.outputs if out.name), "") or ""
-        return value, Binding(self.origin(value), use=(first, index), **how)  # type: ignore[arg-type]
+        return value, Binding(self.origin(value), uses=((first, index),), **how)  # type: ignore[arg-type]
 
     def origin(self, value: ir.Value) -> str:
         """The name of the initializer (or Constant output) that holds a constant; its own name where it was folded."""
@@ -449,7 +462,7 @@ class Emitter:
 
     def _leaf(self, value: ir.Value) -> str:
         found = self._consts[value]
-        key = (self.origin(value), value.name or "")
+        key = (self.origin(value), "" if found.array.ndim > 1 and found.origin is not None else value.name or "")
         if key in self._leaves:
             return module_token(self._leaves[key])
         if found.array.dtype.kind in "OSU":

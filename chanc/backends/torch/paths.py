@@ -23,9 +23,15 @@ class PathBook:
         self._containers: set[Path] = set()
         self._counts: dict[str, int] = {}
 
-    def for_module(self, node: Node, tensors: dict[str, str], kind: str) -> Path:
-        """A path for a submodule that holds `tensors` (attribute -> initializer's name)."""
-        for candidate in self._candidates(node, tensors):
+    def for_module(self, node: Node, tensors: dict[str, str], kind: str, *, shared: bool) -> Path:
+        """A path for a submodule that holds `tensors` (attribute -> initializer's name).
+
+        Names that may be `shared` (equal vectors of several layers, stored once) count less than the exporter's scope.
+        """
+        candidates = self._candidates(node, tensors)
+        if shared and (scope := _scope(node)):
+            candidates = [scope, *candidates]
+        for candidate in candidates:
             path = split(candidate)
             if not path[0].isdigit() and self._free(path):
                 return self._take(path)
@@ -81,7 +87,9 @@ def _scope(node: Node) -> str:
     name = node.raw.name or ""
     if not name.startswith("/"):
         return ""
-    path = ""
+    parts: list[str] = []
     for part in name.strip("/").split("/")[:-1]:
-        path = part if not path or part.startswith(f"{path}.") else f"{path}.{part}"
-    return path
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts.pop()
+        parts.append(part)
+    return ".".join(parts)

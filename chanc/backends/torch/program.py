@@ -37,12 +37,14 @@ class Binding:
     """
 
     initializer: str
-    use: tuple[str, int] | None = None
-    """(first output name of the node, input index) of the use that this entry serves."""
+    uses: tuple[tuple[str, int], ...] = ()
+    """(first output name of the node, input index) of every use that this entry serves."""
     part: int | None = None
     rows: tuple[int, ...] | None = None
     transpose: bool = False
     shape: tuple[int, ...] | None = None
+    tied: str = ""
+    """The state_dict key of the entry that is the same parameter: a matrix that two submodules use."""
     constant: bool = False
     """A value that the emitter computed itself: it has no initializer and is never written back."""
 

@@ -30,6 +30,8 @@ class Tree:
 
     children: dict[str, Tree] = field(default_factory=dict)
     leaf: Submodule | None = None
+    is_class: bool = False
+    """Whether it is the class itself, whose numbered children are attributes too."""
 
     def add(self, path: tuple[str, ...], submodule: Submodule) -> None:
         """Put a submodule at a path below this container."""
@@ -42,6 +44,8 @@ class Tree:
     def is_list(self) -> bool:
         """Whether the children are 0, 1, 2, ... and all of them modules."""
         names = list(self.children)
+        if self.is_class:
+            return False
         return (
             sorted(names, key=lambda name: (len(name), name)) == [str(i) for i in range(len(names))]
             and self.holds_modules
@@ -57,7 +61,7 @@ class Tree:
     @property
     def is_dict(self) -> bool:
         """Whether it takes an nn.ModuleDict: numbered children with gaps."""
-        return self.holds_modules and any(name.isdigit() for name in self.children) and not self.is_list
+        return not self.is_class and self.holds_modules and any(name.isdigit() for name in self.children) and not self.is_list
 
     def build(self, text: Callable[[Submodule], str], used: set[str]) -> str:
         """The constructor's text."""
@@ -94,18 +98,21 @@ def class_text(
     name: str, doc: list[str], submodules: list[Submodule], statements: list[Statement], inputs: list[tuple[int, str]],
     outputs: list[str], program: Program, *, parameters: str = "", prefix: int = 0,
     constructor: Callable[[Submodule], str] = lambda submodule: submodule.text, used: set[str] | None = None,
-    shapes: Mapping[int, str] | None = None,
+    shapes: Mapping[int, str] | None = None, ties: Iterable[tuple[str, str]] = (),
 ) -> list[str]:  # fmt: skip
     """The lines of one class: constructor and forward."""
     used = set() if used is None else used
-    tree = Tree()
+    tree = Tree(is_class=True)
     by_id = {submodule.mid: submodule for submodule in submodules}
     for submodule in submodules:
         tree.add(submodule.path[prefix:], submodule)
     lines = [f"class {name}(nn.Module):", *(f"    {line}" if line else "" for line in doc), ""]
     lines += [*wrap(f"    def __init__(self{parameters}) -> None:"), "        super().__init__()"]
     for child, subtree in tree.children.items():
-        lines += wrap(f"        self.{child} = {subtree.build(constructor, used)}")
+        text = subtree.build(constructor, used)
+        lines += wrap(f'        setattr(self, "{child}", {text})' if child.isdigit() else f"        self.{child} = {text}")
+    for key, first in ties:
+        lines += wrap(f"        {_attribute(key)} = {_attribute(first)}")
 
     def access(mid: int) -> str:
         return tree.access(by_id[mid].path[prefix:])
@@ -187,9 +194,16 @@ def render(program: Program) -> str:
         class_text(
             program.name, [f'"""{program.name}."""'], list(structure.submodules.values()), structure.statements,
             program.inputs, program.outputs, program, constructor=_constructor({}, named), used=used, shapes=program.shapes,
+            ties=[(key, b.tied) for m in sorted(reached) for key, b in program.submodules[m].keys().items() if b.tied],
         )
     )  # fmt: skip
     return document(program, texts, table_lines(widths), used)
+
+
+def _attribute(key: str) -> str:
+    """The expression of a parameter by its state_dict key, whatever its containers are."""
+    path, _, name = key.rpartition(".")
+    return f'self.get_submodule("{path}").{name}'
 
 
 def _blocks(submodules: Iterable[Submodule]) -> Iterator[Block]:

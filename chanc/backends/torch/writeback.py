@@ -29,10 +29,12 @@ class _Graph:
         self.nodes = {out.name: node for graph in model.graphs() for node in graph for out in node.outputs if out.name}
 
     def value(self, binding: Binding) -> ir.Value:
-        if binding.use is not None:
-            node = self.nodes.get(binding.use[0])
-            if node is not None and binding.use[1] < len(node.inputs) and node.inputs[binding.use[1]] is not None:
-                return node.inputs[binding.use[1]]  # type: ignore[return-value]
+        """The value that the entry's first use reads; the initializer's name decides where that node is gone."""
+        for name, index in binding.uses:
+            node = self.nodes.get(name)
+            read = node.inputs[index] if node is not None and index < len(node.inputs) else None
+            if read is not None:
+                return read
         return self.named(binding.initializer)
 
     def named(self, name: str) -> ir.Value:
@@ -123,21 +125,20 @@ def _store(value: ir.Value, array: np.ndarray) -> None:
 
 
 def _unshare(graph: _Graph, binding: Binding, value: ir.Value, holder: ir.Value, array: np.ndarray) -> None:
-    """Give one use an initializer of its own: the name of the Identity that aliased it, or a new one."""
+    """Give an entry's uses an initializer of their own: the name of the Identity that aliased it, or a new one."""
+    if not binding.uses:
+        raise ModelError(f"initializer {holder.name!r} can't hold two different values")
+    name, count = f"{holder.name}_2", 2
+    while name in graph.graph.initializers or name in graph.nodes:
+        count += 1
+        name = f"{holder.name}_{count}"
+    fresh = _initializer(name, holder, array)
+    for node_name, index in binding.uses:
+        graph.nodes[node_name].replace_input_with(index, fresh)
     node = value.producer()
-    if node is not None and node.op_type == "Identity" and not value.is_graph_output():
-        fresh = _initializer(value.name or "", holder, array)
-        value.replace_all_uses_with(fresh)
+    if node is not None and node.op_type == "Identity" and not value.uses() and not value.is_graph_output():
+        fresh.name = value.name
         node.graph.remove(node, safe=True)  # type: ignore[union-attr]
-    else:
-        name, count = f"{holder.name}_2", 2
-        while name in graph.graph.initializers or name in graph.nodes:
-            count += 1
-            name = f"{holder.name}_{count}"
-        fresh = _initializer(name, holder, array)
-        if binding.use is None:
-            raise ModelError(f"initializer {holder.name!r} can't hold two different values")
-        graph.nodes[binding.use[0]].replace_input_with(binding.use[1], fresh)
     graph.graph.register_initializer(fresh)
 
 
