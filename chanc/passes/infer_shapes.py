@@ -6,7 +6,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import InPlacePass, PassResult
 
-from chanc.analysis.dims import Dim
+from chanc.analysis.dims import Size
 from chanc.analysis.run import sweep_model
 from chanc.analysis.sweep import Sweep
 
@@ -33,7 +33,15 @@ def infer_shapes(model: ir.Model, sweep: Sweep | None = None) -> None:
                 _adopt(value, info)
             layout = sweep.layouts.get(value)
             if layout is not None and not _known(value.shape):
-                value.shape = ir.Shape([str(n) if isinstance(n, Dim) else n for n in layout.sizes])
+                value.shape = ir.Shape([_named(n) for n in layout.sizes])
+
+
+def _named(size: Size) -> int | str | None:
+    """A size as ONNX writes it: an integer, the name of a dynamic axis, or nothing for an expression."""
+    if isinstance(size, int):
+        return size
+    plain = size.factor == 1 and len(size.atoms) == 1 and size.atoms[0].isidentifier()
+    return size.atoms[0] if plain else None
 
 
 def _known(shape: ir.Shape | None) -> bool:

@@ -77,11 +77,19 @@ def _constant(value: ir.Value) -> Array:
     if value.const_value is not None:
         return value.const_value.numpy()
     node = value.producer()
-    if node is not None and node.op_type == "Constant" and "value" in node.attributes:
-        return node.attributes["value"].as_tensor().numpy()
+    if node is not None and node.op_type == "Constant":
+        return _held(node)
     if node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
         return _constant(node.inputs[0])
     raise VerifyError(f"'{value.name}' is not a constant of the model")
+
+
+def _held(node: ir.Node) -> Array:
+    """What a Constant node holds, in whichever of its attributes."""
+    name, attribute = next(iter(node.attributes.items()))
+    if name == "value":
+        return attribute.as_tensor().numpy()
+    return np.asarray(attribute.value, dtype=np.float32 if name.startswith("value_float") else np.int64)
 
 
 def compare(expected: Sequence[Array], actual: Sequence[Array], names: Sequence[str]) -> list[Difference]:
@@ -107,9 +115,18 @@ def compare(expected: Sequence[Array], actual: Sequence[Array], names: Sequence[
 def differences(expected: Any, actual: Any, *, seed: int = 0, batch: int = 2) -> list[Difference]:
     """Run two models of the same interface on the same random inputs and compare their outputs."""
     one, two = _before_saturation(load(expected)), _before_saturation(load(actual))
-    feeds = ort.random_feeds(one, seed=seed, batch=batch)
+    feeds = ort.fitting_feeds(one, seed=seed, batch=batch)
     names = [value.name or "" for value in one.graph.outputs]
     return compare(ort.run(one, feeds, exact=True), ort.run(two, feeds, exact=True), names)
+
+
+def runs(model: Any, *, seed: int = 0) -> None:
+    """Run a model on random inputs; VerifyError where an output isn't finite."""
+    loaded = load(model)
+    feeds = ort.fitting_feeds(loaded, seed=seed)
+    for value, array in zip(loaded.graph.outputs, ort.run(loaded, feeds), strict=True):
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise VerifyError(f"output '{value.name}' of the rewritten model is not finite")
 
 
 def _before_saturation(model: ir.Model) -> ir.Model:

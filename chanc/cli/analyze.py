@@ -1,0 +1,107 @@
+"""`chanc analyze`: channel groups, what is pinned and why, cost."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from chanc.analysis import Analysis, Group
+
+
+@click.command("analyze")
+@click.argument("model")
+@click.option("--deps", is_flag=True, help="Print every channel group: its members, step, and whether it may change.")
+@click.option("--metrics", is_flag=True, help="Print rank, condition and QC of every convolution's weight.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the groups as JSON; - is standard output.")
+@click.option("--html", "html_file", metavar="FILE", help="Write the channel visualizer, a page that needs no network.")
+def command(model: str, deps: bool, metrics: bool, json_file: str | None, html_file: str | None) -> None:
+    """Find the channel groups of MODEL: which widths must change together.
+
+    \b
+    chanc analyze model.onnx                  params, MACs, groups, what pins the most
+    chanc analyze model.onnx --deps           every group with its members
+    chanc analyze model.onnx --html net.html  the network as a graph, a colour a group
+    chanc analyze model.onnx --json - | jq .groups
+    """
+    from chanc.analysis import analyze
+    from chanc.ir import atomic_write_text, check, load
+
+    loaded = load(model)
+    check(loaded)
+    analysis = analyze(loaded)
+    if json_file is not None:
+        text = json.dumps(to_json(analysis, model))
+        if json_file == "-":
+            click.echo(text)
+            return
+        atomic_write_text(json_file, text)
+    if html_file is not None:
+        from chanc.report.visualizer import write_html
+
+        write_html(analysis, html_file, title=model)
+    _print(analysis, deps, metrics)
+
+
+def _print(analysis: Analysis, deps: bool, metrics: bool) -> None:
+    from rich.console import Console
+
+    from chanc.report.tables import deps_table, summary
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    if deps:
+        console.print(deps_table(analysis))
+        console.print()
+    if metrics:
+        from chanc.report.tables import metrics_table
+
+        console.print(metrics_table(analysis))
+        console.print()
+    for line in summary(analysis):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def to_json(analysis: Analysis, path: str) -> dict[str, Any]:
+    """The content of `--json` (format 1)."""
+    model = analysis.model
+    return {
+        "format": 1,
+        "model": {
+            "path": path,
+            "opset": model.graph.opset_imports.get("", 0),
+            "nodes": model.graph.num_nodes(),
+            "params": analysis.params,
+            "macs": analysis.macs,
+            "macs_all": analysis.macs_all,
+        },
+        "groups": [_group(group) for group in analysis.groups],
+        "pinned": [
+            {"tensor": pin.tensor, "node": pin.node, "op": pin.op, "reason": pin.reason} for pin in analysis.pinned
+        ],
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "id": group.id,
+        "size": group.size,
+        "step": group.step,
+        "resizable": group.resizable,
+        "reason": group.reason,
+        "exact": group.exact,
+        "operands": [
+            {
+                "node": operand.node,
+                "op": operand.op,
+                "input": operand.input,
+                "initializer": operand.initializer,
+                "axis": operand.axis,
+                "role": operand.role,
+                "indices": operand.indices.tolist(),
+            }
+            for operand in group.operands
+        ],
+    }

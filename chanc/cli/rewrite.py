@@ -1,0 +1,114 @@
+"""`chanc rewrite`: widths made smaller or larger, the trained weights carried over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chanc.errors import PlanError, VerifyError
+
+if TYPE_CHECKING:
+    from chanc.rewrite import Rewrite
+
+
+@click.command("rewrite")
+@click.argument("model")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Where to write the rewritten model.")
+@click.option("--scale", type=float, metavar="S", help="Scale every group that may change, e.g. 0.5 or 1.5.")
+@click.option("--plan", "plan_file", metavar="PLAN.json", help='Widths by group: {"<group id>": 48 | {"scale": 0.5} | {"keep": [0, 3]}}.')
+@click.option("--select", type=click.Choice(["l2", "l1", "first", "random"]), default="l2", show_default=True, help="Which channels stay.")
+@click.option(
+    "--transfer",
+    type=click.Choice(["select", "svd", "reflect", "widen", "init"]),
+    default="select",
+    show_default=True,
+    help="What their weights become; widen keeps the function when growing.",
+)
+@click.option("--round-to", type=click.IntRange(min=1), default=1, metavar="N", help="Round scaled widths to multiples of N.")
+@click.option("--min-width", type=click.IntRange(min=1), default=1, metavar="N", help="No scaled width under N channels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
+@click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
+@click.option("--verify/--no-verify", default=True, help="Check the result with onnx and in onnxruntime. [on]")
+def command(
+    model: str,
+    output: str,
+    scale: float | None,
+    plan_file: str | None,
+    select: str,
+    transfer: str,
+    round_to: int,
+    min_width: int,
+    seed: int,
+    trace_file: str | None,
+    verify: bool,
+) -> None:
+    """Give the channel groups of MODEL new widths and write OUT; MODEL stays as it is.
+
+    \b
+    chanc rewrite model.onnx -o half.onnx --scale 0.5                      keep the strongest half
+    chanc rewrite model.onnx -o wide.onnx --scale 1.5 --transfer widen     grow, same function
+    chanc rewrite model.onnx -o small.onnx --plan plan.json --trace t.json
+    """
+    from chanc.ir import atomic_write_json, check, load, save
+    from chanc.rewrite import rewrite
+    from chanc.rewrite.plan import load_plan
+
+    if (scale is None) == (plan_file is None):
+        raise click.UsageError("give either --scale or --plan")
+    loaded = load(model)
+    check(loaded)
+    plan = load_plan(plan_file) if plan_file is not None else None
+    result = rewrite(
+        loaded, plan, scale=scale, select=select, transfer=transfer, round_to=round_to, min_width=min_width, seed=seed
+    )
+    if not result.changed:
+        raise PlanError(f"nothing changes: {_why_nothing(loaded, plan, scale)}")
+    note = _verified(loaded, result, transfer) if verify else ""
+    save(result.model, output)
+    if trace_file is not None:
+        atomic_write_json(trace_file, result.trace.to_json())
+    _say(result, output, note)
+
+
+def _why_nothing(model: Any, plan: object, scale: float | None) -> str:
+    from collections import Counter
+
+    from chanc.analysis import analyze
+
+    groups = analyze(model).groups
+    if not groups:
+        return "the model has no channel groups"
+    if not any(group.resizable for group in groups):
+        reason, count = Counter(group.reason for group in groups).most_common(1)[0]
+        return f"all {len(groups)} channel groups are pinned, {count} of them because {reason}"
+    return "every group has the width that is asked for already"
+
+
+def _verified(original: Any, result: Rewrite, transfer: str) -> str:
+    """Check the rewritten model; what was checked, in words. VerifyError where it fails."""
+    from chanc.ir import check
+    from chanc.testing.oracles import TOLERANCE, differences, runs, zeroed
+
+    check(result.model)
+    grown = any(new > old for old, new in result.trace.groups.values())
+    shrunk = any(new < old for old, new in result.trace.groups.values())
+    values_kept = transfer in ("select", "widen")
+    if not result.trace.exact or not values_kept or (grown and shrunk):
+        runs(result.model)
+        return "runs in onnxruntime"
+    expected = original if grown else zeroed(original, result.trace)
+    worst = max((d.error for d in differences(expected, result.model)), default=0.0)
+    if not worst <= TOLERANCE:
+        raise VerifyError(f"the rewritten model differs from the original by {worst:.1e} of its largest output")
+    what = "computes what the original does" if grown else "computes what the original does without the dropped channels"
+    return f"{what} (largest difference {worst:.1e})"
+
+
+def _say(result: Rewrite, output: str, note: str) -> None:
+    changed = [(old, new) for old, new in result.trace.groups.values() if old != new]
+    old, new = sum(a for a, _ in changed), sum(b for _, b in changed)
+    exact = "" if result.trace.exact else "; not exact: a normalisation across channels sees the change"
+    click.echo(f"wrote {output}: {len(changed)} of {len(result.trace.groups)} groups changed, {old} -> {new} channels{exact}")
+    if note:
+        click.echo(f"verified: {note}")
