@@ -1,7 +1,7 @@
 """Which widths of a model must change together: axis layouts, channel labels, groups.
 
-    analysis = analyze("model.onnx")
-    for group in analysis.groups: print(group.id, group.size, group.reason)
+analysis = analyze("model.onnx")
+for group in analysis.groups: print(group.id, group.size, group.reason)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Union-find over whole arrays at once.
 
-Edges are collected while the graph is read and solved in one go, so that a union of two channel axes costs two array
-appends. The solver hooks larger roots onto smaller ones and jumps pointers (Shiloach and Vishkin, 1982): a few passes of
-numpy instead of a Python loop over every channel.
+Edges are collected while the graph is read and solved in one go, so that a union of two channel axes costs two
+appends. The solver hooks larger roots onto smaller ones and jumps pointers (Shiloach and Vishkin, 1982): a few
+passes of numpy instead of a Python loop over every channel.
 """
 
 from __future__ import annotations

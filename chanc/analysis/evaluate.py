@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from chanc.analysis.dims import Dim, divide, floor_divide
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 LIMIT = 1 << 18
 
 
@@ -26,7 +27,7 @@ class _Node:
     def __init__(self, node: ir.Node) -> None:
         self.node = node
 
-    def get(self, name: str, default: object = None) -> object:
+    def get(self, name: str, default: Any = None) -> Any:
         found = self.node.attributes.get(name)
         return default if found is None else found.value
 
@@ -37,7 +38,7 @@ class _Node:
 
     def integers(self, name: str) -> list[int] | None:
         found = self.get(name)
-        return None if found is None else [int(n) for n in found]  # type: ignore[attr-defined]
+        return None if found is None else [int(n) for n in found]
 
 
 Evaluator = Callable[[_Node, Sequence[Array]], Array | None]
@@ -81,7 +82,7 @@ def settle(array: Array) -> Array:
     return array
 
 
-def _arithmetic(exact: Callable[[Array, Array], Array], unknowns: Callable[[object, object], object]) -> Evaluator:
+def _arithmetic(exact: Callable[[Array, Array], Array], unknowns: Callable[[Any, Any], Any]) -> Evaluator:
     def run(node: _Node, inputs: Sequence[Array]) -> Array | None:
         if len(inputs) != 2:
             return None
@@ -109,14 +110,14 @@ def _objects(items: list[object], shape: tuple[int, ...]) -> Array:
 
 def _int_divide(a: Array, b: Array) -> Array:
     if np.issubdtype(a.dtype, np.integer):
-        return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)))  # type: ignore[arg-type]
-    return np.asarray(np.true_divide(a, b))  # type: ignore[arg-type]
+        return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)))
+    return np.asarray(np.true_divide(a, b))
 
 
-def _whole(function: Callable[[object, object], object]) -> Callable[[object, object], object]:
+def _whole(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Only for whole numbers: what a fraction does to an unknown isn't followed."""
 
-    def run(a: object, b: object) -> object:
+    def run(a: Any, b: Any) -> Any:
         fractional = any(isinstance(n, float) and not n.is_integer() for n in (a, b))
         a, b = (int(n) if isinstance(n, float) and n.is_integer() else n for n in (a, b))
         return None if fractional else function(a, b)
@@ -124,24 +125,24 @@ def _whole(function: Callable[[object, object], object]) -> Callable[[object, ob
     return run
 
 
-EVALUATORS["Add"] = _arithmetic(lambda a, b: np.add(a, b), _whole(lambda a, b: a + b))  # type: ignore
-EVALUATORS["Sub"] = _arithmetic(lambda a, b: np.subtract(a, b), _whole(lambda a, b: a - b))  # type: ignore
-EVALUATORS["Mul"] = _arithmetic(lambda a, b: np.multiply(a, b), _whole(lambda a, b: a * b))  # type: ignore
-EVALUATORS["Max"] = _arithmetic(np.maximum, lambda a, b: a if a == b else None)  # type: ignore
-EVALUATORS["Min"] = _arithmetic(np.minimum, lambda a, b: a if a == b else None)  # type: ignore
-EVALUATORS["Pow"] = _arithmetic(lambda a, b: np.power(a, b), lambda a, b: None)  # type: ignore
+EVALUATORS["Add"] = _arithmetic(lambda a, b: np.add(a, b), _whole(lambda a, b: a + b))
+EVALUATORS["Sub"] = _arithmetic(lambda a, b: np.subtract(a, b), _whole(lambda a, b: a - b))
+EVALUATORS["Mul"] = _arithmetic(lambda a, b: np.multiply(a, b), _whole(lambda a, b: a * b))
+EVALUATORS["Max"] = _arithmetic(np.maximum, lambda a, b: a if a == b else None)
+EVALUATORS["Min"] = _arithmetic(np.minimum, lambda a, b: a if a == b else None)
+EVALUATORS["Pow"] = _arithmetic(lambda a, b: np.power(a, b), lambda a, b: None)
 
 
 @evaluates("Div")
 def _div(node: _Node, inputs: Sequence[Array]) -> Array | None:
     divided = floor_divide if getattr(node.node.inputs[0], "dtype", None) != ir.DataType.FLOAT else divide
-    return _arithmetic(_int_divide, _whole(divided))(node, inputs)  # type: ignore[arg-type]
+    return _arithmetic(_int_divide, _whole(divided))(node, inputs)
 
 
 @evaluates("Mod")
 def _mod(node: _Node, inputs: Sequence[Array]) -> Array | None:
     exact = np.fmod if node.integer("fmod", 0) else np.mod
-    return _arithmetic(lambda a, b: exact(a, b), _whole(lambda a, b: a % b))(node, inputs)  # type: ignore
+    return _arithmetic(lambda a, b: exact(a, b), _whole(lambda a, b: a % b))(node, inputs)
 
 
 def _comparison(exact: Callable[[Array, Array], Array]) -> Evaluator:
@@ -157,21 +158,23 @@ def _comparison(exact: Callable[[Array, Array], Array]) -> Evaluator:
     return run
 
 
-def _certain(exact: Callable[[Array, Array], Array], a: object, b: object) -> bool | None:
+def _certain(exact: Callable[[Any, Any], Any], a: Any, b: Any) -> bool | None:
     if a == b or (isinstance(a, int) and isinstance(b, int)):
-        return bool(exact(np.int64(1 if a == b else a), np.int64(1 if a == b else b)))  # type: ignore
+        return bool(exact(np.int64(1 if a == b else a), np.int64(1 if a == b else b)))
     other = b if isinstance(a, Dim) else a
     known_positive = isinstance(other, int) and other <= 0
-    return bool(exact(np.int64(1), np.int64(0))) if known_positive and isinstance(a, Dim) else (
-        bool(exact(np.int64(0), np.int64(1))) if known_positive else None
+    return (
+        bool(exact(np.int64(1), np.int64(0)))
+        if known_positive and isinstance(a, Dim)
+        else (bool(exact(np.int64(0), np.int64(1))) if known_positive else None)
     )
 
 
 EVALUATORS["Equal"] = _comparison(lambda a, b: np.equal(a, b))
-EVALUATORS["Greater"] = _comparison(lambda a, b: np.greater(a, b))  # type: ignore[arg-type]
-EVALUATORS["Less"] = _comparison(lambda a, b: np.less(a, b))  # type: ignore[arg-type]
-EVALUATORS["GreaterOrEqual"] = _comparison(lambda a, b: np.greater_equal(a, b))  # type: ignore[arg-type]
-EVALUATORS["LessOrEqual"] = _comparison(lambda a, b: np.less_equal(a, b))  # type: ignore[arg-type]
+EVALUATORS["Greater"] = _comparison(lambda a, b: np.greater(a, b))
+EVALUATORS["Less"] = _comparison(lambda a, b: np.less(a, b))
+EVALUATORS["GreaterOrEqual"] = _comparison(lambda a, b: np.greater_equal(a, b))
+EVALUATORS["LessOrEqual"] = _comparison(lambda a, b: np.less_equal(a, b))
 
 
 @evaluates("And", "Or", "Xor")
@@ -196,7 +199,7 @@ def _unary(node: _Node, inputs: Sequence[Array]) -> Array | None:
         "Neg": np.negative, "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Sqrt": np.sqrt, "Round": np.rint,
         "Sign": np.sign,
     }  # fmt: skip
-    return np.asarray(table[op](array)).astype(array.dtype)  # type: ignore[operator]
+    return np.asarray(table[op](array)).astype(array.dtype)
 
 
 @evaluates("Cast")
@@ -306,7 +309,7 @@ def _tile(node: _Node, inputs: Sequence[Array]) -> Array | None:
 def _constant_of_shape(node: _Node, inputs: Sequence[Array]) -> Array | None:
     shape = tuple(int(n) for n in inputs[0].ravel().tolist())
     value = node.get("value")
-    fill = value.numpy().ravel()[0] if value is not None else np.float32(0)  # type: ignore[attr-defined]
+    fill = value.numpy().ravel()[0] if value is not None else np.float32(0)
     return np.full(shape, fill) if math.prod(shape) <= LIMIT else None
 
 
@@ -343,7 +346,7 @@ def _reduce(node: _Node, inputs: Sequence[Array]) -> Array | None:
         axes = [int(n) for n in inputs[1].ravel().tolist()]
     if axes == [] and node.integer("noop_with_empty_axes", 0):
         return inputs[0]
-    table = {"ReduceProd": np.prod, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min}
+    table: dict[str, Callable[..., Any]] = {"ReduceProd": np.prod, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min}
     reduced = table[node.node.op_type](
         inputs[0], axis=tuple(axes) if axes else None, keepdims=bool(node.integer("keepdims", 1))
     )
@@ -354,7 +357,7 @@ def _reduce(node: _Node, inputs: Sequence[Array]) -> Array | None:
 def _cumsum(node: _Node, inputs: Sequence[Array]) -> Array | None:
     if node.integer("exclusive", 0) or node.integer("reverse", 0):
         return None
-    return np.cumsum(inputs[0], axis=int(inputs[1].ravel()[0]), dtype=inputs[0].dtype)  # type: ignore[arg-type]
+    return np.cumsum(inputs[0], axis=int(inputs[1].ravel()[0]), dtype=inputs[0].dtype)
 
 
 @evaluates("Trilu")

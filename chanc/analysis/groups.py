@@ -76,7 +76,7 @@ def find_groups(sweep: Sweep, units: Units) -> tuple[Group, ...]:
 
 
 def _signatures(sweep: Sweep, units: Units, owner: IntArray, unit: IntArray) -> IntArray:
-    """A number for each unit, equal for units that occur alike: sums of a random number a parameter axis and segment."""
+    """A number for each unit, equal for units that occur alike: sums of random numbers, one an axis and segment."""
     random = np.random.default_rng(0)
     codes = random.integers(1, 1 << 62, size=owner[-1] + 1, dtype=np.int64)
     key = np.zeros(units.unit.size, dtype=np.int64)
@@ -89,9 +89,7 @@ def _signatures(sweep: Sweep, units: Units, owner: IntArray, unit: IntArray) -> 
     return key
 
 
-def _group(
-    parameters: list[ParameterAxis], units: Units, owner: IntArray, position: IntArray, unit: IntArray
-) -> Group:
+def _group(parameters: list[ParameterAxis], units: Units, owner: IntArray, position: IntArray, unit: IntArray) -> Group:
     operands: list[Operand] = []
     members = np.unique(unit)
     cuts = np.flatnonzero(np.diff(owner)) + 1

@@ -28,7 +28,7 @@ class Opaque(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Channel labels; dimension k of `labels` runs along factor `slots[k]` = (axis, index of the factor in the axis)."""
+    """Channel labels; dimension k of `labels` runs along factor `slots[k]`, which is (axis, index of the factor)."""
 
     slots: tuple[Slot, ...]
     labels: IntArray
@@ -157,7 +157,9 @@ def merge(layout: Layout, axis: int) -> Layout:
     total = int(np.prod([int(str(s)) for s in factors]))
     axes = list(layout.axes)
     axes[axis] = (total,)
-    return Layout(tuple(axes), tuple(_spelled(f, axis, factors) if f.on(axis) else f for f in layout.fields), layout.why)
+    return Layout(
+        tuple(axes), tuple(_spelled(f, axis, factors) if f.on(axis) else f for f in layout.fields), layout.why
+    )
 
 
 def _spelled(field: Field, axis: int, factors: Factors) -> Field:
@@ -167,7 +169,7 @@ def _spelled(field: Field, axis: int, factors: Factors) -> Field:
     labels = field.labels.transpose(others + [k for _, k in mine])
     lead = labels.shape[: len(others)]
     shape = list(lead) + [1] * len(factors)
-    for (factor, k) in mine:
+    for factor, k in mine:
         shape[len(lead) + factor] = field.labels.shape[k]
     full = [*lead, *(int(str(s)) for s in factors)]
     spelled = np.broadcast_to(labels.reshape(shape), full).reshape(*lead, -1)

@@ -14,9 +14,11 @@ from chanc.analysis.evaluate import Array, evaluate, settle
 from chanc.analysis.layout import Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import REGISTRY
 from chanc.analysis.sweep import DATA_LIMIT, Sweep
+from chanc.ir.initializers import constant_shape
 
 NO_SOURCES: frozenset[int] = frozenset()
 INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
+SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
 
 def sweep_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> Sweep:
@@ -109,7 +111,7 @@ class _Runner:
         if value is None:
             return None, sources
         if value.const_value is not None and value not in sweep.layouts:
-            sizes: tuple[Size, ...] = tuple(int(n) for n in value.const_value.shape)
+            sizes: tuple[Size, ...] = constant_shape(value)
         elif value in sweep.layouts:
             layout = sweep.layouts[value]
             sizes = layout.sizes
@@ -124,12 +126,12 @@ class _Runner:
 
     def _content(self, value: ir.Value) -> Array | None:
         known = self.sweep.data.get(value)
-        if known is None and value.const_value is not None and value.const_value.size <= DATA_LIMIT:
-            if value.dtype in INTEGERS or value.const_value.size == 1 and not value.const_value.shape:
-                known = value.const_value.numpy()
-            elif value.const_value.size == 1 and value.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
-                known = value.const_value.numpy()
-        return known
+        tensor = value.const_value
+        if known is not None or tensor is None or tensor.size > DATA_LIMIT:
+            return known
+        # Floats are weights, unless they are a single number.
+        readable = value.dtype in INTEGERS or (tensor.size == 1 and value.dtype in SCALARS)
+        return tensor.numpy() if readable else None
 
     def _opaque(self, node: ir.Node, reason: str, captured: list[ir.Value]) -> None:
         """Pin whatever enters a node that isn't understood; its outputs have the shapes that the model declares."""
@@ -153,7 +155,10 @@ def _graph_input(value: ir.Value) -> Layout:
         known = size.value if isinstance(size, ir.SymbolicDim) else size
         # Paddle writes -1 and 0 for axes of any size.
         sizes.append(known if isinstance(known, int) and known > 0 else unknown(str(known or f"{value.name}.{axis}")))
-    named = [unknown(f"{value.name}.{k}") if isinstance(n, Dim) and n.atoms[0] in ("?", "-1") else n for k, n in enumerate(sizes)]
+    named = [
+        unknown(f"{value.name}.{k}") if isinstance(n, Dim) and n.atoms[0] in ("?", "-1") else n
+        for k, n in enumerate(sizes)
+    ]
     return Layout(tuple(factors_of(size) for size in named), (), f"graph input '{value.name}'")
 
 
@@ -162,7 +167,9 @@ def _declare(sweep: Sweep, value: ir.Value) -> None:
     sweep.layouts.pop(value, None)
     if value.shape is not None:
         layout = sweep.declared(value)
-        sweep.layouts[value] = replace(layout, why=f"the output of {sweep.node.op_type if sweep.node else ''} '{value.name}'")
+        sweep.layouts[value] = replace(
+            layout, why=f"the output of {sweep.node.op_type if sweep.node else ''} '{value.name}'"
+        )
 
 
 def _captured(node: ir.Node) -> Iterator[ir.Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,9 +92,9 @@ def _rectangular(sweep: Sweep, unit: IntArray, stay: IntArray) -> IntArray:
     return unit
 
 
-def _spanning(layouts: Iterator[Layout] | object) -> Iterator[Field]:
+def _spanning(layouts: Iterable[Layout]) -> Iterator[Field]:
     seen: set[tuple[int, tuple[int, ...]]] = set()
-    for layout in layouts:  # type: ignore[attr-defined]
+    for layout in layouts:
         for field in layout.fields:
             if len(field.slots) > 1 and len(field.axes) > 1:
                 key = (id(field.labels), tuple(axis for axis, _ in field.slots))
@@ -128,7 +128,11 @@ def moving_axis(units: IntArray) -> int | None:
     A single unit everywhere moves along the only dimension that is 1 long where all others are longer, else along none
     that can be told: then dimension -1 stands for "it can't be resized".
     """
-    varying = [axis for axis in range(units.ndim) if not np.array_equal(units, np.broadcast_to(units.take([0], axis), units.shape))]
+    varying = [
+        axis
+        for axis in range(units.ndim)
+        if not np.array_equal(units, np.broadcast_to(units.take([0], axis), units.shape))
+    ]
     if len(varying) == 1:
         return varying[0]
     if varying:

@@ -16,18 +16,31 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from chanc.analysis import evaluate
 from chanc.analysis.dims import Size, unknown
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
-from chanc.analysis.layout import Factors, Field, Layout, Opaque, axis_labels, common_factors, factors_of, insert_axes
-from chanc.analysis.layout import merge, plain, refactor, without
+from chanc.analysis.layout import (
+    Factors,
+    Field,
+    Layout,
+    Opaque,
+    axis_labels,
+    common_factors,
+    factors_of,
+    insert_axes,
+    merge,
+    plain,
+    refactor,
+    without,
+)
+from chanc.ir.initializers import constant_shape
 
 Role = Literal["producer", "consumer", "follower"]
 Array = NDArray[np.generic]
 
 DATA_LIMIT = 1 << 20
 CHANNEL_TYPES = {
-    ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8, ir.DataType.UINT8,
+    ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8,
+    ir.DataType.UINT8,
 }  # fmt: skip
 
 
@@ -87,7 +100,7 @@ class Sweep:
             return found
         if value.const_value is not None:
             index = self._input_index(value)
-            return self.parameter(index, [k for k, n in enumerate(_shape(value)) if n > 1])
+            return self.parameter(index, [k for k, n in enumerate(constant_shape(value)) if n > 1])
         raise Opaque(f"the shape of '{value.name}' is not known")
 
     def input(self, index: int) -> Layout:
@@ -99,7 +112,7 @@ class Sweep:
         if found is not None:
             return found
         if value.const_value is not None:
-            return self.parameter(index, [k for k, n in enumerate(_shape(value)) if n > 1])
+            return self.parameter(index, [k for k, n in enumerate(constant_shape(value)) if n > 1])
         raise Opaque(f"the shape of '{value.name}' is not known")
 
     def value(self, index: int) -> ir.Value | None:
@@ -131,7 +144,7 @@ class Sweep:
         """
         value = self.value(index)
         assert value is not None and self.node is not None
-        shape = _shape(value)
+        shape = constant_shape(value)
         layout: list[Factors] = [factors_of(n) for n in shape]
         if value.dtype not in CHANNEL_TYPES:
             return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
@@ -157,7 +170,7 @@ class Sweep:
         return known.labels
 
     def constant(self, index: int) -> Array | None:
-        """The content of an input where it is known: an initializer, or a small integer tensor that was read through."""
+        """The content of an input where it is known: an initializer, or a small tensor that was read through."""
         value = self.value(index)
         if value is None:
             return None
@@ -251,6 +264,9 @@ class Sweep:
             for home in np.unique(homes):
                 parameter = self.parameters[home]
                 if parameter.labels[0] <= labels.max() and labels.min() <= parameter.labels[-1]:
+                    if {parameter.role, role} == {"producer", "consumer"}:
+                        # Tied: what makes a copy would have to be cloned and divided at once.
+                        self.unscaled.append(parameter.labels)
                     parameter.role = role
 
     # What rules do to layouts
@@ -335,12 +351,14 @@ class Sweep:
         varying = [o for o in full if o.on(axis)]
         if not varying:
             ones = [self.strip(o, axis, "it is broadcast") if o.on(axis) else o for o in operands]
-            known = next((o.axes[axis] for o in full if all(isinstance(s, int) for s in o.axes[axis])), full[0].axes[axis])
+            known = next(
+                (o.axes[axis] for o in full if all(isinstance(s, int) for s in o.axes[axis])), full[0].axes[axis]
+            )
             return [_replaced(o, axis, known) if o.axes[axis] else o for o in ones]
         bare = next((o for o in full if not o.on(axis)), None)
         if bare is not None or any(o.size(axis) != full[0].size(axis) for o in full):
             reason = f"it is combined with {bare.why or 'values that are not channels'}" if bare else "sizes differ"
-            stripped = [self.strip(o, axis, reason) if o.on(axis) else o for o in operands]
+            stripped = [self.fix(o, axis, reason) if o.on(axis) else o for o in operands]
             return [_replaced(o, axis, factors_of(full[0].size(axis))) if o.axes[axis] else o for o in stripped]
         common: Factors | None = full[0].axes[axis]
         for operand in full[1:]:
@@ -392,17 +410,14 @@ class Sweep:
         sizes: list[Size] = []
         for axis, size in enumerate(value.shape):
             known = size.value if isinstance(size, ir.SymbolicDim) else size
-            sizes.append(known if isinstance(known, int) and known > 0 else unknown(str(known or f"{value.name}.{axis}")))
+            sizes.append(
+                known if isinstance(known, int) and known > 0 else unknown(str(known or f"{value.name}.{axis}"))
+            )
         return plain(sizes)
 
     def _input_index(self, value: ir.Value) -> int:
         assert self.node is not None
         return next(k for k, v in enumerate(self.node.inputs) if v is value)
-
-
-def _shape(value: ir.Value) -> tuple[int, ...]:
-    assert value.const_value is not None
-    return tuple(int(n) for n in value.const_value.shape)
 
 
 def _alike(a: Layout, b: Layout) -> bool:

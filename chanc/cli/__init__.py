@@ -18,6 +18,7 @@ COMMANDS = {
     "rewrite": ("chanc.cli.rewrite", "Make widths smaller or larger, the trained weights carried over."),
     "verify": ("chanc.cli.verify", "Check a rewritten model against the one it came from."),
     "search": ("chanc.cli.search", "Search for the best widths by training trials."),
+    "sweep": ("chanc.cli.sweep", "Search over methods, settings and seeds; killed and resumed at will."),
     "train": ("chanc.cli.train", "Train a model's weights and write them back into its graph."),
     "codegen": ("chanc.cli.codegen", "Write a model as readable, trainable PyTorch source."),
     "export": ("chanc.cli.export", "Make an ONNX model from the zoo or from a PyTorch factory."),

@@ -56,7 +56,7 @@ def _print(analysis: Analysis, deps: bool, metrics: bool) -> None:
         console.print(deps_table(analysis))
         console.print()
     if metrics:
-        from chanc.report.tables import metrics_table
+        from chanc.report.metrics import metrics_table
 
         console.print(metrics_table(analysis))
         console.print()

@@ -16,8 +16,19 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where to write the rewritten model.")
 @click.option("--scale", type=float, metavar="S", help="Scale every group that may change, e.g. 0.5 or 1.5.")
-@click.option("--plan", "plan_file", metavar="PLAN.json", help='Widths by group: {"<group id>": 48 | {"scale": 0.5} | {"keep": [0, 3]}}.')
-@click.option("--select", type=click.Choice(["l2", "l1", "first", "random"]), default="l2", show_default=True, help="Which channels stay.")
+@click.option(
+    "--plan",
+    "plan_file",
+    metavar="PLAN.json",
+    help='Widths by group: {"<group id>": 48 | {"scale": 0.5} | {"keep": [0, 3]}}.',
+)
+@click.option(
+    "--select",
+    type=click.Choice(["l2", "l1", "first", "random"]),
+    default="l2",
+    show_default=True,
+    help="Which channels stay.",
+)
 @click.option(
     "--transfer",
     type=click.Choice(["select", "svd", "reflect", "widen", "init"]),
@@ -25,8 +36,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="What their weights become; widen keeps the function when growing.",
 )
-@click.option("--round-to", type=click.IntRange(min=1), default=1, metavar="N", help="Round scaled widths to multiples of N.")
-@click.option("--min-width", type=click.IntRange(min=1), default=1, metavar="N", help="No scaled width under N channels.")
+@click.option(
+    "--round-to", type=click.IntRange(min=1), default=1, metavar="N", help="Round scaled widths to multiples of N."
+)
+@click.option(
+    "--min-width", type=click.IntRange(min=1), default=1, metavar="N", help="No scaled width under N channels."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
 @click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
 @click.option("--verify/--no-verify", default=True, help="Check the result with onnx and in onnxruntime. [on]")
@@ -101,7 +116,9 @@ def _verified(original: Any, result: Rewrite, transfer: str) -> str:
     worst = max((d.error for d in differences(expected, result.model)), default=0.0)
     if not worst <= TOLERANCE:
         raise VerifyError(f"the rewritten model differs from the original by {worst:.1e} of its largest output")
-    what = "computes what the original does" if grown else "computes what the original does without the dropped channels"
+    what = (
+        "computes what the original does" if grown else "computes what the original does without the dropped channels"
+    )
     return f"{what} (largest difference {worst:.1e})"
 
 
@@ -109,6 +126,8 @@ def _say(result: Rewrite, output: str, note: str) -> None:
     changed = [(old, new) for old, new in result.trace.groups.values() if old != new]
     old, new = sum(a for a, _ in changed), sum(b for _, b in changed)
     exact = "" if result.trace.exact else "; not exact: a normalisation across channels sees the change"
-    click.echo(f"wrote {output}: {len(changed)} of {len(result.trace.groups)} groups changed, {old} -> {new} channels{exact}")
+    click.echo(
+        f"wrote {output}: {len(changed)} of {len(result.trace.groups)} groups changed, {old} -> {new} channels{exact}"
+    )
     if note:
         click.echo(f"verified: {note}")

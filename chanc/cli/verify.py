@@ -14,8 +14,12 @@ from chanc.errors import ModelError, VerifyError
 @click.command("verify")
 @click.argument("original")
 @click.argument("rewritten")
-@click.option("--trace", "trace_file", metavar="FILE", help="The trace of the rewrite: what it drops is zeroed in ORIGINAL.")
-@click.option("--tolerance", type=float, default=1e-4, show_default=True, help="Largest error, relative to the largest output.")
+@click.option(
+    "--trace", "trace_file", metavar="FILE", help="The trace of the rewrite: what it drops is zeroed in ORIGINAL."
+)
+@click.option(
+    "--tolerance", type=float, default=1e-4, show_default=True, help="Largest error, relative to the largest output."
+)
 @click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True, help="Samples of random input.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
 def command(original: str, rewritten: str, trace_file: str | None, tolerance: float, batch: int, seed: int) -> None:

@@ -1,6 +1,6 @@
 """Replace shape chains by what they compute, where that is known.
 
-A Reshape whose target is computed from its own input's shape gets a constant target; where one axis is dynamic it is -1.
+A Reshape whose target is computed from its own input's shape gets a constant target; one dynamic axis becomes -1.
 Masks and index tables that depend on nothing but sizes become initializers. Nodes that nobody reads any more go.
 """
 
@@ -14,6 +14,7 @@ from onnx_ir.passes import InPlacePass, PassResult
 from chanc.analysis.dims import Dim
 from chanc.analysis.run import sweep_model
 from chanc.analysis.sweep import Array, Sweep
+from chanc.ir.initializers import add_constant
 
 
 class FoldShapes(InPlacePass):
@@ -27,17 +28,21 @@ class FoldShapes(InPlacePass):
 def fold_shapes(model: ir.Model, sweep: Sweep) -> bool:
     """Fold by the findings of a sweep of this very model; says whether anything changed."""
     changed = False
-    outputs = set(model.graph.outputs)
     for node in model.graph:
         for index, value in enumerate(node.inputs):
-            if value is None or value.const_value is not None or value not in sweep.data or node.outputs[0] in sweep.data:
+            if (
+                value is None
+                or value.const_value is not None
+                or value not in sweep.data
+                or node.outputs[0] in sweep.data
+            ):
                 continue
             array = _constant(node, index, sweep.data[value], sweep)
             if array is not None:
                 node.replace_input_with(index, _initializer(model.graph, value, array))
                 changed = True
     if changed:
-        _remove_dead(model, outputs)
+        common.RemoveUnusedNodesPass()(model)
     return changed
 
 
@@ -62,20 +67,12 @@ def _constant(node: ir.Node, index: int, array: Array, sweep: Sweep) -> Array | 
 
 
 def _initializer(graph: ir.Graph, value: ir.Value, array: Array) -> ir.Value:
-    """An initializer of that content, named after the value; one for each content."""
-    base = value.name or "folded"
-    name, k = f"{base}.folded", 0
-    while name in graph.initializers:
-        known = graph.initializers[name].const_value
-        if known is not None and known.dtype == ir.DataType.from_numpy(array.dtype) and np.array_equal(known.numpy(), array):
-            return graph.initializers[name]
-        k += 1
-        name = f"{base}.folded.{k}"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-    fresh = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
-    graph.register_initializer(fresh)
-    return fresh
+    """An initializer of that content, named after the value; an equal one is used again."""
+    base = f"{value.name or 'shape'}.folded"
+    known = graph.initializers.get(base)
+    if known is not None and known.const_value is not None:
+        same = known.dtype == ir.DataType.from_numpy(array.dtype) and np.array_equal(known.const_value.numpy(), array)
+        if same:
+            return known
+    return add_constant(graph, base, array)
 
-
-def _remove_dead(model: ir.Model, outputs: set[ir.Value]) -> None:
-    common.RemoveUnusedNodesPass()(model)

@@ -9,6 +9,7 @@ from onnx_ir.passes import InPlacePass, PassResult
 from chanc.analysis.dims import Size
 from chanc.analysis.run import sweep_model
 from chanc.analysis.sweep import Sweep
+from chanc.ir.initializers import constant_shape
 
 BIG = 1 << 12
 
@@ -55,7 +56,9 @@ def _adopt(value: ir.Value, info: onnx.ValueInfoProto) -> None:
     if value.type is None and tensor.elem_type:
         value.type = ir.TensorType(ir.DataType(tensor.elem_type))
     if value.shape is None and tensor.HasField("shape"):
-        value.shape = ir.Shape([d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim])
+        value.shape = ir.Shape(
+            [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim]
+        )
 
 
 def _onnx_inference(model: ir.Model) -> list[onnx.ValueInfoProto]:
@@ -86,7 +89,8 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
             graph.initializer.append(ir.serde.serialize_tensor(tensor))
             graph.initializer[-1].name = value.name or ""
         elif value not in model.graph.inputs:
-            graph.input.append(onnx.helper.make_tensor_value_info(value.name, int(tensor.dtype), list(tensor.shape)))
+            shape = constant_shape(value)
+            graph.input.append(onnx.helper.make_tensor_value_info(value.name or "", int(tensor.dtype), shape))
     proto = onnx.ModelProto(ir_version=model.ir_version, graph=graph)
     for domain, version in model.opset_imports.items():
         proto.opset_import.append(onnx.helper.make_opsetid(domain, version))

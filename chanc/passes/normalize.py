@@ -36,7 +36,12 @@ def _sorted(graph: ir.Graph) -> bool:
     seen: set[ir.Node] = set()
     for node in graph:
         for value in node.inputs:
-            if value is not None and (maker := value.producer()) is not None and maker.graph is graph and maker not in seen:
+            if (
+                value is not None
+                and (maker := value.producer()) is not None
+                and maker.graph is graph
+                and maker not in seen
+            ):
                 return False
         seen.add(node)
     return True
@@ -52,7 +57,8 @@ def _lift_constants(graph: ir.Graph) -> bool:
         output = node.outputs[0]
         if tensor is None or output.is_graph_output():
             continue
-        value = ir.Value(name=output.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
+        shape = ir.Shape(tensor.shape.numpy())
+        value = ir.Value(name=output.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
         output.replace_all_uses_with(value)
         graph.remove(node, safe=True)
         graph.register_initializer(value)
@@ -66,7 +72,12 @@ def _constant(node: ir.Node) -> ir.TensorProtocol | None:
         return None
     if name == "value":
         return attribute.as_tensor()
-    kinds = {"value_float": ir.DataType.FLOAT, "value_floats": ir.DataType.FLOAT, "value_int": ir.DataType.INT64, "value_ints": ir.DataType.INT64}
+    kinds = {
+        "value_float": ir.DataType.FLOAT,
+        "value_floats": ir.DataType.FLOAT,
+        "value_int": ir.DataType.INT64,
+        "value_ints": ir.DataType.INT64,
+    }
     if name not in kinds:
         return None
     return ir.tensor(attribute.value, dtype=kinds[name], name=node.outputs[0].name)

@@ -55,7 +55,9 @@ def summary(analysis: Analysis) -> list[str]:
     held, pinned = _params(analysis)
     total = max(held + pinned.total(), 1)
     lines = [
-        f"{analysis.params:,} params, {analysis.macs:,} MACs (convolutions and linear layers)",
+        f"{analysis.params:,} params",
+        f"{analysis.macs:,} MACs of convolutions and linear layers, {analysis.macs_all:,} with BatchNorm, activations "
+        f"and pooling{_sample(analysis)}",
         f"{len(analysis.groups)} channel groups, {free} of them may change",
         f"{100 * held / total:.1f} % of the params lie in groups that may change",
     ]
@@ -64,6 +66,17 @@ def summary(analysis: Analysis) -> list[str]:
         lines.append("what pins the most, by params:")
         lines += [f"  {count:>12,}  {printable(reason)}" for reason, count in worst]
     return lines
+
+
+def _sample(analysis: Analysis) -> str:
+    """Say which axes of the input were counted as 1, where more than the batch is dynamic."""
+    open_axes = [
+        f"{value.name}[{axis}]"
+        for value in analysis.model.graph.inputs
+        for axis, size in enumerate(value.shape or ())
+        if axis and not (isinstance(size, int) and size > 0) and value.const_value is None
+    ]
+    return f" (dynamic axes counted as 1: {', '.join(open_axes)})" if open_axes else ""
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:

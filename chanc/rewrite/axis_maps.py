@@ -23,8 +23,8 @@ from chanc.errors import IllegalMove
 class Resize:
     """`unit[l]` is the unit of label l (as solved), `copies[u]` how often unit u is there afterwards.
 
-    `channel[l]` is its channel; `seams` holds `channel * labels + channel` of neighbours that a Concat brought together,
-    so that copies of the one stand before the other.
+    `channel[l]` is its channel; `seams` holds `channel * labels + channel` of neighbours that a Concat brought
+    together, so that copies of the one stand before the other.
     """
 
     unit: IntArray
@@ -139,4 +139,5 @@ def remap(indices: IntArray, inner: IntArray | None, outer: IntArray | None, siz
     count = np.searchsorted(inner[order], wanted, side="right") - first
     if (count == 0).any():
         raise IllegalMove("a position that is read would be gone")
-    return order[first + np.minimum(occurrence(outer), count - 1)]
+    found: IntArray = order[first + np.minimum(occurrence(outer), count - 1)]
+    return found

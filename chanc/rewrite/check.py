@@ -18,7 +18,9 @@ def check_against(before: Analysis, after: Analysis, structure: dict[Place, IntA
     worse = [node for node in after.sweep.opaque if node not in before.sweep.opaque]
     if worse:
         name = worse[0].outputs[0].name if worse[0].outputs else ""
-        raise VerifyError(f"after the rewrite {worse[0].op_type} '{name}' is not understood: {after.sweep.opaque[worse[0]]}")
+        raise VerifyError(
+            f"after the rewrite {worse[0].op_type} '{name}' is not understood: {after.sweep.opaque[worse[0]]}"
+        )
     found = {(node, i, p.axis): p.labels for p in after.sweep.parameters for node, i in p.uses}
     descent: list[IntArray] = []
     channel: list[IntArray] = []
@@ -31,7 +33,7 @@ def check_against(before: Analysis, after: Analysis, structure: dict[Place, IntA
                 continue
             if labels is None or labels.size != old.size:
                 raise VerifyError(
-                    f"after the rewrite {node.op_type} '{node.outputs[0].name}' has another number of channels at input {index}"
+                    f"after the rewrite {node.op_type} '{node.outputs[0].name}' has another width at input {index}"
                 )
             channel.append(after.units.channel[labels])
             descent.append(before.units.channel[old])

@@ -12,10 +12,10 @@ import onnx_ir as ir
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.sweep import ParameterAxis
+from chanc.ir.initializers import add_constant
 from chanc.rewrite.axis_maps import Resize, occurrence
 from chanc.rewrite.edits import AxisEdit, Part
 from chanc.rewrite.plan import Resizing
-from chanc.rewrite.site import fresh_name
 from chanc.rewrite.trace import TraceOperand
 from chanc.rewrite.transfer import Method
 from chanc.rewrite.transfer.use import Use
@@ -85,10 +85,7 @@ def _replace(
         value.const_value = ir.tensor(array, dtype=value.dtype, name=value.name)
         value.shape = ir.Shape(array.shape)
         return
-    name = fresh_name(graph, f"{value.name}.{len(value.uses())}")
-    tensor = ir.tensor(array, dtype=value.dtype, name=name)
-    own = ir.Value(name=name, type=value.type, shape=ir.Shape(array.shape), const_value=tensor)
-    graph.register_initializer(own)
+    own = add_constant(graph, f"{value.name}.own", array, value.dtype)
     for node, index in uses:
         node.replace_input_with(index, own)
 
@@ -140,9 +137,9 @@ class _Table:
             if k < 0:
                 continue
             resizing = self.chosen[k]
-            old = np.flatnonzero(self.group[units] == k)
+            old: IntArray = np.flatnonzero(self.group[units] == k)
             old = old[np.argsort(self.rank[units[old]], kind="stable")].reshape(resizing.copies.size, -1)
-            new = np.flatnonzero(self.group[units[line]] == k)
+            new: IntArray = np.flatnonzero(self.group[units[line]] == k)
             ordinal = self.start[units[line[new]]] + copy[new]
             new = new[np.argsort(ordinal, kind="stable")].reshape(resizing.source.size, -1)
             source[new] = old[resizing.source]

@@ -86,7 +86,7 @@ def resizings(
 
 
 def _same(group: Group, wish: Any) -> bool:
-    return wish == group.size
+    return bool(wish == group.size)
 
 
 def _resizing(
@@ -104,11 +104,12 @@ def _resizing(
             raise PlanError(f"group '{group.id}': a width must be a multiple of its step {group.step}, not {wish}")
         new = wish // group.step
     else:
-        raise PlanError(f"group '{group.id}': give a width, {{\"scale\": S}} or {{\"keep\": [...]}}, not {wish!r}")
+        raise PlanError(f'group \'{group.id}\': give a width, {{"scale": S}} or {{"keep": [...]}}, not {wish!r}')
     copies = np.full(count, new // count, dtype=np.int64)
     if new % count:
         copies[choose(analysis, group, new % count, select, rng)] += 1
-    return Resizing(group, copies, np.repeat(np.arange(count), copies))
+    source: IntArray = np.repeat(np.arange(count, dtype=np.int64), copies)
+    return Resizing(group, copies, source)
 
 
 def _number(value: Any) -> bool:
@@ -129,4 +130,5 @@ def _kept(group: Group, keep: Any) -> Resizing:
     if (inside.any(axis=1) != whole).any():
         raise PlanError(f"group '{group.id}' changes in steps of {group.step} channels: keep all of a step or none")
     copies = whole.astype(np.int64)
-    return Resizing(group, copies, np.flatnonzero(whole))
+    source: IntArray = np.flatnonzero(whole)
+    return Resizing(group, copies, source)

@@ -63,9 +63,7 @@ def rewrite(
     method = METHODS[transfer]
     analysis = model if isinstance(model, Analysis) else analyze(model)
     rng = np.random.default_rng(seed)
-    chosen = resizings(
-        analysis, plan, scale, "first" if method.ordered else select, Sizing(round_to, min_width), rng
-    )
+    chosen = resizings(analysis, plan, scale, "first" if method.ordered else select, Sizing(round_to, min_width), rng)
     chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
     trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
     widths = {r.group.id: (r.group.size, r.size) for r in chosen}

@@ -13,6 +13,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.analysis.sweep import Sweep
 from chanc.errors import IllegalMove
+from chanc.ir.initializers import add_constant
 from chanc.rewrite.axis_maps import Resize
 
 
@@ -65,12 +66,9 @@ class Site:
 
     def set_input(self, index: int, array: NDArray[np.generic]) -> None:
         """Give this node a constant of its own at an input; no other node sees it."""
-        graph = self.sweep.graph
         old = self.node.inputs[index] if index < len(self.node.inputs) else None
-        name = fresh_name(graph, f"{(old.name if old is not None else None) or self.node.outputs[0].name}.resized")
-        tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
-        graph.register_initializer(value)
+        base = (old.name if old is not None else None) or self.node.outputs[0].name
+        value = add_constant(self.sweep.graph, f"{base}.resized", array)
         if index >= len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)
@@ -81,11 +79,3 @@ class Site:
             raise IllegalMove(f"{self.node.op_type} '{self.node.outputs[0].name}' needs sizes that aren't known")
         return [int(str(size)) for size in sizes]
 
-
-def fresh_name(graph: ir.Graph, base: str) -> str:
-    """A name that no initializer has yet."""
-    name, k = base, 0
-    while name in graph.initializers:
-        k += 1
-        name = f"{base}.{k}"
-    return name

@@ -18,6 +18,7 @@ from chanc.analysis import analyze
 from chanc.backends import ort
 from chanc.errors import VerifyError
 from chanc.ir import load
+from chanc.ir.initializers import add_constant
 from chanc.rewrite import rewrite
 from chanc.rewrite.trace import Trace
 
@@ -55,10 +56,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         for axis, source in axes.items():
             gone = np.setdiff1d(np.arange(array.shape[axis]), source)
             array[(slice(None),) * axis + (gone,)] = 0
-        fresh = f"{value.name}.zeroed.{name}.{index}"
-        tensor = ir.tensor(array, name=fresh)
-        own = ir.Value(name=fresh, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
-        copy.graph.register_initializer(own)
+        own = add_constant(copy.graph, f"{value.name}.zeroed", array)
         node.replace_input_with(index, own)
     return copy
 

@@ -50,8 +50,7 @@ def conv_transpose(sweep: Sweep) -> None:
         made = sweep.fresh(inner * group)
         spread_rows(sweep, taken, group)
         sweep.couple(made.reshape(group, -1), taken.reshape(group, -1)[:, :1])
-        if outer == group and inner == 1:
-            sweep.mark(weight, 0, "follower")
+        sweep.mark(weight, 0, "follower" if outer == inner * group else "producer")
     else:
         made = sweep.fresh(inner * group)
         spread(sweep, taken, group)

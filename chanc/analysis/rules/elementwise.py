@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from chanc.analysis.layout import Layout, Opaque
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
+from chanc.ir.initializers import constant_shape
 
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip", "Cos",
@@ -59,8 +60,8 @@ def broadcast(sweep: Sweep) -> Layout:
     varying = varying_from_right(layouts.values())
     for k in constants:
         value = sweep.value(k)
-        assert value is not None and value.const_value is not None
-        shape = [int(n) for n in value.const_value.shape]
+        assert value is not None
+        shape = constant_shape(value)
         axes = [axis for axis, n in enumerate(shape) if n > 1 and (axis - len(shape) in varying or not layouts)]
         layouts[k] = sweep.parameter(k, axes)
     if not layouts:

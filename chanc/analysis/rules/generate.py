@@ -1,4 +1,4 @@
-"""Operators that make values from sizes or from nothing (ONNX Shape, Size, ConstantOfShape, Range, ...): no channels."""
+"""Operators that make values from sizes or from nothing (ONNX Shape, ConstantOfShape, Range, ...): no channels."""
 
 from __future__ import annotations
 

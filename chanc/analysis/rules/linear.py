@@ -49,14 +49,17 @@ def _addend(sweep: Sweep, index: int, result: Layout) -> Layout:
 
 @rule("Einsum")
 def einsum(sweep: Sweep) -> None:
-    """Einsum of one or two operands without repeated letters or ellipses inside one operand."""
+    """Einsum of one or two operands without a letter twice inside one; `...` stands for axes aligned right."""
     equation = str(sweep.attribute("equation")).replace(" ", "")
-    terms, _, result = equation.partition("->")
+    terms, arrow, result = equation.partition("->")
     operands = terms.split(",")
-    if "." in equation or "->" not in equation or any(len(set(t)) != len(t) for t in operands):
+    if not arrow:
+        once = sorted(c for c in set(terms) - set(",.") if terms.count(c) == 1)
+        result = ("..." if "..." in terms else "") + "".join(once)
+    letters = [_letters(term, _rank(sweep, k)) for k, term in enumerate(operands)]
+    out = _letters(result, max(len(result.replace("...", "")) + sum(k < 0 for k in term) for term in letters))
+    if any(len(set(term)) != len(term) for term in letters):
         raise Opaque(f"the equation {equation} is not understood")
-    letters = [[ord(c) for c in term] for term in operands]
-    out = [ord(c) for c in result]
     if len(operands) == 1:
         layout = _reduced(sweep, sweep.input(0), letters[0], out, [])
         sweep.output(_arranged(layout, [k for k in letters[0] if k in out], out))
@@ -64,6 +67,13 @@ def einsum(sweep: Sweep) -> None:
         sweep.output(contract(sweep, (0, letters[0]), (1, letters[1]), out))
     else:
         raise Opaque("an Einsum of more than two operands")
+
+
+def _letters(term: str, rank: int) -> Letters:
+    """A number for each axis of a term: the letters' codes, and -1, -2, ... from the right for those under `...`."""
+    before, dots, after = term.partition("...")
+    hidden = rank - len(before) - len(after) if dots else 0
+    return [*map(ord, before), *range(-hidden, 0), *map(ord, after)]
 
 
 def contract(sweep: Sweep, left: tuple[int, Letters], right: tuple[int, Letters], out: Letters) -> Layout:
@@ -79,7 +89,9 @@ def contract(sweep: Sweep, left: tuple[int, Letters], right: tuple[int, Letters]
         one, two = _contracted(sweep, (one, a, i), (two, b, j), letter, heads)
     one = _reduced(sweep, one, a, out, shared)
     two = _reduced(sweep, two, b, out, shared)
-    return sweep.together([_arranged(one, [k for k in a if k in out], out), _arranged(two, [k for k in b if k in out], out)])
+    return sweep.together(
+        [_arranged(one, [k for k in a if k in out], out), _arranged(two, [k for k in b if k in out], out)]
+    )
 
 
 def _operand(sweep: Sweep, index: int, mine: Letters, other: Letters, out: Letters) -> Layout:
@@ -108,24 +120,24 @@ def _contracted(
     sweep: Sweep, left: tuple[Layout, Letters, int], right: tuple[Layout, Letters, int], letter: int, heads: Letters
 ) -> tuple[Layout, Layout]:
     """Unite the contracted axis of both operands; whole rows go where both vary along a common batch axis as well."""
+    assert sweep.node is not None
     (one, a, i), (two, b, j) = left, right
     p, q = a.index(letter), b.index(letter)
     common = {k for k in heads if _joint(one, a, letter, k) or _joint(two, b, letter, k)}
-    if any(_joint(one, a, letter, k) and _joint(two, b, letter, k) for k in common):
+    whole = any(_joint(one, a, letter, k) and _joint(two, b, letter, k) for k in common)
+    if whole:
         _aligned(sweep, (one, a), (two, b), letter, common)
-        reason = "whole heads go"
-        return sweep.fix(one, p, reason), sweep.fix(two, q, reason)
+    if whole or not one.on(p) or not two.on(q) or sweep.modes.get(sweep.node) == "whole heads":
+        sweep.modes[sweep.node] = "whole heads"
+        reasons = [f"it is multiplied with {x.why or 'values that are not channels'}" for x in (two, one)]
+        return sweep.fix(one, p, reasons[0]), sweep.fix(two, q, reasons[1])
     x, y = sweep.project(one, p), sweep.project(two, q)
-    if x is not None and y is not None:
-        if x.size != y.size:
-            raise Opaque("the contracted axes have other sizes")
-        sweep.same(x, y)
-        if not sweep.is_weight(i) and not sweep.is_weight(j):
-            sweep.unscaled.append(x)
-    elif x is not None:
-        sweep.pin(x, f"it is multiplied with {two.why or 'values that are not channels'}")
-    elif y is not None:
-        sweep.pin(y, f"it is multiplied with {one.why or 'values that are not channels'}")
+    assert x is not None and y is not None
+    if x.size != y.size:
+        raise Opaque("the contracted axes have other sizes")
+    sweep.same(x, y)
+    if not sweep.is_weight(i) and not sweep.is_weight(j):
+        sweep.unscaled.append(x)
     return _cleared(one, p), _cleared(two, q)
 
 
@@ -177,4 +189,3 @@ def _rank(sweep: Sweep, index: int) -> int:
     if value is not None and sweep.is_parameter(index) and value.const_value is not None:
         return len(value.const_value.shape)
     return sweep.input(index).rank
-

@@ -13,6 +13,7 @@ from chanc.analysis.layout import Layout, Opaque, plain, vector
 from chanc.analysis.rules import rule
 from chanc.analysis.rules.conv import spread_rows
 from chanc.analysis.sweep import Sweep
+from chanc.ir.initializers import constant_shape
 
 
 @rule("BatchNormalization")
@@ -81,9 +82,7 @@ def layer_norm(sweep: Sweep) -> None:
         if sweep.is_parameter(index):
             shape = _shape(sweep, index)
             offset = layout.rank - len(shape)
-            operands.append(
-                sweep.parameter(index, [k for k, n in enumerate(shape) if n > 1 and layout.on(k + offset)])
-            )
+            operands.append(sweep.parameter(index, [k for k, n in enumerate(shape) if n > 1 and layout.on(k + offset)]))
         else:
             operands.append(sweep.input(index))
     layout = sweep.together(operands)
@@ -163,5 +162,4 @@ def _follow(sweep: Sweep, index: int, labels: IntArray | None) -> None:
 
 def _shape(sweep: Sweep, index: int) -> tuple[int, ...]:
     value = sweep.value(index)
-    assert value is not None and value.const_value is not None
-    return tuple(int(n) for n in value.const_value.shape)
+    return constant_shape(value) if value is not None else ()

@@ -1,4 +1,4 @@
-"""Reductions (ONNX Reduce*, ArgMax, ArgMin, TopK, CumSum): over other axes channels stay, over channels they are mixed."""
+"""Reductions (ONNX Reduce*, ArgMax, ArgMin, TopK, CumSum): channels stay, unless they are what is reduced."""
 
 from __future__ import annotations
 

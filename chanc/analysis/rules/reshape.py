@@ -7,7 +7,18 @@ import numpy as np
 
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size
-from chanc.analysis.layout import Layout, Opaque, drop_axes, factors_of, insert_axes, merge, plain, reshape, take
+from chanc.analysis.layout import (
+    Layout,
+    Opaque,
+    drop_axes,
+    factors_of,
+    insert_axes,
+    merge,
+    narrowed,
+    plain,
+    reshape,
+    take,
+)
 from chanc.analysis.layout import transpose as permuted
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
@@ -72,9 +83,20 @@ def squeeze(sweep: Sweep) -> None:
     if axes is None:
         axes = [k for k, size in enumerate(layout.sizes) if size == 1]
     axes = [axis % layout.rank for axis in axes]
-    for axis in axes:
-        layout = sweep.strip(layout, axis, "it is squeezed")
-    sweep.output(drop_axes(layout, axes))
+    sweep.output(drop_axes(_flattened(sweep, layout, axes), axes))
+
+
+def _flattened(sweep: Sweep, layout: Layout, axes: list[int]) -> Layout:
+    """Axes of size 1 without labels: a field that varies along others as well goes on along those."""
+    fields = []
+    for field in layout.fields:
+        rest = narrowed(field, axes)
+        if rest is None:
+            sweep.pin(field.labels, "it is squeezed")
+        else:
+            fields.append(rest)
+    sizes = tuple(() if k in axes else factors for k, factors in enumerate(layout.axes))
+    return Layout(sizes, tuple(fields), layout.why)
 
 
 @rule("Unsqueeze")
@@ -104,7 +126,7 @@ def expand(sweep: Sweep) -> None:
     target: list[Size] = known.ravel().tolist()
     rank = max(layout.rank, len(target))
     layout = insert_axes(layout, range(rank - layout.rank))
-    target = [1] * (rank - len(target)) + target
+    target = [*[1] * (rank - len(target)), *target]
     for axis, size in enumerate(target):
         if size == 1 or size == layout.size(axis):
             continue
@@ -140,7 +162,7 @@ def tile(sweep: Sweep) -> None:
 
 @rule("DepthToSpace")
 def depth_to_space(sweep: Sweep) -> None:
-    """DepthToSpace: [N, b*b*C, H, W] (DCR) or [N, C*b*b, H, W] (CRD) -> [N, C, H*b, W*b]; the b*b of a channel go together."""
+    """DepthToSpace: [N, b*b*C, H, W] (DCR) or [N, C*b*b, H, W] (CRD) -> [N, C, H*b, W*b]; b*b go together."""
     layout = sweep.input(0)
     block = sweep.integer("blocksize", 1)
     batch, channels, height, width = layout.sizes

@@ -251,7 +251,14 @@ def gather_nd(sweep: Sweep) -> None:
     layout = sweep.input(0)
     known = sweep.constant(1)
     batch = sweep.integer("batch_dims", 0)
-    if known is not None and known.dtype != object and known.ndim == 2 and known.shape[-1] == 1 and not batch and layout.on(0):
+    if (
+        known is not None
+        and known.dtype != object
+        and known.ndim == 2
+        and known.shape[-1] == 1
+        and not batch
+        and layout.on(0)
+    ):
         size = layout.size(0)
         if isinstance(size, Dim):
             raise Opaque("channels are taken from an axis of unknown size")

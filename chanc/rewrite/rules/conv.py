@@ -28,4 +28,3 @@ def _regroup(site: Site, layout: Layout | None) -> None:
     old, new = layout.size(1), site.resize.size(layout, 1)
     if old != new and isinstance(old, int) and isinstance(new, int):
         site.set_attribute("group", new * group // old)
-

@@ -40,7 +40,13 @@ def _constant_sizes(site: Site) -> tuple[Size, ...]:
 
 
 def _entry(
-    site: Site, asked: Size, k: int, old: tuple[Size, ...], new: tuple[Size, ...], before: tuple[Size, ...], after: tuple[Size, ...]
+    site: Site,
+    asked: Size,
+    k: int,
+    old: tuple[Size, ...],
+    new: tuple[Size, ...],
+    before: tuple[Size, ...],
+    after: tuple[Size, ...],
 ) -> Size:
     """One entry of the target: as it was where that still gives the new size."""
     if asked == -1:
@@ -90,8 +96,11 @@ def _dynamic(site: Site, result: Layout, new: tuple[Size, ...], asked: list[Size
     # A 1 leaves an axis as it is, so the widths of the input needn't be repeated.
     data = site.layout(0)
     kept = [
-        1 if data is not None and k + offset - (result.rank - data.rank) >= 0
-        and data.size(k + offset - (result.rank - data.rank)) == result.size(k + offset) else n
+        1
+        if data is not None
+        and k + offset - (result.rank - data.rank) >= 0
+        and data.size(k + offset - (result.rank - data.rank)) == result.size(k + offset)
+        else n
         for k, n in enumerate(target)
     ]
     if target != asked:

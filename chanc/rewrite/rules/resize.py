@@ -21,7 +21,9 @@ def pad(site: Site) -> None:
         return
     amounts = [int(n) for n in known.ravel().tolist()]
     axes_given = site.constant(3)
-    axes = [int(n) % data.rank for n in axes_given.ravel().tolist()] if axes_given is not None else list(range(data.rank))
+    axes = (
+        [int(n) % data.rank for n in axes_given.ravel().tolist()] if axes_given is not None else list(range(data.rank))
+    )
     changed = list(amounts)
     for k, axis in enumerate(axes):
         before, after = amounts[k], amounts[k + len(axes)]
@@ -42,16 +44,10 @@ def _amounts(site: Site, data: Layout, result: Layout, axis: int, before: int, a
     inner = site.source(data, axis)
     positions = np.arange(old + before + after) if kept is None else kept
     source = np.arange(old) if inner is None else inner
-    if before >= 0:
-        new_before = int(np.count_nonzero(positions < before))
-    else:
-        new_before = -int(np.count_nonzero(source < -before))
     end = old + before
-    if after >= 0:
-        new_after = int(np.count_nonzero(positions >= end))
-    else:
-        new_after = -int(np.count_nonzero(source >= old + after))
-    return new_before, new_after
+    put_before, put_after = np.count_nonzero(positions < before), np.count_nonzero(positions >= end)
+    cut_before, cut_after = np.count_nonzero(source < -before), np.count_nonzero(source >= old + after)
+    return int(put_before if before >= 0 else -cut_before), int(put_after if after >= 0 else -cut_after)
 
 
 @rule("Resize")

@@ -122,7 +122,12 @@ def _write_bounds(site: Site, axes: list[int], starts: list[int], ends: list[int
         site.set_attribute("ends", ends)
         return
     for index, numbers in enumerate((starts, ends, axes, steps), start=1):
-        if index < len(site.node.inputs) or index < 3 or (index == 4 and any(step != 1 for step in steps)) or index == 3:
+        if (
+            index < len(site.node.inputs)
+            or index < 3
+            or (index == 4 and any(step != 1 for step in steps))
+            or index == 3
+        ):
             site.set_input(index, np.array(numbers, dtype=np.int64))
 
 
@@ -196,7 +201,14 @@ def scatter_nd(site: Site) -> None:
 
 def _rows(site: Site, result: Layout) -> None:
     data, known = site.layout(0), site.constant(1)
-    if data is None or known is None or known.dtype == object or known.ndim != 2 or known.shape[1] != 1 or not data.on(0):
+    if (
+        data is None
+        or known is None
+        or known.dtype == object
+        or known.ndim != 2
+        or known.shape[1] != 1
+        or not data.on(0)
+    ):
         return
     source, outer = site.source(data, 0), site.source(result, 0)
     if source is None and outer is None:

@@ -18,7 +18,8 @@ from chanc.rewrite.transfer.use import Use
 Tensor = NDArray[np.generic]
 
 CONSTANTS: dict[tuple[str, int], float] = {
-    ("BatchNormalization", 1): 1, ("BatchNormalization", 2): 0, ("BatchNormalization", 3): 0, ("BatchNormalization", 4): 1,
+    ("BatchNormalization", 1): 1, ("BatchNormalization", 2): 0,
+    ("BatchNormalization", 3): 0, ("BatchNormalization", 4): 1,
     ("InstanceNormalization", 1): 1, ("InstanceNormalization", 2): 0,
     ("GroupNormalization", 1): 1, ("GroupNormalization", 2): 0,
     ("LayerNormalization", 1): 1, ("LayerNormalization", 2): 0,
@@ -37,5 +38,6 @@ def init(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Gen
     if use in FAN_IN and taken.ndim > 1:
         out = {axis % taken.ndim for axis in FAN_IN[use]}
         fan_in = np.prod([n for axis, n in enumerate(taken.shape) if axis not in out])
-        return (rng.standard_normal(taken.shape) * np.sqrt(2.0 / fan_in)).astype(tensor.dtype)
+        drawn: Tensor = (rng.standard_normal(taken.shape) * np.sqrt(2.0 / fan_in)).astype(tensor.dtype)
+        return drawn
     return taken

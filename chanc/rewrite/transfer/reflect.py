@@ -1,6 +1,6 @@
 """`reflect`: shrink to the first units, grow by reflecting the last ones (CONetV2, Algorithm 4, "expand").
 
-    n = 4, n' = 6:   0 1 2 3 | 3 2        n' = 11:   0 1 2 3 | 3 2 1 0 | 0 1 2
+n = 4, n' = 6:   0 1 2 3 | 3 2        n' = 11:   0 1 2 3 | 3 2 1 0 | 0 1 2
 """
 
 from __future__ import annotations

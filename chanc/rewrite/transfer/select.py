@@ -1,7 +1,7 @@
 """`select`: units that are kept keep their values.
 
-A unit that is repeated takes its source's values, and the consumers' weights for the copy are zero, so that the function
-stays and training can tell the copies apart.
+A unit that is repeated takes its source's values, and the consumers' weights for the copy are zero, so that the
+function stays and training can tell the copies apart.
 """
 
 from __future__ import annotations

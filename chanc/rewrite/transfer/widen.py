@@ -23,7 +23,7 @@ def widen(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Ge
     """The values at the source of every position, shared out among copies along consumer axes."""
     taken = take(tensor, edits)
     for edit in edits:
-        if edit.role != "consumer" or not np.issubdtype(tensor.dtype, np.inexact) and tensor.dtype.kind != "V":
+        if edit.role != "consumer" or (not np.issubdtype(tensor.dtype, np.inexact) and tensor.dtype.kind != "V"):
             continue
         copies = np.ones(edit.source.size)
         for part in edit.parts:

@@ -1,0 +1,35 @@
+"""Making initializers: named constants of a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+
+def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
+    """A value that holds `array` under that name; it belongs to no graph yet."""
+    tensor = ir.tensor(np.ascontiguousarray(array), dtype=dtype, name=name)
+    shape = ir.Shape(array.shape)
+    return ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
+
+
+def add_constant(graph: ir.Graph, base: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
+    """Add an initializer to a graph, under `base` or the first free `base.1`, `base.2`, ..."""
+    value = constant(fresh_name(graph, base), array, dtype)
+    graph.register_initializer(value)
+    return value
+
+
+def fresh_name(graph: ir.Graph, base: str) -> str:
+    """A name that no initializer of the graph has yet."""
+    name, k = base, 0
+    while name in graph.initializers:
+        k += 1
+        name = f"{base}.{k}"
+    return name
+
+
+def constant_shape(value: ir.Value) -> tuple[int, ...]:
+    """The shape of an initializer; empty for a value that is none."""
+    return tuple(value.const_value.shape.numpy()) if value.const_value is not None else ()
