@@ -27,7 +27,8 @@ def test_conv(agrees, spatial, group, bias):
 
 
 @pytest.mark.parametrize(
-    ("auto", "stride", "free"), itertools.product(["SAME_UPPER", "SAME_LOWER", "VALID"], [1, 2, 3], [False, True])
+    ("auto", "stride", "free"),
+    list(itertools.product(["SAME_UPPER", "SAME_LOWER", "VALID"], [1, 2, 3], [False, True])),
 )
 def test_auto_pad(agrees, auto, stride, free):
     x, w = r(2, 3, 10, 7), r(5, 3, 4, 3, seed=1)

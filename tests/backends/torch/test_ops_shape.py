@@ -150,7 +150,7 @@ def test_expansion(agrees):
 TRANSFORMS = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]
 
 
-@pytest.mark.parametrize(("mode", "transform"), itertools.product(["nearest", "linear", "cubic"], TRANSFORMS))
+@pytest.mark.parametrize(("mode", "transform"), list(itertools.product(["nearest", "linear", "cubic"], TRANSFORMS)))
 @pytest.mark.parametrize("by", ["double", "scales", "sizes", "down"])
 def test_resize(agrees, mode, transform, by):
     attrs = {"mode": mode, "coordinate_transformation_mode": transform}

@@ -1,0 +1,166 @@
+"""Recurrent cells, attention, control flow: against onnxruntime; what can't be written is refused by name."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+def const(array):
+    return ("const", np.asarray(array))
+
+
+def r(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("op", "direction", "fixed"), list(itertools.product(GATES, ["forward", "reverse", "bidirectional"], [True, False]))
+)
+def test_recurrent(agrees, refused, op, direction, fixed):
+    d, gates = (2 if direction == "bidirectional" else 1), GATES[op]
+    wrap = const if fixed else (lambda array: array)
+    x, w, u, b = r(5, 3, 4), wrap(r(d, gates * 6, 4, seed=1)), wrap(r(d, gates * 6, 6, seed=2)), wrap(r(d, 2 * gates * 6, seed=3))
+    attrs = {"hidden_size": 6, "direction": direction, "outs": 3 if op == "LSTM" else 2, "tolerance": 1e-5}
+    if op == "RNN" and not fixed:
+        assert "RNN node" in refused(op, x, w, u, b, hidden_size=6, direction=direction, outs=2)
+        return
+    extra = [r(d, 3, 6, seed=4), r(d, 3, 6, seed=5)][: 2 if op == "LSTM" else 1]
+    agrees(op, x, w, u, b, **attrs)
+    agrees(op, x, w, u, **attrs)
+    agrees(op, x, w, u, b, None, *extra, **attrs)
+    if op == "GRU":
+        agrees(op, x, w, u, b, None, *extra, linear_before_reset=1, **attrs)
+    if op == "RNN":
+        agrees(op, x, w, u, b, activations=["Relu"] * d, **attrs)
+
+
+def test_recurrent_weights_come_home():
+    from chanc.backends.torch import build
+
+    w, u, b = r(2, 24, 4, seed=1), r(2, 24, 6, seed=2), r(2, 48, seed=3)
+    node = helper.make_node("LSTM", ["x", "w", "u", "b"], ["y"], hidden_size=6, direction="bidirectional")
+    graph = helper.make_graph(
+        [node], "g", [helper.make_tensor_value_info("x", 1, [5, 3, 4])], [helper.make_tensor_value_info("y", 1, [5, 2, 3, 6])],
+        [numpy_helper.from_array(array, name) for array, name in ((w, "w"), (u, "u"), (b, "b"))],
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = ir.serde.deserialize_model(proto)
+    built = build(model)
+    built.write_back(model)
+    for name, array in (("w", w), ("u", u), ("b", b)):
+        np.testing.assert_array_equal(model.graph.initializers[name].const_value.numpy(), array)
+    import torch
+
+    with torch.no_grad():
+        for parameter in built.module.parameters():
+            parameter.mul_(3)
+    built.write_back(model)
+    for name, array in (("w", w), ("u", u), ("b", b)):
+        np.testing.assert_array_equal(model.graph.initializers[name].const_value.numpy(), array * np.float32(3))
+
+
+def test_lengths_and_peepholes_are_refused(refused):
+    w, u, b = const(r(1, 24, 4)), const(r(1, 24, 6)), const(r(1, 48))
+    assert "different lengths" in refused("LSTM", r(5, 3, 4), w, u, b, const(np.int32([5, 4, 2])), hidden_size=6)
+    assert "peepholes" in refused("LSTM", r(5, 3, 4), w, u, b, None, None, None, const(r(1, 18)), hidden_size=6)
+
+
+def test_attention(agrees):
+    q, k, v = r(2, 4, 5, 8), r(2, 4, 6, 8, seed=1), r(2, 4, 6, 8, seed=2)
+    mask = np.random.default_rng(3).random((5, 6)) > 0.3
+    mask[:, 0] = True
+    options = {"opset": 23, "tolerance": 1e-5}
+    assert "scaled_dot_product_attention" in agrees("Attention", q, k, v, **options).source
+    agrees("Attention", q, k, v, mask, **options)
+    agrees("Attention", q, k, v, r(2, 4, 5, 6), scale=0.3, **options)
+    agrees("Attention", q, k, v, is_causal=1, **options)
+    agrees("Attention", q, k[:, :2], v[:, :2], **options)
+    agrees("Attention", r(2, 5, 32), r(2, 6, 32), r(2, 6, 32), q_num_heads=4, kv_num_heads=4, **options)
+    agrees("Attention", q, k, v, None, r(2, 4, 3, 8), r(2, 4, 3, 8), outs=3, **options)
+
+
+def branch(name: str, op: str) -> onnx.GraphProto:
+    return helper.make_graph([helper.make_node(op, ["x"], [name])], name, [], [helper.make_empty_tensor_value_info(name)])
+
+
+def whole(nodes, outputs, initializers=(), opset=17) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, [2, 3])], [helper.make_tensor_value_info(o, 1, None) for o in outputs],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in dict(initializers).items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+@pytest.mark.parametrize("which", [True, False])
+def test_if_with_a_constant_condition(matches, which):
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("t", "Relu"), else_branch=branch("e", "Neg"))
+    built = matches(whole([node], ["y"], {"c": np.array(which)}), {"x": r(2, 3)})
+    assert ("relu" in built.source) == which
+
+
+def test_if_that_depends_on_the_input_is_refused():
+    from chanc.backends.torch import build
+    from chanc.errors import ModelError
+
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Cast", ["m"], ["c"], to=TensorProto.BOOL),
+        helper.make_node("If", ["c"], ["y"], then_branch=branch("t", "Relu"), else_branch=branch("e", "Neg")),
+    ]
+    with pytest.raises(ModelError, match="If node 'y' can't be written in PyTorch: its condition is computed"):
+        build(ir.serde.deserialize_model(whole(nodes, ["y"])))
+
+
+def test_loop_with_a_constant_count(matches):
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["a", "f"], ["b"]),
+            helper.make_node("Mul", ["b", "w"], ["carry"]),
+            helper.make_node("Relu", ["carry"], ["scan"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info("i", 7, []), helper.make_tensor_value_info("go", 9, []), helper.make_tensor_value_info("a", 1, [2, 3])],
+        [helper.make_tensor_value_info(n, t, None) for n, t in (("go_on", 9), ("carry", 1), ("scan", 1))],
+    )
+    node = helper.make_node("Loop", ["n", "", "x"], ["y", "s"], body=body)
+    matches(whole([node], ["y", "s"], {"n": np.int64(3), "w": r(3)}), {"x": r(2, 3)}, 1e-5)
+
+
+def test_unknown_operators_are_refused_by_name(refused):
+    message = refused("Frobnicate", r(2, 3), domain="my.domain")
+    assert "my.domain::Frobnicate node 'out0'" in message
+    assert "\n" not in message
+
+
+def test_shape_chains_of_free_sizes(matches):
+    """The channel shuffle as TorchScript writes it, every size read from the input."""
+    nodes = [helper.make_node("Shape", ["x"], ["s"])]
+    for axis in range(2):
+        nodes.append(helper.make_node("Gather", ["s", f"k{axis}"], [f"d{axis}"], axis=0))
+        nodes.append(helper.make_node("Unsqueeze", [f"d{axis}", "zero"], [f"u{axis}"]))
+    nodes += [
+        helper.make_node("Div", ["u1", "three"], ["q"]),
+        helper.make_node("Concat", ["u0", "three", "q"], ["t"], axis=0),
+        helper.make_node("Reshape", ["x", "t"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["p"], perm=[0, 2, 1]),
+        helper.make_node("Concat", ["u0", "minus"], ["back"], axis=0),
+        helper.make_node("Reshape", ["p", "back"], ["y"]),
+    ]
+    values = {"k0": np.int64(0), "k1": np.int64(1), "zero": np.int64([0]), "three": np.int64([3]), "minus": np.int64([-1])}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", "c"])], [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in values.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    built = matches(model, {"x": r(4, 12)})
+    assert "torch.tensor" not in built.source

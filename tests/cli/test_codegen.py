@@ -1,0 +1,74 @@
+"""`chanc codegen` from the outside: the folder stands alone, bad input leaves nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import helper
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+
+
+def chanc(*args):
+    return subprocess.run([sys.executable, "-m", "chanc", *map(str, args)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def resnet34(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "r34-cifar.onnx"
+    done = chanc("export", "zoo:resnet34", "--width", 8, "-o", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_the_folder_stands_alone(resnet34, tmp_path):
+    done = chanc("codegen", resnet34, "-o", tmp_path / "out", "--name", "ResNet34")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "out" / "model.py").read_text()
+    assert "chanc" not in text
+    assert text.count("\n") < 150
+    assert max(map(len, text.splitlines())) <= 120
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["check.py", "model.py", "model.safetensors"]
+    shutil.copy(resnet34, tmp_path / "moved.onnx")
+    check = [sys.executable, "-I", str(tmp_path / "out" / "check.py")]
+    same = subprocess.run([*check, str(tmp_path / "moved.onnx"), "--size", "32"], capture_output=True, text=True)
+    assert same.returncode == 0, same.stderr + same.stdout
+    assert subprocess.run([*check, "--size", "32"], capture_output=True).returncode == 0
+    ruff = Path(sys.executable).with_name("ruff")
+    if ruff.exists():
+        for command in (["check", "--isolated", "--select", "E,F,W,I,UP,B", "--ignore", "B905"], ["format", "--isolated", "--check"]):
+            ran = subprocess.run([ruff, *command, "--line-length", "120", tmp_path / "out"], capture_output=True, text=True)
+            assert ran.returncode == 0, ran.stdout
+
+
+def test_check_notices_other_weights(resnet34, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    chanc("codegen", resnet34, "-o", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    key = next(key for key in weights if key.endswith("conv1.weight"))
+    save_file({**weights, key: weights[key] * 1.5}, tmp_path / "model.safetensors")
+    assert "class R34Cifar(" in (tmp_path / "model.py").read_text()
+    check = subprocess.run([sys.executable, str(tmp_path / "check.py"), "--size", "32"], capture_output=True, text=True)
+    assert check.returncode == 1
+
+
+def test_refusals_are_one_line_and_write_nothing(tmp_path):
+    node = helper.make_node("Frobnicate", ["x"], ["y"], domain="my.domain")
+    values = [helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("my.domain", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "odd.onnx")
+    done = chanc("codegen", tmp_path / "odd.onnx", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "my.domain::Frobnicate node 'y'" in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert chanc("codegen", tmp_path / "odd.onnx", "-o", tmp_path / "odd.onnx").returncode == 1
+    assert chanc("codegen", tmp_path / "odd.onnx", "-o", tmp_path / "out", "--name", "class").returncode == 2
