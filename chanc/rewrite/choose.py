@@ -11,20 +11,17 @@ from numpy.typing import NDArray
 
 from chanc.analysis import Analysis, Group
 from chanc.analysis.disjoint_set import IntArray
-from chanc.errors import PlanError
 
 SELECTIONS = ("l2", "l1", "first", "random")
 
 
 def choose(analysis: Analysis, group: Group, count: int, select: str, rng: np.random.Generator) -> IntArray:
-    """The `count` units to keep, ascending; ties go to the first."""
+    """The `count` units to keep, ascending; ties go to the first. `select` is one of `SELECTIONS`."""
     total = group.units.size
     if select == "random":
         return np.sort(rng.permutation(total)[:count])
     if select == "first":
         return np.arange(count)
-    if select not in SELECTIONS:
-        raise PlanError(f"there is no selection '{select}': choose one of {', '.join(SELECTIONS)}")
     scores = importance(analysis, group, 1 if select == "l1" else 2)
     return np.sort(np.argsort(-scores, kind="stable")[:count])
 

@@ -14,9 +14,12 @@ import numpy as np
 from chanc.analysis import Analysis, Group
 from chanc.analysis.disjoint_set import IntArray
 from chanc.errors import PlanError
-from chanc.rewrite.choose import choose
+from chanc.rewrite.choose import SELECTIONS, choose
 
 Plan = Mapping[str, Any]
+
+MAX_WIDTH = 1 << 20
+"""Channels. A wider group is a slip of the pen, and its weights would fill any memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,17 @@ def resizings(
     """What a plan, or one scale for all, asks of each group; PlanError for what can't be had."""
     if plan is not None and scale is not None:
         raise PlanError("give a plan or a scale, not both")
+    if plan is not None and not isinstance(plan, Mapping):
+        raise PlanError(f"a plan maps group ids to widths; this is a {type(plan).__name__}")
+    if select not in SELECTIONS:
+        raise PlanError(f"there is no selection '{select}': choose one of {', '.join(SELECTIONS)}")
     wanted: dict[str, Any] = dict(plan or {})
     for name in wanted:
         group = analysis.group(name)
         if not group.resizable and not _same(group, wanted[name]):
             raise PlanError(f"group '{name}' can't change: {group.reason}")
     if scale is not None:
-        if not math.isfinite(scale) or scale <= 0:
+        if not _number(scale) or scale <= 0:
             raise PlanError(f"a scale must be a number above 0, not {scale}")
         wanted = {group.id: {"scale": scale} for group in analysis.groups if group.resizable}
     result = []
@@ -93,11 +100,11 @@ def _resizing(
     analysis: Analysis, group: Group, wish: Any, select: str, sizing: Sizing, rng: np.random.Generator
 ) -> Resizing:
     count = group.units.size
-    if isinstance(wish, dict) and "keep" in wish:
+    if isinstance(wish, dict) and set(wish) == {"keep"}:
         return _kept(group, wish["keep"])
     if isinstance(wish, dict) and set(wish) == {"scale"} and _number(wish["scale"]) and wish["scale"] > 0:
         new = sizing.units(group, wish["scale"] * group.size)
-    elif isinstance(wish, int) and not isinstance(wish, bool):
+    elif _integer(wish):
         if wish < 1:
             raise PlanError(f"group '{group.id}': a width must be at least 1, not {wish}")
         if wish % group.step:
@@ -105,6 +112,8 @@ def _resizing(
         new = wish // group.step
     else:
         raise PlanError(f'group \'{group.id}\': give a width, {{"scale": S}} or {{"keep": [...]}}, not {wish!r}')
+    if new * group.step > MAX_WIDTH:
+        raise PlanError(f"group '{group.id}': a width of {new * group.step} channels; {MAX_WIDTH} is the most")
     copies = np.full(count, new // count, dtype=np.int64)
     if new % count:
         copies[choose(analysis, group, new % count, select, rng)] += 1
@@ -113,12 +122,16 @@ def _resizing(
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _kept(group: Group, keep: Any) -> Resizing:
     """The channels to keep, as positions on the group's first producer; whole units."""
-    if not isinstance(keep, list) or not keep or any(not isinstance(n, int) or isinstance(n, bool) for n in keep):
+    if not isinstance(keep, list) or not keep or not all(map(_integer, keep)):
         raise PlanError(f"group '{group.id}': \"keep\" must be a list of channels, not {keep!r}")
     channels = np.array(sorted(set(keep)), dtype=np.int64)
     if channels[0] < 0 or channels[-1] >= group.size:
@@ -126,7 +139,7 @@ def _kept(group: Group, keep: Any) -> Resizing:
     primary = next((o for o in group.operands if o.role == "producer"), group.operands[0])
     places = np.sort(primary.indices.ravel())
     inside = np.isin(primary.indices, places[channels])
-    whole = inside.all(axis=1)
+    whole = np.asarray(inside.all(axis=1))
     if (inside.any(axis=1) != whole).any():
         raise PlanError(f"group '{group.id}' changes in steps of {group.step} channels: keep all of a step or none")
     copies = whole.astype(np.int64)

@@ -60,6 +60,9 @@ def rewrite(
     """
     if transfer not in METHODS:
         raise PlanError(f"there is no transfer '{transfer}': choose one of {', '.join(METHODS)}")
+    for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
+        if value < least:
+            raise PlanError(f"the {what} must be at least {least}, not {value}")
     method = METHODS[transfer]
     analysis = model if isinstance(model, Analysis) else analyze(model)
     rng = np.random.default_rng(seed)

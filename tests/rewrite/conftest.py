@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx
+import pytest
+
+from chanc.testing.builders import build
+
+PLAIN = """
+a = Conv <pads = [1, 1, 1, 1]> (x, w1, b1)
+n = BatchNormalization (a, gamma1, beta1, mean1, var1)
+r = Relu (n)
+c = Conv (r, w2, b2)
+s = Relu (c)
+p = GlobalAveragePool (s)
+f = Flatten (p)
+y = Gemm <transB = 1> (f, w3, b3)
+"""
+
+
+@pytest.fixture(scope="session")
+def plain() -> Callable[..., onnx.ModelProto]:
+    """Conv(3, wide) - BatchNormalization - Relu - Conv(wide, deep) - pooling - Gemm(deep, 4): groups `w1` and `w2`."""
+
+    def make(wide: int = 8, deep: int = 6, seed: int = 0) -> onnx.ModelProto:
+        norm = dict.fromkeys(("gamma1", "beta1", "mean1", "var1"), (wide,))
+        shapes = {"w1": (wide, 3, 3, 3), "b1": (wide,), **norm, "w2": (deep, wide, 1, 1), "b2": (deep,)}
+        shapes |= {"w3": (4, deep), "b3": (4,)}
+        return build("float[N,3,8,8] x", "float y", PLAIN, shapes, seed=seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def grouped() -> onnx.ModelProto:
+    """Conv(3, 8) - Conv(8, 12, group 4) - Gemm(12, 4): `w1` and `w2` change in steps of 4."""
+    body = """
+    a = Conv <pads = [1, 1, 1, 1]> (x, w1)
+    r = Relu (a)
+    c = Conv <group = 4> (r, w2)
+    p = GlobalAveragePool (c)
+    f = Flatten (p)
+    y = Gemm <transB = 1> (f, w3)
+    """
+    return build("float[N,3,8,8] x", "float y", body, {"w1": (8, 3, 3, 3), "w2": (12, 2, 1, 1), "w3": (4, 12)})
