@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.solve import Units
@@ -32,6 +34,32 @@ class Operand:
     indices: IntArray
 
 
+class Operands(Sequence[Operand]):
+    """The operands of a group, made when they are first looked at: a dense network has tens of thousands."""
+
+    def __init__(self, make: Callable[[], tuple[Operand, ...]]) -> None:
+        self._make: Callable[[], tuple[Operand, ...]] | None = make
+        self._made: tuple[Operand, ...] = ()
+
+    def _all(self) -> tuple[Operand, ...]:
+        if self._make is not None:
+            self._made, self._make = self._make(), None
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __iter__(self) -> Iterator[Operand]:
+        return iter(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> Operand: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Operand, ...]: ...
+    def __getitem__(self, index: int | slice) -> Operand | tuple[Operand, ...]:
+        return self._all()[index]
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Widths that change together: `size` channels in steps of `step`, on the group's first producer.
@@ -45,7 +73,7 @@ class Group:
     resizable: bool
     reason: str
     exact: bool
-    operands: tuple[Operand, ...]
+    operands: Sequence[Operand]
     units: IntArray
     scalable: bool = True
 
@@ -64,13 +92,15 @@ def find_groups(sweep: Sweep, units: Units) -> tuple[Group, ...]:
     position = np.concatenate([np.arange(p.labels.size) for p in parameters])
     unit = units.unit[np.concatenate([p.labels for p in parameters])]
     key = _signatures(sweep, units, owner, unit)
-    order = np.lexsort((position, unit, owner, key[unit]))
-    owner, position, unit = owner[order], position[order], unit[order]
-    found = key[unit]
-    first = np.flatnonzero(np.diff(found, prepend=found[0] - 1 if found[0] else found[0] + 1))
+    _, kind = np.unique(key[unit], return_inverse=True)
+    # Positions lie in the order of their owners and places already; the sort is stable.
+    order = np.lexsort((unit, kind * len(parameters) + owner))
+    owner, position, unit, kind = owner[order], position[order], unit[order], kind[order]
+    first = np.flatnonzero(np.diff(kind, prepend=-1))
+    marks = tuple(_mask(units, marked) for marked in (units.pinned, units.inexact, units.unscaled))
     groups = []
-    for start, end in zip(first, [*first[1:], found.size], strict=True):
-        groups.append(_group(parameters, units, owner[start:end], position[start:end], unit[start:end]))
+    for start, end in zip(first.tolist(), [*first[1:].tolist(), kind.size], strict=True):
+        groups.append(_group(parameters, units, marks, owner[start:end], position[start:end], unit[start:end]))
     groups.sort(key=lambda group: (int(group.units[0]), group.id))
     return _named(groups)
 
@@ -89,29 +119,50 @@ def _signatures(sweep: Sweep, units: Units, owner: IntArray, unit: IntArray) -> 
     return key
 
 
-def _group(parameters: list[ParameterAxis], units: Units, owner: IntArray, position: IntArray, unit: IntArray) -> Group:
-    operands: list[Operand] = []
-    members = np.unique(unit)
-    cuts = np.flatnonzero(np.diff(owner)) + 1
-    for part in np.split(np.arange(owner.size), cuts):
-        parameter = parameters[owner[part[0]]]
-        indices = position[part].reshape(members.size, -1)
-        operands += [_operand(parameter, node, index, indices) for node, index in parameter.uses]
-    primary = next((o for o in operands if o.role == "producer"), operands[0])
-    pin = next((units.pinned[u] for u in members.tolist() if u in units.pinned), None)
-    step = primary.indices.shape[1]
-    name = primary.initializer if primary.role == "producer" else f"{primary.initializer}:{primary.axis}"
-    roots = set(members.tolist())
+def _mask(units: Units, marked: Collection[int]) -> NDArray[np.bool_]:
+    mask = np.zeros(units.unit.size, dtype=bool)
+    mask[list(marked)] = True
+    return mask
+
+
+def _group(
+    parameters: list[ParameterAxis],
+    units: Units,
+    marks: tuple[NDArray[np.bool_], ...],
+    owner: IntArray,
+    position: IntArray,
+    unit: IntArray,
+) -> Group:
+    """The group of some positions, ordered by parameter axis, unit and place."""
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    ends = np.append(starts[1:], owner.size)
+    owners = [parameters[k] for k in owner[starts].tolist()]
+    members = unit[: ends[0]]
+    members = members[np.flatnonzero(np.diff(members, prepend=-1))]
+    count = members.size
+    first = next((k for k, p in enumerate(owners) if p.role == "producer"), 0)
+    pinned, inexact, unscaled = (members[mask[members]] for mask in marks)
+    pin = units.pinned[int(pinned[0])] if pinned.size else None
+    step = int(ends[first] - starts[first]) // count
+    name = owners[first].value.name or ""
     return Group(
-        id=name,
-        size=members.size * step,
+        id=name if owners[first].role == "producer" else f"{name}:{owners[first].axis}",
+        size=count * step,
         step=step,
         resizable=pin is None,
         reason="" if pin is None else pin_text(pin.node, pin.op, pin.reason),
-        exact=not roots & units.inexact.keys(),
-        operands=tuple(operands),
+        exact=not inexact.size,
+        operands=Operands(lambda: _operands(owners, np.split(position, starts[1:]), count)),
         units=members,
-        scalable=not roots & units.unscaled,
+        scalable=not unscaled.size,
+    )
+
+
+def _operands(owners: list[ParameterAxis], places: list[IntArray], count: int) -> tuple[Operand, ...]:
+    return tuple(
+        _operand(parameter, node, index, where.reshape(count, -1))
+        for parameter, where in zip(owners, places, strict=True)
+        for node, index in parameter.uses
     )
 
 

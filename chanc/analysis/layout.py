@@ -35,7 +35,10 @@ class Field:
 
     def on(self, axis: int) -> bool:
         """Whether the labels vary along that axis."""
-        return any(slot[0] == axis for slot in self.slots)
+        slots = self.slots
+        if len(slots) == 1:
+            return slots[0][0] == axis
+        return any(slot[0] == axis for slot in slots)
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -66,11 +69,15 @@ class Layout:
 
     def size(self, axis: int) -> Size:
         """The size of one axis."""
-        return dims.product(self.axes[axis])
+        factors = self.axes[axis]
+        return factors[0] if len(factors) == 1 else dims.product(factors)
 
     def on(self, axis: int) -> tuple[Field, ...]:
         """The fields that vary along an axis."""
-        return tuple(field for field in self.fields if field.on(axis))
+        fields = self.fields
+        if len(fields) == 1:
+            return fields if fields[0].on(axis) else ()
+        return tuple([field for field in fields if field.on(axis)])
 
 
 def plain(sizes: Iterable[Size], why: str = "") -> Layout:
@@ -191,6 +198,8 @@ def take(layout: Layout, axis: int, indices: IntArray) -> Layout:
 
 def axis_labels(field: Field, axis: int) -> IntArray:
     """The labels of a merged axis as [positions of the axis, everything else the field varies along]."""
+    if len(field.slots) == 1:
+        return field.labels[:, None]
     where = field.slots.index((axis, 0))
     return np.moveaxis(field.labels, where, 0).reshape(field.labels.shape[where], -1)
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from chanc.analysis.dims import Dim, Size, unknown
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.evaluate import Array, evaluate, settle
+from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
 from chanc.analysis.layout import Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import REGISTRY
 from chanc.analysis.sweep import DATA_LIMIT, Sweep
@@ -59,7 +59,7 @@ class _Runner:
         sweep.node = node
         captured = list(_captured(node))
         if captured:
-            self._opaque(node, "a subgraph", captured)
+            self._opaque(node, "it is used in a subgraph", captured)
             return
         if self._evaluated(node):
             return
@@ -80,18 +80,17 @@ class _Runner:
     def _evaluated(self, node: ir.Node) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""
         sweep = self.sweep
-        known_sources = [self.sources[value] for value in node.inputs if value is not None and value in self.sources]
-        sources = frozenset().union(*known_sources) if known_sources else NO_SOURCES
+        sources = NO_SOURCES
+        if self.sources:
+            read = [self.sources[value] for value in node.inputs if value is not None and value in self.sources]
+            sources = frozenset().union(*read) if read else NO_SOURCES
+        content: Array | None = None
         if node.op_type == "Shape" and not node.domain:
             content, sources = self._shape_content(node)
-        elif node.op_type == "Size" and not node.domain:
-            return False
-        else:
-            inputs = [self._content(value) for value in node.inputs if value is not None]
-            if not inputs and node.op_type != "Constant":
-                return False
-            known = [array for array in inputs if array is not None]
-            content = evaluate(node, known) if len(known) == len(inputs) else None
+        elif node.op_type in EVALUATORS:
+            known = [self._content(value) for value in node.inputs if value is not None]
+            if known and all(array is not None for array in known):
+                content = evaluate(node, [array for array in known if array is not None])
         if content is None or len(node.outputs) != 1:
             if sources:
                 self.sources.update((output, sources) for output in node.outputs)
@@ -127,11 +126,11 @@ class _Runner:
     def _content(self, value: ir.Value) -> Array | None:
         known = self.sweep.data.get(value)
         tensor = value.const_value
-        if known is not None or tensor is None or tensor.size > DATA_LIMIT:
+        if known is not None or tensor is None:
             return known
         # Floats are weights, unless they are a single number.
-        readable = value.dtype in INTEGERS or (tensor.size == 1 and value.dtype in SCALARS)
-        return tensor.numpy() if readable else None
+        limit = DATA_LIMIT if value.dtype in INTEGERS else 1 if value.dtype in SCALARS else 0
+        return tensor.numpy() if tensor.size <= limit else None
 
     def _opaque(self, node: ir.Node, reason: str, captured: list[ir.Value]) -> None:
         """Pin whatever enters a node that isn't understood; its outputs have the shapes that the model declares."""

@@ -298,10 +298,13 @@ class Sweep:
 
     def project(self, layout: Layout, axis: int) -> IntArray | None:
         """The labels along one axis: [size], coupled over all else they vary along; None where there are none."""
-        layout = merge(layout, axis)
+        if len(layout.axes[axis]) > 1:
+            layout = merge(layout, axis)
         parts = layout.on(axis)
         if not parts:
             return None
+        if len(parts) == 1 and len(parts[0].slots) == 1:
+            return parts[0].labels
         result = None
         for part in parts:
             labels = axis_labels(part, axis)

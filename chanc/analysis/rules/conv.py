@@ -6,9 +6,9 @@ Grouped: the input is seen as [groups, channels of a group], the output likewise
 
 from __future__ import annotations
 
-from chanc.analysis.dims import Dim, Size, unknown, window
+from chanc.analysis.dims import Dim, Size, multiply, unknown, window
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
 
@@ -63,7 +63,7 @@ def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]
 
     Where whole groups go the second axis of the weight keeps its size.
     """
-    data = sweep.input(0)
+    data = _data(sweep, group)
     for axis in range(2, data.rank):
         data = sweep.fix(data, axis, "it varies along a spatial axis of a convolution")
     if sweep.is_parameter(1):
@@ -86,6 +86,18 @@ def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]
     if len(axes) == 2 and weight.on(0) == weight.on(1):
         raise Opaque("its weight is computed from activations")
     return data, weight, (outer, inner)
+
+
+def _data(sweep: Sweep, group: int) -> Layout:
+    """The layout of X; where nothing is known of its shape, the rank and the channels are the weight's."""
+    value = sweep.value(0)
+    if value is None or value in sweep.layouts or value.const_value is not None or not sweep.is_parameter(1):
+        return sweep.input(0)
+    assert sweep.node is not None
+    outer, inner, *kernel = sweep.parameter(1, ()).sizes
+    taken = outer if sweep.node.op_type == "ConvTranspose" else multiply(inner, group)
+    sizes = [unknown(f"{value.name}.{k}") for k in range(len(kernel) + 2)]
+    return plain([sizes[0], taken, *sizes[2:]], f"'{value.name}', whose shape is not known")
 
 
 def _labels(weight: Layout, axis: int) -> IntArray:

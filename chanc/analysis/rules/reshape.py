@@ -8,6 +8,7 @@ import numpy as np
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size
 from chanc.analysis.layout import (
+    Field,
     Layout,
     Opaque,
     drop_axes,
@@ -118,7 +119,10 @@ def transpose(sweep: Sweep) -> None:
 
 @rule("Expand")
 def expand(sweep: Sweep) -> None:
-    """Expand: an axis of size 1 is repeated; a 1 in the target keeps the axis."""
+    """Expand: an axis of size 1 is repeated; a 1 in the target keeps the axis.
+
+    Copies along axis 1, where channels usually are, are channels of their own: any of them may go.
+    """
     layout = sweep.input(0)
     known = sweep.constant(1)
     if known is None:
@@ -134,7 +138,8 @@ def expand(sweep: Sweep) -> None:
             layout = sweep.strip(layout, axis, "it is broadcast")
         axes = list(layout.axes)
         axes[axis] = factors_of(size)
-        layout = Layout(tuple(axes), layout.fields, layout.why)
+        copies = (Field(((axis, 0),), sweep.fresh(size)),) if axis == 1 and isinstance(size, int) else ()
+        layout = Layout(tuple(axes), (*layout.fields, *copies), layout.why)
     sweep.output(layout)
 
 
