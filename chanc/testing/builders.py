@@ -50,7 +50,10 @@ def build(
             value.type.tensor_type.ClearField("shape")
     rng = np.random.default_rng(seed)
     for name, weight in (weights or {}).items():
-        array = np.asarray(weight) if isinstance(weight, (np.ndarray, np.generic)) else _random(name, tuple(int(n) for n in weight), rng)
+        if isinstance(weight, (np.ndarray, np.generic)):
+            array = np.asarray(weight)
+        else:
+            array = _random(name, tuple(int(n) for n in weight), rng)
         graph.initializer.append(nh.from_array(array, name))
     opsets = [oh.make_opsetid("", opset), *(oh.make_opsetid(domain, 1) for domain in domains)]
     version = next((version for limit, version in IR_VERSIONS if opset < limit), 13)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from chanc.analysis.dims import Dim, Size
-from chanc.analysis.layout import Layout
 from chanc.errors import IllegalMove
 from chanc.rewrite.rules import rule
+from chanc.rewrite.shape_inputs import follow
 from chanc.rewrite.site import Site
 
 
@@ -27,7 +27,11 @@ def reshape(site: Site) -> None:
     if target == asked:
         return
     numbers = _written(site, target, after)
-    if given is not None:
+    if numbers is None and given is None:
+        follow(site, 1, target)
+    elif numbers is None:
+        raise IllegalMove(f"Reshape '{site.node.outputs[0].name}' has several sizes that aren't known")
+    elif given is not None:
         site.set_attribute("shape", numbers)
     else:
         site.set_input(1, np.array(numbers, dtype=np.int64))
@@ -56,8 +60,8 @@ def _entry(
     return asked if old[k] == new[k] else new[k]
 
 
-def _written(site: Site, target: list[Size], after: tuple[Size, ...]) -> list[int]:
-    """The target in integers: one unknown may be -1, others must be copies (0) of the input's sizes."""
+def _written(site: Site, target: list[Size], after: tuple[Size, ...]) -> list[int] | None:
+    """The target in integers: one unknown may be -1, others copies (0) of the input's sizes; None for any more."""
     numbers: list[int] = []
     for k, size in enumerate(target):
         if not isinstance(size, Dim):
@@ -67,7 +71,7 @@ def _written(site: Site, target: list[Size], after: tuple[Size, ...]) -> list[in
         elif k < len(after) and after[k] == size and not site.attribute("allowzero", 0):
             numbers.append(0)
         else:
-            raise IllegalMove(f"Reshape '{site.node.outputs[0].name}' has several sizes that aren't known")
+            return None
     return numbers
 
 
@@ -81,27 +85,8 @@ def expand(site: Site) -> None:
     asked = known.ravel().tolist()
     offset = result.rank - len(asked)
     new = site.sizes(result)
+    target = [n if n == 1 else new[k + offset] for k, n in enumerate(asked)]
     if any(isinstance(n, Dim) for n in asked):
-        _dynamic(site, result, new, asked)
-        return
-    target = [n if n == 1 else new[k + offset] for k, n in enumerate(asked)]
-    if target != asked:
+        follow(site, 1, target)
+    elif target != asked:
         site.set_input(1, np.array(site.integers(tuple(target)), dtype=np.int64))
-
-
-def _dynamic(site: Site, result: Layout, new: tuple[Size, ...], asked: list[Size]) -> None:
-    """A computed target follows by itself, or holds no width: else it can't be rewritten."""
-    offset = result.rank - len(asked)
-    target = [n if n == 1 else new[k + offset] for k, n in enumerate(asked)]
-    # A 1 leaves an axis as it is, so the widths of the input needn't be repeated.
-    data = site.layout(0)
-    kept = [
-        1
-        if data is not None
-        and k + offset - (result.rank - data.rank) >= 0
-        and data.size(k + offset - (result.rank - data.rank)) == result.size(k + offset)
-        else n
-        for k, n in enumerate(target)
-    ]
-    if target != asked:
-        site.set_input(1, np.array(site.integers(tuple(kept)), dtype=np.int64))

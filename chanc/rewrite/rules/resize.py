@@ -6,6 +6,7 @@ import numpy as np
 
 from chanc.analysis.layout import Layout
 from chanc.rewrite.rules import rule
+from chanc.rewrite.shape_inputs import follow
 from chanc.rewrite.site import Site
 
 
@@ -54,13 +55,15 @@ def _amounts(site: Site, data: Layout, result: Layout, axis: int, before: int, a
 def resize(site: Site) -> None:
     """A `sizes` input repeats the channel axis' size."""
     result, known = site.result(), site.constant(3)
-    if known is None or known.dtype == object or known.size == 0:
+    if known is None or known.size == 0:
         return
     attribute = site.node.attributes.get("axes")
     axes = [axis % result.rank for axis in attribute.as_ints()] if attribute is not None else list(range(result.rank))
     new = [
-        site.integers((site.resize.size(result, axis),))[0] if result.on(axis) else int(n)
+        site.resize.size(result, axis) if result.on(axis) else n
         for axis, n in zip(axes, known.ravel().tolist(), strict=True)
     ]
-    if new != known.ravel().tolist():
+    if known.dtype == object:
+        follow(site, 3, new)
+    elif new != known.ravel().tolist():
         site.set_input(3, np.array(new, dtype=np.int64))
