@@ -6,6 +6,7 @@ is loaded.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import pkgutil
@@ -59,7 +60,13 @@ class Registry(Generic[Rule]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
-        for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-            loaded = entry.load()
-            if callable(loaded):
-                loaded()
+        load_entry_points()
+
+
+@functools.cache
+def load_entry_points() -> None:
+    """Load what the entry points name, once for all registries: a function there may register rules in several."""
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        loaded = entry.load()
+        if callable(loaded):
+            loaded()
