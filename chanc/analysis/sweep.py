@@ -38,10 +38,8 @@ Role = Literal["producer", "consumer", "follower"]
 Array = NDArray[np.generic]
 
 DATA_LIMIT = 1 << 20
-CHANNEL_TYPES = {
-    ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8,
-    ir.DataType.UINT8,
-}  # fmt: skip
+FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+CHANNEL_TYPES = {*FLOATS, ir.DataType.INT8, ir.DataType.UINT8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +134,18 @@ class Sweep:
         assert self.node is not None
         return self.modes.setdefault(self.node, default)
 
-    def parameter(self, index: int, axes: Iterable[int]) -> Layout:
+    def parameter(self, index: int, axes: Iterable[int], integers: bool = False) -> Layout:
         """The layout of an initializer input, with labels on the axes named and none on others.
 
         The labels of a vector belong to this one use (exporters let equal vectors share a tensor: they part when they
-        must); those of a matrix or kernel belong to the tensor, so tied weights stay tied.
+        must); those of a matrix or kernel belong to the tensor, so tied weights stay tied. Wide integers are indices and
+        get no labels, unless `integers` says that these are quantised values.
         """
         value = self.value(index)
         assert value is not None and self.node is not None
         shape = constant_shape(value)
         layout: list[Factors] = [factors_of(n) for n in shape]
-        if value.dtype not in CHANNEL_TYPES:
+        if value.dtype not in CHANNEL_TYPES and not integers:
             return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
         tied = sum(n > 1 for n in shape) > 1 or value.is_graph_output()
         fields = []
@@ -268,6 +267,10 @@ class Sweep:
                         # Tied: what makes a copy would have to be cloned and divided at once.
                         self.unscaled.append(parameter.labels)
                     parameter.role = role
+        for parameter in self.parameters:
+            if parameter.role == "consumer" and parameter.value.dtype not in FLOATS:
+                # Integers can't be divided among the copies of a channel.
+                self.unscaled.append(parameter.labels)
 
     # What rules do to layouts
 

@@ -1,0 +1,81 @@
+"""Quantisation (ONNX QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear) and products of quantised integers.
+
+Scale and zero point, where there is one a channel, follow along `axis`. Integer weights behind a DequantizeLinear are
+channels like others. Products of integers (QLinearConv, ConvInteger, QLinearMatMul, MatMulInteger) keep their widths.
+"""
+
+from __future__ import annotations
+
+from chanc.analysis.layout import Layout, Opaque, plain
+from chanc.analysis.rules import rule
+from chanc.analysis.sweep import Sweep
+from chanc.ir.initializers import constant_shape
+
+
+@rule("QuantizeLinear", "DequantizeLinear")
+def quantize(sweep: Sweep) -> None:
+    """x, scale and zero point of one value, or of one a position of `axis`; blocks along an axis are opaque."""
+    if sweep.integer("block_size", 0):
+        raise Opaque("it is quantised in blocks")
+    layout = _data(sweep)
+    scale = sweep.value(1)
+    size = constant_shape(scale) if scale is not None and scale.const_value is not None else None
+    if size is None:
+        size = tuple(int(str(n)) for n in sweep.input(1).sizes)
+    axis = sweep.integer("axis", 1)
+    if len(size) == 1 and size[0] > 1:
+        layout = _by_channel(sweep, layout, axis % layout.rank)
+    elif len(size) > 1:
+        raise Opaque("it is quantised in blocks")
+    assert sweep.node is not None
+    if sweep.node.op_type == "QuantizeLinear" and sweep.is_weight(0):
+        for field in layout.fields:
+            # Dividing a weight among copies of a channel would round it anew.
+            sweep.unscaled.append(field.labels.ravel())
+    sweep.output(layout)
+
+
+def _data(sweep: Sweep) -> Layout:
+    """The input; of a kernel [O, I, ...] only the first two axes can be channels."""
+    value = sweep.value(0)
+    if value is None or not sweep.is_parameter(0):
+        return sweep.input(0)
+    shape = constant_shape(value)
+    axes = [k for k, n in enumerate(shape) if n > 1 or len(shape) > 2]
+    return sweep.parameter(0, axes[:2] if len(shape) > 2 else axes, integers=True)
+
+
+def _by_channel(sweep: Sweep, layout: Layout, axis: int) -> Layout:
+    labels = sweep.project(layout, axis)
+    for index in (1, 2):
+        if sweep.value(index) is None:
+            continue
+        if labels is None and sweep.is_parameter(index):
+            continue
+        vector = sweep.parameter(index, (0,), integers=True) if sweep.is_parameter(index) else sweep.input(index)
+        own = sweep.project(vector, 0)
+        if labels is None:
+            if own is not None:
+                sweep.pin(own, "it meets values that are not channels")
+        elif own is None:
+            sweep.pin(labels, f"it is scaled by {vector.why or 'values that are not channels'}")
+        elif own.size != labels.size:
+            raise Opaque(f"{own.size} scales for {labels.size} channels")
+        else:
+            sweep.same(labels, own)
+    return layout
+
+
+@rule("DynamicQuantizeLinear")
+def dynamic_quantize(sweep: Sweep) -> None:
+    """x -> y, scale, zero point: the range always holds 0, so channels that are zero don't count."""
+    layout = sweep.input(0)
+    sweep.output(layout)
+    for index in (1, 2):
+        sweep.output(plain([], "a scale"), index)
+
+
+@rule("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger")
+def integer_product(sweep: Sweep) -> None:
+    """Products of integers keep the widths on both sides."""
+    raise Opaque("its weights are quantised integers")

@@ -1,0 +1,106 @@
+"""Recurrent layers (ONNX LSTM, GRU, RNN): a hidden unit is a row of every gate, for both directions at once.
+
+W: [directions, gates * hidden, input], R: [directions, gates * hidden, hidden], B: [directions, 2 * gates * hidden],
+P: [directions, 3 * hidden]; X: [sequence, batch, input] and Y: [sequence, directions, batch, hidden], or with `layout`
+1 [batch, sequence, input] and [batch, sequence, directions, hidden].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
+from chanc.analysis.rules import rule
+from chanc.analysis.rules.conv import consume
+from chanc.analysis.sweep import Role, Sweep
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+STATES = (5, 6)
+PEEPHOLES = 7
+
+
+@rule(*GATES)
+def recurrent(sweep: Sweep) -> None:
+    """LSTM, GRU, RNN."""
+    assert sweep.node is not None
+    data = sweep.input(0)
+    if data.rank != 3:
+        raise Opaque("its input is not [sequence, batch, channels]")
+    time, batch = (1, 0) if sweep.integer("layout", 0) else (0, 1)
+    data = sweep.fix(data, time, "it varies along the sequence of a recurrent layer")
+    gates = GATES[sweep.node.op_type]
+    weight, recurrence = _matrix(sweep, 1), _matrix(sweep, 2)
+    rows, inner = _labels(sweep, weight, 1, "producer"), _labels(sweep, weight, 2, "consumer")
+    again, hidden = _labels(sweep, recurrence, 1, "producer"), _labels(sweep, recurrence, 2, "consumer")
+    if rows.size != gates * hidden.size or again.size != rows.size:
+        raise Opaque(f"its weights are not {gates} gates of {hidden.size} hidden units")
+    consume(sweep, data, 2, inner)
+    sweep.same(rows, again)
+    sweep.couple(rows.reshape(gates, -1), hidden[None])
+    _vectors(sweep, hidden)
+    _outputs(sweep, data, weight.axes[0], hidden, (time, batch))
+
+
+def _matrix(sweep: Sweep, index: int) -> Layout:
+    return sweep.parameter(index, (1, 2)) if sweep.is_parameter(index) else sweep.input(index)
+
+
+def _labels(sweep: Sweep, layout: Layout, axis: int, role: Role) -> IntArray:
+    found = sweep.project(layout, axis) if layout.rank == 3 else None
+    if found is None:
+        raise Opaque("its weights are computed from activations, or aren't floating point")
+    sweep.mark(layout, axis, role)
+    return found
+
+
+def _vectors(sweep: Sweep, hidden: IntArray) -> None:
+    """Biases and peepholes hold several values a hidden unit; an initial state holds one."""
+    for index in (3, PEEPHOLES, *STATES):
+        value = sweep.value(index)
+        if value is None or (index in STATES and generated_zeros(value)):
+            continue
+        axis = 2 if index in STATES else 1
+        layout = sweep.parameter(index, (axis,)) if sweep.is_parameter(index) else sweep.input(index)
+        found = sweep.project(layout, axis)
+        if found is None:
+            sweep.pin(hidden, f"it meets {layout.why or 'values that are not channels'}", tensor=value.name or "")
+        elif found.size % hidden.size:
+            raise Opaque(f"'{value.name}' doesn't fit {hidden.size} hidden units")
+        elif index in STATES:
+            sweep.same(found, hidden)
+        else:
+            sweep.couple(found.reshape(-1, hidden.size), hidden[None])
+
+
+def _outputs(
+    sweep: Sweep, data: Layout, directions: Factors, hidden: IntArray, order: tuple[int, int]
+) -> None:
+    """Y, Y_h and Y_c, whichever there are."""
+    assert sweep.node is not None
+    time, batch = order
+    last = factors_of(hidden.size) or (1,)
+    if batch == 0:
+        whole, state = (data.axes[0], data.axes[1], directions, last), (data.axes[0], directions, last)
+    else:
+        whole, state = (data.axes[0], directions, data.axes[1], last), (directions, data.axes[1], last)
+    for index in range(len(sweep.node.outputs)):
+        axes = state if index else whole
+        sweep.output(Layout(axes, (Field(((len(axes) - 1, 0),), hidden),), data.why), index)
+
+
+def generated_zeros(value: ir.Value) -> bool:
+    """Whether a value is zeros made in the graph to a computed shape: what exporters write for "no initial state"."""
+    node = value.producer()
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "ConstantOfShape":
+        fill = node.attributes.get("value")
+        return fill is None or not np.any(fill.as_tensor().numpy())
+    source = node.inputs[0] if node.inputs else None
+    if source is None or node.op_type not in ("Expand", "Cast", "Identity", "Unsqueeze", "Squeeze", "Slice", "Tile"):
+        return False
+    if source.const_value is not None:
+        return not np.any(source.const_value.numpy())
+    return generated_zeros(source)
