@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def zoo_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A network of the zoo as an ONNX file, exported once a session: `zoo_model("resnet34", width=16)`.
+
+    With `stir` (the default) its normalisations get random statistics and parameters: fresh ones are ones and zeros,
+    and would hide one that is resized wrongly. Without, exporters let equal tensors share one initializer.
+    """
+    torch = pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("zoo")
+
+    def make(name: str, *, width: int | None = None, exporter: str = "torchscript", stir: bool = True) -> Path:
+        path: Path = folder / f"{name}-{width}-{exporter}-{stir}.onnx"
+        if not path.exists():
+            from chanc.frontends import zoo
+            from chanc.frontends.torch import export
+
+            torch.set_num_threads(1)
+            torch.manual_seed(0)
+            module = zoo.build(name, width=width)
+            if stir:
+                _stir(module)
+            export(module, torch.rand(1, 3, 32, 32), path, exporter=exporter)
+        return path
+
+    return make
+
+
+def _stir(module) -> None:
+    from torch import nn
+
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.weight.data.uniform_(0.5, 1.5)
+            part.bias.data.normal_(0.0, 0.3)
+            part.running_mean.normal_(0.0, 0.3)
+            part.running_var.uniform_(0.5, 1.5)
