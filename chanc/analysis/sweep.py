@@ -138,8 +138,8 @@ class Sweep:
         """The layout of an initializer input, with labels on the axes named and none on others.
 
         The labels of a vector belong to this one use (exporters let equal vectors share a tensor: they part when they
-        must); those of a matrix or kernel belong to the tensor, so tied weights stay tied. Wide integers are indices and
-        get no labels, unless `integers` says that these are quantised values.
+        must); those of a matrix or kernel belong to the tensor, so tied weights stay tied. Wide integers are indices
+        and get no labels, unless `integers` says that these are quantised values.
         """
         value = self.value(index)
         assert value is not None and self.node is not None

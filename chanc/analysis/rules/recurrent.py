@@ -28,8 +28,8 @@ def recurrent(sweep: Sweep) -> None:
     data = sweep.input(0)
     if data.rank != 3:
         raise Opaque("its input is not [sequence, batch, channels]")
-    time, batch = (1, 0) if sweep.integer("layout", 0) else (0, 1)
-    data = sweep.fix(data, time, "it varies along the sequence of a recurrent layer")
+    batch_first = bool(sweep.integer("layout", 0))
+    data = sweep.fix(data, 1 if batch_first else 0, "it varies along the sequence of a recurrent layer")
     gates = GATES[sweep.node.op_type]
     weight, recurrence = _matrix(sweep, 1), _matrix(sweep, 2)
     rows, inner = _labels(sweep, weight, 1, "producer"), _labels(sweep, weight, 2, "consumer")
@@ -40,7 +40,7 @@ def recurrent(sweep: Sweep) -> None:
     sweep.same(rows, again)
     sweep.couple(rows.reshape(gates, -1), hidden[None])
     _vectors(sweep, hidden)
-    _outputs(sweep, data, weight.axes[0], hidden, (time, batch))
+    _outputs(sweep, data, weight.axes[0], hidden, batch_first)
 
 
 def _matrix(sweep: Sweep, index: int) -> Layout:
@@ -74,14 +74,11 @@ def _vectors(sweep: Sweep, hidden: IntArray) -> None:
             sweep.couple(found.reshape(-1, hidden.size), hidden[None])
 
 
-def _outputs(
-    sweep: Sweep, data: Layout, directions: Factors, hidden: IntArray, order: tuple[int, int]
-) -> None:
+def _outputs(sweep: Sweep, data: Layout, directions: Factors, hidden: IntArray, batch_first: bool) -> None:
     """Y, Y_h and Y_c, whichever there are."""
     assert sweep.node is not None
-    time, batch = order
     last = factors_of(hidden.size) or (1,)
-    if batch == 0:
+    if batch_first:
         whole, state = (data.axes[0], data.axes[1], directions, last), (data.axes[0], directions, last)
     else:
         whole, state = (data.axes[0], directions, data.axes[1], last), (directions, data.axes[1], last)

@@ -1,0 +1,120 @@
+"""Attention as one operator (ONNX Attention since 23) and RotaryEmbedding: whole heads go.
+
+Q: [batch, q heads, L, d], K: [batch, kv heads, S, d], V: [batch, kv heads, S, e], Y: [batch, q heads, L, e], or all of
+them as [batch, positions, heads * d]. Query head i reads key head i // (q heads / kv heads), so a key head goes with
+its query heads. With a single key head the columns d and e go instead.
+"""
+
+from __future__ import annotations
+
+from chanc.analysis import dims
+from chanc.analysis.dims import Dim
+from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, reshape, transpose, without
+from chanc.analysis.rules import rule
+from chanc.analysis.sweep import Sweep
+
+HEADS, POSITIONS, COLUMNS = 1, 2, 3
+
+
+@rule("Attention", since=23)
+def attention(sweep: Sweep) -> None:
+    """Attention without a cache of past keys."""
+    assert sweep.node is not None
+    if any(sweep.value(index) is not None for index in (4, 5)):
+        raise Opaque("it keeps past keys and values")
+    flat = sweep.input(0).rank == 3
+    counts = [sweep.integer(name, 0) for name in ("q_num_heads", "kv_num_heads", "kv_num_heads")]
+    query, key, value = (_by_head(sweep, index, count if flat else 0) for index, count in enumerate(counts))
+    heads, shared = query.size(HEADS), key.size(HEADS)
+    if isinstance(heads, Dim) or isinstance(shared, Dim) or heads % shared:
+        raise Opaque("its numbers of heads are not understood")
+    if sweep.mode("heads" if shared > 1 else "columns") == "heads":
+        query, key, value = (sweep.fix(x, COLUMNS, "whole heads go") for x in (query, key, value))
+    else:
+        query, key = _contracted(sweep, query, key)
+    scores = _scores(sweep, query, key, heads, shared)
+    result = _product(sweep, scores, value, heads)
+    batch, _, length, size = result.sizes
+    turned = transpose(result, [0, 2, 1, 3])
+    sweep.output(reshape(turned, [batch, length, dims.multiply(heads, size)]) if flat else result)
+    for index, layout in ((1, key), (2, value), (3, scores)):
+        if index < len(sweep.node.outputs):
+            sweep.output(layout, index)
+
+
+def _by_head(sweep: Sweep, index: int, heads: int) -> Layout:
+    """An input as [batch, heads, positions, columns], positions without channels; `heads` splits the last of 3 axes."""
+    layout = sweep.input(index)
+    if layout.rank == 3:
+        batch, length, width = layout.sizes
+        size = dims.divide(width, heads) if heads else None
+        if size is None:
+            raise Opaque("its heads don't divide its channels")
+        layout = transpose(reshape(layout, [batch, length, heads, size]), [0, 2, 1, 3])
+    if layout.rank != 4:
+        raise Opaque("its input is neither [batch, positions, channels] nor [batch, heads, positions, columns]")
+    return sweep.fix(layout, POSITIONS, "positions attend to one another")
+
+
+def _contracted(sweep: Sweep, query: Layout, key: Layout) -> tuple[Layout, Layout]:
+    """Column d of every query head meets column d of the one key head."""
+    if not query.on(COLUMNS) or not key.on(COLUMNS):
+        reason = "it is multiplied with values that are not channels"
+        return sweep.fix(query, COLUMNS, reason), sweep.fix(key, COLUMNS, reason)
+    one, two = sweep.project(query, COLUMNS), sweep.project(key, COLUMNS)
+    assert one is not None and two is not None
+    sweep.same(one, two)
+    sweep.unscaled.append(one)
+    return without(query, COLUMNS, query.size(COLUMNS)), key
+
+
+def _scores(sweep: Sweep, query: Layout, key: Layout, heads: int, shared: int) -> Layout:
+    """[batch, q heads, L, S]: a key head, its query heads and their mask go together."""
+    left = without(query, COLUMNS)
+    right = transpose(without(key, COLUMNS), [0, 1, 3, 2])
+    left = sweep.together([_grouped(sweep, left, heads, shared), insert_axes(right, [2])])
+    if sweep.value(3) is not None:
+        left = sweep.together([left, _grouped(sweep, _mask(sweep, heads, bool(left.on(HEADS))), heads, shared)])
+    batch, _, _, length, width = left.sizes
+    return reshape(left, [batch, heads, length, width])
+
+
+def _grouped(sweep: Sweep, layout: Layout, heads: int, shared: int) -> Layout:
+    """[batch, heads, ...] as [batch, kv heads, query heads of each, ...], the latter without channels."""
+    batch, count, *rest = layout.sizes
+    split = [shared, heads // shared] if count == heads else [1, 1]
+    return sweep.fix(reshape(layout, [batch, *split, *rest]), 2, "whole heads go")
+
+
+def _mask(sweep: Sweep, heads: int, labelled: bool) -> Layout:
+    """The mask with four axes; a constant one for each head has labels there."""
+    layout = sweep.input(3) if not sweep.is_parameter(3) else sweep.parameter(3, ())
+    if sweep.is_parameter(3) and labelled and layout.rank > 2 and layout.size(layout.rank - 3) == heads > 1:
+        layout = sweep.parameter(3, [layout.rank - 3])
+    return insert_axes(layout, range(4 - layout.rank))
+
+
+def _product(sweep: Sweep, scores: Layout, value: Layout, heads: int) -> Layout:
+    """[batch, q heads, L, e] of [batch, q heads, L, S] and [batch, kv heads, S, e]."""
+    shared = value.size(HEADS)
+    assert isinstance(shared, int)
+    batch, _, length, size = (*scores.sizes[:3], value.size(COLUMNS))
+    left = _grouped(sweep, without(scores, 3), heads, shared)
+    right = insert_axes(drop_axes(value, [POSITIONS]), [2, 3])
+    joined = sweep.together([left, right])
+    return reshape(joined, [batch, heads, length, size])
+
+
+@rule("RotaryEmbedding", since=23)
+def rotary(sweep: Sweep) -> None:
+    """RotaryEmbedding turns pairs of columns of each head; X is [B, heads, L, d] or [B, L, heads * d]."""
+    layout = sweep.input(0)
+    if layout.rank == 4:
+        sweep.output(sweep.fix(layout, COLUMNS, "its columns are turned by their positions"))
+        return
+    heads = sweep.integer("num_heads", 0)
+    size = dims.divide(layout.size(2), heads) if heads else None
+    if size is None:
+        raise Opaque("its heads don't divide its channels")
+    split = sweep.fix(reshape(layout, [*layout.sizes[:2], heads, size]), 3, "its columns are turned by their positions")
+    sweep.output(reshape(split, layout.sizes))
