@@ -173,23 +173,28 @@ def _numbered(name: str, taken: set[str]) -> str:
     return candidate
 
 
+_SHORT = {"Conv1d": "Conv", "Conv2d": "Conv", "BatchNorm1d": "Norm", "BatchNorm2d": "Norm"}
+
+
 def _name(block: Block) -> str:
-    if block.cls == "nn.Sequential":
-        parts = [item.cls.removeprefix("nn.") for item in leaves(block)]
-        short = {"Conv2d": "Conv", "BatchNorm2d": "Norm", "Conv1d": "Conv", "BatchNorm1d": "Norm"}
-        name = "".join(short.get(part, part) for part in parts)
-        return name if len(parts) < 5 else "Chain"
-    for part in reversed(block.path):
-        word = re.sub(r"(_?\d+[a-z]?)+$", "", part)
-        if word and not part.isdigit():
-            adds = any(" + " in statement.text for statement in block.body)
-            camel = "".join(piece[:1].upper() + piece[1:] for piece in word.split("_") if piece)
-            if block.path[-1].isdigit():
-                places = {submodule.path[-1] for submodule in block.inside}
-                kind = next((word.capitalize() for word in ("downsample", "shortcut") if word in places), "Residual")
-                return f"{kind}Block" if adds else "Block"
-            return camel if len(camel) > 2 and camel not in reserved() else f"{camel}Block"
-    return "Block"
+    """A name from the layers inside, from the container's own name, or from its list's (`cells.3` is a Cell)."""
+    parts = [item.cls.removeprefix("nn.") for item in leaves(block)]
+    if block.cls == "nn.Sequential" or (block.path[-1].isdigit() and set(parts) <= set(_SHORT) and len(parts) < 4):
+        return "".join(_SHORT.get(part, part) for part in parts) if len(parts) < 5 else "Chain"
+    named = next((part for part in reversed(block.path) if not part.isdigit()), "")
+    word = re.sub(r"(_?\d+[a-z]?)+$", "", named)
+    if block.path[-1].isdigit():
+        if word.endswith("s") and not word.endswith("ss") and word not in ("features", "blocks"):
+            return _camel(word[:-1])
+        places = {submodule.path[-1] for submodule in block.inside}
+        kind = next((word.capitalize() for word in ("downsample", "shortcut") if word in places), "Residual")
+        return f"{kind}Block" if any(" + " in statement.text for statement in block.body) else "Block"
+    return _camel(word)
+
+
+def _camel(word: str) -> str:
+    name = "".join(piece[:1].upper() + piece[1:] for piece in word.split("_") if piece)
+    return name if len(name) > 2 and name not in reserved() else f"{name}Block"
 
 
 def width_tokens(text: str) -> list[int]:

@@ -25,7 +25,6 @@ sys.path.insert(0, str(HERE))
 import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
 import torch  # noqa: E402
-from model import {name}  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 ONNX = {onnx}
@@ -54,6 +53,8 @@ def main():
     parser.add_argument("--tolerance", type=float, default=1e-4)
     args = parser.parse_args()
     session = onnxruntime.InferenceSession(args.onnx, providers=["CPUExecutionProvider"])
+    from model import {name}
+
     network = {name}()
     network.load_state_dict(load_file(HERE / "model.safetensors"))
     network.eval()
@@ -61,16 +62,18 @@ def main():
     worst = 0.0
     for _ in range(3):
         inputs = [random_input(value, args.batch, args.size, generator) for value in session.get_inputs()]
-        wanted = session.run(None, {{value.name: array for value, array in zip(session.get_inputs(), inputs)}})
+        feeds = {{value.name: array for value, array in zip(session.get_inputs(), inputs, strict=True)}}
+        wanted = session.run(None, feeds)
         with torch.no_grad():
             found = network(*[torch.from_numpy(array) for array in inputs])
         found = [found] if isinstance(found, torch.Tensor) else list(found)
-        for ours, theirs in zip(found, wanted):
+        for ours, theirs in zip(found, wanted, strict=True):
             if tuple(ours.shape) != theirs.shape:
                 sys.exit(f"shapes differ: {{tuple(ours.shape)}} from model.py, {{theirs.shape}} from onnxruntime")
             theirs = theirs.astype(np.float64)
             scale = max(np.abs(theirs).max(initial=0.0), 1e-12)
-            worst = max(worst, float(np.abs(ours.double().numpy() - theirs).max(initial=0.0) / scale))
+            gap = float(np.abs(ours.double().numpy() - theirs).max(initial=0.0) / scale)
+            worst = worst if gap <= worst else gap
     print(f"largest difference, relative to the largest output: {{worst:.1e}}")
     if not worst <= args.tolerance:
         sys.exit(1)

@@ -22,21 +22,38 @@ class PathBook:
         self._leaves: set[Path] = set()
         self._containers: set[Path] = set()
         self._counts: dict[str, int] = {}
+        self._homes: dict[Path, Path] = {}
 
     def for_module(self, node: Node, tensors: dict[str, str], kind: str, *, shared: bool) -> Path:
         """A path for a submodule that holds `tensors` (attribute -> initializer's name).
 
         Names that may be `shared` (equal vectors of several layers, stored once) count less than the exporter's scope.
         """
-        candidates = self._candidates(node, tensors)
-        if shared and (scope := _scope(node)):
-            candidates = [scope, *candidates]
-        for candidate in candidates:
-            path = split(candidate)
+        scope = split(found) if (found := _scope(node)) else ()
+        candidates = [split(candidate) for candidate in self._candidates(node, tensors)]
+        if shared and scope:
+            agreeing = [path for path in candidates if path[-len(scope) :] == scope]
+            candidates = [*agreeing, self._placed(scope), *candidates]
+        for path in candidates:
             if not path[0].isdigit() and self._free(path):
+                if not shared:
+                    self._learn(scope, path)
                 return self._take(path)
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return self._take(self._make_free((f"{kind}{self._counts[kind]}",)))
+
+    def _learn(self, scope: Path, path: Path) -> None:
+        """Scopes leave out containers that are never called (nn.ModuleList): note which scope is which container."""
+        for end in range(1, min(len(scope), len(path)) + 1):
+            if scope[-end:] != path[-end:]:
+                break
+            self._homes.setdefault(scope[:-end], path[:-end])
+
+    def _placed(self, scope: Path) -> Path:
+        for end in range(len(scope) - 1, 0, -1):
+            if scope[:end] in self._homes:
+                return (*self._homes[scope[:end]], *scope[end:])
+        return scope
 
     def for_tensor(self, name: str) -> Path:
         """A path for a bare parameter or buffer."""

@@ -85,16 +85,15 @@ class _Folder:
         return Structure(self.statements, _in_order(self.statements, self.submodules.values()))
 
     def _containers(self, depth: int) -> list[Path]:
-        found = {sub.path[:depth]: None for sub in self.submodules.values() if len(sub.path) == depth + 1}
-        deeper = {sub.path[:depth] for sub in self.submodules.values() if len(sub.path) > depth + 1}
-        return [path for path in found if path not in deeper]
+        return list({sub.path[:depth]: None for sub in self.submodules.values() if len(sub.path) > depth})
 
     def _members(self, path: Path) -> list[Submodule]:
         return [sub for sub in self.submodules.values() if len(sub.path) > len(path) and sub.path[: len(path)] == path]
 
     def _is_block(self, path: Path) -> bool:
         members = self._members(path)
-        return not all(sub.path[-1].isdigit() for sub in members) and not any(sub.mid in self.pinned for sub in members)
+        named = not all(sub.path[len(path)].isdigit() for sub in members)
+        return named and not any(sub.mid in self.pinned for sub in members)
 
     def _uses(self) -> Counter[int]:
         uses = Counter(vid for statement in self.statements for vid in statement.reads)
@@ -105,7 +104,8 @@ class _Folder:
 
     def _sequence(self, path: Path) -> None:
         members = {sub.mid: sub for sub in self._members(path)}
-        if not members or not all(sub.path[-1].isdigit() and sub.cls not in ("nn.Parameter", "nn.Buffer") for sub in members.values()):
+        direct = all(len(sub.path) == len(path) + 1 and sub.path[-1].isdigit() for sub in members.values())
+        if not direct or any(sub.cls in ("nn.Parameter", "nn.Buffer") for sub in members.values()):
             return
         span = self._span(members)
         if span is None:
@@ -210,7 +210,7 @@ class _Folder:
             for b in range(hi, last + 1):
                 ins, outs = self._crossing(a, b)
                 if len(outs) == 1:
-                    costs[a, b] = len(ins) + len(outs) + self._read_after(ins, b)
+                    costs[a, b] = len(ins) + len(outs) + self._open_shortcut(ins, outs[0], b)
         best = min(costs.values(), default=0)
         return {
             (a, b): (self._signature(a, lo), self._signature(hi + 1, b + 1)) for (a, b), cost in costs.items() if cost == best
@@ -227,10 +227,9 @@ class _Folder:
         later = {vid for statement in self.statements[hi + 1 :] for vid in statement.reads} | set(self.outputs)
         return list(ins), [vid for statement in run for vid in statement.targets if vid in later]
 
-    def _read_after(self, ins: list[int], hi: int) -> int:
-        """How many of the values that come in are read again later: a shortcut that the block leaves open."""
-        later = {vid for statement in self.statements[hi + 1 :] for vid in statement.reads} | set(self.outputs)
-        return len(later.intersection(ins))
+    def _open_shortcut(self, ins: list[int], out: int, hi: int) -> bool:
+        """Whether what follows joins the result with a value that came in: the end of a shortcut that is left outside."""
+        return any(out in s.reads and set(ins).intersection(s.reads) for s in self.statements[hi + 1 : hi + 8])
 
     def _fold(self, path: Path, lo: int, hi: int) -> None:
         ins, outs = self._crossing(lo, hi)
