@@ -79,7 +79,9 @@ def _replace(
     assert value.const_value is not None
     axes = list({edit.axis: edit for edit in edits}.values())
     node, index = uses[0]
-    array = method.apply(value.const_value.numpy(), axes, Use(node.op_type, index), rng)
+    attribute = node.attributes.get("transB")
+    use = Use(node.op_type, index, attribute is not None and bool(attribute.as_int()))
+    array = method.apply(value.const_value.numpy(), axes, use, rng)
     array = np.ascontiguousarray(array)
     if len(uses) == len(value.uses()):
         value.const_value = ir.tensor(array, dtype=value.dtype, name=value.name)

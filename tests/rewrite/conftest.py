@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx
+import onnx.helper
+import onnx.numpy_helper as nh
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from chanc.testing.builders import build
 
@@ -44,3 +48,25 @@ def grouped() -> onnx.ModelProto:
     y = Gemm <transB = 1> (f, w3)
     """
     return build("float[N,3,8,8] x", "float y", body, {"w1": (8, 3, 3, 3), "w2": (12, 2, 1, 1), "w3": (4, 12)})
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[onnx.ModelProto], dict[str, np.ndarray]]:
+    """The initializers of a model by name."""
+    return lambda model: {tensor.name: nh.to_array(tensor) for tensor in model.graph.initializer}
+
+
+@pytest.fixture(scope="session")
+def evaluate() -> Callable[..., list[np.ndarray]]:
+    """Outputs on random inputs by onnx's reference implementation, in the type of the inputs."""
+
+    def run(model: onnx.ModelProto, seed: int = 0) -> list[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        feeds = {}
+        for value in model.graph.input:
+            kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            shape = [dim.dim_value or 2 for dim in value.type.tensor_type.shape.dim]
+            feeds[value.name] = rng.standard_normal(shape).astype(kind)
+        return ReferenceEvaluator(model).run(None, feeds)
+
+    return run

@@ -25,19 +25,19 @@ CONSTANTS: dict[tuple[str, int], float] = {
     ("LayerNormalization", 1): 1, ("LayerNormalization", 2): 0,
     ("Conv", 2): 0, ("ConvTranspose", 2): 0, ("Gemm", 2): 0, ("PRelu", 1): 0.25,
 }  # fmt: skip
-FAN_IN: dict[tuple[str, int], tuple[int, ...]] = {
-    ("Conv", 1): (0,), ("ConvTranspose", 1): (1,), ("MatMul", 1): (-1,), ("Gemm", 1): (0,),
+OUT_AXIS: dict[tuple[str, int], int] = {
+    ("Conv", 1): 0, ("ConvTranspose", 1): 1, ("MatMul", 1): -1, ("Gemm", 1): 1,
 }  # fmt: skip
 
 
 def init(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """New values for a tensor of the new shape."""
     taken = take(tensor, edits)
-    if use in CONSTANTS:
-        return np.full_like(taken, CONSTANTS[use])
-    if use in FAN_IN and taken.ndim > 1:
-        out = {axis % taken.ndim for axis in FAN_IN[use]}
-        fan_in = np.prod([n for axis, n in enumerate(taken.shape) if axis not in out])
+    place = (use.op, use.input)
+    if place in CONSTANTS:
+        return np.full_like(taken, CONSTANTS[place])
+    if place in OUT_AXIS and taken.ndim > 1:
+        fan_in = taken.size // taken.shape[0 if use.transposed else OUT_AXIS[place]]
         drawn: Tensor = (rng.standard_normal(taken.shape) * np.sqrt(2.0 / fan_in)).astype(tensor.dtype)
         return drawn
     return taken

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class Use(NamedTuple):
-    """Operator type and input index of the first node that reads a tensor."""
+    """Operator type and input index of the first node that reads a tensor; `transposed` where it is Gemm's transB."""
 
     op: str
     input: int
+    transposed: bool = False
