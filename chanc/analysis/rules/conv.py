@@ -16,6 +16,23 @@ from chanc.analysis.sweep import Sweep
 @rule("Conv")
 def conv(sweep: Sweep) -> None:
     """Conv: X [N, C, ...], W [O, C/group, ...], B [O] -> [N, O, ...]."""
+    _convolve(sweep, bias=2)
+
+
+@rule("DeformConv")
+def deform_conv(sweep: Sweep) -> None:
+    """DeformConv: X, W, offsets [N, 2 * kernel, ...], B, mask [N, kernel, ...]; one group of offsets for all."""
+    for index in (2, 4):
+        if sweep.value(index) is not None and not sweep.is_parameter(index):
+            offsets = sweep.input(index)
+            for axis in range(offsets.rank):
+                offsets = sweep.fix(offsets, axis, "its values are positions")
+    if sweep.integer("offset_group", 1) != 1:
+        raise Opaque("its channels are sampled in groups")
+    _convolve(sweep, bias=3)
+
+
+def _convolve(sweep: Sweep, bias: int) -> None:
     group = sweep.integer("group", 1)
     data, weight, (outer, inner) = _operands(sweep, group)
     _check(data, inner * group, outer, group)
@@ -31,7 +48,7 @@ def conv(sweep: Sweep) -> None:
         _columns(sweep, data, _labels(weight, 1), group)
         spread(sweep, made, group)
     sweep.mark(weight, 1, "consumer")
-    _finish(sweep, data, made, weight, transposed=False)
+    _finish(sweep, data, made, weight, bias=bias)
 
 
 @rule("ConvTranspose")
@@ -42,8 +59,9 @@ def conv_transpose(sweep: Sweep) -> None:
     _check(data, outer, inner * group, group)
     taken = _labels(weight, 0)
     consume(sweep, data, 1, taken)
-    sweep.mark(weight, 0, "consumer")
     sweep.mark(weight, 1, "producer")
+    if group == 1 or sweep.mode("") != "rows":
+        sweep.mark(weight, 0, "consumer")
     if group == 1:
         made = _labels(weight, 1)
     elif sweep.mode("") == "rows":
@@ -55,7 +73,7 @@ def conv_transpose(sweep: Sweep) -> None:
         made = sweep.fresh(inner * group)
         spread(sweep, taken, group)
         sweep.couple(made.reshape(group, -1), _labels(weight, 1)[None, :])
-    _finish(sweep, data, made, weight, transposed=True)
+    _finish(sweep, data, made, weight, bias=2, transposed=True)
 
 
 def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]]:
@@ -157,11 +175,13 @@ def spread_rows(sweep: Sweep, labels: IntArray, group: int) -> None:
         sweep.couple(rows[:, 1:], rows[:, :1])
 
 
-def _finish(sweep: Sweep, data: Layout, made: IntArray, weight: Layout, *, transposed: bool) -> None:
+def _finish(
+    sweep: Sweep, data: Layout, made: IntArray, weight: Layout, *, bias: int, transposed: bool = False
+) -> None:
     """Set the output: batch factors and fields of the data, the made channels, spatial sizes."""
-    if sweep.value(2) is not None:
-        bias = sweep.parameter(2, (0,)) if sweep.is_parameter(2) else sweep.input(2)
-        labels = sweep.project(bias, 0)
+    if sweep.value(bias) is not None:
+        vector = sweep.parameter(bias, (0,)) if sweep.is_parameter(bias) else sweep.input(bias)
+        labels = sweep.project(vector, 0)
         if labels is None or labels.size != made.size:
             sweep.pin(made, "its bias is not understood")
         else:

@@ -52,7 +52,7 @@ def top_k(sweep: Sweep) -> None:
         sweep.output(without(layout, axis, count or unknown(f"{sweep.node.outputs[0].name}.k")), index)
 
 
-@rule("CumSum")
+@rule("CumSum", "CumProd")
 def cumsum(sweep: Sweep) -> None:
     """CumSum: the axis that is summed keeps its size."""
     layout = sweep.input(0)

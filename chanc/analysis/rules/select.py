@@ -301,7 +301,7 @@ def scatter_nd(sweep: Sweep) -> None:
     sweep.output(Layout(axes, (Field(((0, 0),), labels), *shared.fields), layout.why))
 
 
-@rule("GatherElements", "ScatterElements")
+@rule("GatherElements", "ScatterElements", "Scatter")
 def elements(sweep: Sweep) -> None:
     """GatherElements, ScatterElements: understood only where no channels are near."""
     layout = sweep.input(0)
@@ -309,4 +309,4 @@ def elements(sweep: Sweep) -> None:
     if layout.fields or any(other.fields for other in others):
         raise Opaque("elements are picked one by one")
     assert sweep.node is not None
-    sweep.output(layout if sweep.node.op_type == "ScatterElements" else others[0])
+    sweep.output(others[0] if sweep.node.op_type == "GatherElements" else layout)
