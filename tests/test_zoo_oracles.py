@@ -54,7 +54,7 @@ def test_fresh_normalisations_that_share_their_tensors(zoo_model, name: str) -> 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("stir", [True, False], ids=["stirred", "fresh"])
-@pytest.mark.parametrize("width", [None, 16])
+@pytest.mark.parametrize("width", [None, 24])
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_network(zoo_model, name: str, exporter: str, width: int | None, stir: bool) -> None:
