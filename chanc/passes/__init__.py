@@ -5,8 +5,27 @@ They are `onnx_ir.passes` passes, so they run unchanged in any pipeline made of 
 
 from __future__ import annotations
 
+from chanc.passes.fold_batchnorm import FoldBatchNorm, fold_batchnorm
 from chanc.passes.fold_shapes import FoldShapes
 from chanc.passes.infer_shapes import InferShapes, infer_shapes
+from chanc.passes.insert_batchnorm import InsertBatchNorm, insert_batchnorm
 from chanc.passes.normalize import Normalize, normalize
+from chanc.passes.recover_affine import RecoverAffine, recover_affine
+from chanc.passes.recover_groupnorm import RecoverGroupNorm, RecoverResult, recover_groupnorm
 
-__all__ = ["FoldShapes", "InferShapes", "Normalize", "infer_shapes", "normalize"]
+__all__ = [
+    "FoldBatchNorm",
+    "FoldShapes",
+    "InferShapes",
+    "InsertBatchNorm",
+    "Normalize",
+    "RecoverAffine",
+    "RecoverGroupNorm",
+    "RecoverResult",
+    "fold_batchnorm",
+    "infer_shapes",
+    "insert_batchnorm",
+    "normalize",
+    "recover_affine",
+    "recover_groupnorm",
+]
