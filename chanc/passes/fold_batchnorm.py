@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import InPlacePass, PassResult
+from onnx_ir.passes import PassResult
 
 from chanc.passes._edit import Array, Editor, content, float64, is_op, only_use, parameter_stem
+from chanc.passes.base import Pass
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
 
 
-class FoldBatchNorm(InPlacePass):
+class FoldBatchNorm(Pass):
     """Fold every BatchNormalization (in inference form) that alone reads a layer with constant weights.
 
     The tensor behind it keeps its name. A weight that other nodes read, too, is left to them: the layer gets its own.

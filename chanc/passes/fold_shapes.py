@@ -9,15 +9,16 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
-from onnx_ir.passes import InPlacePass, PassResult
+from onnx_ir.passes import PassResult
 
 from chanc.analysis.dims import Dim
 from chanc.analysis.run import sweep_model
 from chanc.analysis.sweep import Array, Sweep
 from chanc.ir.initializers import add_constant
+from chanc.passes.base import Pass
 
 
-class FoldShapes(InPlacePass):
+class FoldShapes(Pass):
     """Fold what the sweep has read through; the model must be in normal form."""
 
     def call(self, model: ir.Model) -> PassResult:

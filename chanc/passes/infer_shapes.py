@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes import InPlacePass, PassResult
+from onnx_ir.passes import PassResult
 
 from chanc.analysis.dims import Size
 from chanc.analysis.run import sweep_model
 from chanc.analysis.sweep import Sweep
 from chanc.ir.initializers import constant_shape
+from chanc.passes.base import Pass
 
 BIG = 1 << 12
 
 
-class InferShapes(InPlacePass):
+class InferShapes(Pass):
     """Fill in `value.shape` and `value.dtype`."""
 
     def call(self, model: ir.Model) -> PassResult:

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import InPlacePass, PassResult
+from onnx_ir.passes import PassResult
 
 from chanc.passes._edit import Array, Editor, batch_norm, content, float64, is_op, parameter_stem
 from chanc.passes._moments import Feeds, Moments, measure
+from chanc.passes.base import Pass
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization", "LRN")
 
 
 @dataclass(frozen=True, eq=False)
-class InsertBatchNorm(InPlacePass):
+class InsertBatchNorm(Pass):
     """Put a BatchNormalization behind every convolution that has none.
 
     calibration: batches of the model's inputs, {input name: array}; a few hundred images do. epsilon, momentum: of the

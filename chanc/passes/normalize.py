@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
-from onnx_ir.passes import InPlacePass, PassResult
+from onnx_ir.passes import PassResult
+
+from chanc.passes.base import Pass
 
 
-class Normalize(InPlacePass):
+class Normalize(Pass):
     """Bring a model into normal form."""
 
     def call(self, model: ir.Model) -> PassResult:

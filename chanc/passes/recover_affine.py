@@ -15,15 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import InPlacePass, PassResult
+from onnx_ir.passes import PassResult
 
 from chanc.passes._edit import Array, Editor, batch_norm, content, float64, is_op, only_use, parameter_stem
 from chanc.passes._moments import Feeds, measure
+from chanc.passes.base import Pass
 from chanc.passes.insert_batchnorm import CONVOLUTIONS, put_between, set_type
 
 
 @dataclass(frozen=True, eq=False)
-class RecoverAffine(InPlacePass):
+class RecoverAffine(Pass):
     """Turn such chains into norms; Transposes between them and the convolution are looked through.
 
     calibration: batches of the model's inputs, {input name: array}, or none. epsilon, momentum: of the new norms.

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import InPlacePass, PassResult
+from onnx_ir.passes import PassResult
 
 from chanc.passes._edit import Array, Editor, content, float64, is_op, only_use, opset, parameter_stem
 from chanc.passes._layernorm import layer_norm
 from chanc.passes._norm import Norm, find_tail
+from chanc.passes.base import Pass
 
 GROUP_SINCE = 21
 LAYER_SINCE = 17
@@ -30,7 +31,7 @@ class RecoverResult(PassResult):
     left: tuple[str, ...] = ()
 
 
-class RecoverGroupNorm(InPlacePass):
+class RecoverGroupNorm(Pass):
     """Recover both; the tensor behind each norm keeps its name, and the opset is never changed."""
 
     def call(self, model: ir.Model) -> RecoverResult:

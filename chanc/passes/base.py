@@ -1,0 +1,31 @@
+"""What chanc's passes share: they take any kind of model, and give the same kind back.
+
+Inside a pipeline of `onnx_ir` passes they are called with an `onnx_ir.Model` and answer with a `PassResult`, as every
+other pass does. Called by hand with a `gs.Graph` or a `ModelProto`, they answer with a new one of that kind.
+"""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+import onnx_ir as ir
+from onnx_ir.passes import InPlacePass, PassResult
+
+
+class Pass(InPlacePass):
+    """A pass over an `onnx_ir.Model`, in place; `call` does the work."""
+
+    @overload
+    def __call__(self, model_or_result: ir.Model | PassResult) -> PassResult: ...
+    @overload
+    def __call__(self, model_or_result: Any) -> Any: ...
+    def __call__(self, model_or_result: Any) -> Any:
+        """Run on an `onnx_ir.Model` or a `PassResult` (in place), or on a copy of anything else that can be loaded.
+
+        Raises ModelError for what can't be read.
+        """
+        if isinstance(model_or_result, (ir.Model, PassResult)):
+            return super().__call__(model_or_result)
+        from chanc.ir import like, load
+
+        return like(super().__call__(load(model_or_result)).model, model_or_result)

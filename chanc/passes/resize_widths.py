@@ -1,0 +1,51 @@
+"""Give channel groups new widths, the weights carried over: `chanc.rewrite` as a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+from onnx_ir.passes import PassResult
+
+from chanc.passes.base import Pass
+from chanc.passes.normalize import normalize
+
+TRACE = "chanc.trace"
+"""The key of `Model.meta` under which the `Trace` of the resize is."""
+
+
+@dataclass(frozen=True)
+class ResizeWidths(Pass):
+    """Resize by a plan or a scale; the options are those of `chanc.rewrite`.
+
+    Raises PlanError, IllegalMove and VerifyError as `chanc.rewrite` does; the model is not usable after an error.
+    """
+
+    plan: Mapping[str, Any] | None = None
+    scale: float | None = None
+    select: str = "l2"
+    transfer: str = "select"
+    round_to: int = 1
+    min_width: int = 1
+    seed: int = 0
+
+    def call(self, model: ir.Model) -> PassResult:
+        """Resize in place; `model.meta["chanc.trace"]` says what changed."""
+        from chanc.analysis import analyze_model
+        from chanc.rewrite import rewrite
+
+        normalize(model)
+        result = rewrite(
+            analyze_model(model),
+            self.plan,
+            scale=self.scale,
+            select=self.select,
+            transfer=self.transfer,
+            round_to=self.round_to,
+            min_width=self.min_width,
+            seed=self.seed,
+        )
+        model.meta[TRACE] = result.trace
+        return PassResult(model, result.changed)
