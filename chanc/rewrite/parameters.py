@@ -76,15 +76,18 @@ def _replace(
     rng: np.random.Generator,
 ) -> None:
     """New values for an initializer as these uses see it; it becomes a tensor of its own where others use it too."""
-    assert value.const_value is not None
+    old = value.const_value
+    assert old is not None
     axes = list({edit.axis: edit for edit in edits}.values())
     node, index = uses[0]
     attribute = node.attributes.get("transB")
     use = Use(node.op_type, index, attribute is not None and bool(attribute.as_int()))
-    array = method.apply(value.const_value.numpy(), axes, use, rng)
+    array = method.apply(old.numpy(), axes, use, rng)
     array = np.ascontiguousarray(array)
     if len(uses) == len(value.uses()):
-        value.const_value = ir.tensor(array, dtype=value.dtype, name=value.name)
+        new = ir.tensor(array, dtype=value.dtype, name=value.name, doc_string=old.doc_string)
+        new.metadata_props.update(old.metadata_props)
+        value.const_value = new
         value.shape = ir.Shape(array.shape)
         return
     own = add_constant(graph, f"{value.name}.own", array, value.dtype)

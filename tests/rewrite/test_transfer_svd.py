@@ -86,3 +86,12 @@ def test_values_that_are_not_finite_pass_through() -> None:
     weight = RNG.standard_normal((4, 6))
     weight[0, 0] = np.inf
     assert np.array_equal(svd(weight, [edit(0, 4, 2)], CONV, RNG), weight[:2])
+
+
+def test_integers_are_rounded_and_stay_in_range() -> None:
+    weight = np.array([[127, 127, 127, 127], [127, 127, 127, -128], [-128, 127, -128, 3]], dtype=np.int8)
+    found = svd(weight, [edit(0, 3, 2)], CONV, RNG)
+    expected = np.clip(np.rint(truncated(weight, 0, 2)), -128, 127)
+    assert np.abs(truncated(weight, 0, 2)).max() > 127.5
+    assert found.dtype == np.int8
+    assert np.array_equal(found, expected)

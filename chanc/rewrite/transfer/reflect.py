@@ -42,4 +42,7 @@ def by_units(tensor: Tensor, edits: Sequence[AxisEdit], shrink: Shrink) -> Tenso
             new = shrink(rows, part) if part.source.size < part.old.shape[0] else rows[part.source]
             out[part.new] = new.reshape(*part.new.shape, *lead.shape[1:])
         values = np.moveaxis(out, 0, edit.axis)
+    if tensor.dtype.kind in "iu":
+        limits = np.iinfo(tensor.dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
     return np.ascontiguousarray(values).astype(tensor.dtype)
