@@ -1,0 +1,83 @@
+"""How the cost of analysis and rewrite grows with the number of nodes and with the image size.
+
+    python benchmarks/scaling.py [--nodes 1000 3000 10000 30000] [--sizes 32 224] [--out benchmarks/results/scaling.md]
+
+The models are chains of residual blocks (convolution, BatchNorm, Relu, convolution, BatchNorm, Add, Relu), 16 channels
+wide, with a Concat and a Split every tenth block. Seconds are the best of three; the machine is shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+
+import chanc
+from chanc.analysis import analyze_model
+from chanc.ir import load
+from chanc.passes.normalize import normalize
+from chanc.testing.graphs import Graph
+
+WIDTH = 16
+
+
+def chain(nodes: int, size: int) -> onnx.ModelProto:
+    """A chain of about so many nodes for images of size x size."""
+    graph = Graph()
+    x = graph.input("image", [1, 3, size, size], dynamic={0: "n"}).conv(WIDTH).bn().relu()
+    block = 0
+    while len(graph.nodes) < nodes - 5:
+        block += 1
+        x = (x.conv(WIDTH).bn().relu().conv(WIDTH).bn() + x).relu()
+        if block % 10 == 0:
+            left, right = x.split(WIDTH // 2, WIDTH // 2)
+            x = left.concat(right.conv(WIDTH // 2, 1)).conv(WIDTH, 1)
+    return graph.model(x.gap().flatten().gemm(10))
+
+
+def best(function: Callable[[], object], repeats: int = 3) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def measure(nodes: int, size: int) -> str:
+    proto = chain(nodes, size)
+    loaded = load(proto)
+    normalize(loaded)
+    count = len(proto.graph.node)
+    analysis = best(lambda: analyze_model(loaded))
+    whole = best(lambda: chanc.rewrite(load(proto), scale=0.5))
+    return (f"| {count} | {size} | {len(analyze_model(loaded).groups)} | {analysis:.3f} | {analysis / count * 1e6:.0f} "
+            f"| {whole:.3f} | {whole / count * 1e6:.0f} |")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, nargs="*", default=[1000, 3000, 10000, 30000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[32, 224])
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    lines = [
+        "# Scaling: nodes and image size", "", "`python benchmarks/scaling.py`", "",
+        f"Residual chains, best of three, {os.cpu_count()} CPU cores shared with other work.", "",
+        "| nodes | image | groups | `analyze_model`, s | µs a node | load + rewrite to half, s | µs a node |",
+        "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for nodes in args.nodes:
+        for size in args.sizes:
+            lines.append(measure(nodes, size))
+            print(lines[-1], flush=True)
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
