@@ -1,31 +1,70 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from chanc.analysis import Analysis, analyze
+from chanc.backends import ort
+from chanc.rewrite import rewrite
+from chanc.testing.builders import Weight, build
 from chanc.testing.oracles import check_shrink, check_widen
+
+IMAGE = "float[N,3,8,8] x"
+SCALES = (0.5, 1.5, 2.0)
 
 
 @pytest.fixture(scope="session")
-def both_ways() -> Callable[..., Analysis]:
-    """Both oracles at scales 0.5, 1.5 and 2, each with something to change; gives back the analysis."""
+def idiom() -> Callable[..., Analysis]:
+    """Build a model from text, compare the groups that may change with `groups` (size, step), run both oracles.
 
-    def check(model: Any, *, widens: bool = True) -> Analysis:
+    `inexact` and `unscalable` name the groups that are so, `pinned` gives a part of the reason of groups that stay
+    (inputs and outputs of the graph go without saying). Inexact groups are resized, too: the model must still run.
+    """
+
+    def check(
+        body: str,
+        weights: Mapping[str, Weight],
+        groups: Mapping[str, tuple[int, int]],
+        *,
+        inputs: str = IMAGE,
+        outputs: str = "float y",
+        inexact: set[str] = frozenset(),
+        unscalable: set[str] = frozenset(),
+        pinned: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Analysis:
+        model = build(inputs, outputs, body, weights, **options)
         found = analyze(model)
-        assert any(g.resizable and g.exact and g.size > g.step for g in found.groups), "nothing can change"
-        assert check_shrink(model, scale=0.5).operands
-        if widens:
-            assert check_widen(model, scale=1.5).operands
-            assert check_widen(model, scale=2.0).operands
+        assert {g.id: (g.size, g.step) for g in found.groups if g.resizable} == dict(groups)
+        assert {g.id for g in found.groups if g.resizable and not g.exact} == inexact
+        assert {g.id for g in found.groups if g.resizable and not g.scalable} == unscalable
+        for name, reason in (pinned or {}).items():
+            assert reason in found.group(name).reason
+        _oracles(model, found)
+        _all_groups(model, groups)
         return found
 
     return check
 
 
-@pytest.fixture(scope="session")
-def widths() -> Callable[[Analysis], dict[str, tuple[int, int]]]:
-    """Size and step of each group that may change, by its id."""
-    return lambda analysis: {g.id: (g.size, g.step) for g in analysis.groups if g.resizable}
+def _oracles(model: Any, found: Analysis) -> None:
+    shrinkable = [g for g in found.groups if g.resizable and g.exact and g.size > g.step]
+    assert bool(check_shrink(model, scale=SCALES[0]).operands) == bool(shrinkable)
+    widenable = [g for g in found.groups if g.resizable and g.exact and g.scalable]
+    for scale in SCALES[1:]:
+        trace = check_widen(model, scale=scale)
+        assert bool(trace.operands) == any(old != new for old, new in trace.groups.values())
+    assert bool(trace.operands) == bool(widenable), "twice as wide is always a change"
+
+
+def _all_groups(model: Any, groups: Mapping[str, tuple[int, int]]) -> None:
+    """Every group at once, inexact ones as well: the sizes are those asked for, and the model runs."""
+    for scale in SCALES:
+        result = rewrite(model, scale=scale)
+        for name, (size, step) in groups.items():
+            new = result.trace.groups[name][1]
+            assert new % step == 0
+            assert abs(new - max(size * scale, step)) < step
+        ort.run(result.model, ort.random_feeds(model))
