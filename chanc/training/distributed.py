@@ -1,0 +1,205 @@
+"""One big training over several processes (torchrun), with the very results of a single process.
+
+Every process sees the same batches. Of a batch [B, C, H, W] process r of R runs its B/R images, the outputs of all are
+put together again, and everything behind them (loss, clipping, optimizer, averages, evaluation) is the same everywhere.
+With L the mean loss of the whole batch, process r has the part of its gradient that goes through its own images,
+
+    dL/dw = sum_r dL/dy_r dy_r/dw
+
+which DistributedDataParallel sums up while the backward pass runs; norms take their statistics over all processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from chanc.data.dataset import Dataset
+from chanc.errors import RunError
+from chanc.training.devices import pick_device
+from chanc.training.evaluation import outputs
+from chanc.training.options import TrainOptions
+from chanc.training.records import TrainResult
+from chanc.training.trainer import train
+
+# Buffers are the same everywhere without it; the option has two names, the old one warns.
+_TAKES = inspect.signature(DistributedDataParallel).parameters
+_NO_BROADCAST: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _TAKES else "broadcast_buffers": False
+}
+
+
+def processes() -> int:
+    """How many processes torchrun has started for this training; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[int]:
+    """Join the other processes of torchrun, on this one's GPU where the device is CUDA; yields the rank.
+
+    Raises: RunError where this machine has fewer GPUs than processes.
+    """
+    kind = pick_device(device).type
+    if kind == "cuda":
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        if local >= torch.cuda.device_count():
+            raise RunError(f"torchrun has started more processes than the {torch.cuda.device_count()} GPUs here")
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def train_together(module: nn.Module, dataset: Dataset, options: TrainOptions, **more: Any) -> TrainResult:
+    """As `chanc.training.trainer.train`, in every process at once, within `joined`; all get the same result.
+
+    The module's norms are replaced by such as count over all processes; its state_dict keeps its names. Dropout masks
+    are drawn for each process's part. A checkpoint may be gone on from with any number of processes.
+    """
+    device = pick_device(options.device)
+    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    shared = Shared(with_shared_norms(module, device), device, options.compile)
+    return train(shared, dataset, dataclasses.replace(options, compile=False), **more)
+
+
+class Shared(nn.Module):
+    """A module whose forward takes a whole batch, runs this process's part, and returns the outputs of all parts.
+
+    Its parameters and its state_dict go by the names that they have in the module itself.
+    """
+
+    plain: nn.Module
+
+    def __init__(self, module: nn.Module, device: torch.device, compiled: bool = False) -> None:
+        super().__init__()
+        devices = [device] if device.type == "cuda" else None
+        inner = torch.compile(module) if compiled else module
+        self.parallel = DistributedDataParallel(inner, device_ids=devices, **_NO_BROADCAST)
+        self.__dict__["plain"] = module
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images [B, C, H, W], the same in every process, to outputs [B, ...]."""
+        parts = images.tensor_split(dist.get_world_size())
+        sizes = [len(part) for part in parts]
+        found = outputs(self.parallel(parts[dist.get_rank()]))
+        return tuple(_Gather.apply(output, sizes) for output in found)  # type: ignore[no-untyped-call]
+
+    def named_modules(self, *args: Any, **options: Any) -> Any:
+        """Those of the module itself."""
+        return self.plain.named_modules(*args, **options)
+
+    def named_parameters(self, *args: Any, **options: Any) -> Any:
+        """Those of the module itself."""
+        return self.plain.named_parameters(*args, **options)
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """That of the module itself."""
+        return self.plain.state_dict(*args, **options)
+
+    def load_state_dict(self, *args: Any, **options: Any) -> Any:
+        """Into the module itself."""
+        return self.plain.load_state_dict(*args, **options)
+
+
+def with_shared_norms(module: nn.Module, device: torch.device) -> nn.Module:
+    """Replace every BatchNorm by one whose training statistics count over all processes; values and names stay."""
+    if device.type == "cuda":
+        shared: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+        return shared
+    for name, child in module.named_children():
+        if isinstance(child, _BatchNorm):
+            setattr(module, name, _SharedNorm(child))
+        else:
+            with_shared_norms(child, device)
+    return module
+
+
+class _SharedNorm(_BatchNorm):
+    """nn.SyncBatchNorm for the CPU, which torch has for GPUs only."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        for name, parameter in norm.named_parameters(recurse=False):
+            setattr(self, name, parameter)
+        for name, buffer in norm.named_buffers(recurse=False):
+            setattr(self, name, buffer)
+        self.train(norm.training)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        return None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, ...], this process's part, to the same shape."""
+        if not self.training:
+            return super().forward(input)
+        axes = [0, *range(2, input.dim())]
+        shape = [1, -1, *[1] * (input.dim() - 2)]
+        count = _sum(input.new_tensor(float(input.numel() // input.shape[1])))
+        mean = _sum(input.sum(axes)) / count
+        centred = input - mean.view(shape)
+        variance = _sum(centred.square().sum(axes)) / count
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        result: Tensor = centred * (variance + self.eps).rsqrt().view(shape)
+        return result * self.weight.view(shape) + self.bias.view(shape) if self.affine else result
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+def _sum(part: Tensor) -> Tensor:
+    whole: Tensor = _Sum.apply(part)  # type: ignore[no-untyped-call]
+    return whole
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        whole = part.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        whole = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(whole)
+        return whole
+
+
+class _Gather(torch.autograd.Function):
+    """The parts of all processes, [b_r, ...] each, one behind the other."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, sizes: list[int]) -> Tensor:
+        ctx.sizes = sizes
+        padded = part.new_zeros(max(sizes), *part.shape[1:])
+        padded[: len(part)] = part
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([whole[:size] for whole, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # DistributedDataParallel divides by the number of processes what is a sum here.
+        own = torch.split(gradients[0], ctx.sizes)[dist.get_rank()]
+        return own * len(ctx.sizes), None

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chanc.errors import RunError
+
+torch = pytest.importorskip("torch")
+
+import torch.distributed as dist  # noqa: E402
+
+from chanc.training import distributed  # noqa: E402
+from chanc.training.trainer import TrainOptions, train  # noqa: E402
+
+_TRAINED = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import Net
+import numpy as np, torch
+from safetensors.torch import save_file
+from chanc.data.dataset import make
+from chanc.training.distributed import joined, processes, train_together
+from chanc.training.trainer import TrainOptions
+torch.set_num_threads(1)
+data = np.load({data!r})
+dataset = make("colours", (data["a"], data["b"]), (data["c"], data["d"]))
+assert processes() == 2
+with joined("cpu") as rank:
+    for k, options in enumerate({options!r}):
+        torch.manual_seed(0)
+        module = Net(aux=True)
+        module.body[6].p = 0.0
+        more = dict(checkpoint={out!r} + "/checkpoint") if k == 0 else {{}}
+        result = train_together(module, dataset, TrainOptions(**options), **more)
+        found = {{"loss": repr(result.loss), "top1": repr(result.top1)}}
+        save_file({{n: v.contiguous() for n, v in module.state_dict().items()}}, f"{out}/{{k}}-{{rank}}", found)
+"""
+_COMMON = {"epochs": 2, "batch_size": 33, "lr": 0.02, "crop_padding": 1, "seed": 5, "device": "cpu"}
+_OPTIONS = (
+    {**_COMMON, "clip_norm": 1.0, "ema_decay": 0.9, "schedule": "cosine"},
+    {**_COMMON, "optimizer": "adas", "label_smoothing": 0.1},
+)
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A process group of this one process."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def _net(net):
+    module = net(aux=True)
+    module.body[6].p = 0.0  # masks are drawn for each process's part: they can't be those of one process
+    return module
+
+
+def test_two_processes_equal_one(net, dataset, tmp_path) -> None:
+    from safetensors import safe_open
+
+    data = tmp_path / "data.npz"
+    np.savez(data, a=dataset.train_images, b=dataset.train_labels, c=dataset.test_images, d=dataset.test_labels)
+    script = tmp_path / "script.py"
+    script.write_text(_TRAINED.format(tests=str(Path(__file__).parent), data=str(data), out=str(tmp_path),
+                                      options=_OPTIONS))  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, capture_output=True, text=True, timeout=250, env=environment)
+    assert done.returncode == 0, done.stderr[:3000]
+    for k, options in enumerate(_OPTIONS):
+        module = _net(net)
+        expected = train(module, dataset, TrainOptions(**options))
+        for rank in (0, 1):
+            with safe_open(tmp_path / f"{k}-{rank}", "pt") as file:
+                assert set(file.keys()) == set(module.state_dict())
+                for name, value in module.state_dict().items():
+                    torch.testing.assert_close(file.get_tensor(name), value, rtol=0, atol=1e-5)
+                assert float(file.metadata()["loss"]) == pytest.approx(expected.loss, abs=1e-5)
+                assert float(file.metadata()["top1"]) == expected.top1
+    # A checkpoint of two processes is one of a single process, too.
+    again = train(_net(net), dataset, TrainOptions(**_OPTIONS[0]), checkpoint=tmp_path / "checkpoint")
+    assert again.resumed_from == 2
+
+
+@pytest.mark.usefixtures("alone")
+def test_shared_norms_are_batch_norms(net) -> None:
+    plain, shared = _net(net).double(), _net(net).double()
+    names = list(shared.state_dict())
+    distributed.with_shared_norms(shared, torch.device("cpu"))
+    assert list(shared.state_dict()) == names
+    assert not any(type(child) is torch.nn.BatchNorm2d for child in shared.modules())
+    images = torch.randn(6, 3, 8, 8, dtype=torch.float64)
+    for mode in (True, True, False):
+        ours, theirs = shared.train(mode)(images), plain.train(mode)(images)
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+        if mode:
+            (ours[0] ** 2).sum().backward()
+            (theirs[0] ** 2).sum().backward()
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(shared.state_dict()[name], value, rtol=0, atol=1e-12)
+    for one, other in zip(shared.parameters(), plain.parameters(), strict=True):
+        if other.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-9)
+
+
+@pytest.mark.usefixtures("alone")
+def test_names_are_the_modules_own(net) -> None:
+    module = _net(net)
+    shared = distributed.Shared(module, torch.device("cpu"))
+    assert list(shared.state_dict()) == list(module.state_dict())
+    assert [name for name, _ in shared.named_parameters()] == [name for name, _ in module.named_parameters()]
+    shared.eval()
+    assert not module.training
+    images = torch.randn(5, 3, 8, 8)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(shared(images), module(images), strict=True))
+
+
+def test_processes_and_devices(monkeypatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert distributed.processes() == 1
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert distributed.processes() == 4
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(RunError, match="more processes than the 1 GPUs"), distributed.joined("cuda"):
+        pass
