@@ -1,0 +1,38 @@
+"""Every numbered example, as a user would run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, *arguments: str) -> list[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        capture_output=True, text=True, timeout=240, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_shrink_and_grow():
+    *groups, half, wide = run("01_shrink_and_grow.py")
+    assert sum("convolution axes" in line for line in groups) == 12
+    for line in (half, wide):
+        assert float(line.rsplit(" ", 1)[1]) < 1e-4
+
+
+def test_in_a_pipeline():
+    assert run("02_in_a_pipeline.py") == ["onnx_ir: [8, 12, 8]", "graphsurgeon: [8, 12, 8]"]
+
+
+def test_search(tmp_path):
+    *trials, best = run("04_search.py", str(tmp_path))
+    assert [line.split(":")[0] for line in trials] == ["trial 0", "trial 1", "trial 2"]
+    assert Path(best.rsplit(" ", 1)[1]).exists()
+    assert (tmp_path / "run" / "report.html").exists()
