@@ -65,7 +65,9 @@ def feeds_for(opened: Any, size: int) -> dict[str, np.ndarray]:
         known = [d if isinstance(d, int) and d > 0 else None for d in value.shape]
         shape = [d or (2 if axis == 0 else size) for axis, d in enumerate(known)]
         if "float" in value.type:
-            numbers = page(shape, generator) if len(shape) == 4 and min(shape[1:3]) > 0 else generator.standard_normal(shape)
+            numbers = (
+                page(shape, generator) if len(shape) == 4 and min(shape[1:3]) > 0 else generator.standard_normal(shape)
+            )
             feeds[value.name] = numbers.astype(np.float32)
         else:
             feeds[value.name] = generator.integers(0, 2, shape).astype(np.int64)
@@ -151,15 +153,23 @@ def report(rows: list[Row], others: list[str]) -> str:
     names = ["chanc", *others]
     lines = ["# Coverage of the PyTorch backend", ""]
     lines += [
-        "Made by `benchmarks/coverage.py`. Error: largest difference from onnxruntime of any output in eval mode, float32, relative",
-        "to the largest entry of that output. Images are dark strokes on a light ground with noise (seed 0).", "",
+        "Made by `benchmarks/coverage.py`. Error: largest difference from onnxruntime of any output in eval mode, float32,",
+        "relative to the largest entry of that output. Images are dark strokes on a light ground with noise (seed 0).", "",
     ]  # fmt: skip
     for name in names:
         count = sum(good(row, name) for row in rows)
-        lines.append(f"- {name}: {count} of {len(rows)} convert and agree within {TOLERANCE:g} ({count / len(rows):.0%})")
+        lines.append(
+            f"- {name}: {count} of {len(rows)} convert and agree within {TOLERANCE:g} ({count / len(rows):.0%})"
+        )
     if not others:
-        lines.append("- onnx2torch, onnx2pytorch: not installable here (both need torchvision), so not run on these files")
-    lines += ["", f"| model | opset | nodes | {' | '.join(names)} | lines of model.py | seconds |", "|---" * (5 + len(names)) + "|"]
+        lines.append(
+            "- onnx2torch, onnx2pytorch: not installable here (both need torchvision), so not run on these files"
+        )
+    lines += [
+        "",
+        f"| model | opset | nodes | {' | '.join(names)} | lines of model.py | seconds |",
+        "|---" * (5 + len(names)) + "|",
+    ]
     for row in rows:
         cells = " | ".join(cell(row, name) for name in names)
         lines.append(f"| {row.name} | {row.opset} | {row.nodes} | {cells} | {row.lines} | {row.seconds:.1f} |")

@@ -11,7 +11,9 @@ from chanc.errors import ModelError
 
 @click.command("codegen")
 @click.argument("model", metavar="MODEL")
-@click.option("-o", "--output", metavar="DIR", required=True, help="Folder for model.py, model.safetensors and check.py.")
+@click.option(
+    "-o", "--output", metavar="DIR", required=True, help="Folder for model.py, model.safetensors and check.py."
+)
 @click.option("--name", metavar="NAME", help="Name of the network's class. [the file's name]")
 def command(model: str, output: str, name: str | None) -> None:
     """Write MODEL as readable, trainable PyTorch source that does not need chanc.
@@ -40,5 +42,7 @@ def class_name(path: str) -> str:
     """`models/resnet34-cifar.onnx` -> `Resnet34Cifar`."""
     from chanc.backends.torch.names import identifier
 
-    words = "".join(char if char.isascii() and char.isalnum() else " " for char in Path(path).name.split(".")[0]).split()
+    words = "".join(
+        char if char.isascii() and char.isalnum() else " " for char in Path(path).name.split(".")[0]
+    ).split()
     return identifier("".join(word[:1].upper() + word[1:] for word in words), "Network")

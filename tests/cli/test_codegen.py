@@ -43,7 +43,9 @@ def test_the_folder_stands_alone(resnet34, tmp_path):
     ruff = Path(sys.executable).with_name("ruff")
     if ruff.exists():
         for command in (["check", "--isolated", "--select", "E,F,W,I,UP,B"], ["format", "--isolated", "--check"]):
-            ran = subprocess.run([ruff, *command, "--line-length", "120", tmp_path / "out"], capture_output=True, text=True)
+            ran = subprocess.run(
+                [ruff, *command, "--line-length", "120", tmp_path / "out"], capture_output=True, text=True
+            )
             assert ran.returncode == 0, ran.stdout
 
 

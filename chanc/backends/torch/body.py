@@ -62,12 +62,8 @@ def _is_argument(text: str, before: Statement) -> bool:
     end = start + len(token)
     if start == 0 and end == len(text):
         return True
-    return (
-        (start > 0
-        and text[start - 1] in "(["
-        and text[end : end + 1] in "),]")
-        or (text[:start].endswith(", ")
-        and text[end : end + 1] in "),]")
+    return (start > 0 and text[start - 1] in "([" and text[end : end + 1] in "),]") or (
+        text[:start].endswith(", ") and text[end : end + 1] in "),]"
     )
 
 

@@ -51,7 +51,7 @@ class Built:
 
 
 def emit(model: ir.Model, name: str = "Network") -> Source:
-    """Write `model` as stand-alone PyTorch source; raises ModelError for what PyTorch can't express, naming the node."""
+    """Write `model` as stand-alone PyTorch source; ModelError names the node that PyTorch can't express."""
     _require_torch()
     program = Emitter(model, identifier(name, "Network")).run()
     text = render(program)

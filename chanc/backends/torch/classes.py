@@ -1,4 +1,4 @@
-"""Equal blocks share a class: what differs between them (widths, strides, kernels) becomes its constructor's arguments."""
+"""Equal blocks share a class: what differs (widths, strides, kernels) becomes its constructor's arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from chanc.backends.torch.program import Submodule, tokens
 from chanc.backends.torch.structure import Block
 
 # What torch assumes where a keyword is not written: a keyword that only some blocks write becomes an argument.
-DEFAULTS: dict[str, str] = {"stride": "1", "padding": "0", "dilation": "1", "groups": "1", "momentum": "0.1", "eps": "1e-05"}
+DEFAULTS: dict[str, str] = {
+    "stride": "1",
+    "padding": "0",
+    "dilation": "1",
+    "groups": "1",
+    "momentum": "0.1",
+    "eps": "1e-05",
+}
 
 
 @dataclass
@@ -59,9 +66,7 @@ class Classes:
                 if _height(block) == height:
                     alike[_shape(block)].append(block)
             for group in alike.values():
-                if group[0].cls != "nn.Sequential":
-                    self._make(group)
-                elif len(group) > 2 and _is_unit(group[0]):
+                if group[0].cls != "nn.Sequential" or (len(group) > 2 and _is_unit(group[0])):
                     self._make(group)
 
     def _hint(
@@ -84,7 +89,13 @@ class Classes:
 
     def _make(self, group: list[Block]) -> None:
         model = group[0]
-        rows = [[_full(leaf, other) for leaf, other in zip(leaves(block), zip(*map(leaves, group), strict=True), strict=True)] for block in group]
+        rows = [
+            [
+                _full(leaf, other)
+                for leaf, other in zip(leaves(block), zip(*map(leaves, group), strict=True), strict=True)
+            ]
+            for block in group
+        ]
         columns: dict[tuple[str, ...], str] = {}
         texts: dict[int, list[str]] = {}
         taken: set[str] = {"self", *(arg for leaf in leaves(model) for arg in leaf.path[-1:])}
@@ -129,7 +140,9 @@ def _full(leaf: Submodule, alike: tuple[Submodule, ...]) -> list[tuple[str, str]
     """The leaf's arguments as (keyword, text), with the defaults of keywords that another block writes out."""
     plain, named = positional(leaf.args)
     keywords = {keyword: None for other in alike for keyword in positional(other.args)[1]}
-    return [("", arg) for arg in plain] + [(keyword, named.get(keyword, DEFAULTS.get(keyword, ""))) for keyword in keywords]
+    return [("", arg) for arg in plain] + [
+        (keyword, named.get(keyword, DEFAULTS.get(keyword, ""))) for keyword in keywords
+    ]
 
 
 def _shape(block: Block) -> object:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from chanc.backends.torch import names, registry, symbols
+from chanc.backends.torch import fusions, names, registry, symbols
 from chanc.backends.torch.folding import fold
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.paths import PathBook
@@ -29,15 +29,63 @@ DTYPES = {
 }  # fmt: skip
 _LEARNED_SCALAR = re.compile(r".*(\.|_)(weight|bias|scale|gamma|beta|alpha|slope|[wb]_\d+)$|logit_scale")
 _KEEPS_CHANNELS = frozenset(
-    ["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Gelu", "Mish", "Swish", "Softplus", "Erf", "Add", "Sub", "Mul", "Div", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "Dropout", "Identity", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Max", "Min", "Sum", "Mean", "Pow", "Sqrt", "Resize", "Upsample", "Pad", "LRN", "Cast", "ReduceMean", "Flatten", "Reshape", "Squeeze"]
+    [
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Clip",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Gelu",
+        "Mish",
+        "Swish",
+        "Softplus",
+        "Erf",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "BatchNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
+        "Dropout",
+        "Identity",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Max",
+        "Min",
+        "Sum",
+        "Mean",
+        "Pow",
+        "Sqrt",
+        "Resize",
+        "Upsample",
+        "Pad",
+        "LRN",
+        "Cast",
+        "ReduceMean",
+        "Flatten",
+        "Reshape",
+        "Squeeze",
+    ]
 )
 
-_MAKES_CHANNELS = frozenset("Conv ConvTranspose Gemm MatMul".split())
-_BROADCASTS = frozenset("Add Sub Mul Div Max Min Sum Mean Pow".split())
+_MAKES_CHANNELS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
+_BROADCASTS = frozenset(["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Pow"])
 _KEEPS_RANK = frozenset(
-    "Relu LeakyRelu PRelu Elu Clip Sigmoid HardSigmoid HardSwish Tanh Gelu Erf Add Sub Mul Div Pow Sqrt MatMul Gemm Conv "
-    "BatchNormalization Softmax LogSoftmax LayerNormalization MaxPool AveragePool GlobalAveragePool Concat Cast Where Neg Exp "
-    "Log Min Max".split()
+    [
+        *("Relu", "LeakyRelu", "PRelu", "Elu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Gelu", "Erf"),
+        *("Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Neg", "Exp", "Log", "Min", "Max", "Where", "Cast", "Concat"),
+        *("MatMul", "Gemm", "Conv", "BatchNormalization", "LayerNormalization", "Softmax", "LogSoftmax"),
+        *("MaxPool", "AveragePool", "GlobalAveragePool"),
+    ]
 )
 
 
@@ -275,7 +323,7 @@ class Emitter:
     def set_host(self, output: ir.Value, array: np.ndarray) -> None:
         """Make `output` a list of sizes; one without expressions becomes a constant."""
         if symbols.concrete(array):
-            flat = [entry for entry in array.flat]
+            flat = list(array.flat)
             kind = np.bool_ if flat and isinstance(flat[0], bool) else np.int64
             if any(isinstance(entry, float) for entry in flat):
                 kind = np.float32
@@ -329,7 +377,10 @@ class Emitter:
             return module_token(self._shared[key])
         mid = len(self.submodules)
         named = {attr: self._consts[value].name for attr, (value, _) in tensors.items()}
-        path = self.paths.for_module(node, named, kind, shared=not is_layer)
+        is_named = any(
+            not names.is_generated(self._consts[v].name) for v, _ in tensors.values() if (self.rank(v) or 0) > 1
+        )
+        path = self.paths.for_module(node, named, kind, shared=not (is_layer and is_named))
         submodule = Submodule(mid, path, cls, args)
         for attr, (value, binding) in tensors.items():
             if self._consts[value].origin is None:
@@ -367,8 +418,9 @@ class Emitter:
     def is_weight(self, value: ir.Value | None) -> bool:
         """Whether a constant comes from the file as a floating point tensor."""
         array = self.const(value)
-        return value is not None and array is not None and self._consts[value].origin is not None and self.dtype(value) in (
-            "float32", "float64", "float16", "bfloat16")  # fmt: skip
+        if value is None or array is None or self._consts[value].origin is None:
+            return False
+        return self.dtype(value) in ("float32", "float64", "float16", "bfloat16")
 
     def dtype_name(self, node: Node, code: int) -> str:
         """The torch dtype's name of an ONNX dtype's number."""
@@ -409,9 +461,23 @@ class Emitter:
 
     def nodes(self, graph: ir.Graph) -> None:
         """Emit the nodes of a graph or of an inlined subgraph."""
+        fused, inner = fusions.find(graph)
         for ir_node in graph:
-            if ir_node not in self.skip:
+            if ir_node in fused:
+                name, x = fused[ir_node]
+                if x not in self._consts:
+                    self._fused(Node(ir_node, self.opsets.get("", 1)), name, x)
+                    continue
+            if ir_node not in self.skip and ir_node not in inner:
                 self._node(Node(ir_node, self.opsets.get(ir_node.domain, 1)))
+
+    def _fused(self, node: Node, function: str, x: ir.Value) -> None:
+        """Write a chain of nodes as one function of x."""
+        self.write(node, f"{function}({self(x)})")
+        shape = self.shape(x)
+        if shape is not None:
+            self._dims.setdefault(node.outputs[0], shape)
+        self.same_channels(x, node.outputs[0])
 
     def _node(self, node: Node) -> None:
         domain = node.raw.domain
@@ -446,7 +512,11 @@ class Emitter:
         return True
 
     def _load_constant(self, value: ir.Value) -> None:
-        if value in self._consts or value.const_value is None or (value.is_graph_input() and not value.is_initializer()):
+        if (
+            value in self._consts
+            or value.const_value is None
+            or (value.is_graph_input() and not value.is_initializer())
+        ):
             return
         producer = value.producer()
         if value.is_initializer() or (producer is not None and producer.op_type == "Constant"):
@@ -508,7 +578,10 @@ class Emitter:
         keeps = node.op in _KEEPS_CHANNELS and shape is not None and len(shape) > 1 and shape[1] is not None
         if node.op == "Reshape":
             keeps = keeps and self.statements[-1].text.endswith(".flatten(1)")
-        if any(value not in self._tensors and len(self.shape(value) or ()) > 0 and node.op in _BROADCASTS for value in operands):
+        if any(
+            value not in self._tensors and len(self.shape(value) or ()) > 0 and node.op in _BROADCASTS
+            for value in operands
+        ):
             keeps = keeps and all((self.const(value) is None or self.const(value).size == 1) for value in operands)  # type: ignore[union-attr]
         width = shape[1] if shape is not None and len(shape) > 1 else None
         same = [v for v in tensors if len(other := self.shape(v) or ()) > 1 and other[1] == width]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from chanc.backends.torch.emitter import Emitter
     from chanc.backends.torch.node import Node
 
-_NEVER = frozenset(["Constant", "Identity", "If", "Loop", "Scan", "Dropout", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial", "BatchNormalization"])  # fmt: skip
+_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+_NEVER = frozenset(["Constant", "Identity", "If", "Loop", "Scan", "Dropout", "BatchNormalization", *_RANDOM])
 _LIMIT = 1 << 24
 
 

@@ -14,7 +14,20 @@ from functools import cache
 import numpy as np
 
 # Methods of the containers, and names that the emitted source itself uses.
-_CONTAINER = ["append", "extend", "insert", "pop", "keys", "values", "items", "clear", "update", "copy", "get", "setdefault"]
+_CONTAINER = [
+    "append",
+    "extend",
+    "insert",
+    "pop",
+    "keys",
+    "values",
+    "items",
+    "clear",
+    "update",
+    "copy",
+    "get",
+    "setdefault",
+]
 _SOURCE = ["self", "torch", "nn", "F", "math", "Group", "WIDTHS", "Tensor", "annotations"]
 _GENERATED = re.compile(
     r"(val_\d+|onnx::.*|.*[Cc]onst(ant)?s?([_./]?(output)?_?\d+)*|const.*|_inlfunc.*|\d+|node_.*|/.*_output_\d+)"
@@ -49,7 +62,7 @@ def component(text: str, fallback: str = "part") -> str:
 
 
 def is_generated(name: str) -> bool:
-    """Whether an exporter made the name up (`val_3`, `onnx::Conv_12`, `Constant_4`): then it says nothing to a reader."""
+    """Whether an exporter made the name up (`val_3`, `onnx::Conv_12`, `Constant_4`): it says nothing to a reader."""
     return _GENERATED.fullmatch(name) is not None
 
 

@@ -11,7 +11,8 @@ from chanc.backends.torch.build import Source, emit, state_dict
 from chanc.errors import MissingDependencyError
 from chanc.ir.files import atomic_write, atomic_write_text
 
-_CHECK = '''"""Compares model.py with the ONNX model that it was made from, on random inputs; exits with 1 where they differ."""
+_CHECK = '''\
+"""Compares model.py with the ONNX model that it was made from, on random inputs; exits with 1 on a difference."""
 
 import argparse
 import os
@@ -84,8 +85,10 @@ if __name__ == "__main__":
 '''
 
 
-def write_package(model: ir.Model, folder: str | os.PathLike[str], name: str, onnx_path: str | os.PathLike[str]) -> Source:
-    """Write the three files into `folder`, which is made where it is missing; check.py looks for the model at `onnx_path`.
+def write_package(
+    model: ir.Model, folder: str | os.PathLike[str], name: str, onnx_path: str | os.PathLike[str]
+) -> Source:
+    """Write the three files into `folder`, made where it is missing; check.py looks for the model at `onnx_path`.
 
     Nothing is written where the model can't be emitted. Raises ModelError, OSError, MissingDependencyError.
     """

@@ -96,7 +96,7 @@ class PathBook:
 
 
 def _scope(node: Node) -> str:
-    """The module path that an exporter noted: torch.onnx's metadata, or a node name like /layer1/layer1.0/conv1/Conv."""
+    """The module path that an exporter noted: in metadata, or in a node name like /layer1/layer1.0/conv1/Conv."""
     noted = node.raw.metadata_props.get("pkg.torch.onnx.name_scopes", "")
     scopes = re.findall(r"'([^']*)'", noted)
     if len(scopes) > 1:

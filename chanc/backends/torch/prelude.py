@@ -3,6 +3,7 @@
 Each one stands alone: it uses only torch, F, math, and its own arguments.
 """
 
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, var-annotated"
 from __future__ import annotations
 
 import math
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 
-def same_padding(x, kernel, strides, dilations, lower=False):  # type: ignore[no-untyped-def]
+def same_padding(x, kernel, strides, dilations, lower=False):
     """The padding of auto_pad SAME, as F.pad wants it: the last axis first."""
     pads = []
     for size, k, stride, dilation in zip(x.shape[2:], kernel, strides, dilations, strict=True):
@@ -21,7 +22,7 @@ def same_padding(x, kernel, strides, dilations, lower=False):  # type: ignore[no
     return pads
 
 
-def average_pool(x, kernel, strides, pads, dilations, ceil_mode, include_pad):  # type: ignore[no-untyped-def]
+def average_pool(x, kernel, strides, pads, dilations, ceil_mode, include_pad):
     """The mean of each window, with uneven padding (F.pad's list) and dilation; padding counts if include_pad."""
     spatial = len(kernel)
     conv = (F.conv1d, F.conv2d, F.conv3d)[spatial - 1]
@@ -43,7 +44,7 @@ def average_pool(x, kernel, strides, pads, dilations, ceil_mode, include_pad):  
     return total.reshape(*x.shape[:2], *total.shape[2:]) / counted
 
 
-def max_pool_with_indices(x, kernel, strides, pads, dilations, ceil_mode):  # type: ignore[no-untyped-def]
+def max_pool_with_indices(x, kernel, strides, pads, dilations, ceil_mode):
     """Max pooling with the positions of the largest entries in the whole tensor."""
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
     values, indices = pool(x, kernel, strides, pads, dilations, ceil_mode, True)
@@ -51,7 +52,7 @@ def max_pool_with_indices(x, kernel, strides, pads, dilations, ceil_mode):  # ty
     return values, indices + planes * math.prod(x.shape[2:])
 
 
-def max_unpool(x, indices, kernel, strides, size=None):  # type: ignore[no-untyped-def]
+def max_unpool(x, indices, kernel, strides, size=None):
     """Puts pooled values back at their positions in a tensor of zeros."""
     if size is None:
         spatial = [(n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, kernel, strict=True)]
@@ -64,7 +65,7 @@ def max_unpool(x, indices, kernel, strides, size=None):  # type: ignore[no-untyp
     return result
 
 
-def strided_slice(x, cuts):  # type: ignore[no-untyped-def]
+def strided_slice(x, cuts):
     """Slices of (axis, start, end, step), where a step may be negative."""
     for axis, start, end, step in cuts:
         size = x.size(axis)
@@ -74,7 +75,7 @@ def strided_slice(x, cuts):  # type: ignore[no-untyped-def]
     return x
 
 
-def gather_nd(x, indices, batch_dims):  # type: ignore[no-untyped-def]
+def gather_nd(x, indices, batch_dims):
     """x[b..., indices[b..., :]]: the last axis of the indices is a position."""
     batch = [
         torch.arange(x.size(axis), device=x.device).reshape(-1, *[1] * (indices.dim() - 2 - axis))
@@ -83,7 +84,7 @@ def gather_nd(x, indices, batch_dims):  # type: ignore[no-untyped-def]
     return x[(*batch, *indices.unbind(-1))]
 
 
-def scatter_nd(x, indices, updates, reduction="none"):  # type: ignore[no-untyped-def]
+def scatter_nd(x, indices, updates, reduction="none"):
     """A copy of x with the updates written (or reduced) at the positions in the last axis of the indices."""
     depth = indices.size(-1)
     strides = [math.prod(x.shape[axis + 1 : depth]) for axis in range(depth)]
@@ -96,7 +97,7 @@ def scatter_nd(x, indices, updates, reduction="none"):  # type: ignore[no-untype
     return rows.scatter_reduce(0, where, values, reduction).reshape(x.shape)
 
 
-def one_hot(indices, depth, values, axis):  # type: ignore[no-untyped-def]
+def one_hot(indices, depth, values, axis):
     """values[1] where an index is met along the new axis, values[0] elsewhere; negative indices count from the end."""
     indices = indices.long()
     indices = torch.where(indices < 0, indices + depth, indices)
@@ -104,7 +105,7 @@ def one_hot(indices, depth, values, axis):  # type: ignore[no-untyped-def]
     return torch.where(hit, values[1], values[0]).movedim(-1, axis)
 
 
-def pad_by_index(x, pads, mode):  # type: ignore[no-untyped-def]
+def pad_by_index(x, pads, mode):
     """Reflect, edge or wrap padding of any axis; pads as F.pad's list."""
     for place in range(len(pads) // 2):
         axis, size = x.dim() - 1 - place, x.size(x.dim() - 1 - place)
@@ -120,17 +121,26 @@ def pad_by_index(x, pads, mode):  # type: ignore[no-untyped-def]
     return x
 
 
-def reshape(x, sizes):  # type: ignore[no-untyped-def]
+def reshape(x, sizes):
     """Reshape where a 0 copies the input's size."""
     return x.reshape([x.size(axis) if size == 0 else size for axis, size in enumerate(sizes)])
 
 
-def expand(x, sizes):  # type: ignore[no-untyped-def]
+def expand(x, sizes):
     """Broadcasts x and the sizes against each other."""
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(sizes)))  # type: ignore[no-untyped-call]
+    return x.expand(torch.broadcast_shapes(x.shape, tuple(sizes)))
 
 
-def resize(x, scales=None, sizes=None, mode="nearest", transform="half_pixel", nearest="floor", cubic=-0.75, exclude_outside=False):  # type: ignore[no-untyped-def]
+def resize(
+    x,
+    scales=None,
+    sizes=None,
+    mode="nearest",
+    transform="half_pixel",
+    nearest="floor",
+    cubic=-0.75,
+    exclude_outside=False,
+):
     """Resizes every axis to its size, or by its scale, one after the other."""
     for axis in range(x.dim()):
         size = math.floor(x.size(axis) * scales[axis] + 1e-9) if sizes is None else int(sizes[axis])
@@ -140,7 +150,7 @@ def resize(x, scales=None, sizes=None, mode="nearest", transform="half_pixel", n
     return x
 
 
-def resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_outside):  # type: ignore[no-untyped-def]
+def resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_outside):
     """Resizes one axis: output position -> input coordinate -> weights of its neighbours."""
     old = x.size(axis)
     i = torch.arange(size, dtype=torch.float64, device=x.device)
@@ -156,7 +166,9 @@ def resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_o
         where = i * 0 if transform == "pytorch_half_pixel" and size == 1 else (i + 0.5) / scale - 0.5
     if mode == "nearest":
         down, up = torch.ceil(where - 0.5), torch.floor(where + 0.5)
-        index = {"round_prefer_floor": down, "round_prefer_ceil": up, "floor": where.floor(), "ceil": where.ceil()}[nearest]
+        index = {"round_prefer_floor": down, "round_prefer_ceil": up, "floor": where.floor(), "ceil": where.ceil()}[
+            nearest
+        ]
         return x.index_select(axis, index.long().clamp(0, old - 1))
     base, taps = where.floor(), (0, 1) if mode == "linear" else (-1, 0, 1, 2)
     weights = []
@@ -175,7 +187,7 @@ def resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_o
     return sum(x.index_select(axis, index[k]) * weight[k].to(x.dtype).reshape(shape) for k in range(len(taps)))
 
 
-def lstm(x, w, r, b, h, c, reverse):  # type: ignore[no-untyped-def]
+def lstm(x, w, r, b, h, c, reverse):
     """One direction of an LSTM with the gates in ONNX's order: input, output, forget, cell."""
     steps = []
     for now in x.flip(0) if reverse else x:
@@ -188,25 +200,22 @@ def lstm(x, w, r, b, h, c, reverse):  # type: ignore[no-untyped-def]
     return y.flip(0) if reverse else y, h, c
 
 
-def gru(x, w, r, wb, rb, h, reverse, reset_after):  # type: ignore[no-untyped-def]
+def gru(x, w, r, wb, rb, h, reverse, reset_after):
     """One direction of a GRU with the gates in ONNX's order: update, reset, hidden."""
     steps, size = [], h.size(-1)
     for now in x.flip(0) if reverse else x:
         inputs = now @ w.t() + wb
         hidden = h @ r[: 2 * size].t() + rb[: 2 * size]
         z, s = torch.sigmoid(inputs[..., : 2 * size] + hidden).chunk(2, -1)
-        if reset_after:
-            n = s * (h @ r[2 * size :].t() + rb[2 * size :])
-        else:
-            n = (s * h) @ r[2 * size :].t() + rb[2 * size :]
-        h = (1 - z) * torch.tanh(inputs[..., 2 * size :] + n) + z * h
+        n = (h if reset_after else s * h) @ r[2 * size :].t() + rb[2 * size :]
+        h = (1 - z) * torch.tanh(inputs[..., 2 * size :] + (s * n if reset_after else n)) + z * h
         steps.append(h)
     y = torch.stack(steps)
     return y.flip(0) if reverse else y, h
 
 
-def attention(q, k, v, mask, past_k, past_v, heads, kv_heads, causal, scale, softcap):  # type: ignore[no-untyped-def]
-    """Scaled dot-product attention on [N, heads, S, D] or [N, S, heads * D]; returns the result and the joined keys, values."""
+def attention(q, k, v, mask, past_k, past_v, heads, kv_heads, causal, scale, softcap):
+    """Attention on [N, heads, S, D] or [N, S, heads * D]; returns the result and the joined keys and values."""
     packed = q.dim() == 3
     if packed:
         q = q.unflatten(-1, (heads, -1)).transpose(1, 2)
@@ -226,7 +235,7 @@ def attention(q, k, v, mask, past_k, past_v, heads, kv_heads, causal, scale, sof
     return y.transpose(1, 2).flatten(2) if packed else y, k, v
 
 
-def quantize(x, scale, zero, axis, dtype):  # type: ignore[no-untyped-def]
+def quantize(x, scale, zero, axis, dtype):
     """round(x / scale) + zero, saturated to the dtype's range; scale and zero run along `axis` where they are lists."""
     shape = [-1 if scale.numel() > 1 and place == axis % x.dim() else 1 for place in range(x.dim())]
     limits = torch.iinfo(dtype)
@@ -234,14 +243,14 @@ def quantize(x, scale, zero, axis, dtype):  # type: ignore[no-untyped-def]
     return (y if zero is None else y + zero.reshape(shape)).clamp(limits.min, limits.max).to(dtype)
 
 
-def dequantize(x, scale, zero, axis):  # type: ignore[no-untyped-def]
+def dequantize(x, scale, zero, axis):
     """(x - zero) * scale; scale and zero run along `axis` where they are lists."""
     shape = [-1 if scale.numel() > 1 and place == axis % x.dim() else 1 for place in range(x.dim())]
     y = x.to(scale.dtype)
     return (y if zero is None else y - zero.reshape(shape).to(scale.dtype)) * scale.reshape(shape)
 
 
-def dynamic_quantize(x):  # type: ignore[no-untyped-def]
+def dynamic_quantize(x):
     """uint8 quantisation to the range of x with zero in it: values, scale, zero point."""
     low, high = x.min().clamp(max=0), x.max().clamp(min=0)
     scale = (high - low) / 255
@@ -249,7 +258,7 @@ def dynamic_quantize(x):  # type: ignore[no-untyped-def]
     return (torch.round(x / scale) + zero).clamp(0, 255).to(torch.uint8), scale, zero.to(torch.uint8)
 
 
-def reverse_sequence(x, lengths, time_axis, batch_axis):  # type: ignore[no-untyped-def]
+def reverse_sequence(x, lengths, time_axis, batch_axis):
     """Reverses the first lengths[b] entries of each sequence."""
     x = x.movedim((batch_axis, time_axis), (0, 1))
     i = torch.arange(x.size(1), device=x.device).unsqueeze(0)

@@ -1,7 +1,7 @@
 """What the rules write: statements over numbered values, and submodules with their tensors' bindings.
 
-Text carries tokens for names that are not chosen yet: `\\0v7\\0` is value 7, `\\0m3\\0` submodule or parameter 3. A literal
-of the model can't hold a token, since `repr` escapes the zero byte.
+Text carries tokens for names that are not chosen yet: `\\0v7\\0` is value 7, `\\0m3\\0` submodule or parameter 3. A
+literal of the model can't hold a token, since `repr` escapes the zero byte.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Statement:
 
 @dataclass
 class Submodule:
-    """A submodule (`cls` is `nn.Conv2d`, tensors `weight`, `bias`) or, with one tensor "", a bare parameter or buffer."""
+    """A submodule (`cls` is `nn.Conv2d`, tensors `weight`, `bias`); with one tensor "" a bare parameter or buffer."""
 
     mid: int
     path: tuple[str, ...]

@@ -33,7 +33,7 @@ _RULES: dict[tuple[str, str], dict[int, Rule]] = {}
 
 
 def emits(*ops: str, since: int = 1, domain: str = "") -> Callable[[Handler], Handler]:
-    """Register the decorated function for each operator of `ops`; a second rule for the same version is a ValueError."""
+    """Register the decorated function for each of `ops`; a second rule for the same version is a ValueError."""
 
     def add(handler: Handler) -> Handler:
         for op in ops:

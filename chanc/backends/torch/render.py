@@ -61,7 +61,12 @@ class Tree:
     @property
     def is_dict(self) -> bool:
         """Whether it takes an nn.ModuleDict: numbered children with gaps."""
-        return not self.is_class and self.holds_modules and any(name.isdigit() for name in self.children) and not self.is_list
+        return (
+            not self.is_class
+            and self.holds_modules
+            and any(name.isdigit() for name in self.children)
+            and not self.is_list
+        )
 
     def build(self, text: Callable[[Submodule], str], used: set[str]) -> str:
         """The constructor's text."""
@@ -110,7 +115,9 @@ def class_text(
     lines += [*wrap(f"    def __init__(self{parameters}) -> None:"), "        super().__init__()"]
     for child, subtree in tree.children.items():
         text = subtree.build(constructor, used)
-        lines += wrap(f'        setattr(self, "{child}", {text})' if child.isdigit() else f"        self.{child} = {text}")
+        lines += wrap(
+            f'        setattr(self, "{child}", {text})' if child.isdigit() else f"        self.{child} = {text}"
+        )
     for key, first in ties:
         lines += wrap(f"        {_attribute(key)} = {_attribute(first)}")
 
@@ -182,7 +189,9 @@ def helper_source(name: str) -> list[str]:
 def render(program: Program) -> str:
     """The text of model.py."""
     statements = live(program.statements, program.outputs)
-    reached = {mid for s in statements for mid in s.calls} | {mid for text in program.outputs for mid in tokens(text, "m")}
+    reached = {mid for s in statements for mid in s.calls} | {
+        mid for text in program.outputs for mid in tokens(text, "m")
+    }
     widths = tabulate(program, reached)
     structure = fold_blocks(program, statements)
     classes = Classes({program.name, "Group", "WIDTHS", *program.helpers})
@@ -193,7 +202,8 @@ def render(program: Program) -> str:
     texts.append(
         class_text(
             program.name, [f'"""{program.name}."""'], list(structure.submodules.values()), structure.statements,
-            program.inputs, program.outputs, program, constructor=_constructor({}, named), used=used, shapes=program.shapes,
+            program.inputs, program.outputs, program, constructor=_constructor({}, named), used=used,
+            shapes=program.shapes,
             ties=[(key, b.tied) for m in sorted(reached) for key, b in program.submodules[m].keys().items() if b.tied],
         )
     )  # fmt: skip

@@ -1,8 +1,9 @@
 """Finds the blocks of a network: containers whose statements stand together become submodules with their own forward.
 
-Containers are folded from the deepest up. A list (`layer1.0`, `layer1.1`, ...) that is a chain becomes nn.Sequential. Any
-other container becomes a block if no foreign module is called between its first and its last call. What stands between two
-blocks (an Add, a Relu, a Concat) goes to the block that gets the fewest values in and out by it; alike blocks decide alike.
+Containers are folded from the deepest up. A list (`layer1.0`, `layer1.1`, ...) that is a chain becomes nn.Sequential.
+Any other container becomes a block if no foreign module is called between its first and its last call. What stands
+between two blocks (an Add, a Relu, a Concat) goes to the block that gets the fewest values in and out by it; alike
+blocks decide alike.
 """
 
 from __future__ import annotations
@@ -32,7 +33,15 @@ _AS_MODULE = [
     (re.compile(r"(\x00v\d+\x00)\.flatten\(1\)"), "nn.Flatten()"),
     (re.compile(r"(\x00v\d+\x00)\.permute\(([\d, ]+)\)"), ""),
 ]
-_ACTIVATIONS = {"nn.ReLU()", "nn.ReLU6()", "nn.SiLU()", "nn.GELU()", "nn.Hardswish()", "nn.Hardsigmoid()", "nn.Sigmoid()"}
+_ACTIVATIONS = {
+    "nn.ReLU()",
+    "nn.ReLU6()",
+    "nn.SiLU()",
+    "nn.GELU()",
+    "nn.Hardswish()",
+    "nn.Hardsigmoid()",
+    "nn.Sigmoid()",
+}
 
 
 def as_module(text: str) -> str:
@@ -67,7 +76,9 @@ class Structure:
 class _Folder:
     def __init__(self, program: Program, statements: list[Statement]) -> None:
         self.statements = statements
-        called = {mid for s in statements for mid in s.calls} | {m for text in program.outputs for m in tokens(text, "m")}
+        called = {mid for s in statements for mid in s.calls} | {
+            m for text in program.outputs for m in tokens(text, "m")
+        }
         self.pinned = {mid for text in program.outputs for mid in tokens(text, "m")}
         self.outputs = [vid for text in program.outputs for vid in tokens(text, "v")]
         self.submodules: dict[int, Submodule] = {m: s for m, s in program.submodules.items() if m in called}
@@ -129,16 +140,24 @@ class _Folder:
         self._replace(span[0], end, block, [run[0].reads[0]], [last])
 
     def _chain(self, run: list[Statement], members: dict[int, Submodule]) -> list[Submodule] | None:
-        uses, items = self._uses(), []
+        uses = self._uses()
+        items: list[Submodule] = []
         for index, statement in enumerate(run):
-            if len(statement.targets) != 1 or len(statement.reads) != 1 or (index and statement.reads[0] != run[index - 1].targets[0]):
+            if (
+                len(statement.targets) != 1
+                or len(statement.reads) != 1
+                or (index and statement.reads[0] != run[index - 1].targets[0])
+            ):
                 return None
             if index and uses[statement.reads[0]] != 1:
                 return None
             if statement.calls:
                 submodule = members[statement.calls[0]]
                 place = int(submodule.path[-1])
-                if statement.text != f"{module_token(submodule.mid)}({value_token(statement.reads[0])})" or len(items) > place:
+                if (
+                    statement.text != f"{module_token(submodule.mid)}({value_token(statement.reads[0])})"
+                    or len(items) > place
+                ):
                     return None
                 items += [self._free("nn.Identity()") for _ in range(place - len(items))]
                 items.append(submodule)
@@ -150,7 +169,9 @@ class _Folder:
         return items if len({id(item) for item in items}) == len(items) else None
 
     def _free(self, constructor: str) -> Submodule:
-        return Submodule(-1, ("",), constructor.split("(")[0], [constructor.split("(", 1)[1][:-1]] if "()" not in constructor else [])
+        return Submodule(
+            -1, ("",), constructor.split("(")[0], [constructor.split("(", 1)[1][:-1]] if "()" not in constructor else []
+        )
 
     # Blocks
 
@@ -167,7 +188,9 @@ class _Folder:
         return lo, hi
 
     def _blocks(self, paths: list[Path]) -> None:
-        spans = {path: span for path in paths if (span := self._span(sub.mid for sub in self._members(path))) is not None}
+        spans = {
+            path: span for path in paths if (span := self._span(sub.mid for sub in self._members(path))) is not None
+        }
         order = sorted(spans, key=lambda path: spans[path][0])
         options = {path: self._options(spans[path]) for path in order}
         tails: dict[object, Counter[str]] = defaultdict(Counter)
@@ -213,7 +236,9 @@ class _Folder:
                     costs[a, b] = len(ins) + len(outs) + self._open_shortcut(ins, outs[0], b)
         best = min(costs.values(), default=0)
         return {
-            (a, b): (self._signature(a, lo), self._signature(hi + 1, b + 1)) for (a, b), cost in costs.items() if cost == best
+            (a, b): (self._signature(a, lo), self._signature(hi + 1, b + 1))
+            for (a, b), cost in costs.items()
+            if cost == best
         }
 
     def _signature(self, start: int, end: int) -> str:
@@ -228,7 +253,7 @@ class _Folder:
         return list(ins), [vid for statement in run for vid in statement.targets if vid in later]
 
     def _open_shortcut(self, ins: list[int], out: int, hi: int) -> bool:
-        """Whether what follows joins the result with a value that came in: the end of a shortcut that is left outside."""
+        """Whether what follows joins the result with a value that came in: a shortcut whose end is left outside."""
         return any(out in s.reads and set(ins).intersection(s.reads) for s in self.statements[hi + 1 : hi + 8])
 
     def _fold(self, path: Path, lo: int, hi: int) -> None:

@@ -78,7 +78,7 @@ def concrete(array: np.ndarray) -> bool:
 def _div(a: Any, b: Any) -> Any:
     if isinstance(a, Sym) or isinstance(b, Sym):
         return a if _is(b, 1) else Sym(f"{inner(a)} // {inner(b)}")
-    return int(math.trunc(a / b))
+    return math.trunc(a / b)
 
 
 def _compare(sign: str) -> Callable[[Any, Any], Any]:
@@ -149,9 +149,9 @@ def as_objects(value: Any) -> np.ndarray:
         out[()] = value
         return out
     if isinstance(value, list) and any(isinstance(entry, Sym) for entry in value):
-        out = np.empty(len(value), dtype=object)
-        out[:] = value
-        return out
+        listed = np.empty(len(value), dtype=object)
+        listed[:] = value
+        return listed
     array = np.asarray(value)
     if array.dtype == object:
         return array

@@ -1,7 +1,7 @@
 """The table of widths: constructor arguments that count the channels of one group become one entry, `WIDTHS["conv1"]`.
 
-A group gets an entry only if every place that depends on its width is such an argument; otherwise changing the entry would
-break the network, and the numbers are written where they stand.
+A group gets an entry only if every place that depends on its width is such an argument; otherwise changing the entry
+would break the network, and the numbers are written where they stand.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 from chanc.backends.torch.program import Program, Submodule
 
-_COUNT = re.compile(r"(groups=)?(\d+)")
+_COUNT = re.compile(r"((?:groups=)?)(\d+)")
 
 
 def tabulate(program: Program, reached: set[int]) -> dict[int, tuple[str, int]]:
@@ -28,7 +28,7 @@ def tabulate(program: Program, reached: set[int]) -> dict[int, tuple[str, int]]:
             del groups[group]
             continue
         for submodule, position in places:
-            submodule.args[position] = _COUNT.sub(lambda found, g=group: f"{found[1] or ''}\0w{g}\0", submodule.args[position])  # type: ignore[misc]
+            submodule.args[position] = _COUNT.sub(rf"\g<1>\0w{group}\0", submodule.args[position])
     return groups
 
 

@@ -33,7 +33,9 @@ def graph_of(
             feeds[name] = array
     outputs = [f"out{index}" for index in range(outs)]
     node = helper.make_node(op, names, outputs, name="the_node", domain=domain, **attrs)
-    graph = helper.make_graph([node], "g", values, [helper.make_empty_tensor_value_info(o) for o in outputs], initializers)
+    graph = helper.make_graph(
+        [node], "g", values, [helper.make_empty_tensor_value_info(o) for o in outputs], initializers
+    )
     opsets = [helper.make_opsetid("", opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=min(8 if opset < 22 else 10, 10))
     return onnx.shape_inference.infer_shapes(model, data_prop=True), feeds
@@ -83,7 +85,9 @@ def agrees() -> Callable[..., Any]:
 def refused() -> Callable[..., str]:
     """refused("If", ...): the one-node graph is refused; returns the message."""
 
-    def check(op: str, *inputs: Any, opset: int = 17, outs: int = 1, free: bool = False, domain: str = "", **attrs: Any) -> str:
+    def check(
+        op: str, *inputs: Any, opset: int = 17, outs: int = 1, free: bool = False, domain: str = "", **attrs: Any
+    ) -> str:
         from chanc.backends.torch import build
         from chanc.errors import ModelError
 

@@ -46,7 +46,9 @@ def hostile_model(text: str) -> onnx.ModelProto:
         f"{text}": rng.standard_normal((4, 1, 1)).astype(np.float32),
     }
     nodes = [
-        helper.make_node("Conv", [f"in{text}", f"{text}.weight", f"{text}.bias"], [f"a{text}"], name=text, doc_string=text),
+        helper.make_node(
+            "Conv", [f"in{text}", f"{text}.weight", f"{text}.bias"], [f"a{text}"], name=text, doc_string=text
+        ),
         helper.make_node("Mul", [f"a{text}", text], [f"b{text}"], name=text),
         helper.make_node("Relu", [f"b{text}"], [f"c{text}"], name=f"/{text}/Relu"),
         helper.make_node("Einsum", [f"c{text}", f"c{text}"], [f"d{text}"], equation="nchw,nchw->nc"),
@@ -63,7 +65,11 @@ def test_names_are_rebuilt(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = ir.serde.deserialize_model(hostile_model(text))
     built = build(model, name=text)
-    calls = {node.func.id for node in ast.walk(ast.parse(built.source)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(built.source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
     classes = {node.name for node in ast.walk(ast.parse(built.source)) if isinstance(node, ast.ClassDef)}
     assert calls <= {"super", "setattr", "getattr"} | classes
     assert not os.listdir(tmp_path)
@@ -84,7 +90,9 @@ def test_a_hostile_equation_is_reduced_to_letters():
     ast.parse(text)
 
 
-@pytest.mark.parametrize("name", ["class", "self", "forward", "train", "type", "__init__", "1x", "", "é", "print", "match", "T_destination"])
+@pytest.mark.parametrize(
+    "name", ["class", "self", "forward", "train", "type", "__init__", "1x", "", "é", "print", "match", "T_destination"]
+)
 def test_identifiers(name):
     made = names.identifier(name)
     assert made.isidentifier()

@@ -156,6 +156,11 @@ def test_quantisation(agrees):
     scale, zero = const(np.float32(0.05)), const(np.uint8(128))
     agrees("QuantizeLinear", X, scale, zero)
     agrees("QuantizeLinear", X, const(np.float32([0.1, 0.2, 0.05])), const(np.int8([0, 3, -4])), axis=1)
-    agrees("DequantizeLinear", np.arange(12, dtype=np.uint8).reshape(1, 3, 4), const(np.float32([0.1, 0.2, 0.3])), const(np.uint8([1, 2, 3])))
+    agrees(
+        "DequantizeLinear",
+        np.arange(12, dtype=np.uint8).reshape(1, 3, 4),
+        const(np.float32([0.1, 0.2, 0.3])),
+        const(np.uint8([1, 2, 3])),
+    )
     agrees("DequantizeLinear", np.int8([1, -5, 7]), const(np.float32(0.1)))
     agrees("DynamicQuantizeLinear", X, outs=3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 
-def Const(array):  # noqa: N802
+def Const(array):
     return ("const", np.asarray(array))
 
 
@@ -22,7 +22,12 @@ def r(*shape: int, seed: int = 0) -> np.ndarray:
 def test_conv(agrees, spatial, group, bias):
     x, w = r(2, 4, *[9, 8, 7][:spatial]), r(8, 4 // group, *[3, 2, 3][:spatial], seed=1)
     extra = [Const(r(8, seed=2))] if bias else []
-    attrs = {"group": group, "strides": [2, 1, 1][:spatial], "pads": [1] * 2 * spatial, "dilations": [1, 2, 1][:spatial]}
+    attrs = {
+        "group": group,
+        "strides": [2, 1, 1][:spatial],
+        "pads": [1] * 2 * spatial,
+        "dilations": [1, 2, 1][:spatial],
+    }
     agrees("Conv", x, Const(w), *extra, tolerance=2e-6, **attrs)
 
 
@@ -57,11 +62,16 @@ def test_conv_with_computed_weights(agrees):
     [
         {}, {"strides": 2}, {"strides": 2, "pads": 1}, {"strides": 3, "pads": 1, "output_padding": 1},
         {"strides": 2, "uneven": True}, {"group": 2, "dilations": 2}, {"strides": 2, "auto_pad": "SAME_UPPER"},
-        {"strides": 2, "auto_pad": "SAME_LOWER"}, {"strides": 2, "auto_pad": "VALID"}, {"strides": 3, "output_shape": 13},
+        {"strides": 2, "auto_pad": "SAME_LOWER"}, {"strides": 2, "auto_pad": "VALID"},
+        {"strides": 3, "output_shape": 13},
     ],
 )  # fmt: skip
 def test_conv_transpose(agrees, spatial, attrs):
-    sizes = {name: [value] * spatial for name, value in attrs.items() if name in ("strides", "dilations", "output_padding", "output_shape")}
+    sizes = {
+        name: [value] * spatial
+        for name, value in attrs.items()
+        if name in ("strides", "dilations", "output_padding", "output_shape")
+    }
     kwargs = {**sizes, **{name: attrs[name] for name in ("group", "auto_pad") if name in attrs}}
     if "pads" in attrs:
         kwargs["pads"] = [attrs["pads"]] * (2 * spatial)

@@ -27,7 +27,12 @@ def r(*shape: int, seed: int = 0) -> np.ndarray:
 def test_recurrent(agrees, refused, op, direction, fixed):
     d, gates = (2 if direction == "bidirectional" else 1), GATES[op]
     wrap = const if fixed else (lambda array: array)
-    x, w, u, b = r(5, 3, 4), wrap(r(d, gates * 6, 4, seed=1)), wrap(r(d, gates * 6, 6, seed=2)), wrap(r(d, 2 * gates * 6, seed=3))
+    x, w, u, b = (
+        r(5, 3, 4),
+        wrap(r(d, gates * 6, 4, seed=1)),
+        wrap(r(d, gates * 6, 6, seed=2)),
+        wrap(r(d, 2 * gates * 6, seed=3)),
+    )
     attrs = {"hidden_size": 6, "direction": direction, "outs": 3 if op == "LSTM" else 2, "tolerance": 1e-5}
     if op == "RNN" and not fixed:
         assert "RNN node" in refused(op, x, w, u, b, hidden_size=6, direction=direction, outs=2)
@@ -48,7 +53,8 @@ def test_recurrent_weights_come_home():
     w, u, b = r(2, 24, 4, seed=1), r(2, 24, 6, seed=2), r(2, 48, seed=3)
     node = helper.make_node("LSTM", ["x", "w", "u", "b"], ["y"], hidden_size=6, direction="bidirectional")
     graph = helper.make_graph(
-        [node], "g", [helper.make_tensor_value_info("x", 1, [5, 3, 4])], [helper.make_tensor_value_info("y", 1, [5, 2, 3, 6])],
+        [node], "g", [helper.make_tensor_value_info("x", 1, [5, 3, 4])],
+        [helper.make_tensor_value_info("y", 1, [5, 2, 3, 6])],
         [numpy_helper.from_array(array, name) for array, name in ((w, "w"), (u, "u"), (b, "b"))],
     )  # fmt: skip
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -88,12 +94,15 @@ def test_attention(agrees):
 
 
 def branch(name: str, op: str) -> onnx.GraphProto:
-    return helper.make_graph([helper.make_node(op, ["x"], [name])], name, [], [helper.make_empty_tensor_value_info(name)])
+    return helper.make_graph(
+        [helper.make_node(op, ["x"], [name])], name, [], [helper.make_empty_tensor_value_info(name)]
+    )
 
 
 def whole(nodes, outputs, initializers=(), opset=17) -> onnx.ModelProto:
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", 1, [2, 3])], [helper.make_tensor_value_info(o, 1, None) for o in outputs],
+        nodes, "g", [helper.make_tensor_value_info("x", 1, [2, 3])],
+        [helper.make_tensor_value_info(o, 1, None) for o in outputs],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in dict(initializers).items()],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
@@ -129,7 +138,11 @@ def test_loop_with_a_constant_count(matches):
             helper.make_node("Relu", ["carry"], ["scan"]),
         ],
         "body",
-        [helper.make_tensor_value_info("i", 7, []), helper.make_tensor_value_info("go", 9, []), helper.make_tensor_value_info("a", 1, [2, 3])],
+        [
+            helper.make_tensor_value_info("i", 7, []),
+            helper.make_tensor_value_info("go", 9, []),
+            helper.make_tensor_value_info("a", 1, [2, 3]),
+        ],
         [helper.make_tensor_value_info(n, t, None) for n, t in (("go_on", 9), ("carry", 1), ("scan", 1))],
     )
     node = helper.make_node("Loop", ["n", "", "x"], ["y", "s"], body=body)
@@ -156,7 +169,13 @@ def test_shape_chains_of_free_sizes(matches):
         helper.make_node("Concat", ["u0", "minus"], ["back"], axis=0),
         helper.make_node("Reshape", ["p", "back"], ["y"]),
     ]
-    values = {"k0": np.int64(0), "k1": np.int64(1), "zero": np.int64([0]), "three": np.int64([3]), "minus": np.int64([-1])}
+    values = {
+        "k0": np.int64(0),
+        "k1": np.int64(1),
+        "zero": np.int64([0]),
+        "three": np.int64([3]),
+        "minus": np.int64([-1]),
+    }
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", "c"])], [helper.make_tensor_value_info("y", 1, None)],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in values.items()],

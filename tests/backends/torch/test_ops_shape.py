@@ -63,7 +63,8 @@ def test_concat_and_split(agrees):
 @pytest.mark.parametrize(
     ("starts", "ends", "axes", "steps"),
     [
-        ([1], [3], [1], None), ([0, 1], [2**62, -1], [2, 3], [2, 1]), ([-1], [-(2**62)], [1], [-1]), ([4], [0], [1], [-2]),
+        ([1], [3], [1], None), ([0, 1], [2**62, -1], [2, 3], [2, 1]), ([-1], [-(2**62)], [1], [-1]),
+        ([4], [0], [1], [-2]),
         ([-3], [2**31 - 1], [-1], [1]), ([1, 0], [2, 3], None, None), ([-100], [100], [1], [1]), ([2], [2], [1], [1]),
     ],
 )  # fmt: skip
@@ -171,10 +172,16 @@ def test_resize_variants(agrees):
     agrees("Upsample", X, opset=7, scales=[1.0, 1.0, 2.0, 3.0])
     agrees("Upsample", X, const(np.float32([1, 1, 2, 2])), opset=9, mode="linear", tolerance=1e-5)
     agrees("Resize", X, None, None, ints(8, 9), opset=18, axes=[2, 3], mode="linear", tolerance=1e-5)
-    agrees("Resize", X, None, const(np.float32([1, 1, 2, 2])), opset=13, mode="cubic", exclude_outside=1, tolerance=1e-5)
-    agrees("Resize", X, None, const(np.float32([1, 1, 2, 2])), opset=13, mode="cubic", cubic_coeff_a=-0.5, tolerance=1e-5)
+    agrees(
+        "Resize", X, None, const(np.float32([1, 1, 2, 2])), opset=13, mode="cubic", exclude_outside=1, tolerance=1e-5
+    )
+    agrees(
+        "Resize", X, None, const(np.float32([1, 1, 2, 2])), opset=13, mode="cubic", cubic_coeff_a=-0.5, tolerance=1e-5
+    )
     agrees("Resize", r(1, 2, 5), None, const(np.float32([1, 1, 2])), opset=13, mode="linear", tolerance=1e-5)
-    agrees("Resize", r(1, 2, 3, 4, 5), None, const(np.float32([1, 1, 2, 2, 2])), opset=13, mode="linear", tolerance=1e-5)
+    agrees(
+        "Resize", r(1, 2, 3, 4, 5), None, const(np.float32([1, 1, 2, 2, 2])), opset=13, mode="linear", tolerance=1e-5
+    )
     agrees("Resize", X, None, const(np.float32([1, 1, 2, 2])), opset=13, free=True)
     for corners, padding in itertools.product((0, 1), ("zeros", "border", "reflection")):
         grid = np.random.default_rng(3).uniform(-1.2, 1.2, (2, 3, 3, 2)).astype(np.float32)

@@ -140,7 +140,8 @@ def test_equal_vectors_stored_once_train_apart_and_are_unshared():
     ]
     arrays = {"w1": weight, "w2": weight + 1, "b1": np.zeros(4, np.float32)}
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", 1, [1, 4, 2, 2])], [helper.make_tensor_value_info("y", 1, [1, 4, 2, 2])],
+        nodes, "g", [helper.make_tensor_value_info("x", 1, [1, 4, 2, 2])],
+        [helper.make_tensor_value_info("y", 1, [1, 4, 2, 2])],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )  # fmt: skip
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -163,7 +164,11 @@ def test_a_matrix_used_twice_is_one_parameter():
     from onnx import helper, numpy_helper
 
     weight = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["r"]), helper.make_node("MatMul", ["r", "w"], ["y"])]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["y"]),
+    ]
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", 1, [2, 4])], [helper.make_tensor_value_info("y", 1, [2, 4])],
         [numpy_helper.from_array(weight, "w")],
@@ -185,7 +190,10 @@ def test_dtypes_are_kept(dtype):
     graph = ir.Graph([x], node.outputs, nodes=[node], initializers=[w], opset_imports={"": 17}, name="g")
     model = ir.Model(graph, ir_version=10)
     built = build(model)
-    assert str(built.module.fc.weight.dtype) == {"FLOAT16": "torch.float16", "BFLOAT16": "torch.bfloat16", "DOUBLE": "torch.float64"}[dtype]
+    assert (
+        str(built.module.fc.weight.dtype)
+        == {"FLOAT16": "torch.float16", "BFLOAT16": "torch.bfloat16", "DOUBLE": "torch.float64"}[dtype]
+    )
     with torch.no_grad():
         built.module.fc.weight.mul_(2)
     built.write_back(model)

@@ -29,7 +29,11 @@ def slice_10(ctx: Emitter, node: Node) -> None:
     if (node.has(3) and axes is None) or (node.has(4) and steps is None):
         raise node.refuse("its axes or steps are computed by the network")
     listed = (ctx.shape(node.input(1)) or (None,))[0] or 1
-    count = listed if starts is None and ends is None and axes is None else max(*(0 if host is None else len(host) for host in (starts, ends)), 1 if axes is None else len(axes))
+    count = (
+        listed
+        if starts is None and ends is None and axes is None
+        else max(*(0 if host is None else len(host) for host in (starts, ends)), 1 if axes is None else len(axes))
+    )
     first = [symbols.Sym(f"int({ctx(node.inputs[1])}[{i}])") for i in range(count)] if starts is None else list(starts)
     last = [symbols.Sym(f"int({ctx(node.inputs[2])}[{i}])") for i in range(count)] if ends is None else list(ends)
     over = list(range(count)) if axes is None else [int(axis) for axis in axes.reshape(-1)]
@@ -45,7 +49,7 @@ def _slice(
     if ctx.symbolic(value) and sizes is not None and symbols.concrete(np.array([*starts, *ends, 0], dtype=object)):
         cut = [slice(None)] * sizes.ndim
         for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-            stop = None if step < 0 and end < -sizes.shape[axis] else end  # type: ignore[operator]
+            stop = None if step < 0 and end < -sizes.shape[axis] else end
             cut[axis] = slice(start, stop, step)
         ctx.set_host(node.outputs[0], sizes[tuple(cut)])
         return
@@ -73,7 +77,7 @@ def _part(start: object, end: object, step: int) -> str:
 
 @emits("Gather")
 def gather(ctx: Emitter, node: Node) -> None:
-    """Gather-1..13: data[..., indices, ...] along `axis`; a constant number is plain indexing, a weight an embedding."""
+    """Gather-1..13: data[..., indices, ...] along `axis`; a number is plain indexing, a weight an embedding."""
     data, where = node.inputs[0], node.inputs[1]
     axis, indices = node.i("axis"), ctx.host(where, limit=64)
     sizes = ctx.host(data)

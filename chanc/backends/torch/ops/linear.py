@@ -37,7 +37,14 @@ def gemm(ctx: Emitter, node: Node) -> None:
 
 def _linear(ctx: Emitter, node: Node, tensors: dict[str, tuple[ir.Value, Binding]], shape: tuple[int, ...]) -> str:
     args = [str(shape[1]), str(shape[0]), *([] if "bias" in tensors else ["bias=False"]), *dtype_kwarg(ctx, node, 1)]
-    return ctx.module(node, "nn.Linear", args, tensors, kind="linear", widths={0: node.inputs[0]} if ctx.rank(node.inputs[0]) == 2 else {})
+    return ctx.module(
+        node,
+        "nn.Linear",
+        args,
+        tensors,
+        kind="linear",
+        widths={0: node.inputs[0]} if ctx.rank(node.inputs[0]) == 2 else {},
+    )
 
 
 @emits("MatMul")

@@ -46,7 +46,7 @@ def layer_norm(ctx: Emitter, node: Node) -> None:
     eps = literal(node.f("epsilon", 1e-5))
     dims = list(size.shape) if size is not None and size.ndim == rank - axis else list(shape[axis:])
     if size is None or size.ndim != rank - axis or (node.has(2) and ctx.const(node.input(2)) is None):
-        text = f"F.layer_norm({ctx(node.inputs[0])}, {[d for d in dims]}, eps={eps}) * {ctx(node.inputs[1])}"
+        text = f"F.layer_norm({ctx(node.inputs[0])}, {dims}, eps={eps}) * {ctx(node.inputs[1])}"
         ctx.write(node, f"{text} + {ctx(node.input(2))}" if node.has(2) else text, compound=True)
         return
     args = [str(dims[0]) if len(dims) == 1 else str(tuple(dims)), *kwarg("eps", eps, "1e-05")]
@@ -108,7 +108,7 @@ def group_norm(ctx: Emitter, node: Node) -> None:
 
 @emits("InstanceNormalization")
 def instance_norm(ctx: Emitter, node: Node) -> None:
-    """InstanceNormalization-6 on [N, C, ...], scale and bias [C] -> nn.InstanceNorm1d/2d/3d (always batch statistics)."""
+    """InstanceNormalization-6 on [N, C, ...], scale and bias [C] -> nn.InstanceNorm1d/2d/3d, its own statistics."""
     x, eps, rank = ctx(node.inputs[0]), literal(node.f("epsilon", 1e-5)), ctx.need_rank(node)
     scale, bias = ctx.const(node.input(1)), ctx.const(node.input(2))
     if scale is None or bias is None or not 3 <= rank <= 5:

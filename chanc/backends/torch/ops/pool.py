@@ -114,7 +114,7 @@ def global_lp_pool(ctx: Emitter, node: Node) -> None:
 @emits("MaxUnpool")
 def max_unpool(ctx: Emitter, node: Node) -> None:
     """MaxUnpool-9/11: puts values back where MaxPool's indices say."""
-    spatial, kernel, strides, _ = _window(node)
+    _, kernel, strides, _ = _window(node)
     if any(node.ints("pads") or ()):
         raise node.refuse("MaxUnpool with padding")
     size = [f"tuple({ctx.ints(node.input(2))})"] if node.has(2) else []

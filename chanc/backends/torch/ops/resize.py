@@ -1,7 +1,7 @@
 """Resize-10..19, Upsample-7/9, GridSample-16/20, AffineGrid-20.
 
-`F.interpolate` where it computes the same; else `resize_axis` of the prelude, one axis after the other, which follows the
-ONNX page word by word (every coordinate transform and nearest mode).
+`F.interpolate` where it computes the same; else `resize_axis` of the prelude, one axis after the other, which follows
+the ONNX page word by word (every coordinate transform and nearest mode).
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 @emits("Upsample")
 def upsample_7(ctx: Emitter, node: Node) -> None:
     """Upsample-7: scales are an attribute; nearest and linear, asymmetric."""
-    _resize(ctx, node, [symbols.Sym(literal(s)) if s != int(s) else int(s) for s in node.floats("scales")], None, "asymmetric", "floor")
+    _resize(
+        ctx,
+        node,
+        [symbols.Sym(literal(s)) if s != int(s) else int(s) for s in node.floats("scales")],
+        None,
+        "asymmetric",
+        "floor",
+    )
 
 
 @emits("Upsample", since=9)
@@ -98,7 +105,14 @@ def _resize(
     ctx.write(node, f"{ctx.helper('resize')}({', '.join([ctx(value), *args])})")
 
 
-_TRANSFORMS = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_half_pixel_for_nn")
+_TRANSFORMS = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_half_pixel_for_nn",
+)
 _NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
@@ -117,7 +131,9 @@ def _spatial_only(scales: list[object] | None, sizes: list[object] | None, dims:
     if scales is not None:
         return all(not isinstance(entry, symbols.Sym) and entry == 1 for entry in scales[:2])
     entries = (sizes or [])[:2]
-    return all(isinstance(entry, symbols.Sym) or dim is None or entry == dim for entry, dim in zip(entries, dims, strict=False))
+    return all(
+        isinstance(entry, symbols.Sym) or dim is None or entry == dim for entry, dim in zip(entries, dims, strict=False)
+    )
 
 
 def _interpolate(node: Node, rank: int, scales: list[object] | None, transform: str, nearest: str) -> str | None:
@@ -127,12 +143,18 @@ def _interpolate(node: Node, rank: int, scales: list[object] | None, transform: 
         return None
     whole = scales is not None and all(isinstance(entry, int) for entry in scales[2:])
     if mode == "nearest":
-        centred = transform in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric") and nearest.startswith("round")
+        centred = transform in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric") and nearest.startswith(
+            "round"
+        )
         if (transform, nearest) == ("asymmetric", "floor") or (whole and centred):
             return ""
         return None
     corners = {"half_pixel": "False", "pytorch_half_pixel": "False", "align_corners": "True"}.get(transform)
-    if corners is None or node.i("exclude_outside") or (mode == "cubic" and (rank != 4 or node.f("cubic_coeff_a", -0.75) != -0.75)):
+    if (
+        corners is None
+        or node.i("exclude_outside")
+        or (mode == "cubic" and (rank != 4 or node.f("cubic_coeff_a", -0.75) != -0.75))
+    ):
         return None
     return f', mode="{"bicubic" if mode == "cubic" else _LINEAR[rank]}", align_corners={corners}'
 

@@ -77,11 +77,8 @@ def _module(ctx: Emitter, node: Node, x: str, directions: int, nonlinearity: str
     y, h, c = (ctx.new_value(None, hint) for hint in ("y", "h", "c"))
     ctx.unpack([y, (h, c)] if node.op == "LSTM" else [y, h], call)
     text = f"\0v{y}\0{'.flip(0)' if reverse else ''}"
-    if directions == 2:
-        text = f"{text}.unflatten(2, (2, {hidden})).transpose(1, 2)"
-    else:
-        text = f"{text}.unsqueeze(1)"
-    _outputs(ctx, node, [text, f"\0v{h}\0", f"\0v{c}\0"])
+    split = f".unflatten(2, (2, {hidden})).transpose(1, 2)" if directions == 2 else ".unsqueeze(1)"
+    _outputs(ctx, node, [text + split, f"\0v{h}\0", f"\0v{c}\0"])
 
 
 def _start(ctx: Emitter, node: Node) -> str:
@@ -128,5 +125,7 @@ def _loop(ctx: Emitter, node: Node, x: str, directions: int) -> None:
         parts.append(results)
     texts = []
     for place in range(len(parts[0])):
-        texts.append(f"torch.stack([{', '.join(f'{chr(0)}v{part[place]}{chr(0)}' for part in parts)}], {0 if place else 1})")
+        texts.append(
+            f"torch.stack([{', '.join(f'{chr(0)}v{part[place]}{chr(0)}' for part in parts)}], {0 if place else 1})"
+        )
     _outputs(ctx, node, texts)

@@ -63,7 +63,7 @@ def size(ctx: Emitter, node: Node) -> None:
 
 @emits("Reshape")
 def reshape(ctx: Emitter, node: Node) -> None:
-    """Reshape-5..21: 0 copies the input's size unless allowzero; -1 is inferred. `x.flatten(1)` where it is just that."""
+    """Reshape-5..21: 0 copies the input's size unless allowzero, -1 is inferred; `x.flatten(1)` where it is that."""
     if node.given("shape"):
         raise node.refuse("Reshape of opset 1 to 4")
     x, target = node.inputs[0], ctx.host(node.input(1))
@@ -219,8 +219,11 @@ def expand(ctx: Emitter, node: Node) -> None:
             dim == 1 or isinstance(entry, symbols.Sym) or entry in (1, dim)
             for entry, dim in zip(tail, dims, strict=True)
         ):
-            entries = [-1 if index >= len(target) - len(dims) and not isinstance(entry, symbols.Sym) and entry == 1 else entry
-                       for index, entry in enumerate(target)]  # fmt: skip
+            lead = len(target) - len(dims)
+            entries = [
+                -1 if index >= lead and not isinstance(entry, symbols.Sym) and entry == 1 else entry
+                for index, entry in enumerate(target)
+            ]
             if all(dim == 1 or not isinstance(entry, symbols.Sym) for entry, dim in zip(tail, dims, strict=True)):
                 ctx.write(node, f"{ctx(node.inputs[0])}.expand({', '.join(symbols.text(entry) for entry in entries)})")
                 return
@@ -256,8 +259,8 @@ def space_to_depth(ctx: Emitter, node: Node) -> None:
     channels = (ctx.shape(node.inputs[0]) or (None, None))[1]
     if channels is None:
         raise node.refuse("the number of channels is not known")
-    text = f"F.pixel_unshuffle({ctx(node.inputs[0])}, {r}).unflatten(1, ({channels}, {r * r})).transpose(1, 2).flatten(1, 2)"
-    ctx.write(node, text)
+    blocks = f"F.pixel_unshuffle({ctx(node.inputs[0])}, {r}).unflatten(1, ({channels}, {r * r}))"
+    ctx.write(node, f"{blocks}.transpose(1, 2).flatten(1, 2)")
 
 
 @emits("ConstantOfShape", since=9)
@@ -286,10 +289,8 @@ def eye_like(ctx: Emitter, node: Node) -> None:
     """EyeLike-9: ones on diagonal `k` of a matrix of the input's shape."""
     x = ctx(node.inputs[0])
     dtype = ctx.dtype_name(node, node.i("dtype")) if node.given("dtype") else ctx.dtype(node.inputs[0])
-    ctx.write(
-        node,
-        f"torch.diag_embed(torch.ones({x}.size(0) + {x}.size(1), dtype=torch.{dtype}, device={ctx.device()}), {node.i('k')})[:{x}.size(0), :{x}.size(1)]",
-    )
+    ones = f"torch.ones({x}.size(0) + {x}.size(1), dtype=torch.{dtype}, device={ctx.device()})"
+    ctx.write(node, f"torch.diag_embed({ones}, {node.i('k')})[: {x}.size(0), : {x}.size(1)]")
 
 
 @emits("Trilu", since=14)
