@@ -43,6 +43,6 @@ def by_units(tensor: Tensor, edits: Sequence[AxisEdit], shrink: Shrink) -> Tenso
             out[part.new] = new.reshape(*part.new.shape, *lead.shape[1:])
         values = np.moveaxis(out, 0, edit.axis)
     if tensor.dtype.kind in "iu":
-        limits = np.iinfo(tensor.dtype)
+        limits = np.iinfo(str(tensor.dtype))
         values = np.clip(np.rint(values), limits.min, limits.max)
     return np.ascontiguousarray(values).astype(tensor.dtype)
