@@ -112,6 +112,8 @@ def split(sweep: Sweep) -> None:
     layout = sweep.input(0)
     axis = sweep.integer("axis", 0) % layout.rank
     sizes = split_sizes(sweep, layout.size(axis))
+    if len(sizes) != len(sweep.node.outputs) or not _adds_up(sizes, layout.size(axis)):
+        raise Opaque("its parts don't add up to what it splits")
     start = 0
     for index, size in enumerate(sizes):
         if layout.on(axis):
@@ -125,6 +127,11 @@ def split(sweep: Sweep) -> None:
             axes[axis] = factors_of(size)
             part = Layout(tuple(axes), layout.fields, layout.why)
         sweep.output(part, index)
+
+
+def _adds_up(sizes: list[Size], total: Size) -> bool:
+    known = [size for size in (*sizes, total) if isinstance(size, int)]
+    return min(known, default=0) >= 0 and (len(known) <= len(sizes) or sum(known[:-1]) == total)
 
 
 def split_sizes(sweep: Sweep, total: Size) -> list[Size]:
