@@ -153,9 +153,10 @@ def report(rows: list[Row], others: list[str]) -> str:
     names = ["chanc", *others]
     lines = ["# Coverage of the PyTorch backend", ""]
     lines += [
-        "Made by `benchmarks/coverage.py`. Error: largest difference from onnxruntime of any output in eval mode, float32,",
-        "relative to the largest entry of that output. Images are dark strokes on a light ground with noise (seed 0).", "",
-    ]  # fmt: skip
+        "Made by `benchmarks/coverage.py`. Error: largest difference from onnxruntime of any output in eval mode,",
+        "float32, relative to the largest entry of that output. Images are dark strokes on a light ground with noise.",
+        "",
+    ]
     for name in names:
         count = sum(good(row, name) for row in rows)
         lines.append(
