@@ -77,6 +77,6 @@ def main(args: Sequence[str] | None = None) -> None:
         click.echo("chanc: " + " ".join(str(error).split()), err=True)
         sys.exit(1)
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        click.echo(f"chanc: {error.strerror or error}{where}", err=True)
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"chanc: {where}{error.strerror or error}", err=True)
         sys.exit(1)

@@ -23,7 +23,7 @@ def command(model: str, output: str, name: str | None) -> None:
     """
     from chanc.backends.torch.names import identifier
     from chanc.backends.torch.package import write_package
-    from chanc.ir import load
+    from chanc.ir import check, load
     from chanc.passes import infer_shapes, normalize
 
     if name is not None and identifier(name) != name:
@@ -31,6 +31,7 @@ def command(model: str, output: str, name: str | None) -> None:
     if Path(output).exists() and not Path(output).is_dir():
         raise ModelError(f"{output} is a file; -o wants a folder")
     loaded = load(model)
+    check(loaded)
     normalize(loaded)
     infer_shapes(loaded)
     source = write_package(loaded, output, name or class_name(model), model)

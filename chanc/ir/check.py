@@ -38,13 +38,22 @@ def check(model: ir.Model) -> None:
         if all(_has_shape(value) for value in inferred.graph.input):
             onnx.checker.check_model(_checkable(inferred))
     except Exception as error:
-        raise ModelError(f"not a valid model: {_line(error)}") from error
-    shapes = _shapes(inferred.graph)
-    for node in inferred.graph.node:
+        reason = _wrong_channels(onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
+        raise ModelError(f"not a valid model: {reason or _line(error)}") from error
+    reason = _wrong_channels(inferred.graph)
+    if reason is not None:
+        raise ModelError(f"not a valid model: {reason}")
+
+
+def _wrong_channels(graph: onnx.GraphProto) -> str | None:
+    """The first node whose weight does not fit the channels of its input, and how."""
+    shapes = _shapes(graph)
+    for node in graph.node:
         rule = _CHANNELS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         reason = rule(node, shapes) if rule is not None else None
         if reason is not None:
-            raise ModelError(f"not a valid model: {node.op_type} {node.name or node.output[0]!r}: {reason}")
+            return f"{node.op_type} {node.name or node.output[0]!r}: {reason}"
+    return None
 
 
 def _has_shape(value: onnx.ValueInfoProto) -> bool:
@@ -126,4 +135,6 @@ _CHANNELS: dict[str, Callable[[onnx.NodeProto, Shapes], str | None]] = {
 def _line(error: Exception) -> str:
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ShapeInferenceError\] (Inference error\(s\): )?", "", text)
-    return re.sub(r"==> Context:.*$", "", text)[:400].strip() or type(error).__name__
+    text = re.sub(r"==> Context:.*$", "", text)
+    # Strict inference lists every node; the first one is the cause.
+    return re.sub(r"(?<=.)\(op_type:.*$", "", text)[:400].strip() or type(error).__name__

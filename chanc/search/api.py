@@ -115,8 +115,11 @@ def _search(
     command: Sequence[str],
 ) -> Run:
     from chanc.analysis import analyze
+    from chanc.ir import check, load
 
-    analysis = analyze(model)
+    loaded = load(model)
+    check(loaded)
+    analysis = analyze(loaded)
     space = space_of(analysis)
     settings.budget.check(space, settings.sampler.limits)
     engine = make_engine(analysis, settings, data_root)

@@ -124,7 +124,7 @@ def test_list(capsys):
         (["zoo:resnet18", "--weights", "nothing.safetensors", "-o", "m.onnx"], "nothing.safetensors"),
         (["zoo:resnet18", "--weights", "text", "-o", "m.onnx"], "text is not a safetensors file"),
         (["torch:not_there:net", "--input", "1,3,8,8", "-o", "m.onnx"], "there is no module 'not_there'"),
-        (["zoo:resnet18", "-o", "missing/m.onnx"], "No such file or directory (missing)"),
+        (["zoo:resnet18", "-o", "missing/m.onnx"], "missing: No such file or directory"),
         (["zoo:resnet18", "-o", "."], "Is a directory"),
         (["zoo:resnet18", "--width", "4", "-o", "/proc/m.onnx"], "/proc/m.onnx"),
     ],
@@ -162,5 +162,5 @@ def test_full_disk_leaves_nothing(here, monkeypatch, capsys):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     assert _exit_code("zoo:resnet18", "--width", "4", "-o", "m.onnx") == 1
-    assert capsys.readouterr().err == "chanc: No space left on device (m.onnx)\n"
+    assert capsys.readouterr().err == "chanc: m.onnx: No space left on device\n"
     assert not list(here.iterdir())
