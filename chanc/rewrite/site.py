@@ -13,7 +13,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.analysis.sweep import Sweep
 from chanc.errors import IllegalMove
-from chanc.ir.initializers import add_constant
+from chanc.ir.initializers import add_constant, constant
 from chanc.rewrite.axis_maps import Resize
 
 
@@ -67,6 +67,10 @@ class Site:
     def set_input(self, index: int, array: NDArray[np.generic]) -> None:
         """Give this node a constant of its own at an input; no other node sees it."""
         old = self.node.inputs[index] if index < len(self.node.inputs) else None
+        if old is not None and _sole(old):
+            new = constant(old.name or "", array)
+            old.const_value, old.type, old.shape = new.const_value, new.type, new.shape
+            return
         base = (old.name if old is not None else None) or self.node.outputs[0].name
         value = add_constant(self.sweep.graph, f"{base}.resized", array)
         if index >= len(self.node.inputs):
@@ -79,3 +83,8 @@ class Site:
             raise IllegalMove(f"{self.node.op_type} '{self.node.outputs[0].name}' needs sizes that aren't known")
         return [int(str(size)) for size in sizes]
 
+
+def _sole(value: ir.Value) -> bool:
+    """Whether a value is an initializer that one node reads, at one place."""
+    private = value.producer() is None and not value.is_graph_input() and not value.is_graph_output()
+    return private and value.const_value is not None and len(value.uses()) == 1

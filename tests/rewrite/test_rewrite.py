@@ -283,3 +283,40 @@ def test_a_rewrite_can_be_rewritten(plain) -> None:
     assert all(found.error < 1e-6 for found in differences(model, grown.model))
     back = rewrite(grown.model, {"w1": {"keep": list(range(0, 16, 2))}})
     assert plainly(back.model) == plainly(model)
+
+
+SPLITS = """
+a = Conv (x, w1)
+b = Conv (x, w2)
+p, q = Split <axis = 1> (a, sizes)
+r, s = Split <axis = 1> (b, {other})
+i = Concat <axis = 1> (p, q, r, s)
+y = Conv (i, w3)
+"""
+
+
+def splits(other: str) -> onnx.ModelProto:
+    arrays = {"w1": (8, 3, 1, 1), "w2": (8, 3, 1, 1), "w3": (2, 16, 1, 1), "sizes": np.array([4, 4])}
+    own = {} if other == "sizes" else {other: np.array([4, 4])}
+    return build("float[N,3,4,4] x", "float y", SPLITS.format(other=other), {**arrays, **own})
+
+
+def test_constants_of_one_node_change_in_place_and_nothing_is_left_over(weights) -> None:
+    model = splits("mine")
+    for _ in range(2):
+        model = rewrite(model, {"w1#0": {"scale": 0.5}, "w2#1": {"scale": 0.5}}).model
+        assert set(weights(model)) == {"w1", "w2", "w3", "sizes", "mine"}
+    assert weights(model)["sizes"].tolist() == [1, 4]
+    assert weights(model)["mine"].tolist() == [4, 1]
+
+
+def test_constants_of_two_nodes_part(weights) -> None:
+    done = rewrite(splits("sizes"), {"w1#0": 2, "w2#1": 3})
+    new = weights(done.model)
+    sizes = [new[node.input[1]].tolist() for node in done.model.graph.node if node.op_type == "Split"]
+    assert sizes == [[2, 4], [4, 3]]
+    assert check_shrink(splits("sizes"), scale=0.5).operands
+    done = rewrite(splits("sizes"), {"w1#0": 2})
+    new = weights(done.model)
+    sizes = [new[node.input[1]].tolist() for node in done.model.graph.node if node.op_type == "Split"]
+    assert sizes == [[2, 4], [4, 4]]
