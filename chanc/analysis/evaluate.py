@@ -344,9 +344,11 @@ def _reduce(node: _Node, inputs: Sequence[Array]) -> Array | None:
     axes = node.integers("axes")
     if axes is None and len(inputs) > 1:
         axes = [int(n) for n in inputs[1].ravel().tolist()]
-    if axes == [] and node.integer("noop_with_empty_axes", 0):
+    if not axes and node.integer("noop_with_empty_axes", 0):
         return inputs[0]
-    table: dict[str, Callable[..., Any]] = {"ReduceProd": np.prod, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min}
+    table: dict[str, Callable[..., Any]] = {
+        "ReduceProd": np.prod, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min,
+    }  # fmt: skip
     reduced = table[node.node.op_type](
         inputs[0], axis=tuple(axes) if axes else None, keepdims=bool(node.integer("keepdims", 1))
     )

@@ -288,7 +288,7 @@ def _block(
     have: Size = 1
     goal: Size = 1
     a, b = i, j
-    while a == i or have != goal:
+    while a == i or b == j or have != goal:
         if a < len(source) and (b == len(target) or not _larger(have, goal) or a == i):
             have, a = dims.multiply(have, source[a][0]), a + 1
         elif b < len(target):
