@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.run import sweep_model
+from chanc.analysis.solve import solve
 from chanc.errors import VerifyError
 from chanc.rewrite.parameters import Place
 
 
-def check_against(before: Analysis, after: Analysis, structure: dict[Place, IntArray]) -> None:
-    """Raise VerifyError where the second analysis finds other sizes, or unites what does not descend from one channel.
+def check_against(before: Analysis, model: ir.Model, structure: dict[Place, IntArray]) -> None:
+    """Analyse the rewritten model as the first one was, and compare.
 
+    Raises VerifyError where the second analysis finds other sizes, or unites what does not descend from one channel.
     `structure` gives the old position of each new one for the parameter axes that changed.
     """
-    worse = [node for node in after.sweep.opaque if node not in before.sweep.opaque]
+    sweep = sweep_model(model, before.sweep.modes)
+    units = solve(sweep)
+    worse = [node for node in sweep.opaque if node not in before.sweep.opaque]
     if worse:
         name = worse[0].outputs[0].name if worse[0].outputs else ""
         raise VerifyError(
-            f"after the rewrite {worse[0].op_type} '{name}' is not understood: {after.sweep.opaque[worse[0]]}"
+            f"after the rewrite {worse[0].op_type} '{name}' is not understood: {sweep.opaque[worse[0]]}"
         )
-    found = {(node, i, p.axis): p.labels for p in after.sweep.parameters for node, i in p.uses}
+    found = {(node, i, p.axis): p.labels for p in sweep.parameters for node, i in p.uses}
     descent: list[IntArray] = []
     channel: list[IntArray] = []
+    alone = [units.channel[p.labels] for p in sweep.parameters if p.labels.size == 1]
     for parameter in before.sweep.parameters:
         for node, index in parameter.uses:
             labels = found.get((node, index, parameter.axis))
@@ -35,9 +42,12 @@ def check_against(before: Analysis, after: Analysis, structure: dict[Place, IntA
                 raise VerifyError(
                     f"after the rewrite {node.op_type} '{node.outputs[0].name}' has another width at input {index}"
                 )
-            channel.append(after.units.channel[labels])
+            channel.append(units.channel[labels])
             descent.append(before.units.channel[old])
-    _one_source(np.concatenate(channel), np.concatenate(descent))
+    now, then = np.concatenate(channel), np.concatenate(descent)
+    # An axis of one channel meets others by broadcasting, which says nothing of their order.
+    told = ~np.isin(now, np.concatenate(alone)) if alone else np.ones(now.size, dtype=bool)
+    _one_source(now[told], then[told])
 
 
 def _one_source(channel: IntArray, descent: IntArray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +57,16 @@ def resize_parameters(
 
 
 def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[ParameterAxis]]:
-    """Parameter axes of one initializer that stay one tensor: all axes of a tied one, equal edits of a vector."""
+    """Parameter axes of one initializer that stay one tensor: all axes of a tied one, uses of a vector edited alike."""
     if parameters[0].tied:
         return [parameters]
-    alike: dict[bytes | None, list[ParameterAxis]] = defaultdict(list)
+    by_use: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
     for parameter in parameters:
-        edit = table.edit(parameter)
-        alike[None if edit is None else edit.source.tobytes()].append(parameter)
+        by_use[parameter.uses[0]].append(parameter)
+    alike: dict[tuple[tuple[int, bytes], ...], list[ParameterAxis]] = defaultdict(list)
+    for users in by_use.values():
+        edits = [(p.axis, edit.source.tobytes()) for p in users if (edit := table.edit(p)) is not None]
+        alike[tuple(sorted(edits))] += users
     return list(alike.values())
 
 
@@ -135,18 +138,25 @@ class _Table:
         if line is None:
             return None
         units = self.resize.unit[parameter.labels]
-        copy = occurrence(line)
+        group = self.group[units]
+        ordinal = self.start[units[line]] + occurrence(line)
+        old = dict(_by_group(group, self.rank[units]))
         source = line.copy()
         parts = []
-        for k in np.unique(self.group[units]).tolist():
-            if k < 0:
-                continue
+        for k, places in _by_group(group[line], ordinal):
             resizing = self.chosen[k]
-            old: IntArray = np.flatnonzero(self.group[units] == k)
-            old = old[np.argsort(self.rank[units[old]], kind="stable")].reshape(resizing.copies.size, -1)
-            new: IntArray = np.flatnonzero(self.group[units[line]] == k)
-            ordinal = self.start[units[line[new]]] + copy[new]
-            new = new[np.argsort(ordinal, kind="stable")].reshape(resizing.source.size, -1)
-            source[new] = old[resizing.source]
-            parts.append(Part(old, new, resizing.source))
+            before = old[k].reshape(resizing.copies.size, -1)
+            after = places.reshape(resizing.source.size, -1)
+            source[after] = before[resizing.source]
+            parts.append(Part(before, after, resizing.source))
         return AxisEdit(parameter.axis, parameter.role, source, tuple(parts))
+
+
+def _by_group(group: IntArray, rank: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """For each group but -1: its positions, ordered by rank and then by place."""
+    order = np.lexsort((rank, group))
+    ordered = group[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-2))
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), ordered.size], strict=True):
+        if ordered[start] >= 0:
+            yield int(ordered[start]), order[start:end]

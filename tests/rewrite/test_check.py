@@ -114,7 +114,7 @@ def test_a_gather_that_mixes_channels(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_analyses_of_one_model_agree(add) -> None:
     model = load(add)
     normalize(model)
-    check_against(analyze_model(model), analyze_model(model), {})
+    check_against(analyze_model(model), model, {})
 
 
 def test_an_analysis_of_another_width_does_not_agree(add) -> None:
@@ -124,7 +124,7 @@ def test_an_analysis_of_another_width_does_not_agree(add) -> None:
     value = model.graph.initializers["wb"]
     value.const_value = type(value.const_value)(onnx.numpy_helper.from_array(np.ones((5, 3, 1, 1), np.float32), "wb"))
     with pytest.raises(VerifyError, match="after the rewrite"):
-        check_against(before, analyze_model(model), {})
+        check_against(before, model, {})
 
 
 @pytest.mark.parametrize("sizes", [[1, 4], [4, 3], [7, -1], [2, 2, 2]])
