@@ -1,0 +1,136 @@
+"""Every operator that the analysis understands is followed by the rewrite and by the emitter, or says why it needn't be."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from chanc.analysis.rules import REGISTRY as ANALYSIS
+from chanc.backends.torch.registry import registered
+from chanc.registry import Registry
+from chanc.rewrite.rules import REGISTRY as REWRITE
+
+# Operators that hold sizes, counts or indices in attributes or constants, but none that a resize changes.
+FOLLOWS = {
+    "AffineGrid": "its size names an image, whose channels it doesn't read",
+    "ArgMax": "the axis that is searched stays",
+    "ArgMin": "the axis that is searched stays",
+    "AveragePool": "kernel, strides and pads are spatial",
+    "BatchNormalization": "one value a channel: its vectors are parameters",
+    "BlackmanWindow": "makes no channels",
+    "CenterCropPad": "the axes it names stay",
+    "Col2Im": "image and block are spatial; the channels are what is left over",
+    "Compress": "the axis it names stays",
+    "ConstantOfShape": "makes no channels",
+    "CumProd": "the axis it names stays",
+    "CumSum": "the axis it names stays",
+    "DFT": "the axis it names stays",
+    "DepthToSpace": "the block size stays; whole blocks go",
+    "DequantizeLinear": "scale and zero point are parameters",
+    "Einsum": "letters name axes, not sizes",
+    "Flatten": "cut at an axis, not at a size",
+    "GatherElements": "pinned where channels are near",
+    "Gemm": "only its weights have sizes",
+    "GridSample": "the grid is spatial",
+    "HammingWindow": "makes no channels",
+    "HannWindow": "makes no channels",
+    "If": "what its branches capture stays",
+    "InstanceNormalization": "one value a channel: its vectors are parameters",
+    "LRN": "its window slides over whatever channels there are",
+    "LayerNormalization": "counts axes from the right; its vectors are parameters",
+    "LpPool": "kernel, strides and pads are spatial",
+    "MaxPool": "kernel, strides and pads are spatial",
+    "MaxRoiPool": "the pooled shape is spatial",
+    "MelWeightMatrix": "makes no channels",
+    "MeanVarianceNormalization": "names axes, not sizes",
+    "Multinomial": "positions come out",
+    "OneHot": "depth counts classes, not channels",
+    "RMSNormalization": "counts axes from the right; its vectors are parameters",
+    "RandomNormal": "makes no channels",
+    "RandomUniform": "makes no channels",
+    "ReverseSequence": "the axes it names stay",
+    "RoiAlign": "the output size is spatial",
+    "STFT": "makes no channels",
+    "Scatter": "pinned where channels are near",
+    "ScatterElements": "pinned where channels are near",
+    "Shape": "reads the new sizes by itself",
+    "SpaceToDepth": "the block size stays",
+    "Squeeze": "names axes, not sizes",
+    "Tile": "repeats whatever is there",
+    "TopK": "the axis that is searched stays",
+    "Transpose": "names axes, not sizes",
+    "Trilu": "both axes stay",
+    "Unique": "positions come out",
+    "Unsqueeze": "names axes, not sizes",
+    "Upsample": "its scales are 1 on a channel axis",
+    "QuantizeLinear": "scale and zero point are parameters",
+    "QLinearConv": "pinned: its weights are quantised integers",
+    "ConvInteger": "pinned: its weights are quantised integers",
+    "NonMaxSuppression": "positions come out",
+}
+# Attributes that can't speak of a width.
+HARMLESS = {
+    "alpha", "beta", "gamma", "lambd", "bias", "epsilon", "momentum", "value", "axis", "axes", "keepdims", "dtype", "to",
+    "saturate", "approximate", "min", "max", "ratio", "seed", "high", "low", "mean", "scale", "mode", "direction", "p",
+    "noop_with_empty_axes", "select_last_index", "largest", "sorted", "exclusive", "reverse", "upper", "fmod", "stash_type",
+    "transA", "transB", "training_mode", "detect_positive", "detect_negative", "consumed_inputs", "is_test", "broadcast",
+    "round_mode", "k", "to_type", "spatial",
+}  # fmt: skip
+# Operators without an emitter: building a torch module of them is refused by name.
+REFUSED = {
+    "BlackmanWindow", "CenterCropPad", "CumProd", "DFT", "DeformConv", "HammingWindow", "HannWindow", "MaxRoiPool",
+    "MelWeightMatrix", "Multinomial", "NonMaxSuppression", "QLinearConv", "QLinearMatMul", "RandomNormal",
+    "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Unique",
+}  # fmt: skip
+
+
+def standard(registry: Registry) -> set[str]:
+    return {name for domain, name in registry.names() if not domain}
+
+
+def schemas(name: str) -> list[onnx.defs.OpSchema]:
+    return [s for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain]
+
+
+@pytest.mark.parametrize("name", sorted(standard(ANALYSIS)))
+def test_widths_in_attributes_are_followed(name: str) -> None:
+    """An operator with any other attribute than the harmless ones is rewritten, or follows for a reason given."""
+    versions = schemas(name)
+    assert versions, f"{name} is not an operator of ONNX"
+    attributes = {attribute for schema in versions for attribute in schema.attributes}
+    sizes = {i.name for schema in versions for i in schema.inputs if "int64" in i.type_str and "T" not in i.type_str}
+    telling = (attributes | sizes) - HARMLESS
+    assert not telling or name in standard(REWRITE) or name in FOLLOWS, f"{name} has {sorted(telling)}"
+
+
+def test_no_reason_is_given_twice() -> None:
+    assert not set(FOLLOWS) & standard(REWRITE)
+    assert set(FOLLOWS) <= standard(ANALYSIS)
+
+
+def test_what_is_rewritten_is_understood() -> None:
+    assert standard(REWRITE) <= standard(ANALYSIS)
+
+
+def test_what_is_understood_is_emitted_or_refused() -> None:
+    emitted = {rule.op for rule in registered() if not rule.domain}
+    assert standard(ANALYSIS) - emitted == REFUSED & standard(ANALYSIS)
+    assert not REFUSED & emitted
+
+
+def test_a_second_rule_for_the_same_version_is_refused() -> None:
+    registry: Registry = Registry("chanc.analysis.rules")
+    registry.rule("Relu")(print)
+    registry.rule("Relu", since=14)(repr)
+    with pytest.raises(ValueError, match="ai.onnx::Relu has a rule since version 14"):
+        registry.rule("Relu", since=14)(print)
+
+
+def test_the_newest_rule_that_holds() -> None:
+    registry: Registry = Registry("chanc.analysis.rules")
+    registry.rule("NotAnOperator")(print)
+    registry.rule("NotAnOperator", since=13)(repr)
+    assert registry.find("", "NotAnOperator", 12) is print
+    assert registry.find("ai.onnx", "NotAnOperator", 13) is repr
+    assert registry.find("", "NotAnOperator", 0) is None
+    assert registry.find("my", "NotAnOperator", 13) is None
