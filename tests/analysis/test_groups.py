@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -199,3 +202,29 @@ def test_the_json_of_an_analysis(zoo_model) -> None:
     assert found["pinned"] == [
         {"tensor": p.tensor, "node": p.node, "op": p.op, "reason": p.reason} for p in analysis.pinned
     ]
+
+
+SCRIPT = """
+import json, sys
+from chanc.analysis import analyze
+from chanc.cli.analyze import to_json
+from chanc.rewrite import rewrite
+found = [to_json(analyze(sys.argv[1]), "m"), rewrite(sys.argv[1], scale=0.5, select="random").trace.to_json()]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("name", ["shufflenetv2", "densenet-bc"])
+def test_analysis_and_rewrite_do_not_depend_on_hashes(zoo_model, name: str) -> None:
+    path = str(zoo_model(name, width=24))
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, path],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert runs[0] == runs[1]
+    assert json.loads(runs[0])[0]["groups"]
