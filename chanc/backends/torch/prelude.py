@@ -224,13 +224,13 @@ def attention(q, k, v, mask, past_k, past_v, heads, kv_heads, causal, scale, sof
     k, v = (k, v) if past_k is None else (torch.cat([past_k, k], 2), torch.cat([past_v, v], 2))
     repeat = q.size(1) // k.size(1)
     scores = q @ k.repeat_interleave(repeat, 1).transpose(-1, -2) * (q.size(-1) ** -0.5 if scale is None else scale)
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
     if causal:
         ahead = torch.ones(q.size(2), k.size(2), dtype=torch.bool, device=q.device).triu(1 + past)
         scores = scores.masked_fill(ahead, -math.inf)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-    if softcap:
-        scores = softcap * torch.tanh(scores / softcap)
     y = torch.softmax(scores, -1) @ v.repeat_interleave(repeat, 1)
     return y.transpose(1, 2).flatten(2) if packed else y, k, v
 
@@ -256,6 +256,12 @@ def dynamic_quantize(x):
     scale = (high - low) / 255
     zero = torch.round((-low / scale).clamp(0, 255))
     return (torch.round(x / scale) + zero).clamp(0, 255).to(torch.uint8), scale, zero.to(torch.uint8)
+
+
+def top_k(x, k, axis, largest=True):
+    """The k largest (or smallest) entries and their indices; of equal ones the first, which torch.topk leaves open."""
+    values, indices = x.sort(dim=axis, descending=largest, stable=True)
+    return values.narrow(axis, 0, k), indices.narrow(axis, 0, k)
 
 
 def reverse_sequence(x, lengths, time_axis, batch_axis):

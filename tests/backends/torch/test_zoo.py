@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -96,3 +98,18 @@ def same(module, twin, tolerance):
     for key, value in twin.state_dict().items():
         if "num_batches" not in key:
             assert torch.allclose(got[key].double(), value.double(), rtol=0, atol=tolerance), key
+
+
+def test_every_entry_of_the_table_can_be_changed_by_itself(network):
+    """The network still runs with any one width doubled: nothing else in the source depends on it."""
+    _, _, model = network
+    text = emit(model, "Net").text
+    head, table, rest = re.split(r"(?ms)^(WIDTHS = \{\n.*?^\}\n)", text)
+    entries = re.findall(r'    "(.*?)": (\d+),\n', table)
+    assert len(entries) > 10
+    for name, width in entries[:: max(len(entries) // 8, 1)]:
+        changed = table.replace(f'"{name}": {width},', f'"{name}": {2 * int(width)},')
+        namespace: dict[str, object] = {}
+        exec(head + changed + rest, namespace)
+        with torch.no_grad():
+            assert namespace["Net"]().eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)

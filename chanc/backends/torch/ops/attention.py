@@ -7,12 +7,19 @@ from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import literal
 from chanc.backends.torch.registry import emits
 
+_KNOWN = frozenset(
+    ["is_causal", "softcap", "scale", "q_num_heads", "kv_num_heads", "qk_matmul_output_mode", "softmax_precision"]
+)
+
 
 @emits("Attention", since=23)
 def attention(ctx: Emitter, node: Node) -> None:
     """Q: [N, H, S, D] or [N, S, H D]; F.scaled_dot_product_attention where nothing else than a mask is asked for."""
     if node.wants(3) or node.has(6):
         raise node.refuse("the scores as an output, and padded keys")
+    unknown = sorted(set(node.raw.attributes) - _KNOWN)
+    if unknown:
+        raise node.refuse(f"{len(unknown)} attributes that are newer than opset 24")
     q, k, v = (ctx(node.inputs[index]) for index in range(3))
     causal, softcap = bool(node.i("is_causal")), node.f("softcap")
     scale = literal(node.f("scale")) if node.given("scale") else "None"

@@ -175,6 +175,8 @@ def pad_2(ctx: Emitter, node: Node) -> None:
 def pad(ctx: Emitter, node: Node) -> None:
     """Pad-11..25: begins then ends of `axes` (all where not given); modes constant, reflect, edge, wrap."""
     pads, axes = ctx.host(node.input(1)), ctx.const(node.input(3))
+    if node.has(3) and axes is None:
+        raise node.refuse("its axes are computed by the network")
     if pads is None:
         count = ctx.need_rank(node) if axes is None else axes.size
         text = ctx.ints(node.inputs[1])

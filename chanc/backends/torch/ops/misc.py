@@ -39,7 +39,7 @@ def reverse_sequence(ctx: Emitter, node: Node) -> None:
 def col2im(ctx: Emitter, node: Node) -> None:
     """Col2Im-18 on two spatial axes: F.fold."""
     pads = node.ints("pads") or [0, 0, 0, 0]
-    if len(pads) != 4 or pads[:2] != pads[2:]:
+    if ctx.shape(node.input(1)) != (2,) or len(pads) != 4 or pads[:2] != pads[2:]:
         raise node.refuse("uneven padding, or not two spatial axes")
     options = f"{node.ints('dilations') or [1, 1]}, {pads[:2]}, {node.ints('strides') or [1, 1]}"
     ctx.write(node, f"F.fold({ctx(node.inputs[0])}, {ctx.ints(node.inputs[1])}, {ctx.ints(node.inputs[2])}, {options})")

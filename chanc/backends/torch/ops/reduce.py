@@ -94,9 +94,8 @@ def top_k(ctx: Emitter, node: Node) -> None:
     k = str(node.i("k")) if node.given("k") else ctx.ints(node.input(1))[1:-1]
     if "tolist" in k:
         k = f"int({ctx(node.inputs[1])})"
-    options = [f"dim={node.i('axis', -1)}"]
-    options += [] if node.i("largest", 1) else ["largest=False"]
-    ctx.write_many(node, f"torch.topk({', '.join([ctx(node.inputs[0]), k, *options])})")
+    args = [ctx(node.inputs[0]), k, str(node.i("axis", -1)), *([] if node.i("largest", 1) else ["largest=False"])]
+    ctx.write_many(node, f"{ctx.helper('top_k')}({', '.join(args)})")
 
 
 @emits("CumSum", since=11)

@@ -47,7 +47,8 @@ def resize(ctx: Emitter, node: Node) -> None:
     sizes = ctx.host(node.input(3)) if node.has(3) else None
     if node.has(3) and sizes is None and (node.ints("axes") or ctx.const(node.input(3)) is None):
         text = ctx.ints(node.input(3))
-        sizes = symbols.as_objects([symbols.Sym(f"{text}[{axis}]") for axis in range(ctx.need_rank(node))])
+        count = len(node.ints("axes") or range(ctx.need_rank(node)))
+        sizes = symbols.as_objects([symbols.Sym(f"{text}[{place}]") for place in range(count)])
     if sizes is not None and len(sizes):
         _resize(ctx, node, None, list(sizes), transform, nearest)
     else:
@@ -60,7 +61,8 @@ def _scales(ctx: Emitter, node: Node, index: int) -> list[object]:
         host = ctx.host(node.input(index))
         if host is not None:
             return list(host)
-        return [symbols.Sym(f"float({ctx(node.input(index))}[{axis}])") for axis in range(ctx.need_rank(node))]
+        count = len(node.ints("axes") or range(ctx.need_rank(node)))
+        return [symbols.Sym(f"float({ctx(node.input(index))}[{place}])") for place in range(count)]
     return [symbols.Sym(literal(s)) if s != int(s) else int(s) for s in array.reshape(-1)]
 
 
@@ -87,6 +89,8 @@ def _resize(
         if all(ratio == int(ratio) for ratio in ratios):
             scales, sizes = [1, 1, *(int(ratio) for ratio in ratios)], None
     options = _interpolate(node, rank, scales, transform, nearest)
+    if transform == "pytorch_half_pixel" and not _surely_longer_than_one(ctx.shape(node.outputs[0])):
+        options = None
     if options is not None and _spatial_only(scales, sizes, dims):
         if sizes is not None:
             where = f"size=({', '.join(symbols.text(entry) for entry in sizes[2:])}{',' if rank == 3 else ''})"
@@ -114,6 +118,11 @@ _TRANSFORMS = (
     "tf_half_pixel_for_nn",
 )
 _NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+def _surely_longer_than_one(shape: tuple[int | None, ...] | None) -> bool:
+    """Whether no spatial axis of the result can have size 1, for which pytorch_half_pixel has a rule of its own."""
+    return shape is not None and all(dim is None or dim > 1 for dim in shape[2:])
 
 
 def _known(node: Node, text: str, known: tuple[str, ...]) -> str:

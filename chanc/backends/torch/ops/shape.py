@@ -259,6 +259,9 @@ def space_to_depth(ctx: Emitter, node: Node) -> None:
     channels = (ctx.shape(node.inputs[0]) or (None, None))[1]
     if channels is None:
         raise node.refuse("the number of channels is not known")
+    if node.s("mode", "DCR") == "CRD":
+        ctx.write(node, f"F.pixel_unshuffle({ctx(node.inputs[0])}, {r})")
+        return
     blocks = f"F.pixel_unshuffle({ctx(node.inputs[0])}, {r}).unflatten(1, ({channels}, {r * r}))"
     ctx.write(node, f"{blocks}.transpose(1, 2).flatten(1, 2)")
 
