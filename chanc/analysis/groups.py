@@ -78,6 +78,12 @@ class Group:
     scalable: bool = True
 
     @property
+    def primary(self) -> Operand:
+        """The operand that `size` and `step` speak of: the first producer, a looked-up table if nothing else."""
+        makers = [o for o in self.operands if o.role == "producer"]
+        return next((o for o in makers if o.op != "Gather"), makers[0] if makers else self.operands[0])
+
+    @property
     def members(self) -> tuple[Operand, ...]:
         """The operands that are the in or out axis of a convolution."""
         return tuple(o for o in self.operands if o.op in CONVOLUTIONS and o.role != "follower")
@@ -140,7 +146,9 @@ def _group(
     members = unit[: ends[0]]
     members = members[np.flatnonzero(np.diff(members, prepend=-1))]
     count = members.size
-    first = next((k for k, p in enumerate(owners) if p.role == "producer"), 0)
+    makers = [k for k, p in enumerate(owners) if p.role == "producer"]
+    # A table that is looked up (a position bias) gives the group its name only where nothing else does.
+    first = next((k for k in makers if owners[k].uses[0][0].op_type != "Gather"), makers[0] if makers else 0)
     pinned, inexact, unscaled = (members[mask[members]] for mask in marks)
     pin = units.pinned[int(pinned[0])] if pinned.size else None
     step = int(ends[first] - starts[first]) // count

@@ -136,7 +136,7 @@ def _kept(group: Group, keep: Any) -> Resizing:
     channels = np.array(sorted(set(keep)), dtype=np.int64)
     if channels[0] < 0 or channels[-1] >= group.size:
         raise PlanError(f"group '{group.id}' has channels 0 to {group.size - 1}")
-    primary = next((o for o in group.operands if o.role == "producer"), group.operands[0])
+    primary = group.primary
     places = np.sort(primary.indices.ravel())
     inside = np.isin(primary.indices, places[channels])
     whole = np.asarray(inside.all(axis=1))
