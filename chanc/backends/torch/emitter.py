@@ -111,6 +111,8 @@ class Emitter:
         self.constants: dict[str, np.ndarray] = {}
         self.paths = PathBook()
         self.skip: set[ir.Node] = set()
+        self.joined: dict[tuple[int | str, ...], str] = {}
+        """(axis, operands of a Concat) -> its result."""
         self._tensors: dict[ir.Value, int] = {}
         self._consts: dict[ir.Value, Const] = {}
         self._hosts: dict[ir.Value, np.ndarray] = {}

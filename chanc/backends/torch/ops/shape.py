@@ -175,12 +175,22 @@ def unsqueeze(ctx: Emitter, node: Node) -> None:
 
 @emits("Concat")
 def concat(ctx: Emitter, node: Node) -> None:
-    """Concat-4..13 along `axis`."""
+    """Concat-4..13 along `axis`; one that goes on from an earlier Concat (a dense block) takes over its result."""
     hosts = [ctx.host(value) for value in node.inputs]
     if any(ctx.symbolic(value) for value in node.inputs) and all(host is not None for host in hosts):
         ctx.set_host(node.outputs[0], np.concatenate([host for host in hosts if host is not None], node.i("axis")))
         return
-    ctx.write(node, f"torch.cat([{', '.join(ctx(value) for value in node.inputs)}], {node.i('axis', 1)})")
+    if len(node.inputs) == 1 and node.inputs[0] is not None:
+        ctx.alias(node.outputs[0], node.inputs[0])
+        return
+    axis, parts = node.i("axis", 1), [ctx(value) for value in node.inputs]
+    joined = list(parts)
+    for count in range(len(parts) - 1, 1, -1):
+        if (axis, *parts[:count]) in ctx.joined:
+            joined = [ctx.joined[axis, *parts[:count]], *parts[count:]]
+            break
+    ctx.write(node, f"torch.cat([{', '.join(joined)}], {axis})")
+    ctx.joined[axis, *parts] = ctx(node.outputs[0])
 
 
 @emits("Split")
