@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from chanc.analysis.dims import Size, unknown
-from chanc.analysis.layout import Opaque, plain
+import onnx_ir as ir
+
+from chanc.analysis.dims import Dim, Size, unknown
+from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
 
@@ -25,7 +27,11 @@ def size(sweep: Sweep) -> None:
 
 @rule("ConstantOfShape", "RandomNormal", "RandomUniform")
 def constant_of_shape(sweep: Sweep) -> None:
-    """ConstantOfShape and random tensors of a given shape."""
+    """ConstantOfShape and random tensors of a given shape; of the shape of a tensor, they have its channels."""
+    like = _shape_of(sweep)
+    if like is not None:
+        sweep.output(like)
+        return
     known = sweep.constant(0) if sweep.value(0) is not None else None
     if known is None:
         given = sweep.integer_list("shape")
@@ -34,7 +40,30 @@ def constant_of_shape(sweep: Sweep) -> None:
         sweep.output(plain(given, "a generated tensor"))
         return
     sizes: list[Size] = known.ravel().tolist()
+    if any(isinstance(n, Dim) for n in sizes) and _reads_widths(sweep, sweep.value(0)):
+        raise Opaque("its shape is computed while the model runs")
     sweep.output(plain(sizes, "a generated tensor"))
+
+
+def _shape_of(sweep: Sweep) -> Layout | None:
+    """The layout of the tensor whose whole shape is the first input, if that is what it is."""
+    value = sweep.value(0)
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type != "Shape" or "start" in node.attributes or "end" in node.attributes:
+        return None
+    source = node.inputs[0]
+    return sweep.layouts.get(source) if source is not None else None
+
+
+def _reads_widths(sweep: Sweep, value: ir.Value | None) -> bool:
+    """Whether numbers in a shape are computed from others that may change, so that they can't be told to stay."""
+    node = value.producer() if value is not None else None
+    if value is None or node is None:
+        return False
+    if node.op_type == "Concat":
+        return any(_reads_widths(sweep, part) for part in node.inputs)
+    known = sweep.data.get(value)
+    return known is None or any(not isinstance(n, Dim) for n in known.ravel().tolist())
 
 
 @rule("RandomNormalLike", "RandomUniformLike", "Bernoulli")
