@@ -92,6 +92,12 @@ def only_use(value: ir.Value) -> ir.Node | None:
     return next(iter(uses)).node
 
 
+def is_alone(value: ir.Value) -> bool:
+    """Whether a value is an initializer or a Constant that has a single reader."""
+    held = value.is_initializer() if value.producer() is None else is_op(value.producer(), "Constant")
+    return held and len(value.uses()) == 1 and not value.is_graph_output()
+
+
 def float64(value: ir.Value | None) -> Array | None:
     """A constant of floating-point numbers as float64."""
     array = content(value)
@@ -137,17 +143,23 @@ class Editor:
         return value
 
     def replace(self, node: ir.Node, index: int, array: Array) -> None:
-        """Give an input that is a constant another content; what other nodes read stays as it is."""
+        """Give an input that is a constant another content, under its name; what other nodes read stays as it is."""
         value = node.inputs[index]
         assert value is not None
         old = content(value)
         assert old is not None
         dtype = value.dtype or ir.DataType.from_numpy(old.dtype)
-        if value.const_value is not None and len(value.uses()) == 1 and not value.is_graph_output():
-            tensor = ir.tensor(np.ascontiguousarray(array.astype(dtype.numpy())), dtype=dtype, name=value.name)
-            value.const_value, value.shape = tensor, ir.Shape(array.shape)
+        maker = value.producer()
+        if not is_alone(value):
+            self.set_input(node, index, self.initializer(value.name or "folded", array, dtype))
             return
-        self.set_input(node, index, self.initializer(value.name or "folded", array, dtype))
+        twin = constant(value.name or "folded", array.astype(dtype.numpy()), dtype)
+        value.shape = twin.shape
+        if maker is None:
+            value.const_value = twin.const_value
+        elif twin.const_value is not None:
+            maker.attributes.clear()
+            maker.attributes.add(ir.AttrTensor("value", twin.const_value))
 
     def set_input(self, node: ir.Node, index: int, value: ir.Value | None) -> None:
         """Make a node read another value, or none; the one that it read goes if it was a constant of its own."""

