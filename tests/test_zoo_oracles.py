@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from chanc.backends import ort
+from chanc.ir import load
+from chanc.rewrite import TRANSFERS, rewrite
 from chanc.testing.oracles import check_shrink, check_widen
+from chanc.testing.plans import check_all
 
 pytest.importorskip("torch")
 
@@ -50,6 +55,30 @@ def test_fresh_normalisations_that_share_their_tensors(zoo_model, name: str) -> 
     path = zoo_model(name, width=24, stir=False)
     shrinks(path, 0.5)
     widens(path, 1.5)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "shufflenetv2"])
+def test_plans_that_give_each_group_a_width_of_its_own(zoo_model, name: str) -> None:
+    check_all(zoo_model(name, width=24), seed=1)
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+@pytest.mark.parametrize("name", ["mobilenetv3-large", "shufflenetv2"])
+def test_every_transfer_gives_a_model_that_runs(zoo_model, name: str, transfer: str) -> None:
+    path = zoo_model(name, width=24)
+    feeds = ort.random_feeds(load(path), seed=0, batch=2)
+    for scale in (0.5, 2.3):
+        done = rewrite(path, scale=scale, transfer=transfer)
+        (logits,) = ort.run(done.model, feeds)
+        assert logits.shape == (2, 10)
+        assert np.isfinite(logits).all()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", NAMES)
+def test_random_plans_of_every_network(zoo_model, name: str, seed: int) -> None:
+    check_all(zoo_model(name, width=24), seed=seed)
 
 
 @pytest.mark.nightly
