@@ -215,6 +215,25 @@ def test_group_norm_21_of_single_channels(idiom: Idiom) -> None:
     )
 
 
+def test_weight_standardisation(idiom: Idiom) -> None:
+    idiom(
+        """
+        mu = ReduceMean<axes=[1, 2, 3]>(v)
+        d = Sub(v, mu)
+        a = Conv(x, d)
+        r = Relu(a)
+        dd = ReduceMean<axes=[1, 2, 3]>(v2)
+        e = Sub(v2, dd)
+        b = Conv(r, e)
+        y = Conv(b, w4)
+        """,
+        {"v": (6, 3, 3, 3), "v2": (4, 6, 1, 1), "w4": (5, 4, 1, 1)},
+        {"v": (6, 1), "v2": (4, 1)},
+        inexact={"v"},
+        pinned={"v:2": "it varies along a kernel axis (Conv 'a')", "v:3": "it varies along a kernel axis (Conv 'a')"},
+    )
+
+
 def test_group_norm_by_instance_norm(idiom: Idiom) -> None:
     idiom(
         """

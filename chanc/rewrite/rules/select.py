@@ -66,6 +66,8 @@ def slice_axes(site: Site) -> None:
     data = site.layout(0)
     if data is None or not any(site.source(data, axis) is not None for axis in range(data.rank) if data.on(axis)):
         return
+    if not any(site.source(data, axis) is not None for axis in _sliced(site, data.rank) if data.on(axis)):
+        return
     axes, starts, ends, steps = _bounds(site, data.rank)
     changed = [k for k, axis in enumerate(axes) if data.on(axis) and site.source(data, axis) is not None]
     for k in changed:
@@ -77,6 +79,14 @@ def slice_axes(site: Site) -> None:
         starts[k], ends[k], steps[k] = bounds
     if changed:
         _write_bounds(site, axes, starts, ends, steps)
+
+
+def _sliced(site: Site, rank: int) -> list[int]:
+    """The axes that a Slice cuts, whether or not its bounds are known."""
+    given, known = site.node.attributes.get("axes"), site.constant(3)
+    if given is not None:
+        return [axis % rank for axis in given.as_ints()]
+    return [int(axis) % rank for axis in known.ravel().tolist()] if known is not None else list(range(rank))
 
 
 def _bounds(site: Site, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:
