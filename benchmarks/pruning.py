@@ -175,24 +175,25 @@ def report(rows: dict[str, Row], command: str) -> str:
         f"`{command}`", "",
         f"Python {platform.python_version()}, {names}; {os.cpu_count()} CPU cores, shared with other work.",
         "Seconds, medians; read the ratios. Torch-Pruning works in memory on a PyTorch twin (ConvNeXt and ViT: ",
-        "`benchmarks/twins.py`; others: the module that chanc makes from the same file); chanc and onnxsim read and write",
-        "the ONNX file. onnxsim folds BatchNorm first. chanc's rewrite includes its own second analysis.",
+        "`benchmarks/twins.py`; others: the module that chanc makes from the same file); chanc and onnxsim read and",
+        "write the ONNX file. onnxsim folds BatchNorm first. chanc's rewrite includes its own second analysis.",
         "", "## Channel groups of a loaded model", "",
-        "| network | chanc `analyze_model` | chanc load + normal form | Torch-Pruning `build_dependency` | times faster |",
+        "| network | chanc `analyze_model` | load + normal form | Torch-Pruning `build_dependency` | times faster |",
         "|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for network, (mine, _, torch_pruning) in rows.items():
-        lines.append(f"| {network} | {cell(mine, 'analysis')} | {cell(mine, 'opened')} | {cell(torch_pruning, 'analysis')} "
-                     f"| {ratio(torch_pruning, mine, 'analysis')} |")  # fmt: skip
+        lines.append(f"| {network} | {cell(mine, 'analysis')} | {cell(mine, 'opened')} "
+                     f"| {cell(torch_pruning, 'analysis')} | {ratio(torch_pruning, mine, 'analysis')} |")  # fmt: skip
     lines += [
         "", "## All widths halved", "",
-        "| network | chanc | onnxsim simplify + prune | Torch-Pruning pruner + step | onnxsim / chanc | Torch-Pruning / chanc |",
+        "| network | chanc | onnxsim simplify + prune | Torch-Pruning pruner | onnxsim / chanc | Torch-Pruning / chanc |",
         "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for network, (mine, sim, torch_pruning) in rows.items():
         split = f" ({sim['simplify']:.3f} + {sim['prune']:.3f})" if "simplify" in sim else ""
         lines.append(f"| {network} | {cell(mine, 'whole')} | {cell(sim, 'whole')}{split} "
-                     f"| {cell(torch_pruning, 'whole')} | {ratio(sim, mine, 'whole')} | {ratio(torch_pruning, mine, 'whole')} |")  # fmt: skip
+                     f"| {cell(torch_pruning, 'whole')} | {ratio(sim, mine, 'whole')} "
+                     f"| {ratio(torch_pruning, mine, 'whole')} |")  # fmt: skip
     lines += ["", "## Kernels and matrices that got smaller", ""]
     lines += ["| network | chanc | onnxsim | Torch-Pruning |", "|---|---|---|---|"]
     for network, found in rows.items():

@@ -45,6 +45,11 @@ def solve(sweep: Sweep) -> Units:
             pin = Pin(parameter.value.name or "", node.outputs[0].name or "", node.op_type, reason)
             for root in np.unique(unit[parameter.labels]).tolist():
                 pinned.setdefault(root, pin)
+    for labels, pin in sweep.rows:
+        if unit[labels[0]] == unit[labels[-1]]:
+            pinned.setdefault(int(unit[labels[0]]), pin)
+    for name, root in _knots(sweep, channel, unit):
+        pinned.setdefault(root, Pin(name, "", "", f"all that '{name}' makes is combined with itself"))
     for value, root in _sole_units(sweep, unit):
         pinned.setdefault(root, Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes"))
     inexact: dict[int, str] = {}
@@ -109,6 +114,19 @@ def _sole_units(sweep: Sweep, unit: IntArray) -> Iterator[tuple[str, int]]:
         for field in layout.fields:
             if len(field.slots) > 1 and len(field.axes) > 1 and moving_axis(unit[by_axis(field)]) == -1:
                 yield value.name or "", int(unit[field.labels.flat[0]])
+
+
+def _knots(sweep: Sweep, channel: IntArray, unit: IntArray) -> Iterator[tuple[str, int]]:
+    """Units that fill all of a producer's axis and in which channels made apart are one: x + roll(x).
+
+    They can't shrink, and copies of them have no order to stand in.
+    """
+    for parameter in sweep.parameters:
+        labels = parameter.labels
+        if parameter.role != "producer" or labels.size < 2 or unit[labels[0]] != unit[labels[-1]]:
+            continue
+        if (unit[labels] == unit[labels[0]]).all() and np.unique(channel[labels]).size < labels.size:
+            yield parameter.value.name or "", int(unit[labels[0]])
 
 
 def by_axis(field: Field) -> IntArray:

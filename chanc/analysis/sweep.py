@@ -81,6 +81,7 @@ class Sweep:
     segments: list[IntArray] = field(default_factory=list)
     opaque: dict[ir.Node, str] = field(default_factory=dict)
     seams: list[tuple[int, int]] = field(default_factory=list)
+    rows: list[tuple[IntArray, Pin]] = field(default_factory=list)
     modes: dict[ir.Node, str] = field(default_factory=dict)
     weights: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
@@ -231,10 +232,17 @@ class Sweep:
 
     def pin(self, labels: IntArray, reason: str, tensor: str = "") -> None:
         """These labels must stay."""
+        self.pins.append((labels.ravel(), self._here(reason, tensor)))
+
+    def _here(self, reason: str, tensor: str = "") -> Pin:
         node = self.node
         name = (node.outputs[0].name or "") if node is not None and node.outputs else ""
-        op = node.op_type if node is not None else ""
-        self.pins.append((labels.ravel(), Pin(tensor or name, name, op, reason)))
+        return Pin(tensor or name, name, node.op_type if node is not None else "", reason)
+
+    def row(self, labels: IntArray, reason: str) -> None:
+        """A row of an axis [rows, columns] whose rows are alike: no unit may reach from the end of one to the next."""
+        if labels.size > 1:
+            self.rows.append((labels, self._here(reason)))
 
     def hold(self, value: ir.Value, reason: str) -> None:
         """An initializer that must keep its shape wherever else it is used: it enters what is not understood."""
@@ -308,16 +316,14 @@ class Sweep:
             return None
         if len(parts) == 1 and len(parts[0].slots) == 1:
             return parts[0].labels
-        result = None
+        widest = max(parts, key=lambda part: np.unique(part.labels).size)
         for part in parts:
-            labels = axis_labels(part, axis)
-            if labels.shape[1] > 1:
-                self.couple(labels, labels[:, :1])
-            if result is None:
-                result = labels[:, 0]
-            else:
-                self.couple(result, labels[:, 0])
-        return result
+            if part is not widest:
+                self.pin(part.labels, "two sets of channels share an axis")
+        labels = axis_labels(widest, axis)
+        if labels.shape[1] > 1:
+            self.couple(labels, labels[:, :1])
+        return labels[:, 0]
 
     def strip(self, layout: Layout, axis: int, reason: str) -> Layout:
         """The layout with one axis free of labels; those it had are pinned."""

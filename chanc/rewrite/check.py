@@ -28,11 +28,16 @@ def check_against(before: Analysis, model: ir.Model, structure: dict[Place, IntA
             f"after the rewrite {worse[0].op_type} '{name}' is not understood: {sweep.opaque[worse[0]]}"
         )
     found = {(node, i, p.axis): p.labels for p in sweep.parameters for node, i in p.uses}
+    # Where nothing is repeated all axes keep their order, so a unit may only meet itself.
+    grown = any(np.unique(source).size < source.size for source in structure.values())
+    origin = before.units.channel if grown else before.units.unit
     descent: list[IntArray] = []
     channel: list[IntArray] = []
     alone = [units.channel[p.labels] for p in sweep.parameters if p.labels.size == 1]
     for parameter in before.sweep.parameters:
         for node, index in parameter.uses:
+            if node.graph is None:
+                continue  # nothing read it
             labels = found.get((node, index, parameter.axis))
             source = structure.get((node, index, parameter.axis))
             old = parameter.labels if source is None else parameter.labels[source]
@@ -43,7 +48,7 @@ def check_against(before: Analysis, model: ir.Model, structure: dict[Place, IntA
                     f"after the rewrite {node.op_type} '{node.outputs[0].name}' has another width at input {index}"
                 )
             channel.append(units.channel[labels])
-            descent.append(before.units.channel[old])
+            descent.append(origin[old])
     now, then = np.concatenate(channel), np.concatenate(descent)
     # An axis of one channel meets others by broadcasting, which says nothing of their order.
     told = ~np.isin(now, np.concatenate(alone)) if alone else np.ones(now.size, dtype=bool)
@@ -51,7 +56,7 @@ def check_against(before: Analysis, model: ir.Model, structure: dict[Place, IntA
 
 
 def _one_source(channel: IntArray, descent: IntArray) -> None:
-    """Positions that are one channel now must all descend from one channel."""
+    """Positions that are one channel now must all descend from one channel, or unit."""
     order = np.argsort(channel, kind="stable")
     channel, descent = channel[order], descent[order]
     mixed = (np.diff(channel) == 0) & (np.diff(descent) != 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ def random_trials(analysis: Analysis, seed: int) -> Iterator[Trial]:
     yield Trial("widen", "widen", growing, {"transfer": "widen"})
     kept = {group.id: {"keep": _some(group, rng)} for group in exact if rng.random() < 0.7}
     yield Trial("keep", "shrink", kept)
-    yield Trial("round", "shrink", {group.id: {"scale": 0.5} for group in exact if group.size >= 8}, {"round_to": 8})
+    yield Trial("round", "shrink", {group.id: {"scale": 0.5} for group in exact if _rounds(group)}, {"round_to": 8})
     yield Trial("half", "runs", {group.id: {"scale": 0.5} for group in free})
     yield Trial("wide", "runs", {group.id: {"scale": 1.5} for group in free}, {"transfer": "widen"})
 
@@ -65,6 +66,11 @@ def check_all(model: Any, seed: int = 0, *, tolerance: float = TOLERANCE) -> Non
     """All trials of a seed; AssertionError or a chanc error at the first that fails."""
     for trial in random_trials(analyze(model), seed):
         check_trial(model, trial, tolerance=tolerance)
+
+
+def _rounds(group: Group) -> bool:
+    """Whether a multiple of 8 and of the step is at most the group's size: else it would grow."""
+    return math.lcm(8, group.step) <= group.size
 
 
 def _some(group: Group, rng: np.random.Generator) -> list[int]:

@@ -11,6 +11,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
+from chanc.ir.initializers import constant_shape
 
 
 @rule("Conv")
@@ -73,6 +74,7 @@ def conv_transpose(sweep: Sweep) -> None:
         made = sweep.fresh(inner * group)
         spread(sweep, taken, group)
         sweep.couple(made.reshape(group, -1), _labels(weight, 1)[None, :])
+        sweep.row(made[: made.size // group], "one unit fills its groups")
     _finish(sweep, data, made, weight, bias=2, transposed=True)
 
 
@@ -83,7 +85,8 @@ def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]
     """
     data = _data(sweep, group)
     for axis in range(2, data.rank):
-        data = sweep.fix(data, axis, "it varies along a spatial axis of a convolution")
+        if not _slides(sweep, data, axis):
+            data = sweep.fix(data, axis, "it varies along a spatial axis of a convolution")
     if sweep.is_parameter(1):
         sizes = sweep.parameter(1, ()).sizes
         outer, inner = int(str(sizes[0])), int(str(sizes[1]))
@@ -104,6 +107,26 @@ def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]
     if len(axes) == 2 and weight.on(0) == weight.on(1):
         raise Opaque("its weight is computed from activations")
     return data, weight, (outer, inner)
+
+
+def _slides(sweep: Sweep, data: Layout, axis: int) -> bool:
+    """Whether channels lie along a spatial axis that keeps its size (ECA-Net): each is mixed with its neighbours."""
+    if not data.on(axis):
+        return False
+    count, size = data.rank - 2, data.size(axis)
+    weight = sweep.value(1)
+    pure = all(field.axes == (axis,) for field in data.on(axis)) and len(data.axes[axis]) == 1
+    if not pure or weight is None or weight.const_value is None or not isinstance(size, int):
+        return False
+    kernel = constant_shape(weight)[axis]
+    stride = (sweep.integer_list("strides", [1] * count) or [1] * count)[axis - 2]
+    dilation = (sweep.integer_list("dilations", [1] * count) or [1] * count)[axis - 2]
+    same = stride == 1 and padding(sweep, axis - 2, count, size, kernel) == dilation * (kernel - 1)
+    if same and sweep.node is not None and sweep.node.op_type == "Conv":
+        for field in data.on(axis):
+            sweep.mark_inexact(field.labels, "a convolution across channels")
+        return True
+    return False
 
 
 def _data(sweep: Sweep, group: int) -> Layout:
@@ -166,6 +189,8 @@ def spread(sweep: Sweep, labels: IntArray, group: int) -> None:
     """Couple labels, seen as [group, columns], down the columns."""
     columns = labels.reshape(group, -1)
     sweep.couple(columns[1:], columns[:1])
+    if group > 1:
+        sweep.row(columns[0], "one unit fills its groups")
 
 
 def spread_rows(sweep: Sweep, labels: IntArray, group: int) -> None:
@@ -186,8 +211,11 @@ def _finish(
             sweep.pin(made, "its bias is not understood")
         else:
             sweep.same(labels, made)
-    spatial = [_spatial(sweep, data, weight, axis, transposed) for axis in range(2, data.rank)]
-    axes: tuple[Factors, ...] = (data.axes[0], (made.size,), *(factors_of(size) for size in spatial))
+    spatial = [
+        data.axes[axis] if data.on(axis) else factors_of(_spatial(sweep, data, weight, axis, transposed))
+        for axis in range(2, data.rank)
+    ]
+    axes: tuple[Factors, ...] = (data.axes[0], (made.size,), *spatial)
     batch = tuple(f for f in data.fields if not f.on(1))
     sweep.output(Layout(axes, (Field(((1, 0),), made), *batch)))
 

@@ -95,6 +95,7 @@ def _flattened(sweep: Sweep, layout: Layout, axes: list[int]) -> Layout:
         if rest is None:
             sweep.pin(field.labels, "it is squeezed")
         else:
+            sweep.row(rest.labels.ravel(), "it is squeezed")
             fields.append(rest)
     sizes = tuple(() if k in axes else factors for k, factors in enumerate(layout.axes))
     return Layout(sizes, tuple(fields), layout.why)

@@ -26,6 +26,7 @@ def concat(sweep: Sweep) -> None:
     axis = sweep.integer("axis", 1) % rank
     operands = [_operand(sweep, k, axis) for k in range(len(sweep.node.inputs))]
     _tie_phases(sweep, operands, axis)
+    operands = _square(sweep, operands, axis)
     sweep.output(joined(sweep, operands, axis))
 
 
@@ -74,6 +75,19 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
     axes = list(shared.axes)
     axes[axis] = (labels.size,)
     return Layout(tuple(axes), (Field(((axis, 0),), labels), *shared.fields), shared.why)
+
+
+def _square(sweep: Sweep, operands: list[Layout], axis: int) -> list[Layout]:
+    """Along other axes a Concat doesn't broadcast: a channel axis of size 1 beside one without channels stays 1."""
+    result = list(operands)
+    for other in range(operands[0].rank):
+        if other != axis and any(not operand.on(other) for operand in operands):
+            result = [
+                sweep.strip(o, other, "it is joined with values that are not channels")
+                if o.on(other) and o.size(other) == 1 else o
+                for o in result
+            ]
+    return result
 
 
 def _tie_phases(sweep: Sweep, operands: Sequence[Layout], axis: int) -> None:

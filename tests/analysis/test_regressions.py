@@ -1,0 +1,144 @@
+"""What random graphs found: each case is the smallest graph that went wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chanc.analysis import analyze
+from chanc.rewrite import rewrite
+from chanc.testing import blocks
+from chanc.testing.graphs import Graph
+from chanc.testing.plans import Trial, check_all, check_trial
+
+
+def _image(graph, channels=3, size=8):
+    return graph.input("image", [2, channels, size, size], dynamic={0: "n"})
+
+
+def _reasons(model):
+    return {group.reason for group in analyze(model).groups if not group.resizable}
+
+
+def _check(model):
+    for seed in range(4):
+        check_all(model, seed)
+
+
+def test_columns_of_a_grouped_transposed_convolution_under_whole_norm_groups():
+    """Columns and rows of [2, 2] channels are one unit, whose copies would not stand in the groups' order."""
+    graph = Graph(opset=21)
+    x = blocks.group_norm(_image(graph).conv(4).conv_transpose(4, groups=2), 2, "node")
+    model = graph.model(x.conv(3, 1))
+    assert any("one unit fills its groups" in reason for reason in _reasons(model))
+    _check(model)
+
+
+def test_columns_of_a_grouped_convolution_before_whole_groups():
+    graph = Graph()
+    model = graph.model(_image(graph).conv(6).conv(4, 1, groups=2).conv(2, 1, groups=2).conv(3, 1))
+    assert any("one unit fills its groups" in reason for reason in _reasons(model))
+    _check(model)
+
+
+def test_odd_depthwise_multiplier_before_columns():
+    """5 channels, each made into two, seen as 2 groups of 5: all hang together."""
+    graph = Graph()
+    model = graph.model(_image(graph).conv(5).depthwise(multiplier=2).conv(4, 1, groups=2))
+    _check(model)
+
+
+def test_roll_added_to_itself():
+    """x + roll(x) by a step without a common divisor makes all channels one."""
+    graph = Graph()
+    x = _image(graph).conv(16)
+    model = graph.model((x + x.slice(1, 7, 16).concat(x.slice(1, 0, 7))).flatten().gemm(7))
+    assert any("combined with itself" in reason for reason in _reasons(model))
+    _check(model)
+
+
+def test_stack_with_an_input_of_one_channel():
+    """A Concat doesn't broadcast along its other axes: one channel beside the input's one stays."""
+    graph = Graph()
+    x = _image(graph, 1)
+    stacked = x.unsqueeze(1).concat(x.conv(1, 1).unsqueeze(1), axis=1).reduce("ReduceSum", 1, keep=False)
+    model = graph.model(stacked.conv(4, 1).conv(3, 1))
+    assert any("joined with values that are not channels" in reason for reason in _reasons(model))
+    _check(model)
+
+
+def test_kernel_of_one_number_used_twice():
+    """Its output axis at one use and its input axis at the next are edited alike, and are not one axis."""
+    graph = Graph()
+    x = _image(graph, 1)
+    weight = graph.weight(1, 1, 1, 1)
+    model = graph.model(x.conv(1, 1, weight=weight).relu().conv(1, 1, weight=weight))
+    _check(model)
+
+
+@pytest.mark.parametrize("wide", [5, 2])
+def test_gate_of_one_channel_on_what_shrinks_to_one(wide):
+    """[N, C] * [N, 1] with C = 1 after the rewrite: the two still come from different channels."""
+    graph = Graph()
+    x = _image(graph).conv(wide)
+    first, second = x.split(1, wide - 1)
+    model = graph.model((second * second.conv(1, 1)).concat(first, x).conv(3, 1))
+    plan = {group.id: 1 for group in analyze(model).groups if group.resizable and group.step == 1}
+    check_trial(model, Trial("to one", "shrink", plan))
+
+
+def test_expanded_channel_that_shrinks_to_one():
+    graph = Graph()
+    x = _image(graph).conv(8)
+    model = graph.model(x.conv(1, 1).op("Expand", graph.integers([1, 6, 1, 1])).conv(3, 1))
+    plan = {group.id: 1 for group in analyze(model).groups if group.resizable and group.step == 1}
+    check_trial(model, Trial("to one", "shrink", plan))
+
+
+def test_only_the_values_of_an_attention_are_read():
+    """A row of [3, heads, width] is cut out and its axis squeezed: it can't grow along that."""
+    graph = Graph()
+    x = graph.input("tokens", [2, 9, 6], dynamic={0: "n"}).linear(10)
+    parts = x.linear(6).reshape(0, 9, 3, 1, 2).transpose(2, 0, 3, 1, 4)
+    values = parts.gather([2], 0).squeeze(0)
+    model = graph.model(values.transpose(0, 2, 1, 3).reshape(0, 9, 2).linear(4))
+    _check(model)
+
+
+def test_attention_of_one_head():
+    graph = Graph()
+    x = graph.input("tokens", [2, 9, 6], dynamic={0: "n"}).linear(10)
+    model = graph.model((x + blocks.attention(x, 1, width=4)).linear(5))
+    _check(model)
+
+
+def test_nodes_that_nothing_reads():
+    """They go when shapes are folded, and the second analysis doesn't miss them."""
+    graph = Graph()
+    x = _image(graph).conv(8)
+    x.conv(6, 1).relu()
+    model = graph.model(blocks.shuffle(x, 2, open_sizes=True).conv(3, 1))
+    result = rewrite(model, scale=0.5)
+    assert result.changed
+    _check(model)
+
+
+def test_rounding_that_makes_a_group_grow_is_no_shrink():
+    """12 channels in steps of 3 go to 24 where multiples of 8 are asked for: the trial leaves them out."""
+    graph = Graph()
+    x = graph.input("tokens", [2, 9, 6], dynamic={0: "n"}).linear(16)
+    model = graph.model(blocks.attention(x, 1, width=4).linear(5))
+    sizes = {group.step for group in analyze(model).groups if group.resizable}
+    assert max(sizes) > 1
+    _check(model)
+
+
+def test_split_halves_added():
+    """The neighbours that a stride adds up may still shrink and grow."""
+    graph = Graph()
+    x = _image(graph).conv(12)
+    model = graph.model((x.slice(1, 0, 12, 2) + x.slice(1, 1, 12, 2)).conv(3, 1))
+    (group,) = [group for group in analyze(model).groups if group.resizable]
+    assert (group.size, group.step) == (12, 2)
+    assert np.array_equal(group.operands[0].indices, np.arange(12).reshape(6, 2))
+    _check(model)
