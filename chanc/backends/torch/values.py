@@ -24,7 +24,7 @@ DTYPES = {
     "UINT64": "uint64", "BOOL": "bool", "COMPLEX64": "complex64", "COMPLEX128": "complex128",
     "FLOAT8E4M3FN": "float8_e4m3fn", "FLOAT8E5M2": "float8_e5m2", "FLOAT8E4M3FNUZ": "float8_e4m3fnuz",
     "FLOAT8E5M2FNUZ": "float8_e5m2fnuz",
-}  # fmt: skip  # fmt: skip
+}  # fmt: skip
 _LEARNED_SCALAR = re.compile(r".*(\.|_)(weight|bias|scale|gamma|beta|alpha|slope|[wb]_\d+)$|logit_scale")
 
 

@@ -65,7 +65,7 @@ def test_source_is_short(network):
 @pytest.mark.nightly
 def test_ten_steps_equal_the_twin_and_the_eleventh_after_reload(network):
     _, twin, model = network
-    twin, model = copy.deepcopy(twin), model.clone()
+    twin, model = copy.deepcopy(twin), ir.serde.deserialize_model(ir.serde.serialize_model(model))
     for value in model.graph.initializers.values():
         array = value.const_value.numpy()
         if array.dtype == np.float32:
