@@ -205,6 +205,33 @@ def test_last_softmax_is_left_out_while_training(end, tmp_path) -> None:
         assert np.array_equal(value.const_value.numpy(), ended.graph.initializers[name].const_value.numpy())
 
 
+def test_auxiliary_output_is_trained_too() -> None:
+    graph = Graph(seed=1, scale=3**-0.5)
+    x = graph.input("image", [2, 1, 8, 8], dynamic={0: "n"}).conv(8, bias=False).bn().relu()
+    side = x.gap().flatten().gemm(10)
+    model = graph.ir(x.conv(12, stride=2, bias=False).bn().relu().gap().flatten().gemm(10), side)
+    weight = next(node for node in model.graph if node.outputs[0].name == side.name).inputs[1]
+    before = weight.const_value.numpy().copy()
+    data = datasets.load("digits")
+    options = TrainOptions(epochs=2, batch_size=32, schedule="cosine", crop_padding=1, flip=False, device="cpu")
+    found = train_classifier(model, fit(model, data), options)
+    assert found.result.top1 > found.before + 0.2
+    assert np.abs(weight.const_value.numpy() - before).max() > 0.01
+
+
+def test_norms_of_a_model_with_a_fixed_batch() -> None:
+    data = datasets.load("digits", limit_train=60)
+    found = []
+    for batch in (None, 7):
+        model = network(batch=batch)
+        fold_batchnorm(model)
+        assert recover_norms(model, data)
+        norm = next(node for node in model.graph if node.op_type == "BatchNormalization")
+        found.append(norm.inputs[4].const_value.numpy())
+    # 56 of the 60 images fill batches of 7.
+    np.testing.assert_allclose(found[1], found[0], rtol=0.2)
+
+
 def folded_and_recovered(seed: int, epochs: int) -> tuple[float, float]:
     """top-1 after fine-tuning: of a network that kept its norms; of its twin, folded and with norms inserted again."""
     data = datasets.load("digits")
