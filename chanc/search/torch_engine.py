@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chanc.errors import DataError, MissingDependencyError, ModelError
-from chanc.ir.files import atomic_write, atomic_write_json, atomic_write_text
+from chanc.ir.files import atomic_write_json
 from chanc.search.engine import Trained, Watcher
 from chanc.search.measure import measured_weights
 from chanc.search.rundir import read_json
@@ -79,13 +79,14 @@ class TorchEngine:
         _build(model)
 
     def export(self, model: Any, folder: Path) -> None:
-        """Write model.py, stand-alone PyTorch source, and model.safetensors, its weights."""
-        from safetensors.torch import save_file
+        """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
+        from chanc.backends.torch.package import write_package
+        from chanc.passes import infer_shapes, normalize
 
-        built = _build(model)
-        with atomic_write(folder / "model.safetensors") as temporary:
-            save_file({key: value.contiguous() for key, value in built.module.state_dict().items()}, temporary)
-        atomic_write_text(folder / "model.py", built.source)
+        prepared = load(model)
+        normalize(prepared)
+        infer_shapes(prepared)
+        write_package(prepared, folder, "Network", folder / "best.onnx")
 
     def train(
         self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
