@@ -31,12 +31,11 @@ def fold_shapes(model: ir.Model, sweep: Sweep) -> bool:
     changed = False
     for node in model.graph:
         for index, value in enumerate(node.inputs):
-            if (
-                value is None
-                or value.const_value is not None
-                or value not in sweep.data
-                or node.outputs[0] in sweep.data
-            ):
+            if value is None or value.const_value is not None or value not in sweep.data:
+                continue
+            # Within a chain only the known parts of a Concat: a width that was read off a tensor must not follow it.
+            result = sweep.data.get(node.outputs[0])
+            if result is not None and (node.op_type != "Concat" or result.dtype != object):
                 continue
             array = _constant(node, index, sweep.data[value], sweep)
             if array is not None:

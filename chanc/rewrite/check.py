@@ -28,9 +28,7 @@ def check_against(before: Analysis, model: ir.Model, structure: dict[Place, IntA
             f"after the rewrite {worse[0].op_type} '{name}' is not understood: {sweep.opaque[worse[0]]}"
         )
     found = {(node, i, p.axis): p.labels for p in sweep.parameters for node, i in p.uses}
-    # Where nothing is repeated all axes keep their order, so a unit may only meet itself.
-    grown = any(np.unique(source).size < source.size for source in structure.values())
-    origin = before.units.channel if grown else before.units.unit
+    origin = _origin(before, structure)
     descent: list[IntArray] = []
     channel: list[IntArray] = []
     alone = [units.channel[p.labels] for p in sweep.parameters if p.labels.size == 1]
@@ -53,6 +51,18 @@ def check_against(before: Analysis, model: ir.Model, structure: dict[Place, IntA
     # An axis of one channel meets others by broadcasting, which says nothing of their order.
     told = ~np.isin(now, np.concatenate(alone)) if alone else np.ones(now.size, dtype=bool)
     _one_source(now[told], then[told])
+
+
+def _origin(before: Analysis, structure: dict[Place, IntArray]) -> IntArray:
+    """What must not be mixed: [labels]. A unit that is repeated keeps its channels apart; any other keeps its order."""
+    repeated = np.zeros(before.units.unit.size, dtype=bool)
+    for parameter in before.sweep.parameters:
+        for node, index in parameter.uses:
+            source = structure.get((node, index, parameter.axis))
+            if source is not None:
+                again = np.flatnonzero(np.bincount(source, minlength=parameter.labels.size) > 1)
+                repeated[before.units.unit[parameter.labels[again]]] = True
+    return np.where(repeated[before.units.unit], before.units.channel, before.units.unit)
 
 
 def _one_source(channel: IntArray, descent: IntArray) -> None:

@@ -26,19 +26,24 @@ def follow(site: Site, index: int, wanted: Sequence[Size]) -> None:
     """
     value = site.node.inputs[index]
     known = site.constant(index)
-    if value is None or known is None or known.ravel().tolist() == list(wanted) or _read_off(value):
+    if value is None or known is None or known.ravel().tolist() == list(wanted) or _follows(site, value, wanted):
         return
     joined = _joined(site, value, wanted)
     site.node.replace_input_with(index, joined if joined is not None else _merged(site, value, wanted))
 
 
-def _read_off(value: ir.Value) -> bool:
-    """Whether a value is (a part of) the shape of a tensor."""
+def _follows(site: Site, value: ir.Value, wanted: Sequence[Size]) -> bool:
+    """Whether a value is the shape of a tensor, or a part of it, that will be as wanted by itself."""
     maker = value.producer()
-    while maker is not None and maker.op_type in ("Slice", "Gather", "Cast", "Identity", "Unsqueeze", "Squeeze"):
-        source = maker.inputs[0]
-        maker = source.producer() if source is not None else None
-    return maker is not None and maker.op_type == "Shape"
+    if maker is None or maker.op_type not in ("Shape", "Slice", "Gather"):
+        return False
+    source = maker.inputs[0]
+    if maker.op_type != "Shape":
+        above = source.producer() if source is not None else None
+        # A part of the shape of the node's own input: a Resize keeps its channels.
+        return above is not None and above.op_type == "Shape" and above.inputs[0] is site.node.inputs[0]
+    layout = site.sweep.layouts.get(source) if source is not None else None
+    return layout is not None and list(site.sizes(layout)) == list(wanted)
 
 
 def _joined(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value | None:
@@ -54,7 +59,7 @@ def _joined(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value | N
             return None
         asked, sizes = content.tolist(), list(wanted[start : start + content.size])
         start += content.size
-        if asked != sizes and not _read_off(part):
+        if asked != sizes and not _follows(site, part, sizes):
             if any(isinstance(n, Dim) for n in sizes):
                 return None
             part = add_constant(site.sweep.graph, f"{part.name}.resized", np.array(sizes, dtype=np.int64))

@@ -74,7 +74,7 @@ def _scores(sweep: Sweep, query: Layout, key: Layout, heads: int, shared: int) -
     right = transpose(without(key, COLUMNS), [0, 1, 3, 2])
     left = sweep.together([_grouped(sweep, left, heads, shared), insert_axes(right, [2])])
     if sweep.value(3) is not None:
-        left = sweep.together([left, _grouped(sweep, _mask(sweep, heads, bool(left.on(HEADS))), heads, shared)])
+        left = sweep.together([left, _grouped(sweep, _mask(sweep, heads), heads, shared)])
     batch, _, _, length, width = left.sizes
     return reshape(left, [batch, heads, length, width])
 
@@ -86,10 +86,11 @@ def _grouped(sweep: Sweep, layout: Layout, heads: int, shared: int) -> Layout:
     return sweep.fix(reshape(layout, [batch, *split, *rest]), 2, "whole heads go")
 
 
-def _mask(sweep: Sweep, heads: int, labelled: bool) -> Layout:
+def _mask(sweep: Sweep, heads: int) -> Layout:
     """The mask with four axes; a constant one for each head has labels there."""
     layout = sweep.input(3) if not sweep.is_parameter(3) else sweep.parameter(3, ())
-    if sweep.is_parameter(3) and labelled and layout.rank > 2 and layout.size(layout.rank - 3) == heads > 1:
+    whole = sweep.mode("") == "heads"
+    if sweep.is_parameter(3) and whole and layout.rank > 2 and layout.size(layout.rank - 3) == heads > 1:
         layout = sweep.parameter(3, [layout.rank - 3])
     return insert_axes(layout, range(4 - layout.rank))
 

@@ -102,11 +102,23 @@ def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]
         if group > 1 and sweep.mode("rows" if inner == 1 or outer == group else "columns") == "rows":
             weight = sweep.fix(weight, 1, "whole groups go")
             axes = (0,)
+        weight = _single(sweep, weight, axes)
     if data.rank < 3 or any(len(weight.on(k)) != 1 or len(weight.axes[k]) != 1 for k in axes):
         raise Opaque("its weight is computed from activations, or isn't floating point")
     if len(axes) == 2 and weight.on(0) == weight.on(1):
         raise Opaque("its weight is computed from activations")
     return data, weight, (outer, inner)
+
+
+def _single(sweep: Sweep, weight: Layout, axes: tuple[int, ...]) -> Layout:
+    """A computed weight whose axes of one channel have a label, which stays."""
+    for axis in axes:
+        if sweep.is_weight(1) and not weight.on(axis) and weight.size(axis) == 1:
+            label = sweep.fresh(1)
+            sweep.pin(label, "it is a single channel of a computed weight")
+            factors = tuple((1,) if k == axis else old for k, old in enumerate(weight.axes))
+            weight = Layout(factors, (*weight.fields, Field(((axis, 0),), label)), weight.why)
+    return weight
 
 
 def _slides(sweep: Sweep, data: Layout, axis: int) -> bool:

@@ -49,6 +49,9 @@ def _matrix(sweep: Sweep, index: int) -> Layout:
 
 def _labels(sweep: Sweep, layout: Layout, axis: int, role: Role) -> IntArray:
     found = sweep.project(layout, axis) if layout.rank == 3 else None
+    if found is None and layout.rank == 3 and layout.size(axis) == 1:
+        found = sweep.fresh(1)
+        sweep.pin(found, "it is a single channel of a computed weight")
     if found is None:
         raise Opaque("its weights are computed from activations, or aren't floating point")
     sweep.mark(layout, axis, role)
