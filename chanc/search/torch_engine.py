@@ -81,6 +81,7 @@ class TorchEngine:
     def export(self, model: Any, folder: Path) -> None:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
         from chanc.backends.torch.package import write_package
+        from chanc.ir import load
         from chanc.passes import infer_shapes, normalize
 
         prepared = load(model)
