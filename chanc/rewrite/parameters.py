@@ -63,10 +63,11 @@ def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[Parame
     by_use: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
     for parameter in parameters:
         by_use[parameter.uses[0]].append(parameter)
-    alike: dict[tuple[tuple[int, bytes], ...], list[ParameterAxis]] = defaultdict(list)
-    for users in by_use.values():
+    alike: dict[object, list[ParameterAxis]] = defaultdict(list)
+    for use, users in by_use.items():
         edits = [(p.axis, edit.source.tobytes()) for p in users if (edit := table.edit(p)) is not None]
-        alike[tuple(sorted(edits))] += users
+        # A single number that grows along two axes is a matrix from then on: shared, it would tie its uses.
+        alike[use if len(edits) > 1 else tuple(edits)] += users
     return list(alike.values())
 
 

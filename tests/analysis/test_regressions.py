@@ -76,6 +76,14 @@ def test_kernel_of_one_number_used_twice():
     _check(model)
 
 
+def test_kernel_of_one_number_that_grows_along_both_axes_at_two_uses():
+    graph = Graph()
+    weight = graph.weight(1, 1, 1, 1)
+    x = _image(graph, 1).conv(1, 1)
+    model = graph.model(x.conv(1, 1, weight=weight).relu().conv(1, 1, weight=weight, bias=False).conv(5, 1))
+    _check(model)
+
+
 @pytest.mark.parametrize("wide", [5, 2])
 def test_gate_of_one_channel_on_what_shrinks_to_one(wide):
     """[N, C] * [N, 1] with C = 1 after the rewrite: the two still come from different channels."""
