@@ -12,15 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.rewrite.edits import AxisEdit, Part
-from chanc.rewrite.transfer.reflect import by_units
+from chanc.rewrite.transfer.select import take
 from chanc.rewrite.transfer.use import Use
 
 Tensor = NDArray[np.generic]
 
 
 def svd(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
-    """Rank-n' truncation along each shrunken axis, reflection along each grown one."""
-    return by_units(tensor, edits, _shrink)
+    """Rank-n' truncation along each shrunken axis, reflection along each grown one.
+
+    Axis after axis, in float64; each group on an axis is truncated by itself, its rows the units.
+    """
+    if not any(_shrinks(part) for edit in edits for part in edit.parts):
+        return take(tensor, edits)
+    values = tensor.astype(np.float64)
+    for edit in edits:
+        lead = np.moveaxis(values, edit.axis, 0)
+        # What grows is right by its sources alone: they are reflected.
+        out = lead[edit.source]
+        for part in filter(_shrinks, edit.parts):
+            rows = lead[part.old].reshape(part.old.shape[0], -1)
+            out[part.new] = _shrink(rows, part).reshape(*part.new.shape, *lead.shape[1:])
+        values = np.moveaxis(out, 0, edit.axis)
+    if tensor.dtype.kind in "iu":
+        limits = np.iinfo(str(tensor.dtype))
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return np.ascontiguousarray(values).astype(tensor.dtype)
+
+
+def _shrinks(part: Part) -> bool:
+    return len(part.source) < len(part.old)
 
 
 def _shrink(rows: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
