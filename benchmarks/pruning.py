@@ -6,7 +6,7 @@ ConvNeXt and ViT the one in `twins.py`, for all others the module that chanc mak
 
     python benchmarks/pruning.py MODELS [--networks resnet50 ...] [--repeats 5] [--out benchmarks/results/pruning.md]
 
-Times are medians of repeated runs on one thread, in one process, the tools in turn.
+Times are medians of repeated runs in one process, the tools in turn, PyTorch on one thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
@@ -34,20 +34,27 @@ from chanc.testing.skeletons import open_model
 
 NETWORKS = ("resnet50", "densenet121", "densenet201", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf",
             "convnext_tiny", "vit_b_16")  # fmt: skip
+class Times(NamedTuple):
+    """Seconds on the clock, and seconds of all cores."""
+
+    wall: float
+    cpu: float
+
+
 Row = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 LAYERS = ("Conv", "Gemm", "MatMul", "Transpose")
 
 
-def median_time(function: Callable[[], object], repeats: int) -> float:
-    """The median of so many runs, after one to warm up where there are several. Seconds."""
+def median_time(function: Callable[[], object], repeats: int) -> Times:
+    """Medians of so many runs, after one to warm up where there are several: (wall, CPU of all threads), seconds."""
     if repeats > 1:
         function()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return Times(*(statistics.median(column) for column in zip(*times, strict=True)))
 
 
 def chanc_numbers(path: Path, folder: Path, repeats: int) -> dict[str, Any]:
@@ -55,10 +62,7 @@ def chanc_numbers(path: Path, folder: Path, repeats: int) -> dict[str, Any]:
     model = load(path)
     normalize(model)
     out = folder / "chanc.onnx"
-    opened = time.perf_counter()
-    normalized = load(path)
-    normalize(normalized)
-    opened = time.perf_counter() - opened
+    opened = median_time(lambda: normalize(load(path)), repeats)
 
     def whole() -> None:
         save(chanc.rewrite(load(path), scale=0.5).model, out)
@@ -72,21 +76,16 @@ def onnxsim_numbers(path: Path, folder: Path, repeats: int) -> dict[str, Any]:
     import onnxsim
 
     out = folder / "onnxsim.onnx"
-    parts: dict[str, list[float]] = {"simplify": [], "prune": []}
+    simple = folder / "simple.onnx"
+
+    def simplify() -> None:
+        onnx.save(onnxsim.simplify(onnx.load(path))[0], simple)
 
     def whole() -> None:
-        start = time.perf_counter()
-        simple, _ = onnxsim.simplify(onnx.load(path))
-        middle = time.perf_counter()
-        onnx.save(onnxsim.apply_structured_pruning(simple, sparsity=0.5), out)
-        parts["simplify"].append(middle - start)
-        parts["prune"].append(time.perf_counter() - middle)
+        onnx.save(onnxsim.apply_structured_pruning(onnxsim.simplify(onnx.load(path))[0], sparsity=0.5), out)
 
-    seconds = median_time(whole, repeats)
-    medians = {key: statistics.median(found) for key, found in parts.items()}
-    simple = folder / "simple.onnx"
-    onnx.save(onnxsim.simplify(onnx.load(path))[0], simple)
-    return {"whole": seconds, **medians, "layers": changed(simple, out)}
+    simplify()
+    return {"whole": median_time(whole, repeats), "layers": changed(simple, out)}
 
 
 def torch_pruning_numbers(path: Path, network: str, repeats: int) -> dict[str, Any]:
@@ -108,22 +107,25 @@ def torch_pruning_numbers(path: Path, network: str, repeats: int) -> dict[str, A
         torch_pruning.DependencyGraph().build_dependency(module, example_inputs=image)
 
     analysis = median_time(depend, repeats)
-    times = []
-    for _ in range(1 if network == "densenet201" else min(repeats, 3)):
-        module = twin()
+    shapes: list[dict[str, tuple[int, ...]]] = []
+
+    def whole() -> None:
+        module = modules.pop()
         linear = [m for m in module.modules() if isinstance(m, torch.nn.Linear)]
         heads = {m: m.num_heads for m in module.modules() if isinstance(m, torch.nn.MultiheadAttention)}
-        before = weights(module)
-        start = time.perf_counter()
+        shapes.append(weights(module))
         pruner = torch_pruning.pruner.MagnitudePruner(
             module, image, importance=torch_pruning.importance.MagnitudeImportance(p=2), pruning_ratio=0.5,
             ignored_layers=linear[-1:], num_heads=heads,
         )  # fmt: skip
         pruner.step()
-        times.append(time.perf_counter() - start)
-    after = weights(module)
-    count = sum(after[name] != shape for name, shape in before.items())
-    return {"analysis": analysis, "whole": statistics.median(times), "layers": (count, len(before))}
+        shapes.append(weights(module))
+
+    runs = 1 if network == "densenet201" else repeats
+    modules = [twin() for _ in range(runs + 1)]
+    seconds = median_time(whole, runs)
+    count = sum(shapes[-1][name] != shape for name, shape in shapes[0].items())
+    return {"analysis": analysis, "whole": seconds, "layers": (count, len(shapes[0]))}
 
 
 def weights(module: Any) -> dict[str, tuple[int, ...]]:
@@ -157,13 +159,13 @@ def cell(found: dict[str, Any], key: str) -> str:
     value = found.get(key)
     if value is None:
         return found.get("error", "-")
-    if isinstance(value, tuple):
-        return f"{value[0]} of {value[1]}"
-    return f"{value:.3f}"
+    return f"{value.wall:.3f}" if isinstance(value, Times) else f"{value[0]} of {value[1]}"
 
 
 def ratio(other: dict[str, Any], mine: dict[str, Any], key: str) -> str:
-    return f"{other[key] / mine[key]:.1f}" if key in other and key in mine else "-"
+    if key not in other or key not in mine:
+        return "-"
+    return f"{other[key].wall / mine[key].wall:.1f} ({other[key].cpu / mine[key].cpu:.1f})"
 
 
 def report(rows: dict[str, Row], command: str) -> str:
@@ -174,7 +176,8 @@ def report(rows: dict[str, Row], command: str) -> str:
         "# Pruning: chanc, Torch-Pruning, onnxsim", "",
         f"`{command}`", "",
         f"Python {platform.python_version()}, {names}; {os.cpu_count()} CPU cores, shared with other work.",
-        "Seconds, medians; read the ratios. Torch-Pruning works in memory on a PyTorch twin (ConvNeXt and ViT: ",
+        "Seconds on the clock, medians; ratios in brackets are of CPU time, all threads, which others disturb less.",
+        "Torch-Pruning works in memory on a PyTorch twin (ConvNeXt and ViT:",
         "`benchmarks/twins.py`; others: the module that chanc makes from the same file); chanc and onnxsim read and",
         "write the ONNX file. onnxsim folds BatchNorm first. chanc's rewrite includes its own second analysis.",
         "", "## Channel groups of a loaded model", "",
@@ -186,12 +189,11 @@ def report(rows: dict[str, Row], command: str) -> str:
                      f"| {cell(torch_pruning, 'analysis')} | {ratio(torch_pruning, mine, 'analysis')} |")  # fmt: skip
     lines += [
         "", "## All widths halved", "",
-        "| network | chanc | onnxsim simplify + prune | Torch-Pruning pruner | onnxsim / chanc | Torch-Pruning / chanc |",
+        "| network | chanc | onnxsim simplify, prune | Torch-Pruning | onnxsim / chanc | Torch-Pruning / chanc |",
         "|---|---|---|---|---|---|",
     ]
     for network, (mine, sim, torch_pruning) in rows.items():
-        split = f" ({sim['simplify']:.3f} + {sim['prune']:.3f})" if "simplify" in sim else ""
-        lines.append(f"| {network} | {cell(mine, 'whole')} | {cell(sim, 'whole')}{split} "
+        lines.append(f"| {network} | {cell(mine, 'whole')} | {cell(sim, 'whole')} "
                      f"| {cell(torch_pruning, 'whole')} | {ratio(sim, mine, 'whole')} "
                      f"| {ratio(torch_pruning, mine, 'whole')} |")  # fmt: skip
     lines += ["", "## Kernels and matrices that got smaller", ""]
