@@ -66,7 +66,7 @@ def main() -> None:
     args = parser.parse_args()
     lines = [
         "# Scaling: nodes and image size", "", "`python benchmarks/scaling.py`", "",
-        f"Residual chains; CPU time, best of three, on a machine that others use, too.", "",
+        "Residual chains; CPU time, best of three, on a machine that others use, too.", "",
         "| nodes | image | groups | `analyze_model`, s | µs a node | load + rewrite to half, s | µs a node |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
