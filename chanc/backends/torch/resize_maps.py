@@ -1,0 +1,167 @@
+"""What a rewrite means for a module: whether its forward can stay, and where the entries of its tensors come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from chanc.analysis.disjoint_set import IntArray
+from chanc.backends.torch.body import live
+from chanc.backends.torch.build import Source
+from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.program import Binding, Program, Statement, tokens
+from chanc.backends.torch.render import render
+from chanc.backends.torch.writeback import arrays_of
+from chanc.errors import ModelError
+from chanc.rewrite import Trace
+from chanc.rewrite.axis_maps import occurrence
+from chanc.rewrite.trace import TraceOperand
+
+Mask = NDArray[np.bool_]
+
+# The axis of a weight that reads channels, by operator and input (the operators' pages in the ONNX documentation).
+_CONSUMER_AXIS = {
+    ("Conv", 1): 1, ("ConvTranspose", 1): 0, ("Gemm", 1): 0, ("MatMul", 1): -2,
+    **{(op, index): 2 for op in ("LSTM", "GRU", "RNN") for index in (1, 2)},
+}  # fmt: skip
+# Inputs with one entry a channel, or one that makes channels: a grown entry changes no other channel.
+_OTHERS = {("Conv", 2), ("ConvTranspose", 2), ("Gemm", 2), ("LSTM", 3), ("GRU", 3), ("RNN", 3)}
+_CHANNELWISE = frozenset(
+    [
+        *("Add", "Sub", "Mul", "Div", "PRelu", "BatchNormalization", "InstanceNormalization", "GroupNormalization"),
+        *("LayerNormalization", "RMSNormalization"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Move:
+    """How one state_dict entry follows: all arrays have its new shape.
+
+    `source` holds flat positions in the old tensor; `rows` marks what belongs to new units, `columns` what reads them.
+    """
+
+    source: IntArray
+    rows: Mask
+    columns: Mask
+
+
+class _Emission(Emitter):
+    """An emission that remembers which node a statement came from."""
+
+    def node_of(self, statement: Statement) -> str:
+        """Operator and first output of the node that a statement computes."""
+        later = (self._values[vid] for vid in range(statement.targets[0], len(self._values)))
+        value = next((value for value in later if value is not None), None)
+        node = value.producer() if value is not None else None
+        return f"{node.op_type} {node.outputs[0].name!r}" if node is not None else "an operator"
+
+
+def resized_source(source: str, name: str, before: ir.Model, after: ir.Model) -> Source:
+    """The source of `after`, for a module that was made from `source`, the source of `before`.
+
+    Its constants are those that differ from the old ones.
+    Raises ModelError where the two differ in more than widths, naming the first operator.
+    """
+    old, new = _Emission(before, name), _Emission(after, name)
+    was, now = old.run(), new.run()
+    _compare_forward(old, was, now)
+    _compare_submodules(was, now)
+    # Rendering writes the table of widths into the programs, so it comes last.
+    if render(was) != source:
+        raise ModelError("can't resize in place: the module was not made from this model")
+    reached = {mid for statement in live(now.statements, now.outputs) for mid in statement.calls}
+    reached.update(mid for text in now.outputs for mid in tokens(text, "m"))
+    text = render(now)
+    bindings = {key: b for mid in sorted(reached) for key, b in now.submodules[mid].keys().items()}
+    constants = {
+        key: array
+        for key, array in now.constants.items()
+        if key in bindings and not np.array_equal(array, was.constants[key])
+    }
+    return Source(now.name, text, bindings, constants)
+
+
+def _compare_forward(old: _Emission, was: Program, now: Program) -> None:
+    before, after = live(was.statements, was.outputs), live(now.statements, now.outputs)
+    for mine, theirs in zip(before, after, strict=False):
+        if (mine.text, mine.targets) != (theirs.text, theirs.targets):
+            raise ModelError(f"can't resize in place: the forward of {old.node_of(mine)} holds sizes that change")
+    if len(before) != len(after) or (was.outputs, was.helpers) != (now.outputs, now.helpers):
+        raise ModelError("can't resize in place: the rewritten model is computed in another way")
+
+
+def _compare_submodules(was: Program, now: Program) -> None:
+    for mid, mine in was.submodules.items():
+        theirs = now.submodules.get(mid)
+        kinds = (mine.path, mine.cls, len(mine.args), list(mine.tensors))
+        if theirs is None or kinds != (theirs.path, theirs.cls, len(theirs.args), list(theirs.tensors)):
+            raise ModelError(f"can't resize in place: {'.'.join(mine.path)} becomes another kind of layer")
+
+
+def moves(model: ir.Model, trace: Trace, old: Mapping[str, Binding], new: Mapping[str, Binding]) -> dict[str, Move]:
+    """The move of every state_dict entry whose initializer the rewrite of `model` resized, by its key.
+
+    Raises ModelError where an entry can't be followed.
+    """
+    nodes = {out.name: node for graph in model.graphs() for node in graph for out in node.outputs}
+    by_use = {(operand.node, operand.input): operand for operand in trace.operands}
+    by_name = {operand.initializer: operand for operand in reversed(trace.operands)}
+    shapes = {key: array.shape for key, array in arrays_of(model, old).items()}
+    found = {}
+    for key, binding in old.items():
+        operand = next((by_use[use] for use in binding.uses if use in by_use), None)
+        if operand is None and not binding.uses:
+            operand = by_name.get(binding.initializer)
+        if operand is not None and not binding.constant:
+            found[key] = _move(key, shapes[key], (binding, new[key]), operand, nodes.get(operand.node))
+    return found
+
+
+def _move(
+    key: str, shape: tuple[int, ...], bindings: tuple[Binding, Binding], operand: TraceOperand, node: ir.Node | None
+) -> Move:
+    """`shape`: that of the initializer before; `bindings`: of the entry, before and after."""
+    axes = operand.axes
+    if node is None:
+        raise ModelError("can't resize in place: the rewrite is one of another model")
+    if any(axis >= len(shape) or source.max(initial=0) >= shape[axis] for axis, source in axes.items()):
+        raise ModelError(f"can't resize in place: {key} has another shape than the initializer that was rewritten")
+    entries = bindings[0].to_tensor(np.arange(int(np.prod(shape))).reshape(shape))
+    places = np.full(shape, -1, dtype=np.int64)
+    places.put(entries, np.arange(entries.size))
+    for axis, source in axes.items():
+        places = places.take(source, axis=axis)
+    rows, columns = np.zeros(places.shape, dtype=bool), np.zeros(places.shape, dtype=bool)
+    reads = _consumer_axis(node, operand.input, shape)
+    for axis, source in axes.items():
+        later = occurrence(source) > 0
+        marked = columns if axis == reads else rows
+        marked |= later.reshape(-1, *[1] * (places.ndim - axis - 1))
+    if (rows.any() or columns.any()) and not _can_grow(node, operand.input):
+        raise ModelError(f"can't grow in place: input {operand.input} of {node.op_type} {operand.node!r}")
+    source = bindings[1].to_tensor(places)
+    if source.min(initial=0) < 0:
+        raise ModelError(f"can't resize in place: entries of {key} would come from another tensor")
+    return Move(source, bindings[1].to_tensor(rows), bindings[1].to_tensor(columns))
+
+
+def _can_grow(node: ir.Node, index: int) -> bool:
+    return node.op_type in _CHANNELWISE or (node.op_type, index) in _CONSUMER_AXIS or (node.op_type, index) in _OTHERS
+
+
+def _consumer_axis(node: ir.Node, index: int, shape: tuple[int, ...]) -> int | None:
+    axis = _CONSUMER_AXIS.get((node.op_type, index))
+    if axis is None:
+        return None
+    flipped = node.attributes.get("transB")
+    if node.op_type == "Gemm" and flipped is not None and flipped.as_int():
+        return 1
+    group = node.attributes.get("group")
+    if node.op_type == "ConvTranspose" and group is not None and group.as_int() > 1 and shape[1] == 1:
+        return None  # depthwise: the axis makes channels as much as it reads them
+    return axis % len(shape)

@@ -1,0 +1,305 @@
+"""A module resized in place: the same network as one built from the rewritten model, and training goes on."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from chanc.backends.torch import build
+from chanc.errors import ModelError
+from chanc.ir import load
+from chanc.passes import infer_shapes, normalize
+from chanc.rewrite import rewrite
+
+torch = pytest.importorskip("torch")
+nn, F = torch.nn, torch.nn.functional
+
+from chanc.backends.torch.resize import resize_module  # noqa: E402
+from chanc.training.ema import Ema  # noqa: E402
+
+NETWORKS = {"resnet18": 8, "mobilenetv2": 8, "efficientnet-b0": 8, "densenet-bc": 4, "shufflenetv2": 8}
+RESIZABLE = sorted(set(NETWORKS) - {"shufflenetv2"})
+SGD = {"lr": 0.02, "momentum": 0.9, "weight_decay": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def normal_form(zoo_model):
+    """The normal form of a zoo network, read once."""
+    read = {}
+
+    def make(name):
+        if name not in read:
+            read[name] = load(zoo_model(name, width=NETWORKS[name]))
+            normalize(read[name])
+            infer_shapes(read[name])
+        return read[name]
+
+    return make
+
+
+def batch(number, size=3, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(number)
+    images = torch.randn(size, 3, 32, 32, dtype=dtype, generator=generator)
+    return images, torch.randint(0, 10, (size,), generator=generator)
+
+
+def train(module, optimizer, numbers, ema=None):
+    losses = []
+    module.train()
+    for number in numbers:
+        images, labels = batch(number)
+        loss = F.cross_entropy(module(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if ema is not None:
+            ema.update()
+        losses.append(loss.item())
+    return losses, loss  # the last loss keeps its graph alive, as a loop's variable does
+
+
+def logits(module, size=3):
+    with torch.no_grad():
+        return module.eval()(batch(99, size, next(module.parameters()).dtype)[0])
+
+
+def same_state(a, b, tolerance=0.0):
+    a, b = a.state_dict(), b.state_dict()
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        if "num_batches" not in key:
+            assert value.shape == b[key].shape, key
+            assert torch.allclose(value.double(), b[key].double(), rtol=0, atol=tolerance), key
+
+
+@pytest.mark.parametrize("name", RESIZABLE)
+def test_shrunk_in_place_is_what_build_makes_of_the_rewritten_model(name, normal_form):
+    model = normal_form(name)
+    built, rewritten = build(model), rewrite(model, scale=0.5)
+    identities = {key: id(value) for key, value in built.module.named_parameters()}
+    resized, fresh = resize_module(built, model, rewritten), build(rewritten.model)
+    assert resized.module is built.module
+    assert identities == {key: id(value) for key, value in resized.module.named_parameters()}
+    same_state(resized.module, fresh.module)
+    assert torch.allclose(logits(resized.module), logits(fresh.module), rtol=0, atol=1e-6)
+    assert (resized.source, resized.bindings) == (fresh.source, fresh.bindings)
+    for path, layer in fresh.module.named_modules():
+        sizes = {k: v for k, v in vars(layer).items() if isinstance(v, int | tuple) and k != "training"}
+        mine = vars(resized.module.get_submodule(path))
+        assert {k: mine[k] for k in sizes} == sizes, path
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+def test_grown_copies_equal_build(name, normal_form):
+    """`copy` does what the rewrite's own transfer does: sources repeated, their consumers zero."""
+    model = normal_form(name)
+    rewritten = rewrite(model, scale=1.5)
+    resized = resize_module(build(model), model, rewritten, grow="copy")
+    same_state(resized.module, build(rewritten.model).module)
+
+
+@pytest.mark.parametrize(
+    ("name", "grow"), [("resnet18", "init"), ("efficientnet-b0", "init"), ("mobilenetv2", "copy"), ("resnet18", "zero")]
+)
+def test_growing_keeps_the_function(name, grow, normal_form):
+    model = normal_form(name)
+    built = build(model)
+    before = logits(built.module)
+    resize_module(built, model, rewrite(model, scale=1.5), grow=grow)
+    assert torch.allclose(logits(built.module), before, rtol=0, atol=1e-5 * float(before.abs().max()))
+
+
+def leading(old, new):
+    """What a hand would keep when the first half of every group stays."""
+    return old[tuple(slice(size) for size in new.shape)].clone()
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+def test_ten_steps_after_a_shrink_equal_those_of_a_narrow_twin(name, kind, normal_form):
+    model = normal_form(name)
+    rewritten = rewrite(model, scale=0.5, select="first")
+    built = build(model)
+    make = {"SGD": lambda p: torch.optim.SGD(p, **SGD), "Adam": lambda p: torch.optim.Adam(p, lr=1e-3, amsgrad=True)}
+    optimizer = make[kind](built.module.double().parameters())
+    _, alive = train(built.module, optimizer, range(2))
+    wide = {key: value.clone() for key, value in built.module.state_dict().items()}
+    names = {id(value): key for key, value in built.module.named_parameters()}
+    states = {names[id(p)]: copy.deepcopy(state) for p, state in optimizer.state.items()}
+
+    narrow = build(rewritten.model).module.double()
+    narrow.load_state_dict({key: leading(wide[key], value) for key, value in narrow.state_dict().items()})
+    twin = make[kind](narrow.parameters())
+    for key, parameter in narrow.named_parameters():
+        for entry, value in states[key].items():
+            twin.state[parameter][entry] = leading(value, parameter) if value.ndim else value
+
+    resized = resize_module(built, model, rewritten, optimizer=optimizer)
+    same_state(resized.module, narrow)
+    assert train(resized.module, optimizer, range(2, 12))[0] == pytest.approx(
+        train(narrow, twin, range(2, 12))[0], rel=1e-10
+    )
+    same_state(resized.module, narrow, 1e-10)
+    mine = dict(resized.module.named_parameters())
+    for key, parameter in narrow.named_parameters():
+        for entry, value in twin.state[parameter].items():
+            assert torch.allclose(optimizer.state[mine[key]][entry], value, rtol=0, atol=1e-10), (key, entry)
+    assert alive.grad_fn is not None
+
+
+def first_copies(rewritten):
+    """Group id -> the channels of the grown group that are no copies."""
+    by_name = {operand.initializer: operand.axes for operand in rewritten.trace.operands}
+    return {
+        group: {"keep": np.unique(by_name[group][0], return_index=True)[1].tolist()} for group in rewritten.trace.groups
+    }
+
+
+def test_growing_then_shrinking_is_the_identity_to_the_bit(normal_form):
+    model = normal_form("mobilenetv2")
+    built = build(model)
+    optimizer = torch.optim.SGD(built.module.double().parameters(), **SGD)
+    ema = Ema(built.module, 0.9)
+    train(built.module, optimizer, range(2), ema)
+    before = {key: value.clone() for key, value in built.module.state_dict().items()}
+    momentum = [optimizer.state[p]["momentum_buffer"].clone() for p in built.module.parameters()]
+    averages = copy.deepcopy(ema.state_dict())
+
+    grown = rewrite(model, scale=1.5)
+    wide = resize_module(built, model, grown, optimizer=optimizer, ema=ema)
+    assert wide.module.get_submodule("stem.conv").out_channels == 12
+    buffer = optimizer.state[wide.module.get_submodule("stem.conv").weight]["momentum_buffer"]
+    assert buffer.shape[0] == 12
+    assert (buffer.flatten(1) == 0).all(1).sum() == 4
+    back = resize_module(wide, grown.model, rewrite(grown.model, first_copies(grown)), optimizer=optimizer, ema=ema)
+
+    for key, value in back.module.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    for parameter, value in zip(back.module.parameters(), momentum, strict=True):
+        assert torch.equal(optimizer.state[parameter]["momentum_buffer"], value)
+    assert ema.state_dict()["updates"] == averages["updates"]
+    for key, value in ema.state_dict()["shadow"].items():
+        assert torch.equal(value, averages["shadow"][key]), key
+
+
+def test_what_new_units_start_with(normal_form):
+    """Scale 1, shift 0, mean 0, variance 1; random rows; columns 0; Adam's second moment the layer's mean."""
+    model = normal_form("resnet18")
+    built = build(model)
+    optimizer = torch.optim.Adam(built.module.double().parameters(), lr=1e-3)
+    ema = Ema(built.module, 0.9)
+    train(built.module, optimizer, range(2), ema)
+    conv, norm = built.module.get_submodule("layer1.0.conv1"), built.module.get_submodule("layer1.0.bn1")
+    after = built.module.get_submodule("layer1.0.conv2")
+    mean = optimizer.state[conv.weight]["exp_avg_sq"].mean()
+    grown = rewrite(model, {"layer1.0.conv1.weight": 12})
+    resize_module(built, model, grown, optimizer=optimizer, ema=ema)
+    axis = next(o.axes[0] for o in grown.trace.operands if o.initializer == "layer1.0.conv1.weight")
+    new = np.setdiff1d(np.arange(12), np.unique(axis, return_index=True)[1])
+    assert (norm.weight[new] == 1).all()
+    assert (norm.bias[new] == 0).all()
+    assert (norm.running_mean[new] == 0).all()
+    assert (norm.running_var[new] == 1).all()
+    assert not (norm.running_mean == 0).all()
+    rows = conv.weight[new].detach()
+    assert 0 < float(rows.abs().max()) <= 1 / np.sqrt(8 * 9)  # torch's init of a convolution is uniform
+    assert len({row.sum().item() for row in rows}) == len(new)
+    assert (after.weight[:, new] == 0).all()
+    assert not (after.weight == 0).all()
+    state = optimizer.state[conv.weight]
+    assert (state["exp_avg"][new] == 0).all()
+    assert torch.allclose(state["exp_avg_sq"][new], mean)
+    assert torch.equal(ema.state_dict()["shadow"]["layer1.0.conv1.weight"][new], rows)
+    losses, _ = train(built.module, optimizer, range(2, 8), ema)
+    assert all(np.isfinite(losses))
+    assert not (after.weight[:, new] == 0).all()
+
+
+def test_a_forward_that_holds_sizes_is_refused_and_untouched(normal_form):
+    model = normal_form("shufflenetv2")
+    built = build(model)
+    before = {key: value.clone() for key, value in built.module.state_dict().items()}
+    with pytest.raises(ModelError, match=r"forward of Reshape .* holds sizes that change"):
+        resize_module(built, model, rewrite(model, scale=0.5))
+    assert all(torch.equal(value, before[key]) for key, value in built.module.state_dict().items())
+
+
+def test_another_model_is_refused(normal_form):
+    model = normal_form("resnet18")
+    other = rewrite(model, scale=0.5)
+    with pytest.raises(ModelError, match="not made from this model"):
+        resize_module(build(model), other.model, rewrite(other.model, scale=0.5))
+    with pytest.raises(ValueError, match="no way to grow"):
+        resize_module(build(model), model, other, grow="dream")
+
+
+def test_trained_weights_come_home_into_the_rewritten_model(normal_form):
+    model = normal_form("resnet18")
+    rewritten = rewrite(model, scale=0.5)
+    resized = resize_module(build(model), model, rewritten)
+    with torch.no_grad():
+        for parameter in resized.module.parameters():
+            parameter.mul_(1.5)
+    resized.write_back(rewritten.model)
+    same_state(build(rewritten.model).module, resized.module)
+
+
+def test_memory_format_and_dtype_stay(normal_form):
+    model = normal_form("resnet18")
+    built = build(model)
+    built.module.to(memory_format=torch.channels_last, dtype=torch.bfloat16)
+    for scale in (0.5, 1.5):
+        again = build(model)
+        again.module.to(memory_format=torch.channels_last, dtype=torch.bfloat16)
+        weight = resize_module(again, model, rewrite(model, scale=scale)).module.get_submodule("layer1.0.conv1").weight
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+        assert weight.dtype == torch.bfloat16
+
+
+@pytest.fixture
+def mixed():
+    """Conv, GroupNorm, PReLU, Gemm, LayerNorm and MatMul: sizes that other layers keep, weights stored transposed."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    generator = np.random.default_rng(0)
+    shapes = {
+        "conv.weight": (8, 3, 3, 3), "conv.bias": (8,), "gn.weight": (8,), "gn.bias": (8,), "slope": (8, 1, 1),
+        "fc.weight": (8, 6), "fc.bias": (6,), "ln.weight": (6,), "ln.bias": (6,), "head.weight": (6, 5),
+    }  # fmt: skip
+    arrays = {name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    nodes = [
+        helper.make_node("Conv", ["x", "conv.weight", "conv.bias"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("GroupNormalization", ["a", "gn.weight", "gn.bias"], ["b"], num_groups=4),
+        helper.make_node("PRelu", ["b", "slope"], ["c"]),
+        helper.make_node("GlobalAveragePool", ["c"], ["d"]),
+        helper.make_node("Flatten", ["d"], ["e"]),
+        helper.make_node("Gemm", ["e", "fc.weight", "fc.bias"], ["f"]),
+        helper.make_node("LayerNormalization", ["f", "ln.weight", "ln.bias"], ["g"]),
+        helper.make_node("MatMul", ["g", "head.weight"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 3, 32, 32])],
+        [helper.make_tensor_value_info("y", 1, ["n", 5])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    model = ir.serde.deserialize_model(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    )
+    onnx.checker.check_model(ir.serde.serialize_model(model))
+    normalize(model)
+    infer_shapes(model)
+    return model
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_every_kind_of_layer_keeps_its_sizes(scale, mixed):
+    rewritten = rewrite(mixed, scale=scale)
+    resized, fresh = resize_module(build(mixed), mixed, rewritten, grow="copy"), build(rewritten.model)
+    same_state(resized.module, fresh.module)
+    assert torch.equal(logits(resized.module), logits(fresh.module))
+    assert str(resized.module) == str(fresh.module)  # the sizes that layers print are their attributes
+    assert str(resized.module) != str(build(mixed).module)
