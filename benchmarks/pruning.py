@@ -136,7 +136,7 @@ def weights(module: Any) -> dict[str, tuple[int, ...]]:
 def changed(before: Path, after: Path) -> tuple[int, int]:
     """How many kernels and matrices have another shape, by name, and how many there are."""
     old, new = layer_shapes(before), layer_shapes(after)
-    return sum(new.get(name, shape) != shape for name, shape in old.items()), len(old)
+    return sum(new.get(name) != shape for name, shape in old.items()), len(old)
 
 
 def layer_shapes(path: Path) -> dict[str, tuple[int, ...]]:
