@@ -1,0 +1,205 @@
+"""Speed of generated modules beside the hand-written ones that their models were exported from, same weights.
+
+    python benchmarks/training.py [--networks resnet34 darts7 mobilenetv2 efficientnet-b0] [--batch 8] [--rounds 15]
+                                  [--seconds 0.3] [--threads 1] [--device cpu] [--output benchmarks/results/training.md]
+
+Every round times the twin, the generated module and a second copy of the twin in turn, in another order each time. The
+copy is the control: its ratio to the twin would be 1 on a quiet machine. On the CPU the clock is the process' own time,
+so that other processes count as little as may be; on CUDA it is the wall clock around synchronised steps. Before
+anything is timed, outputs and one training step of all three must agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from chanc.backends.torch import build
+from chanc.frontends import zoo
+from chanc.frontends.torch import export
+from chanc.ir import atomic_write_text, load
+from chanc.passes import infer_shapes, normalize
+
+# network: its width, where it is not the published one
+WIDTHS: dict[str, int | None] = {"resnet34": 16, "darts7": None, "mobilenetv2": None, "efficientnet-b0": None}
+SIDES = ("twin", "generated", "control")
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a step by side, a number a round."""
+
+    network: str
+    mode: str
+    seconds: dict[str, list[float]]
+
+    def median(self, side: str) -> float:
+        """Milliseconds a step."""
+        return 1e3 * statistics.median(self.seconds[side])
+
+    def ratios(self, side: str) -> list[float]:
+        """Time of a side over that of the twin, round by round."""
+        return [own / twin for own, twin in zip(self.seconds[side], self.seconds["twin"], strict=True)]
+
+    def best(self, side: str) -> float:
+        """The ratio of the fastest rounds: what is least disturbed."""
+        return min(self.seconds[side]) / min(self.seconds["twin"])
+
+
+def modules(name: str, device: torch.device) -> dict[str, nn.Module]:
+    """The twin, the module generated from its export, and the control."""
+    torch.manual_seed(0)
+    twin = zoo.build(name, width=WIDTHS.get(name))
+    for part in twin.modules():
+        if isinstance(part, nn.Dropout):  # an exporter leaves it out of an eval graph
+            part.p = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "twin.onnx"
+        export(twin, torch.zeros(2, 3, 32, 32), path)
+        model = load(path)
+        normalize(model)
+        infer_shapes(model)
+        generated = build(model).module
+    generated.load_state_dict(twin.state_dict())
+    found = {"twin": twin, "generated": generated, "control": copy.deepcopy(twin)}
+    return {side: module.to(device) for side, module in found.items()}
+
+
+def training(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Step:
+    """One step of SGD with momentum; returns the loss."""
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)
+    module.train()
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        loss = nn.functional.cross_entropy(module(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def inference(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Step:
+    """One batch through the module; returns the logits."""
+    module.eval()
+
+    @torch.inference_mode()
+    def step() -> torch.Tensor:
+        return module(images)
+
+    return step
+
+
+# Inference first: after hundreds of steps of training, float32 has led the three to different weights.
+MODES = {"inference": inference, "training step": training}
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, of this process on the CPU, of the wall on CUDA."""
+    if device.type != "cuda":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def timed(step: Step, count: int, device: torch.device) -> float:
+    """Seconds a step."""
+    begun = clock(device)
+    for _ in range(count):
+        step()
+    return (clock(device) - begun) / count
+
+
+def measure(steps: dict[str, Step], rounds: int, seconds: float, device: torch.device) -> dict[str, list[float]]:
+    """Time all sides in turn, about `seconds` each a round."""
+    for step in steps.values():
+        timed(step, 2, device)
+    count = max(1, round(seconds / timed(steps["twin"], 2, device)))
+    found: dict[str, list[float]] = {side: [] for side in SIDES}
+    for number in range(rounds):
+        turn = SIDES[number % 3 :] + SIDES[: number % 3]
+        for side in turn if number % 2 else reversed(turn):
+            found[side].append(timed(steps[side], count, device))
+    return found
+
+
+def benchmark(name: str, options: argparse.Namespace) -> list[Timing]:
+    """Both modes of one network."""
+    device = torch.device(options.device)
+    sides = modules(name, device)
+    images = torch.randn(options.batch, 3, 32, 32, device=device)
+    labels = torch.randint(0, 10, (options.batch,), device=device)
+    found = []
+    for mode, make in MODES.items():
+        steps = {side: make(module, images, labels) for side, module in sides.items()}
+        first = {side: step() for side, step in steps.items()}
+        for side in SIDES[1:]:
+            torch.testing.assert_close(first[side], first["twin"], rtol=1e-4, atol=1e-4)
+        found.append(Timing(name, mode, measure(steps, options.rounds, options.seconds, device)))
+    return found
+
+
+def report(timings: list[Timing], options: argparse.Namespace) -> str:
+    """The page: medians and ratios."""
+    device = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+    lines = [
+        "# Generated and hand-written modules",
+        "",
+        f"{device}, torch {torch.__version__}, float32, images [{options.batch}, 3, 32, 32], {options.rounds} rounds.",
+        "Hand-written: the zoo's network (ResNet34 at width 16, the others at their published widths); generated: the",
+        "module made from its ONNX export, same weights. A ratio is (time of the generated) / (time of the twin by hand):",
+        "the median over the rounds, and that of the fastest rounds. The control is a second copy of the hand-written",
+        "module, timed likewise: how far its ratio is from 1 says how much the machine disturbed the run.",
+        "",
+        f"Command: `python {shlex.join(sys.argv)}`",
+        "",
+        "| network | | hand-written, ms | generated, ms | ratio, median | fastest | control, median | fastest |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for t in timings:
+        ratios = [
+            f"{value:.3f}"
+            for side in SIDES[1:]
+            for value in (statistics.median(t.ratios(side)), t.best(side))
+        ]  # fmt: skip
+        cells = [t.network, t.mode, f"{t.median('twin'):.2f}", f"{t.median('generated'):.2f}", *ratios]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=list(WIDTHS), choices=zoo.names(), metavar="NAME")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    timings = []
+    for name in options.networks:
+        timings += benchmark(name, options)
+        print(report(timings[-len(MODES) :], options).splitlines()[-2:], file=sys.stderr, flush=True)
+    text = report(timings, options)
+    print(text)
+    if options.output:
+        atomic_write_text(options.output, text)
+
+
+if __name__ == "__main__":
+    main()
