@@ -22,12 +22,17 @@ def add_constant(graph: ir.Graph, base: str, array: NDArray[np.generic], dtype: 
 
 
 def fresh_name(graph: ir.Graph, base: str) -> str:
-    """A name that no initializer of the graph has yet."""
+    """A name that no initializer, input or node output of the graph has yet."""
     name, k = base, 0
-    while name in graph.initializers:
+    while name in graph.initializers or _is_made(graph, name):
         k += 1
         name = f"{base}.{k}"
     return name
+
+
+def _is_made(graph: ir.Graph, name: str) -> bool:
+    made = (output for node in graph for output in node.outputs)
+    return any(value.name == name for value in (*graph.inputs, *made))
 
 
 def constant_shape(value: ir.Value) -> tuple[int, ...]:

@@ -159,6 +159,7 @@ def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout |
     with _stand_ins(model, big, layout):
         try:
             proto = ir.to_proto(model)
+            _metadata_once(proto.graph)
             if DESCRIBED_KEY in model.meta:
                 _drop_descriptions(proto.graph, model.graph, model.meta[DESCRIBED_KEY])
             data: bytes = proto.SerializeToString()
@@ -168,6 +169,16 @@ def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout |
                 cause = cause.__cause__
             raise ModelError(f"the model can't be written as ONNX: {str(cause).strip().splitlines()[0]}") from error
     return data
+
+
+def _metadata_once(graph: onnx.GraphProto) -> None:
+    """Take out second entries of an initializer's metadata: `onnx_ir` adds them to those the message holds already."""
+    for tensor in graph.initializer:
+        entries = {entry.key: entry.value for entry in tensor.metadata_props}
+        if len(entries) < len(tensor.metadata_props):
+            del tensor.metadata_props[:]
+            for key, value in entries.items():
+                tensor.metadata_props.add(key=key, value=value)
 
 
 def _drop_descriptions(proto: onnx.GraphProto, graph: ir.Graph, described: frozenset[str]) -> None:

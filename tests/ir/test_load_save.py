@@ -277,3 +277,13 @@ def test_real_models_are_identical_after_load_and_save(path: Path, tmp_path: Pat
     produced -= {value.name for value in before.graph.output}
     infos = {value.name: value for value in after.graph.value_info}
     assert infos == {value.name: value for value in before.graph.value_info if value.name in produced}
+
+
+def test_metadata_of_a_small_initializer_is_written_once():
+    weight = numpy_helper.from_array(np.ones(3, np.float32), "w")
+    weight.metadata_props.add(key="origin", value="here")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    kept = to_proto(load(model)).graph.initializer[0].metadata_props
+    assert [(entry.key, entry.value) for entry in kept] == [("origin", "here")]
