@@ -132,7 +132,7 @@ def page(rows: dict[str, list[Row]], command: str) -> str:
     lines = ["# Coverage", "", f"Made by `{command}`.", ""]
     lines += textwrap.wrap(
         f"{len(found)} models; on {good} of them both oracles agree to 1e-4. Shares: groups that may change, "
-        "convolutions of which an axis may change, parameters that lie on an axis that may change, and exact ones among "
+        "convolutions of which an axis may change, parameters on an axis that may change, and exact ones among "
         "the groups that may change (the others stand under a norm or a softmax across channels).",
         120,
     )
