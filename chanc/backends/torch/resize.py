@@ -2,7 +2,7 @@
 
     shrink: every tensor keeps the slices that the rewrite kept
     grow:   producer rows      the layer's own init (torch's `reset_parameters`)
-            consumer columns   0, so that the function stays
+            consumer columns   0, so that the function stays (but for norms across channels)
             normalisation      scale 1, shift 0, mean 0, variance 1
             momentum           0
             second moment      the mean of its layer

@@ -109,16 +109,20 @@ def moves(model: ir.Model, trace: Trace, old: Mapping[str, Binding], new: Mappin
     Raises ModelError where an entry can't be followed.
     """
     nodes = {out.name: node for graph in model.graphs() for node in graph for out in node.outputs}
-    by_use = {(operand.node, operand.input): operand for operand in trace.operands}
+    by_use: dict[tuple[object, ...], TraceOperand] = {(o.node, o.input): o for o in trace.operands if o.node}
+    by_use |= {("", o.initializer, o.input): o for o in trace.operands if not o.node}
     by_name = {operand.initializer: operand for operand in reversed(trace.operands)}
     shapes = {key: array.shape for key, array in arrays_of(model, old).items()}
     found = {}
     for key, binding in old.items():
-        operand = next((by_use[use] for use in binding.uses if use in by_use), None)
+        # A node whose first output nobody reads has no name in the trace: its weights are known by theirs.
+        unnamed = [("", binding.initializer, index) for _, index in binding.uses]
+        operand = next((by_use[use] for use in (*binding.uses, *unnamed) if use in by_use), None)
         if operand is None and not binding.uses:
             operand = by_name.get(binding.initializer)
         if operand is not None and not binding.constant:
-            found[key] = _move(key, shapes[key], (binding, new[key]), operand, nodes.get(operand.node))
+            node = nodes.get(binding.uses[0][0] if binding.uses else operand.node)
+            found[key] = _move(key, shapes[key], (binding, new[key]), operand, node)
     return found
 
 
@@ -137,24 +141,39 @@ def _move(
     for axis, source in axes.items():
         places = places.take(source, axis=axis)
     rows, columns = np.zeros(places.shape, dtype=bool), np.zeros(places.shape, dtype=bool)
-    reads = _consumer_axis(node, operand.input, shape)
+    reader, index, permutation = _reader(node, operand.input, len(shape))
+    consumed = _consumer_axis(reader, index, [shape[axis] for axis in permutation])
+    reads = None if consumed is None else permutation[consumed]
     for axis, source in axes.items():
         later = occurrence(source) > 0
         marked = columns if axis == reads else rows
         marked |= later.reshape(-1, *[1] * (places.ndim - axis - 1))
-    if (rows.any() or columns.any()) and not _can_grow(node, operand.input):
-        raise ModelError(f"can't grow in place: input {operand.input} of {node.op_type} {operand.node!r}")
+    if (rows.any() or columns.any()) and not _can_grow(reader, index):
+        raise ModelError(f"can't grow in place: input {index} of {reader.op_type} {reader.outputs[0].name!r}")
     source = bindings[1].to_tensor(places)
     if source.min(initial=0) < 0:
         raise ModelError(f"can't resize in place: entries of {key} would come from another tensor")
     return Move(source, bindings[1].to_tensor(rows), bindings[1].to_tensor(columns))
 
 
+def _reader(node: ir.Node, index: int, rank: int) -> tuple[ir.Node, int, list[int]]:
+    """The node behind any Transpose of a weight, the input that it is, and the weight's axes in their order there."""
+    permutation = list(range(rank))
+    while node.op_type in ("Transpose", "Identity") and node.outputs[0].uses():
+        if node.op_type == "Transpose":
+            given = node.attributes.get("perm")
+            order = range(rank)[::-1] if given is None else given.as_ints()
+            permutation = [permutation[axis] for axis in order]
+        node, index = next(iter(node.outputs[0].uses()))
+    return node, index, permutation
+
+
 def _can_grow(node: ir.Node, index: int) -> bool:
     return node.op_type in _CHANNELWISE or (node.op_type, index) in _CONSUMER_AXIS or (node.op_type, index) in _OTHERS
 
 
-def _consumer_axis(node: ir.Node, index: int, shape: tuple[int, ...]) -> int | None:
+def _consumer_axis(node: ir.Node, index: int, shape: list[int]) -> int | None:
+    """The axis of an input, of the given shape, along which channels are read; None where none is."""
     axis = _CONSUMER_AXIS.get((node.op_type, index))
     if axis is None:
         return None

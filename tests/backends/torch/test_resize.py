@@ -259,18 +259,34 @@ def test_memory_format_and_dtype_stay(normal_form):
         assert weight.dtype == torch.bfloat16
 
 
-@pytest.fixture
-def mixed():
-    """Conv, GroupNorm, PReLU, Gemm, LayerNorm and MatMul: sizes that other layers keep, weights stored transposed."""
+def graph_of(nodes, shapes, x, y, opset=21):
+    """A normal form from nodes, shapes of random weights, and the shapes of its input and output."""
     import onnx
     from onnx import helper, numpy_helper
 
     generator = np.random.default_rng(0)
+    arrays = {name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, x)], [helper.make_tensor_value_info("y", 1, y)],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    onnx.checker.check_model(proto)
+    model = ir.serde.deserialize_model(proto)
+    normalize(model)
+    infer_shapes(model)
+    return model
+
+
+@pytest.fixture
+def mixed():
+    """Conv, GroupNorm, PReLU, Gemm, LayerNorm and MatMul: sizes that other layers keep, weights stored transposed."""
+    from onnx import helper
+
     shapes = {
         "conv.weight": (8, 3, 3, 3), "conv.bias": (8,), "gn.weight": (8,), "gn.bias": (8,), "slope": (8, 1, 1),
-        "fc.weight": (8, 6), "fc.bias": (6,), "ln.weight": (6,), "ln.bias": (6,), "head.weight": (6, 5),
+        "fc.weight": (8, 6), "fc.bias": (6,), "ln.weight": (6,), "ln.bias": (6,), "head.weight": (5, 6),
     }  # fmt: skip
-    arrays = {name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     nodes = [
         helper.make_node("Conv", ["x", "conv.weight", "conv.bias"], ["a"], pads=[1, 1, 1, 1]),
         helper.make_node("GroupNormalization", ["a", "gn.weight", "gn.bias"], ["b"], num_groups=4),
@@ -279,20 +295,10 @@ def mixed():
         helper.make_node("Flatten", ["d"], ["e"]),
         helper.make_node("Gemm", ["e", "fc.weight", "fc.bias"], ["f"]),
         helper.make_node("LayerNormalization", ["f", "ln.weight", "ln.bias"], ["g"]),
-        helper.make_node("MatMul", ["g", "head.weight"], ["y"]),
+        helper.make_node("Transpose", ["head.weight"], ["t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["g", "t"], ["y"]),
     ]
-    graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 3, 32, 32])],
-        [helper.make_tensor_value_info("y", 1, ["n", 5])],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
-    )  # fmt: skip
-    model = ir.serde.deserialize_model(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    )
-    onnx.checker.check_model(ir.serde.serialize_model(model))
-    normalize(model)
-    infer_shapes(model)
-    return model
+    return graph_of(nodes, shapes, ["n", 3, 32, 32], ["n", 5])
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
@@ -303,3 +309,60 @@ def test_every_kind_of_layer_keeps_its_sizes(scale, mixed):
     assert torch.equal(logits(resized.module), logits(fresh.module))
     assert str(resized.module) == str(fresh.module)  # the sizes that layers print are their attributes
     assert str(resized.module) != str(build(mixed).module)
+
+
+@pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_gates_of_recurrent_layers_follow(op, gates, scale):
+    """ONNX stacks the gates in another order than torch, and both biases in one tensor."""
+    from onnx import helper
+
+    shapes = {
+        "pre": (3, 6), "w": (1, 4 * gates, 6), "r": (1, 4 * gates, 4), "b": (1, 8 * gates), "head": (4, 5),
+    }  # fmt: skip
+    options = {"linear_before_reset": 1} if op == "GRU" else {}  # the other GRU has no torch layer
+    nodes = [
+        helper.make_node("MatMul", ["x", "pre"], ["p"]),
+        helper.make_node(op, ["p", "w", "r", "b"], ["", "h"], hidden_size=4, **options),
+        helper.make_node("Squeeze", ["h"], ["s"]),
+        helper.make_node("MatMul", ["s", "head"], ["y"]),
+    ]
+    model = graph_of(nodes, shapes, [7, 2, 3], [2, 5])
+    rewritten = rewrite(model, scale=scale)
+    resized, fresh = resize_module(build(model), model, rewritten, grow="copy"), build(rewritten.model)
+    same_state(resized.module, fresh.module)
+    x = torch.randn(7, 2, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(resized.module(x), fresh.module(x))
+    grown = resize_module(build(model), model, rewritten)
+    if scale > 1:
+        assert torch.allclose(grown.module(x), build(model).module(x), rtol=0, atol=1e-5)
+
+
+def test_a_bare_matrix_that_mixes_channels_can_shrink_but_not_grow():
+    from onnx import helper
+
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Einsum", ["a", "v"], ["y"])]
+    nodes[1].attribute.append(helper.make_attribute("equation", "ni,io->no"))
+    model = graph_of(nodes, {"w": (3, 4), "v": (4, 5)}, [2, 3], [2, 5])
+    half, double = rewrite(model, {"w": 2}), rewrite(model, {"w": 8})
+    same_state(resize_module(build(model), model, half).module, build(half.model).module)
+    with pytest.raises(ModelError, match=r"can't grow in place: input 1 of Einsum"):
+        resize_module(build(model), model, double)
+
+
+def test_adas_goes_on_after_a_resize(normal_form):
+    """It keeps the convolutions' weights for its measurements: they are the same objects."""
+    from chanc.training.adas import AdaS
+
+    model = normal_form("resnet18")
+    built = build(model)
+    optimizer = AdaS(built.module.double(), lr=0.01)
+    train(built.module, optimizer, range(1))
+    optimizer.step_epoch()
+    resize_module(built, model, rewrite(model, scale=0.5), optimizer=optimizer)
+    train(built.module, optimizer, range(1, 2))
+    gain = dict(optimizer.gain)
+    optimizer.step_epoch()
+    assert optimizer.gain.keys() == gain.keys()
+    buffers = [optimizer.state[parameter]["momentum_buffer"] for parameter in built.module.parameters()]
+    assert [b.shape for b in buffers] == [p.shape for p in built.module.parameters()]
