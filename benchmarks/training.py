@@ -3,10 +3,10 @@
     python benchmarks/training.py [--networks resnet34 darts7 mobilenetv2 efficientnet-b0] [--batch 8] [--rounds 15]
                                   [--seconds 0.3] [--threads 1] [--device cpu] [--output benchmarks/results/training.md]
 
-Every round times the twin, the generated module and a second copy of the twin in turn, in another order each time. The
-copy is the control: its ratio to the twin would be 1 on a quiet machine. On the CPU the clock is the process' own time,
-so that other processes count as little as may be; on CUDA it is the wall clock around synchronised steps. Before
-anything is timed, outputs and one training step of all three must agree.
+Every round times the twin, the generated module and a second copy of the twin in turn, in another order each time, each
+newly copied. The second copy is the control: its ratio to the twin would be 1 on a quiet machine. On the CPU the clock
+is the process' own time, so that other processes count as little as may be; on CUDA it is the wall clock around
+synchronised steps. Before anything is timed, outputs and the loss of a training step must agree.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from chanc.passes import infer_shapes, normalize
 WIDTHS: dict[str, int | None] = {"resnet34": 16, "darts7": None, "mobilenetv2": None, "efficientnet-b0": None}
 SIDES = ("twin", "generated", "control")
 Step = Callable[[], object]
+Batch = tuple[torch.Tensor, torch.Tensor]
+Make = Callable[[nn.Module, torch.Tensor, torch.Tensor], Step]
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,6 @@ def inference(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> 
     return step
 
 
-# Inference first: after hundreds of steps of training, float32 has led the three to different weights.
 MODES = {"inference": inference, "training step": training}
 
 
@@ -123,16 +124,24 @@ def timed(step: Step, count: int, device: torch.device) -> float:
     return (clock(device) - begun) / count
 
 
-def measure(steps: dict[str, Step], rounds: int, seconds: float, device: torch.device) -> dict[str, list[float]]:
-    """Time all sides in turn, about `seconds` each a round."""
-    for step in steps.values():
-        timed(step, 2, device)
-    count = max(1, round(seconds / timed(steps["twin"], 2, device)))
+def measure(
+    sides: dict[str, nn.Module], make: Make, batch: Batch, options: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Seconds a step by side: every round times fresh copies in turn, since where weights lie in memory counts too."""
+    device = batch[0].device
+    first = {side: make(copy.deepcopy(module), *batch) for side, module in sides.items()}
+    answers = {side: step() for side, step in first.items()}
+    for side in SIDES[1:]:
+        torch.testing.assert_close(answers[side], answers["twin"], rtol=1e-4, atol=1e-4)
+    timed(first["twin"], 2, device)
+    count = max(1, round(options.seconds / timed(first["twin"], 2, device)))
     found: dict[str, list[float]] = {side: [] for side in SIDES}
-    for number in range(rounds):
+    for number in range(options.rounds):
         turn = SIDES[number % 3 :] + SIDES[: number % 3]
         for side in turn if number % 2 else reversed(turn):
-            found[side].append(timed(steps[side], count, device))
+            step = make(copy.deepcopy(sides[side]), *batch)
+            timed(step, 2, device)
+            found[side].append(timed(step, count, device))
     return found
 
 
@@ -142,14 +151,7 @@ def benchmark(name: str, options: argparse.Namespace) -> list[Timing]:
     sides = modules(name, device)
     images = torch.randn(options.batch, 3, 32, 32, device=device)
     labels = torch.randint(0, 10, (options.batch,), device=device)
-    found = []
-    for mode, make in MODES.items():
-        steps = {side: make(module, images, labels) for side, module in sides.items()}
-        first = {side: step() for side, step in steps.items()}
-        for side in SIDES[1:]:
-            torch.testing.assert_close(first[side], first["twin"], rtol=1e-4, atol=1e-4)
-        found.append(Timing(name, mode, measure(steps, options.rounds, options.seconds, device)))
-    return found
+    return [Timing(name, mode, measure(sides, make, (images, labels), options)) for mode, make in MODES.items()]
 
 
 def report(timings: list[Timing], options: argparse.Namespace) -> str:
