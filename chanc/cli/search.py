@@ -119,7 +119,7 @@ def sampler_options(command: F) -> F:
 @click.option("--weight-decay", type=float, help="L2 of the trials.")
 @click.option("--optimizer", type=click.Choice(["adas", "sgd", "adamw"]), help="Optimizer of the trials.")
 @click.option("--crop-padding", type=click.IntRange(0), help="Random shift of training images, in pixels.")
-@click.option("--flip/--no-flip", default=None, help="Mirror training images at random.")
+@click.option("--flip/--no-flip", default=None, help="Mirror training images at random. [on; off for digits]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to train.")
 @click.option("--deterministic", is_flag=True, default=None,

@@ -23,7 +23,6 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "adamw": {"lr": 1e-3, "weight_decay": 1e-2, "schedule": "cosine"},
     "adas": {"lr": 0.03, "weight_decay": 5e-4, "schedule": "constant"},
 }
-_NO_FLIP = ("digits",)
 
 
 class TrainCommand(GroupedCommand):
@@ -136,9 +135,8 @@ def _options(dataset: Dataset, given: dict[str, Any]) -> TrainOptions:
     """The options that were given, a recipe for the optimizer, and augmentation that suits the images."""
     from chanc.training.options import TrainOptions
 
-    images = {"crop_padding": max(1, dataset.shape[1] // 8), "flip": dataset.name not in _NO_FLIP}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return TrainOptions(**{**_RECIPES[given["optimizer"]], **images, **chosen})
+    return TrainOptions(**{**_RECIPES[given["optimizer"]], **dataset.augmentation, **chosen})
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ whose stream numpy has frozen, so that a seed means the same images on every mac
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ Labels = NDArray[np.int64]
 
 # Rec. 601 luma: what Pillow and most papers mean by "converted to grey".
 _LUMA = np.array([0.299, 0.587, 0.114])
+
+
+UNMIRRORED = ("digits",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +102,11 @@ class Dataset:
             test_labels=self.train_labels[held_out],
             note=_add(self.note, f"{count} training images held out for validation, test images unused"),
         )
+
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """Crop padding (pixels, an eighth of the height) and flip that suit the images: a mirrored digit is another."""
+        return {"crop_padding": max(1, self.shape[1] // 8), "flip": self.name not in UNMIRRORED}
 
     def fit_to(self, channels: int, height: int, width: int) -> Dataset:
         """The same images at a model's input size: resized bilinearly, grey repeated, colour turned to luma.

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -26,6 +26,9 @@ from chanc.search.progress import Progress
 from chanc.search.rundir import RunDir
 from chanc.search.settings import Settings, resolve
 from chanc.search.space import SearchGroup, Space, Widths
+
+if TYPE_CHECKING:
+    from chanc.data import Dataset
 
 
 def search(
@@ -97,17 +100,16 @@ def search(
         carry_optimizer=carry_optimizer,
         from_weights=from_weights,
     )
-    recipe = {name: value for name, value in settings.final.items() if name != "device"}
-    finals = Finals(recipe, final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     progress = Progress(settings.sampler.trials, settings.train["epochs"], console or Console(), quiet)
     _refuse_early(Path(out), resume)
-    return _search(model, settings, finals, Path(out), resume, data_root, progress, command)
+    rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
+    return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command)
 
 
 def _search(
     model: Any,
     settings: Settings,
-    finals: Finals | None,
+    rivalry: tuple[int, int, tuple[str, ...]] | None,
     out: Path,
     resume: bool,
     data_root: str | os.PathLike[str] | None,
@@ -122,7 +124,11 @@ def _search(
     analysis = analyze(loaded)
     space = space_of(analysis)
     settings.budget.check(space, settings.sampler.limits)
-    engine = make_engine(analysis, settings, data_root)
+    whole = load_data(analysis, settings, data_root)
+    settings = settings.suited(whole.augmentation)
+    engine = make_engine(settings, whole)
+    recipe = {name: value for name, value in settings.final.items() if name != "device"}
+    finals = Finals(recipe, *rivalry) if rivalry else None
     decisive = settings.decisive(fingerprint(analysis))
     engine.check(analysis.model)
     _announce(progress, settings, engine)
@@ -147,20 +153,25 @@ def space_of(analysis: Any) -> Space:
     return Space(groups, prices(analysis))
 
 
-def make_engine(analysis: Any, settings: Settings, data_root: str | os.PathLike[str] | None) -> Finisher:
-    """The engine on its data; raises DataError where data and model don't fit."""
+def load_data(analysis: Any, settings: Settings, data_root: str | os.PathLike[str] | None) -> Dataset:
+    """The data at the model's input size; raises DataError where data and model don't fit."""
     from chanc import data as datasets
-    from chanc.search.torch_engine import TorchEngine, fit_data
+    from chanc.search.torch_engine import fit_data
+
+    limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
+    return fit_data(analysis, datasets.load(settings.data, root=data_root, seed=settings.sampler.seed, **limits))
+
+
+def make_engine(settings: Settings, whole: Dataset) -> Finisher:
+    """The engine on its data, a part of it held out; raises RunError for an unknown training option."""
+    from chanc.search.torch_engine import TorchEngine
     from chanc.training.options import TrainOptions
 
-    seed = settings.sampler.seed
-    limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
-    whole = fit_data(analysis, datasets.load(settings.data, root=data_root, seed=seed, **limits))
     try:
         train, final = TrainOptions(**settings.train), TrainOptions(**settings.final)
     except TypeError as error:
         raise RunError(f"unknown training option: {error}") from None
-    part = whole.split(settings.holdout, seed=seed)
+    part = whole.split(settings.holdout, seed=settings.sampler.seed)
     return TorchEngine(part, train, whole, final, settings.transfer, settings.reset)
 
 

@@ -29,10 +29,11 @@ class Preset:
     note: str = ""
 
 
-_ADAS = {"optimizer": "adas", "adas_beta": 0.8, "momentum": 0.9, "batch_size": 128, "crop_padding": 4, "flip": True}
+_ADAS = {"optimizer": "adas", "adas_beta": 0.8, "momentum": 0.9, "batch_size": 128}
+_IMAGES = {"crop_padding": 4, "flip": True}
 _STEP = {
     "optimizer": "sgd", "momentum": 0.9, "batch_size": 128, "schedule": "step", "step_epochs": 25, "step_gamma": 0.5,
-    "crop_padding": 4, "flip": True,
+    **_IMAGES,
 }  # fmt: skip
 _GREEDY = {"gamma": 0.8, "trials": 35, "min_width": 16, "max_width": 256, "round_to": 2, "first_step": "+16",
            "best_by": "global", "best_from": 6}  # fmt: skip
@@ -42,29 +43,29 @@ _CONET = {"trials": 25, "start_width": 32, "delta": 0.0075, "mu": 10.0, "phi": 0
 PRESETS: dict[str, Preset] = {
     "conetv2-resnet34": Preset(
         "greedy", "resnet34", {**_GREEDY, "start_width": 16},
-        {**_ADAS, "epochs": 2, "lr": 0.03, "weight_decay": 5e-4},
+        {**_ADAS, **_IMAGES, "epochs": 2, "lr": 0.03, "weight_decay": 5e-4},
         {**_STEP, "lr": 0.1, "weight_decay": 5e-4},
     ),
     "conetv2-darts7": Preset(
         "greedy", "darts7", {**_GREEDY, "start_width": 32},
-        {**_ADAS, "epochs": 2, "lr": 0.175, "weight_decay": 3e-4},
+        {**_ADAS, **_IMAGES, "epochs": 2, "lr": 0.175, "weight_decay": 3e-4},
         {**_STEP, "lr": 0.175, "weight_decay": 3e-4},
     ),
     "conet-darts7": Preset(
         "conet", "darts7", _CONET,
-        {**_ADAS, "epochs": 20, "lr": 0.1, "weight_decay": 5e-4},
+        {**_ADAS, **_IMAGES, "epochs": 20, "lr": 0.1, "weight_decay": 5e-4},
         {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16},
         note="the auxiliary head (0.4) and drop-path (0.2) of the final training belong to the model",
     ),
     "conet-resnet34": Preset(
         "conet", "resnet34", _CONET,
-        {**_ADAS, "epochs": 20, "lr": 0.03, "weight_decay": 5e-4},
+        {**_ADAS, **_IMAGES, "epochs": 20, "lr": 0.03, "weight_decay": 5e-4},
         {**_STEP, "lr": 0.1, "weight_decay": 3e-4},
     ),
 }  # fmt: skip
 
 DEFAULT_TRAIN: dict[str, Any] = {**_ADAS, "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}
-"""How trials are trained where no preset is named."""
+"""How trials are trained where no preset is named; crop and flip are those that suit the data."""
 
 DEFAULT_FINAL: dict[str, Any] = {
     "optimizer": "sgd", "momentum": 0.9, "batch_size": 128, "schedule": "cosine", "lr": 0.1, "weight_decay": 5e-4,

@@ -38,6 +38,10 @@ class Settings:
     from_weights: bool = False
     note: str = ""
 
+    def suited(self, images: Mapping[str, Any]) -> Settings:
+        """With the augmentation that suits the images, where nothing else was asked for."""
+        return dataclasses.replace(self, train={**images, **self.train}, final={**images, **self.final})
+
     def decisive(self, model: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON object that a resumed run must agree with; final trainings may differ, they start from scratch."""
         train = {name: value for name, value in self.train.items() if name != "device"}
