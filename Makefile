@@ -23,8 +23,8 @@ setup: .venv/ready
 demo: setup
 	mkdir -p demo
 	test -f demo/resnet18.onnx || $(BIN)/chanc export zoo:resnet18 --width 16 --channels 1 --size 8 -o demo/resnet18.onnx
-	$(BIN)/chanc search demo/resnet18.onnx --algo greedy --data digits --trials 6 --epochs 2 --batch-size 64 --lr 0.06 \
-	  --start-width 0 --max-width 48 --final-epochs 8 --final-seeds 2 --out demo/run \
+	$(BIN)/chanc search demo/resnet18.onnx --algo greedy --data digits --trials 6 --epochs 2 --batch-size 64 \
+	  --start-width 0 --gamma 0.5 --final-epochs 6 --final-seeds 2 --out demo/run \
 	  $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
 

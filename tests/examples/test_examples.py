@@ -36,3 +36,11 @@ def test_search(tmp_path):
     assert [line.split(":")[0] for line in trials] == ["trial 0", "trial 1", "trial 2"]
     assert Path(best.rsplit(" ", 1)[1]).exists()
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_the_generated_resnet34_is_what_codegen_writes(tmp_path, zoo_model):
+    command = [sys.executable, "-m", "chanc", "codegen", str(zoo_model("resnet34")), "-o", str(tmp_path)]
+    subprocess.run([*command, "--name", "ResNet34"], check=True, capture_output=True, timeout=240)
+    source = (EXAMPLES / "resnet34" / "model.py").read_text()
+    assert (tmp_path / "model.py").read_text() == source
+    assert source.count("\n") < 150
