@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 import pytest
 
-from chanc.cli import main
 from chanc.errors import RunError
 from chanc.search.api import search
 
