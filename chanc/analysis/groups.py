@@ -91,24 +91,71 @@ class Group:
 
 def find_groups(sweep: Sweep, units: Units) -> tuple[Group, ...]:
     """The channel groups of a solved sweep, in the order of the graph."""
-    parameters = sweep.parameters
-    if not parameters:
+    if not sweep.parameters:
         return ()
-    owner = np.repeat(np.arange(len(parameters)), [p.labels.size for p in parameters])
-    position = np.concatenate([np.arange(p.labels.size) for p in parameters])
-    unit = units.unit[np.concatenate([p.labels for p in parameters])]
-    key = _signatures(sweep, units, owner, unit)
-    _, kind = np.unique(key[unit], return_inverse=True)
-    # Positions lie in the order of their owners and places already; the sort is stable.
-    order = np.lexsort((unit, kind * len(parameters) + owner))
-    owner, position, unit, kind = owner[order], position[order], unit[order], kind[order]
-    first = np.flatnonzero(np.diff(kind, prepend=-1))
+    table = _Table.of(sweep, units)
     marks = tuple(_mask(units, marked) for marked in (units.pinned, units.inexact, units.unscaled))
-    groups = []
-    for start, end in zip(first.tolist(), [*first[1:].tolist(), kind.size], strict=True):
-        groups.append(_group(parameters, units, marks, owner[start:end], position[start:end], unit[start:end]))
+    order = np.argsort(table.kind_of_root, kind="stable")
+    cuts = np.flatnonzero(np.diff(table.kind_of_root[order])) + 1
+    groups = [
+        _group(table, units, marks, kind, members) for kind, members in enumerate(np.split(table.roots[order], cuts))
+    ]
     groups.sort(key=lambda group: (int(group.units[0]), group.id))
     return _named(groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """All positions of all parameter axes, one axis after the other: their units, and the kind (group) of those.
+
+    Axis k of `parameters` has the positions `start[k]` to `start[k + 1]`; `owners[g]` are the axes on which group g is.
+    Only runs of one kind are sorted, not positions: a dense network has hundreds of thousands of those.
+    """
+
+    parameters: list[ParameterAxis]
+    start: IntArray
+    unit: IntArray
+    kind: IntArray
+    roots: IntArray
+    kind_of_root: IntArray
+    owners: list[list[int]]
+
+    @classmethod
+    def of(cls, sweep: Sweep, units: Units) -> _Table:
+        """The table of a solved sweep."""
+        parameters = sweep.parameters
+        sizes = np.array([p.labels.size for p in parameters])
+        owner = np.repeat(np.arange(sizes.size), sizes)
+        unit = units.unit[np.concatenate([p.labels for p in parameters])]
+        key = _signatures(sweep, units, owner, unit)
+        seen = np.zeros(units.unit.size, dtype=bool)
+        seen[unit] = True
+        roots = np.flatnonzero(seen)
+        _, kind_of_root = np.unique(key[roots], return_inverse=True)
+        kinds = np.zeros(units.unit.size, dtype=np.int64)
+        kinds[roots] = kind_of_root
+        kind = kinds[unit]
+        pair = kind * sizes.size + owner
+        pairs = np.unique(pair[np.flatnonzero(np.diff(pair, prepend=-1))])
+        cuts = np.flatnonzero(np.diff(pairs // sizes.size)) + 1
+        owners = [part.tolist() for part in np.split(pairs % sizes.size, cuts)]
+        start = np.concatenate([[0], np.cumsum(sizes)])
+        return cls(parameters, start, unit, kind, roots, kind_of_root, owners)
+
+    def places(self, owner: int, kind: int) -> IntArray:
+        """The positions of a group on an axis, ordered by unit and place."""
+        inside = slice(self.start[owner], self.start[owner + 1])
+        found: IntArray = np.flatnonzero(self.kind[inside] == kind)
+        return found[np.argsort(self.unit[inside][found], kind="stable")]
+
+    def operands(self, kind: int, count: int) -> tuple[Operand, ...]:
+        """The operands of a group of `count` units."""
+        return tuple(
+            _operand(self.parameters[k], node, index, where)
+            for k in self.owners[kind]
+            for where in [self.places(k, kind).reshape(count, -1)]
+            for node, index in self.parameters[k].uses
+        )
 
 
 def _signatures(sweep: Sweep, units: Units, owner: IntArray, unit: IntArray) -> IntArray:
@@ -131,46 +178,26 @@ def _mask(units: Units, marked: Collection[int]) -> NDArray[np.bool_]:
     return mask
 
 
-def _group(
-    parameters: list[ParameterAxis],
-    units: Units,
-    marks: tuple[NDArray[np.bool_], ...],
-    owner: IntArray,
-    position: IntArray,
-    unit: IntArray,
-) -> Group:
-    """The group of some positions, ordered by parameter axis, unit and place."""
-    starts = np.flatnonzero(np.diff(owner, prepend=-1))
-    ends = np.append(starts[1:], owner.size)
-    owners = [parameters[k] for k in owner[starts].tolist()]
-    members = unit[: ends[0]]
-    members = members[np.flatnonzero(np.diff(members, prepend=-1))]
-    count = members.size
+def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], kind: int, members: IntArray) -> Group:
+    owners = [table.parameters[k] for k in table.owners[kind]]
     makers = [k for k, p in enumerate(owners) if p.role == "producer"]
     # A table that is looked up (a position bias) gives the group its name only where nothing else does.
     first = next((k for k in makers if owners[k].uses[0][0].op_type != "Gather"), makers[0] if makers else 0)
     pinned, inexact, unscaled = (members[mask[members]] for mask in marks)
     pin = units.pinned[int(pinned[0])] if pinned.size else None
-    step = int(ends[first] - starts[first]) // count
+    place = table.owners[kind][first]
+    size = int(np.count_nonzero(table.kind[table.start[place] : table.start[place + 1]] == kind))
     name = owners[first].value.name or ""
     return Group(
         id=name if owners[first].role == "producer" else f"{name}:{owners[first].axis}",
-        size=count * step,
-        step=step,
+        size=size,
+        step=size // members.size,
         resizable=pin is None,
         reason="" if pin is None else pin_text(pin.node, pin.op, pin.reason),
         exact=not inexact.size,
-        operands=Operands(lambda: _operands(owners, np.split(position, starts[1:]), count)),
+        operands=Operands(lambda: table.operands(kind, members.size)),
         units=members,
         scalable=not unscaled.size,
-    )
-
-
-def _operands(owners: list[ParameterAxis], places: list[IntArray], count: int) -> tuple[Operand, ...]:
-    return tuple(
-        _operand(parameter, node, index, where.reshape(count, -1))
-        for parameter, where in zip(owners, places, strict=True)
-        for node, index in parameter.uses
     )
 
 
