@@ -37,14 +37,18 @@ class Operand:
 class Operands(Sequence[Operand]):
     """The operands of a group, made when they are first looked at: a dense network has tens of thousands."""
 
-    def __init__(self, make: Callable[[], tuple[Operand, ...]]) -> None:
-        self._make: Callable[[], tuple[Operand, ...]] | None = make
-        self._made: tuple[Operand, ...] = ()
+    def __init__(self, make: Callable[[str | None], tuple[Operand, ...]]) -> None:
+        self._make = make
+        self._made: tuple[Operand, ...] | None = None
 
     def _all(self) -> tuple[Operand, ...]:
-        if self._make is not None:
-            self._made, self._make = self._make(), None
+        if self._made is None:
+            self._made = self._make(None)
         return self._made
+
+    def producers(self) -> tuple[Operand, ...]:
+        """The producers alone, without making the others."""
+        return self._make("producer") if self._made is None else tuple(o for o in self._made if o.role == "producer")
 
     def __len__(self) -> int:
         return len(self._all())
@@ -78,9 +82,16 @@ class Group:
     scalable: bool = True
 
     @property
+    def producers(self) -> tuple[Operand, ...]:
+        """The operands that make the group's channels."""
+        if isinstance(self.operands, Operands):
+            return self.operands.producers()
+        return tuple(o for o in self.operands if o.role == "producer")
+
+    @property
     def primary(self) -> Operand:
         """The operand that `size` and `step` speak of: the first producer, a looked-up table if nothing else."""
-        makers = [o for o in self.operands if o.role == "producer"]
+        makers = self.producers
         return next((o for o in makers if o.op != "Gather"), makers[0] if makers else self.operands[0])
 
     @property
@@ -148,11 +159,12 @@ class _Table:
         found: IntArray = np.flatnonzero(self.kind[inside] == kind)
         return found[np.argsort(self.unit[inside][found], kind="stable")]
 
-    def operands(self, kind: int, count: int) -> tuple[Operand, ...]:
-        """The operands of a group of `count` units."""
+    def operands(self, kind: int, count: int, role: str | None = None) -> tuple[Operand, ...]:
+        """The operands of a group of `count` units; those of one role, or all."""
         return tuple(
             _operand(self.parameters[k], node, index, where)
             for k in self.owners[kind]
+            if role is None or self.parameters[k].role == role
             for where in [self.places(k, kind).reshape(count, -1)]
             for node, index in self.parameters[k].uses
         )
@@ -195,7 +207,7 @@ def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], ki
         resizable=pin is None,
         reason="" if pin is None else pin_text(pin.node, pin.op, pin.reason),
         exact=not inexact.size,
-        operands=Operands(lambda: table.operands(kind, members.size)),
+        operands=Operands(lambda role: table.operands(kind, members.size, role)),
         units=members,
         scalable=not unscaled.size,
     )

@@ -30,7 +30,7 @@ def importance(analysis: Analysis, group: Group, order: int) -> NDArray[np.float
     """The L1 (order 1) or L2 norm of each unit's producer weights: [units]."""
     scores = np.zeros(group.units.size)
     seen: set[tuple[str, int]] = set()
-    operands = [o for o in group.operands if o.role == "producer"] or list(group.operands)
+    operands = group.producers or tuple(group.operands)
     for operand in operands:
         if (operand.initializer, operand.axis) in seen:
             continue

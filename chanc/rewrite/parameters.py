@@ -89,7 +89,7 @@ def _replace(
     array = method.apply(old.numpy(), axes, use, rng)
     array = np.ascontiguousarray(array)
     if len(uses) == len(value.uses()):
-        new = ir.tensor(array, dtype=value.dtype, name=value.name, doc_string=old.doc_string)
+        new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
         new.metadata_props.update(old.metadata_props)
         value.const_value = new
         value.shape = ir.Shape(array.shape)
@@ -109,9 +109,10 @@ class _Table:
     rank: IntArray
     start: IntArray
     _edits: dict[int, AxisEdit | None]
+    _alike: dict[tuple[bytes, bytes], tuple[IntArray, tuple[Part, ...]]]
 
     def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing]) -> None:
-        self.resize, self.chosen, self._edits = resize, chosen, {}
+        self.resize, self.chosen, self._edits, self._alike = resize, chosen, {}, {}
         count = analysis.sweep.label_count
         self.group = np.full(count, -1, dtype=np.int64)
         self.rank = np.zeros(count, dtype=np.int64)
@@ -139,6 +140,15 @@ class _Table:
         if line is None:
             return None
         units = self.resize.unit[parameter.labels]
+        # Scale, shift, mean and variance of a norm lie on the same units: what holds for one holds for all.
+        key = (units.tobytes(), line.tobytes())
+        if key not in self._alike:
+            self._alike[key] = self._parts(units, line)
+        source, parts = self._alike[key]
+        return AxisEdit(parameter.axis, parameter.role, source, parts)
+
+    def _parts(self, units: IntArray, line: IntArray) -> tuple[IntArray, tuple[Part, ...]]:
+        """The source of each new position of a line of units, and the parts of the groups on it."""
         group = self.group[units]
         ordinal = self.start[units[line]] + occurrence(line)
         old = dict(_by_group(group, self.rank[units]))
@@ -150,7 +160,7 @@ class _Table:
             after = places.reshape(resizing.source.size, -1)
             source[after] = before[resizing.source]
             parts.append(Part(before, after, resizing.source))
-        return AxisEdit(parameter.axis, parameter.role, source, tuple(parts))
+        return source, tuple(parts)
 
 
 def _by_group(group: IntArray, rank: IntArray) -> Iterator[tuple[int, IntArray]]:
