@@ -7,6 +7,7 @@ Called by hand they take a `ModelProto` or a `gs.Graph` as well, and give a new 
 from __future__ import annotations
 
 from chanc.passes.base import Pass
+from chanc.passes.channels_first import ChannelsFirst, channels_first
 from chanc.passes.find_groups import FindGroups
 from chanc.passes.fold_batchnorm import FoldBatchNorm, fold_batchnorm
 from chanc.passes.fold_shapes import FoldShapes
@@ -18,6 +19,7 @@ from chanc.passes.recover_groupnorm import RecoverGroupNorm, RecoverResult, reco
 from chanc.passes.resize_widths import ResizeWidths
 
 __all__ = [
+    "ChannelsFirst",
     "FindGroups",
     "FoldBatchNorm",
     "FoldShapes",
@@ -29,6 +31,7 @@ __all__ = [
     "RecoverGroupNorm",
     "RecoverResult",
     "ResizeWidths",
+    "channels_first",
     "fold_batchnorm",
     "infer_shapes",
     "insert_batchnorm",
