@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from chanc.passes._edit import is_op
+from chanc.passes._edit import Array, is_op
 from chanc.passes._layout_rules import (
     JOINING,
     RULES,
@@ -56,6 +56,8 @@ class Plan:
     version: int
     seeds: Seeds
     barred: frozenset[ir.Node]
+    reorder: bool = True
+    """Whether the numbers of a constant may come in another order."""
     views: dict[ir.Value, View] = field(default_factory=dict)
     moves: dict[ir.Node, Move] = field(default_factory=dict)
     needed: dict[ir.Value, None] = field(default_factory=dict)
@@ -78,7 +80,7 @@ class Plan:
     def _transpose(self, node: ir.Node, value: ir.Value, perm: Perm) -> None:
         base = self.views.get(value, View(value, identity(len(perm))))
         view = View(base.source, tuple(base.perm[axis] for axis in perm))
-        if node in self.barred:
+        if node in self.barred and value not in self.seeds:
             self.kept.setdefault(view, node.outputs[0])
             self._read(node)
             return
@@ -112,7 +114,7 @@ class Plan:
         if any(use.node.graph is not self.graph for output in node.outputs for use in output.uses()):
             return False
         move = RULES[node.op_type](reading)
-        if move is None:
+        if move is None or (not self.reorder and any(reordered(array) for array in move.constants.values())):
             return False
         self.moves[node] = move
         if move.perm != identity(len(move.perm)):
@@ -150,6 +152,11 @@ class Plan:
         return blocked
 
 
+def reordered(array: Array) -> bool:
+    """Whether a moved constant holds weights in another order: one with a single long axis can't."""
+    return array.dtype.kind not in "iub" and sum(size != 1 for size in array.shape) > 1
+
+
 def transposed(node: ir.Node) -> Perm | None:
     """The permutation of a Transpose whose rank is known."""
     value = node.inputs[0] if is_op(node, "Transpose") else None
@@ -160,9 +167,9 @@ def transposed(node: ir.Node) -> Perm | None:
     return tuple(range(len(value.shape)))[::-1] if value.shape is not None else None
 
 
-def best(graph: ir.Graph, version: int) -> Plan:
+def best(graph: ir.Graph, version: int, *, reorder: bool = True) -> Plan:
     """The plan with the fewest Transposes that is found by adding seeds and barring nodes one after the other."""
-    plan = _start(graph, version)
+    plan = _cut(_start(graph, version, reorder))
     for _ in range(4):
         before = plan.cost, len(plan.seeds)
         for value, perm in list(plan.wishes)[:_CANDIDATES]:
@@ -176,15 +183,15 @@ def best(graph: ir.Graph, version: int) -> Plan:
     return plan
 
 
-def _start(graph: ir.Graph, version: int) -> Plan:
+def _start(graph: ir.Graph, version: int, reorder: bool) -> Plan:
     """The plan that leaves a Transpose of a graph input where it is, unless it is of use elsewhere."""
     first: dict[tuple[ir.Value | None, Perm | None], ir.Node] = {}
     for node in graph:
         if transposed(node) is not None and node.inputs[0] in graph.inputs:
             first.setdefault((node.inputs[0], transposed(node)), node)
-    plan = Plan(graph, version, {}, frozenset(first.values()))
+    plan = Plan(graph, version, {}, frozenset(first.values()), reorder)
     for trial in [frozenset[ir.Node](), *(plan.barred - {node} for node in first.values())]:
-        other = Plan(graph, version, {}, trial)
+        other = Plan(graph, version, {}, trial, reorder)
         plan = other if other.cost < plan.cost else plan
     return plan
 
@@ -200,7 +207,7 @@ def _better(plan: Plan, wanted: Mapping[ir.Value, Perm], *, ties: bool = False) 
         free = keeps_order(shape, inverse(perm)) and sum(not isinstance(n, int) for n in shape or ()) <= 1
         seeds[value] = Seed(View(ir.Value(type=value.type), perm), free)
         seeds[value].view.source.shape = permuted(shape, inverse(perm))
-    trial = Plan(plan.graph, plan.version, seeds, plan.barred)
+    trial = Plan(plan.graph, plan.version, seeds, plan.barred, plan.reorder)
     return trial if trial.cost < plan.cost or (ties and trial.cost == plan.cost) else plan
 
 
@@ -245,7 +252,7 @@ def _cut(plan: Plan) -> Plan:
     """The plan with nodes left as they are as long as that saves Transposes: the best choice each time."""
     for _ in range(_CANDIDATES):
         choices = [*_forks(plan), *_regions(plan)][:_CANDIDATES]
-        trials = [Plan(plan.graph, plan.version, plan.seeds, plan.barred | nodes) for nodes in choices]
+        trials = [Plan(plan.graph, plan.version, plan.seeds, plan.barred | nodes, plan.reorder) for nodes in choices]
         found = min(trials, key=lambda trial: trial.cost, default=plan)
         if found.cost >= plan.cost:
             break

@@ -21,26 +21,31 @@ class ChannelsFirst(Pass):
     """Move Transposes of activations to where they can't be avoided; the function and its interface stay.
 
     Values that are computed in another layout keep their names, graph outputs apart, and have the new shape declared.
-    A constant gets its other layout under its own name where it has a single reader.
+    A constant gets its other layout under its own name where it has a single reader. Without `reorder` no weight gets
+    its numbers in another order: a vector may become [C, 1, 1], a Transpose of a kernel stays.
     """
+
+    def __init__(self, *, reorder: bool = True) -> None:
+        super().__init__()
+        self.reorder = reorder
 
     def call(self, model: ir.Model) -> PassResult:
         """Move in place."""
         editor = Editor(model)
-        folded = [_fold(editor, node) for node in list(model.graph)]
+        folded = [_fold(editor, node) for node in list(model.graph) if self.reorder]
         if not any(transposed(node) is not None for node in model.graph):
             return PassResult(model, any(folded))
         declared = [(value.type, value.shape) for value in model.graph.outputs]
         infer_shapes(model)
-        changed = _Mover(editor, best(model.graph, opset(model))).run()
+        changed = _Mover(editor, best(model.graph, opset(model), reorder=self.reorder)).run()
         for value, (kind, shape) in zip(model.graph.outputs, declared, strict=True):
             value.type, value.shape = kind or value.type, shape or value.shape
         return PassResult(model, changed or any(folded))
 
 
-def channels_first(model: ir.Model) -> bool:
-    """Move Transposes in place; says whether anything changed."""
-    return ChannelsFirst()(model).modified
+def channels_first(model: ir.Model, *, reorder: bool = True) -> bool:
+    """Move Transposes in place; says whether anything changed. `reorder` is that of `ChannelsFirst`."""
+    return ChannelsFirst(reorder=reorder)(model).modified
 
 
 def _fold(editor: Editor, node: ir.Node) -> bool:
