@@ -68,6 +68,7 @@ class _Mover:
     def __init__(self, editor: Editor, plan: Plan) -> None:
         self.editor, self.graph, self.plan = editor, editor.graph, plan
         self.made: dict[tuple[ir.Value, Perm], ir.Value] = {}
+        self.shared: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self.changed = bool(plan.moves or plan.seeds)
 
     def run(self) -> bool:
@@ -81,11 +82,18 @@ class _Mover:
                 self._move(node, move)
             elif transposed(node) is not None and node.outputs[0] in self.plan.views:
                 self._transpose(node)
+        self._take_names_back()
         for node in reversed(nodes):
             if transposed(node) is not None and not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
                 self.graph.remove(node, safe=True)
                 self.changed = True
         return self.changed
+
+    def _take_names_back(self) -> None:
+        """Give a constant the name of the one that nobody reads any more since it took its place."""
+        for (name, _, _), value in self.shared.items():
+            if self.editor.free(name) == name:
+                value.name = name
 
     def _plant(self, value: ir.Value, seed: Seed) -> None:
         """Make the source of a seed."""
@@ -152,8 +160,17 @@ class _Mover:
         self.made[value, perm] = restored
 
     def _constant(self, node: ir.Node, index: int, array: np.ndarray) -> None:
-        if index < len(node.inputs) and node.inputs[index] is not None:
+        """Another constant as an input; nodes that shared the one before share the new one."""
+        old = node.inputs[index] if index < len(node.inputs) else None
+        if old is not None:
+            key = old.name or "", array.shape, array.tobytes()
+            if key in self.shared:
+                self.editor.set_input(node, index, self.shared[key])
+                return
             self.editor.replace(node, index, array)
+            new = node.inputs[index]
+            if new is not None and new is not old:
+                self.shared[key] = new
             return
         if index >= len(node.inputs):
             node.resize_inputs(index + 1)

@@ -11,13 +11,13 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from chanc.backends.torch import build
+from chanc.backends.torch import Built, build
 from chanc.data.batches import Batches
 from chanc.data.dataset import Dataset
 from chanc.errors import DataError, ModelError
 from chanc.ir import copy_model
 from chanc.metrics.cost import cost
-from chanc.passes import infer_shapes, insert_batchnorm, normalize, recover_affine
+from chanc.passes import channels_first, infer_shapes, insert_batchnorm, normalize, recover_affine
 from chanc.training.devices import pick_device
 from chanc.training.distributed import processes, train_together
 from chanc.training.evaluation import check_outputs, evaluate, outputs
@@ -49,7 +49,8 @@ def train_classifier(
 ) -> Trained:
     """Train the values of `model`, in place, on images of its input size (`fit`); its graph stays as it is.
 
-    A last Softmax is left out while training, because the loss has its own. Under torchrun, within
+    A last Softmax is left out while training, because the loss has its own, and a graph that keeps channels last is
+    computed channels first. Under torchrun, within
     `chanc.training.distributed.joined`, all processes train together. Callbacks and checkpoint are those of
     `chanc.training.trainer.train`.
 
@@ -59,7 +60,7 @@ def train_classifier(
     normalize(twin)
     _end_before_softmax(twin)
     infer_shapes(twin)
-    built = build(twin)
+    built = _built_channels_first(twin, model) or build(twin)
     before = _top1(built.module, dataset, options, _image_input(model))
     run = train_together if processes() > 1 else train
     result = run(built.module, dataset, options, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint)
@@ -128,6 +129,23 @@ def _end_before_softmax(model: ir.Model) -> None:
         return
     logits.type, logits.shape = output.type, output.shape
     model.graph.outputs[0] = logits
+
+
+def _built_channels_first(twin: ir.Model, model: ir.Model) -> Built | None:
+    """The module of the twin without Transposes inside; None where that changes nothing, or `model` isn't found back.
+
+    Raises: ModelError for a model that PyTorch can't express.
+    """
+    moved = copy_model(twin)
+    # Vectors that become [C, 1, 1] are written back as they are; the numbers of other weights must keep their order.
+    if not channels_first(moved, reorder=False):
+        return None
+    built = build(moved)
+    try:
+        built.write_back(copy_model(model))
+    except ModelError:
+        return None
+    return built
 
 
 def _top1(module: nn.Module, dataset: Dataset, options: TrainOptions, value: ir.Value) -> float:
