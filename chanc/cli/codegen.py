@@ -24,7 +24,7 @@ def command(model: str, output: str, name: str | None) -> None:
     from chanc.backends.torch.names import identifier
     from chanc.backends.torch.package import write_package
     from chanc.ir import check, load
-    from chanc.passes import infer_shapes, normalize
+    from chanc.passes import channels_first, infer_shapes, normalize
 
     if name is not None and identifier(name) != name:
         raise click.BadParameter(f"{name!r} can't be the name of a class", param_hint="--name")
@@ -34,6 +34,8 @@ def command(model: str, output: str, name: str | None) -> None:
     check(loaded)
     normalize(loaded)
     infer_shapes(loaded)
+    # The numbers of weights keep their order, so that they can go back into MODEL.
+    channels_first(loaded, reorder=False)
     source = write_package(loaded, output, name or class_name(model), model)
     lines = source.text.count("\n")
     click.echo(f"{Path(output) / 'model.py'}: class {source.name}, {lines} lines, {len(source.bindings)} tensors")
