@@ -264,12 +264,13 @@ class Sweep:
 
     def assign_roles(self) -> None:
         """Hand the roles that were marked to the parameter axes from which the labels came."""
-        starts = np.array([p.labels[0] if p.labels.size else 0 for p in self.parameters], dtype=np.int64)
+        parameters = [p for p in self.parameters if p.labels.size]
+        starts = np.array([p.labels[0] for p in parameters], dtype=np.int64)
         order = np.argsort(starts, kind="stable")
-        for labels, role in self._roles:
+        for labels, role in self._roles if parameters else ():
             homes = order[np.searchsorted(starts[order], labels, side="right") - 1]
             for home in np.unique(homes):
-                parameter = self.parameters[home]
+                parameter = parameters[home]
                 if parameter.labels[0] <= labels.max() and labels.min() <= parameter.labels[-1]:
                     if {parameter.role, role} == {"producer", "consumer"}:
                         # Tied: what makes a copy would have to be cloned and divided at once.

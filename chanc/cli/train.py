@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,10 @@ def _joined(device: str) -> Iterator[int]:
         return
     with joined(device) as rank:
         yield rank
+    # All is written. gloo's threads can abort the interpreter on its way out, and torchrun would call that a failure.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _refuse_early(output: Path, checkpoint: str | None, resume: bool) -> None:

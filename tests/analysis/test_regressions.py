@@ -150,3 +150,10 @@ def test_split_halves_added():
     assert (group.size, group.step) == (12, 2)
     assert np.array_equal(group.operands[0].indices, np.arange(12).reshape(6, 2))
     _check(model)
+
+
+def test_a_kernel_that_makes_no_channels():
+    graph = Graph()
+    kernel = graph.weight(0, 3, 1, 1)
+    model = graph.model(graph.input("x", [1, 3, 6, 6]).op("Conv", kernel))
+    assert [group.size for group in analyze(model).groups] == [3]

@@ -18,6 +18,7 @@ from chanc.training import distributed  # noqa: E402
 from chanc.training.trainer import TrainOptions, train  # noqa: E402
 
 _TRAINED = """
+import os
 import sys
 sys.path.insert(0, {tests!r})
 from conftest import Net
@@ -39,6 +40,7 @@ with joined("cpu") as rank:
         result = train_together(module, dataset, TrainOptions(**options), **more)
         found = {{"loss": repr(result.loss), "top1": repr(result.top1)}}
         save_file({{n: v.contiguous() for n, v in module.state_dict().items()}}, f"{out}/{{k}}-{{rank}}", found)
+os._exit(0)  # gloo's threads can abort the interpreter on its way out
 """
 _COMMON = {"epochs": 2, "batch_size": 33, "lr": 0.02, "crop_padding": 1, "seed": 5, "device": "cpu"}
 _OPTIONS = (
