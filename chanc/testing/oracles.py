@@ -127,15 +127,21 @@ def runs(model: Any, *, seed: int = 0) -> None:
             raise VerifyError(f"output '{value.name}' of the rewritten model is not finite")
 
 
+SATURATING = ("Sigmoid", "Softmax", "HardSigmoid")
+VIEWS = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
+
 def _before_saturation(model: ir.Model) -> ir.Model:
     """The model with a final Sigmoid or Softmax taken off: probabilities near 0 would hide any difference."""
     for k, value in enumerate(model.graph.outputs):
         node = value.producer()
-        if node is not None and node.op_type in ("Sigmoid", "Softmax", "HardSigmoid") and node.inputs[0] is not None:
-            before = node.inputs[0]
-            if not before.is_graph_input() and not before.is_graph_output():
-                before.type, before.shape = value.type, value.shape
-                model.graph.outputs[k] = before
+        while node is not None and node.op_type in VIEWS and node.inputs[0] is not None:
+            node = node.inputs[0].producer()
+        before = node.inputs[0] if node is not None and node.op_type in SATURATING else None
+        if before is not None and not before.is_graph_input() and not before.is_graph_output():
+            # The shape may be another where views lay between; onnxruntime only warns where none is declared.
+            before.type, before.shape = value.type, None
+            model.graph.outputs[k] = before
     return model
 
 
