@@ -1,8 +1,8 @@
 """chanc beside Torch-Pruning and onnxsim: finding channel groups, and halving all widths, on the same networks.
 
 Install beside chanc: torch-pruning==1.6.1 onnxsim==0.8.1. Models are torchvision networks as ONNX files with BatchNorm
-kept (`tv_NAME.ts.onnx`, or skeletons `.onnx.gz`, whose weights are made up). Torch-Pruning gets a PyTorch twin: for
-ConvNeXt and ViT the one in `twins.py`, for all others the module that chanc makes from the same file.
+kept (`tv_NAME.ts.onnx`, or skeletons `.onnx.gz`, whose weights are made up). Torch-Pruning gets the PyTorch twin in
+`twins.py`.
 
     python benchmarks/pruning.py MODELS [--networks resnet50 ...] [--repeats 5] [--out benchmarks/results/pruning.md]
 
@@ -88,18 +88,16 @@ def onnxsim_numbers(path: Path, folder: Path, repeats: int) -> dict[str, Any]:
     return {"whole": median_time(whole, repeats), "layers": changed(simple, out)}
 
 
-def torch_pruning_numbers(path: Path, network: str, repeats: int) -> dict[str, Any]:
+def torch_pruning_numbers(network: str, repeats: int) -> dict[str, Any]:
     """build_dependency; a magnitude pruner made and stepped once, in memory, without loading."""
     import torch
     import torch_pruning
     from twins import TWINS
 
-    from chanc.backends.torch import build
-
     torch.set_num_threads(1)
 
     def twin() -> torch.nn.Module:
-        return TWINS[network]().eval() if network in TWINS else build(load(path)).module.eval()
+        return TWINS[network]().eval()
 
     module, image = twin(), torch.randn(1, 3, 224, 224)
 
@@ -177,9 +175,8 @@ def report(rows: dict[str, Row], command: str) -> str:
         f"`{command}`", "",
         f"Python {platform.python_version()}, {names}; {os.cpu_count()} CPU cores, shared with other work.",
         "Seconds on the clock, medians; ratios in brackets are of CPU time, all threads, which others disturb less.",
-        "Torch-Pruning works in memory on a PyTorch twin (ConvNeXt and ViT:",
-        "`benchmarks/twins.py`; others: the module that chanc makes from the same file); chanc and onnxsim read and",
-        "write the ONNX file. onnxsim folds BatchNorm first. chanc's rewrite includes its own second analysis.",
+        "Torch-Pruning works in memory on a PyTorch twin (`benchmarks/twins.py`); chanc and onnxsim read and write the",
+        "ONNX file. onnxsim folds BatchNorm first. chanc's rewrite includes its own second analysis.",
         "", "## Channel groups of a loaded model", "",
         "| network | chanc `analyze_model` | load + normal form | Torch-Pruning `build_dependency` | times faster |",
         "|---|---|---|---|---|",
@@ -223,7 +220,7 @@ def main() -> None:
             rows[network] = (
                 attempt(lambda path=path: chanc_numbers(path, folder, args.repeats)),
                 attempt(lambda path=path: onnxsim_numbers(path, folder, args.repeats)),
-                attempt(lambda path=path, network=network: torch_pruning_numbers(path, network, args.repeats)),
+                attempt(lambda network=network: torch_pruning_numbers(network, args.repeats)),
             )
             print(network, *rows[network], flush=True)
     text = report(rows, f"python benchmarks/pruning.py MODELS --repeats {args.repeats}")

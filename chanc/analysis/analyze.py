@@ -13,6 +13,7 @@ from chanc.analysis.solve import Units, solve
 from chanc.analysis.sweep import Sweep
 from chanc.errors import PlanError
 from chanc.ir import load
+from chanc.ir.collector import uncollected
 from chanc.passes.normalize import normalize
 
 
@@ -88,9 +89,10 @@ def analyze_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> A
 
     `modes` are those of an earlier sweep: the same nodes at other widths are then read in the same way.
     """
-    sweep = sweep_model(model, modes)
-    units = solve(sweep)
-    return Analysis(model, find_groups(sweep, units), _pinned(sweep), sweep, units)
+    with uncollected():
+        sweep = sweep_model(model, modes)
+        units = solve(sweep)
+        return Analysis(model, find_groups(sweep, units), _pinned(sweep), sweep, units)
 
 
 def _pinned(sweep: Sweep) -> tuple[Pinned, ...]:

@@ -117,14 +117,16 @@ def find_groups(sweep: Sweep, units: Units) -> tuple[Group, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """All positions of all parameter axes, one axis after the other: their units, and the kind (group) of those.
+    """The lines of labels that parameter axes have, one after the other: their units, and the kind (group) of those.
 
-    Axis k of `parameters` has the positions `start[k]` to `start[k + 1]`; `owners[g]` are the axes on which group g is.
+    Axes with one and the same line, such as those of a BatchNorm, stand there once: `line[k]` is the one of parameter
+    k. Line j has the positions `start[j]` to `start[j + 1]`; `owners[g]` are the parameters on which group g is.
     Only runs of one kind are sorted, not positions: a dense network has hundreds of thousands of those.
     """
 
     parameters: list[ParameterAxis]
-    start: IntArray
+    line: list[int]
+    start: list[int]
     unit: IntArray
     kind: IntArray
     roots: IntArray
@@ -134,10 +136,14 @@ class _Table:
     @classmethod
     def of(cls, sweep: Sweep, units: Units) -> _Table:
         """The table of a solved sweep."""
-        parameters = sweep.parameters
-        sizes = np.array([p.labels.size for p in parameters])
+        lines: dict[int, IntArray] = {}
+        users: dict[int, list[int]] = {}
+        for k, parameter in enumerate(sweep.parameters):
+            lines[id(parameter.labels)] = parameter.labels
+            users.setdefault(id(parameter.labels), []).append(k)
+        sizes = np.array([labels.size for labels in lines.values()])
+        unit = units.unit[np.concatenate(list(lines.values()))]
         owner = np.repeat(np.arange(sizes.size), sizes)
-        unit = units.unit[np.concatenate([p.labels for p in parameters])]
         key = _signatures(sweep, units, owner, unit)
         seen = np.zeros(units.unit.size, dtype=bool)
         seen[unit] = True
@@ -147,15 +153,27 @@ class _Table:
         kinds[roots] = kind_of_root
         kind = kinds[unit]
         pair = kind * sizes.size + owner
-        pairs = np.unique(pair[np.flatnonzero(np.diff(pair, prepend=-1))])
-        cuts = np.flatnonzero(np.diff(pairs // sizes.size)) + 1
-        owners = [part.tolist() for part in np.split(pairs % sizes.size, cuts)]
-        start = np.concatenate([[0], np.cumsum(sizes)])
-        return cls(parameters, start, unit, kind, roots, kind_of_root, owners)
+        begins = np.ones(pair.size, dtype=bool)
+        np.not_equal(pair[1:], pair[:-1], out=begins[1:])
+        owners: list[list[int]] = [[] for _ in range(int(kind_of_root.max(initial=-1)) + 1)]
+        using = list(users.values())
+        for found in np.unique(pair[begins]).tolist():
+            owners[found // sizes.size] += using[found % sizes.size]
+        for of_kind in owners:
+            of_kind.sort()
+        order = {name: number for number, name in enumerate(lines)}
+        line = [order[id(parameter.labels)] for parameter in sweep.parameters]
+        start = [0, *np.cumsum(sizes).tolist()]
+        return cls(sweep.parameters, line, start, unit, kind, roots, kind_of_root, owners)
+
+    def inside(self, owner: int) -> slice:
+        """Where in the table the positions of a parameter are."""
+        line = self.line[owner]
+        return slice(self.start[line], self.start[line + 1])
 
     def places(self, owner: int, kind: int) -> IntArray:
         """The positions of a group on an axis, ordered by unit and place."""
-        inside = slice(self.start[owner], self.start[owner + 1])
+        inside = self.inside(owner)
         found: IntArray = np.flatnonzero(self.kind[inside] == kind)
         return found[np.argsort(self.unit[inside][found], kind="stable")]
 
@@ -198,7 +216,7 @@ def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], ki
     pinned, inexact, unscaled = (members[mask[members]] for mask in marks)
     pin = units.pinned[int(pinned[0])] if pinned.size else None
     place = table.owners[kind][first]
-    size = int(np.count_nonzero(table.kind[table.start[place] : table.start[place + 1]] == kind))
+    size = int(np.count_nonzero(table.kind[table.inside(place)] == kind))
     name = owners[first].value.name or ""
     return Group(
         id=name if owners[first].role == "producer" else f"{name}:{owners[first].axis}",

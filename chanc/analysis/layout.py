@@ -43,6 +43,8 @@ class Field:
     @property
     def axes(self) -> tuple[int, ...]:
         """The axes along which the labels vary, ascending."""
+        if len(self.slots) == 1:
+            return (self.slots[0][0],)
         return tuple(sorted({axis for axis, _ in self.slots}))
 
 

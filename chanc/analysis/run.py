@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -52,18 +52,22 @@ class _Runner:
         self.sweep = sweep
         self.sources: dict[ir.Value, frozenset[int]] = {}
         self.read: list[IntArray] = []
+        self.rules: dict[tuple[str, str], Callable[[Sweep], None] | None] = {}
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts."""
         sweep = self.sweep
-        sweep.node = node
+        sweep.enter(node)
         captured = list(_captured(node))
         if captured:
             self._opaque(node, "it is used in a subgraph", captured)
             return
         if self._evaluated(node):
             return
-        rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
+        kind = (node.domain, node.op_type)
+        if kind not in self.rules:
+            self.rules[kind] = REGISTRY.find(*kind, sweep.opset if not node.domain else 1 << 20)
+        rule = self.rules[kind]
         if rule is None:
             self._opaque(node, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
@@ -173,7 +177,7 @@ def _declare(sweep: Sweep, value: ir.Value) -> None:
 
 def _captured(node: ir.Node) -> Iterator[ir.Value]:
     """Values of the outer graph that the node's subgraphs use."""
-    for attribute in node.attributes.values():
+    for attribute in node.attributes.data.values():
         if attribute.type == ir.AttributeType.GRAPH:
             yield from _free(attribute.as_graph())
         elif attribute.type == ir.AttributeType.GRAPHS:

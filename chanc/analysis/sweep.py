@@ -8,9 +8,9 @@ channel (`same`), labels that must go together (`couple`), labels that must stay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -54,7 +54,7 @@ class Pin:
 
 @dataclass(slots=True)
 class ParameterAxis:
-    """One axis of an initializer with labels of its own, as one or more nodes use it."""
+    """One axis of an initializer with labels, as one or more nodes use it."""
 
     value: ir.Value
     axis: int
@@ -62,6 +62,16 @@ class ParameterAxis:
     uses: list[tuple[ir.Node, int]]
     tied: bool
     role: Role = "follower"
+
+
+class Constant(NamedTuple):
+    """What a sweep asks of an initializer again and again; `vector`: one axis at most is longer than 1."""
+
+    shape: tuple[int, ...]
+    channels: bool
+    vector: bool
+    shown: bool
+    once: bool
 
 
 @dataclass(slots=True)
@@ -87,8 +97,19 @@ class Sweep:
     held: dict[ir.Value, str] = field(default_factory=dict)
     label_count: int = 0
     node: ir.Node | None = None
+    inputs: Sequence[ir.Value | None] = ()
+    attributes: Mapping[str, ir.Attr] = field(default_factory=dict)
     _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
+    _own: list[ParameterAxis] = field(default_factory=list)
+    _constants: dict[ir.Value, Constant] = field(default_factory=dict)
     _roles: list[tuple[IntArray, Role]] = field(default_factory=list)
+
+    def enter(self, node: ir.Node) -> None:
+        """Make a node the current one."""
+        self.node = node
+        # Read once: rules ask for them again and again, and the properties of a node make new views each time.
+        self.inputs = node.inputs
+        self.attributes = node.attributes.data
 
     # Values
 
@@ -99,7 +120,7 @@ class Sweep:
             return found
         if value.const_value is not None:
             index = self._input_index(value)
-            return self.parameter(index, [k for k, n in enumerate(constant_shape(value)) if n > 1])
+            return self.parameter(index, [k for k, n in enumerate(self.initializer(value).shape) if n > 1])
         raise Opaque(f"the shape of '{value.name}' is not known")
 
     def input(self, index: int) -> Layout:
@@ -111,13 +132,12 @@ class Sweep:
         if found is not None:
             return found
         if value.const_value is not None:
-            return self.parameter(index, [k for k, n in enumerate(constant_shape(value)) if n > 1])
+            return self.parameter(index, [k for k, n in enumerate(self.initializer(value).shape) if n > 1])
         raise Opaque(f"the shape of '{value.name}' is not known")
 
     def value(self, index: int) -> ir.Value | None:
         """The current node's input, or None where it is left out."""
-        assert self.node is not None
-        inputs = self.node.inputs
+        inputs = self.inputs
         return inputs[index] if index < len(inputs) else None
 
     def is_parameter(self, index: int) -> bool:
@@ -144,16 +164,47 @@ class Sweep:
         """
         value = self.value(index)
         assert value is not None and self.node is not None
-        shape = constant_shape(value)
+        constant = self.initializer(value)
+        shape = constant.shape
         layout: list[Factors] = [factors_of(n) for n in shape]
-        if value.dtype not in CHANNEL_TYPES and not integers:
+        if not constant.channels and not integers:
             return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
-        tied = sum(n > 1 for n in shape) > 1 or value.is_graph_output()
+        tied = not constant.vector or constant.shown
         fields = []
         for axis in axes:
             layout[axis] = (shape[axis],)
             fields.append(Field(((axis, 0),), self._parameter_axis(value, axis, shape[axis], index, tied)))
         return Layout(tuple(layout), tuple(fields), f"constant '{value.name}'")
+
+    def initializer(self, value: ir.Value) -> Constant:
+        """Shape and kind of an initializer."""
+        found = self._constants.get(value)
+        if found is None:
+            shape = constant_shape(value)
+            vector = len(shape) - shape.count(1) <= 1
+            once = len(value.uses()) == 1
+            found = Constant(shape, value.dtype in CHANNEL_TYPES, vector, value.is_graph_output(), once)
+            self._constants[value] = found
+        return found
+
+    def adopt(self, index: int, axis: int, labels: IntArray, role: Role = "follower") -> bool:
+        """Let an axis of a vector, or of a matrix or kernel used once, take the labels that it meets: [its size].
+
+        The same as `parameter` and `same`, without labels or unions of its own; False where it must have its own.
+        """
+        value = self.value(index)
+        assert value is not None and self.node is not None
+        constant = self.initializer(value)
+        if constant.shown or not constant.channels or constant.shape[axis] != labels.size:
+            return False
+        if not (constant.vector or constant.once):
+            return False
+        key: tuple[object, ...] = (value, axis, self.node, index) if constant.vector else (value, axis)
+        if key in self._known:
+            return False
+        self._known[key] = ParameterAxis(value, axis, labels, [(self.node, index)], not constant.vector, role)
+        self.parameters.append(self._known[key])
+        return True
 
     def _parameter_axis(self, value: ir.Value, axis: int, size: int, index: int, tied: bool) -> IntArray:
         assert self.node is not None
@@ -162,8 +213,9 @@ class Sweep:
         if known is None:
             known = ParameterAxis(value, axis, self.fresh(size), [], tied)
             self._known[key] = known
+            self._own.append(known)
             self.parameters.append(known)
-            if value.is_graph_output():
+            if self._constants[value].shown:
                 self.pin(known.labels, "it is a graph output")
         if (self.node, index) not in known.uses:
             known.uses.append((self.node, index))
@@ -191,8 +243,7 @@ class Sweep:
 
     def attribute(self, name: str, default: object = None) -> object:
         """An attribute of the current node."""
-        assert self.node is not None
-        found = self.node.attributes.get(name)
+        found = self.attributes.get(name)
         return default if found is None else found.value
 
     def integer(self, name: str, default: int) -> int:
@@ -207,7 +258,7 @@ class Sweep:
         if found is None:
             return None if default is None else list(default)
         assert isinstance(found, (list, tuple))
-        return [int(n) for n in found]
+        return list(found)
 
     def output(self, layout: Layout, index: int = 0) -> None:
         """Set the layout of an output of the current node."""
@@ -255,7 +306,7 @@ class Sweep:
     def mark(self, layout: Layout, axis: int, role: Role) -> None:
         """The parameters that label this axis are producers or consumers of their channels."""
         for part in layout.on(axis):
-            self._roles.append((part.labels.ravel(), role))
+            self._roles.append((part.labels, role))
 
     def segment(self, layout: Layout, axis: int) -> None:
         """A part of an axis that must not vanish: its channels form groups of their own."""
@@ -264,22 +315,28 @@ class Sweep:
 
     def assign_roles(self) -> None:
         """Hand the roles that were marked to the parameter axes from which the labels came."""
-        parameters = [p for p in self.parameters if p.labels.size]
-        starts = np.array([p.labels[0] for p in parameters], dtype=np.int64)
-        order = np.argsort(starts, kind="stable")
-        for labels, role in self._roles if parameters else ():
-            homes = order[np.searchsorted(starts[order], labels, side="right") - 1]
-            for home in np.unique(homes):
-                parameter = parameters[home]
-                if parameter.labels[0] <= labels.max() and labels.min() <= parameter.labels[-1]:
-                    if {parameter.role, role} == {"producer", "consumer"}:
-                        # Tied: what makes a copy would have to be cloned and divided at once.
-                        self.unscaled.append(parameter.labels)
-                    parameter.role = role
+        homes = {id(p.labels): p for p in self._own}
+        starts = np.array([p.labels[0] if p.labels.size else -1 for p in self._own], dtype=np.int64)
+        for labels, role in self._roles:
+            home = homes.get(id(labels))
+            for parameter in [home] if home is not None else self._homes(starts, labels):
+                if {parameter.role, role} == {"producer", "consumer"}:
+                    # Tied: what makes a copy would have to be cloned and divided at once.
+                    self.unscaled.append(parameter.labels)
+                parameter.role = role
         for parameter in self.parameters:
             if parameter.role == "consumer" and parameter.value.dtype not in FLOATS:
                 # Integers can't be divided among the copies of a channel.
                 self.unscaled.append(parameter.labels)
+
+    def _homes(self, starts: IntArray, labels: IntArray) -> list[ParameterAxis]:
+        """The parameter axes whose own labels are among these; `starts` are the first labels of all, ascending."""
+        if not starts.size or not labels.size:
+            return []
+        found = np.unique(np.searchsorted(starts, labels.ravel(), side="right") - 1)
+        parameters = [self._own[k] for k in found.tolist() if k >= 0]
+        low, high = labels.min(), labels.max()
+        return [p for p in parameters if p.labels.size and p.labels[0] <= high and low <= p.labels[-1]]
 
     # What rules do to layouts
 
@@ -310,6 +367,9 @@ class Sweep:
 
     def project(self, layout: Layout, axis: int) -> IntArray | None:
         """The labels along one axis: [size], coupled over all else they vary along; None where there are none."""
+        fields = layout.fields
+        if len(fields) == 1 and fields[0].slots == ((axis, 0),) and len(layout.axes[axis]) == 1:
+            return fields[0].labels
         if len(layout.axes[axis]) > 1:
             layout = merge(layout, axis)
         parts = layout.on(axis)
@@ -337,10 +397,11 @@ class Sweep:
         first = layouts[0]
         if len(layouts) == 1:
             return first
-        if len(layouts) == 2 and _alike(first, layouts[1]):
-            for a, b in zip(first.fields, layouts[1].fields, strict=True):
-                if a.labels is not b.labels:
-                    self.same(a.labels, b.labels)
+        if all(_alike(first, other) for other in layouts[1:]):
+            for other in layouts[1:]:
+                for a, b in zip(first.fields, other.fields, strict=True):
+                    if a.labels is not b.labels:
+                        self.same(a.labels, b.labels)
             return first
         rank = max(layout.rank for layout in layouts)
         operands = [

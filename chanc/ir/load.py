@@ -6,15 +6,12 @@ are external data. What `onnx_ir` would drop or stumble over is refused by name,
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import gc
 import logging
 import mmap
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from chanc.errors import ModelError
 from chanc.ir import external, screen, wire
+from chanc.ir.collector import uncollected
 from chanc.ir.verify import verify
 
 HOLLOW_BYTES = 1024
@@ -54,7 +52,7 @@ def load(source: Any, *, copy: bool = True) -> ir.Model:
     if isinstance(source, ir.Model):
         return _from_ir(source, copy)
     if isinstance(source, onnx.ModelProto):
-        with _uncollected():
+        with uncollected():
             return _from_buffer(memoryview(_serialized(source)), None, "the ModelProto")
     if isinstance(source, (str, os.PathLike)):
         return _from_path(Path(os.fspath(source)))
@@ -70,24 +68,12 @@ def load(source: Any, *, copy: bool = True) -> ir.Model:
 def copy_model(model: ir.Model) -> ir.Model:
     """A copy of `model` that shares only the tensors; `meta` goes along. Raises: ModelError if it isn't sorted."""
     try:
-        with _uncollected():
+        with uncollected():
             twin = model.clone()
     except Exception as error:
         raise ModelError(f"the model can't be copied: {_first_line(error)}") from error
     twin.meta.update(model.meta)
     return twin
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Hold off the garbage collector: many new objects, no garbage; it would take a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _from_ir(model: ir.Model, copy: bool) -> ir.Model:
@@ -106,7 +92,7 @@ def _from_path(path: Path) -> ir.Model:
         raise ModelError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
         raise ModelError(f"{str(path)!r}: {error}") from error
-    with _uncollected():
+    with uncollected():
         return _from_buffer(buffer, path, str(path))
 
 

@@ -486,6 +486,6 @@ def test_mask_of_booleans_a_channel(idiom: Idiom) -> None:
         {},
         pinned={
             "w1": "it is combined with constant 'z' of type BOOL (Where 'c')",
-            "w4:1": "it takes constant 'k' (Conv 'y')",
+            "w4:1": "it takes constant 'z' of type BOOL (Conv 'y')",
         },
     )

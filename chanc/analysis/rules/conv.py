@@ -37,10 +37,19 @@ def _convolve(sweep: Sweep, bias: int) -> None:
     group = sweep.integer("group", 1)
     data, weight, (outer, inner) = _operands(sweep, group)
     _check(data, inner * group, outer, group)
+    if not weight.on(0):
+        if _depthwise(sweep, data, weight, bias):
+            return
+        weight = sweep.parameter(1, (0,))
+        if not weight.on(0):
+            raise Opaque("its weight isn't floating point")
     made = _labels(weight, 0)
     sweep.mark(weight, 0, "producer")
-    if group == 1:
+    if group == 1 and sweep.is_parameter(1):
+        take_up(sweep, data, 1, index=1, own=1)
+    elif group == 1:
         consume(sweep, data, 1, _labels(weight, 1))
+        sweep.mark(weight, 1, "consumer")
     elif sweep.mode("") == "rows":
         _rows(sweep, data, made, group)
         if outer == group and inner == 1:
@@ -48,8 +57,17 @@ def _convolve(sweep: Sweep, bias: int) -> None:
     else:
         _columns(sweep, data, _labels(weight, 1), group)
         spread(sweep, made, group)
-    sweep.mark(weight, 1, "consumer")
+        sweep.mark(weight, 1, "consumer")
     _finish(sweep, data, made, weight, bias=bias)
+
+
+def _depthwise(sweep: Sweep, data: Layout, weight: Layout, bias: int) -> bool:
+    """A kernel a channel: the channels stay what they are. False where the kernels have labels of their own."""
+    found = sweep.project(data, 1)
+    if found is None or not sweep.adopt(1, 0, found):
+        return False
+    _finish(sweep, data, found, weight, bias=bias)
+    return True
 
 
 @rule("ConvTranspose")
@@ -81,18 +99,23 @@ def conv_transpose(sweep: Sweep) -> None:
 def _operands(sweep: Sweep, group: int) -> tuple[Layout, Layout, tuple[int, int]]:
     """Data with fixed spatial axes, a weight with labels on the channel axes that can change, and their sizes.
 
-    Where whole groups go the second axis of the weight keeps its size.
+    Where whole groups go the second axis of the weight keeps its size. A Conv in one group takes up its inputs itself,
+    and so does a depthwise one, whose weight has no labels here.
     """
     data = _data(sweep, group)
-    for axis in range(2, data.rank):
+    for axis in {axis for field in data.fields for axis in field.axes if axis > 1}:
         if not _slides(sweep, data, axis):
             data = sweep.fix(data, axis, "it varies along a spatial axis of a convolution")
     if sweep.is_parameter(1):
-        sizes = sweep.parameter(1, ()).sizes
-        outer, inner = int(str(sizes[0])), int(str(sizes[1]))
+        value = sweep.value(1)
+        assert value is not None and sweep.node is not None
+        outer, inner = sweep.initializer(value).shape[:2]
         rows = group > 1 and sweep.mode("rows" if inner == 1 or outer == group else "columns") == "rows"
-        weight = sweep.parameter(1, (0,) if rows else (0, 1))
-        axes: tuple[int, ...] = (0,) if rows else (0, 1)
+        turned = sweep.node.op_type == "ConvTranspose"
+        axes: tuple[int, ...] = (0,) if rows or (group == 1 and not turned) else (0, 1)
+        if rows and outer == group and inner == 1 and not turned:
+            axes = ()
+        weight = sweep.parameter(1, axes)
     else:
         weight = sweep.input(1)
         for axis in range(2, weight.rank):
@@ -174,6 +197,15 @@ def consume(sweep: Sweep, data: Layout, axis: int, labels: IntArray) -> None:
         sweep.same(labels, found)
 
 
+def take_up(sweep: Sweep, data: Layout, axis: int, *, index: int, own: int) -> None:
+    """The channels on that axis of an activation are those that axis `own` of an initializer input takes."""
+    found = sweep.project(data, axis)
+    if found is None or not sweep.adopt(index, own, found, "consumer"):
+        weight = sweep.parameter(index, (own,))
+        consume(sweep, data, axis, _labels(weight, own))
+        sweep.mark(weight, own, "consumer")
+
+
 def _rows(sweep: Sweep, data: Layout, made: IntArray, group: int) -> None:
     """A whole group goes: its input channels and its output channels."""
     found = sweep.project(data, 1)
@@ -216,36 +248,45 @@ def _finish(
     sweep: Sweep, data: Layout, made: IntArray, weight: Layout, *, bias: int, transposed: bool = False
 ) -> None:
     """Set the output: batch factors and fields of the data, the made channels, spatial sizes."""
-    if sweep.value(bias) is not None:
+    if sweep.value(bias) is not None and not (sweep.is_parameter(bias) and sweep.adopt(bias, 0, made)):
         vector = sweep.parameter(bias, (0,)) if sweep.is_parameter(bias) else sweep.input(bias)
         labels = sweep.project(vector, 0)
         if labels is None or labels.size != made.size:
             sweep.pin(made, "its bias is not understood")
         else:
             sweep.same(labels, made)
-    spatial = [
-        data.axes[axis] if data.on(axis) else factors_of(_spatial(sweep, data, weight, axis, transposed))
-        for axis in range(2, data.rank)
-    ]
+    spatial = _spatial(sweep, data, weight, transposed)
     axes: tuple[Factors, ...] = (data.axes[0], (made.size,), *spatial)
     batch = tuple(f for f in data.fields if not f.on(1))
     sweep.output(Layout(axes, (Field(((1, 0),), made), *batch)))
 
 
-def _spatial(sweep: Sweep, data: Layout, weight: Layout, axis: int, transposed: bool) -> Size:
-    size, kernel = data.size(axis), weight.size(axis)
+def _spatial(sweep: Sweep, data: Layout, weight: Layout, transposed: bool) -> list[Factors]:
+    """The spatial axes of the output."""
     count = data.rank - 2
-    strides = sweep.integer_list("strides", [1] * count) or [1] * count
-    dilations = sweep.integer_list("dilations", [1] * count) or [1] * count
-    if transposed or not isinstance(kernel, int):
-        value = sweep.node.outputs[0] if sweep.node else None
-        return _declared(sweep, axis) or unknown(f"{value.name if value else ''}.{axis}")
-    return window(size, kernel, strides[axis - 2], dilations[axis - 2], padding(sweep, axis - 2, count, size, kernel))
+    strides = sweep.integer_list("strides") or [1] * count
+    dilations = sweep.integer_list("dilations") or [1] * count
+    varying = {axis for field in data.fields for axis in field.axes}
+    result = []
+    for axis in range(2, data.rank):
+        size, kernel = data.size(axis), weight.size(axis)
+        if axis in varying:
+            result.append(data.axes[axis])
+        elif transposed or not isinstance(kernel, int):
+            value = sweep.node.outputs[0] if sweep.node else None
+            result.append(factors_of(_declared(sweep, axis) or unknown(f"{value.name if value else ''}.{axis}")))
+        else:
+            pad = padding(sweep, axis - 2, count, size, kernel)
+            result.append(factors_of(window(size, kernel, strides[axis - 2], dilations[axis - 2], pad)))
+    return result
 
 
 def padding(sweep: Sweep, k: int, count: int, size: Size, kernel: int) -> int:
     """Begin plus end padding of spatial axis k, `auto_pad` resolved."""
     mode = sweep.attribute("auto_pad", "NOTSET")
+    if mode == "NOTSET":
+        pads = sweep.integer_list("pads")
+        return pads[k] + pads[k + count] if pads else 0
     stride = (sweep.integer_list("strides", [1] * count) or [1] * count)[k]
     dilation = (sweep.integer_list("dilations", [1] * count) or [1] * count)[k]
     span = dilation * (kernel - 1) + 1
@@ -253,10 +294,7 @@ def padding(sweep: Sweep, k: int, count: int, size: Size, kernel: int) -> int:
         if isinstance(size, int):
             return max((-(-size // stride) - 1) * stride + span - size, 0)
         return span - 1
-    if mode == "VALID":
-        return 0
-    pads = sweep.integer_list("pads", [0] * 2 * count) or [0] * 2 * count
-    return pads[k] + pads[k + count]
+    return 0
 
 
 def _declared(sweep: Sweep, axis: int) -> Size | None:

@@ -9,7 +9,6 @@ import onnx_ir as ir
 from chanc.analysis.layout import Layout, Opaque
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
-from chanc.ir.initializers import constant_shape
 
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip", "Cos",
@@ -75,18 +74,40 @@ def broadcast(sweep: Sweep) -> Layout:
     assert sweep.node is not None
     present = [k for k, value in enumerate(sweep.node.inputs) if value is not None]
     constants = [k for k in present if sweep.is_parameter(k)]
+    if not constants and present:
+        return sweep.together([sweep.input(k) for k in present])
     layouts = {k: sweep.input(k) for k in present if k not in constants}
+    if len(layouts) == 1 and len(constants) == 1:
+        (layout,) = layouts.values()
+        if _adopted(sweep, constants[0], layout):
+            return layout
     varying = varying_from_right(layouts.values())
     alone = all(sweep.is_weight(k) for k in present)
     for k in constants:
         value = sweep.value(k)
         assert value is not None
-        shape = constant_shape(value)
+        shape = sweep.initializer(value).shape
         axes = [axis for axis, n in enumerate(shape) if n > 1 and (alone or axis - len(shape) in varying)]
         layouts[k] = sweep.parameter(k, axes)
     if not layouts:
         raise Opaque("it has no inputs")
     return sweep.together([layouts[k] for k in sorted(layouts, key=lambda k: (k in constants, k))])
+
+
+def _adopted(sweep: Sweep, index: int, layout: Layout) -> bool:
+    """Whether a constant is one value a channel of an activation, or one for all, and needs no labels of its own."""
+    value = sweep.value(index)
+    assert value is not None
+    shape = sweep.initializer(value).shape
+    offset = layout.rank - len(shape)
+    longer = [axis for axis, n in enumerate(shape) if n > 1]
+    if offset < 0 or len(longer) > 1 or 0 in shape:
+        return False
+    if not longer:
+        return True
+    axis = longer[0]
+    parts = layout.on(axis + offset)
+    return len(parts) == 1 and len(parts[0].slots) == 1 and sweep.adopt(index, axis, parts[0].labels)
 
 
 def varying_from_right(layouts: Iterable[Layout]) -> set[int]:

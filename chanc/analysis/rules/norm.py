@@ -145,7 +145,7 @@ def _follow(sweep: Sweep, index: int, labels: IntArray | None) -> None:
     """A vector of one value a channel."""
     if sweep.value(index) is None:
         return
-    if labels is None and sweep.is_parameter(index):
+    if sweep.is_parameter(index) and (labels is None or sweep.adopt(index, 0, labels)):
         return
     vector = sweep.parameter(index, (0,)) if sweep.is_parameter(index) else sweep.input(index)
     own = sweep.project(vector, 0)

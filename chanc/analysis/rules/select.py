@@ -58,8 +58,8 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
         axes[axis] = factors_of(total)
         return Layout(tuple(axes), shared.fields, shared.why)
     parts: list[IntArray] = []
-    rests: list[Layout] = []
-    for operand in operands:
+    rests: dict[tuple[object, ...], Layout] = {}
+    for number, operand in enumerate(operands):
         labels = sweep.project(operand, axis)
         if labels is None:
             size = operand.size(axis)
@@ -68,8 +68,10 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
             labels = sweep.fresh(size)
             sweep.pin(labels, f"it is joined with {operand.why or 'values that are not channels'}")
         parts.append(labels)
-        rests.append(emptied(operand, axis))
-    shared = sweep.together(rests)
+        rest = emptied(operand, axis)
+        # Without channels, layouts of the same axes say nothing new.
+        rests.setdefault((number,) if rest.fields else rest.axes, rest)
+    shared = sweep.together(list(rests.values()))
     sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(parts) if a.size and b.size]
     labels = np.concatenate(parts)
     axes = list(shared.axes)
@@ -80,6 +82,8 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
 def _square(sweep: Sweep, operands: list[Layout], axis: int) -> list[Layout]:
     """Along other axes a Concat doesn't broadcast: a channel axis of size 1 beside one without channels stays 1."""
     result = list(operands)
+    if all(part.axes == (axis,) for operand in operands for part in operand.fields):
+        return result
     for other in range(operands[0].rank):
         if other != axis and any(not operand.on(other) for operand in operands):
             result = [
@@ -97,7 +101,7 @@ def _tie_phases(sweep: Sweep, operands: Sequence[Layout], axis: int) -> None:
     """
     assert sweep.node is not None
     makers = [value.producer() if value is not None else None for value in sweep.node.inputs]
-    if len(makers) < 2 or any(maker is None or not _skips_pixels(maker) for maker in makers):
+    if len(makers) < 2 or not all(maker is not None and _skips_pixels(maker) for maker in makers):
         return
     labels = [operand.on(axis)[0].labels.ravel() for operand in operands if len(operand.on(axis)) == 1]
     if len(labels) == len(makers) and len({part.size for part in labels}) == 1:
@@ -106,8 +110,10 @@ def _tie_phases(sweep: Sweep, operands: Sequence[Layout], axis: int) -> None:
 
 
 def _skips_pixels(node: ir.Node) -> bool:
+    if node.op_type != "Conv":
+        return False
     strides, kernel = node.attributes.get("strides"), node.attributes.get("kernel_shape")
-    if node.op_type != "Conv" or strides is None or kernel is None:
+    if strides is None or kernel is None:
         return False
     return all(k < s for k, s in zip(kernel.as_ints(), strides.as_ints(), strict=True))
 
