@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Units:
     """`channel[l]` and `unit[l]` are the smallest labels that are one channel, or one unit, with label l.
 
     `pinned` maps a unit to the reason why it stays; `inexact` and `unscaled` are the units whose removal, or whose
-    repetition, changes the function of the rest.
+    repetition, changes the function of the rest. `seams` are those of `chanc.analysis.order`.
     """
 
     channel: IntArray
@@ -27,6 +27,7 @@ class Units:
     pinned: dict[int, Pin]
     inexact: dict[int, str]
     unscaled: frozenset[int]
+    seams: IntArray = field(default_factory=NOTHING.copy)
 
 
 def solve(sweep: Sweep) -> Units:

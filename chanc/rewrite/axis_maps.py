@@ -23,8 +23,8 @@ from chanc.errors import IllegalMove
 class Resize:
     """`unit[l]` is the unit of label l (as solved), `copies[u]` how often unit u is there afterwards.
 
-    `channel[l]` is its channel; `seams` holds `channel * labels + channel` of neighbours that a Concat brought
-    together, so that copies of the one stand before the other.
+    `channel[l]` is its channel; `seams` holds `channel * labels + channel` of neighbours that are not repeated as a
+    block (see `chanc.analysis.order`): copies of the one stand before the other.
     """
 
     unit: IntArray

@@ -13,8 +13,8 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.analysis.sweep import Sweep
 from chanc.errors import IllegalMove
-from chanc.ir.initializers import add_constant, constant
-from chanc.rewrite.axis_maps import Resize
+from chanc.ir.initializers import add_constant, constant, fresh_name
+from chanc.rewrite.axis_maps import Resize, remap
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,28 @@ class Site:
         if index >= len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)
+
+    def reorder(self, axis: int, given: IntArray) -> None:
+        """Follow the node by a Gather where its output, with old positions `given` [new size], has another order."""
+        node, result = self.node, self.result()
+        old = node.outputs[0]
+        size = int(str(result.size(axis)))
+        places = np.arange(size, dtype=np.int64)
+        wanted = self.source(result, axis)
+        if np.array_equal(given, places if wanted is None else wanted):
+            return
+        gather = ir.node("Gather", [old, None], {"axis": axis})
+        new = gather.outputs[0]
+        new.name, new.type = fresh_name(self.sweep.graph, f"{old.name}.ordered"), old.type
+        if old.shape is not None:
+            sizes = self.sizes(result)
+            new.shape = ir.Shape([n if isinstance(n, int) else old.shape[k] for k, n in enumerate(sizes)])
+        for user, index in tuple(old.uses()):
+            if user is not gather:
+                user.replace_input_with(index, new)
+        self.sweep.graph.insert_after(node, gather)
+        self.sweep.layouts[new] = result
+        Site(gather, self.sweep, self.resize).set_input(1, remap(places, given, wanted, size))
 
     def integers(self, sizes: tuple[Size, ...]) -> list[int]:
         """Sizes that must all be known."""

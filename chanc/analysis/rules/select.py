@@ -13,7 +13,6 @@ from chanc.analysis.dims import Dim, Size, unknown
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import onnx_slice
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, drop_axes, factors_of, take
-from chanc.analysis.layout import reshape as reshaped
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
 
@@ -70,7 +69,7 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
         parts.append(labels)
         rests.append(emptied(operand, axis))
     shared = sweep.together(rests)
-    sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(parts) if a.size and b.size]
+    sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(p for p in parts if p.size)]
     labels = np.concatenate(parts)
     axes = list(shared.axes)
     axes[axis] = (labels.size,)
@@ -231,7 +230,7 @@ def gather(sweep: Sweep) -> None:
         elif indices.ndim == 1:
             sweep.output(taken)
         else:
-            sweep.output(reshaped(taken, [*taken.sizes[:axis], *indices.shape, *taken.sizes[axis + 1 :]]))
+            sweep.output(sweep.reshaped(taken, [*taken.sizes[:axis], *indices.shape, *taken.sizes[axis + 1 :]]))
         return
     layout = sweep.fix(layout, axis, "it is looked up")
     for other in range(layout.rank):
@@ -317,6 +316,7 @@ def scatter_nd(sweep: Sweep) -> None:
     labels = base.copy()
     sweep.couple(base[rows], new)
     labels[rows] = new
+    sweep.beside(base, labels)
     shared = sweep.together([emptied(layout, 0), emptied(updates, 0)])
     axes = ((labels.size,), *shared.axes[1:])
     sweep.output(Layout(axes, (Field(((0, 0),), labels), *shared.fields), layout.why))

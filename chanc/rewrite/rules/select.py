@@ -1,4 +1,4 @@
-"""Split, Slice, Gather, GatherND, ScatterND: parts and indices of a resized axis."""
+"""Concat, Split, Slice, Gather, GatherND, ScatterND: parts and indices of a resized axis."""
 
 from __future__ import annotations
 
@@ -8,9 +8,30 @@ import onnx_ir as ir
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.errors import IllegalMove
+from chanc.ir.initializers import constant_shape
 from chanc.rewrite.axis_maps import remap
 from chanc.rewrite.rules import rule
 from chanc.rewrite.site import Site
+
+
+@rule("Concat")
+def concat(site: Site) -> None:
+    """Copies of a block that reaches from one input into the next are put in order behind it."""
+    result = site.result()
+    axis = site.attribute("axis", 1) % result.rank
+    if site.source(result, axis) is None:
+        return
+    (labels,) = (field.labels for field in result.on(axis))
+    given: list[IntArray] = []
+    start = 0
+    for index, value in enumerate(site.node.inputs):
+        layout = site.layout(index)
+        size = layout.size(axis) if layout is not None else constant_shape(value)[axis]
+        end = start + int(str(size))
+        here = site.source(layout, axis) if layout is not None else site.resize.line(labels[start:end])
+        given.append(start + (np.arange(end - start) if here is None else here))
+        start = end
+    site.reorder(axis, np.concatenate(given))
 
 
 @rule("Split")
