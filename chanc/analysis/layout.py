@@ -379,7 +379,7 @@ def _joined(layout: Layout, groups: list[list[int]]) -> Layout:
 def regrouped(layout: Layout, sizes: Sequence[Size]) -> Layout:
     """The factors of a layout put into axes of the given sizes, as before a reshape to it.
 
-    Factors stand alone where an axis of those sizes doesn't begin and end with one: unlabelled ones that are one by now.
+    Where an axis of those sizes doesn't begin and end with a factor (unlabelled ones are one by now) they stand alone.
     """
     source = [(size, (axis, k)) for axis, factors in enumerate(layout.axes) for k, size in enumerate(factors)]
     home: dict[Slot, Slot] = {}

@@ -55,7 +55,10 @@ def find_order(sweep: Sweep, channel: IntArray, unit: IntArray, free: NDArray[np
 
 
 def _sites(sweep: Sweep, unit: IntArray) -> Iterator[tuple[Factors, Field, int, Slot | None]]:
-    """(factors, field, axis, the slot to repeat where all is one unit) of each axis that is cut into factors and grows."""
+    """(factors, field, axis, what to repeat where all is one unit) of each axis that grows and is cut into factors.
+
+    Most axes are of one factor, and say nothing.
+    """
     seen: set[tuple[object, ...]] = set()
     views = [(layout, None) for layout in sweep.layouts.values() if layout.fields]
     for layout, moves in [*views, *sweep.views]:
@@ -124,7 +127,7 @@ class _Pairs:
     def read(self, grid: IntArray, units: IntArray, free: NDArray[np.bool_]) -> None:
         """Note the pairs of a grid [coarser, line, finer, side by side] of channels; `units` are those of the line."""
         free = free[units]
-        coarser, line, finer, _ = grid.shape
+        coarser, _, finer, _ = grid.shape
         at = np.flatnonzero((units[:-1] == units[1:]) & free[:-1])
         if at.size:
             beside = self._key(grid[:, at], grid[:, at + 1]).swapaxes(0, 1).reshape(at.size, -1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Units:
     pinned: dict[int, Pin]
     inexact: dict[int, str]
     unscaled: frozenset[int]
-    seams: IntArray = field(default_factory=NOTHING.copy)
+    seams: IntArray = dataclasses.field(default_factory=NOTHING.copy)
 
 
 def solve(sweep: Sweep) -> Units:

@@ -76,16 +76,21 @@ class Resize:
         positions = positions.reshape(*shape[: factors[0]], -1, *shape[factors[-1] + 1 :])
         return np.take(positions, index, axis=factors[0]).ravel()
 
-    def _factor(self, field: Field, axis: int) -> tuple[range, IntArray] | None:
-        """The factors of an axis that change (a range of them) and the new index along them; None where none do."""
+    def axis(self, field: Field) -> int | None:
+        """The axis of a field that changes its size; None where none does."""
         if not self.changes(field.labels.ravel()):
             return None
-        if len(field.axes) > 1:
-            moving = moving_axis(self.unit[by_axis(field)])
-            if moving is None or moving < 0:
-                raise IllegalMove("a tensor would not stay rectangular")
-            if field.axes[moving] != axis:
-                return None
+        if len(field.axes) == 1:
+            return field.axes[0]
+        moving = moving_axis(self.unit[by_axis(field)])
+        if moving is None or moving < 0:
+            raise IllegalMove("a tensor would not stay rectangular")
+        return field.axes[moving]
+
+    def _factor(self, field: Field, axis: int) -> tuple[range, IntArray] | None:
+        """The factors of an axis that change (a range of them) and the new index along them; None where none do."""
+        if self.axis(field) != axis:
+            return None
         mine = sorted((slot[1], k) for k, slot in enumerate(field.slots) if slot[0] == axis)
         order = [k for _, k in mine] + [k for k, slot in enumerate(field.slots) if slot[0] != axis]
         labels = field.labels.transpose(order)

@@ -117,5 +117,6 @@ def rotary(sweep: Sweep) -> None:
     size = dims.divide(layout.size(2), heads) if heads else None
     if size is None:
         raise Opaque("its heads don't divide its channels")
-    split = sweep.fix(sweep.reshaped(layout, [*layout.sizes[:2], heads, size]), 3, "its columns are turned by their positions")
+    split = sweep.reshaped(layout, [*layout.sizes[:2], heads, size])
+    split = sweep.fix(split, 3, "its columns are turned by their positions")
     sweep.output(sweep.reshaped(split, layout.sizes))

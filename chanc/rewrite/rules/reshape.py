@@ -98,8 +98,9 @@ def tile(site: Site) -> None:
     data, known = site.layout(0), site.constant(1)
     if data is None or known is None or known.dtype == object:
         return
+    given = {}
     for axis, times in enumerate(known.ravel().tolist()):
         here = site.source(data, axis) if times > 1 and data.on(axis) else None
         if here is not None:
-            starts = np.arange(times)[:, None] * int(str(data.size(axis)))
-            site.reorder(axis, (starts + here).ravel())
+            given[axis] = (np.arange(times)[:, None] * int(str(data.size(axis))) + here).ravel()
+    site.reorder(given)

@@ -38,8 +38,7 @@ def pad(site: Site) -> None:
         site.set_attribute(attribute, changed)
     else:
         site.set_input(1, np.array(changed, dtype=np.int64))
-    for axis, positions in given.items():
-        site.reorder(axis, positions)
+    site.reorder(given)
 
 
 def _amounts(site: Site, data: Layout, result: Layout, axis: int, before: int, after: int) -> tuple[int, int, IntArray]:
@@ -54,7 +53,7 @@ def _amounts(site: Site, data: Layout, result: Layout, axis: int, before: int, a
     source = np.arange(old) if inner is None else inner
     end = old + before
     put_before, put_after = positions[positions < before], positions[positions >= end]
-    cut_before, cut_after = np.count_nonzero(source < -before), np.count_nonzero(source >= old + after)
+    cut_before, cut_after = (int(np.count_nonzero(cut)) for cut in (source < -before, source >= old + after))
     left = source[cut_before : source.size - cut_after]
     if not ((left >= -before) & (left < old + after)).all():
         cut_before, cut_after, left = 0, 0, source

@@ -26,12 +26,15 @@ def concat(site: Site) -> None:
     start = 0
     for index, value in enumerate(site.node.inputs):
         layout = site.layout(index)
-        size = layout.size(axis) if layout is not None else constant_shape(value)[axis]
-        end = start + int(str(size))
+        if layout is None:
+            assert value is not None
+            end = start + constant_shape(value)[axis]
+        else:
+            end = start + int(str(layout.size(axis)))
         here = site.source(layout, axis) if layout is not None else site.resize.line(labels[start:end])
         given.append(start + (np.arange(end - start) if here is None else here))
         start = end
-    site.reorder(axis, np.concatenate(given))
+    site.reorder({axis: np.concatenate(given)})
 
 
 @rule("Split")
