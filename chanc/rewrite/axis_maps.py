@@ -87,6 +87,13 @@ class Resize:
             raise IllegalMove("a tensor would not stay rectangular")
         return field.axes[moving]
 
+    def factors(self, layout: Layout, axis: int) -> dict[int, IntArray]:
+        """For each factor of an axis that changes the old index for each new one."""
+        found = [self._factor(field, axis) for field in layout.on(axis)]
+        if any(part is not None and len(part[0]) > 1 for part in found):
+            raise IllegalMove("channels lie in several factors of an axis")
+        return {part[0][0]: part[1] for part in found if part is not None}
+
     def _factor(self, field: Field, axis: int) -> tuple[range, IntArray] | None:
         """The factors of an axis that change (a range of them) and the new index along them; None where none do."""
         if self.axis(field) != axis:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis import Analysis
+from chanc.analysis.dims import Dim
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout, axis_labels, merge
 from chanc.analysis.run import sweep_model
@@ -83,6 +84,8 @@ def _blocks(
         for field in layout.fields:
             axis = resize.axis(field)
             if axis is None or after is None or len(after.on(axis)) != 1 or len(layout.on(axis)) != 1:
+                continue
+            if any(isinstance(size, Dim) for size in (*layout.axes[axis], *after.axes[axis])):
                 continue
             found = after.on(axis)[0]
             if (id(field.labels), id(found.labels)) in seen:

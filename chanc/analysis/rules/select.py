@@ -14,7 +14,9 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import onnx_slice
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, drop_axes, factors_of, take
 from chanc.analysis.rules import rule
+from chanc.analysis.strided import View, find_view, viewed
 from chanc.analysis.sweep import Sweep
+from chanc.ir.initializers import constant_shape
 
 
 @rule("Concat")
@@ -218,6 +220,12 @@ def gather(sweep: Sweep) -> None:
     known = sweep.constant(1)
     whole = known is not None and known.dtype != object
     table = sweep.is_parameter(0)
+    if (view := view_of(sweep, layout)) is not None and not table:
+        result = viewed(layout, view)
+        for part in result.fields:
+            sweep.segments.append(part.labels.ravel())
+        sweep.output(result)
+        return
     if known is not None and whole and layout.on(axis) and not table:
         indices = np.asarray(known, dtype=np.int64)
         size = layout.size(axis)
@@ -238,6 +246,16 @@ def gather(sweep: Sweep) -> None:
             sweep.mark(layout, other, "producer")
     inner: list[Size] = list(known.shape) if known is not None else list(sweep.input(1).sizes)
     sweep.output(_placed(layout, axis, inner))
+
+
+def view_of(sweep: Sweep, layout: Layout) -> View | None:
+    """How the current Gather reads a flattened tensor with channels; None where it is not one, or not understood."""
+    index = sweep.value(1)
+    if layout.rank != 1 or not layout.fields or index is None or len(layout.axes[0]) == 1:
+        return None
+    shape = constant_shape(index) if index.const_value is not None else None
+    rank = len(shape) if shape is not None else sweep.input(1).rank
+    return find_view(sweep, layout, index, rank)
 
 
 def _scalar(sweep: Sweep, layout: Layout, axis: int) -> Layout:

@@ -12,6 +12,7 @@ from chanc.ir.initializers import constant_shape
 from chanc.rewrite.axis_maps import remap
 from chanc.rewrite.rules import rule
 from chanc.rewrite.site import Site
+from chanc.rewrite.strided import strided
 
 
 @rule("Concat")
@@ -183,14 +184,13 @@ def _as_gather(site: Site, positions: IntArray, axes: list[int], k: int) -> None
 @rule("Gather")
 def gather(site: Site) -> None:
     """Constant indices into a channel axis: each reads what its result position read."""
-    data, known = site.layout(0), site.constant(1)
-    if data is None or known is None or known.dtype == object:
+    data, known, result = site.layout(0), site.constant(1), site.result()
+    if data is None or strided(site, data, result) or known is None or known.dtype == object:
         return
     axis = site.attribute("axis", 0) % data.rank
     if not data.on(axis):
         return
     source = site.source(data, axis)
-    result = site.result()
     if known.ndim != 1:
         if source is not None or any(site.source(result, axis + k) is not None for k in range(known.ndim)):
             _gather_table(site, data, axis, known.astype(np.int64))
