@@ -34,6 +34,13 @@ def test_graphs_are_valid_and_alike_for_a_seed():
         ort.run(model, ort.random_feeds(model), exact=True)
 
 
+@pytest.mark.parametrize("seed", [2255, 2392])
+def test_half_of_one_channel_goes_no_further(seed):
+    """A Slice that leaves nothing is a dead end: onnxruntime can't convolve no channels."""
+    model = graph_of_seed(seed)
+    ort.run(model, ort.random_feeds(model))
+
+
 def test_graphs_cover_the_operators():
     """What a few hundred graphs hold, so that a step that stopped to suit anything is noticed."""
     models = [graph_of_seed(seed) for seed in range(200)]

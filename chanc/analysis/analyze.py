@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from chanc.analysis.groups import Group, find_groups, pin_text
+from chanc.analysis.order import ordered
 from chanc.analysis.run import sweep_model
 from chanc.analysis.solve import Units, solve
 from chanc.analysis.sweep import Sweep
@@ -91,7 +92,7 @@ def analyze_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> A
     """
     with uncollected():
         sweep = sweep_model(model, modes)
-        units = solve(sweep)
+        units = ordered(sweep, solve(sweep))
         return Analysis(model, find_groups(sweep, units), _pinned(sweep), sweep, units)
 
 

@@ -378,6 +378,34 @@ def _joined(layout: Layout, groups: list[list[int]]) -> Layout:
     return Layout(tuple(axes), fields, layout.why)
 
 
+def regrouped(layout: Layout, sizes: Sequence[Size]) -> Layout:
+    """The factors of a layout put into axes of the given sizes, as before a reshape to it.
+
+    Where an axis of those sizes doesn't begin and end with a factor (unlabelled ones are one by now) they stand alone.
+    """
+    source = [(size, (axis, k)) for axis, factors in enumerate(layout.axes) for k, size in enumerate(factors)]
+    home: dict[Slot, Slot] = {}
+    axes: list[Factors] = []
+    i = j = 0
+    while j < len(sizes) or i < len(source):
+        first, start, goal = j, i, sizes[j] if j < len(sizes) else 1
+        have: Size = 1
+        j += 1
+        while have != goal or (goal == 1 and i < len(source) and source[i][0] == 1):
+            if i < len(source) and (dims.divide(goal, have) is not None or j >= len(sizes)):
+                have, i = dims.multiply(have, source[i][0]), i + 1
+            elif j < len(sizes):
+                goal, j = dims.multiply(goal, sizes[j]), j + 1
+            else:
+                return Layout(layout.axes, (), layout.why)
+        groups = [range(start, i)] if j - first == 1 else [range(k, k + 1) for k in range(start, i)]
+        for group in groups:
+            home.update({source[k][1]: (len(axes), n) for n, k in enumerate(group)})
+            axes.append(tuple(source[k][0] for k in group))
+    fields = tuple(Field(tuple(home[slot] for slot in f.slots), f.labels) for f in layout.fields)
+    return Layout(tuple(axes), fields)
+
+
 def tidy(layout: Layout) -> Layout:
     """Neighbouring factors without labels become one: their order carries no meaning."""
     if all(len(factors) <= 1 for factors in layout.axes):

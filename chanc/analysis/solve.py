@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class Units:
     """`channel[l]` and `unit[l]` are the smallest labels that are one channel, or one unit, with label l.
 
     `pinned` maps a unit to the reason why it stays; `inexact` and `unscaled` are the units whose removal, or whose
-    repetition, changes the function of the rest.
+    repetition, changes the function of the rest. `seams` are those of `chanc.analysis.order`.
     """
 
     channel: IntArray
@@ -27,6 +28,7 @@ class Units:
     pinned: dict[int, Pin]
     inexact: dict[int, str]
     unscaled: frozenset[int]
+    seams: IntArray = dataclasses.field(default_factory=NOTHING.copy)
 
 
 def solve(sweep: Sweep) -> Units:
@@ -81,6 +83,7 @@ def _held(sweep: Sweep, parameter: ParameterAxis) -> str | None:
 def _rectangular(sweep: Sweep, unit: IntArray, stay: IntArray) -> IntArray:
     """Couple labels until each field that spans several axes loses whole rows or whole columns."""
     fields = list(_spanning(sweep.layouts.values()))
+    ends = np.array([(labels[0], labels[-1]) for labels, _ in sweep.rows], dtype=np.int64).reshape(-1, 2)
     settled = False
     while not settled:
         settled = True
@@ -88,7 +91,7 @@ def _rectangular(sweep: Sweep, unit: IntArray, stay: IntArray) -> IntArray:
             array = by_axis(field)
             if moving_axis(unit[array]) is not None:
                 continue
-            keep = _best_axis(unit[array], stay)
+            keep = _best_axis(unit[array], stay, unit[ends])
             extra = DisjointSet()
             flat = np.moveaxis(array, keep, 0).reshape(array.shape[keep], -1)
             extra.unite(unit[flat], unit[flat[:, :1]])
@@ -159,8 +162,12 @@ def moving_axis(units: IntArray) -> int | None:
     return ones[0] if len(ones) == 1 else -1
 
 
-def _best_axis(units: IntArray, stay: IntArray) -> int:
-    """The dimension that leaves the most units free when all others are fixed."""
+def _best_axis(units: IntArray, stay: IntArray, ends: IntArray) -> int:
+    """The dimension that leaves the most units free when all others are fixed.
+
+    `ends` are the units at both ends of each row that no unit may reach across: [rows, 2].
+    """
+    inside = ends[np.isin(ends, units).all(axis=1)]
     scores = []
     for axis in range(units.ndim):
         flat = np.moveaxis(units, axis, 0).reshape(units.shape[axis], -1)
@@ -171,5 +178,7 @@ def _best_axis(units: IntArray, stay: IntArray) -> int:
         roots = sets.roots(local.size)
         held = np.zeros(local.size, dtype=bool)
         np.logical_or.at(held, roots, stay[local].astype(bool))
+        left, right = roots[np.searchsorted(local, inside)].T
+        held[left[left == right]] = True
         scores.append(int(np.count_nonzero(~held[np.unique(roots)])))
     return int(np.argmax(scores))

@@ -23,6 +23,7 @@ from chanc.analysis.layout import (
     Field,
     Layout,
     Opaque,
+    Slot,
     axis_labels,
     common_factors,
     factors_of,
@@ -30,6 +31,8 @@ from chanc.analysis.layout import (
     merge,
     plain,
     refactor,
+    regrouped,
+    reshape,
     without,
 )
 from chanc.ir.initializers import constant_shape
@@ -91,6 +94,7 @@ class Sweep:
     segments: list[IntArray] = field(default_factory=list)
     opaque: dict[ir.Node, str] = field(default_factory=dict)
     seams: list[tuple[int, int]] = field(default_factory=list)
+    views: list[tuple[Layout, Slot | None]] = field(default_factory=list)
     rows: list[tuple[IntArray, Pin]] = field(default_factory=list)
     modes: dict[ir.Node, str] = field(default_factory=dict)
     weights: set[ir.Value] = field(default_factory=set)
@@ -295,6 +299,32 @@ class Sweep:
         if labels.size > 1:
             self.rows.append((labels, self._here(reason)))
 
+    def reshaped(self, layout: Layout, target: Sequence[Size]) -> Layout:
+        """The layout seen through a row-major reshape; it is noted how that cuts the axes it had into factors."""
+        result = reshape(layout, target)
+        if layout.fields:
+            self.views.append((regrouped(result, layout.sizes), None))
+        return result
+
+    def seam(self, layout: Layout, axis: int, places: Iterable[int]) -> None:
+        """The positions of a merged axis at which what was put together begins anew."""
+        for part in layout.on(axis):
+            labels = axis_labels(part, axis)[:, 0]
+            self.seams += [(int(labels[k - 1]), int(labels[k])) for k in places]
+
+    def cut(self, labels: IntArray, rows: int, moving: int) -> None:
+        """The labels of an axis are used as [rows, columns], of which whole rows (`moving` 0) or columns (1) go."""
+        if labels.size > 1:
+            grid = labels.reshape(rows, -1)
+            part = Field(((0, 0), (0, 1)), grid)
+            self.views.append((Layout((grid.shape,), (part,)), (0, moving)))
+
+    def beside(self, *lines: IntArray) -> None:
+        """Labels [n, ...] of which the same ones go: copies stand in one order on all of them."""
+        grid = np.concatenate([line.reshape(line.shape[0], -1) for line in lines], axis=1)
+        if grid.shape[0] > 1:
+            self.views.append((Layout(((grid.shape[0],), (grid.shape[1],)), (Field(((0, 0), (1, 0)), grid),)), (0, 0)))
+
     def hold(self, value: ir.Value, reason: str) -> None:
         """An initializer that must keep its shape wherever else it is used: it enters what is not understood."""
         self.held[value] = reason
@@ -475,7 +505,11 @@ class Sweep:
     def _couple_broadcast(self, wide: Field, narrow: Field) -> None:
         order = [narrow.slots.index(slot) for slot in wide.slots if slot in narrow.slots]
         shape = [n if slot in narrow.slots else 1 for slot, n in zip(wide.slots, wide.labels.shape, strict=True)]
-        self.couple(wide.labels, narrow.labels.transpose(order).reshape(shape))
+        spread = narrow.labels.transpose(order).reshape(shape)
+        self.couple(wide.labels, spread)
+        both = np.stack(np.broadcast_arrays(wide.labels, spread), axis=-1)
+        axes = tuple((n,) for n in both.shape)
+        self.views.append((Layout(axes, (Field(tuple((k, 0) for k in range(both.ndim)), both),)), None))
 
     def declared(self, value: ir.Value) -> Layout:
         """A layout without labels from the shape that the model declares for a value; Opaque where it declares none."""

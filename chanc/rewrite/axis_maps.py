@@ -23,8 +23,8 @@ from chanc.errors import IllegalMove
 class Resize:
     """`unit[l]` is the unit of label l (as solved), `copies[u]` how often unit u is there afterwards.
 
-    `channel[l]` is its channel; `seams` holds `channel * labels + channel` of neighbours that a Concat brought
-    together, so that copies of the one stand before the other.
+    `channel[l]` is its channel; `seams` holds `channel * labels + channel` of neighbours that are not repeated as a
+    block (see `chanc.analysis.order`): copies of the one stand before the other.
     """
 
     unit: IntArray
@@ -76,16 +76,28 @@ class Resize:
         positions = positions.reshape(*shape[: factors[0]], -1, *shape[factors[-1] + 1 :])
         return np.take(positions, index, axis=factors[0]).ravel()
 
-    def _factor(self, field: Field, axis: int) -> tuple[range, IntArray] | None:
-        """The factors of an axis that change (a range of them) and the new index along them; None where none do."""
+    def axis(self, field: Field) -> int | None:
+        """The axis of a field that changes its size; None where none does."""
         if not self.changes(field.labels.ravel()):
             return None
-        if len(field.axes) > 1:
-            moving = moving_axis(self.unit[by_axis(field)])
-            if moving is None or moving < 0:
-                raise IllegalMove("a tensor would not stay rectangular")
-            if field.axes[moving] != axis:
-                return None
+        if len(field.axes) == 1:
+            return field.axes[0]
+        moving = moving_axis(self.unit[by_axis(field)])
+        if moving is None or moving < 0:
+            raise IllegalMove("a tensor would not stay rectangular")
+        return field.axes[moving]
+
+    def factors(self, layout: Layout, axis: int) -> dict[int, IntArray]:
+        """For each factor of an axis that changes the old index for each new one."""
+        found = [self._factor(field, axis) for field in layout.on(axis)]
+        if any(part is not None and len(part[0]) > 1 for part in found):
+            raise IllegalMove("channels lie in several factors of an axis")
+        return {part[0][0]: part[1] for part in found if part is not None}
+
+    def _factor(self, field: Field, axis: int) -> tuple[range, IntArray] | None:
+        """The factors of an axis that change (a range of them) and the new index along them; None where none do."""
+        if self.axis(field) != axis:
+            return None
         mine = sorted((slot[1], k) for k, slot in enumerate(field.slots) if slot[0] == axis)
         order = [k for _, k in mine] + [k for k, slot in enumerate(field.slots) if slot[0] != axis]
         labels = field.labels.transpose(order)

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis import Analysis
+from chanc.analysis.dims import Dim
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.layout import Layout, axis_labels, merge
 from chanc.analysis.run import sweep_model
 from chanc.analysis.solve import solve
+from chanc.analysis.sweep import Sweep
 from chanc.errors import VerifyError
+from chanc.rewrite.axis_maps import Resize
 from chanc.rewrite.parameters import Place
 
 
-def check_against(before: Analysis, model: ir.Model, structure: dict[Place, IntArray]) -> None:
+def check_against(
+    before: Analysis,
+    model: ir.Model,
+    structure: dict[Place, IntArray],
+    resize: Resize | None = None,
+    unordered: Collection[ir.Value] = (),
+) -> None:
     """Analyse the rewritten model as the first one was, and compare.
 
     Raises VerifyError where the second analysis finds other sizes, or unites what does not descend from one channel.
-    `structure` gives the old position of each new one for the parameter axes that changed.
+    `structure` gives the old position of each new one for the parameter axes that changed; with `resize` the order of
+    repeated blocks is compared between the parameters as well, but for `unordered` values.
     """
     sweep = sweep_model(model, before.sweep.modes)
     units = solve(sweep)
@@ -47,10 +60,47 @@ def check_against(before: Analysis, model: ir.Model, structure: dict[Place, IntA
                 )
             channel.append(units.channel[labels])
             descent.append(origin[old])
+    if resize is not None:
+        for old, labels in _blocks(before, sweep, resize, unordered):
+            if old.size != labels.size:
+                raise VerifyError("the rewritten model has a tensor of another width than its neighbours")
+            channel.append(units.channel[labels])
+            descent.append(origin[old])
     now, then = np.concatenate(channel), np.concatenate(descent)
     # An axis of one channel meets others by broadcasting, which says nothing of their order.
     told = ~np.isin(now, np.concatenate(alone)) if alone else np.ones(now.size, dtype=bool)
     _one_source(now[told], then[told])
+
+
+def _blocks(
+    before: Analysis, sweep: Sweep, resize: Resize, unordered: Collection[ir.Value]
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """(old labels, new labels) along each axis of an activation on which blocks of several positions are repeated."""
+    if resize.copies.max(initial=0) <= 1:
+        return
+    seen: set[tuple[int, int]] = set()
+    for value, layout in before.sweep.layouts.items():
+        after = sweep.layouts.get(value) if value not in unordered else None
+        for field in layout.fields:
+            axis = resize.axis(field)
+            if axis is None or after is None or len(after.on(axis)) != 1 or len(layout.on(axis)) != 1:
+                continue
+            if any(isinstance(size, Dim) for size in (*layout.axes[axis], *after.axes[axis])):
+                continue
+            found = after.on(axis)[0]
+            if (id(field.labels), id(found.labels)) in seen:
+                continue
+            seen.add((id(field.labels), id(found.labels)))
+            units = resize.unit[_along(layout, axis)]
+            if ((units[1:] == units[:-1]) & (resize.copies[units[1:]] > 1)).any():
+                source = resize.source(layout, axis)
+                assert source is not None
+                yield _along(layout, axis)[source], _along(after, axis)
+
+
+def _along(layout: Layout, axis: int) -> IntArray:
+    (field,) = merge(layout, axis).on(axis)
+    return axis_labels(field, axis)[:, 0]
 
 
 def _origin(before: Analysis, structure: dict[Place, IntArray]) -> IntArray:

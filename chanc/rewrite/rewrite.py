@@ -86,20 +86,19 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
     for resizing in chosen:
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
-    seams = [units.channel[a] * copies.size + units.channel[b] for a, b in sweep.seams]
-    resize = Resize(units.unit, copies, units.channel, np.array(seams, dtype=np.int64))
+    resize = Resize(units.unit, copies, units.channel, units.seams)
     fold_shapes(model, sweep)
     sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
-    for node in list(model.graph):
-        if any(value in sizes for value in (*node.inputs, *node.outputs)):
-            rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
-            if rule is not None:
-                rule(Site(node, sweep, resize))
+    unordered: set[ir.Value] = set()
+    for node in [n for n in model.graph if any(value in sizes for value in (*n.inputs, *n.outputs))]:
+        rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
+        if rule is not None:
+            rule(Site(node, sweep, resize, unordered))
     operands, structure = resize_parameters(analysis, resize, chosen, method, rng)
     for value, new in sizes.items():
         _set_shape(value, new, sweep.layouts[value])
     if chosen:
-        check_against(analysis, model, structure)
+        check_against(analysis, model, structure, resize, unordered)
     exact = all(r.group.exact and (r.group.scalable or r.source.size <= r.copies.size) for r in chosen)
     return Trace(exact, {}, operands)
 

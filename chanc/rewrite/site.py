@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -13,17 +13,21 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.analysis.sweep import Sweep
 from chanc.errors import IllegalMove
-from chanc.ir.initializers import add_constant, constant
-from chanc.rewrite.axis_maps import Resize
+from chanc.ir.initializers import add_constant, constant, fresh_name
+from chanc.rewrite.axis_maps import Resize, remap
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One node, the layouts around it before the resize, and the resize."""
+    """One node, the layouts around it before the resize, and the resize.
+
+    `unordered` gathers the values whose copies stand in another order than their layouts have them.
+    """
 
     node: ir.Node
     sweep: Sweep
     resize: Resize
+    unordered: set[ir.Value] = field(default_factory=set)
 
     def layout(self, index: int) -> Layout | None:
         """The layout of an input before the resize; None for a constant."""
@@ -76,6 +80,35 @@ class Site:
         if index >= len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)
+
+    def reorder(self, given: dict[int, IntArray]) -> None:
+        """Follow the node by a Gather for each axis whose order is another one than that of the result's layout.
+
+        `given` has the old position of each new one as the node makes them, by axis.
+        """
+        result = self.result()
+        for axis, positions in given.items():
+            places = np.arange(int(str(result.size(axis))), dtype=np.int64)
+            wanted = self.source(result, axis)
+            if not np.array_equal(positions, places if wanted is None else wanted):
+                self._gathered(axis, remap(places, positions, wanted, places.size))
+
+    def _gathered(self, axis: int, positions: IntArray) -> None:
+        """Every user of the output reads it through a Gather."""
+        old, result = self.node.outputs[0], self.result()
+        gather = ir.node("Gather", [old, None], {"axis": axis})
+        new = gather.outputs[0]
+        new.name, new.type = fresh_name(self.sweep.graph, f"{old.name}.ordered"), old.type
+        if old.shape is not None:
+            sizes = self.sizes(result)
+            new.shape = ir.Shape([n if isinstance(n, int) else old.shape[k] for k, n in enumerate(sizes)])
+        for user, index in tuple(old.uses()):
+            if user is not gather:
+                user.replace_input_with(index, new)
+        self.sweep.graph.insert_after(self.node, gather)
+        self.sweep.layouts[new] = result
+        self.unordered.add(old)
+        Site(gather, self.sweep, self.resize, self.unordered).set_input(1, positions)
 
     def integers(self, sizes: tuple[Size, ...]) -> list[int]:
         """Sizes that must all be known."""

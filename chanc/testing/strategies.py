@@ -142,7 +142,7 @@ def grow(draws: Draws, nodes: int) -> onnx.ModelProto:
         source = growth.tensor()
         growth.graph.stored = "constant" if growth.chance(8) else "initializer"
         made = growth.pick(table)(growth, source)
-        if made is not None and np.prod(made.shape[2:]) <= MOST_PIXELS and made.channels <= MOST_CHANNELS:
+        if made is not None and np.prod(made.shape[2:]) <= MOST_PIXELS and 0 < made.channels <= MOST_CHANNELS:
             growth.add(made, source)
     return growth.graph.model(*_outputs(growth))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim
-from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, reshape, transpose, without
+from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, transpose, without
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
 
@@ -36,7 +36,7 @@ def attention(sweep: Sweep) -> None:
     result = _product(sweep, scores, value, heads)
     batch, _, length, size = result.sizes
     turned = transpose(result, [0, 2, 1, 3])
-    sweep.output(reshape(turned, [batch, length, dims.multiply(heads, size)]) if flat else result)
+    sweep.output(sweep.reshaped(turned, [batch, length, dims.multiply(heads, size)]) if flat else result)
     for index, layout in ((1, key), (2, value), (3, scores)):
         if index < len(sweep.node.outputs):
             sweep.output(layout, index)
@@ -50,7 +50,7 @@ def _by_head(sweep: Sweep, index: int, heads: int) -> Layout:
         size = dims.divide(width, heads) if heads else None
         if size is None:
             raise Opaque("its heads don't divide its channels")
-        layout = transpose(reshape(layout, [batch, length, heads, size]), [0, 2, 1, 3])
+        layout = transpose(sweep.reshaped(layout, [batch, length, heads, size]), [0, 2, 1, 3])
     if layout.rank != 4:
         raise Opaque("its input is neither [batch, positions, channels] nor [batch, heads, positions, columns]")
     return sweep.fix(layout, POSITIONS, "positions attend to one another")
@@ -76,14 +76,14 @@ def _scores(sweep: Sweep, query: Layout, key: Layout, heads: int, shared: int) -
     if sweep.value(3) is not None:
         left = sweep.together([left, _grouped(sweep, _mask(sweep, heads), heads, shared)])
     batch, _, _, length, width = left.sizes
-    return reshape(left, [batch, heads, length, width])
+    return sweep.reshaped(left, [batch, heads, length, width])
 
 
 def _grouped(sweep: Sweep, layout: Layout, heads: int, shared: int) -> Layout:
     """[batch, heads, ...] as [batch, kv heads, query heads of each, ...], the latter without channels."""
     batch, count, *rest = layout.sizes
     split = [shared, heads // shared] if count == heads else [1, 1]
-    return sweep.fix(reshape(layout, [batch, *split, *rest]), 2, "whole heads go")
+    return sweep.fix(sweep.reshaped(layout, [batch, *split, *rest]), 2, "whole heads go")
 
 
 def _mask(sweep: Sweep, heads: int) -> Layout:
@@ -103,7 +103,7 @@ def _product(sweep: Sweep, scores: Layout, value: Layout, heads: int) -> Layout:
     left = _grouped(sweep, without(scores, 3), heads, shared)
     right = insert_axes(drop_axes(value, [POSITIONS]), [2, 3])
     joined = sweep.together([left, right])
-    return reshape(joined, [batch, heads, length, size])
+    return sweep.reshaped(joined, [batch, heads, length, size])
 
 
 @rule("RotaryEmbedding", since=23)
@@ -117,5 +117,6 @@ def rotary(sweep: Sweep) -> None:
     size = dims.divide(layout.size(2), heads) if heads else None
     if size is None:
         raise Opaque("its heads don't divide its channels")
-    split = sweep.fix(reshape(layout, [*layout.sizes[:2], heads, size]), 3, "its columns are turned by their positions")
-    sweep.output(reshape(split, layout.sizes))
+    split = sweep.reshaped(layout, [*layout.sizes[:2], heads, size])
+    split = sweep.fix(split, 3, "its columns are turned by their positions")
+    sweep.output(sweep.reshaped(split, layout.sizes))

@@ -86,12 +86,14 @@ def conv_transpose(sweep: Sweep) -> None:
     elif sweep.mode("") == "rows":
         made = sweep.fresh(inner * group)
         spread_rows(sweep, taken, group)
-        sweep.couple(made.reshape(group, -1), taken.reshape(group, -1)[:, :1])
+        _rows_of(sweep, made, taken, group)
         sweep.mark(weight, 0, "follower" if outer == inner * group else "producer")
     else:
         made = sweep.fresh(inner * group)
         spread(sweep, taken, group)
         sweep.couple(made.reshape(group, -1), _labels(weight, 1)[None, :])
+        sweep.cut(made, group, 1)
+        sweep.beside(_labels(weight, 1), made.reshape(group, -1).T)
         sweep.row(made[: made.size // group], "one unit fills its groups")
     _finish(sweep, data, made, weight, bias=2, transposed=True)
 
@@ -214,8 +216,15 @@ def _rows(sweep: Sweep, data: Layout, made: IntArray, group: int) -> None:
     elif found.size == made.size == group:
         sweep.same(made, found)
     else:
-        sweep.couple(made.reshape(group, -1), found.reshape(group, -1)[:, :1])
+        _rows_of(sweep, made, found, group)
         spread_rows(sweep, found, group)
+
+
+def _rows_of(sweep: Sweep, made: IntArray, found: IntArray, group: int) -> None:
+    """Row g of what is made, seen as [group, columns], goes with row g of what is found."""
+    sweep.couple(made.reshape(group, -1), found.reshape(group, -1)[:, :1])
+    sweep.cut(made, group, 0)
+    sweep.beside(made.reshape(group, -1), found.reshape(group, -1))
 
 
 def _columns(sweep: Sweep, data: Layout, given: IntArray, group: int) -> None:
@@ -234,6 +243,7 @@ def spread(sweep: Sweep, labels: IntArray, group: int) -> None:
     columns = labels.reshape(group, -1)
     sweep.couple(columns[1:], columns[:1])
     if group > 1:
+        sweep.cut(labels, group, 1)
         sweep.row(columns[0], "one unit fills its groups")
 
 
@@ -242,6 +252,7 @@ def spread_rows(sweep: Sweep, labels: IntArray, group: int) -> None:
     rows = labels.reshape(group, -1)
     if rows.shape[1] > 1:
         sweep.couple(rows[:, 1:], rows[:, :1])
+        sweep.cut(labels, group, 0)
 
 
 def _finish(

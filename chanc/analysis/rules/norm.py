@@ -49,7 +49,7 @@ def group_norm(sweep: Sweep) -> None:
     labels = sweep.project(layout, 1)
     if labels is not None and (groups < 1 or labels.size % groups):
         raise Opaque(f"{groups} groups don't divide its channels")
-    by_group = labels.reshape(groups, -1)[:, 0] if labels is not None else None
+    by_group = labels.reshape(groups, -1)[:, 0] if labels is not None and groups > 1 else None
     for index in (1, 2):
         value = sweep.value(index)
         size = value.const_value.shape[0] if value is not None and value.const_value is not None else None

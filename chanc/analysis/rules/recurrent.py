@@ -38,7 +38,7 @@ def recurrent(sweep: Sweep) -> None:
         raise Opaque(f"its weights are not {gates} gates of {hidden.size} hidden units")
     consume(sweep, data, 2, inner)
     sweep.same(rows, again)
-    sweep.couple(rows.reshape(gates, -1), hidden[None])
+    _by_gate(sweep, rows, hidden)
     _vectors(sweep, hidden)
     _outputs(sweep, data, weight.axes[0], hidden, batch_first)
 
@@ -74,7 +74,15 @@ def _vectors(sweep: Sweep, hidden: IntArray) -> None:
         elif index in STATES:
             sweep.same(found, hidden)
         else:
-            sweep.couple(found.reshape(-1, hidden.size), hidden[None])
+            _by_gate(sweep, found, hidden)
+
+
+def _by_gate(sweep: Sweep, rows: IntArray, hidden: IntArray) -> None:
+    """Rows seen as [gates, hidden]: a hidden unit is a row of each."""
+    grid = rows.reshape(-1, hidden.size)
+    sweep.couple(grid, hidden[None])
+    sweep.cut(rows, grid.shape[0], 1)
+    sweep.beside(hidden, grid.T)
 
 
 def _outputs(sweep: Sweep, data: Layout, directions: Factors, hidden: IntArray, batch_first: bool) -> None:

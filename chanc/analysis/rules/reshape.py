@@ -17,7 +17,6 @@ from chanc.analysis.layout import (
     merge,
     narrowed,
     plain,
-    reshape,
     take,
 )
 from chanc.analysis.layout import transpose as permuted
@@ -37,7 +36,7 @@ def reshape_to(sweep: Sweep) -> None:
         sweep.output(sweep.declared(sweep.node.outputs[0]))
         return
     try:
-        sweep.output(reshape(layout, target))
+        sweep.output(sweep.reshaped(layout, target))
     except Opaque:
         if layout.fields:
             raise
@@ -71,7 +70,7 @@ def flatten(sweep: Sweep) -> None:
     axis = sweep.integer("axis", 1)
     axis = axis + layout.rank if axis < 0 else axis
     sizes = layout.sizes
-    sweep.output(reshape(layout, [dims.product(sizes[:axis]), dims.product(sizes[axis:])]))
+    sweep.output(sweep.reshaped(layout, [dims.product(sizes[:axis]), dims.product(sizes[axis:])]))
 
 
 @rule("Squeeze")
@@ -159,6 +158,7 @@ def tile(sweep: Sweep) -> None:
             if isinstance(times, Dim) or isinstance(size, Dim):
                 raise Opaque("channels are repeated an unknown number of times")
             layout = take(layout, axis, np.tile(np.arange(size), times))
+            sweep.seam(layout, axis, range(size, size * times, size))
         else:
             axes = list(layout.axes)
             axes[axis] = factors_of(dims.multiply(layout.size(axis), times))
@@ -176,14 +176,14 @@ def depth_to_space(sweep: Sweep) -> None:
     if depth is None:
         raise Opaque("its blocks don't divide its channels")
     if sweep.attribute("mode", "DCR") == "CRD":
-        split = reshape(layout, [batch, depth, block, block, height, width])
+        split = sweep.reshaped(layout, [batch, depth, block, block, height, width])
         turned = permuted(split, [0, 1, 4, 2, 5, 3])
     else:
-        split = reshape(layout, [batch, block, block, depth, height, width])
+        split = sweep.reshaped(layout, [batch, block, block, depth, height, width])
         turned = permuted(split, [0, 3, 4, 1, 5, 2])
     for axis in range(2, 6):
         turned = sweep.fix(turned, axis, "it becomes a spatial axis")
-    sweep.output(reshape(turned, [batch, depth, dims.multiply(height, block), dims.multiply(width, block)]))
+    sweep.output(sweep.reshaped(turned, [batch, depth, dims.multiply(height, block), dims.multiply(width, block)]))
 
 
 @rule("SpaceToDepth")
@@ -197,4 +197,4 @@ def space_to_depth(sweep: Sweep) -> None:
     high, wide = dims.floor_divide(height, block), dims.floor_divide(width, block)
     axes = (layout.axes[0], layout.axes[1], factors_of(high), factors_of(block), factors_of(wide), factors_of(block))
     turned = permuted(Layout(axes, layout.fields, layout.why), [0, 3, 5, 1, 2, 4])
-    sweep.output(reshape(turned, [batch, dims.multiply(channels, block * block), high, wide]))
+    sweep.output(sweep.reshaped(turned, [batch, dims.multiply(channels, block * block), high, wide]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from chanc.analysis import dims
@@ -38,6 +40,7 @@ def _padded(sweep: Sweep, layout: Layout, axis: int, before: int, after: int) ->
     labels = labels[max(-before, 0) : labels.size - max(-after, 0)]
     ends = [sweep.fresh(max(before, 0)), labels, sweep.fresh(max(after, 0))]
     full = np.concatenate(ends)
+    sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(e for e in ends if e.size)]
     rest = emptied(layout, axis)
     axes = list(rest.axes)
     axes[axis] = (full.size,)

@@ -13,9 +13,10 @@ from chanc.analysis.dims import Dim, Size, unknown
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import onnx_slice
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, drop_axes, factors_of, take
-from chanc.analysis.layout import reshape as reshaped
 from chanc.analysis.rules import rule
+from chanc.analysis.strided import View, find_view, viewed
 from chanc.analysis.sweep import Sweep
+from chanc.ir.initializers import constant_shape
 
 
 @rule("Concat")
@@ -72,7 +73,7 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
         # Without channels, layouts of the same axes say nothing new.
         rests.setdefault((number,) if rest.fields else rest.axes, rest)
     shared = sweep.together(list(rests.values()))
-    sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(parts) if a.size and b.size]
+    sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(p for p in parts if p.size)]
     labels = np.concatenate(parts)
     axes = list(shared.axes)
     axes[axis] = (labels.size,)
@@ -225,6 +226,12 @@ def gather(sweep: Sweep) -> None:
     known = sweep.constant(1)
     whole = known is not None and known.dtype != object
     table = sweep.is_parameter(0)
+    if (view := view_of(sweep, layout)) is not None and not table:
+        result = viewed(layout, view)
+        for part in result.fields:
+            sweep.segments.append(part.labels.ravel())
+        sweep.output(result)
+        return
     if known is not None and whole and layout.on(axis) and not table:
         indices = np.asarray(known, dtype=np.int64)
         size = layout.size(axis)
@@ -237,7 +244,7 @@ def gather(sweep: Sweep) -> None:
         elif indices.ndim == 1:
             sweep.output(taken)
         else:
-            sweep.output(reshaped(taken, [*taken.sizes[:axis], *indices.shape, *taken.sizes[axis + 1 :]]))
+            sweep.output(sweep.reshaped(taken, [*taken.sizes[:axis], *indices.shape, *taken.sizes[axis + 1 :]]))
         return
     layout = sweep.fix(layout, axis, "it is looked up")
     for other in range(layout.rank):
@@ -245,6 +252,16 @@ def gather(sweep: Sweep) -> None:
             sweep.mark(layout, other, "producer")
     inner: list[Size] = list(known.shape) if known is not None else list(sweep.input(1).sizes)
     sweep.output(_placed(layout, axis, inner))
+
+
+def view_of(sweep: Sweep, layout: Layout) -> View | None:
+    """How the current Gather reads a flattened tensor with channels; None where it is not one, or not understood."""
+    index = sweep.value(1)
+    if layout.rank != 1 or not layout.fields or index is None or len(layout.axes[0]) == 1:
+        return None
+    shape = constant_shape(index) if index.const_value is not None else None
+    rank = len(shape) if shape is not None else sweep.input(1).rank
+    return find_view(sweep, layout, index, rank)
 
 
 def _scalar(sweep: Sweep, layout: Layout, axis: int) -> Layout:
@@ -323,6 +340,7 @@ def scatter_nd(sweep: Sweep) -> None:
     labels = base.copy()
     sweep.couple(base[rows], new)
     labels[rows] = new
+    sweep.beside(base, labels)
     shared = sweep.together([emptied(layout, 0), emptied(updates, 0)])
     axes = ((labels.size,), *shared.axes[1:])
     sweep.output(Layout(axes, (Field(((0, 0),), labels), *shared.fields), layout.why))

@@ -9,7 +9,7 @@ import numpy as np
 
 from chanc.analysis import dims
 from chanc.analysis.dims import Size, unknown
-from chanc.analysis.layout import Layout, Opaque, factors_of, plain, reshape
+from chanc.analysis.layout import Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
 
@@ -102,7 +102,7 @@ def col2im(sweep: Sweep) -> None:
     if image is None or depth is None:
         raise Opaque("its blocks don't divide its channels")
     batch, _, length = layout.sizes
-    split = sweep.fix(reshape(layout, [batch, depth, span, length]), 2, "its columns are summed")
+    split = sweep.fix(sweep.reshaped(layout, [batch, depth, span, length]), 2, "its columns are summed")
     axes = (*split.axes[:2], *(factors_of(n) for n in image))
     sweep.output(Layout(axes, split.fields, split.why))
 

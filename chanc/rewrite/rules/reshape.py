@@ -1,4 +1,4 @@
-"""Reshape and Expand: target shapes that hold widths."""
+"""Reshape, Expand and Tile: target shapes that hold widths, and copies of copies."""
 
 from __future__ import annotations
 
@@ -90,3 +90,17 @@ def expand(site: Site) -> None:
         follow(site, 1, target)
     elif target != asked:
         site.set_input(1, np.array(site.integers(tuple(target)), dtype=np.int64))
+
+
+@rule("Tile")
+def tile(site: Site) -> None:
+    """A block that reaches from one repeat of an axis into the next is put in order behind it."""
+    data, known = site.layout(0), site.constant(1)
+    if data is None or known is None or known.dtype == object:
+        return
+    given = {}
+    for axis, times in enumerate(known.ravel().tolist()):
+        here = site.source(data, axis) if times > 1 and data.on(axis) else None
+        if here is not None:
+            given[axis] = (np.arange(times)[:, None] * int(str(data.size(axis))) + here).ravel()
+    site.reorder(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.rewrite.rules import rule
 from chanc.rewrite.shape_inputs import follow
@@ -26,29 +27,41 @@ def pad(site: Site) -> None:
         [int(n) % data.rank for n in axes_given.ravel().tolist()] if axes_given is not None else list(range(data.rank))
     )
     changed = list(amounts)
+    given: dict[int, IntArray] = {}
     for k, axis in enumerate(axes):
         before, after = amounts[k], amounts[k + len(axes)]
         if data.on(axis) and (before or after):
-            changed[k], changed[k + len(axes)] = _amounts(site, data, result, axis, before, after)
+            changed[k], changed[k + len(axes)], given[axis] = _amounts(site, data, result, axis, before, after)
     if changed == amounts:
         return
     if attribute is not None:
         site.set_attribute(attribute, changed)
     else:
         site.set_input(1, np.array(changed, dtype=np.int64))
+    site.reorder(given)
 
 
-def _amounts(site: Site, data: Layout, result: Layout, axis: int, before: int, after: int) -> tuple[int, int]:
-    """How many channels are put before and after; a crop (negative) keeps to what is cropped of the resized axis."""
+def _amounts(site: Site, data: Layout, result: Layout, axis: int, before: int, after: int) -> tuple[int, int, IntArray]:
+    """How many channels are put before and after, and the old positions that gives in the result.
+
+    A crop (negative) keeps to what is cropped of the resized axis, where that still is at its ends.
+    """
     old = int(str(data.size(axis)))
     kept = site.source(result, axis)
     inner = site.source(data, axis)
     positions = np.arange(old + before + after) if kept is None else kept
     source = np.arange(old) if inner is None else inner
     end = old + before
-    put_before, put_after = np.count_nonzero(positions < before), np.count_nonzero(positions >= end)
-    cut_before, cut_after = np.count_nonzero(source < -before), np.count_nonzero(source >= old + after)
-    return int(put_before if before >= 0 else -cut_before), int(put_after if after >= 0 else -cut_after)
+    put_before, put_after = positions[positions < before], positions[positions >= end]
+    cut_before, cut_after = (int(np.count_nonzero(cut)) for cut in (source < -before, source >= old + after))
+    left = source[cut_before : source.size - cut_after]
+    if not ((left >= -before) & (left < old + after)).all():
+        cut_before, cut_after, left = 0, 0, source
+    return (
+        put_before.size if before >= 0 else -cut_before,
+        put_after.size if after >= 0 else -cut_after,
+        np.concatenate([put_before, left + before, put_after]),
+    )
 
 
 @rule("Resize")

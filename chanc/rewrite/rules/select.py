@@ -1,4 +1,4 @@
-"""Split, Slice, Gather, GatherND, ScatterND: parts and indices of a resized axis."""
+"""Concat, Split, Slice, Gather, GatherND, ScatterND: parts and indices of a resized axis."""
 
 from __future__ import annotations
 
@@ -8,9 +8,34 @@ import onnx_ir as ir
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.errors import IllegalMove
+from chanc.ir.initializers import constant_shape
 from chanc.rewrite.axis_maps import remap
 from chanc.rewrite.rules import rule
 from chanc.rewrite.site import Site
+from chanc.rewrite.strided import strided
+
+
+@rule("Concat")
+def concat(site: Site) -> None:
+    """Copies of a block that reaches from one input into the next are put in order behind it."""
+    result = site.result()
+    axis = site.attribute("axis", 1) % result.rank
+    if site.source(result, axis) is None:
+        return
+    (labels,) = (field.labels for field in result.on(axis))
+    given: list[IntArray] = []
+    start = 0
+    for index, value in enumerate(site.node.inputs):
+        layout = site.layout(index)
+        if layout is None:
+            assert value is not None
+            end = start + constant_shape(value)[axis]
+        else:
+            end = start + int(str(layout.size(axis)))
+        here = site.source(layout, axis) if layout is not None else site.resize.line(labels[start:end])
+        given.append(start + (np.arange(end - start) if here is None else here))
+        start = end
+    site.reorder({axis: np.concatenate(given)})
 
 
 @rule("Split")
@@ -159,14 +184,13 @@ def _as_gather(site: Site, positions: IntArray, axes: list[int], k: int) -> None
 @rule("Gather")
 def gather(site: Site) -> None:
     """Constant indices into a channel axis: each reads what its result position read."""
-    data, known = site.layout(0), site.constant(1)
-    if data is None or known is None or known.dtype == object:
+    data, known, result = site.layout(0), site.constant(1), site.result()
+    if data is None or strided(site, data, result) or known is None or known.dtype == object:
         return
     axis = site.attribute("axis", 0) % data.rank
     if not data.on(axis):
         return
     source = site.source(data, axis)
-    result = site.result()
     if known.ndim != 1:
         if source is not None or any(site.source(result, axis + k) is not None for k in range(known.ndim)):
             _gather_table(site, data, axis, known.astype(np.int64))
