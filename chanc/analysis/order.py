@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
-from chanc.analysis.layout import Factors, Field, Slot
+from chanc.analysis.layout import Factors, Field, Layout, Slot
 from chanc.analysis.solve import NOTHING, Units, by_axis, moving_axis
 from chanc.analysis.sweep import Pin, Sweep
 
@@ -41,21 +41,31 @@ def ordered(sweep: Sweep, units: Units) -> Units:
 
 def find_order(sweep: Sweep, channel: IntArray, unit: IntArray, free: NDArray[np.bool_]) -> Order:
     """The order of copies: `channel[l]` and `unit[l]` as solved; only units that are `free` to change matter."""
-    pairs = _Pairs(channel.size)
-    for factors, part, axis, moves in _sites(sweep, unit):
-        grid = _grid(factors, part, axis, moves, unit)
-        if grid is not None:
-            pairs.read(channel[grid], unit[grid[0, :, 0, 0]], free)
     soft = NOTHING
     if sweep.seams:
         left, right = np.array(sweep.seams, dtype=np.int64).T
         alike = (unit[left] == unit[right]) & free[unit[left]]
         soft = channel[left[alike]] * channel.size + channel[right[alike]]
+    sites = list(_sites(sweep))
+    if not soft.size and not any(_may_part(part.labels, unit, free) for _, part, _ in sites):
+        return Order(NOTHING, NOTHING)
+    pairs = _Pairs(channel.size)
+    for layout, part, moves in sites:
+        axis = _growing(part, moves, unit)
+        grid = _grid(layout.axes[axis], part, axis, moves, unit) if axis is not None else None
+        if grid is not None:
+            pairs.read(channel[grid], unit[grid[0, :, 0, 0]], free)
     return pairs.solve(soft, unit)
 
 
-def _sites(sweep: Sweep, unit: IntArray) -> Iterator[tuple[Factors, Field, int, Slot | None]]:
-    """(factors, field, axis, what to repeat where all is one unit) of each axis that grows and is cut into factors.
+def _may_part(labels: IntArray, unit: IntArray, free: NDArray[np.bool_]) -> bool:
+    """Whether a line of one unit may lie on an axis more than once: then its first and last label are of that unit."""
+    first, last = unit[labels.flat[0]], unit[labels.flat[-1]]
+    return bool(first == last and free[first])
+
+
+def _sites(sweep: Sweep) -> Iterator[tuple[Layout, Field, Slot | None]]:
+    """(layout, field, what to repeat where all is one unit) of each axis that is cut into factors.
 
     Most axes are of one factor, and say nothing.
     """
@@ -69,9 +79,7 @@ def _sites(sweep: Sweep, unit: IntArray) -> Iterator[tuple[Factors, Field, int, 
             if key in seen:
                 continue
             seen.add(key)
-            axis = _growing(part, moves, unit)
-            if axis is not None:
-                yield layout.axes[axis], part, axis, moves
+            yield layout, part, moves
 
 
 def _growing(part: Field, moves: Slot | None, unit: IntArray) -> int | None:
