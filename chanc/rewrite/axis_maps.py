@@ -7,7 +7,7 @@ group), so that the axis can still be seen as [blocks, block size].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,14 +31,32 @@ class Resize:
     copies: IntArray
     channel: IntArray
     seams: IntArray
+    _lines: dict[int, tuple[IntArray, bool | IntArray]] = field(default_factory=dict)
 
     def changes(self, labels: IntArray) -> bool:
         """Whether any of these labels goes or is repeated."""
-        return bool((self.copies[self.unit[labels]] != 1).any())
+        return self._known(labels) is not False
+
+    @property
+    def grows(self) -> bool:
+        """Whether anything is repeated."""
+        return bool(self.copies.max(initial=0) > 1)
 
     def line(self, labels: IntArray) -> IntArray:
-        """For each new position along a line of labels the old one."""
-        return self._index(labels)
+        """For each new position along a line of labels the old one: [new size]."""
+        known = self._known(labels)
+        if isinstance(known, bool):
+            known = self._index(labels)
+            self._lines[id(labels)] = (labels, known)
+        return known
+
+    def _known(self, labels: IntArray) -> bool | IntArray:
+        """False where labels don't change, their line where it was asked for, else True; many axes share one line."""
+        found = self._lines.get(id(labels))
+        if found is None:
+            found = (labels, bool((self.copies[self.unit[labels]] != 1).any()))
+            self._lines[id(labels)] = found
+        return found[1]
 
     def size(self, layout: Layout, axis: int) -> Size:
         """The new size of an axis; factors of unknown size stay as they are."""
@@ -68,17 +86,19 @@ class Resize:
         sizes = layout.axes[axis]
         if any(isinstance(size, Dim) for size in sizes):
             raise IllegalMove("channels are mixed with an axis of unknown size")
-        shape = [int(str(size)) for size in sizes]
-        positions = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
         if len(changed) > 1:
             raise IllegalMove("two sets of channels share an axis")
         factors, index = changed[0]
+        if len(sizes) == 1:
+            return index
+        shape = [int(str(size)) for size in sizes]
+        positions = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
         positions = positions.reshape(*shape[: factors[0]], -1, *shape[factors[-1] + 1 :])
         return np.take(positions, index, axis=factors[0]).ravel()
 
     def axis(self, field: Field) -> int | None:
         """The axis of a field that changes its size; None where none does."""
-        if not self.changes(field.labels.ravel()):
+        if not self.changes(field.labels):
             return None
         if len(field.axes) == 1:
             return field.axes[0]
@@ -98,6 +118,9 @@ class Resize:
         """The factors of an axis that change (a range of them) and the new index along them; None where none do."""
         if self.axis(field) != axis:
             return None
+        if len(field.slots) == 1:
+            factor = field.slots[0][1]
+            return range(factor, factor + 1), self.line(field.labels)
         mine = sorted((slot[1], k) for k, slot in enumerate(field.slots) if slot[0] == axis)
         order = [k for _, k in mine] + [k for k, slot in enumerate(field.slots) if slot[0] != axis]
         labels = field.labels.transpose(order)

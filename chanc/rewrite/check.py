@@ -42,6 +42,8 @@ def check_against(
         )
     found = {(node, i, p.axis): p.labels for p in sweep.parameters for node, i in p.uses}
     origin = _origin(before, structure)
+    # All axes that had one line of labels and have one again say the same.
+    seen: set[tuple[int, int, int]] = set()
     descent: list[IntArray] = []
     channel: list[IntArray] = []
     alone = [units.channel[p.labels] for p in sweep.parameters if p.labels.size == 1]
@@ -51,15 +53,19 @@ def check_against(
                 continue  # nothing read it
             labels = found.get((node, index, parameter.axis))
             source = structure.get((node, index, parameter.axis))
-            old = parameter.labels if source is None else parameter.labels[source]
-            if labels is None and old.size == 1:
+            size = parameter.labels.size if source is None else source.size
+            if labels is None and size == 1:
                 continue
-            if labels is None or labels.size != old.size:
+            if labels is None or labels.size != size:
                 raise VerifyError(
                     f"after the rewrite {node.op_type} '{node.outputs[0].name}' has another width at input {index}"
                 )
+            key = (id(parameter.labels), id(source), id(labels))
+            if key in seen:
+                continue
+            seen.add(key)
             channel.append(units.channel[labels])
-            descent.append(origin[old])
+            descent.append(origin[parameter.labels if source is None else parameter.labels[source]])
     if resize is not None:
         for old, labels in _blocks(before, sweep, resize, unordered):
             if old.size != labels.size:
@@ -76,7 +82,7 @@ def _blocks(
     before: Analysis, sweep: Sweep, resize: Resize, unordered: Collection[ir.Value]
 ) -> Iterator[tuple[IntArray, IntArray]]:
     """(old labels, new labels) along each axis of an activation on which blocks of several positions are repeated."""
-    if resize.copies.max(initial=0) <= 1:
+    if not resize.grows:
         return
     seen: set[tuple[int, int]] = set()
     for value, layout in before.sweep.layouts.items():
@@ -106,10 +112,12 @@ def _along(layout: Layout, axis: int) -> IntArray:
 def _origin(before: Analysis, structure: dict[Place, IntArray]) -> IntArray:
     """What must not be mixed: [labels]. A unit that is repeated keeps its channels apart; any other keeps its order."""
     repeated = np.zeros(before.units.unit.size, dtype=bool)
+    seen: set[tuple[int, int]] = set()
     for parameter in before.sweep.parameters:
         for node, index in parameter.uses:
             source = structure.get((node, index, parameter.axis))
-            if source is not None:
+            if source is not None and (id(parameter.labels), id(source)) not in seen:
+                seen.add((id(parameter.labels), id(source)))
                 again = np.flatnonzero(np.bincount(source, minlength=parameter.labels.size) > 1)
                 repeated[before.units.unit[parameter.labels[again]]] = True
     return np.where(repeated[before.units.unit], before.units.channel, before.units.unit)

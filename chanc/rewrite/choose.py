@@ -37,10 +37,12 @@ def importance(analysis: Analysis, group: Group, order: int) -> NDArray[np.float
         seen.add((operand.initializer, operand.axis))
         value = analysis.model.graph.initializers[operand.initializer].const_value
         assert value is not None
-        lead = np.moveaxis(np.abs(value.numpy().astype(np.float32, copy=False)), operand.axis, 0)
+        lead = np.moveaxis(value.numpy().astype(np.float32, copy=False), operand.axis, 0)
         rows = lead.reshape(lead.shape[0], -1)
         norm = (
-            rows.sum(axis=1, dtype=np.float64) if order == 1 else np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+            np.abs(rows).sum(axis=1, dtype=np.float64)
+            if order == 1
+            else np.einsum("ij,ij->i", rows, rows).astype(np.float64)
         )
         scores += norm[operand.indices].sum(axis=1)
     return scores

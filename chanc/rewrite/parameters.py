@@ -63,6 +63,8 @@ def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[Parame
     by_use: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
     for parameter in parameters:
         by_use[parameter.uses[0]].append(parameter)
+    if len(by_use) == 1:
+        return [parameters]
     alike: dict[object, list[ParameterAxis]] = defaultdict(list)
     for use, users in by_use.items():
         edits = [(p.axis, edit.source.tobytes()) for p in users if (edit := table.edit(p)) is not None]
@@ -109,7 +111,7 @@ class _Table:
     rank: IntArray
     start: IntArray
     _edits: dict[int, AxisEdit | None]
-    _alike: dict[tuple[bytes, bytes], tuple[IntArray, tuple[Part, ...]]]
+    _alike: dict[int, tuple[IntArray, tuple[Part, ...]]]
 
     def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing]) -> None:
         self.resize, self.chosen, self._edits, self._alike = resize, chosen, {}, {}
@@ -139,11 +141,10 @@ class _Table:
         line = self.structural(parameter)
         if line is None:
             return None
-        units = self.resize.unit[parameter.labels]
-        # Scale, shift, mean and variance of a norm lie on the same units: what holds for one holds for all.
-        key = (units.tobytes(), line.tobytes())
+        # Scale, shift, mean and variance of a norm have the same labels: what holds for one holds for all.
+        key = id(parameter.labels)
         if key not in self._alike:
-            self._alike[key] = self._parts(units, line)
+            self._alike[key] = self._parts(self.resize.unit[parameter.labels], line)
         source, parts = self._alike[key]
         return AxisEdit(parameter.axis, parameter.role, source, parts)
 

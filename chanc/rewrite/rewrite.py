@@ -12,6 +12,7 @@ from chanc.analysis import Analysis, analyze
 from chanc.analysis.layout import Layout
 from chanc.errors import PlanError
 from chanc.ir import like
+from chanc.ir.collector import uncollected
 from chanc.passes.fold_shapes import fold_shapes
 from chanc.rewrite.axis_maps import Resize
 from chanc.rewrite.check import check_against
@@ -68,7 +69,8 @@ def rewrite(
     rng = np.random.default_rng(seed)
     chosen = resizings(analysis, plan, scale, "first" if method.ordered else select, Sizing(round_to, min_width), rng)
     chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
-    trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
+    with uncollected():
+        trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
     widths = {r.group.id: (r.group.size, r.size) for r in chosen}
     result = analysis.model if isinstance(model, Analysis) else like(analysis.model, model)
     return Rewrite(result, Trace(trace.exact, widths, trace.operands, trace.notes))
@@ -104,7 +106,7 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
 
 
 def _affected(resize: Resize, layout: Layout) -> bool:
-    return any(resize.changes(field.labels.ravel()) for field in layout.fields)
+    return any(resize.changes(field.labels) for field in layout.fields)
 
 
 def _set_shape(value: ir.Value, sizes: tuple[object, ...], layout: Layout) -> None:

@@ -88,13 +88,15 @@ def state_dict(source: Source, model: ir.Model) -> dict[str, torch.Tensor]:
     return state
 
 
-def build(model: ir.Model, name: str = "Network") -> Built:
+def build(model: object, name: str = "Network") -> Built:
     """The model as an nn.Module in eval mode, weights loaded; its forward takes the graph's inputs in order.
 
-    Nothing is written to disk. Raises ModelError for what PyTorch can't express, naming the node.
+    model: a path, ModelProto, onnx_ir.Model or gs.Graph, which stays as it is. Nothing is written to disk. Raises
+    ModelError for a model that can't be read, and for what PyTorch can't express, naming the node.
     """
     import torch
 
+    model = _with_shapes(model)
     source = emit(model, name)
     module = load(source)
     state = state_dict(source, model)
@@ -103,6 +105,19 @@ def build(model: ir.Model, name: str = "Network") -> Built:
         state |= {other: shared for other, binding in source.bindings.items() if key in (other, binding.tied)}
     module.load_state_dict(state, assign=True)
     return Built(module.eval(), source.text, source.bindings, source.name)
+
+
+def _with_shapes(model: object) -> ir.Model:
+    """The model itself where all its shapes are there, else its normal form with shapes."""
+    if isinstance(model, ir.Model) and all(value.shape is not None for node in model.graph for value in node.outputs):
+        return model
+    from chanc.ir import load
+    from chanc.passes import infer_shapes, normalize
+
+    copy = load(model)
+    normalize(copy)
+    infer_shapes(copy)
+    return copy
 
 
 def load(source: Source) -> nn.Module:

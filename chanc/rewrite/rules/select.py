@@ -20,7 +20,7 @@ def concat(site: Site) -> None:
     """Copies of a block that reaches from one input into the next are put in order behind it."""
     result = site.result()
     axis = site.attribute("axis", 1) % result.rank
-    if site.source(result, axis) is None:
+    if not site.resize.grows or site.source(result, axis) is None:
         return
     (labels,) = (field.labels for field in result.on(axis))
     given: list[IntArray] = []
