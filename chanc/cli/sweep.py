@@ -56,9 +56,8 @@ class Values(click.ParamType[tuple[Any, ...]]):
 @click.option("--out", type=click.Path(), default="sweep", show_default=True, help="The folder of the sweep.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out: finished cells are never run again.")
 @click.option("--workers", type=click.IntRange(1),
-              help="Cells at a time; by default one a GPU, else one (Ray: one a CPU; Slurm: all are queued).")  # fmt: skip
-@click.option("--ray", metavar="ADDRESS",
-              help="Run the cells on Ray: host:port of a cluster's head, auto, or local for a Ray of this machine.")  # fmt: skip
+              help="Cells at a time; by default one a GPU, else one; on Ray and Slurm all that there is room for.")  # fmt: skip
+@click.option("--ray", metavar="ADDRESS", help="Run the cells on Ray: host:port of the head, auto, or local to start one.")
 @click.option("--slurm", metavar="PARTITION", help="Run the cells as jobs of Slurm.")
 @click.option("--time-limit", type=click.IntRange(1), metavar="MINUTES",
               help="Time of a Slurm job; by default a day, or the partition's limit.")  # fmt: skip
@@ -104,7 +103,7 @@ def command(model: str, algos: tuple[str, ...], seeds: int, **given: Any) -> Non
 def open_pool(
     out: str, workers: int | None, ray: str | None, slurm: str | None, time_limit: int | None
 ) -> tuple[Pool, int | str]:
-    """Where the cells run, and how many at a time. Raises as the pools do, UsageError where options don't go together."""
+    """Where the cells run, and how many at a time. Raises as the pools do, or UsageError."""
     if ray is not None and slurm is not None:
         raise click.UsageError("--ray and --slurm don't go together")
     if time_limit is not None and slurm is None:

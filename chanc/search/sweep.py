@@ -122,7 +122,7 @@ def run_cell(model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> N
     from chanc.search.api import search
 
     if not path.parent.is_dir():
-        raise RunError(f"{platform.node()} has no folder {path.parent}: a sweep needs a file system that all machines share")
+        raise RunError(f"{platform.node()} has no {path.parent}: a sweep needs a file system that all machines share")
     wait_until_free(path)
     if finished(path):
         return

@@ -1,4 +1,4 @@
-"""Cells on this machine: each a process of its own (spawn), so that a crash or a full GPU takes down one and no more."""
+"""Cells on this machine: each a process of its own (spawn), so a crash or a full GPU takes down one and no more."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ class SlurmPool:
         self._folder = Path(folder).absolute()
         self._parameters = {
             "timeout_min": minutes or min(DAY, about.limit or DAY),
-            "gpus_per_node": int(about.gpu),
             "slurm_partition": partition,
+            **({"gpus_per_node": 1} if about.gpu else {}),
         }
 
     def run(self, jobs: Sequence[Job], done: Done) -> None:
@@ -119,7 +119,9 @@ def cancel_left(folder: Path) -> None:
 
 def _problem(handle: Any) -> str:
     """What went wrong with a job that has ended, or ""."""
-    error = handle.exception()
-    if error is None:
-        return str(handle.result())
-    return f"job {handle.job_id} ended without a result ({handle.state.lower()}): see {handle.paths.stderr}"
+    state = handle.state.lower().replace("_", " ")
+    if state in ("completed", "finished") or handle.paths.result_pickle.exists():
+        error = handle.exception()  # waits for a result that the file system doesn't show yet
+        if error is None:
+            return str(handle.result())
+    return f"job {handle.job_id} ended without a result ({state}): see {handle.paths.stderr}"

@@ -106,4 +106,3 @@ def test_nothing_is_left_of_a_killed_sweep(jobs, ends, tmp_path: Path) -> None:
     finally:
         parent.kill()
         parent.wait()
-
