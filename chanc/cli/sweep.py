@@ -56,8 +56,8 @@ class Values(click.ParamType[tuple[Any, ...]]):
 @click.option("--out", type=click.Path(), default="sweep", show_default=True, help="The folder of the sweep.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out: finished cells are never run again.")
 @click.option("--workers", type=click.IntRange(1),
-              help="Cells at a time; by default one a GPU, else one; on Ray and Slurm all that there is room for.")  # fmt: skip
-@click.option("--ray", metavar="ADDRESS", help="Run the cells on Ray: host:port of the head, auto, or local to start one.")
+              help="Cells at a time; default: one a GPU, else one; on Ray and Slurm as many as fit.")  # fmt: skip
+@click.option("--ray", metavar="ADDRESS", help="Run the cells on Ray: host:port, auto, or local to start one.")
 @click.option("--slurm", metavar="PARTITION", help="Run the cells as jobs of Slurm.")
 @click.option("--time-limit", type=click.IntRange(1), metavar="MINUTES",
               help="Time of a Slurm job; by default a day, or the partition's limit.")  # fmt: skip

@@ -82,15 +82,15 @@ def share(nodes: Sequence[Mapping[str, Any]], workers: int) -> Share:
 
 
 def _connect(address: str) -> Any:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     local: dict[str, Any] = {}
     if address == "local":
-        # a Ray listens on the network: the token keeps everybody else out of this one
+        # a Ray listens on the network and runs what it is sent: the token keeps everybody else out of this one
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
         local = {"include_dashboard": False, "object_store_memory": 100 << 20}
     elif address != "auto":
         _reach(address)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
     except ImportError:
@@ -99,7 +99,10 @@ def _connect(address: str) -> Any:
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError, SystemExit) as error:
-            raise RunError(f"no Ray at {address!r}: {' '.join(str(error).split())}") from None
+            why = " ".join(str(error).split())
+            if why.startswith("Failed to connect") and "RAY_AUTH_MODE" not in os.environ:
+                why += " (does it ask for a token? then set RAY_AUTH_MODE=token)"
+            raise RunError(f"no Ray at {address!r}: {why}") from None
     return ray
 
 
