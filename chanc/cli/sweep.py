@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chanc.cli.search import Count
+
+if TYPE_CHECKING:
+    from chanc.search.pools import Pool
 
 GRID = ("gamma", "delta", "alpha", "target_params", "target_macs")
 
@@ -51,9 +55,14 @@ class Values(click.ParamType[tuple[Any, ...]]):
               help="Final training of each.")  # fmt: skip
 @click.option("--out", type=click.Path(), default="sweep", show_default=True, help="The folder of the sweep.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out: finished cells are never run again.")
-@click.option("--workers", type=click.IntRange(1), help="Processes at a time; by default one a GPU, else one.")
+@click.option("--workers", type=click.IntRange(1),
+              help="Cells at a time; default: one a GPU, else one; on Ray and Slurm as many as fit.")  # fmt: skip
+@click.option("--ray", metavar="ADDRESS", help="Run the cells on Ray: host:port, auto, or local to start one.")
+@click.option("--slurm", metavar="PARTITION", help="Run the cells as jobs of Slurm.")
+@click.option("--time-limit", type=click.IntRange(1), metavar="MINUTES",
+              help="Time of a Slurm job; by default a day, or the partition's limit.")  # fmt: skip
 @click.option("--attempts", type=click.IntRange(1), default=2, show_default=True, help="Starts of a cell that fails.")
-def command(model: str, algos: tuple[str, ...], seeds: int, workers: int | None, **given: Any) -> None:
+def command(model: str, algos: tuple[str, ...], seeds: int, **given: Any) -> None:
     """Run `chanc search` on MODEL for every combination of methods, values and seeds.
 
     \b
@@ -61,23 +70,25 @@ def command(model: str, algos: tuple[str, ...], seeds: int, workers: int | None,
       chanc sweep r34.onnx --algo greedy,sa --gamma 0,0.5,0.6,0.7,0.8,0.9 --seeds 3 --data cifar10 --out sweeps/r34
       chanc sweep r34.onnx --algo greedy,sa --gamma 0,0.5,0.6,0.7,0.8,0.9 --seeds 3 --data cifar10 --out sweeps/r34 --resume
       chanc sweep net.onnx --algo uniform,random --target-params 250k,500k,1M --trials 3
+      chanc sweep net.onnx --algo greedy,sa --seeds 3 --ray local
+      chanc sweep net.onnx --algo greedy,sa --seeds 3 --slurm gpu --workers 8 --time-limit 600
 
     A method takes the values that it has an option for. Every cell is a run directory below --out; results.json has
-    one row a finished cell.
+    one row a finished cell. With --ray host:port and with --slurm, all machines must see MODEL, the data and --out
+    under the same path; each cell gets one GPU where there is any.
     """  # noqa: E501
     from chanc.errors import RunError
-    from chanc.search.pool import LocalPool, visible_gpus
     from chanc.search.sweep import cells, sweep
 
     grid = {name: given.pop(name) for name in GRID}
     todo = cells(algos, {name: values for name, values in grid.items() if values}, range(seeds))
     resume, attempts, out = given.pop("resume"), given.pop("attempts"), given.pop("out")
+    place = {name: given.pop(name) for name in ("workers", "ray", "slurm", "time_limit")}
     train = {name: given.pop(name) for name in ("batch_size", "lr")}
     options = {name: given.pop(name) for name in ("min_width", "max_width", "round_to")}
     common = {**given, "train": train, "options": options, "final": {"batch_size": train["batch_size"]}}
-    gpus = visible_gpus() if workers is None else ()
-    pool = LocalPool(workers or 1, gpus)
-    click.echo(f"{len(todo)} cells, {len(gpus) or workers or 1} at a time")
+    pool, at_once = open_pool(out, **place)
+    click.echo(f"{len(todo)} cells, {at_once} at a time")
     result = sweep(model, todo, out=out, resume=resume, pool=pool, attempts=attempts, say=click.echo, **common)
     for row in result.rows:
         found = row["rows"].get("found", {})
@@ -87,3 +98,27 @@ def command(model: str, algos: tuple[str, ...], seeds: int, workers: int | None,
     if result.failed:
         raise RunError(f"{len(result.failed)} of {len(todo)} cells failed: {', '.join(result.failed)}; "
                        f"--resume tries them again")  # fmt: skip
+
+
+def open_pool(
+    out: str, workers: int | None, ray: str | None, slurm: str | None, time_limit: int | None
+) -> tuple[Pool, int | str]:
+    """Where the cells run, and how many at a time. Raises as the pools do, or UsageError."""
+    if ray is not None and slurm is not None:
+        raise click.UsageError("--ray and --slurm don't go together")
+    if time_limit is not None and slurm is None:
+        raise click.UsageError("--time-limit is for --slurm")
+    if ray is not None:
+        from chanc.search.pools.ray import RayPool
+
+        pool = RayPool(ray, workers or 0)
+        return pool, pool.share.at_once
+    if slurm is not None:
+        from chanc.search.pools.slurm import SlurmPool
+
+        return SlurmPool(slurm, Path(out) / "slurm", workers or 0, time_limit or 0), workers or "all"
+    from chanc.search.pools.local import LocalPool, threads_each, visible_gpus
+
+    gpus = visible_gpus() if workers is None else ()
+    at_once = len(gpus) or workers or 1
+    return LocalPool(at_once, gpus, threads_each(at_once)), at_once

@@ -2,7 +2,7 @@
 // The channel visualizer: pan and zoom, hover and click on groups, search.
 
 function drawNetwork(graph, alone) {
-  const stage = html("div", { class: "stage" });
+  const stage = html("div", { class: "stage", style: `--shape:${(graph.height || 1) / (graph.width || 1)}` });
   const view = svg("g", {});
   const root = svg("svg", { role: "img", "aria-label": "the network as a graph, coloured by channel group", "data-plot": "network" }, hatch(), view);
   const side = html("div", { class: "side" });

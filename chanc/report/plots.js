@@ -116,11 +116,15 @@ function drawSeries(root, plot, x, y, yInfo) {
       open = true;
     });
     const parts = [];
-    if (series.line && points.length > 1) parts.push(svg("path", { class: "series of", d: path, stroke: series.colour, "stroke-dasharray": series.dash ? "5 4" : null }));
+    if (series.line && points.length > 1) parts.push(svg("path", { class: `series of${series.lead ? " lead" : ""}`, d: path, stroke: series.colour, "stroke-dasharray": series.dash ? "5 4" : null }));
     if (series.marker) for (const point of points) parts.push(fill(marker(series.marker, point.px, point.py, series.colour), { class: "mark of" }, []));
     root.append(...parts);
     return { series, index, points, parts };
   });
+}
+
+function inFront(root, drawn) {
+  for (const item of drawn) if (item.series.lead) root.append(...item.parts);
 }
 
 function nearest(drawn, x, y) {
@@ -148,6 +152,7 @@ function linePlot(holder, plot) {
     for (const item of drawn) for (const part of item.parts) part.classList.toggle("on", item.index === chosen);
     if (legend) legend.mark(chosen);
     const front = drawn.find((item) => item.index === chosen);
+    inFront(root, drawn);
     if (front) root.append(...front.parts);
   }
 
@@ -181,6 +186,7 @@ function linePlot(holder, plot) {
 function plotLegend(plot, hover, lock) {
   const items = plot.series.map((series, index) => {
     const item = legendItem(series.name, series.colour, 28);
+    if (series.marker && !plot.ordered) item.firstChild.replaceWith(svg("svg", { class: "shape", viewBox: "-8 -8 16 16" }, marker(series.marker, 0, 0, series.colour)));
     item.addEventListener("pointerenter", () => hover(index));
     item.addEventListener("pointerleave", () => hover(null));
     item.addEventListener("click", () => { chosen = chosen === index ? null : index; lock(chosen); });
@@ -189,7 +195,8 @@ function plotLegend(plot, hover, lock) {
   let chosen = null;
   const element = html("div", { class: "legend" });
   if (plot.ordered) {
-    const stops = plot.series.filter((_, i) => i % Math.ceil(plot.series.length / 12) === 0).map((s) => s.colour);
+    const places = plot.series.filter((series) => !series.lead);
+    const stops = places.filter((_, i) => i % Math.ceil(places.length / 12) === 0).map((s) => s.colour);
     const ramp = html("div", {});
     if (stops.length > 1) ramp.style.background = `linear-gradient(90deg, ${stops.join(",")})`;
     element.append(html("div", { class: "ramp" }, ramp, html("span", {}, plot.ordered)));
@@ -225,16 +232,17 @@ function heatMap(holder, plot, palette) {
 
   whenResized(canvas, () => {
     const width = Math.max(320, canvas.clientWidth || 900);
-    const rowHeight = Math.max(5, Math.min(18, 620 / plot.rows.length));
-    const letters = Math.min(30, plot.rows.reduce((most, row) => Math.max(most, row.length), 0));
-    const frame = { left: 40 + letters * 6.2, right: width - 110, top: 8, bottom: 8 + rowHeight * plot.rows.length };
+    const rowHeight = Math.max(1, Math.min(18, 620 / plot.rows.length));
+    const labels = plot.rows.map((row) => row.replace(/\.weight$/, ""));
+    const letters = Math.min(30, Math.floor(width / 24), labels.reduce((most, label) => Math.max(most, label.length), 0));
+    const frame = { left: 40 + letters * 6.2, right: width - 75, top: 24, bottom: 24 + rowHeight * plot.rows.length };
     const height = frame.bottom + 52;
     const cell = (frame.right - frame.left) / Math.max(plot.columns.length, 1);
     const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${plot.title}: ${plot.value.text}`, "data-plot": plot.id });
     const labelEvery = Math.ceil(12 / rowHeight);
     plot.rows.forEach((row, r) => {
       const top = frame.top + r * rowHeight;
-      const label = shortened(row, letters);
+      const label = shortened(labels[r], letters);
       if (r % labelEvery === 0) root.append(svg("text", { class: "tick", x: frame.left - 8, y: top + rowHeight / 2 + 3.5, "text-anchor": "end", style: "font-size:11px" }, label));
       plot.values[r].forEach((value, c) => {
         if (value !== null) root.append(svg("rect", { x: (frame.left + c * cell).toFixed(2), y: top.toFixed(2), width: (cell + 0.4).toFixed(2), height: (rowHeight + 0.4).toFixed(2), fill: colour(value) }));
@@ -245,7 +253,8 @@ function heatMap(holder, plot, palette) {
       if (c % columnEvery === 0) root.append(svg("text", { class: "tick", x: frame.left + (c + 0.5) * cell, y: frame.bottom + 18, "text-anchor": "middle" }, formatted(column)));
     });
     axisTitles(root, plot, frame);
-    heatLegend(root, plot, palette, colourScale, log, frame.right + 22, frame.top);
+    heatLegend(root, palette, colourScale, log, known.every(Number.isInteger), frame.right + 18, frame.top);
+    root.append(svg("text", { x: width - 4, y: 14, "text-anchor": "end" }, plot.value.text));
     root.addEventListener("pointermove", (event) => {
       const box = root.getBoundingClientRect();
       const c = Math.floor(((event.clientX - box.left) * (width / box.width) - frame.left) / cell);
@@ -259,19 +268,20 @@ function heatMap(holder, plot, palette) {
   });
 }
 
-function heatLegend(root, plot, palette, colourScale, log, left, top) {
+function heatLegend(root, palette, colourScale, log, whole, left, top) {
   const height = 160;
   palette.forEach((colour, i) => {
-    root.append(svg("rect", { x: left, y: top + 22 + height - ((i + 1) * height) / palette.length, width: 14, height: height / palette.length + 0.5, fill: colour }));
+    root.append(svg("rect", { x: left, y: top + 4 + height - ((i + 1) * height) / palette.length, width: 14, height: height / palette.length + 0.5, fill: colour }));
   });
-  root.append(svg("text", { x: left - 8, y: top + 10, style: "font-size:11px" }, plot.value.text.length > 17 ? "value" : plot.value.text));
-  const at = (v) => top + 22 + height * (1 - colourScale(v) / (palette.length - 1));
-  for (const tick of log ? logTicks(colourScale.low, colourScale.high, 6) : linearTicks(colourScale.low, colourScale.high, 5, true)) {
+  const at = (v) => top + 4 + height * (1 - colourScale(v) / (palette.length - 1));
+  for (const tick of log ? logTicks(colourScale.low, colourScale.high, 6) : linearTicks(colourScale.low, colourScale.high, 5, whole)) {
     root.append(svg("text", { class: "tick", x: left + 20, y: at(tick) + 4, style: "font-size:11px" }, formatted(tick)));
   }
 }
 
-// The same numbers as a map: with many lines it is the easier one to read.
+// The same numbers as a map: with many lines it is the easier one to read, and shown first.
+const CROWD = 100;
+
 function asMap(plot) {
   return { kind: "heat", id: `${plot.id}-map`, title: `${plot.title}, map`, note: plot.note, x: plot.x, y: { text: plot.ordered }, value: plot.y,
     rows: plot.series.map((series) => series.name), columns: plot.xs, values: plot.series.map((series) => series.y) };
@@ -292,6 +302,8 @@ function drawSection(section, palette) {
   const head = html("div", { class: "sectionhead" }, html("div", {}, html("h2", {}, section.title), html("p", { class: "soft" }, section.text)),
     section.plots.length > 1 ? choice : null);
   const element = html("section", { id: section.id }, head, holder, note);
-  queueMicrotask(() => show(0));
+  const first = section.plots[0];
+  choice.value = Math.max(0, first.kind === "lines" && first.series.length > CROWD ? section.plots.findIndex((plot) => plot.id === `${first.id}-map`) : 0);
+  queueMicrotask(() => show(Number(choice.value)));
   return element;
 }

@@ -28,7 +28,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """A line or a set of points. `labels`: one text a point for the tooltip. `dash`: a guide, not a measurement."""
+    """A line or a set of points. `labels`: one text a point for the tooltip. `dash`: a guide, not a measurement.
+
+    `lead`: stands out from the other lines, in front of them.
+    """
 
     name: str
     x: Sequence[Number]
@@ -38,6 +41,7 @@ class Series:
     line: bool = True
     marker: Marker = ""
     dash: bool = False
+    lead: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chanc.report.acceptance_plots import acceptance_section
 from chanc.report.accuracy_plots import ROLES, accuracy_section
+from chanc.report.colours import oklch
 from chanc.report.plots import Axis, HeatMap, Number, Plot, Section, Series, by_depth
 from chanc.report.record import Record, finite, get, percent
 
 TRIAL = Axis("trial")
 EPOCH = "epoch of the search, all trials in a row"
+MEAN = oklch(0.62, 0.15, 150)
 DEPTH = "channel groups, first to last in the graph"
 METRICS = {
     "in_qc": "QC of the in mode",
@@ -80,18 +82,19 @@ def metric_section(record: Record) -> Section | None:
 
 def cumulative_section(record: Record) -> Section | None:
     """The cumulative metric of each trial (CONetV2, equation 6, figure 12)."""
+    places = record.numbers
     values = [trial.get("cumulative") for trial in record.trials]
     keys = list(dict.fromkeys(key for value in values if isinstance(value, Mapping) for key in value))
     lines: list[Series] = []
     if any(isinstance(value, int | float) for value in values):
         lines.append(
-            Series("cumulative metric", record.numbers, [finite(v) for v in values], ROLES["found"], marker="circle")
+            Series("cumulative metric", places, [finite(v) for v in values], ROLES["found"], marker="circle")
         )
     rows = [[get(trial, "cumulative", key) for trial in record.trials] for key in keys]
     if keys and len(keys) > 1:
         means = [_mean([row[index] for row in rows]) for index in range(len(values))]
-        lines.append(Series("mean", record.numbers, means, ROLES["found"], marker="circle"))
-    lines += by_depth(keys, record.numbers, rows)
+        lines.append(Series("mean", places, means, MEAN, marker="circle", lead=True))
+    lines += by_depth(keys, places, rows)
     if not any(value is not None for line in lines for value in line.y):
         return None
     plot = Plot(
@@ -101,6 +104,7 @@ def cumulative_section(record: Record) -> Section | None:
         Axis("cumulative metric"),
         lines,
         ordered=DEPTH if len(keys) > 1 else "",
+        mapped=len(keys) > 1,
     )
     return Section(
         "cumulative", "Cumulative metric", "Each trial's cumulative metric (equation 6 of the paper).", [plot]

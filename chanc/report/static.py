@@ -72,7 +72,8 @@ def _draw_series(axes: Any, series: Series, thin: bool) -> None:
         marker=MARKERS[series.marker],
         markersize=4.5 if series.line else 5,
         linestyle=("--" if series.dash else "-") if series.line else "none",
-        linewidth=0.9 if thin else 1.6,
+        linewidth=2.4 if series.lead else 0.9 if thin else 1.6,
+        zorder=3 if series.lead else 2,
     )
 
 
@@ -89,7 +90,7 @@ def _references(axes: Any, plot: Plot) -> None:
 
 
 def _depth_bar(figure: Figure, axes: Any, plot: Plot) -> None:
-    ordered = [series for series in plot.series if series.name != "mean"]
+    ordered = [series for series in plot.series if not series.lead]
     from matplotlib.cm import ScalarMappable
 
     scale = ScalarMappable(cmap=ListedColormap([series.colour for series in ordered]))

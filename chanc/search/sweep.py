@@ -5,13 +5,16 @@
     results.json      one row a finished cell
 
 A finished cell is never run again, one that was killed goes on from its last trial, one that failed is tried again.
+Whether a cell is finished is read from its folder and not taken from the pool: a worker may be lost on its last step.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import platform
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +22,13 @@ from typing import Any
 
 from chanc.errors import RunError
 from chanc.ir.files import atomic_write_json, atomic_write_text
-from chanc.search.pool import Job, LocalPool, Pool
-from chanc.search.rundir import clear_errors, first_difference, plain, read_json
+from chanc.search.pools import Job, Pool
+from chanc.search.pools.local import LocalPool
+from chanc.search.rundir import RunDir, clear_errors, first_difference, plain, read_json
 from chanc.search.settings import fields_of
+
+PATIENCE = 60.0
+"""Seconds that a cell waits for another process to let go of its folder."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,8 @@ def sweep(
     from chanc.analysis import analyze
 
     analyze(model)  # a bad model is one clear line now, not one a cell later
-    folder = Path(out)
+    folder = Path(out).absolute()  # workers may have another working directory
+    source = os.fspath(Path(model).absolute())
     asked = plain({"format": 1, "model": os.fspath(model), "cells": [cell.name for cell in todo], "common": common})
     _claim(folder, asked, resume)
     failed: dict[str, str] = {}
@@ -96,20 +104,28 @@ def sweep(
         if not left:
             break
         run = function or run_cell
-        jobs = [Job(cell.name, run, (os.fspath(model), cell, folder / cell.name, common)) for cell in left]
+        jobs = [Job(cell.name, run, (source, cell, folder / cell.name, common)) for cell in left]
         (pool or LocalPool()).run(jobs, lambda job, problem: _note(folder, job, problem, failed, say))
         if failed and attempt + 1 < attempts:
             say(f"once more: {', '.join(failed)}")
     rows = [row for cell in todo if (row := finished(folder / cell.name)) is not None]
     with clear_errors(folder):
         atomic_write_json(folder / "results.json", rows)
-    return SweepResult(folder, rows, failed)
+    return SweepResult(Path(out), rows, failed)
 
 
 def run_cell(model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> None:
-    """One cell, in a process of its own; goes on with what is there. Whatever goes wrong is left in error.txt."""
+    """One cell, in a process of its own; goes on with what is there. Whatever goes wrong is left in error.txt.
+
+    Raises RunError where the sweep's folder can't be seen from here, SystemExit where the search fails.
+    """
     from chanc.search.api import search
 
+    if not path.parent.is_dir():
+        raise RunError(f"{platform.node()} has no {path.parent}: a sweep needs a file system that all machines share")
+    wait_until_free(path)
+    if finished(path):
+        return
     (path / "error.txt").unlink(missing_ok=True)
     try:
         run = search(
@@ -126,6 +142,17 @@ def run_cell(model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> N
         raise SystemExit(1) from error
     best = {row["name"]: {key: value for key, value in row.items() if key != "widths"} for row in run.rows}
     finish_cell(path, cell, {"trials": len(run.trials), "widths": run.widths, "rows": best})
+
+
+def wait_until_free(path: Path, patience: float = PATIENCE) -> None:
+    """Wait for a worker that was given up for lost, and is still at work in a cell, or for `patience` seconds."""
+    end = time.monotonic() + patience
+    while path.is_dir() and time.monotonic() < end:
+        try:
+            with RunDir(path).locked():
+                return
+        except RunError:
+            time.sleep(0.5)
 
 
 def finish_cell(path: Path, cell: Cell, result: Mapping[str, Any]) -> None:
@@ -156,11 +183,14 @@ def _claim(folder: Path, asked: Mapping[str, Any], resume: bool) -> None:
 
 
 def _note(folder: Path, job: Job, problem: str, failed: dict[str, str], say: Callable[[str], None]) -> None:
-    if not problem:
+    path = folder / job.name
+    if path.is_dir():
+        os.listdir(path)  # a network file system may remember that there was no cell.json; this makes it look again
+    if finished(path):
         failed.pop(job.name, None)
         say(f"{job.name}: done")
         return
-    told = folder / job.name / "error.txt"
-    reason = told.read_text().strip() if told.exists() else problem
+    told = path / "error.txt"
+    reason = told.read_text().strip() if told.exists() else problem or f"it left no result in {path}"
     failed[job.name] = reason
     say(f"{job.name}: failed: {reason}")

@@ -7,9 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from chanc.cli.search import Count
-from chanc.cli.sweep import Values, command
+from chanc.cli.sweep import Values, command, open_pool
 from chanc.errors import ChancError
 from chanc.search import sweep as sweeps
+from chanc.search.pools import ray, slurm
+from chanc.search.pools.local import LocalPool
+from chanc.search.pools.ray import Share
 from chanc.search.sweep import Cell, SweepResult
 
 
@@ -48,5 +51,38 @@ def test_what_the_sweep_passes_on_is_what_the_search_takes() -> None:
 
     params = {param.name for param in command.params}
     own = {"algos", "seeds", "workers", "resume", "attempts", "gamma", "delta", "alpha", "target_params", "target_macs",
-           "batch_size", "lr", "min_width", "max_width", "round_to"}  # fmt: skip
+           "batch_size", "lr", "min_width", "max_width", "round_to", "ray",
+           "slurm", "time_limit"}  # fmt: skip
     assert params - own <= set(inspect.signature(search).parameters)
+
+
+def test_where_the_cells_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    class Fake:
+        share = Share(3, 1, 0)
+
+        def __init__(self, *given: object) -> None:
+            seen.append(given)
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(ray, "RayPool", Fake)
+    monkeypatch.setattr(slurm, "SlurmPool", Fake)
+    assert open_pool("o", None, "head:6379", None, None)[1] == 3
+    assert open_pool("o", None, None, "gpu", 90)[1] == "all"
+    assert open_pool("o", 8, None, "gpu", None)[1] == 8
+    assert seen == [("head:6379", 0), ("gpu", Path("o/slurm"), 0, 90), ("gpu", Path("o/slurm"), 8, 0)]
+    pool, at_once = open_pool("o", 2, None, None, None)
+    assert isinstance(pool, LocalPool)
+    assert (pool.workers, pool.gpus, at_once) == (2, (), 2)
+    assert pool.threads >= 1
+    for wrong in (("local", "gpu", None), ("local", None, 10)):
+        with pytest.raises(click.UsageError):
+            open_pool("o", 1, *wrong)
+
+
+def test_a_bad_address_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = CliRunner().invoke(command, ["net.onnx", "--ray", "nowhere", "--out", str(tmp_path / "s")])
+    assert isinstance(out.exception, ChancError)
+    assert "'nowhere' is no address of a Ray" in str(out.exception)
+    assert not (tmp_path / "s").exists()

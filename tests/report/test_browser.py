@@ -56,6 +56,7 @@ async function finish(check) {
   await pause();
   try { await check(); } catch (error) { result.errors.push(String(error)); }
   document.documentElement.setAttribute('data-result', JSON.stringify(result));
+  parent.postMessage(JSON.stringify(result), '*');
 }
 </script>
 """
@@ -63,13 +64,17 @@ async function finish(check) {
 EVERY_PLOT = """
 <script>
 finish(async () => {
-  result.drawn = {}; result.clashes = []; result.dark = getComputedStyle(document.body).backgroundColor;
+  result.drawn = {}; result.clashes = []; result.first = {}; result.units = {};
+  result.dark = getComputedStyle(document.body).backgroundColor;
   for (const section of document.querySelectorAll('section')) {
     const select = section.querySelector('select');
+    result.first[section.id] = section.querySelector('svg[data-plot]')?.dataset.plot;
     for (let i = 0; i < (select ? select.options.length : 1); i++) {
       if (select) { select.selectedIndex = i; select.dispatchEvent(new Event('change')); await pause(); }
       const svg = section.querySelector('svg[data-plot]');
       if (!svg) continue;
+      const texts = [...svg.querySelectorAll(':scope > text')].map((text) => text.textContent);
+      if (svg.dataset.plot.endsWith('-map')) result.units[svg.dataset.plot] = texts.slice(-12);
       result.drawn[svg.dataset.plot] = svg.querySelectorAll('path.series, .mark, rect').length;
       if (svg.dataset.plot === 'network') continue;
       if (svg.dataset.plot === 'final-params') result.references = svg.querySelectorAll('.referencetext').length;
@@ -114,12 +119,25 @@ finish(async () => {
 """
 
 
-def visit(page, check, tmp_path, fragment=""):
+# a window can't be as narrow as a telephone, a frame can
+NARROW = """
+<script>
+addEventListener('message', (event) => document.documentElement.setAttribute('data-result', event.data));
+</script>
+<iframe src="{}" style="width: 400px; height: 900px; border: 0"></iframe>
+"""
+
+
+def visit(page, check, tmp_path, fragment="", narrow=False):
     """Open a page with a script added to it and return what the script found."""
     driven = tmp_path / f"driven{fragment.strip('#')}.html"
     head, tail = page.read_text().split('<script type="application/json"', 1)
     driven.write_text(head + HELPERS + '<script type="application/json"' + tail.replace("</body>", check + "</body>"))
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{driven}{fragment}"]
+    opened = f"file://{driven}{fragment}"
+    if narrow:
+        (tmp_path / "narrow.html").write_text(NARROW.format(opened))
+        opened = f"file://{tmp_path / 'narrow.html'}"
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", opened]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert console == []
@@ -143,9 +161,24 @@ def test_the_report(runs, tmp_path, monkeypatch, groups, fragment):
     assert drawn["out_rank-map"] >= groups * 70
     assert drawn["final-params"] == 4
     assert drawn["trials-macs"] == 35
+    assert drawn["cumulative-map"] >= (groups + 1) * 35
+    assert found["first"]["metrics"] == ("in_qc" if groups == 20 else "in_qc-map")  # a crowd of lines is shown as a map
+    assert found["first"]["cumulative"] == ("cumulative" if groups == 20 else "cumulative-map")
+    ticks = found["units"]["in_qc-map"]
+    assert "QC of the in mode (rad)" in ticks
+    assert {"0.2", "0.4", "0.6"} <= set(ticks)
     assert drawn["acceptance"] == 5 + 34 * groups
     assert drawn["cumulative"] == groups + 1 + 35
     assert drawn["network"] > 100
+
+
+def test_a_narrow_page(runs, tmp_path, monkeypatch):
+    groups = 30
+    monkeypatch.setattr(report_run, "_best_graph", lambda record: (model_graph(runs.resnet(16)), ""))
+    found = visit(write_report(runs.write_run(tmp_path / "run", groups=groups)), EVERY_PLOT, tmp_path, narrow=True)
+    assert found["clashes"] == []
+    assert found["wide"] <= 0
+    assert found["drawn"]["widths"] == groups
 
 
 def test_reference_lines_do_not_write_over_one_another(runs, tmp_path):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,8 +10,9 @@ from typing import Any
 import pytest
 
 from chanc.errors import ModelError, RunError
-from chanc.search.pool import Done, Job, LocalPool
-from chanc.search.sweep import Cell, cells, finish_cell, sweep
+from chanc.search.pools import Done, Job
+from chanc.search.rundir import RunDir
+from chanc.search.sweep import Cell, cells, finish_cell, finished, run_cell, sweep, wait_until_free
 
 
 class InlinePool:
@@ -121,39 +120,33 @@ def test_bad_model_is_refused_before_anything_is_written(tmp_path: Path) -> None
     assert not (tmp_path / "s").exists()
 
 
-STARTED: list[str] = []
+def test_what_is_finished_is_read_from_the_folder(tmp_path: Path, digits_model: Path) -> None:
+    class Liar(InlinePool):
+        """Says of every worker that it was lost, after it has done its work."""
 
+        def run(self, jobs: Sequence[Job], done: Done) -> None:
+            super().run(jobs, lambda job, problem: done(job, "lost"))
 
-class KillsOne(LocalPool):
-    """The local pool; it kills the first worker once that has finished a trial."""
-
-    def _start(self, job: Job, slot: str) -> Any:
-        process = super()._start(job, slot)
-        STARTED.append(job.name)
-        if len(STARTED) == 1:
-            threading.Thread(target=self._kill, args=(job.arguments[2], process), daemon=True).start()
-        return process
-
-    def _kill(self, path: Path, process: Any) -> None:
-        while not (path / "trials.jsonl").exists():
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-
-
-@pytest.mark.nightly
-def test_two_by_two_cells_with_one_worker_killed(tmp_path: Path, digits_model: Path) -> None:
-    STARTED.clear()
-    said: list[str] = []
-    common = {"data": "digits", "trials": 8, "epochs": 1, "limit_train": 200, "options": {"min_width": 4},
-              "train": {"batch_size": 32, "lr": 0.1, "device": "cpu"}}  # fmt: skip
-    result = sweep(digits_model, TODO, out=tmp_path / "s", pool=KillsOne(2, threads=1), say=said.append, **common)
+    pool, said = Liar(), []
+    result = sweep(digits_model, TODO, out=tmp_path / "s", pool=pool, function=succeed, say=said.append)
+    assert pool.names == NAMES
     assert not result.failed
-    assert [row["cell"] for row in result.rows] == NAMES
-    assert sorted(STARTED) == sorted([*NAMES, NAMES[0]])
-    assert f"{NAMES[0]}: failed: killed by signal 9" in said
-    for name in NAMES:
-        log = (tmp_path / "s" / name / "trials.jsonl").read_text().splitlines()
-        assert [json.loads(line)["trial"] for line in log] == list(range(8))
-    STARTED.clear()
-    sweep(digits_model, TODO, out=tmp_path / "s", pool=KillsOne(2), resume=True, **common)
-    assert STARTED == []
+    assert said == [f"{name}: done" for name in NAMES]
+    nothing = sweep(digits_model, TODO, out=tmp_path / "t", pool=InlinePool(), function=lambda *_: None)
+    assert nothing.failed == {name: f"it left no result in {tmp_path / 't' / name}" for name in NAMES}
+
+
+def test_a_cell_waits_for_a_worker_that_was_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "cell"
+    path.mkdir()
+    with RunDir(path).locked():
+        start = time.monotonic()
+        wait_until_free(path, patience=0.7)
+        assert time.monotonic() - start >= 0.7
+        orphan = threading.Timer(0.5, lambda: finish_cell(path, TODO[0], {"by": "the orphan"}))
+        orphan.start()
+        orphan.join()
+    run_cell("no.onnx", TODO[0], path, {})  # finished meanwhile: nothing is left to do, or to go wrong
+    assert (finished(path) or {})["by"] == "the orphan"
+    with pytest.raises(RunError, match="a sweep needs a file system that all machines share"):
+        run_cell("no.onnx", TODO[0], tmp_path / "elsewhere" / "cell", {})

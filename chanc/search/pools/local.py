@@ -1,7 +1,4 @@
-"""Where the cells of a sweep run: a small interface, and the pool of this machine.
-
-Each job is a process of its own (spawn), so that a crash, a kill or a full GPU takes one cell down and no more.
-"""
+"""Cells on this machine: each a process of its own (spawn), so a crash or a full GPU takes down one and no more."""
 
 from __future__ import annotations
 
@@ -13,32 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-
-@dataclass(frozen=True)
-class Job:
-    """A call of `function(*arguments)`; name is for people. The function is importable, arguments can be pickled."""
-
-    name: str
-    function: Callable[..., None]
-    arguments: tuple[Any, ...]
-
-
-Done = Callable[[Job, str], None]
-"""Called once a job has ended, with what went wrong, or "" where nothing did."""
-
-
-class Pool(Protocol):
-    """Runs jobs somewhere."""
-
-    def run(self, jobs: Sequence[Job], done: Done) -> None:
-        """Run all jobs, `done` after each one, and return when none is left."""
+from chanc.search.pools import Done, Job
 
 
 @dataclass(frozen=True)
 class LocalPool:
-    """As many processes at a time as `workers`; with GPUs, each sees one of them (its number, or its UUID)."""
+    """As many processes at a time as `workers`; with GPUs, each sees one of them (its number, or its UUID).
+
+    threads: CPU threads of each; 0 leaves it to the environment.
+    """
 
     workers: int = 1
     gpus: tuple[str, ...] = ()
@@ -81,6 +63,14 @@ class LocalPool:
         if self.threads:
             variables["OMP_NUM_THREADS"] = str(self.threads)
         return variables
+
+
+def threads_each(at_once: int) -> int:
+    """CPU threads of each of so many processes; 0 leaves it to OMP_NUM_THREADS, or a single process all of them."""
+    if at_once == 1 or "OMP_NUM_THREADS" in os.environ:
+        return 0
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cpus // at_once)
 
 
 def visible_gpus() -> tuple[str, ...]:

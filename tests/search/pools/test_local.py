@@ -7,7 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-from chanc.search.pool import Job, LocalPool
+import pytest
+
+from chanc.search.pools import Job
+from chanc.search.pools.local import LocalPool, threads_each
+
+IMPORTS = "from chanc.search.pools import Job\nfrom chanc.search.pools.local import LocalPool\n"
 
 # The jobs are in an importable module: spawned processes can't import a test file by name.
 JOBS = """
@@ -22,9 +27,9 @@ def wait(folder, name): Path(folder, name).write_text(str(os.getpid())); time.sl
 
 def run(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "jobs.py").write_text(JOBS)
-    main = "import sys, jobs\nfrom chanc.search.pool import Job, LocalPool\nif __name__ == '__main__':\n"
+    main = f"import sys, jobs\n{IMPORTS}if __name__ == '__main__':\n"
     (tmp_path / "main.py").write_text(main + "".join(f"    {line}\n" for line in script.splitlines()))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     return subprocess.run([sys.executable, "main.py"], cwd=tmp_path, env=environment, capture_output=True, text=True,
                           timeout=60)  # fmt: skip
 
@@ -50,6 +55,14 @@ LocalPool(gpus=("4", "7")).run(todo, lambda job, problem: None)
     assert {(tmp_path / name).read_text() for name in "ab"} == {"4", "7"}
 
 
+def test_threads_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_each(2) == 0
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert [threads_each(at_once) for at_once in (1, 2, 3, 16)] == [0, 4, 2, 1]
+
+
 def test_no_job_is_no_work() -> None:
     LocalPool(3).run([], lambda job, problem: None)
     assert Job("x", print, ()).name == "x"
@@ -58,10 +71,10 @@ def test_no_job_is_no_work() -> None:
 def test_orphans_end_by_themselves(tmp_path: Path) -> None:
     (tmp_path / "jobs.py").write_text(JOBS)
     (tmp_path / "main.py").write_text(
-        "import jobs\nfrom chanc.search.pool import Job, LocalPool\nif __name__ == '__main__':\n"
+        f"import jobs\n{IMPORTS}if __name__ == '__main__':\n"
         "    LocalPool().run([Job('w', jobs.wait, ('.', 'pid'))], lambda job, problem: None)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     parent = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path, env=environment)
     try:
         child = int(eventually(lambda: (tmp_path / "pid").read_text() if (tmp_path / "pid").exists() else ""))
@@ -88,3 +101,7 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_two_by_two_cells_with_one_worker_killed(sweeps_with_a_kill) -> None:
+    assert sweeps_with_a_kill(LocalPool(2, threads=1)) == "killed by signal 9"
