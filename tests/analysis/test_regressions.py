@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from chanc.analysis import analyze
@@ -246,3 +247,22 @@ def test_fused_attention_of_one_head_that_is_as_narrow_as_it_has_parts(width):
     model = graph.model((x + blocks.attention(x, 1, width=width)).linear(5))
     assert (3 * width, 3, True) in {(g.size, g.step, g.resizable) for g in analyze(model).groups}
     _check(model)
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_a_table_of_channels_reads_each_copy_of_what_it_read(rows):
+    """Gather by [[4, 0, 2], [1, 5, 3]]: the second copy of a row (or a column) reads second copies."""
+    graph = Graph()
+    x = _image(graph).conv(6)
+    table = graph.constant(np.array([[4, 0, 2], [1, 5, 3]]), stored="initializer")
+    y = graph.node("Gather", [x, table], shapes=[(2, 2, 3, 8, 8)], axis=1)[0]
+    summed = y.transpose(0, 2, 1, 3, 4).reshape(-1, 6, 8, 8) if rows else y.reshape(-1, 6, 8, 8)
+    model = graph.model(summed.conv(4, 1, groups=1).conv(3, 1), x.conv(3, 1))
+    _grows(model)
+    wide = rewrite(model, {"w_1": 12}).model
+    (indices,) = [_content(wide, node.input[1]) for node in wide.graph.node if node.op_type == "Gather"]
+    assert sorted(indices.ravel().tolist()) == list(range(12))
+
+
+def _content(model, name):
+    return next(onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == name)
