@@ -167,12 +167,16 @@ def remap(indices: IntArray, inner: IntArray | None, outer: IntArray | None, siz
     `inner` and `outer` are the sources of the axis read from and of the result; None where they stay.
     """
     outer = np.arange(indices.size, dtype=np.int64) if outer is None else outer
+    return read_copies(indices[outer], occurrence(outer), inner, size)
+
+
+def read_copies(wanted: IntArray, copy: IntArray, inner: IntArray | None, size: int) -> IntArray:
+    """Where in a resized axis copy `copy[i]` of old position `wanted[i]` is; the last one where there are fewer."""
     inner = np.arange(size, dtype=np.int64) if inner is None else inner
     order = np.argsort(inner, kind="stable")
-    wanted = indices[outer]
     first = np.searchsorted(inner[order], wanted, side="left")
     count = np.searchsorted(inner[order], wanted, side="right") - first
     if (count == 0).any():
         raise IllegalMove("a position that is read would be gone")
-    found: IntArray = order[first + np.minimum(occurrence(outer), count - 1)]
+    found: IntArray = order[first + np.minimum(copy, count - 1)]
     return found

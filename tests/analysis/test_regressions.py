@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from chanc.analysis import analyze
@@ -157,3 +158,111 @@ def test_a_kernel_that_makes_no_channels():
     kernel = graph.weight(0, 3, 1, 1)
     model = graph.model(graph.input("x", [1, 3, 6, 6]).op("Conv", kernel))
     assert [group.size for group in analyze(model).groups] == [3]
+
+
+def _grows(model):
+    """All that goes through both oracles may change, and grows."""
+    plan = {g.id: {"scale": 2.0} for g in analyze(model).groups if g.resizable and g.exact and g.scalable}
+    assert plan
+    _check(model)
+    return check_trial(model, Trial("twice", "widen", plan, {"transfer": "widen"}))
+
+
+def test_space_to_depth_repeats_a_line_that_ends_as_it_begins():
+    """Units A B C A, four times over: the A at an end and the A that follows it are two, not a block."""
+    graph = Graph()
+    x = _image(graph).conv(6)
+    first, second = x.split(4, 2)
+    wide = first.op("SpaceToDepth", blocksize=2)
+    model = graph.model(wide.conv(3, 1), second.conv(3, 1), blocks.shuffle(x, 2).gap().flatten().gemm(5))
+    assert "w_1#0" in {group.id for group in analyze(model).groups if group.resizable}
+    _grows(model)
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_whole_groups_of_padded_channels(before):
+    """A group holds channels and zeros: its copies have zeros of their own, which a Pad can't put between."""
+    graph = Graph()
+    x = _image(graph).conv(8)
+    padded = x.op("Pad", graph.integers([0, before, 0, 0, 0, 2 - before, 0, 0]))
+    groups = padded.channels // 5
+    model = graph.model(padded.conv(groups, 1, groups=groups).conv(3, 1), x.conv(3, 1))
+    _grows(model)
+
+
+def test_roll_by_one_and_then_a_shuffle():
+    """The last channel and the first are one block, joined from two slices."""
+    graph = Graph()
+    x = _image(graph).conv(6)
+    rolled = x.slice(1, 5, 6).concat(x.slice(1, 0, 5))
+    model = graph.model(blocks.shuffle(rolled, 3).mean(2, 3, keep=False).linear(5), x.conv(3, 1))
+    _grows(model)
+
+
+def test_a_channel_next_to_itself_in_a_concat_and_flattened_elsewhere():
+    """Flattened, its pixels are a block; joined with itself, the copies of both would stand apart."""
+    graph = Graph()
+    x = _image(graph).conv(6)
+    first, second = x.split(3, 3)
+    joined = second.concat(x.gather([5, 4, 0, 3, 2, 1]))
+    _grows(graph.model(second.flatten().gemm(7), joined.conv(3, 1), first.conv(3, 1)))
+
+
+def test_tiles_that_whole_groups_reach_across():
+    """Groups of four over a line of six: one of them lies across the end of the first tile."""
+    graph = Graph()
+    x = _image(graph).conv(6)
+    tiled = x.op("Tile", graph.integers([1, 2, 1, 1]))
+    _grows(graph.model(tiled.conv(3, 1, groups=3).conv(3, 1), x.conv(3, 1)))
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_depth_to_space_of_a_line_that_ends_as_it_begins(mode):
+    graph = Graph()
+    x = _image(graph).conv(12)
+    y = x.op("DepthToSpace", blocksize=2, mode=mode)
+    _grows(graph.model((y + y.gather([2, 1, 0])).conv(4, 1), x.conv(3, 1)))
+
+
+def test_crop_through_a_block():
+    graph = Graph()
+    x = _image(graph).conv(8)
+    cropped = x.op("Pad", graph.integers([0, -1, 0, 0, 0, -2, 0, 0]))
+    _grows(graph.model(cropped.conv(3, 1), blocks.group_norm(x, 4).conv(3, 1)))
+
+
+def test_rolled_gates_of_a_recurrent_layer():
+    """The first hidden unit and the last go together: on the rows of the gates their copies are no block."""
+    graph = Graph()
+    y = blocks.lstm(_image(graph).conv(6), 4)
+    model = graph.model((y + y.gather([3, 1, 2, 0], 2)).linear(3))
+    _grows(model)
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_fused_attention_of_one_head_that_is_as_narrow_as_it_has_parts(width):
+    """Query and key are one row, the value another; columns leave as many units, and may be cut out."""
+    graph = Graph()
+    x = graph.input("tokens", [2, 9, 6], dynamic={0: "n"}).linear(10)
+    model = graph.model((x + blocks.attention(x, 1, width=width)).linear(5))
+    assert (3 * width, 3, True) in {(g.size, g.step, g.resizable) for g in analyze(model).groups}
+    _check(model)
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_a_table_of_channels_reads_each_copy_of_what_it_read(rows):
+    """Gather by [[4, 0, 2], [1, 5, 3]]: the second copy of a row (or a column) reads second copies."""
+    graph = Graph()
+    x = _image(graph).conv(6)
+    table = graph.constant(np.array([[4, 0, 2], [1, 5, 3]]), stored="initializer")
+    y = graph.node("Gather", [x, table], shapes=[(2, 2, 3, 8, 8)], axis=1)[0]
+    summed = y.transpose(0, 2, 1, 3, 4).reshape(-1, 6, 8, 8) if rows else y.reshape(-1, 6, 8, 8)
+    model = graph.model(summed.conv(4, 1, groups=1).conv(3, 1), x.conv(3, 1))
+    _grows(model)
+    wide = rewrite(model, {"w_1": 12}).model
+    (indices,) = [_content(wide, node.input[1]) for node in wide.graph.node if node.op_type == "Gather"]
+    assert sorted(indices.ravel().tolist()) == list(range(12))
+
+
+def _content(model, name):
+    return next(onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == name)

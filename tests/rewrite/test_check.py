@@ -27,8 +27,8 @@ GROUPED = "a = Conv (x, wa)\nb = Conv <group = 2> (a, wb)\ny = Conv (b, w)"
 GROUPED_SHAPES = {"wa": (6, 3, 1, 1), "wb": (4, 3, 1, 1), "w": (2, 4, 1, 1)}
 
 
-def nothing(self: Sweep, left: object, right: object) -> None:
-    """A coupling that is forgotten."""
+def nothing(self: object, *noted: object) -> None:
+    """What is forgotten."""
 
 
 def replace_rule(monkeypatch: pytest.MonkeyPatch, op: str, rule: object) -> None:
@@ -133,3 +133,16 @@ def test_a_model_whose_split_does_not_add_up_is_not_understood(cut, sizes: list[
     analysis = analyze(cut)
     assert not any(group.resizable for group in analysis.groups if group.id.startswith("wa"))
     assert "don't add up" in analysis.group("wa").reason
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_zeros_that_a_pad_leaves_outside_their_groups(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of five channels, some of them zeros: no weight tells the groups' channels from one another."""
+    nodes = "a = Conv (x, wa)\np = Pad (a, pads)\nb = Conv <group = 2> (p, wb)\ny = Conv (b, w)"
+    shapes = {"wa": (8, 3, 1, 1), "wb": (2, 5, 1, 1), "w": (2, 2, 1, 1)}
+    pads = np.array([0, before, 0, 0, 0, 2 - before, 0, 0])
+    model = build(INPUT, "float y", nodes, {**shapes, "pads": pads})
+    assert check_widen(model, scale=2.0).operands
+    monkeypatch.setattr(Site, "reorder", nothing)
+    with pytest.raises(VerifyError, match="mix channels"):
+        rewrite(model, scale=2.0)

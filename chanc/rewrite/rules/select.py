@@ -9,7 +9,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.errors import IllegalMove
 from chanc.ir.initializers import constant_shape
-from chanc.rewrite.axis_maps import remap
+from chanc.rewrite.axis_maps import occurrence, read_copies, remap
 from chanc.rewrite.rules import rule
 from chanc.rewrite.site import Site
 from chanc.rewrite.strided import strided
@@ -206,11 +206,12 @@ def _gather_table(site: Site, data: Layout, axis: int, known: IntArray) -> None:
     size = int(str(data.size(axis)))
     source = site.source(data, axis)
     outers = [site.source(site.result(), axis + k) for k in range(known.ndim)]
+    copy: IntArray = np.zeros([1] * known.ndim, dtype=np.int64)
     for k, outer in enumerate(outers):
         if outer is not None:
             known = np.take(known, outer, axis=k)
-    kept = remap(known.ravel() % size, source, None, size)
-    site.set_input(1, kept.reshape(known.shape))
+            copy = copy + occurrence(outer).reshape([-1 if n == k else 1 for n in range(known.ndim)])
+    site.set_input(1, read_copies(known % size, np.broadcast_to(copy, known.shape), source, size))
 
 
 @rule("GatherND")
