@@ -81,10 +81,12 @@ REFUSED = {
     "MelWeightMatrix", "Multinomial", "NonMaxSuppression", "QLinearConv", "QLinearMatMul", "RandomNormal",
     "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Unique",
 }  # fmt: skip
+# Written into the standard domain by onnxruntime, and by nobody else.
+FOREIGN = {"SimplifiedLayerNormalization"}
 
 
 def standard(registry: Registry) -> set[str]:
-    return {name for domain, name in registry.names() if not domain}
+    return {name for domain, name in registry.names() if not domain} - FOREIGN
 
 
 def schemas(name: str) -> list[onnx.defs.OpSchema]:

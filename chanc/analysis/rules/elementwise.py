@@ -23,6 +23,7 @@ NARY = (
 )  # fmt: skip
 
 
+@rule("Gelu", "QuickGelu", domain="com.microsoft")
 @rule(*UNARY)
 def unary(sweep: Sweep) -> None:
     """One operand that matters; bounds (Clip) are scalars."""
@@ -43,9 +44,10 @@ def cast_like(sweep: Sweep) -> None:
     sweep.output(sweep.input(0))
 
 
+@rule("BiasGelu", "FastGelu", domain="com.microsoft")
 @rule(*NARY)
 def nary(sweep: Sweep) -> None:
-    """Any number of operands, broadcast against each other."""
+    """Any number of operands, broadcast against each other; a bias lies on the last axis."""
     sweep.output(broadcast(sweep))
 
 
@@ -92,3 +94,14 @@ def broadcast(sweep: Sweep) -> Layout:
 def varying_from_right(layouts: Iterable[Layout]) -> set[int]:
     """The axes along which any of the layouts has channels, counted from the right: -1 is the last."""
     return {axis - layout.rank for layout in layouts for field in layout.fields for axis in field.axes}
+
+
+def addend(sweep: Sweep, index: int, result: Layout) -> Layout:
+    """The layout of an input that is broadcast to a result; a constant has labels where the result has channels."""
+    if not sweep.is_parameter(index):
+        return sweep.input(index)
+    value = sweep.value(index)
+    assert value is not None
+    shape = constant_shape(value)
+    varying = varying_from_right([result])
+    return sweep.parameter(index, [k for k in range(len(shape)) if shape[k] != 1 and k - len(shape) in varying])
