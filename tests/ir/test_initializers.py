@@ -7,7 +7,8 @@ from chanc.ir.initializers import constant
 
 def test_a_single_number_stays_one_without_axes() -> None:
     value = constant("half", np.array(0.5, dtype=np.float32))
-    assert value.const_value is not None and value.shape is not None
+    assert value.const_value is not None
+    assert value.shape is not None
     assert tuple(value.const_value.shape) == tuple(value.shape) == ()
 
 
