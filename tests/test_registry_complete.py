@@ -33,11 +33,12 @@ FOLLOWS = {
     "GridSample": "the grid is spatial",
     "HammingWindow": "makes no channels",
     "HannWindow": "makes no channels",
-    "If": "what its branches capture stays",
+    "If": "its branches are rewritten node by node",
     "InstanceNormalization": "one value a channel: its vectors are parameters",
     "LRN": "its window slides over whatever channels there are",
     "LayerNormalization": "counts axes from the right; its vectors are parameters",
     "LpPool": "kernel, strides and pads are spatial",
+    "Loop": "its body is rewritten node by node",
     "MaxPool": "kernel, strides and pads are spatial",
     "MaxRoiPool": "the pooled shape is spatial",
     "MelWeightMatrix": "makes no channels",
@@ -50,6 +51,7 @@ FOLLOWS = {
     "ReverseSequence": "the axes it names stay",
     "RoiAlign": "the output size is spatial",
     "STFT": "makes no channels",
+    "Scan": "its body is rewritten node by node; the axes it names stay",
     "Scatter": "pinned where channels are near",
     "ScatterElements": "pinned where channels are near",
     "Shape": "reads the new sizes by itself",
@@ -64,6 +66,7 @@ FOLLOWS = {
     "Upsample": "its scales are 1 on a channel axis",
     "QuantizeLinear": "scale and zero point are parameters",
     "QLinearConv": "pinned: its weights are quantised integers",
+    "Constant": "what it holds is no parameter",
     "ConvInteger": "pinned: its weights are quantised integers",
     "NonMaxSuppression": "positions come out",
 }
@@ -79,7 +82,7 @@ HARMLESS = {
 REFUSED = {
     "BlackmanWindow", "CenterCropPad", "CumProd", "DFT", "DeformConv", "HammingWindow", "HannWindow", "MaxRoiPool",
     "MelWeightMatrix", "Multinomial", "NonMaxSuppression", "QLinearConv", "QLinearMatMul", "RandomNormal",
-    "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Unique",
+    "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Scan", "Unique",
 }  # fmt: skip
 # Written into the standard domain by onnxruntime, and by nobody else.
 FOREIGN = {"SimplifiedLayerNormalization"}

@@ -8,7 +8,7 @@ channel (`same`), labels that must go together (`couple`), labels that must stay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,6 +87,7 @@ class Sweep:
     held: dict[ir.Value, str] = field(default_factory=dict)
     label_count: int = 0
     node: ir.Node | None = None
+    visit_body: Callable[[ir.Graph], None] | None = None
     _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
     _roles: list[tuple[IntArray, Role]] = field(default_factory=list)
 

@@ -90,7 +90,7 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
     resize = Resize(units.unit, copies, units.channel, np.array(seams, dtype=np.int64))
     fold_shapes(model, sweep)
     sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
-    for node in list(model.graph):
+    for node in list(model.graph.all_nodes()):
         if any(value in sizes for value in (*node.inputs, *node.outputs)):
             rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
             if rule is not None:
