@@ -20,7 +20,6 @@ FOLLOWS = {
     "BlackmanWindow": "makes no channels",
     "CenterCropPad": "the axes it names stay",
     "Col2Im": "image and block are spatial; the channels are what is left over",
-    "Compress": "the axis it names stays",
     "CumProd": "the axis it names stays",
     "CumSum": "the axis it names stays",
     "DFT": "the axis it names stays",

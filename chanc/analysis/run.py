@@ -22,7 +22,7 @@ INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
 
-def sweep_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> Sweep:
+def sweep_model(model: ir.Model, modes: dict[object, str] | None = None) -> Sweep:
     """Sweep a model in normal form: nodes sorted, weights in initializers.
 
     Nothing of the model is changed. Channels that enter an operator without a rule, a subgraph or a graph output are

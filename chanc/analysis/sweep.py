@@ -82,7 +82,7 @@ class Sweep:
     opaque: dict[ir.Node, str] = field(default_factory=dict)
     seams: list[tuple[int, int]] = field(default_factory=list)
     rows: list[tuple[IntArray, Pin]] = field(default_factory=list)
-    modes: dict[ir.Node, str] = field(default_factory=dict)
+    modes: dict[object, str] = field(default_factory=dict)
     weights: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
     label_count: int = 0
@@ -318,7 +318,12 @@ class Sweep:
             return None
         if len(parts) == 1 and len(parts[0].slots) == 1:
             return parts[0].labels
-        widest = max(parts, key=lambda part: np.unique(part.labels).size)
+        widest = parts[0]
+        if len(parts) > 1:
+            # Which set may change is decided once: at other widths another might be the widest.
+            order = sorted(range(len(parts)), key=lambda k: -np.unique(parts[k].labels).size)
+            chosen = int(self.modes.setdefault((self.node, axis), str(order[0])))
+            widest = parts[min(chosen, len(parts) - 1)]
         for part in parts:
             if part is not widest:
                 self.pin(part.labels, "two sets of channels share an axis")

@@ -26,7 +26,7 @@ from chanc.rewrite.trace import Trace
 Array = NDArray[np.generic]
 TOLERANCE = 1e-4
 # Zero here would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
-DIVISORS = {("BatchNormalization", 4), ("Div", 1), ("Pow", 1), ("QuantizeLinear", 1)}
+DIVISORS = {("BatchNormalization", 4), ("Div", 1), ("Mod", 1), ("Pow", 1), ("QuantizeLinear", 1)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from chanc.analysis import dims
 from chanc.analysis.dims import Dim
 from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, reshape, transpose, without
 from chanc.analysis.rules import rule
+from chanc.analysis.rules.vision import fixed, unlabelled
 from chanc.analysis.sweep import Sweep
 
 HEADS, POSITIONS, COLUMNS = 1, 2, 3
@@ -110,6 +111,9 @@ def _product(sweep: Sweep, scores: Layout, value: Layout, heads: int) -> Layout:
 def rotary(sweep: Sweep) -> None:
     """RotaryEmbedding turns pairs of columns of each head; X is [B, heads, L, d] or [B, L, heads * d]."""
     layout = sweep.input(0)
+    for index in range(1, len(sweep.node.inputs) if sweep.node is not None else 0):
+        unlabelled(sweep, index, "its values are turns")
+    layout = fixed(sweep, layout, (0, POSITIONS if layout.rank == 4 else 1), "it is turned by its position")
     if layout.rank == 4:
         sweep.output(sweep.fix(layout, COLUMNS, "its columns are turned by their positions"))
         return

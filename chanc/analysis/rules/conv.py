@@ -41,6 +41,7 @@ def deform_conv(sweep: Sweep) -> None:
                 offsets = sweep.fix(offsets, axis, "its values are positions")
     if sweep.integer("offset_group", 1) != 1:
         raise Opaque("its channels are sampled in groups")
+    sweep.fix(sweep.input(0), 0, "each is sampled at places of its own")
     _convolve(sweep, bias=3)
 
 

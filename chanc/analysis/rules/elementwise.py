@@ -85,7 +85,8 @@ def broadcast(sweep: Sweep) -> Layout:
         assert value is not None
         shape = constant_shape(value)
         axes = [axis for axis, n in enumerate(shape) if n > 1 and (alone or axis - len(shape) in varying)]
-        layouts[k] = sweep.parameter(k, axes)
+        # Truth values and counts, one a channel, go with it; they are no indices here.
+        layouts[k] = sweep.parameter(k, axes, integers=not alone)
     if not layouts:
         raise Opaque("it has no inputs")
     return sweep.together([layouts[k] for k in sorted(layouts, key=lambda k: (k in constants, k))])
