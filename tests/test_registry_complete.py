@@ -54,8 +54,10 @@ FOLLOWS = {
     "Scatter": "pinned where channels are near",
     "ScatterElements": "pinned where channels are near",
     "Shape": "reads the new sizes by itself",
+    "SoftmaxCrossEntropyLoss": "makes no channels",
     "SpaceToDepth": "the block size stays",
     "Squeeze": "names axes, not sizes",
+    "TensorScatter": "the axis it names stays",
     "Tile": "repeats whatever is there",
     "TopK": "the axis that is searched stays",
     "Transpose": "names axes, not sizes",
@@ -67,6 +69,7 @@ FOLLOWS = {
     "QLinearConv": "pinned: its weights are quantised integers",
     "Constant": "what it holds is no parameter",
     "ConvInteger": "pinned: its weights are quantised integers",
+    "NegativeLogLikelihoodLoss": "makes no channels",
     "NonMaxSuppression": "positions come out",
 }
 # Attributes that can't speak of a width.
@@ -79,9 +82,10 @@ HARMLESS = {
 }  # fmt: skip
 # Operators without an emitter: building a torch module of them is refused by name.
 REFUSED = {
-    "BlackmanWindow", "CenterCropPad", "CumProd", "DFT", "DeformConv", "HammingWindow", "HannWindow", "MaxRoiPool",
-    "MelWeightMatrix", "Multinomial", "NonMaxSuppression", "QLinearConv", "QLinearMatMul", "RandomNormal",
-    "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Scan", "Unique",
+    "BitCast", "BlackmanWindow", "CenterCropPad", "CumProd", "DFT", "DeformConv", "HammingWindow", "HannWindow",
+    "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss", "NonMaxSuppression", "QLinearConv",
+    "QLinearMatMul", "RandomNormal", "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Scan",
+    "SoftmaxCrossEntropyLoss", "TensorScatter", "Unique",
 }  # fmt: skip
 # Written into the standard domain by onnxruntime, and by nobody else.
 FOREIGN = {"SimplifiedLayerNormalization"}

@@ -26,7 +26,7 @@ def concat(sweep: Sweep) -> None:
     axis = sweep.integer("axis", 1) % rank
     operands = [_operand(sweep, k, axis) for k in range(len(sweep.node.inputs))]
     _tie_phases(sweep, operands, axis)
-    operands = _square(sweep, operands, axis)
+    operands = squared(sweep, operands, axis)
     sweep.output(joined(sweep, operands, axis))
 
 
@@ -77,7 +77,7 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
     return Layout(tuple(axes), (Field(((axis, 0),), labels), *shared.fields), shared.why)
 
 
-def _square(sweep: Sweep, operands: list[Layout], axis: int) -> list[Layout]:
+def squared(sweep: Sweep, operands: list[Layout], axis: int) -> list[Layout]:
     """Along other axes a Concat doesn't broadcast: a channel axis of size 1 beside one without channels stays 1."""
     result = list(operands)
     for other in range(operands[0].rank):
@@ -328,6 +328,21 @@ def scatter_nd(sweep: Sweep) -> None:
     shared = sweep.together([emptied(layout, 0), emptied(updates, 0)])
     axes = ((labels.size,), *shared.axes[1:])
     sweep.output(Layout(axes, (Field(((0, 0),), labels), *shared.fields), layout.why))
+
+
+@rule("TensorScatter")
+def tensor_scatter(sweep: Sweep) -> None:
+    """TensorScatter: positions of a cache are written over along one axis; along all others both are one."""
+    cache, update = sweep.input(0), sweep.input(1)
+    axis = sweep.integer("axis", -2) % cache.rank
+    cache, update = (sweep.fix(layout, axis, "it is written over") for layout in (cache, update))
+    if sweep.value(2) is not None:
+        cache = sweep.fix(cache, 0, "each is written at a place of its own")
+        update = sweep.fix(update, 0, "each is written at a place of its own")
+    length = cache.axes[axis]
+    shared = sweep.together(squared(sweep, [emptied(cache, axis), emptied(update, axis)], axis))
+    axes = tuple(length if k == axis else factors for k, factors in enumerate(shared.axes))
+    sweep.output(Layout(axes, shared.fields, cache.why))
 
 
 @rule("GatherElements", "ScatterElements", "Scatter")
