@@ -44,6 +44,7 @@ FOLLOWS = {
     "MeanVarianceNormalization": "names axes, not sizes",
     "Multinomial": "positions come out",
     "OneHot": "depth counts classes, not channels",
+    "Optional": "holds whatever is there",
     "RMSNormalization": "counts axes from the right; its vectors are parameters",
     "RandomNormal": "makes no channels",
     "RandomUniform": "makes no channels",
@@ -67,6 +68,7 @@ FOLLOWS = {
     "Upsample": "its scales are 1 on a channel axis",
     "QuantizeLinear": "scale and zero point are parameters",
     "QLinearConv": "pinned: its weights are quantised integers",
+    "ConcatFromSequence": "joins whatever is there",
     "Constant": "what it holds is no parameter",
     "ConvInteger": "pinned: its weights are quantised integers",
     "NegativeLogLikelihoodLoss": "makes no channels",
@@ -82,10 +84,12 @@ HARMLESS = {
 }  # fmt: skip
 # Operators without an emitter: building a torch module of them is refused by name.
 REFUSED = {
-    "BitCast", "BlackmanWindow", "CenterCropPad", "CumProd", "DFT", "DeformConv", "HammingWindow", "HannWindow",
-    "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss", "NonMaxSuppression", "QLinearConv",
-    "QLinearMatMul", "RandomNormal", "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Scan",
-    "SoftmaxCrossEntropyLoss", "TensorScatter", "Unique",
+    "BitCast", "BlackmanWindow", "CenterCropPad", "ConcatFromSequence", "CumProd", "DFT", "DeformConv",
+    "HammingWindow", "HannWindow", "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss",
+    "NonMaxSuppression", "Optional", "OptionalGetElement", "OptionalHasElement", "QLinearConv", "QLinearMatMul",
+    "RandomNormal", "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Scan", "SequenceAt", "SequenceConstruct",
+    "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SoftmaxCrossEntropyLoss", "SplitToSequence",
+    "TensorScatter", "Unique",
 }  # fmt: skip
 # Written into the standard domain by onnxruntime, and by nobody else.
 FOREIGN = {"SimplifiedLayerNormalization"}

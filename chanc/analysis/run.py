@@ -39,8 +39,7 @@ def sweep_model(model: ir.Model, modes: dict[object, str] | None = None) -> Swee
         runner.visit(node)
     sweep.node = None
     for value in graph.outputs:
-        layout = sweep.layouts.get(value)
-        for field in layout.fields if layout is not None else ():
+        for field in sweep.fields_of(value):
             sweep.pin(field.labels, "it is a graph output", tensor=value.name or "")
     sweep.assign_roles()
     return sweep
@@ -178,10 +177,9 @@ class _Runner:
         for value in [*(v for v in node.inputs if v is not None), *captured]:
             for number in self.sources.get(value, ()):
                 sweep.pin(self.read[number], reason)
-            layout = sweep.layouts.get(value)
-            for field in layout.fields if layout is not None else ():
+            for field in sweep.fields_of(value):
                 sweep.pin(field.labels, reason, tensor=value.name or "")
-            if value.const_value is not None and layout is None:
+            if value.const_value is not None and value not in sweep.layouts:
                 sweep.hold(value, reason)
         for output in node.outputs:
             _declare(sweep, output)

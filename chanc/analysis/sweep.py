@@ -72,6 +72,7 @@ class Sweep:
     opset: int
     layouts: dict[ir.Value, Layout] = field(default_factory=dict)
     data: dict[ir.Value, Array] = field(default_factory=dict)
+    sequences: dict[ir.Value, tuple[Layout, ...]] = field(default_factory=dict)
     parameters: list[ParameterAxis] = field(default_factory=list)
     channels: DisjointSet = field(default_factory=DisjointSet)
     couplings: DisjointSet = field(default_factory=DisjointSet)
@@ -214,6 +215,11 @@ class Sweep:
         """Set the layout of an output of the current node."""
         assert self.node is not None
         self.layouts[self.node.outputs[index]] = layout
+
+    def fields_of(self, value: ir.Value) -> tuple[Field, ...]:
+        """The fields of a tensor, or of all tensors of a sequence."""
+        layouts = (*self.sequences.get(value, ()), *([self.layouts[value]] if value in self.layouts else []))
+        return tuple(field for layout in layouts for field in layout.fields)
 
     # Findings
 

@@ -98,6 +98,9 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
     operands, structure = resize_parameters(analysis, resize, chosen, method, rng)
     for value, new in sizes.items():
         _set_shape(value, new, sweep.layouts[value])
+    for value, row in sweep.sequences.items():
+        if any(_affected(resize, layout) for layout in row):
+            value.shape = None
     if chosen:
         check_against(analysis, model, structure)
     exact = all(r.group.exact and (r.group.scalable or r.source.size <= r.copies.size) for r in chosen)

@@ -188,9 +188,15 @@ def _pin_all(sweep: Sweep, layouts: Sequence[Layout], reason: str) -> None:
 def _operand(sweep: Sweep, index: int) -> Layout | None:
     """An input of the current node; None where it is left out or nothing is known of its shape."""
     value = sweep.value(index)
-    if value is None or (value not in sweep.layouts and value.const_value is None):
+    if value is None or (value not in sweep.layouts and value.const_value is None) or value in sweep.sequences:
+        _pin_sequence(sweep, value)
         return None
     return sweep.input(index)
+
+
+def _pin_sequence(sweep: Sweep, value: ir.Value | None) -> None:
+    for layout in sweep.sequences.get(value, ()) if value is not None else ():
+        _pin_all(sweep, [layout], "its sequence enters or leaves a body")
 
 
 def _executed(sweep: Sweep, graph: ir.Graph, inputs: Layouts) -> Layouts:
@@ -205,7 +211,8 @@ def _executed(sweep: Sweep, graph: ir.Graph, inputs: Layouts) -> Layouts:
 
 
 def _result(sweep: Sweep, value: ir.Value) -> Layout | None:
-    found = sweep.layouts.get(value)
+    _pin_sequence(sweep, value)
+    found = sweep.layouts.get(value) if value not in sweep.sequences else None
     if found is None and value.const_value is not None:
         sweep.hold(value, "a body hands it out")
         return plain(constant_shape(value), f"constant '{value.name}'")
@@ -219,6 +226,7 @@ def forget(sweep: Sweep, graph: ir.Graph) -> None:
         for value in values:
             sweep.layouts.pop(value, None)
             sweep.data.pop(value, None)
+            sweep.sequences.pop(value, None)
         for node in inner:
             sweep.opaque.pop(node, None)
 
