@@ -20,7 +20,6 @@ FOLLOWS = {
     "BlackmanWindow": "makes no channels",
     "CenterCropPad": "the axes it names stay",
     "Col2Im": "image and block are spatial; the channels are what is left over",
-    "Compress": "the axis it names stays",
     "CumProd": "the axis it names stays",
     "CumSum": "the axis it names stays",
     "DFT": "the axis it names stays",
@@ -33,28 +32,33 @@ FOLLOWS = {
     "GridSample": "the grid is spatial",
     "HammingWindow": "makes no channels",
     "HannWindow": "makes no channels",
-    "If": "what its branches capture stays",
+    "If": "its branches are rewritten node by node",
     "InstanceNormalization": "one value a channel: its vectors are parameters",
     "LRN": "its window slides over whatever channels there are",
     "LayerNormalization": "counts axes from the right; its vectors are parameters",
     "LpPool": "kernel, strides and pads are spatial",
+    "Loop": "its body is rewritten node by node",
     "MaxPool": "kernel, strides and pads are spatial",
     "MaxRoiPool": "the pooled shape is spatial",
     "MelWeightMatrix": "makes no channels",
     "MeanVarianceNormalization": "names axes, not sizes",
     "Multinomial": "positions come out",
     "OneHot": "depth counts classes, not channels",
+    "Optional": "holds whatever is there",
     "RMSNormalization": "counts axes from the right; its vectors are parameters",
     "RandomNormal": "makes no channels",
     "RandomUniform": "makes no channels",
     "ReverseSequence": "the axes it names stay",
     "RoiAlign": "the output size is spatial",
     "STFT": "makes no channels",
+    "Scan": "its body is rewritten node by node; the axes it names stay",
     "Scatter": "pinned where channels are near",
     "ScatterElements": "pinned where channels are near",
     "Shape": "reads the new sizes by itself",
+    "SoftmaxCrossEntropyLoss": "makes no channels",
     "SpaceToDepth": "the block size stays",
     "Squeeze": "names axes, not sizes",
+    "TensorScatter": "the axis it names stays",
     "Tile": "repeats whatever is there",
     "TopK": "the axis that is searched stays",
     "Transpose": "names axes, not sizes",
@@ -64,7 +68,10 @@ FOLLOWS = {
     "Upsample": "its scales are 1 on a channel axis",
     "QuantizeLinear": "scale and zero point are parameters",
     "QLinearConv": "pinned: its weights are quantised integers",
+    "ConcatFromSequence": "joins whatever is there",
+    "Constant": "what it holds is no parameter",
     "ConvInteger": "pinned: its weights are quantised integers",
+    "NegativeLogLikelihoodLoss": "makes no channels",
     "NonMaxSuppression": "positions come out",
 }
 # Attributes that can't speak of a width.
@@ -77,14 +84,19 @@ HARMLESS = {
 }  # fmt: skip
 # Operators without an emitter: building a torch module of them is refused by name.
 REFUSED = {
-    "BlackmanWindow", "CenterCropPad", "CumProd", "DFT", "DeformConv", "HammingWindow", "HannWindow", "MaxRoiPool",
-    "MelWeightMatrix", "Multinomial", "NonMaxSuppression", "QLinearConv", "QLinearMatMul", "RandomNormal",
-    "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Unique",
+    "BitCast", "BlackmanWindow", "CenterCropPad", "ConcatFromSequence", "CumProd", "DFT", "DeformConv",
+    "HammingWindow", "HannWindow", "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss",
+    "NonMaxSuppression", "Optional", "OptionalGetElement", "OptionalHasElement", "QLinearConv", "QLinearMatMul",
+    "RandomNormal", "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Scan", "SequenceAt", "SequenceConstruct",
+    "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SoftmaxCrossEntropyLoss", "SplitToSequence",
+    "TensorScatter", "Unique",
 }  # fmt: skip
+# Written into the standard domain by onnxruntime, and by nobody else.
+FOREIGN = {"SimplifiedLayerNormalization"}
 
 
 def standard(registry: Registry) -> set[str]:
-    return {name for domain, name in registry.names() if not domain}
+    return {name for domain, name in registry.names() if not domain} - FOREIGN
 
 
 def schemas(name: str) -> list[onnx.defs.OpSchema]:

@@ -85,7 +85,7 @@ def analyze(model: object) -> Analysis:
     return analyze_model(copy)
 
 
-def analyze_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> Analysis:
+def analyze_model(model: ir.Model, modes: dict[object, str] | None = None) -> Analysis:
     """Find the channel groups of a model that is in normal form already; it is not changed.
 
     `modes` are those of an earlier sweep: the same nodes at other widths are then read in the same way.

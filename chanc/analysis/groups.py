@@ -15,7 +15,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.solve import Units
 from chanc.analysis.sweep import ParameterAxis, Sweep
 
-CONVOLUTIONS = ("Conv", "ConvTranspose")
+CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,8 @@ from chanc.analysis.dims import Dim, Size, unknown
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
 from chanc.analysis.layout import Layout, Opaque, factors_of, plain
-from chanc.analysis.rules import REGISTRY
+from chanc.analysis.rules import REGISTRY, AnalysisRule
+from chanc.analysis.rules.control import bodies, captured_by, forget
 from chanc.analysis.sweep import DATA_LIMIT, Sweep
 from chanc.ir.initializers import constant_shape
 
@@ -21,7 +22,7 @@ INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
 
-def sweep_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> Sweep:
+def sweep_model(model: ir.Model, modes: dict[object, str] | None = None) -> Sweep:
     """Sweep a model in normal form: nodes sorted, weights in initializers.
 
     Nothing of the model is changed. Channels that enter an operator without a rule, a subgraph or a graph output are
@@ -38,8 +39,7 @@ def sweep_model(model: ir.Model, modes: dict[ir.Node, str] | None = None) -> Swe
         runner.visit(node)
     sweep.node = None
     for value in graph.outputs:
-        layout = sweep.layouts.get(value)
-        for field in layout.fields if layout is not None else ():
+        for field in sweep.fields_of(value):
             sweep.pin(field.labels, "it is a graph output", tensor=value.name or "")
     sweep.assign_roles()
     return sweep
@@ -52,22 +52,23 @@ class _Runner:
         self.sweep = sweep
         self.sources: dict[ir.Value, frozenset[int]] = {}
         self.read: list[IntArray] = []
-        self.rules: dict[tuple[str, str], Callable[[Sweep], None] | None] = {}
+        self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
+        sweep.visit_body = self.visit_body
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts."""
         sweep = self.sweep
         sweep.enter(node)
-        captured = list(_captured(node))
-        if captured:
-            self._opaque(node, "it is used in a subgraph", captured)
-            return
-        if self._evaluated(node):
+        graphs = bodies(node)
+        if not graphs and self._evaluated(node):
             return
         kind = (node.domain, node.op_type)
         if kind not in self.rules:
             self.rules[kind] = REGISTRY.find(*kind, sweep.opset if not node.domain else 1 << 20)
         rule = self.rules[kind]
+        if graphs:
+            self._control(node, graphs, rule)
+            return
         if rule is None:
             self._opaque(node, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
@@ -77,9 +78,47 @@ class _Runner:
             rule(sweep)
         except Opaque as why:
             self._opaque(node, str(why), [])
+        self._declare_rest(node)
+
+    def _declare_rest(self, node: ir.Node) -> None:
         for output in node.outputs:
-            if output not in sweep.layouts:
-                _declare(sweep, output)
+            if output not in self.sweep.layouts:
+                _declare(self.sweep, output)
+
+    def visit_body(self, graph: ir.Graph) -> None:
+        """Execute the nodes of a body; its inputs have their layouts."""
+        node = self.sweep.node
+        assert node is not None
+        for inner in graph:
+            self.visit(inner)
+        self.sweep.enter(node)
+
+    def _control(self, node: ir.Node, graphs: list[ir.Graph], rule: AnalysisRule | None) -> None:
+        """A node with bodies: its rule visits them; what one reads of outer values, each of its results may hold."""
+        captured = list(captured_by(node))
+        if rule is None:
+            self._opaque(node, "it is used in a subgraph", captured)
+            return
+        sources = self._sources([*node.inputs, *captured])
+        if sources:
+            self.sources.update((value, sources) for graph in graphs for value in graph.inputs)
+        try:
+            rule(self.sweep)
+        except Opaque as why:
+            self.sweep.enter(node)
+            for graph in graphs:
+                forget(self.sweep, graph)
+            inside = [value for graph in graphs for inner in graph.all_nodes() for value in inner.inputs]
+            constants = {value for value in inside if value is not None and value.const_value is not None}
+            self._opaque(node, str(why), [*captured, *sorted(constants, key=lambda value: value.name or "")])
+        sources |= self._sources([value for graph in graphs for value in graph.outputs])
+        if sources:
+            self.sources.update((output, sources) for output in node.outputs)
+        self._declare_rest(node)
+
+    def _sources(self, values: Iterable[ir.Value | None]) -> frozenset[int]:
+        """The widths from which the contents of any of these values may be computed."""
+        return NO_SOURCES.union(*(self.sources.get(value, NO_SOURCES) for value in values if value is not None))
 
     def _evaluated(self, node: ir.Node) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""
@@ -143,10 +182,9 @@ class _Runner:
         for value in [*(v for v in node.inputs if v is not None), *captured]:
             for number in self.sources.get(value, ()):
                 sweep.pin(self.read[number], reason)
-            layout = sweep.layouts.get(value)
-            for field in layout.fields if layout is not None else ():
+            for field in sweep.fields_of(value):
                 sweep.pin(field.labels, reason, tensor=value.name or "")
-            if value.const_value is not None and layout is None:
+            if value.const_value is not None and value not in sweep.layouts:
                 sweep.hold(value, reason)
         for output in node.outputs:
             _declare(sweep, output)
@@ -174,27 +212,3 @@ def _declare(sweep: Sweep, value: ir.Value) -> None:
             layout, why=f"the output of {sweep.node.op_type if sweep.node else ''} '{value.name}'"
         )
 
-
-def _captured(node: ir.Node) -> Iterator[ir.Value]:
-    """Values of the outer graph that the node's subgraphs use."""
-    for attribute in node.attributes.data.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield from _free(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            for graph in attribute.as_graphs():
-                yield from _free(graph)
-
-
-def _free(graph: ir.Graph) -> Iterator[ir.Value]:
-    inside = set(graph.inputs) | set(graph.initializers.values())
-    for node in graph:
-        for value in node.inputs:
-            if value is not None and value not in inside:
-                yield value
-        for value in _captured(node):
-            if value not in inside:
-                yield value
-        inside.update(node.outputs)
-    for value in graph.outputs:
-        if value not in inside:
-            yield value

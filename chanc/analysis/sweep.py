@@ -8,7 +8,7 @@ channel (`same`), labels that must go together (`couple`), labels that must stay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -85,6 +85,7 @@ class Sweep:
     opset: int
     layouts: dict[ir.Value, Layout] = field(default_factory=dict)
     data: dict[ir.Value, Array] = field(default_factory=dict)
+    sequences: dict[ir.Value, tuple[Layout, ...]] = field(default_factory=dict)
     parameters: list[ParameterAxis] = field(default_factory=list)
     channels: DisjointSet = field(default_factory=DisjointSet)
     couplings: DisjointSet = field(default_factory=DisjointSet)
@@ -96,13 +97,14 @@ class Sweep:
     seams: list[tuple[int, int]] = field(default_factory=list)
     views: list[tuple[Layout, Slot | None]] = field(default_factory=list)
     rows: list[tuple[IntArray, Pin]] = field(default_factory=list)
-    modes: dict[ir.Node, str] = field(default_factory=dict)
+    modes: dict[object, str] = field(default_factory=dict)
     weights: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
     label_count: int = 0
     node: ir.Node | None = None
     inputs: Sequence[ir.Value | None] = ()
     attributes: Mapping[str, ir.Attr] = field(default_factory=dict)
+    visit_body: Callable[[ir.Graph], None] | None = None
     _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
     _own: list[ParameterAxis] = field(default_factory=list)
     _constants: dict[ir.Value, Constant] = field(default_factory=dict)
@@ -269,6 +271,11 @@ class Sweep:
         assert self.node is not None
         self.layouts[self.node.outputs[index]] = layout
 
+    def fields_of(self, value: ir.Value) -> tuple[Field, ...]:
+        """The fields of a tensor, or of all tensors of a sequence."""
+        layouts = (*self.sequences.get(value, ()), *([self.layouts[value]] if value in self.layouts else []))
+        return tuple(field for layout in layouts for field in layout.fields)
+
     # Findings
 
     def fresh(self, size: int) -> IntArray:
@@ -407,7 +414,12 @@ class Sweep:
             return None
         if len(parts) == 1 and len(parts[0].slots) == 1:
             return parts[0].labels
-        widest = max(parts, key=lambda part: np.unique(part.labels).size)
+        widest = parts[0]
+        if len(parts) > 1:
+            # Which set may change is decided once: at other widths another might be the widest.
+            order = sorted(range(len(parts)), key=lambda k: -np.unique(parts[k].labels).size)
+            chosen = int(self.modes.setdefault((self.node, axis), str(order[0])))
+            widest = parts[min(chosen, len(parts) - 1)]
         for part in parts:
             if part is not widest:
                 self.pin(part.labels, "two sets of channels share an axis")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
     """A value that holds `array` under that name; it belongs to no graph yet."""
-    tensor = ir.Tensor(np.ascontiguousarray(array), dtype=dtype, name=name)
+    tensor = ir.Tensor(np.asarray(array, order="C"), dtype=dtype, name=name)
     shape = ir.Shape(array.shape)
     return ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
 
@@ -22,7 +22,7 @@ def add_constant(graph: ir.Graph, base: str, array: NDArray[np.generic], dtype: 
 
 
 def fresh_name(graph: ir.Graph, base: str) -> str:
-    """A name that no initializer, input or node output of the graph has yet."""
+    """A name that no initializer, input or node output of the graph or of a body in it has yet."""
     name, k = base, 0
     while name in graph.initializers or _is_made(graph, name):
         k += 1
@@ -31,8 +31,10 @@ def fresh_name(graph: ir.Graph, base: str) -> str:
 
 
 def _is_made(graph: ir.Graph, name: str) -> bool:
-    made = (output for node in graph for output in node.outputs)
-    return any(value.name == name for value in (*graph.inputs, *made))
+    made = (output for node in graph.all_nodes() for output in node.outputs)
+    if any(value.name == name for value in (*graph.inputs, *made)):
+        return True
+    return any(name in inner.initializers or any(v.name == name for v in inner.inputs) for inner in graph.subgraphs())
 
 
 def constant_shape(value: ir.Value) -> tuple[int, ...]:

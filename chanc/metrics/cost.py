@@ -101,13 +101,22 @@ def _matmul(node: ir.Node, sizes: Sizes, right: int = 1) -> int:
     return sizes.elements(node.outputs[0]) * (dims[-2] if len(dims) > 1 else dims[0])
 
 
+def _fused_matmul(node: ir.Node, sizes: Sizes) -> int:
+    """FusedMatMul, A: [..., M, K], or [..., K, M] with transA: K MACs an output element."""
+    turned = node.attributes.get_int("transA", 0)
+    return sizes.elements(node.outputs[0]) * sizes.dims(node.inputs[0])[-2 if turned else -1]
+
+
 _MACS: dict[str, Callable[[ir.Node, Sizes], int]] = {
     "Conv": _conv,
+    "FusedConv": _conv,
     "ConvInteger": _conv,
     "QLinearConv": lambda node, sizes: _conv(node, sizes, 3),
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
+    "FusedGemm": _gemm,
     "MatMul": _matmul,
+    "FusedMatMul": _fused_matmul,
     "MatMulInteger": _matmul,
     "QLinearMatMul": lambda node, sizes: _matmul(node, sizes, 3),
 }

@@ -16,7 +16,13 @@ NORMS = frozenset({"BatchNormalization", "InstanceNormalization", "GroupNormaliz
 _PARAMETERS: dict[str, tuple[int, ...]] = {
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
+    "FusedConv": (1, 2),
     "Gemm": (0, 1, 2),
+    "FusedGemm": (0, 1, 2),
+    "FusedMatMul": (0, 1),
+    "BiasGelu": (1,),
+    "FastGelu": (1,),
+    "SkipLayerNormalization": (2, 3, 4),
     "MatMul": (0, 1),
     "Einsum": (0, 1, 2),
     "Gather": (0,),

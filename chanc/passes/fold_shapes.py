@@ -29,7 +29,7 @@ class FoldShapes(Pass):
 def fold_shapes(model: ir.Model, sweep: Sweep) -> bool:
     """Fold by the findings of a sweep of this very model; says whether anything changed."""
     changed = False
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is not None or value not in sweep.data:
                 continue

@@ -28,7 +28,7 @@ def infer_shapes(model: ir.Model, sweep: Sweep | None = None) -> None:
     """Fill in shapes and types, in place; a dynamic axis gets a name. A sweep of the model saves making one."""
     inferred = {info.name: info for info in _onnx_inference(model)}
     sweep = sweep if sweep is not None else sweep_model(model)
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         for value in node.outputs:
             info = inferred.get(value.name or "")
             if info is not None:

@@ -7,7 +7,8 @@ group), so that the axis can still be seen as [blocks, block size].
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Resize:
     copies: IntArray
     channel: IntArray
     seams: IntArray
-    _lines: dict[int, tuple[IntArray, bool | IntArray]] = field(default_factory=dict)
+    _lines: dict[int, tuple[IntArray, bool | IntArray]] = dataclasses.field(default_factory=dict)
 
     def changes(self, labels: IntArray) -> bool:
         """Whether any of these labels goes or is repeated."""

@@ -89,7 +89,7 @@ def _replace(
     attribute = node.attributes.get("transB")
     use = Use(node.op_type, index, attribute is not None and bool(attribute.as_int()))
     array = method.apply(old.numpy(), axes, use, rng)
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     if len(uses) == len(value.uses()):
         new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
         new.metadata_props.update(old.metadata_props)

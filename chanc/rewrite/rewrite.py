@@ -92,13 +92,16 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
     fold_shapes(model, sweep)
     sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
-    for node in [n for n in model.graph if any(value in sizes for value in (*n.inputs, *n.outputs))]:
+    for node in [n for n in model.graph.all_nodes() if any(value in sizes for value in (*n.inputs, *n.outputs))]:
         rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
         if rule is not None:
             rule(Site(node, sweep, resize, unordered))
     operands, structure = resize_parameters(analysis, resize, chosen, method, rng)
     for value, new in sizes.items():
         _set_shape(value, new, sweep.layouts[value])
+    for value, row in sweep.sequences.items():
+        if any(_affected(resize, layout) for layout in row):
+            value.shape = None
     if chosen:
         check_against(analysis, model, structure, resize, unordered)
     exact = all(r.group.exact and (r.group.scalable or r.source.size <= r.copies.size) for r in chosen)

@@ -80,7 +80,7 @@ def _merged(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value:
 
 
 def _added(site: Site, node: ir.Node, like: ir.Value) -> ir.Value:
-    site.sweep.graph.insert_before(site.node, node)
+    site.graph.insert_before(site.node, node)
     output = node.outputs[0]
     output.name = f"{like.name}.{site.node.outputs[0].name}.resized"
     output.type, output.shape = like.type, like.shape

@@ -29,6 +29,13 @@ class Site:
     resize: Resize
     unordered: set[ir.Value] = field(default_factory=set)
 
+    @property
+    def graph(self) -> ir.Graph:
+        """The graph in which the node stands: the main one, or a body."""
+        found = self.node.graph
+        assert isinstance(found, ir.Graph)
+        return found
+
     def layout(self, index: int) -> Layout | None:
         """The layout of an input before the resize; None for a constant."""
         value = self.node.inputs[index] if index < len(self.node.inputs) else None

@@ -74,7 +74,7 @@ def prices(analysis: Any) -> Prices:
     """The cost function of an analysed model, whose values get their shapes."""
     infer_shapes(analysis.model)
     graph = analysis.model.graph
-    nodes = {node.outputs[0].name: node for node in graph if node.outputs}
+    nodes = {node.outputs[0].name: node for node in graph.all_nodes() if node.outputs}
     shapes = {name: tuple(int(n) for n in value.shape) for name, value in graph.initializers.items()}
     shares: dict[str, dict[tuple[str, int], Share]] = {}
     uses: dict[str, set[tuple[str, int]]] = {}

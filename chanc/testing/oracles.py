@@ -19,13 +19,14 @@ from chanc.backends import ort
 from chanc.errors import VerifyError
 from chanc.ir import load
 from chanc.ir.initializers import add_constant
+from chanc.passes.normalize import distinct_names
 from chanc.rewrite import rewrite
 from chanc.rewrite.trace import Trace
 
 Array = NDArray[np.generic]
 TOLERANCE = 1e-4
 # Zero here would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
-DIVISORS = {("BatchNormalization", 4), ("Div", 1), ("Pow", 1), ("QuantizeLinear", 1)}
+DIVISORS = {("BatchNormalization", 4), ("Div", 1), ("Mod", 1), ("Pow", 1), ("QuantizeLinear", 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     Each use of an initializer gets a copy of its own, since one tensor may be dropped differently at two nodes.
     """
     copy = load(model)
-    by_output = {node.outputs[0].name: node for node in copy.graph if node.outputs}
+    distinct_names(copy.graph)
+    by_output = {node.outputs[0].name: node for node in copy.graph.all_nodes() if node.outputs}
     for name, index, axes in _operands(trace):
         node = by_output.get(name)
         if node is None or index >= len(node.inputs) or node.inputs[index] is None:

@@ -514,3 +514,57 @@ def test_rotary_embedding(idiom: Idiom) -> None:
         inputs="float[2,10,6] x",
         opset=23,
     )
+
+
+def cached(past: str, **attributes: int) -> str:
+    """Queries, keys and values of now; `past` names the past keys and values."""
+    options = ", ".join(f"{name}={number}" for name, number in attributes.items())
+    return f"""
+        q = MatMul(x, wq)
+        k = MatMul(x, wk)
+        v = MatMul(x, wv)
+        a, pk, pv = Attention<{options}>(q, k, v, , {past})
+        y = MatMul(a, wo)
+        """
+
+
+KEYS = {"wq": (6, 16), "wk": (6, 16), "wv": (6, 16), "wo": (16, 5)}
+
+
+def test_operator_with_constant_past_keys(idiom: Idiom) -> None:
+    """A prefix that is learnt: its heads go with those of now."""
+    idiom(
+        cached("ck, cv", q_num_heads=4, kv_num_heads=4),
+        KEYS | {"ck": (2, 4, 3, 4), "cv": (2, 4, 3, 4)},
+        {"wq": (16, 4)},
+        inputs="float[2,10,6] x",
+        outputs="float[2,10,5] y",
+        opset=23,
+    )
+
+
+def test_operator_with_past_columns_of_one_head(idiom: Idiom) -> None:
+    idiom(
+        cached("ck, cv", q_num_heads=1, kv_num_heads=1),
+        KEYS | {"ck": (2, 1, 3, 16), "cv": (2, 1, 3, 16)},
+        {"wq": (16, 1), "wv": (16, 1)},
+        inputs="float[2,10,6] x",
+        outputs="float[2,10,5] y",
+        opset=23,
+        unscalable={"wq"},
+    )
+
+
+def test_operator_whose_past_is_an_input_keeps_its_heads(idiom: Idiom) -> None:
+    """A cache between runs: heads stay, the layer before them is free, and what follows."""
+    idiom(
+        "h = MatMul(x, wh) "
+        + cached("ck, cv", q_num_heads=4, kv_num_heads=4).replace("(x,", "(h,")
+        + "r = MatMul(a, w2) z = MatMul(r, w3)",
+        {"wh": (6, 8), "wq": (8, 16), "wk": (8, 16), "wv": (8, 16), "wo": (16, 5), "w2": (16, 7), "w3": (7, 4)},
+        {"wh": (8, 1), "w2": (7, 1)},
+        inputs="float[2,10,6] x, float[2,4,3,4] ck, float[2,4,3,4] cv",
+        outputs="float[2,10,5] y, float[2,4,13,4] pk, float[2,10,4] z",
+        opset=23,
+        pinned={"wq": "graph input 'ck'"},
+    )

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnx.helper as oh
 import onnx.numpy_helper as nh
+import onnx.parser
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 import pytest
@@ -127,3 +128,32 @@ def test_among_foreign_passes(same) -> None:
     result = PassManager(passes, steps=3)(ir.from_proto(proto))
     assert result.modified
     same(proto, result.model)
+
+
+def test_bodies_side_by_side_get_distinct_names(same) -> None:
+    """Weights go to the main graph, the second of a name under another; a weight that a branch hands out stays."""
+    model = oh.make_model(
+        onnx.parser.parse_graph("""
+            g (bool flag, float[2,3] x) => (float[2,3] y, float[3] z) {
+                y, z = If (flag) <
+                    then_branch = t () => (float[2,3] a, float[3] e) {
+                        c = Constant <value = float[3] {1, 2, 3}> ()
+                        d = Add (x, c)
+                        a = Relu (d)
+                        e = Constant <value = float[3] {7, 8, 9}> ()
+                    },
+                    else_branch = f () => (float[2,3] a, float[3] e) <float[3] c = {4, 5, 6}> {
+                        a = Sub (x, c)
+                        e = Neg (c)
+                    }>
+            }"""),
+        opset_imports=[oh.make_opsetid("", 17)], ir_version=9,
+    )  # fmt: skip
+    loaded = ir.from_proto(model)
+    assert Normalize()(loaded).modified
+    assert set(loaded.graph.initializers) == {"c", "c.1"}
+    names = [value.name for node in loaded.graph.all_nodes() for value in node.outputs]
+    assert len(names) == len(set(names))
+    assert set(names) >= {"a", "a.1", "e", "e.1"}
+    same(model, loaded, tolerance=0)
+    assert not Normalize()(loaded).modified

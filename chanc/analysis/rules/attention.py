@@ -11,6 +11,8 @@ from chanc.analysis import dims
 from chanc.analysis.dims import Dim
 from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, transpose, without
 from chanc.analysis.rules import rule
+from chanc.analysis.rules.select import joined, squared
+from chanc.analysis.rules.vision import fixed, unlabelled
 from chanc.analysis.sweep import Sweep
 
 HEADS, POSITIONS, COLUMNS = 1, 2, 3
@@ -18,17 +20,19 @@ HEADS, POSITIONS, COLUMNS = 1, 2, 3
 
 @rule("Attention", since=23)
 def attention(sweep: Sweep) -> None:
-    """Attention without a cache of past keys."""
+    """Attention; past keys and values [batch, kv heads, P, d or e] stand before those of now."""
     assert sweep.node is not None
-    if any(sweep.value(index) is not None for index in (4, 5)):
-        raise Opaque("it keeps past keys and values")
     flat = sweep.input(0).rank == 3
     counts = [sweep.integer(name, 0) for name in ("q_num_heads", "kv_num_heads", "kv_num_heads")]
     query, key, value = (_by_head(sweep, index, count if flat else 0) for index, count in enumerate(counts))
+    if sweep.value(6) is not None:
+        query = sweep.fix(query, 0, "each has a length of its own")
     heads, shared = query.size(HEADS), key.size(HEADS)
     if isinstance(heads, Dim) or isinstance(shared, Dim) or heads % shared:
         raise Opaque("its numbers of heads are not understood")
-    if sweep.mode("heads" if shared > 1 else "columns") == "heads":
+    whole = sweep.mode("heads" if shared > 1 else "columns") == "heads"
+    key, value = (_after(sweep, 4 + k, now, HEADS if whole else COLUMNS) for k, now in enumerate((key, value)))
+    if whole:
         query, key, value = (sweep.fix(x, COLUMNS, "whole heads go") for x in (query, key, value))
     else:
         query, key = _contracted(sweep, query, key)
@@ -54,6 +58,17 @@ def _by_head(sweep: Sweep, index: int, heads: int) -> Layout:
     if layout.rank != 4:
         raise Opaque("its input is neither [batch, positions, channels] nor [batch, heads, positions, columns]")
     return sweep.fix(layout, POSITIONS, "positions attend to one another")
+
+
+def _after(sweep: Sweep, index: int, now: Layout, moving: int) -> Layout:
+    """Keys or values with the past ones before them; constant ones have labels on the axis that may change."""
+    if sweep.value(index) is None:
+        return now
+    past = sweep.parameter(index, (moving,)) if sweep.is_parameter(index) else sweep.input(index)
+    past = sweep.fix(past, POSITIONS, "positions attend to one another")
+    if past.rank != 4:
+        raise Opaque("its past keys or values are not [batch, heads, positions, columns]")
+    return joined(sweep, squared(sweep, [past, now], POSITIONS), POSITIONS)
 
 
 def _contracted(sweep: Sweep, query: Layout, key: Layout) -> tuple[Layout, Layout]:
@@ -110,6 +125,9 @@ def _product(sweep: Sweep, scores: Layout, value: Layout, heads: int) -> Layout:
 def rotary(sweep: Sweep) -> None:
     """RotaryEmbedding turns pairs of columns of each head; X is [B, heads, L, d] or [B, L, heads * d]."""
     layout = sweep.input(0)
+    for index in range(1, len(sweep.node.inputs) if sweep.node is not None else 0):
+        unlabelled(sweep, index, "its values are turns")
+    layout = fixed(sweep, layout, (0, POSITIONS if layout.rank == 4 else 1), "it is turned by its position")
     if layout.rank == 4:
         sweep.output(sweep.fix(layout, COLUMNS, "its columns are turned by their positions"))
         return

@@ -1,4 +1,4 @@
-"""Convolutions (ONNX Conv, ConvTranspose): input channels are consumed, output channels are made.
+"""Convolutions (ONNX Conv, ConvTranspose; FusedConv): input channels are consumed, output channels are made.
 
 Grouped: the input is seen as [groups, channels of a group], the output likewise, and a whole column goes at once, so
 `group` stays. Depthwise, and wherever a group has a single channel, whole rows go: `group` follows.
@@ -10,6 +10,7 @@ from chanc.analysis.dims import Dim, Size, multiply, unknown, window
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import rule
+from chanc.analysis.rules.elementwise import addend
 from chanc.analysis.sweep import Sweep
 from chanc.ir.initializers import constant_shape
 
@@ -18,6 +19,16 @@ from chanc.ir.initializers import constant_shape
 def conv(sweep: Sweep) -> None:
     """Conv: X [N, C, ...], W [O, C/group, ...], B [O] -> [N, O, ...]."""
     _convolve(sweep, bias=2)
+
+
+@rule("FusedConv", domain="com.microsoft")
+def fused_conv(sweep: Sweep) -> None:
+    """FusedConv: a Conv, then an addend Z like the output, then an activation."""
+    assert sweep.node is not None
+    _convolve(sweep, bias=2)
+    if sweep.value(3) is not None:
+        result = sweep.layouts[sweep.node.outputs[0]]
+        sweep.output(sweep.together([result, addend(sweep, 3, result)]))
 
 
 @rule("DeformConv")
@@ -30,6 +41,7 @@ def deform_conv(sweep: Sweep) -> None:
                 offsets = sweep.fix(offsets, axis, "its values are positions")
     if sweep.integer("offset_group", 1) != 1:
         raise Opaque("its channels are sampled in groups")
+    sweep.fix(sweep.input(0), 0, "each is sampled at places of its own")
     _convolve(sweep, bias=3)
 
 

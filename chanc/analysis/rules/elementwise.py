@@ -11,8 +11,8 @@ from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
 
 UNARY = (
-    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip", "Cos",
-    "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN",
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitCast", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip",
+    "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN",
     "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign",
     "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
 )  # fmt: skip
@@ -22,6 +22,7 @@ NARY = (
 )  # fmt: skip
 
 
+@rule("Gelu", "QuickGelu", domain="com.microsoft")
 @rule(*UNARY)
 def unary(sweep: Sweep) -> None:
     """One operand that matters; bounds (Clip) are scalars."""
@@ -42,9 +43,10 @@ def cast_like(sweep: Sweep) -> None:
     sweep.output(sweep.input(0))
 
 
+@rule("BiasGelu", "FastGelu", domain="com.microsoft")
 @rule(*NARY)
 def nary(sweep: Sweep) -> None:
-    """Any number of operands, broadcast against each other."""
+    """Any number of operands, broadcast against each other; a bias lies on the last axis."""
     sweep.output(broadcast(sweep))
 
 
@@ -88,7 +90,8 @@ def broadcast(sweep: Sweep) -> Layout:
         assert value is not None
         shape = sweep.initializer(value).shape
         axes = [axis for axis, n in enumerate(shape) if n > 1 and (alone or axis - len(shape) in varying)]
-        layouts[k] = sweep.parameter(k, axes)
+        # Truth values and counts, one a channel, go with it; they are no indices here.
+        layouts[k] = sweep.parameter(k, axes, integers=not alone)
     if not layouts:
         raise Opaque("it has no inputs")
     return sweep.together([layouts[k] for k in sorted(layouts, key=lambda k: (k in constants, k))])
@@ -113,3 +116,14 @@ def _adopted(sweep: Sweep, index: int, layout: Layout) -> bool:
 def varying_from_right(layouts: Iterable[Layout]) -> set[int]:
     """The axes along which any of the layouts has channels, counted from the right: -1 is the last."""
     return {axis - layout.rank for layout in layouts for field in layout.fields for axis in field.axes}
+
+
+def addend(sweep: Sweep, index: int, result: Layout) -> Layout:
+    """The layout of an input that is broadcast to a result; a constant has labels where the result has channels."""
+    if not sweep.is_parameter(index):
+        return sweep.input(index)
+    value = sweep.value(index)
+    assert value is not None
+    shape = sweep.initializer(value).shape
+    varying = varying_from_right([result])
+    return sweep.parameter(index, [k for k in range(len(shape)) if shape[k] != 1 and k - len(shape) in varying])

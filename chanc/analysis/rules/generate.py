@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis.dims import Dim, Size, unknown
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import rule
-from chanc.analysis.sweep import Sweep
+from chanc.analysis.sweep import DATA_LIMIT, Sweep
 
 
 @rule("Shape")
@@ -23,6 +24,25 @@ def shape(sweep: Sweep) -> None:
 def size(sweep: Sweep) -> None:
     """Size: a scalar."""
     sweep.output(plain([], "a size"))
+
+
+@rule("Constant")
+def constant(sweep: Sweep) -> None:
+    """Constant, where it is no initializer of the main graph: a number or a shape in a body, or a graph output."""
+    assert sweep.node is not None
+    held = next(iter(sweep.node.attributes.values()))
+    if held.type == ir.AttributeType.TENSOR:
+        array = held.as_tensor().numpy()
+    elif held.type in (ir.AttributeType.INT, ir.AttributeType.INTS):
+        array = np.array(held.value, dtype=np.int64)
+    elif held.type in (ir.AttributeType.FLOAT, ir.AttributeType.FLOATS):
+        array = np.array(held.value, dtype=np.float32)
+    else:
+        raise Opaque("it holds neither numbers nor a dense tensor")
+    output = sweep.node.outputs[0]
+    if array.dtype.kind in "iub" and array.size <= DATA_LIMIT:
+        sweep.data[output] = array
+    sweep.output(plain(array.shape, f"constant '{output.name}'"))
 
 
 @rule("ConstantOfShape", "RandomNormal", "RandomUniform")

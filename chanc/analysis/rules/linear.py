@@ -1,6 +1,6 @@
-"""Products with a contracted axis (ONNX MatMul, Gemm, Einsum).
+"""Products with a contracted axis (ONNX MatMul, Gemm, Einsum; onnxruntime's FusedMatMul, FusedGemm).
 
-All three are one: letters name the axes of two operands and the result. A letter that both operands have and the result
+All are one: letters name the axes of two operands and the result. A letter that both operands have and the result
 lacks is contracted, so its labels are one channel; a letter of both and the result is a batch axis (attention heads).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chanc.analysis.layout import Layout, Opaque, axis_labels, drop_axes, insert_axes, merge, transpose
 from chanc.analysis.rules import rule
-from chanc.analysis.rules.elementwise import varying_from_right
+from chanc.analysis.rules.elementwise import addend
 from chanc.analysis.sweep import Sweep
 
 Letters = list[int]
@@ -17,34 +17,41 @@ Letters = list[int]
 @rule("MatMul")
 def matmul(sweep: Sweep) -> None:
     """MatMul: [..., M, K] x [..., K, N] -> [..., M, N]; a vector operand is a matrix with one row or column."""
+    _matmul(sweep, False, False)
+
+
+@rule("FusedMatMul", "TransposeMatMul", domain="com.microsoft")
+def fused_matmul(sweep: Sweep) -> None:
+    """FusedMatMul: alpha * A' B', each with its last two axes turned where `transA`, `transB` say so."""
+    if sweep.integer("transBatchA", 0) or sweep.integer("transBatchB", 0):
+        raise Opaque("its batch axes are turned")
+    _matmul(sweep, bool(sweep.integer("transA", 0)), bool(sweep.integer("transB", 0)))
+
+
+def _matmul(sweep: Sweep, turned_a: bool, turned_b: bool) -> None:
     left, right = _rank(sweep, 0), _rank(sweep, 1)
+    if (turned_a and left < 2) or (turned_b and right < 2):
+        raise Opaque("a vector is turned")
     row, inner, column = -1, -2, -3
     batch = list(range(max(left, right, 2) - 2))
     a = [inner] if left == 1 else [*batch[len(batch) - (left - 2) :], row, inner]
     b = [inner] if right == 1 else [*batch[len(batch) - (right - 2) :], inner, column]
     result = [k for k in [*batch, row, column] if k in a or k in b]
+    a = [*a[:-2], a[-1], a[-2]] if turned_a else a
+    b = [*b[:-2], b[-1], b[-2]] if turned_b else b
     sweep.output(contract(sweep, (0, a), (1, b), result))
 
 
+@rule("FusedGemm", domain="com.microsoft")
 @rule("Gemm")
 def gemm(sweep: Sweep) -> None:
-    """Gemm: alpha * A' B' + beta * C with A' [M, K], B' [K, N] and C broadcast to [M, N]."""
+    """Gemm: alpha * A' B' + beta * C with A' [M, K], B' [K, N] C broadcast to [M, N]; FusedGemm activates it."""
     a = [2, 0] if sweep.integer("transA", 0) else [0, 2]
     b = [1, 2] if sweep.integer("transB", 0) else [2, 1]
     result = contract(sweep, (0, a), (1, b), [0, 1])
     if sweep.value(2) is not None:
-        result = sweep.together([result, _addend(sweep, 2, result)])
+        result = sweep.together([result, addend(sweep, 2, result)])
     sweep.output(result)
-
-
-def _addend(sweep: Sweep, index: int, result: Layout) -> Layout:
-    if not sweep.is_parameter(index):
-        return sweep.input(index)
-    value = sweep.value(index)
-    assert value is not None and value.const_value is not None
-    shape = value.const_value.shape
-    varying = varying_from_right([result])
-    return sweep.parameter(index, [k for k in range(len(shape)) if shape[k] != 1 and k - len(shape) in varying])
 
 
 @rule("Einsum")

@@ -1,17 +1,18 @@
 """Normalisations: per channel (exact), and across channels (inexact unless whole groups go).
 
 BatchNormalization, InstanceNormalization, GroupNormalization, LayerNormalization, RMSNormalization, LRN,
-LpNormalization, MeanVarianceNormalization, Softmax, LogSoftmax, Hardmax.
+LpNormalization, MeanVarianceNormalization, Softmax, LogSoftmax, Hardmax; onnxruntime's SkipLayerNormalization.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout, Opaque, plain, vector
 from chanc.analysis.rules import rule
 from chanc.analysis.rules.conv import spread_rows
+from chanc.analysis.rules.elementwise import addend
 from chanc.analysis.sweep import Sweep
 from chanc.ir.initializers import constant_shape
 
@@ -70,13 +71,34 @@ def group_rows(sweep: Sweep, labels: IntArray, groups: int) -> None:
         sweep.mark_inexact(labels, "a normalisation across channels")
 
 
-@rule("LayerNormalization", "RMSNormalization")
+@rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
 def layer_norm(sweep: Sweep) -> None:
     """LayerNormalization, RMSNormalization: over the axes from `axis` on, with scale and bias of those axes."""
+    assert sweep.node is not None
     layout = sweep.input(0)
     axis = sweep.integer("axis", -1) % layout.rank
+    layout = _scaled(sweep, layout, (1, 2))
+    normalise(sweep, layout, range(axis, layout.rank))
+    sweep.output(layout)
+
+
+@rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain="com.microsoft")
+def skip_layer_norm(sweep: Sweep) -> None:
+    """LayerNorm of X + skip + bias over the last axis, with scale and shift; output 3 is the sum."""
+    assert sweep.node is not None
+    layout = sweep.input(0)
+    layout = sweep.together([layout, addend(sweep, 1, layout)])
+    layout = _scaled(sweep, layout, range(2, len(sweep.node.inputs)))
+    normalise(sweep, layout, [layout.rank - 1])
+    sweep.output(layout)
+    if len(sweep.node.outputs) > 3:
+        sweep.output(layout, 3)
+
+
+def _scaled(sweep: Sweep, layout: Layout, indices: Iterable[int]) -> Layout:
+    """A layout with vectors along its last axes; constant ones have labels where it has channels."""
     operands = [layout]
-    for index in (1, 2):
+    for index in indices:
         if sweep.value(index) is None:
             continue
         if sweep.is_parameter(index):
@@ -85,9 +107,7 @@ def layer_norm(sweep: Sweep) -> None:
             operands.append(sweep.parameter(index, [k for k, n in enumerate(shape) if n > 1 and layout.on(k + offset)]))
         else:
             operands.append(sweep.input(index))
-    layout = sweep.together(operands)
-    normalise(sweep, layout, range(axis, layout.rank))
-    sweep.output(layout)
+    return sweep.together(operands)
 
 
 @rule("Softmax", "LogSoftmax", "Hardmax")

@@ -3,8 +3,10 @@ OneHot, EyeLike, Trilu, Det, NonMaxSuppression, DFT, STFT, ...): the axes they l
 
 from __future__ import annotations
 
+import numpy as np
+
 from chanc.analysis.dims import Size
-from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, plain
+from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, plain, take
 from chanc.analysis.rules import rule
 from chanc.analysis.rules.vision import fixed, made, unlabelled, with_axes
 from chanc.analysis.sweep import Sweep
@@ -46,7 +48,7 @@ def unique(sweep: Sweep) -> None:
 
 @rule("Compress")
 def compress(sweep: Sweep) -> None:
-    """Compress: the chosen slices of an axis, or of the flattened input."""
+    """Compress: the chosen slices of an axis, or of the flattened input; by a constant mask channels are taken."""
     layout = sweep.input(0)
     unlabelled(sweep, 1, POSITIONS)
     if sweep.attribute("axis") is None:
@@ -54,6 +56,12 @@ def compress(sweep: Sweep) -> None:
         sweep.output(plain([made(sweep, 0)], "chosen values"))
         return
     axis = sweep.integer("axis", 0) % layout.rank
+    known, size = sweep.constant(1), layout.size(axis)
+    if known is not None and isinstance(size, int) and layout.on(axis):
+        chosen = take(layout, axis, np.flatnonzero(known[:size]))
+        sweep.segment(chosen, axis)
+        sweep.output(chosen)
+        return
     sweep.output(with_axes(sweep.fix(layout, axis, "some of it is chosen"), {axis: made(sweep, axis)}))
 
 
@@ -105,6 +113,7 @@ def dft(sweep: Sweep) -> None:
 def stft(sweep: Sweep) -> None:
     """STFT: a signal [N, length, 1 or 2] -> [N, frames, frequencies, 2]."""
     layout = _all_fixed(sweep, 0, "it is transformed along this axis")
+    unlabelled(sweep, 2, "it is a window")
     sweep.output(plain([layout.size(0), made(sweep, 1), made(sweep, 2), 2], "a spectrum"))
 
 

@@ -11,7 +11,13 @@ from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
 from chanc.ir.initializers import constant_shape
 
+INTEGER_PRODUCTS = (
+    "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulBnb4", "MatMulInteger16", "MatMulIntegerToFloat",
+    "MatMulNBits", "QAttention", "QGemm", "QLinearConv",
+)  # fmt: skip
 
+
+@rule("QuantizeLinear", "DequantizeLinear", domain="com.microsoft")
 @rule("QuantizeLinear", "DequantizeLinear")
 def quantize(sweep: Sweep) -> None:
     """x, scale and zero point of one value, or of one a position of `axis`; blocks along an axis are opaque."""
@@ -75,7 +81,15 @@ def dynamic_quantize(sweep: Sweep) -> None:
         sweep.output(plain([], "a scale"), index)
 
 
+@rule(*INTEGER_PRODUCTS, domain="com.microsoft")
 @rule("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger")
 def integer_product(sweep: Sweep) -> None:
     """Products of integers keep the widths on both sides."""
     raise Opaque("its weights are quantised integers")
+
+
+@rule("Conv", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", domain="com.microsoft.nchwc")
+@rule("ReorderInput", "ReorderOutput", "Upsample", domain="com.microsoft.nchwc")
+def blocked(sweep: Sweep) -> None:
+    """What onnxruntime writes at its highest level: kernels in blocks of one processor's vectors, padded to them."""
+    raise Opaque("onnxruntime optimised it for one processor: take the model from before, or of the level 'extended'")

@@ -30,6 +30,8 @@ def recurrent(sweep: Sweep) -> None:
         raise Opaque("its input is not [sequence, batch, channels]")
     batch_first = bool(sweep.integer("layout", 0))
     data = sweep.fix(data, 1 if batch_first else 0, "it varies along the sequence of a recurrent layer")
+    if any(sweep.value(index) is not None for index in (4, *STATES)):
+        data = sweep.fix(data, 0 if batch_first else 1, "each has a length or a first state of its own")
     gates = GATES[sweep.node.op_type]
     weight, recurrence = _matrix(sweep, 1), _matrix(sweep, 2)
     rows, inner = _labels(sweep, weight, 1, "producer"), _labels(sweep, weight, 2, "consumer")
@@ -93,9 +95,13 @@ def _outputs(sweep: Sweep, data: Layout, directions: Factors, hidden: IntArray, 
         whole, state = (data.axes[0], data.axes[1], directions, last), (data.axes[0], directions, last)
     else:
         whole, state = (data.axes[0], directions, data.axes[1], last), (directions, data.axes[1], last)
+    batch = 0 if batch_first else 1
+    along = [f for f in data.fields if f.on(batch) and not f.on(2)]
     for index in range(len(sweep.node.outputs)):
         axes = state if index else whole
-        sweep.output(Layout(axes, (Field(((len(axes) - 1, 0),), hidden),), data.why), index)
+        place = 0 if batch_first else len(axes) - 2
+        kept = [Field(tuple((place, k) for _, k in f.slots), f.labels) for f in along]
+        sweep.output(Layout(axes, (Field(((len(axes) - 1, 0),), hidden), *kept), data.why), index)
 
 
 def generated_zeros(value: ir.Value) -> bool:

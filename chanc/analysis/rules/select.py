@@ -12,7 +12,7 @@ from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size, unknown
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import onnx_slice
-from chanc.analysis.layout import Factors, Field, Layout, Opaque, drop_axes, factors_of, take
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, drop_axes, factors_of, plain, take
 from chanc.analysis.rules import rule
 from chanc.analysis.strided import View, find_view, viewed
 from chanc.analysis.sweep import Sweep
@@ -27,7 +27,7 @@ def concat(sweep: Sweep) -> None:
     axis = sweep.integer("axis", 1) % rank
     operands = [_operand(sweep, k, axis) for k in range(len(sweep.node.inputs))]
     _tie_phases(sweep, operands, axis)
-    operands = _square(sweep, operands, axis)
+    operands = squared(sweep, operands, axis)
     sweep.output(joined(sweep, operands, axis))
 
 
@@ -80,7 +80,7 @@ def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
     return Layout(tuple(axes), (Field(((axis, 0),), labels), *shared.fields), shared.why)
 
 
-def _square(sweep: Sweep, operands: list[Layout], axis: int) -> list[Layout]:
+def squared(sweep: Sweep, operands: list[Layout], axis: int) -> list[Layout]:
     """Along other axes a Concat doesn't broadcast: a channel axis of size 1 beside one without channels stays 1."""
     result = list(operands)
     if all(part.axes == (axis,) for operand in operands for part in operand.fields):
@@ -250,8 +250,8 @@ def gather(sweep: Sweep) -> None:
     for other in range(layout.rank):
         if table and other != axis:
             sweep.mark(layout, other, "producer")
-    inner: list[Size] = list(known.shape) if known is not None else list(sweep.input(1).sizes)
-    sweep.output(_placed(layout, axis, inner))
+    index = plain(known.shape) if known is not None else sweep.input(1)
+    sweep.output(_placed(layout, axis, index))
 
 
 def view_of(sweep: Sweep, layout: Layout) -> View | None:
@@ -281,12 +281,16 @@ def _scalar(sweep: Sweep, layout: Layout, axis: int) -> Layout:
     return Layout(tuple(axes), tuple(fields), layout.why)
 
 
-def _placed(layout: Layout, axis: int, inner: Sequence[Size]) -> Layout:
-    """One label-free axis replaced by several."""
-    shift = len(inner) - 1
-    axes: tuple[Factors, ...] = (*layout.axes[:axis], *(factors_of(n) for n in inner), *layout.axes[axis + 1 :])
+def _placed(layout: Layout, axis: int, index: Layout) -> Layout:
+    """One label-free axis replaced by those of the indices; channels of the indices are channels of the result."""
+    shift = index.rank - 1
+    axes: tuple[Factors, ...] = (*layout.axes[:axis], *index.axes, *layout.axes[axis + 1 :])
     fields = tuple(Field(tuple((a if a < axis else a + shift, k) for a, k in f.slots), f.labels) for f in layout.fields)
-    return Layout(axes, fields, layout.why)
+    return Layout(axes, (*fields, *_shifted(index, axis)), layout.why)
+
+
+def _shifted(layout: Layout, by: int) -> tuple[Field, ...]:
+    return tuple(Field(tuple((axis + by, k) for axis, k in f.slots), f.labels) for f in layout.fields)
 
 
 @rule("GatherND")
@@ -310,15 +314,17 @@ def gather_nd(sweep: Sweep) -> None:
         sweep.segment(taken, 0)
         sweep.output(taken)
         return
-    sizes: list[Size] = list(known.shape) if known is not None else list(sweep.input(1).sizes)
-    depth = sizes[-1]
+    index = plain(known.shape) if known is not None else sweep.input(1)
+    outer = index.rank - 1
+    index = sweep.fix(index, outer, "it tells a place")
+    depth = index.size(outer)
     if isinstance(depth, Dim) or batch:
         raise Opaque("its indices are not understood")
     for axis in range(depth):
         layout = sweep.fix(layout, axis, "it is looked up")
     rest = drop_axes(Layout(((),) * depth + layout.axes[depth:], layout.fields, layout.why), range(depth))
-    moved = tuple(Field(tuple((a + len(sizes) - 1, k) for a, k in f.slots), f.labels) for f in rest.fields)
-    sweep.output(Layout((*(factors_of(n) for n in sizes[:-1]), *rest.axes), moved, layout.why))
+    fields = (*index.fields, *_shifted(rest, outer))
+    sweep.output(Layout((*index.axes[:-1], *rest.axes), fields, layout.why))
 
 
 @rule("ScatterND")
@@ -327,6 +333,8 @@ def scatter_nd(sweep: Sweep) -> None:
     layout = sweep.input(0)
     updates = sweep.parameter(2, ()) if sweep.is_parameter(2) and not layout.fields else sweep.input(2)
     known = sweep.constant(1)
+    if known is None and sweep.input(1).fields:
+        raise Opaque("its indices are not understood")
     if not layout.fields and not updates.fields:
         sweep.output(layout)
         return
@@ -344,6 +352,21 @@ def scatter_nd(sweep: Sweep) -> None:
     shared = sweep.together([emptied(layout, 0), emptied(updates, 0)])
     axes = ((labels.size,), *shared.axes[1:])
     sweep.output(Layout(axes, (Field(((0, 0),), labels), *shared.fields), layout.why))
+
+
+@rule("TensorScatter")
+def tensor_scatter(sweep: Sweep) -> None:
+    """TensorScatter: positions of a cache are written over along one axis; along all others both are one."""
+    cache, update = sweep.input(0), sweep.input(1)
+    axis = sweep.integer("axis", -2) % cache.rank
+    cache, update = (sweep.fix(layout, axis, "it is written over") for layout in (cache, update))
+    if sweep.value(2) is not None:
+        cache = sweep.fix(cache, 0, "each is written at a place of its own")
+        update = sweep.fix(update, 0, "each is written at a place of its own")
+    length = cache.axes[axis]
+    shared = sweep.together(squared(sweep, [emptied(cache, axis), emptied(update, axis)], axis))
+    axes = tuple(length if k == axis else factors for k, factors in enumerate(shared.axes))
+    sweep.output(Layout(axes, shared.fields, cache.why))
 
 
 @rule("GatherElements", "ScatterElements", "Scatter")

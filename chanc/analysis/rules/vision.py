@@ -45,7 +45,7 @@ def with_axes(layout: Layout, sizes: dict[int, Size]) -> Layout:
 def grid_sample(sweep: Sweep) -> None:
     """GridSample: X [N, C, ...] at grid [N, ..., 2 or 3] -> [N, C, ...]."""
     data = sweep.input(0)
-    data = fixed(sweep, data, range(2, data.rank), "it is sampled along this axis")
+    data = fixed(sweep, data, (0, *range(2, data.rank)), "it is sampled along this axis")
     grid = unlabelled(sweep, 1, "its values are positions")
     assert grid is not None
     sweep.output(with_axes(data, {k: grid.size(k - 1) for k in range(2, data.rank)}))
@@ -123,5 +123,6 @@ def center_crop_pad(sweep: Sweep) -> None:
 def reverse_sequence(sweep: Sweep) -> None:
     """ReverseSequence: time and batch keep their sizes."""
     layout = sweep.input(0)
+    unlabelled(sweep, 1, "its values are lengths")
     axes = [sweep.integer("time_axis", 0), sweep.integer("batch_axis", 1)]
     sweep.output(fixed(sweep, layout, [axis % layout.rank for axis in axes], "it is turned round along this axis"))

@@ -7,6 +7,7 @@ from chanc.rewrite.rules import rule
 from chanc.rewrite.site import Site
 
 
+@rule("FusedConv", domain="com.microsoft")
 @rule("Conv", "DeformConv")
 def conv(site: Site) -> None:
     """`group` is the number of input channels over those of a group."""

@@ -72,7 +72,7 @@ def _split_positions(site: Site, data: Layout, axis: int) -> list[IntArray]:
 
 def _split_by_gather(site: Site, parts: list[IntArray], axis: int) -> None:
     """A unit that lies across the cut is repeated as a whole: the parts are gathered, each under its old name."""
-    node, graph = site.node, site.sweep.graph
+    node, graph = site.node, site.graph
     data = node.inputs[0]
     for old, positions in zip(node.outputs, parts, strict=True):
         gather = ir.node("Gather", [data], {"axis": axis}, num_outputs=1)

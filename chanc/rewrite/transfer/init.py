@@ -24,9 +24,11 @@ CONSTANTS: dict[tuple[str, int], float] = {
     ("GroupNormalization", 1): 1, ("GroupNormalization", 2): 0,
     ("LayerNormalization", 1): 1, ("LayerNormalization", 2): 0,
     ("Conv", 2): 0, ("ConvTranspose", 2): 0, ("Gemm", 2): 0, ("PRelu", 1): 0.25,
+    ("FusedConv", 2): 0, ("FusedGemm", 2): 0, ("BiasGelu", 1): 0, ("FastGelu", 1): 0,
 }  # fmt: skip
 OUT_AXIS: dict[tuple[str, int], int] = {
     ("Conv", 1): 0, ("ConvTranspose", 1): 1, ("MatMul", 1): -1, ("Gemm", 1): 1,
+    ("FusedConv", 1): 0, ("FusedMatMul", 1): -1, ("FusedGemm", 1): 1,
 }  # fmt: skip
 
 
