@@ -71,6 +71,7 @@ class _Runner:
             sweep.weights.update(node.outputs)
         try:
             rule(sweep)
+            sweep.settle_unread()
         except Opaque as why:
             self._opaque(node, str(why), [])
         for output in node.outputs:
