@@ -127,6 +127,9 @@ def window(size: Size, kernel: int, stride: int, dilation: int, pad: int, ceil: 
     """Output size of a convolution or a pooling along one axis (ONNX Conv, MaxPool); `pad` is begin plus end."""
     span = dilation * (kernel - 1) + 1
     if isinstance(size, Dim):
-        return size if stride == 1 and pad == span - 1 else unknown(f"window({size},{span},{stride},{pad},{int(ceil)})")
+        if (stride == 1 and pad == span - 1) or ceil:
+            return size if stride == 1 else unknown(f"window({size},{span},{stride},{pad})")
+        # As exporters compute it from the size of an input, so that both compare equal.
+        return add(floor_divide(add(size, pad - span), stride), 1)
     steps = (size + pad - span) / stride
     return (math.ceil(steps) if ceil else math.floor(steps)) + 1

@@ -70,6 +70,18 @@ def evaluate(node: ir.Node, inputs: Sequence[Array]) -> Array | None:
     return result if result is None or result.size <= LIMIT else None
 
 
+def folded(value: ir.Value, limit: int = 64) -> Array | None:
+    """The content of a small value that is computed from constants alone; None where it isn't, or is larger."""
+    if value.const_value is not None:
+        return value.const_value.numpy() if value.const_value.size <= limit else None
+    node = value.producer()
+    if node is None or len(node.outputs) != 1 or node.op_type not in EVALUATORS:
+        return None
+    inputs = [folded(each, limit) for each in node.inputs if each is not None]
+    known = [array for array in inputs if array is not None]
+    return evaluate(node, known) if known and len(known) == len(inputs) else None
+
+
 def symbolic(array: Array) -> bool:
     """Whether the array holds unknowns."""
     return array.dtype == object

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.solve import Units
 from chanc.analysis.sweep import ParameterAxis, Sweep
+from chanc.ir.nodes import called
 
 CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv")
 
@@ -238,7 +239,7 @@ def pin_text(node: str, op: str, reason: str) -> str:
 
 def _operand(parameter: ParameterAxis, node: ir.Node, index: int, indices: IntArray) -> Operand:
     return Operand(
-        node=node.outputs[0].name or "",
+        node=called(node),
         op=node.op_type,
         input=index,
         initializer=parameter.value.name or "",

@@ -76,6 +76,7 @@ class _Runner:
             sweep.weights.update(node.outputs)
         try:
             rule(sweep)
+            sweep.settle_unread()
         except Opaque as why:
             self._opaque(node, str(why), [])
         self._declare_rest(node)

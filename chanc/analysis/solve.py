@@ -11,6 +11,7 @@ import numpy as np
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
 from chanc.analysis.layout import Field, Layout
 from chanc.analysis.sweep import ParameterAxis, Pin, Sweep
+from chanc.ir.nodes import called
 
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
@@ -44,7 +45,7 @@ def solve(sweep: Sweep) -> Units:
     for parameter in sweep.parameters:
         if (reason := _held(sweep, parameter)) is not None:
             node = parameter.uses[0][0]
-            pin = Pin(parameter.value.name or "", node.outputs[0].name or "", node.op_type, reason)
+            pin = Pin(parameter.value.name or "", called(node), node.op_type, reason)
             for root in np.unique(unit[parameter.labels]).tolist():
                 pinned.setdefault(root, pin)
     for labels, pin in sweep.rows:

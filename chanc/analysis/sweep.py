@@ -36,6 +36,7 @@ from chanc.analysis.layout import (
     without,
 )
 from chanc.ir.initializers import constant_shape
+from chanc.ir.nodes import called
 
 Role = Literal["producer", "consumer", "follower"]
 Array = NDArray[np.generic]
@@ -105,10 +106,12 @@ class Sweep:
     inputs: Sequence[ir.Value | None] = ()
     attributes: Mapping[str, ir.Attr] = field(default_factory=dict)
     visit_body: Callable[[ir.Graph], None] | None = None
+    _read: set[ir.Value] = field(default_factory=set)
     _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
     _own: list[ParameterAxis] = field(default_factory=list)
     _constants: dict[ir.Value, Constant] = field(default_factory=dict)
     _roles: list[tuple[IntArray, Role]] = field(default_factory=list)
+    _lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
 
     def enter(self, node: ir.Node) -> None:
         """Make a node the current one."""
@@ -116,11 +119,13 @@ class Sweep:
         # Read once: rules ask for them again and again, and the properties of a node make new views each time.
         self.inputs = node.inputs
         self.attributes = node.attributes.data
+        self._read.clear()
 
     # Values
 
     def layout(self, value: ir.Value) -> Layout:
         """The layout of an activation; an initializer gets labels on every axis longer than 1."""
+        self._read.add(value)
         found = self.layouts.get(value)
         if found is not None:
             return found
@@ -134,6 +139,7 @@ class Sweep:
         value = self.value(index)
         if value is None:
             raise Opaque(f"input {index} is missing")
+        self._read.add(value)
         found = self.layouts.get(value)
         if found is not None:
             return found
@@ -211,6 +217,26 @@ class Sweep:
         self._known[key] = ParameterAxis(value, axis, labels, [(self.node, index)], not constant.vector, role)
         self.parameters.append(self._known[key])
         return True
+
+    def settle_unread(self) -> None:
+        """Pin the channels of inputs that the rule of the current node took no notice of: scales made by a Concat."""
+        assert self.node is not None
+        for value in self.inputs:
+            layout = self.layouts.get(value) if value is not None and value not in self._read else None
+            for part in layout.fields if layout is not None else ():
+                self.pin(part.labels, f"{self.node.op_type} takes it as it is")
+
+    def labelled(self, node: ir.Node, index: int, value: ir.Value) -> Layout | None:
+        """The layout of an initializer as a node that was visited saw it; None where it had no labels."""
+        shape = constant_shape(value)
+        axes: list[Factors] = [factors_of(n) for n in shape]
+        fields = []
+        for axis, size in enumerate(shape):
+            known = self._known.get((value, axis)) or self._known.get((value, axis, node, index))
+            if known is not None and (node, index) in known.uses:
+                axes[axis] = (size,)
+                fields.append(Field(((axis, 0),), known.labels))
+        return Layout(tuple(axes), tuple(fields)) if fields else None
 
     def _parameter_axis(self, value: ir.Value, axis: int, size: int, index: int, tied: bool) -> IntArray:
         assert self.node is not None
@@ -298,7 +324,7 @@ class Sweep:
 
     def _here(self, reason: str, tensor: str = "") -> Pin:
         node = self.node
-        name = (node.outputs[0].name or "") if node is not None and node.outputs else ""
+        name = called(node) if node is not None else ""
         return Pin(tensor or name, name, node.op_type if node is not None else "", reason)
 
     def row(self, labels: IntArray, reason: str) -> None:
@@ -518,10 +544,30 @@ class Sweep:
         order = [narrow.slots.index(slot) for slot in wide.slots if slot in narrow.slots]
         shape = [n if slot in narrow.slots else 1 for slot, n in zip(wide.slots, wide.labels.shape, strict=True)]
         spread = narrow.labels.transpose(order).reshape(shape)
+        self._not_crossed(wide, [k for k, slot in enumerate(wide.slots) if slot in narrow.slots])
         self.couple(wide.labels, spread)
         both = np.stack(np.broadcast_arrays(wide.labels, spread), axis=-1)
         axes = tuple((n,) for n in both.shape)
         self.views.append((Layout(axes, (Field(tuple((k, 0) for k in range(both.ndim)), both),)), None))
+
+    def _not_crossed(self, wide: Field, kept: Sequence[int]) -> None:
+        """Pin labels whose rows meet one set of channels and whose columns meet another: x x' over norms of rows.
+
+        Both would go as one, but what is twice as long each way is four times as large.
+        """
+        labels = wide.labels
+        counts = [n if k in kept else 1 for k, n in enumerate(labels.shape)]
+        lines = np.broadcast_to(np.arange(int(np.prod(counts))).reshape(counts), labels.shape)
+        flat = np.unique(labels.ravel(), return_index=True)[1]
+        if flat.size != labels.size:
+            return
+        own = lines.ravel()[flat]
+        known = self._lines.setdefault((int(labels.ravel()[flat[0]]), labels.size), [])
+        for other in known:
+            both = np.unique(other * labels.size + own).size
+            if both > max(np.unique(other).size, np.unique(own).size):
+                self.pin(labels, "its rows and its columns meet channels of their own")
+        known.append(own)
 
     def declared(self, value: ir.Value) -> Layout:
         """A layout without labels from the shape that the model declares for a value; Opaque where it declares none."""

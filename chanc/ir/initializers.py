@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
     """A value that holds `array` under that name; it belongs to no graph yet."""
-    tensor = ir.Tensor(np.asarray(array, order="C"), dtype=dtype, name=name)
+    # Not ascontiguousarray, which gives a single number an axis.
+    array = np.asarray(array, order="C")
+    tensor = ir.Tensor(array, dtype=dtype, name=name)
     shape = ir.Shape(array.shape)
     return ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
 

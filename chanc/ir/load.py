@@ -6,6 +6,7 @@ are external data. What `onnx_ir` would drop or stumble over is refused by name,
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import mmap
@@ -146,11 +147,34 @@ def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
     screen.tensors(model, name)
     if external.resolve(model, path, name):
         model.meta[EXTERNAL_KEY] = True
+    _tolerate(model)
     try:
         verify(model)
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from error
     return model
+
+
+def _tolerate(model: ir.Model) -> None:
+    """Right what converters to half precision leave behind and runtimes put up with: order, types of initializers."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None and value.dtype not in (None, tensor.dtype) and not value.is_graph_input():
+            value.type = ir.TensorType(tensor.dtype)
+    if not _in_order(model.graph):
+        with contextlib.suppress(ValueError):  # a cycle: verify names it
+            model.graph.sort()
+
+
+def _in_order(graph: ir.Graph) -> bool:
+    """Whether no node of the graph comes before one that makes an input of it."""
+    seen: set[ir.Node] = set()
+    for node in graph:
+        makers = (value.producer() for value in node.inputs if value is not None)
+        if any(maker is not None and maker not in seen and maker.graph is graph for maker in makers):
+            return False
+        seen.add(node)
+    return True
 
 
 def _tensor(proto: onnx.TensorProto, buffer: memoryview, place: slice, name: str) -> ir.TensorProtocol:

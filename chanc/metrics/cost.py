@@ -13,6 +13,7 @@ from math import prod
 
 import onnx_ir as ir
 
+from chanc.ir.nodes import called
 from chanc.metrics.cost_params import NORMS, own_params
 from chanc.metrics.cost_values import Sizes, Unknown, integers
 
@@ -57,7 +58,7 @@ def node_costs(model: ir.Model) -> dict[str, NodeCost]:
         params = own_params(node, seen)
         macs, extra, known = _work(node, sizes)
         if params or macs or extra or not known:
-            found[node.outputs[0].name or ""] = NodeCost(params, macs, macs + extra, known)
+            found[called(node)] = NodeCost(params, macs, macs + extra, known)
     return found
 
 

@@ -42,8 +42,17 @@ def fold_shapes(model: ir.Model, sweep: Sweep) -> bool:
                 node.replace_input_with(index, _initializer(model.graph, value, array))
                 changed = True
     if changed:
-        common.RemoveUnusedNodesPass()(model)
+        _remove_unused(model)
     return changed
+
+
+def _remove_unused(model: ir.Model) -> None:
+    """Without nodes that nobody reads; first outputs keep their names, by which a trace calls their nodes."""
+    names = {node: node.outputs[0].name for node in model.graph if node.outputs}
+    common.RemoveUnusedNodesPass()(model)
+    for node in model.graph:
+        if node.outputs and not node.outputs[0].name:
+            node.outputs[0].name = names[node]
 
 
 def _constant(node: ir.Node, index: int, array: Array, sweep: Sweep) -> Array | None:

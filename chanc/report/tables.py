@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from chanc.ir.nodes import called
 from chanc.report.summary import COLUMNS, row_cells
 
 if TYPE_CHECKING:
@@ -160,6 +161,6 @@ def _initializers(analysis: Analysis) -> list[tuple[str, int, str]]:
         if tensor is None or not tensor.dtype.is_floating_point():
             continue
         reader = next(iter(value.uses()), None)
-        node = reader.node.outputs[0].name if reader is not None and reader.node.outputs else None
+        node = called(reader.node) if reader is not None else None
         rows.append((name, math.prod(tensor.shape.numpy()), node or ""))
     return rows

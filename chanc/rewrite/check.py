@@ -15,6 +15,7 @@ from chanc.analysis.run import sweep_model
 from chanc.analysis.solve import solve
 from chanc.analysis.sweep import Sweep
 from chanc.errors import VerifyError
+from chanc.ir.nodes import called
 from chanc.rewrite.axis_maps import Resize
 from chanc.rewrite.parameters import Place
 
@@ -36,9 +37,8 @@ def check_against(
     units = solve(sweep)
     worse = [node for node in sweep.opaque if node not in before.sweep.opaque]
     if worse:
-        name = worse[0].outputs[0].name if worse[0].outputs else ""
         raise VerifyError(
-            f"after the rewrite {worse[0].op_type} '{name}' is not understood: {sweep.opaque[worse[0]]}"
+            f"after the rewrite {worse[0].op_type} '{called(worse[0])}' is not understood: {sweep.opaque[worse[0]]}"
         )
     found = {(node, i, p.axis): p.labels for p in sweep.parameters for node, i in p.uses}
     origin = _origin(before, structure)
@@ -58,7 +58,7 @@ def check_against(
                 continue
             if labels is None or labels.size != size:
                 raise VerifyError(
-                    f"after the rewrite {node.op_type} '{node.outputs[0].name}' has another width at input {index}"
+                    f"after the rewrite {node.op_type} '{called(node)}' has another width at input {index}"
                 )
             key = (id(parameter.labels), id(source), id(labels))
             if key in seen:

@@ -13,6 +13,7 @@ from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.sweep import ParameterAxis
 from chanc.ir.initializers import add_constant
+from chanc.ir.nodes import called
 from chanc.rewrite.axis_maps import Resize, occurrence
 from chanc.rewrite.edits import AxisEdit, Part
 from chanc.rewrite.plan import Resizing
@@ -52,7 +53,7 @@ def resize_parameters(
             _replace(analysis.model.graph, value, uses, edits, method, rng)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
-                operands += [TraceOperand(node.outputs[0].name or "", index, name, axes) for node, index in uses]
+                operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
     return tuple(operands), structure
 
 

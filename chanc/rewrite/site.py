@@ -37,9 +37,12 @@ class Site:
         return found
 
     def layout(self, index: int) -> Layout | None:
-        """The layout of an input before the resize; None for a constant."""
+        """The layout of an input before the resize; None for a constant without channels."""
         value = self.node.inputs[index] if index < len(self.node.inputs) else None
-        return self.sweep.layouts.get(value) if value is not None else None
+        if value is None:
+            return None
+        found = self.sweep.layouts.get(value)
+        return self.sweep.labelled(self.node, index, value) if found is None else found
 
     def result(self, index: int = 0) -> Layout:
         """The layout of an output before the resize."""

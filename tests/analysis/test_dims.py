@@ -91,7 +91,9 @@ def test_windows_over_an_unknown_size() -> None:
     h = unknown("H")
     assert window(h, 3, 1, 1, 2) == h
     assert window(h, 1, 1, 1, 0) == h
-    assert window(h, 3, 2, 1, 2) == window(h, 3, 2, 1, 2) != window(h, 5, 2, 1, 4)
+    assert window(h, 3, 2, 1, 2) == window(h, 5, 2, 1, 4) != window(h, 5, 2, 1, 2)
+    assert window(h, 3, 2, 1, 2) == 1 + (h - 1) // 2
+    assert window(h, 3, 2, 1, 2, True) != window(h, 3, 2, 1, 2)
     assert isinstance(window(h, 3, 1, 1, 0), Dim)
 
 

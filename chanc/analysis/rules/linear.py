@@ -6,6 +6,8 @@ lacks is contracted, so its labels are one channel; a letter of both and the res
 
 from __future__ import annotations
 
+import numpy as np
+
 from chanc.analysis.layout import Layout, Opaque, axis_labels, drop_axes, insert_axes, merge, transpose
 from chanc.analysis.rules import rule
 from chanc.analysis.rules.elementwise import addend
@@ -87,7 +89,9 @@ def contract(sweep: Sweep, left: tuple[int, Letters], right: tuple[int, Letters]
     """The result of a product of two inputs of the current node, (index, letters) each."""
     (i, a), (j, b) = left, right
     shared = [k for k in a if k in b]
-    one = _operand(sweep, i, a, b, out)
+    # Of two weights only one is divided among the copies of a channel that is summed over.
+    once = sweep.is_weight(i) and sweep.is_weight(j)
+    one = _operand(sweep, i, a, b, out, summed=not once)
     two = _operand(sweep, j, b, a, out)
     if len(a) != one.rank or len(b) != two.rank:
         raise Opaque("its operands have other ranks than the product takes")
@@ -101,8 +105,11 @@ def contract(sweep: Sweep, left: tuple[int, Letters], right: tuple[int, Letters]
     )
 
 
-def _operand(sweep: Sweep, index: int, mine: Letters, other: Letters, out: Letters) -> Layout:
-    """An operand; a weight has labels on its own axes and the contracted ones, on batch axes where it has several."""
+def _operand(sweep: Sweep, index: int, mine: Letters, other: Letters, out: Letters, summed: bool = True) -> Layout:
+    """An operand; a weight has labels on its own axes and the contracted ones, on batch axes where it has several.
+
+    `summed` says whether it consumes the channels that are contracted.
+    """
     if not sweep.is_weight(index):
         return sweep.input(index)
     if not sweep.is_parameter(index):
@@ -117,7 +124,8 @@ def _operand(sweep: Sweep, index: int, mine: Letters, other: Letters, out: Lette
         layout = sweep.parameter(index, axes)
     for axis, letter in enumerate(mine):
         if letter not in out:
-            sweep.mark(layout, axis, "consumer")
+            if summed or letter not in other:
+                sweep.mark(layout, axis, "consumer")
         elif letter not in other:
             sweep.mark(layout, axis, "producer")
     return layout
@@ -143,7 +151,7 @@ def _contracted(
     if x.size != y.size:
         raise Opaque("the contracted axes have other sizes")
     sweep.same(x, y)
-    if not sweep.is_weight(i) and not sweep.is_weight(j):
+    if sweep.is_weight(i) == sweep.is_weight(j) and (not sweep.is_weight(i) or np.intersect1d(x, y).size):
         sweep.unscaled.append(x)
     return _cleared(one, p), _cleared(two, q)
 

@@ -25,10 +25,20 @@ def batch_norm(sweep: Sweep) -> None:
     for index in range(1, 5):
         _follow(sweep, index, labels)
     assert sweep.node is not None
+    if layout.rank > 1 and _trains(sweep):
+        normalise(sweep, layout, [0, *range(2, layout.rank)])
     sweep.output(layout)
     for index in range(1, len(sweep.node.outputs)):
         statistics = plain([layout.size(1)]) if labels is None else vector(labels, 0, [labels.size])
         sweep.output(statistics, index)
+
+
+def _trains(sweep: Sweep) -> bool:
+    """Whether the statistics are those of the data: an attribute from opset 14 on, before it the outputs tell."""
+    assert sweep.node is not None
+    if sweep.opset >= 14:
+        return bool(sweep.integer("training_mode", 0))
+    return not sweep.integer("is_test", 0) if sweep.opset < 7 else len(sweep.node.outputs) > 1
 
 
 @rule("InstanceNormalization")

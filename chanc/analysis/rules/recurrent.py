@@ -41,7 +41,7 @@ def recurrent(sweep: Sweep) -> None:
     consume(sweep, data, 2, inner)
     sweep.same(rows, again)
     _by_gate(sweep, rows, hidden)
-    _vectors(sweep, hidden)
+    _vectors(sweep, hidden, left_out(sweep.mode(_zeros(sweep))))
     _outputs(sweep, data, weight.axes[0], hidden, batch_first)
 
 
@@ -60,11 +60,26 @@ def _labels(sweep: Sweep, layout: Layout, axis: int, role: Role) -> IntArray:
     return found
 
 
-def _vectors(sweep: Sweep, hidden: IntArray) -> None:
+def _zeros(sweep: Sweep) -> str:
+    """Which initial states are generated zeros, as the node's mode: folded, they can't be told from learned ones."""
+    values = {index: sweep.value(index) for index in STATES}
+    return " ".join(str(index) for index, value in values.items() if value is not None and generated_zeros(value))
+
+
+def left_out(mode: str) -> set[int]:
+    """The inputs that a node's mode names as generated zeros."""
+    return {int(index) for index in mode.split()}
+
+
+def _vectors(sweep: Sweep, hidden: IntArray, zeros: set[int]) -> None:
     """Biases and peepholes hold several values a hidden unit; an initial state holds one."""
     for index in (3, PEEPHOLES, *STATES):
         value = sweep.value(index)
-        if value is None or (index in STATES and generated_zeros(value)):
+        if value is None:
+            continue
+        if index in zeros:
+            for part in sweep.layouts[value].fields if value in sweep.layouts else ():
+                sweep.pin(part.labels, "it is an initial state of zeros", tensor=value.name or "")
             continue
         axis = 2 if index in STATES else 1
         layout = sweep.parameter(index, (axis,)) if sweep.is_parameter(index) else sweep.input(index)

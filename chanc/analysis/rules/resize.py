@@ -8,6 +8,7 @@ import numpy as np
 
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size, unknown
+from chanc.analysis.evaluate import folded
 from chanc.analysis.layout import Field, Layout, Opaque, factors_of
 from chanc.analysis.rules import rule
 from chanc.analysis.rules.select import emptied
@@ -95,6 +96,8 @@ def _scales(sweep: Sweep) -> list[float] | None:
         return [float(n) for n in given]
     at = 1 if sweep.node.op_type == "Upsample" or len(sweep.node.inputs) == 2 else 2
     known = sweep.constant(at)
+    if known is None and (value := sweep.value(at)) is not None:
+        known = folded(value)
     if known is None or known.size == 0 or known.dtype == object:
         return None
     return [float(n) for n in known.ravel().tolist()]

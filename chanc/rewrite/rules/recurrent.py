@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chanc.analysis.rules.recurrent import STATES, generated_zeros
+from chanc.analysis.rules.recurrent import left_out
 from chanc.rewrite.rules import rule
 from chanc.rewrite.site import Site
 
@@ -14,7 +14,5 @@ def recurrent(site: Site) -> None:
     if site.source(result, 3) is None:
         return
     site.set_attribute("hidden_size", site.integers((site.resize.size(result, 3),))[0])
-    for index in STATES:
-        value = site.node.inputs[index] if index < len(site.node.inputs) else None
-        if value is not None and generated_zeros(value):
-            site.node.replace_input_with(index, None)
+    for index in left_out(site.sweep.modes.get(site.node, "")):
+        site.node.replace_input_with(index, None)

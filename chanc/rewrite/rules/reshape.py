@@ -24,6 +24,10 @@ def reshape(site: Site) -> None:
     before = data.sizes if data is not None else _constant_sizes(site)
     after = site.sizes(data) if data is not None else before
     target = [_entry(site, n, k, old, new, before, after) for k, n in enumerate(asked)]
+    # What is computed stays so; a computed size that is another now is left to be inferred.
+    other = [k for k, n in enumerate(target) if isinstance(n, Dim) and n != asked[k]]
+    if len(other) == 1 and -1 not in target:
+        target[other[0]] = -1
     if target == asked:
         return
     numbers = _written(site, target, after)
