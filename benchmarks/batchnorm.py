@@ -19,14 +19,14 @@ import onnx_ir as ir
 import torch
 
 from chanc.backends import ort
-from chanc.data import load as load_data
 from chanc.data import Dataset
+from chanc.data import load as load_data
 from chanc.frontends import zoo
 from chanc.frontends.torch import export
 from chanc.ir import copy_model
 from chanc.ir import load as load_model
 from chanc.passes import fold_batchnorm
-from chanc.training.classifier import fit, recover_norms, train_classifier
+from chanc.training.classifier import recover_norms, train_classifier
 from chanc.training.trainer import TrainOptions
 
 ARMS = ("norms kept", "folded, then inserted", "folded")
