@@ -87,6 +87,7 @@ def _connect(address: str) -> Any:
         # a Ray listens on the network and runs what it is sent: the token keeps everybody else out of this one
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own is 15: cells would starve beside anything else
         local = {"include_dashboard": False, "object_store_memory": 100 << 20}
     elif address != "auto":
         _reach(address)

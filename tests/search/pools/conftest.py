@@ -87,7 +87,7 @@ def alive(pid: int) -> bool:
 def ends() -> Callable[[int], bool]:
     """Whether a process ends within some seconds."""
 
-    def look(pid: int, seconds: float = 20) -> bool:
+    def look(pid: int, seconds: float = 60) -> bool:
         end = time.monotonic() + seconds
         while alive(pid) and time.monotonic() < end:
             time.sleep(0.05)
@@ -108,7 +108,7 @@ def holders(path: Path) -> list[int]:
 
 def kill_at_work(cell: Path, killed: list[int]) -> None:
     """Kill the process that runs a cell, once that has finished a trial."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while time.monotonic() < end and not killed:
         pids = holders(cell / ".lock") if (cell / "trials.jsonl").exists() else []
         for pid in pids:

@@ -84,7 +84,7 @@ def test_jobs_end_one_by_one_with_their_reasons(pool: RayPool, jobs, ends, tmp_p
     pid = str(tmp_path / "pid")
     with pytest.raises(KeyboardInterrupt):
         pool.run([Job("w", jobs.wait, (pid,)), Job("x", jobs.after, (pid,))], interrupt)
-    assert ends(int(Path(pid).read_text()), seconds=5)
+    assert ends(int(Path(pid).read_text()))
 
 
 def test_two_by_two_cells_with_one_worker_killed(pool: RayPool, sweeps_with_a_kill) -> None:
@@ -97,7 +97,7 @@ def test_nothing_is_left_of_a_killed_sweep(jobs, ends, tmp_path: Path) -> None:
     main += "RayPool('local').run([Job('w', pool_jobs.wait, ('pid',))], print)\n"
     parent = subprocess.Popen([sys.executable, "-c", main])
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while not (tmp_path / "pid").exists() and time.monotonic() < end:
             time.sleep(0.1)
         child = int((tmp_path / "pid").read_text())
