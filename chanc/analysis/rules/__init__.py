@@ -4,8 +4,8 @@ A rule is a function of the sweep. It reads the layouts of its node's inputs, re
 must go together, and sets the layouts of the outputs. It raises `Opaque` where it does not understand the node: then
 all channels that enter are pinned, with that reason.
 
-In which order copies of a unit stand on an axis follows from how it is cut into factors (`chanc.analysis.order`). A rule
-that cuts one says so: it reshapes layouts by `Sweep.reshaped`, notes rows and columns of labels by `Sweep.cut`, and
+In which order copies of a unit stand on an axis follows from how it is cut into factors (`chanc.analysis.order`). A
+rule that cuts one says so: it reshapes layouts by `Sweep.reshaped`, notes rows and columns of labels by `Sweep.cut`, and
 lines of labels that are resized alike by `Sweep.beside`.
 """
 
