@@ -5,8 +5,8 @@ must go together, and sets the layouts of the outputs. It raises `Opaque` where 
 all channels that enter are pinned, with that reason.
 
 In which order copies of a unit stand on an axis follows from how it is cut into factors (`chanc.analysis.order`). A
-rule that cuts one says so: it reshapes layouts by `Sweep.reshaped`, notes rows and columns of labels by `Sweep.cut`, and
-lines of labels that are resized alike by `Sweep.beside`.
+rule that cuts one says so: it reshapes layouts by `Sweep.reshaped`, notes rows and columns by `Sweep.cut`, and lines of
+labels that are resized alike by `Sweep.beside`.
 """
 
 from __future__ import annotations
