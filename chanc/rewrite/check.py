@@ -10,7 +10,7 @@ import onnx_ir as ir
 from chanc.analysis import Analysis
 from chanc.analysis.dims import Dim
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.layout import Layout, axis_labels, merge
+from chanc.analysis.layout import Factors, Layout, axis_labels, merge
 from chanc.analysis.run import sweep_model
 from chanc.analysis.solve import solve
 from chanc.analysis.sweep import Sweep
@@ -84,7 +84,7 @@ def _blocks(
     """(old labels, new labels) along each axis of an activation on which blocks of several positions are repeated."""
     if not resize.grows:
         return
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[int, int, Factors]] = set()
     for value, layout in before.sweep.layouts.items():
         after = sweep.layouts.get(value) if value not in unordered else None
         for field in layout.fields:
@@ -94,9 +94,10 @@ def _blocks(
             if any(isinstance(size, Dim) for size in (*layout.axes[axis], *after.axes[axis])):
                 continue
             found = after.on(axis)[0]
-            if (id(field.labels), id(found.labels)) in seen:
+            key = (id(field.labels), id(found.labels), layout.axes[axis])
+            if key in seen:
                 continue
-            seen.add((id(field.labels), id(found.labels)))
+            seen.add(key)
             units = resize.unit[_along(layout, axis)]
             if ((units[1:] == units[:-1]) & (resize.copies[units[1:]] > 1)).any():
                 source = resize.source(layout, axis)
