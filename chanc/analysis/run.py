@@ -18,6 +18,7 @@ from chanc.analysis.sweep import DATA_LIMIT, Sweep
 from chanc.ir.initializers import constant_shape
 
 NO_SOURCES: frozenset[int] = frozenset()
+MISFITS = (IndexError, KeyError, ValueError, TypeError, AssertionError, ArithmeticError)
 INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
@@ -79,6 +80,11 @@ class _Runner:
             sweep.settle_unread()
         except Opaque as why:
             self._opaque(node, str(why), [])
+        except MISFITS:
+            # A branch that is never taken may hold what doesn't fit; elsewhere that is an error of a rule.
+            if node.graph is sweep.graph:
+                raise
+            self._opaque(node, "it doesn't fit what it is given", [])
         self._declare_rest(node)
 
     def _declare_rest(self, node: ir.Node) -> None:

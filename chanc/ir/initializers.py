@@ -6,6 +6,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+BODIED = ("If", "Loop", "Scan", "SequenceMap")
+"""The standard operators that hold graphs: looking into the attributes of all others takes long."""
+
 
 def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
     """A value that holds `array` under that name; it belongs to no graph yet."""
@@ -33,10 +36,16 @@ def fresh_name(graph: ir.Graph, base: str) -> str:
 
 
 def _is_made(graph: ir.Graph, name: str) -> bool:
-    made = (output for node in graph.all_nodes() for output in node.outputs)
-    if any(value.name == name for value in (*graph.inputs, *made)):
+    if any(value.name == name for value in graph.inputs):
         return True
-    return any(name in inner.initializers or any(v.name == name for v in inner.inputs) for inner in graph.subgraphs())
+    for node in graph:
+        if any(value.name == name for value in node.outputs):
+            return True
+        if node.op_type in BODIED or node.domain not in ("", "ai.onnx"):
+            inner = [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+            if any(name in body.initializers or _is_made(body, name) for body in inner):
+                return True
+    return False
 
 
 def constant_shape(value: ir.Value) -> tuple[int, ...]:

@@ -467,3 +467,22 @@ def test_a_tensor_that_is_used_inside_and_outside() -> None:
     assert check_shrink(model).groups["w1"] == (8, 4)
     assert check_widen(model).groups["w1"] == (8, 12)
     assert sum(t.name.startswith("w1") for t in rewrite(model, {"w1": 4}).model.graph.initializer) == 1
+
+
+def test_a_branch_that_can_never_run_pins_what_doesnt_fit() -> None:
+    """Written for another rank: torch's scripts keep both. The layer before stays, all others are free."""
+    model = build(
+        "float[N,3,8,8] x, bool k", RESULT,
+        """
+        h = Conv(x, w3)
+        a = Conv(h, w1)
+        c = If(k) <
+            then_branch = yes () => (float p) { t = Transpose<perm=[0, 2, 1, 3, 4, 5]>(a) p = Slice(t, s, e, s) },
+            else_branch = no () => (float q) { q = Relu(a) }>
+        y = Conv(c, w4)
+        """,
+        {"w3": (4, 3, 1, 1), "w1": (6, 4, 1, 1), "w4": (5, 6, 1, 1), "s": np.array([0]), "e": np.array([9])},
+    )  # fmt: skip
+    found = analyze(model)
+    assert found.group("w1").reason == "it doesn't fit what it is given (Transpose 't')"
+    assert found.group("w3").resizable

@@ -199,3 +199,69 @@ def test_turned_batches_are_opaque() -> None:
         {"w1": (3, 6), "w2": (4, 2, 3), "w3": (3, 5)}, domains=FUSED,
     )  # fmt: skip
     assert "its batch axes are turned" in analyze(model).group("w1").reason
+
+
+QKV = "q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv) "
+PROJECTIONS = {"wq": (6, 16), "wk": (6, 16), "wv": (6, 8), "b": (40,), "wo": (8, 5)}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "more"),
+    [
+        ("q, k, v", {}),
+        ("q, k, v, b", {}),
+        ("q, k, v, b, m, r", {"m": np.array([[1] * 10, [1] * 7 + [0] * 3], dtype=np.int32), "r": (1, 4, 10, 10)}),
+        ("q, k, v, , , r", {"r": (2, 1, 10, 10)}),
+    ],
+)
+def test_fused_attention_of_heads(idiom: Idiom, inputs: str, more: dict[str, object]) -> None:
+    """Whole heads go, with their biases and their part of the mask."""
+    idiom(
+        QKV + f"a = com.microsoft.MultiHeadAttention<num_heads=4>({inputs}) y = MatMul(a, wo)",
+        PROJECTIONS | more,
+        {"wq": (16, 4)},
+        inputs="float[2,10,6] x",
+        outputs="float[2,10,5] y",
+        domains=FUSED,
+    )
+
+
+def test_fused_attention_of_a_single_head(idiom: Idiom) -> None:
+    """Columns of queries and keys go, and those of values; the scale stays."""
+    found = idiom(
+        QKV + "a = com.microsoft.MultiHeadAttention<num_heads=1>(q, k, v, b) y = MatMul(a, wo)",
+        PROJECTIONS,
+        {"wq": (16, 1), "wv": (8, 1)},
+        inputs="float[2,10,6] x",
+        outputs="float[2,10,5] y",
+        domains=FUSED,
+        unscalable={"wq"},
+    )
+    assert [o.indices.shape for o in found.group("wq").operands if o.initializer == "b"] == [(16, 2)]
+
+
+def test_fused_attention_with_a_past(idiom: Idiom) -> None:
+    idiom(
+        QKV + "a, pk, pv = com.microsoft.MultiHeadAttention<num_heads=4>(q, k, v, , , , ck, cv) y = MatMul(a, wo)",
+        PROJECTIONS | {"wv": (6, 16), "wo": (16, 5), "ck": (2, 4, 3, 4), "cv": (2, 4, 3, 4)},
+        {"wq": (16, 4)},
+        inputs="float[2,10,6] x",
+        outputs="float[2,10,5] y",
+        domains=FUSED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("heads", "groups"), [(4, {"h": (7, 1), "w": (48, 12)}), (1, {"h": (7, 1), "w#0": (32, 2), "w#1": (16, 1)})]
+)
+def test_fused_attention_with_its_projections(idiom: Idiom, heads: int, groups: dict[str, tuple[int, int]]) -> None:
+    """One weight for queries, keys and values."""
+    idiom(
+        f"p = MatMul(x, h) a = com.microsoft.Attention<num_heads={heads}>(p, w, b) y = MatMul(a, wo)",
+        {"h": (6, 7), "w": (7, 48), "b": (48,), "wo": (16, 5)},
+        groups,
+        inputs="float[2,10,6] x",
+        outputs="float[2,10,5] y",
+        domains=FUSED,
+        unscalable={"w#0"} if heads == 1 else set(),
+    )
