@@ -67,7 +67,7 @@ class _Runner:
         if rule is None:
             self._opaque(node, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
-        if all(v is None or v.const_value is not None or v in sweep.weights for v in node.inputs):
+        if all(v is None or self._constant(v) for v in node.inputs):
             sweep.weights.update(node.outputs)
         try:
             rule(sweep)
@@ -77,6 +77,13 @@ class _Runner:
         for output in node.outputs:
             if output not in sweep.layouts:
                 _declare(sweep, output)
+
+    def _constant(self, value: ir.Value) -> bool:
+        """Whether a value is computed from initializers and known numbers alone."""
+        known = self.sweep.data.get(value)
+        if known is not None:
+            return known.dtype != object
+        return value.const_value is not None or value in self.sweep.weights
 
     def _evaluated(self, node: ir.Node) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""

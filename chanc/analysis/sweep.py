@@ -39,6 +39,7 @@ Role = Literal["producer", "consumer", "follower"]
 Array = NDArray[np.generic]
 
 DATA_LIMIT = 1 << 20
+ADDITIVE = ("Add", "Concat", "Mean", "Sub", "Sum", "Where")
 FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 CHANNEL_TYPES = {*FLOATS, ir.DataType.INT8, ir.DataType.UINT8}
 
@@ -91,6 +92,7 @@ class Sweep:
     _read: set[ir.Value] = field(default_factory=set)
     _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
     _roles: list[tuple[IntArray, Role]] = field(default_factory=list)
+    _parallel: list[tuple[IntArray, IntArray]] = field(default_factory=list)
     _lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
 
     # Values
@@ -144,8 +146,9 @@ class Sweep:
         """The layout of an initializer input, with labels on the axes named and none on others.
 
         The labels of a vector belong to this one use (exporters let equal vectors share a tensor: they part when they
-        must); those of a matrix or kernel belong to the tensor, so tied weights stay tied. Wide integers are indices
-        and get no labels, unless `integers` says that these are quantised values.
+        must); those of a matrix or kernel, or of a vector that is cut up (biases of gates), belong to the tensor, so
+        tied weights stay tied. Wide integers are indices and get no labels, unless `integers` says that these are
+        quantised values.
         """
         value = self.value(index)
         assert value is not None and self.node is not None
@@ -153,12 +156,17 @@ class Sweep:
         layout: list[Factors] = [factors_of(n) for n in shape]
         if value.dtype not in CHANNEL_TYPES and not integers:
             return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
-        tied = sum(n > 1 for n in shape) > 1 or value.is_graph_output()
+        tied = sum(n > 1 for n in shape) > 1 or value.is_graph_output() or _cut(value)
         fields = []
         for axis in axes:
             layout[axis] = (shape[axis],)
             fields.append(Field(((axis, 0),), self._parameter_axis(value, axis, shape[axis], index, tied)))
         return Layout(tuple(layout), tuple(fields), f"constant '{value.name}'")
+
+    def unneeded(self, index: int) -> None:
+        """The current node takes nothing of an input's channels: it may be of any width."""
+        if (value := self.value(index)) is not None:
+            self._read.add(value)
 
     def settle_unread(self) -> None:
         """Pin the channels of inputs that the rule of the current node took no notice of: scales made by a Concat."""
@@ -293,7 +301,7 @@ class Sweep:
         parameters = [p for p in self.parameters if p.labels.size]
         starts = np.array([p.labels[0] for p in parameters], dtype=np.int64)
         order = np.argsort(starts, kind="stable")
-        for labels, role in self._roles if parameters else ():
+        for labels, role in self._spread_roles() if parameters else ():
             homes = order[np.searchsorted(starts[order], labels, side="right") - 1]
             for home in np.unique(homes):
                 parameter = parameters[home]
@@ -306,6 +314,16 @@ class Sweep:
             if parameter.role == "consumer" and parameter.value.dtype not in FLOATS:
                 # Integers can't be divided among the copies of a channel.
                 self.unscaled.append(parameter.labels)
+
+    def _spread_roles(self) -> list[tuple[IntArray, Role]]:
+        """The roles that were marked, and those that they give to weights joined with, or added to, the marked ones."""
+        roles = list(self._roles)
+        for left, right in reversed(self._parallel):
+            for labels, role in list(roles):
+                hit = np.isin(left, labels)
+                if hit.any():
+                    roles.append((right[hit], role))
+        return roles
 
     # What rules do to layouts
 
@@ -366,7 +384,7 @@ class Sweep:
         if len(layouts) == 2 and _alike(first, layouts[1]):
             for a, b in zip(first.fields, layouts[1].fields, strict=True):
                 if a.labels is not b.labels:
-                    self.same(a.labels, b.labels)
+                    self._one(a.labels, b.labels)
             return first
         rank = max(layout.rank for layout in layouts)
         operands = [
@@ -420,7 +438,7 @@ class Sweep:
                 continue
             if len(shared) == len(other.slots) == len(part.slots):
                 order = [part.slots.index(slot) for slot in other.slots]
-                self.same(other.labels, part.labels.transpose(order))
+                self._one(other.labels, part.labels.transpose(order))
                 return
             if len(shared) == len(part.slots):
                 self._couple_broadcast(other, part)
@@ -436,6 +454,13 @@ class Sweep:
             self._meet(fields, narrow)
             return
         fields.append(part)
+
+    def _one(self, left: IntArray, right: IntArray) -> None:
+        """The labels of operands that meet; weights that are joined or added play one role, told by the first."""
+        self.same(left, right)
+        node = self.node
+        if node is not None and node.op_type in ADDITIVE and node.outputs[0] in self.weights:
+            self._parallel.append((left.ravel(), right.ravel()))
 
     def _couple_broadcast(self, wide: Field, narrow: Field) -> None:
         order = [narrow.slots.index(slot) for slot in wide.slots if slot in narrow.slots]
@@ -477,6 +502,10 @@ class Sweep:
     def _input_index(self, value: ir.Value) -> int:
         assert self.node is not None
         return next(k for k, v in enumerate(self.node.inputs) if v is value)
+
+
+def _cut(value: ir.Value) -> bool:
+    return any(user.op_type in ("Gather", "Slice", "Split") for user, _ in value.uses())
 
 
 def _alike(a: Layout, b: Layout) -> bool:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnx_ir.passes import PassResult
 
+from chanc.passes._sequences import unroll_sequences
 from chanc.passes.base import Pass
 
 
@@ -26,6 +27,7 @@ class Normalize(Pass):
             changed = True
         changed |= _lift_constants(model.graph)
         changed |= _drop_initializer_identities(model.graph)
+        changed |= unroll_sequences(model.graph)
         return PassResult(model, changed)
 
 

@@ -143,7 +143,7 @@ def _in_single(model: ir.Model) -> ir.Model:
     return model
 
 
-def _single(tensor: ir.TensorProtocol) -> ir.Tensor:
+def _single(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy().astype(np.float32), name=tensor.name)
 
 
