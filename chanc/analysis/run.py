@@ -13,7 +13,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
 from chanc.analysis.layout import Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import REGISTRY
-from chanc.analysis.sweep import DATA_LIMIT, Sweep
+from chanc.analysis.sweep import CURVED, DATA_LIMIT, Sweep
 from chanc.ir.initializers import constant_shape
 
 NO_SOURCES: frozenset[int] = frozenset()
@@ -69,6 +69,8 @@ class _Runner:
             return
         if all(v is None or self._constant(v) for v in node.inputs):
             sweep.weights.update(node.outputs)
+            if node.op_type in CURVED or not sweep.bent.isdisjoint(v for v in node.inputs if v is not None):
+                sweep.bent.update(node.outputs)
         try:
             rule(sweep)
             sweep.settle_unread()

@@ -40,6 +40,11 @@ Array = NDArray[np.generic]
 
 DATA_LIMIT = 1 << 20
 ADDITIVE = ("Add", "Concat", "Mean", "Sub", "Sum", "Where")
+CURVED = (
+    "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "Log", "Max", "Min", "Pow", "QuantizeLinear",
+    "Reciprocal", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softmax", "Sqrt", "Tanh",
+)  # fmt: skip
+"""What a weight must not pass before it is divided among the copies of a channel: f(w / 2) is not f(w) / 2."""
 FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 CHANNEL_TYPES = {*FLOATS, ir.DataType.INT8, ir.DataType.UINT8}
 
@@ -86,6 +91,7 @@ class Sweep:
     rows: list[tuple[IntArray, Pin]] = field(default_factory=list)
     modes: dict[ir.Node, str] = field(default_factory=dict)
     weights: set[ir.Value] = field(default_factory=set)
+    bent: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
     label_count: int = 0
     node: ir.Node | None = None
@@ -288,8 +294,11 @@ class Sweep:
 
     def mark(self, layout: Layout, axis: int, role: Role) -> None:
         """The parameters that label this axis are producers or consumers of their channels."""
+        bent = self.node is not None and any(value in self.bent for value in self.node.inputs)
         for part in layout.on(axis):
             self._roles.append((part.labels.ravel(), role))
+            if bent and role == "consumer":
+                self.unscaled.append(part.labels.ravel())
 
     def segment(self, layout: Layout, axis: int) -> None:
         """A part of an axis that must not vanish: its channels form groups of their own."""

@@ -222,3 +222,15 @@ def test_functions_are_verified_by_what_they_are_made_of():
     )
     check_shrink(model)
     check_widen(model)
+
+
+@pytest.mark.parametrize("curve", ["Softplus", "Tanh", "Abs"])
+def test_weights_that_pass_a_curve_can_be_cut_but_not_divided(curve):
+    graph = Graph()
+    x = _image(graph).conv(6).relu()
+    model = graph.model(x.op("Conv", graph.weight(8, 6, 3, 3, fan_in=54).op(curve)).relu().conv(3, 1))
+    found = {group.size: group for group in analyze(model).groups if group.resizable}
+    assert [found[n].exact for n in (6, 8)] == [True, True]
+    assert found[8].scalable
+    assert found[6].scalable == (curve == "Abs")
+    _check(model)
