@@ -14,7 +14,7 @@ from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
 from chanc.analysis.layout import Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
 from chanc.analysis.rules.control import bodies, captured_by, forget
-from chanc.analysis.sweep import DATA_LIMIT, Sweep
+from chanc.analysis.sweep import CURVED, DATA_LIMIT, Sweep
 from chanc.ir.initializers import constant_shape
 
 NO_SOURCES: frozenset[int] = frozenset()
@@ -73,8 +73,10 @@ class _Runner:
         if rule is None:
             self._opaque(node, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
-        if all(v is None or v.const_value is not None or v in sweep.weights for v in node.inputs):
+        if all(v is None or self._constant(v) for v in node.inputs):
             sweep.weights.update(node.outputs)
+            if node.op_type in CURVED or not sweep.bent.isdisjoint(v for v in node.inputs if v is not None):
+                sweep.bent.update(node.outputs)
         try:
             rule(sweep)
             sweep.settle_unread()
@@ -126,6 +128,13 @@ class _Runner:
     def _sources(self, values: Iterable[ir.Value | None]) -> frozenset[int]:
         """The widths from which the contents of any of these values may be computed."""
         return NO_SOURCES.union(*(self.sources.get(value, NO_SOURCES) for value in values if value is not None))
+
+    def _constant(self, value: ir.Value) -> bool:
+        """Whether a value is computed from initializers and known numbers alone."""
+        known = self.sweep.data.get(value)
+        if known is not None:
+            return known.dtype != object
+        return value.const_value is not None or value in self.sweep.weights
 
     def _evaluated(self, node: ir.Node) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""

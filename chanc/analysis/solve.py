@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
 from chanc.analysis.layout import Field, Layout
 from chanc.analysis.sweep import ParameterAxis, Pin, Sweep
 from chanc.ir.nodes import called
 
+TARGETS = {"Expand": 1, "Reshape": 1, "ConstantOfShape": 0}
+"""Operators whose target shape follows a resize, and the input where it is."""
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
@@ -76,9 +79,19 @@ def _pinned_mask(sweep: Sweep) -> IntArray:
 
 def _held(sweep: Sweep, parameter: ParameterAxis) -> str | None:
     """Why an initializer must keep this axis wherever it is used, or None."""
-    if parameter.tied and len(parameter.uses) < len(parameter.value.uses()):
+    if parameter.tied and len(parameter.uses) < sum(not _sizes_only(sweep, use) for use, _ in parameter.value.uses()):
         return "it is also used where this axis is not a channel axis"
     return sweep.held.get(parameter.value)
+
+
+def _sizes_only(sweep: Sweep, node: ir.Node) -> bool:
+    """Whether a node reads off sizes, and they end in targets that are rewritten: zeros as long as a weight is."""
+    if node.op_type != "Shape" and node.outputs[0] not in sweep.data:
+        return False
+    return all(
+        (user.op_type in TARGETS and index == TARGETS[user.op_type]) or _sizes_only(sweep, user)
+        for user, index in node.outputs[0].uses()
+    ) and not node.outputs[0].is_graph_output()
 
 
 def _rectangular(sweep: Sweep, unit: IntArray, stay: IntArray) -> IntArray:

@@ -42,6 +42,12 @@ Role = Literal["producer", "consumer", "follower"]
 Array = NDArray[np.generic]
 
 DATA_LIMIT = 1 << 20
+ADDITIVE = ("Add", "Concat", "Mean", "Sub", "Sum", "Where")
+CURVED = (
+    "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "Log", "Max", "Min", "Pow", "QuantizeLinear",
+    "Reciprocal", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softmax", "Sqrt", "Tanh",
+)  # fmt: skip
+"""What a weight must not pass before it is divided among the copies of a channel: f(w / 2) is not f(w) / 2."""
 FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 CHANNEL_TYPES = {*FLOATS, ir.DataType.INT8, ir.DataType.UINT8}
 
@@ -69,11 +75,14 @@ class ParameterAxis:
 
 
 class Constant(NamedTuple):
-    """What a sweep asks of an initializer again and again; `vector`: one axis at most is longer than 1."""
+    """What a sweep asks of an initializer again and again.
+
+    channels: its type may be that of channels; tied: all its uses are one; shown: it is a graph output; once: one use.
+    """
 
     shape: tuple[int, ...]
     channels: bool
-    vector: bool
+    tied: bool
     shown: bool
     once: bool
 
@@ -100,6 +109,7 @@ class Sweep:
     rows: list[tuple[IntArray, Pin]] = field(default_factory=list)
     modes: dict[object, str] = field(default_factory=dict)
     weights: set[ir.Value] = field(default_factory=set)
+    bent: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
     label_count: int = 0
     node: ir.Node | None = None
@@ -111,6 +121,7 @@ class Sweep:
     _own: list[ParameterAxis] = field(default_factory=list)
     _constants: dict[ir.Value, Constant] = field(default_factory=dict)
     _roles: list[tuple[IntArray, Role]] = field(default_factory=list)
+    _parallel: list[tuple[IntArray, IntArray]] = field(default_factory=list)
     _lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
 
     def enter(self, node: ir.Node) -> None:
@@ -171,8 +182,9 @@ class Sweep:
         """The layout of an initializer input, with labels on the axes named and none on others.
 
         The labels of a vector belong to this one use (exporters let equal vectors share a tensor: they part when they
-        must); those of a matrix or kernel belong to the tensor, so tied weights stay tied. Wide integers are indices
-        and get no labels, unless `integers` says that these are quantised values.
+        must); those of a matrix or kernel, or of a vector that is cut up (biases of gates), belong to the tensor, so
+        tied weights stay tied. Wide integers are indices and get no labels, unless `integers` says that these are
+        quantised values.
         """
         value = self.value(index)
         assert value is not None and self.node is not None
@@ -181,7 +193,7 @@ class Sweep:
         layout: list[Factors] = [factors_of(n) for n in shape]
         if not constant.channels and not integers:
             return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
-        tied = not constant.vector or constant.shown
+        tied = constant.tied
         fields = []
         for axis in axes:
             layout[axis] = (shape[axis],)
@@ -193,9 +205,11 @@ class Sweep:
         found = self._constants.get(value)
         if found is None:
             shape = constant_shape(value)
-            vector = len(shape) - shape.count(1) <= 1
-            once = len(value.uses()) == 1
-            found = Constant(shape, value.dtype in CHANNEL_TYPES, vector, value.is_graph_output(), once)
+            users = value.uses()
+            shown = value.is_graph_output()
+            cut = any(user.op_type in ("Gather", "Slice", "Split") for user, _ in users)
+            tied = len(shape) - shape.count(1) > 1 or shown or cut
+            found = Constant(shape, value.dtype in CHANNEL_TYPES, tied, shown, len(users) == 1)
             self._constants[value] = found
         return found
 
@@ -209,14 +223,20 @@ class Sweep:
         constant = self.initializer(value)
         if constant.shown or not constant.channels or constant.shape[axis] != labels.size:
             return False
-        if not (constant.vector or constant.once):
+        # Weights that are computed from weights pass their roles on by labels of their own.
+        if (constant.tied and not constant.once) or self.node.outputs[0] in self.weights:
             return False
-        key: tuple[object, ...] = (value, axis, self.node, index) if constant.vector else (value, axis)
+        key: tuple[object, ...] = (value, axis) if constant.tied else (value, axis, self.node, index)
         if key in self._known:
             return False
-        self._known[key] = ParameterAxis(value, axis, labels, [(self.node, index)], not constant.vector, role)
+        self._known[key] = ParameterAxis(value, axis, labels, [(self.node, index)], constant.tied, role)
         self.parameters.append(self._known[key])
         return True
+
+    def unneeded(self, index: int) -> None:
+        """The current node takes nothing of an input's channels: it may be of any width."""
+        if (value := self.value(index)) is not None:
+            self._read.add(value)
 
     def settle_unread(self) -> None:
         """Pin the channels of inputs that the rule of the current node took no notice of: scales made by a Concat."""
@@ -368,8 +388,11 @@ class Sweep:
 
     def mark(self, layout: Layout, axis: int, role: Role) -> None:
         """The parameters that label this axis are producers or consumers of their channels."""
+        bent = bool(self.bent) and any(value in self.bent for value in self.inputs)
         for part in layout.on(axis):
             self._roles.append((part.labels, role))
+            if bent and role == "consumer":
+                self.unscaled.append(part.labels.ravel())
 
     def segment(self, layout: Layout, axis: int) -> None:
         """A part of an axis that must not vanish: its channels form groups of their own."""
@@ -380,7 +403,7 @@ class Sweep:
         """Hand the roles that were marked to the parameter axes from which the labels came."""
         homes = {id(p.labels): p for p in self._own}
         starts = np.array([p.labels[0] if p.labels.size else -1 for p in self._own], dtype=np.int64)
-        for labels, role in self._roles:
+        for labels, role in self._spread_roles():
             home = homes.get(id(labels))
             for parameter in [home] if home is not None else self._homes(starts, labels):
                 if {parameter.role, role} == {"producer", "consumer"}:
@@ -400,6 +423,16 @@ class Sweep:
         parameters = [self._own[k] for k in found.tolist() if k >= 0]
         low, high = labels.min(), labels.max()
         return [p for p in parameters if p.labels.size and p.labels[0] <= high and low <= p.labels[-1]]
+
+    def _spread_roles(self) -> list[tuple[IntArray, Role]]:
+        """The roles that were marked, and those that they give to weights joined with, or added to, the marked ones."""
+        roles = list(self._roles)
+        for left, right in reversed(self._parallel):
+            for labels, role in list(roles):
+                hit = np.isin(left, labels)
+                if hit.any():
+                    roles.append((right[hit], role))
+        return roles
 
     # What rules do to layouts
 
@@ -469,7 +502,7 @@ class Sweep:
             for other in layouts[1:]:
                 for a, b in zip(first.fields, other.fields, strict=True):
                     if a.labels is not b.labels:
-                        self.same(a.labels, b.labels)
+                        self._one(a.labels, b.labels)
             return first
         rank = max(layout.rank for layout in layouts)
         operands = [
@@ -523,7 +556,7 @@ class Sweep:
                 continue
             if len(shared) == len(other.slots) == len(part.slots):
                 order = [part.slots.index(slot) for slot in other.slots]
-                self.same(other.labels, part.labels.transpose(order))
+                self._one(other.labels, part.labels.transpose(order))
                 return
             if len(shared) == len(part.slots):
                 self._couple_broadcast(other, part)
@@ -539,6 +572,13 @@ class Sweep:
             self._meet(fields, narrow)
             return
         fields.append(part)
+
+    def _one(self, left: IntArray, right: IntArray) -> None:
+        """The labels of operands that meet; weights that are joined or added play one role, told by the first."""
+        self.same(left, right)
+        node = self.node
+        if node is not None and node.op_type in ADDITIVE and node.outputs[0] in self.weights:
+            self._parallel.append((left.ravel(), right.ravel()))
 
     def _couple_broadcast(self, wide: Field, narrow: Field) -> None:
         order = [narrow.slots.index(slot) for slot in wide.slots if slot in narrow.slots]

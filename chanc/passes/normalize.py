@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnx_ir.passes import PassResult
 
+from chanc.passes._sequences import unroll_sequences
 from chanc.passes.base import Pass
 
 NO_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
@@ -34,6 +35,7 @@ class Normalize(Pass):
         changed |= _lift_constants(model.graph)
         changed |= _lift_from_bodies(model.graph)
         changed |= _drop_initializer_identities(model.graph)
+        changed |= unroll_sequences(model.graph)
         return PassResult(model, changed)
 
 

@@ -156,7 +156,6 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "two outputs": (lambda p: p.graph.node[1].output.__setitem__(0, "c"), "redeclared|defined"),
     "no input": (lambda p: p.graph.node[0].input.__setitem__(0, "nowhere"), "'conv'.*'nowhere' is not defined"),
     "no output": (lambda p: setattr(p.graph.output[0], "name", "nowhere"), "output 'nowhere' is not defined"),
-    "unsorted": (lambda p: p.graph.node.reverse(), "Relu 'relu'.*'c' is computed later"),
     "no operator": (lambda p: p.graph.node[0].ClearField("op_type"), "the node has no operator"),
     "no import": (lambda p: setattr(p.graph.node[1], "domain", "com.me"), "'com.me' is not imported"),
     "import twice": (lambda p: p.opset_import.add(domain="", version=9), "opset imported twice"),

@@ -287,3 +287,17 @@ def test_metadata_of_a_small_initializer_is_written_once():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     kept = to_proto(load(model)).graph.initializer[0].metadata_props
     assert [(entry.key, entry.value) for entry in kept] == [("origin", "here")]
+
+
+def test_nodes_out_of_order_are_read_in_order() -> None:
+    """What converters to half precision leave behind; onnxruntime runs it."""
+    proto = small()
+    proto.graph.node.reverse()
+    assert [node.op_type for node in load(proto).graph] == ["Conv", "Relu"]
+
+
+def test_a_stale_type_of_an_initializer_gives_way_to_its_data() -> None:
+    proto = small()
+    proto.graph.value_info.append(helper.make_tensor_value_info("w", TensorProto.FLOAT16, [32, 8, 3, 3]))
+    assert load(proto).graph.initializers["w"].dtype == ir.DataType.FLOAT
+    assert to_proto(load(proto)).graph.initializer[0].data_type == TensorProto.FLOAT

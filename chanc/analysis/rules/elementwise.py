@@ -40,6 +40,7 @@ def dropout(sweep: Sweep) -> None:
 @rule("CastLike")
 def cast_like(sweep: Sweep) -> None:
     """CastLike: only the type of the second input matters."""
+    sweep.unneeded(1)
     sweep.output(sweep.input(0))
 
 

@@ -121,7 +121,7 @@ def transpose(sweep: Sweep) -> None:
 def expand(sweep: Sweep) -> None:
     """Expand: an axis of size 1 is repeated; a 1 in the target keeps the axis.
 
-    Copies along axis 1, where channels usually are, are channels of their own: any of them may go.
+    Copies along axis 1, where channels usually are, or along a vector are channels of their own: any of them may go.
     """
     layout = sweep.input(0)
     known = sweep.constant(1)
@@ -138,7 +138,7 @@ def expand(sweep: Sweep) -> None:
             layout = sweep.strip(layout, axis, "it is broadcast")
         axes = list(layout.axes)
         axes[axis] = factors_of(size)
-        copies = (Field(((axis, 0),), sweep.fresh(size)),) if axis == 1 and isinstance(size, int) else ()
+        copies = (Field(((axis, 0),), sweep.fresh(size)),) if axis == min(1, rank - 1) and isinstance(size, int) else ()
         layout = Layout(tuple(axes), (*layout.fields, *copies), layout.why)
     sweep.output(layout)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ OPEN_SIZE = 64
 
 CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
 """Sizes that `fitting_feeds` tries in turn: those of common images, and a second of audio."""
+
+_LARGEST = 1 << 25
+"""Numbers in an input that is worth a try: a second of audio, but no image of 16000 x 16000."""
 
 _INTEGERS_BELOW = 4
 
@@ -38,10 +42,14 @@ def random_feeds(
     """
     loaded = load(model, copy=False)
     generator = np.random.default_rng(seed)
-    values = [value for value in loaded.graph.inputs if value.name not in loaded.graph.initializers]
     return {
-        str(value.name): _fill(value, _shape(value, batch, dict(sizes or {}), default), generator) for value in values
+        str(value.name): _fill(value, _shape(value, batch, dict(sizes or {}), default), generator)
+        for value in _to_fill(loaded)
     }
+
+
+def _to_fill(model: ir.Model) -> list[ir.Value]:
+    return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
 
 
 def fitting_feeds(
@@ -58,11 +66,11 @@ def fitting_feeds(
     for count in dict.fromkeys((batch, 1)):
         tried: set[tuple[tuple[int, ...], ...]] = set()
         for default in CANDIDATES:
-            feeds = random_feeds(loaded, seed, batch=count, sizes=sizes, default=default)
-            shapes = tuple(array.shape for array in feeds.values())
-            if shapes in tried:
+            shapes = tuple(_shape(value, count, dict(sizes or {}), default) for value in _to_fill(loaded))
+            if shapes in tried or (tried and max(map(math.prod, shapes)) > _LARGEST):
                 continue
             tried.add(shapes)
+            feeds = random_feeds(loaded, seed, batch=count, sizes=sizes, default=default)
             try:
                 run(opened, feeds)
             except ModelError as error:

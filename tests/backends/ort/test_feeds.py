@@ -86,6 +86,22 @@ def test_fitting_feeds_try_until_it_runs() -> None:
         ort.fitting_feeds(model("float[N, L] x", "y = Reshape (x, to)", "<int64[2] to = {1, 31}>"))
 
 
+def test_fitting_feeds_try_nothing_huge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second of audio as the side of an image would be 3 GB."""
+    pytest.importorskip("onnxruntime")
+    tried = []
+
+    def refuse(_: object, feeds: dict[str, np.ndarray]) -> None:
+        tried.append(feeds["x"].size)
+        raise ModelError("no")
+
+    monkeypatch.setattr("chanc.backends.ort.feeds.run", refuse)
+    with pytest.raises(ModelError, match="no"):
+        ort.fitting_feeds(model("float[N, 3, H, W] x"))
+    assert 2 * 3 * 1024**2 in tried
+    assert max(tried) < 3 * 16000**2
+
+
 @pytest.mark.shared
 @pytest.mark.skipif(not REAL, reason="no shared models")
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
