@@ -59,7 +59,6 @@ FOLLOWS = {
     "SpaceToDepth": "the block size stays",
     "Squeeze": "names axes, not sizes",
     "TensorScatter": "the axis it names stays",
-    "Tile": "repeats whatever is there",
     "TopK": "the axis that is searched stays",
     "Transpose": "names axes, not sizes",
     "Trilu": "both axes stay",

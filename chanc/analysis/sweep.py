@@ -530,6 +530,9 @@ class Sweep:
                 (o.axes[axis] for o in full if all(isinstance(s, int) for s in o.axes[axis])), full[0].axes[axis]
             )
             return [_replaced(o, axis, known) if o.axes[axis] else o for o in ones]
+        known_sizes = {size for o in full if isinstance(size := o.size(axis), int)}
+        if len(known_sizes) > 1:
+            raise Opaque(f"its operands have {' and '.join(map(str, sorted(known_sizes)))} channels")
         bare = next((o for o in full if not o.on(axis)), None)
         if bare is not None or any(o.size(axis) != full[0].size(axis) for o in full):
             reason = f"it is combined with {bare.why or 'values that are not channels'}" if bare else "sizes differ"

@@ -32,11 +32,17 @@ class Resize:
     copies: IntArray
     channel: IntArray
     seams: IntArray
-    _lines: dict[int, tuple[IntArray, bool | IntArray]] = dataclasses.field(default_factory=dict)
+    _known: dict[int, tuple[IntArray, bool]] = dataclasses.field(default_factory=dict)
+    _lines: dict[int, tuple[IntArray, IntArray]] = dataclasses.field(default_factory=dict)
 
     def changes(self, labels: IntArray) -> bool:
         """Whether any of these labels goes or is repeated."""
-        return self._known(labels) is not False
+        # Many axes share one array of labels.
+        found = self._known.get(id(labels))
+        if found is None:
+            found = (labels, bool((self.copies[self.unit[labels]] != 1).any()))
+            self._known[id(labels)] = found
+        return found[1]
 
     @property
     def grows(self) -> bool:
@@ -45,17 +51,9 @@ class Resize:
 
     def line(self, labels: IntArray) -> IntArray:
         """For each new position along a line of labels the old one: [new size]."""
-        known = self._known(labels)
-        if isinstance(known, bool):
-            known = self._index(labels)
-            self._lines[id(labels)] = (labels, known)
-        return known
-
-    def _known(self, labels: IntArray) -> bool | IntArray:
-        """False where labels don't change, their line where it was asked for, else True; many axes share one line."""
         found = self._lines.get(id(labels))
         if found is None:
-            found = (labels, bool((self.copies[self.unit[labels]] != 1).any()))
+            found = (labels, self._index(labels))
             self._lines[id(labels)] = found
         return found[1]
 
