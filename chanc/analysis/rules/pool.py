@@ -35,11 +35,12 @@ def _neighbours(sweep: Sweep, kernel: list[int], strides: list[int], dilations: 
     """Windows over neighbouring channels, and over nothing else (a local response norm as exporters write it)."""
     layout = sweep.input(0)
     wide = [k + 2 for k, span in enumerate(kernel) if span > 1]
-    if len(wide) != 1 or not layout.on(wide[0]) or set(strides) != {1} or sweep.attribute("auto_pad", "NOTSET") != "NOTSET":
+    if len(wide) != 1 or not layout.on(wide[0]) or set(strides) != {1}:
         return None
     pads = sweep.integer_list("pads", [0] * 2 * len(kernel)) or []
     labels = sweep.project(layout, wide[0])
-    if any(pads) or labels is None or any(layout.on(k + 2) for k in range(len(kernel)) if k + 2 != wide[0]):
+    padded = any(pads) or sweep.attribute("auto_pad", "NOTSET") != "NOTSET"
+    if padded or labels is None or any(layout.on(k + 2) for k in range(len(kernel)) if k + 2 != wide[0]):
         return None
     sweep.mark_inexact(labels, "a window over neighbouring channels")
     reach = (kernel[wide[0] - 2] - 1) * dilations[wide[0] - 2]
