@@ -234,3 +234,22 @@ def test_weights_that_pass_a_curve_can_be_cut_but_not_divided(curve):
     assert found[8].scalable
     assert found[6].scalable == (curve == "Abs")
     _check(model)
+
+
+def test_a_local_response_norm_written_as_a_pooling_over_channels():
+    graph = Graph()
+    x = _image(graph).conv(6).relu()
+    squares = (x * x).unsqueeze(1).op("Pad", graph.integers([0, 0, 2, 0, 0, 0, 0, 2, 0, 0]))
+    mean = squares.op("AveragePool", kernel_shape=[5, 1, 1], strides=[1, 1, 1]).squeeze(1)
+    model = graph.model((x / (mean + graph.constant(np.float32(1)))).conv(4, 1))
+    (found,) = [group for group in analyze(model).groups if group.resizable]
+    assert (found.size, found.exact) == (6, False)
+    _check(model)
+
+
+def test_channels_in_the_margin_of_a_window_stay():
+    graph = Graph()
+    x = _image(graph).conv(6).unsqueeze(1).op("MaxPool", kernel_shape=[3, 1, 1], strides=[1, 1, 1]).squeeze(1)
+    model = graph.model(x.conv(4, 1))
+    assert any("margin" in reason for reason in _reasons(model))
+    _check(model)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from chanc.analysis.dims import Size, window
-from chanc.analysis.layout import Layout, factors_of
+from chanc.analysis.layout import Layout, factors_of, take
 from chanc.analysis.rules import rule
 from chanc.analysis.rules.conv import padding
 from chanc.analysis.sweep import Sweep
@@ -11,11 +13,15 @@ from chanc.analysis.sweep import Sweep
 
 @rule("MaxPool", "AveragePool", "LpPool")
 def pool(sweep: Sweep) -> None:
-    """X [N, C, ...] -> [N, C, ...] with smaller spatial axes."""
-    layout = _fixed(sweep)
+    """X [N, C, ...] -> [N, C, ...] with smaller spatial axes; windows may also run over channels that lie on one."""
     kernel = sweep.integer_list("kernel_shape") or []
     strides = sweep.integer_list("strides", [1] * len(kernel)) or []
     dilations = sweep.integer_list("dilations", [1] * len(kernel)) or []
+    across = _neighbours(sweep, kernel, strides, dilations)
+    if across is not None:
+        sweep.output(across)
+        return
+    layout = _fixed(sweep)
     ceil = bool(sweep.integer("ceil_mode", 0))
     spatial = []
     for k, span in enumerate(kernel):
@@ -23,6 +29,25 @@ def pool(sweep: Sweep) -> None:
         pad = padding(sweep, k, len(kernel), size, span)
         spatial.append(window(size, span, strides[k], dilations[k], pad, ceil))
     _emit(sweep, layout, spatial)
+
+
+def _neighbours(sweep: Sweep, kernel: list[int], strides: list[int], dilations: list[int]) -> Layout | None:
+    """Windows over neighbouring channels, and over nothing else (a local response norm as exporters write it)."""
+    layout = sweep.input(0)
+    wide = [k + 2 for k, span in enumerate(kernel) if span > 1]
+    if len(wide) != 1 or not layout.on(wide[0]) or set(strides) != {1}:
+        return None
+    pads = sweep.integer_list("pads", [0] * 2 * len(kernel)) or []
+    labels = sweep.project(layout, wide[0])
+    padded = any(pads) or sweep.attribute("auto_pad", "NOTSET") != "NOTSET"
+    if padded or labels is None or any(layout.on(k + 2) for k in range(len(kernel)) if k + 2 != wide[0]):
+        return None
+    sweep.mark_inexact(labels, "a window over neighbouring channels")
+    reach = (kernel[wide[0] - 2] - 1) * dilations[wide[0] - 2]
+    start, end = reach // 2, labels.size - (reach - reach // 2)
+    # What is only looked at, from beside, must stay: the result doesn't tell that it is gone.
+    sweep.pin(np.concatenate([labels[:start], labels[end:]]), "it is a margin of a pooled axis")
+    return take(layout, wide[0], np.arange(start, end))
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
