@@ -145,9 +145,11 @@ class Resize:
             channels = self.channel[labels]
             begins[1:] |= np.isin(channels[:-1] * self.unit.size + channels[1:], self.seams)
         starts = np.flatnonzero(begins)
-        ends = np.append(starts[1:], units.size)
-        blocks = [np.tile(np.arange(a, b), copies[a]) for a, b in zip(starts, ends, strict=True)]
-        return np.concatenate(blocks)
+        turns = np.repeat(np.arange(starts.size), copies[starts])
+        lengths = np.diff(starts, append=units.size)[turns]
+        ends = np.cumsum(lengths)
+        found: IntArray = np.repeat(starts[turns] - ends + lengths, lengths) + np.arange(lengths.sum())
+        return found
 
 
 def occurrence(source: IntArray) -> IntArray:
