@@ -42,6 +42,7 @@ Role = Literal["producer", "consumer", "follower"]
 Array = NDArray[np.generic]
 
 DATA_LIMIT = 1 << 20
+CUTTERS = ("Gather", "Slice", "Split")
 ADDITIVE = ("Add", "Concat", "Mean", "Sub", "Sum", "Where")
 CURVED = (
     "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "Log", "Max", "Min", "Pow", "QuantizeLinear",
@@ -207,8 +208,7 @@ class Sweep:
             shape = constant_shape(value)
             users = value.uses()
             shown = value.is_graph_output()
-            cut = any(user.op_type in ("Gather", "Slice", "Split") for user, _ in users)
-            tied = len(shape) - shape.count(1) > 1 or shown or cut
+            tied = shown or len(shape) - shape.count(1) > 1 or any(user.op_type in CUTTERS for user, _ in users)
             found = Constant(shape, value.dtype in CHANNEL_TYPES, tied, shown, len(users) == 1)
             self._constants[value] = found
         return found
@@ -499,11 +499,15 @@ class Sweep:
         if len(layouts) == 1:
             return first
         if all(_alike(first, other) for other in layouts[1:]):
+            axes: tuple[Factors, ...] | None = first.axes
             for other in layouts[1:]:
-                for a, b in zip(first.fields, other.fields, strict=True):
-                    if a.labels is not b.labels:
-                        self._one(a.labels, b.labels)
-            return first
+                axes = _stretched(axes, other.axes) if axes is not None else None
+            if axes is not None:
+                for other in layouts[1:]:
+                    for a, b in zip(first.fields, other.fields, strict=True):
+                        if a.labels is not b.labels:
+                            self._one(a.labels, b.labels)
+                return first if axes is first.axes else Layout(axes, first.fields, first.why)
         rank = max(layout.rank for layout in layouts)
         operands = [
             layout if layout.rank == rank else insert_axes(layout, range(rank - layout.rank)) for layout in layouts
@@ -630,11 +634,22 @@ class Sweep:
 
 
 def _alike(a: Layout, b: Layout) -> bool:
+    """Whether two layouts have labels in the same places."""
     return (
-        (a.axes is b.axes or a.axes == b.axes)
+        len(a.axes) == len(b.axes)
         and len(a.fields) == len(b.fields)
         and all(x.slots == y.slots for x, y in zip(a.fields, b.fields, strict=True))
+        and all(x.labels.shape == y.labels.shape for x, y in zip(a.fields, b.fields, strict=True))
     )
+
+
+def _stretched(a: tuple[Factors, ...], b: tuple[Factors, ...]) -> tuple[Factors, ...] | None:
+    """The axes of two operands together where they differ in nothing but sizes of 1; None where they differ in more."""
+    if a is b or a == b:
+        return a
+    if any(x != y and x and y for x, y in zip(a, b, strict=True)):
+        return None
+    return tuple([x or y for x, y in zip(a, b, strict=True)])
 
 
 def _replaced(layout: Layout, axis: int, factors: Factors) -> Layout:

@@ -50,4 +50,9 @@ def _is_made(graph: ir.Graph, name: str) -> bool:
 
 def constant_shape(value: ir.Value) -> tuple[int, ...]:
     """The shape of an initializer; empty for a value that is none."""
-    return tuple(value.const_value.shape.numpy()) if value.const_value is not None else ()
+    tensor = value.const_value
+    if tensor is None:
+        return ()
+    # The shape of what was read from a file is made anew each time it is asked for.
+    dims = tensor.raw.dims if type(tensor) is ir.TensorProtoTensor else tensor.shape.numpy()
+    return tuple(dims)

@@ -20,6 +20,7 @@ from chanc.ir.initializers import constant_shape
 ROUNDS = 8
 """A carried axis whose size changes is unknown from the next round on; more axes than this never change in turn."""
 
+GRAPH, GRAPHS = ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS
 Layouts = list[Layout | None]
 
 
@@ -235,9 +236,10 @@ def bodies(node: ir.Node) -> list[ir.Graph]:
     """The graphs that a node holds, in the order of their attributes' names: both branches of an If, a loop's body."""
     found: list[ir.Graph] = []
     for attribute in node.attributes.data.values():
-        if attribute.type == ir.AttributeType.GRAPH:
+        kind = attribute.type
+        if kind == GRAPH:
             found.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
+        elif kind == GRAPHS:
             found += attribute.as_graphs()
     return found
 
