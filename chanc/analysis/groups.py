@@ -137,19 +137,25 @@ class _Table:
     @classmethod
     def of(cls, sweep: Sweep, units: Units) -> _Table:
         """The table of a solved sweep."""
-        lines: dict[int, IntArray] = {}
-        users: dict[int, list[int]] = {}
+        places: dict[int, int] = {}
+        lines: list[IntArray] = []
+        using: list[list[int]] = []
+        line: list[int] = []
         for k, parameter in enumerate(sweep.parameters):
-            lines[id(parameter.labels)] = parameter.labels
-            users.setdefault(id(parameter.labels), []).append(k)
-        sizes = np.array([labels.size for labels in lines.values()])
-        unit = units.unit[np.concatenate(list(lines.values()))]
+            place = places.setdefault(id(parameter.labels), len(lines))
+            if place == len(lines):
+                lines.append(parameter.labels)
+                using.append([])
+            using[place].append(k)
+            line.append(place)
+        sizes = np.array([labels.size for labels in lines])
+        unit = units.unit[np.concatenate(lines)]
         owner = np.repeat(np.arange(sizes.size), sizes)
         key = _signatures(sweep, units, owner, unit)
         seen = np.zeros(units.unit.size, dtype=bool)
         seen[unit] = True
         roots = np.flatnonzero(seen)
-        _, kind_of_root = np.unique(key[roots], return_inverse=True)
+        kind_of_root = _numbered(key[roots])
         kinds = np.zeros(units.unit.size, dtype=np.int64)
         kinds[roots] = kind_of_root
         kind = kinds[unit]
@@ -157,13 +163,10 @@ class _Table:
         begins = np.ones(pair.size, dtype=bool)
         np.not_equal(pair[1:], pair[:-1], out=begins[1:])
         owners: list[list[int]] = [[] for _ in range(int(kind_of_root.max(initial=-1)) + 1)]
-        using = list(users.values())
         for found in np.unique(pair[begins]).tolist():
             owners[found // sizes.size] += using[found % sizes.size]
         for of_kind in owners:
             of_kind.sort()
-        order = {name: number for number, name in enumerate(lines)}
-        line = [order[id(parameter.labels)] for parameter in sweep.parameters]
         start = [0, *np.cumsum(sizes).tolist()]
         return cls(sweep.parameters, line, start, unit, kind, roots, kind_of_root, owners)
 
@@ -187,6 +190,15 @@ class _Table:
             for where in [self.places(k, kind).reshape(count, -1)]
             for node, index in self.parameters[k].uses
         )
+
+
+def _numbered(keys: IntArray) -> IntArray:
+    """Numbers from 0 for the different keys: [keys]; most stand in long runs, of which one each is sorted."""
+    begins = np.ones(keys.size, dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
+    _, number = np.unique(keys[begins], return_inverse=True)
+    found: IntArray = number[np.cumsum(begins) - 1]
+    return found
 
 
 def _signatures(sweep: Sweep, units: Units, owner: IntArray, unit: IntArray) -> IntArray:

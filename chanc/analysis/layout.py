@@ -10,7 +10,7 @@ Structural operators are executed on layouts: nothing here knows about convoluti
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ class Opaque(Exception):
     """A rule does not understand what a node does to its channels; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """Channel labels; dimension k of `labels` runs along factor `slots[k]`, which is (axis, index of the factor)."""
 
     slots: tuple[Slot, ...]
@@ -48,8 +47,7 @@ class Field:
         return tuple(sorted({axis for axis, _ in self.slots}))
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """The axes of a tensor as products of factors, and the channel labels on them.
 
     `why` tells what stands where no labels do ("graph input 'x'"); it becomes the reason of what it pins.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -73,7 +72,7 @@ class _Runner:
         if rule is None:
             self._opaque(node, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
-        if all(v is None or self._constant(v) for v in node.inputs):
+        if self._from_constants(node):
             sweep.weights.update(node.outputs)
             if node.op_type in CURVED or not sweep.bent.isdisjoint(v for v in node.inputs if v is not None):
                 sweep.bent.update(node.outputs)
@@ -128,6 +127,10 @@ class _Runner:
     def _sources(self, values: Iterable[ir.Value | None]) -> frozenset[int]:
         """The widths from which the contents of any of these values may be computed."""
         return NO_SOURCES.union(*(self.sources.get(value, NO_SOURCES) for value in values if value is not None))
+
+    def _from_constants(self, node: ir.Node) -> bool:
+        """Whether a node computes weights or numbers."""
+        return all(value is None or self._constant(value) for value in node.inputs)
 
     def _constant(self, value: ir.Value) -> bool:
         """Whether a value is computed from initializers and known numbers alone."""
@@ -224,7 +227,6 @@ def _declare(sweep: Sweep, value: ir.Value) -> None:
     sweep.layouts.pop(value, None)
     if value.shape is not None:
         layout = sweep.declared(value)
-        sweep.layouts[value] = replace(
-            layout, why=f"the output of {sweep.node.op_type if sweep.node else ''} '{value.name}'"
-        )
+        why = f"the output of {sweep.node.op_type if sweep.node else ''} '{value.name}'"
+        sweep.layouts[value] = Layout(layout.axes, layout.fields, why)
 

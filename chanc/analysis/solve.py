@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +17,7 @@ from chanc.ir.nodes import called
 
 TARGETS = {"Expand": 1, "Reshape": 1, "ConstantOfShape": 0}
 """Operators whose target shape follows a resize, and the input where it is."""
+What = TypeVar("What")
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
@@ -39,47 +41,45 @@ def solve(sweep: Sweep) -> Units:
     """Solve the unions, see to it that tensors stay rectangular, and find what is pinned."""
     channel = sweep.channels.roots(sweep.label_count)
     unit = sweep.couplings.roots(sweep.label_count, channel)
-    stay = _pinned_mask(sweep)
-    unit = _rectangular(sweep, unit, stay)
-    pinned: dict[int, Pin] = {}
-    for labels, pin in sweep.pins:
-        for root in np.unique(unit[labels]).tolist():
-            pinned.setdefault(root, pin)
-    for parameter in sweep.parameters:
-        if (reason := _held(sweep, parameter)) is not None:
-            node = parameter.uses[0][0]
-            pin = Pin(parameter.value.name or "", called(node), node.op_type, reason)
-            for root in np.unique(unit[parameter.labels]).tolist():
-                pinned.setdefault(root, pin)
+    held = list(_all_held(sweep))
+    spanning = list(_spanning(sweep.layouts.items()))
+    unit = _rectangular(sweep, unit, [labels for labels, _ in (*sweep.pins, *held)], [field for _, field in spanning])
+    pinned = _first_of_each(unit, [*sweep.pins, *held])
     for labels, pin in sweep.rows:
         if unit[labels[0]] == unit[labels[-1]]:
             pinned.setdefault(int(unit[labels[0]]), pin)
     for name, root in _knots(sweep, channel, unit):
         pinned.setdefault(root, Pin(name, "", "", f"all that '{name}' makes is combined with itself"))
-    for value, root in _sole_units(sweep, unit):
+    for value, root in _sole_units(spanning, unit):
         pinned.setdefault(root, Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes"))
-    inexact: dict[int, str] = {}
-    for labels, why in sweep.inexact:
-        for root in np.unique(unit[labels]).tolist():
-            inexact.setdefault(root, why)
+    inexact = _first_of_each(unit, sweep.inexact)
     unscaled = frozenset(np.unique(unit[np.concatenate(sweep.unscaled)]).tolist()) if sweep.unscaled else frozenset()
     return Units(channel, unit, pinned, inexact, unscaled)
 
 
-def _pinned_mask(sweep: Sweep) -> IntArray:
-    """1 for every label that is pinned as it stands."""
-    mask = np.zeros(sweep.label_count, dtype=np.int64)
-    for labels, _ in sweep.pins:
-        mask[labels] = 1
+def _first_of_each(unit: IntArray, marked: Sequence[tuple[IntArray, What]]) -> dict[int, What]:
+    """For each unit with a marked label, in the order of the units, what it was first marked with."""
+    if not marked:
+        return {}
+    ends = np.cumsum([labels.size for labels, _ in marked])
+    found, first = np.unique(unit[np.concatenate([labels for labels, _ in marked])], return_index=True)
+    which = np.searchsorted(ends, first, side="right").tolist()
+    return {root: marked[k][1] for root, k in zip(found.tolist(), which, strict=True)}
+
+
+def _all_held(sweep: Sweep) -> Iterator[tuple[IntArray, Pin]]:
+    """The axes of initializers that must stay as they are, and why."""
     for parameter in sweep.parameters:
-        if _held(sweep, parameter) is not None:
-            mask[parameter.labels] = 1
-    return mask
+        reason = _held(sweep, parameter) if parameter.tied or sweep.held else None
+        if reason is not None:
+            node = parameter.uses[0][0]
+            yield parameter.labels, Pin(parameter.value.name or "", called(node), node.op_type, reason)
 
 
 def _held(sweep: Sweep, parameter: ParameterAxis) -> str | None:
     """Why an initializer must keep this axis wherever it is used, or None."""
-    if parameter.tied and len(parameter.uses) < sum(not _sizes_only(sweep, use) for use, _ in parameter.value.uses()):
+    users, known = parameter.value.uses(), len(parameter.uses)
+    if parameter.tied and known < len(users) and known < sum(not _sizes_only(sweep, user) for user, _ in users):
         return "it is also used where this axis is not a channel axis"
     return sweep.held.get(parameter.value)
 
@@ -94,9 +94,11 @@ def _sizes_only(sweep: Sweep, node: ir.Node) -> bool:
     ) and not node.outputs[0].is_graph_output()
 
 
-def _rectangular(sweep: Sweep, unit: IntArray, stay: IntArray) -> IntArray:
+def _rectangular(sweep: Sweep, unit: IntArray, staying: Sequence[IntArray], fields: Sequence[Field]) -> IntArray:
     """Couple labels until each field that spans several axes loses whole rows or whole columns."""
-    fields = list(_spanning(sweep.layouts.values()))
+    stay = np.zeros(sweep.label_count if fields else 0, dtype=np.int64)
+    if fields and staying:
+        stay[np.concatenate(staying)] = 1
     ends = np.array([(labels[0], labels[-1]) for labels, _ in sweep.rows], dtype=np.int64).reshape(-1, 2)
     settled = False
     while not settled:
@@ -114,23 +116,23 @@ def _rectangular(sweep: Sweep, unit: IntArray, stay: IntArray) -> IntArray:
     return unit
 
 
-def _spanning(layouts: Iterable[Layout]) -> Iterator[Field]:
+def _spanning(layouts: Iterable[tuple[ir.Value, Layout]]) -> Iterator[tuple[str, Field]]:
+    """The fields that vary along several axes, each once, and the first value that has it."""
     seen: set[tuple[int, tuple[int, ...]]] = set()
-    for layout in layouts:
+    for value, layout in layouts:
         for field in layout.fields:
             if len(field.slots) > 1 and len(field.axes) > 1:
                 key = (id(field.labels), tuple(axis for axis, _ in field.slots))
                 if key not in seen:
                     seen.add(key)
-                    yield field
+                    yield value.name or "", field
 
 
-def _sole_units(sweep: Sweep, unit: IntArray) -> Iterator[tuple[str, int]]:
+def _sole_units(spanning: Sequence[tuple[str, Field]], unit: IntArray) -> Iterator[tuple[str, int]]:
     """Units that fill a tensor along several axes: it can't be told along which of them they would be resized."""
-    for value, layout in sweep.layouts.items():
-        for field in layout.fields:
-            if len(field.slots) > 1 and len(field.axes) > 1 and moving_axis(unit[by_axis(field)]) == -1:
-                yield value.name or "", int(unit[field.labels.flat[0]])
+    for name, field in spanning:
+        if moving_axis(unit[by_axis(field)]) == -1:
+            yield name, int(unit[field.labels.flat[0]])
 
 
 def _knots(sweep: Sweep, channel: IntArray, unit: IntArray) -> Iterator[tuple[str, int]]:

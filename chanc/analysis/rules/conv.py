@@ -289,18 +289,20 @@ def _spatial(sweep: Sweep, data: Layout, weight: Layout, transposed: bool) -> li
     count = data.rank - 2
     strides = sweep.integer_list("strides") or [1] * count
     dilations = sweep.integer_list("dilations") or [1] * count
+    pads = sweep.integer_list("pads") or [0] * 2 * count
+    free = sweep.attribute("auto_pad", "NOTSET") != "NOTSET"
     varying = {axis for field in data.fields for axis in field.axes}
     result = []
-    for axis in range(2, data.rank):
-        size, kernel = data.size(axis), weight.size(axis)
-        if axis in varying:
-            result.append(data.axes[axis])
+    for k in range(count):
+        size, kernel = data.size(k + 2), weight.size(k + 2)
+        if k + 2 in varying:
+            result.append(data.axes[k + 2])
         elif transposed or not isinstance(kernel, int):
             value = sweep.node.outputs[0] if sweep.node else None
-            result.append(factors_of(_declared(sweep, axis) or unknown(f"{value.name if value else ''}.{axis}")))
+            result.append(factors_of(_declared(sweep, k + 2) or unknown(f"{value.name if value else ''}.{k + 2}")))
         else:
-            pad = padding(sweep, axis - 2, count, size, kernel)
-            result.append(factors_of(window(size, kernel, strides[axis - 2], dilations[axis - 2], pad)))
+            pad = padding(sweep, k, count, size, kernel) if free else pads[k] + pads[k + count]
+            result.append(factors_of(window(size, kernel, strides[k], dilations[k], pad)))
     return result
 
 
