@@ -19,6 +19,8 @@ from chanc.backends import ort  # noqa: E402
 from chanc.cli import main  # noqa: E402
 from chanc.cli.train import _options, command  # noqa: E402
 from chanc.cli.training_progress import TrainingProgress  # noqa: E402
+from chanc.frontends import zoo  # noqa: E402
+from chanc.frontends.torch import export  # noqa: E402
 from chanc.ir import copy_model, load, save  # noqa: E402
 from chanc.passes import fold_batchnorm  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
@@ -232,10 +234,9 @@ def test_norms_of_a_model_with_a_fixed_batch() -> None:
     np.testing.assert_allclose(found[1], found[0], rtol=0.2)
 
 
-def folded_and_recovered(seed: int, epochs: int) -> tuple[float, float]:
+def folded_and_recovered(kept: ir.Model, seed: int, epochs: int) -> tuple[float, float]:
     """top-1 after fine-tuning: of a network that kept its norms; of its twin, folded and with norms inserted again."""
     data = datasets.load("digits")
-    kept = network(seed=seed)
     common = {"batch_size": 64, "crop_padding": 1, "flip": False, "schedule": "cosine", "device": "cpu", "seed": seed}
     train_classifier(kept, data, TrainOptions(epochs=2, **common))
     bare = copy_model(kept)
@@ -250,15 +251,21 @@ def folded_and_recovered(seed: int, epochs: int) -> tuple[float, float]:
 
 
 def test_folded_norms_come_back() -> None:
-    kept, recovered = zip(*(folded_and_recovered(seed, 4) for seed in (0, 1, 2)), strict=True)
+    kept, recovered = zip(*(folded_and_recovered(network(seed=seed), seed, 4) for seed in (0, 1, 2)), strict=True)
     assert np.mean(recovered) >= np.mean(kept)
 
 
 @pytest.mark.nightly
-def test_folded_norms_come_back_in_ten_epochs() -> None:
-    kept, recovered = zip(*(folded_and_recovered(seed, 10) for seed in range(4)), strict=True)
-    # The mean of four runs is good to about 1 of 360 images.
-    assert np.mean(recovered) >= np.mean(kept) - 1 / 360
+def test_folded_norms_come_back_in_ten_epochs(tmp_path) -> None:
+    """A ResNet18 of 8 channels; benchmarks/batchnorm.py has more seeds of it."""
+    scores = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        module = zoo.build("resnet18", width=8, classes=10, channels=1)
+        export(module, torch.zeros(2, 1, 8, 8), tmp_path / "resnet.onnx")
+        scores.append(folded_and_recovered(load(tmp_path / "resnet.onnx"), seed, 10))
+    kept, recovered = zip(*scores, strict=True)
+    assert np.mean(recovered) >= np.mean(kept)
 
 
 def test_insert_batchnorm_on_the_command_line(tmp_path, capsys) -> None:
