@@ -216,6 +216,9 @@ def _signatures(sweep: Sweep, units: Units, owner: IntArray, unit: IntArray) -> 
 
 
 def _mask(units: Units, marked: Collection[int]) -> NDArray[np.bool_]:
+    """Whether each label is a marked unit: [labels]; empty where none is."""
+    if not marked:
+        return np.zeros(0, dtype=bool)
     mask = np.zeros(units.unit.size, dtype=bool)
     mask[list(marked)] = True
     return mask
@@ -226,7 +229,7 @@ def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], ki
     makers = [k for k, p in enumerate(owners) if p.role == "producer"]
     # A table that is looked up (a position bias) gives the group its name only where nothing else does.
     first = next((k for k in makers if owners[k].uses[0][0].op_type != "Gather"), makers[0] if makers else 0)
-    pinned, inexact, unscaled = (members[mask[members]] for mask in marks)
+    pinned, inexact, unscaled = (members[mask[members]] if mask.size else mask for mask in marks)
     pin = units.pinned[int(pinned[0])] if pinned.size else None
     place = table.owners[kind][first]
     size = int(np.count_nonzero(table.kind[table.inside(place)] == kind))

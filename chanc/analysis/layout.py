@@ -77,7 +77,7 @@ class Layout(NamedTuple):
         fields = self.fields
         if len(fields) == 1:
             return fields if fields[0].on(axis) else ()
-        return tuple([field for field in fields if field.on(axis)])
+        return tuple([field for field in fields if field.on(axis)]) if fields else ()
 
 
 def plain(sizes: Iterable[Size], why: str = "") -> Layout:

@@ -218,19 +218,20 @@ class Sweep:
 
         The same as `parameter` and `same`, without labels or unions of its own; False where it must have its own.
         """
-        value = self.value(index)
-        assert value is not None and self.node is not None
-        constant = self.initializer(value)
+        node, value = self.node, self.inputs[index]
+        assert value is not None and node is not None
+        constant = self._constants.get(value) or self.initializer(value)
         if constant.shown or not constant.channels or constant.shape[axis] != labels.size:
             return False
         # Weights that are computed from weights pass their roles on by labels of their own.
-        if (constant.tied and not constant.once) or self.node.outputs[0] in self.weights:
+        if (constant.tied and not constant.once) or (self.weights and node.outputs[0] in self.weights):
             return False
-        key: tuple[object, ...] = (value, axis) if constant.tied else (value, axis, self.node, index)
+        key: tuple[object, ...] = (value, axis) if constant.tied else (value, axis, node, index)
         if key in self._known:
             return False
-        self._known[key] = ParameterAxis(value, axis, labels, [(self.node, index)], constant.tied, role)
-        self.parameters.append(self._known[key])
+        parameter = ParameterAxis(value, axis, labels, [(node, index)], constant.tied, role)
+        self._known[key] = parameter
+        self.parameters.append(parameter)
         return True
 
     def unneeded(self, index: int) -> None:
