@@ -65,7 +65,7 @@ def chanc_numbers(path: Path, folder: Path, repeats: int) -> dict[str, Any]:
     opened = median_time(lambda: normalize(load(path)), repeats)
 
     def whole() -> None:
-        save(chanc.rewrite(load(path), scale=0.5).model, out)
+        save(chanc.rewrite(path, scale=0.5).model, out)
 
     analysis = median_time(lambda: analyze_model(model), repeats)
     return {"analysis": analysis, "opened": opened, "whole": median_time(whole, repeats), "layers": changed(path, out)}

@@ -12,9 +12,10 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
 from chanc.analysis.layout import Layout, Opaque, factors_of, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
-from chanc.analysis.rules.control import bodies, captured_by, forget
+from chanc.analysis.rules.control import captured_by, forget
 from chanc.analysis.sweep import CURVED, DATA_LIMIT, Sweep
 from chanc.ir.initializers import constant_shape
+from chanc.ir.nodes import bodies
 
 NO_SOURCES: frozenset[int] = frozenset()
 MISFITS = (IndexError, KeyError, ValueError, TypeError, AssertionError, ArithmeticError)

@@ -1,10 +1,45 @@
-"""What a node is called: by a value that it makes, since node names are optional and need not differ."""
+"""Nodes: what they are called, and the bodies that some of them hold."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
+
+GRAPH, GRAPHS = ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS
 
 
 def called(node: ir.Node) -> str:
-    """The name of the node's first output that has one: a GRU whose sequence nobody reads has none for its first."""
+    """The name of the node's first output that has one: a GRU whose sequence nobody reads has none for its first.
+
+    Node names are optional and need not differ.
+    """
     return next((value.name for value in node.outputs if value.name), "")
+
+
+def bodies(node: ir.Node) -> list[ir.Graph]:
+    """The graphs that a node holds, in the order of its attributes: both branches of an If, a loop's body."""
+    found: list[ir.Graph] = []
+    for attribute in node.attributes.data.values():
+        kind = attribute.type
+        if kind == GRAPH:
+            found.append(attribute.as_graph())
+        elif kind == GRAPHS:
+            found += attribute.as_graphs()
+    return found
+
+
+def subgraphs(graph: ir.Graph | ir.Function) -> Iterator[ir.Graph]:
+    """The bodies in a graph, at any depth, outer ones first."""
+    for node in graph:
+        for body in bodies(node):
+            yield body
+            yield from subgraphs(body)
+
+
+def nodes_of(graph: ir.Graph) -> Iterator[ir.Node]:
+    """The nodes of a graph, each followed by those of its bodies, at any depth."""
+    for node in graph:
+        yield node
+        for body in bodies(node):
+            yield from nodes_of(body)

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from chanc.errors import ModelError
+from chanc.ir.nodes import subgraphs
 
 OPSETS = range(7, 27)
 """Versions of the default operator set that chanc carries."""
@@ -86,9 +87,9 @@ def dtype(value: int, tensor: str, name: str) -> ir.DataType:
 
 def bodies(model: ir.Model) -> list[ir.Graph | ir.Function]:
     """Every list of nodes in the model: graph, functions, and the subgraphs of both."""
-    found: list[ir.Graph | ir.Function] = list(model.graphs())
+    found: list[ir.Graph | ir.Function] = [model.graph, *subgraphs(model.graph)]
     for function in model.functions.values():
-        found += [function, *function.subgraphs()]
+        found += [function, *subgraphs(function)]
     return found
 
 

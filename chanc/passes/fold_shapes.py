@@ -15,6 +15,7 @@ from chanc.analysis.dims import Dim
 from chanc.analysis.run import sweep_model
 from chanc.analysis.sweep import Array, Sweep
 from chanc.ir.initializers import add_constant
+from chanc.ir.nodes import nodes_of
 from chanc.passes.base import Pass
 
 
@@ -29,7 +30,7 @@ class FoldShapes(Pass):
 def fold_shapes(model: ir.Model, sweep: Sweep) -> bool:
     """Fold by the findings of a sweep of this very model; says whether anything changed."""
     changed = False
-    for node in model.graph.all_nodes():
+    for node in nodes_of(model.graph):
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is not None or value not in sweep.data:
                 continue

@@ -10,6 +10,7 @@ from chanc.analysis.dims import Size
 from chanc.analysis.run import sweep_model
 from chanc.analysis.sweep import Sweep
 from chanc.ir.initializers import constant_shape
+from chanc.ir.nodes import nodes_of
 from chanc.passes.base import Pass
 
 BIG = 1 << 12
@@ -28,7 +29,7 @@ def infer_shapes(model: ir.Model, sweep: Sweep | None = None) -> None:
     """Fill in shapes and types, in place; a dynamic axis gets a name. A sweep of the model saves making one."""
     inferred = {info.name: info for info in _onnx_inference(model)}
     sweep = sweep if sweep is not None else sweep_model(model)
-    for node in model.graph.all_nodes():
+    for node in nodes_of(model.graph):
         for value in node.outputs:
             info = inferred.get(value.name or "")
             if info is not None:

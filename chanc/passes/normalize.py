@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnx_ir.passes import PassResult
 
+from chanc.ir.nodes import subgraphs
 from chanc.passes._sequences import unroll_sequences
 from chanc.passes.base import Pass
 
@@ -80,7 +81,7 @@ def _lift_constants(graph: ir.Graph) -> bool:
 
 def distinct_names(graph: ir.Graph) -> bool:
     """Bodies side by side may use a name twice: the later values get `name.1`, `name.2`, ..., so that names tell."""
-    bodies = list(graph.subgraphs())
+    bodies = list(subgraphs(graph))
     if not bodies:
         return False
     scopes = [list(_values(one)) for one in (graph, *bodies)]
@@ -108,7 +109,7 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
 def _lift_from_bodies(graph: ir.Graph) -> bool:
     """Weights that bodies hold, as initializers or Constant nodes, go to the main graph, which every body sees."""
     changed = False
-    for body in list(graph.subgraphs()):
+    for body in list(subgraphs(graph)):
         for value in list(body.initializers.values()):
             tensor = value.const_value
             if tensor is not None and _is_weight(tensor) and not value.is_graph_output() and value not in body.inputs:

@@ -13,6 +13,7 @@ from chanc.analysis.layout import Layout
 from chanc.errors import PlanError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
+from chanc.ir.nodes import nodes_of
 from chanc.passes.fold_shapes import fold_shapes
 from chanc.rewrite.axis_maps import Resize
 from chanc.rewrite.check import check_against
@@ -92,7 +93,7 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
     fold_shapes(model, sweep)
     sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
-    for node in [n for n in model.graph.all_nodes() if any(value in sizes for value in (*n.inputs, *n.outputs))]:
+    for node in [n for n in nodes_of(model.graph) if any(value in sizes for value in (*n.inputs, *n.outputs))]:
         rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
         if rule is not None:
             rule(Site(node, sweep, resize, unordered))

@@ -16,11 +16,11 @@ from chanc.analysis.layout import Layout, Opaque, drop_axes, factors_of, insert_
 from chanc.analysis.rules import rule
 from chanc.analysis.sweep import Sweep
 from chanc.ir.initializers import constant_shape
+from chanc.ir.nodes import bodies, subgraphs
 
 ROUNDS = 8
 """A carried axis whose size changes is unknown from the next round on; more axes than this never change in turn."""
 
-GRAPH, GRAPHS = ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS
 Layouts = list[Layout | None]
 
 
@@ -222,7 +222,7 @@ def _result(sweep: Sweep, value: ir.Value) -> Layout | None:
 
 def forget(sweep: Sweep, graph: ir.Graph) -> None:
     """Drop what is known of a body's values; labels that were united stay so."""
-    for inner in (graph, *graph.subgraphs()):
+    for inner in (graph, *subgraphs(graph)):
         values = [*inner.inputs, *(output for node in inner for output in node.outputs)]
         for value in values:
             sweep.layouts.pop(value, None)
@@ -230,18 +230,6 @@ def forget(sweep: Sweep, graph: ir.Graph) -> None:
             sweep.sequences.pop(value, None)
         for node in inner:
             sweep.opaque.pop(node, None)
-
-
-def bodies(node: ir.Node) -> list[ir.Graph]:
-    """The graphs that a node holds, in the order of their attributes' names: both branches of an If, a loop's body."""
-    found: list[ir.Graph] = []
-    for attribute in node.attributes.data.values():
-        kind = attribute.type
-        if kind == GRAPH:
-            found.append(attribute.as_graph())
-        elif kind == GRAPHS:
-            found += attribute.as_graphs()
-    return found
 
 
 def captured_by(node: ir.Node) -> Iterator[ir.Value]:
