@@ -191,7 +191,9 @@ def _data(sweep: Sweep, group: int) -> Layout:
 
 
 def _labels(weight: Layout, axis: int) -> IntArray:
-    return weight.on(axis)[0].labels.ravel()
+    labels = weight.on(axis)[0].labels
+    # The array itself, not a view of it: axes that share one are looked at once.
+    return labels if labels.ndim == 1 else labels.ravel()
 
 
 def _check(data: Layout, given: int, made: int, group: int) -> None:
