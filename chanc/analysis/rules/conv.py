@@ -254,18 +254,18 @@ def _columns(sweep: Sweep, data: Layout, given: IntArray, group: int) -> None:
 
 def spread(sweep: Sweep, labels: IntArray, group: int) -> None:
     """Couple labels, seen as [group, columns], down the columns."""
-    columns = labels.reshape(group, -1)
-    sweep.couple(columns[1:], columns[:1])
     if group > 1:
+        count = labels.size // group
+        sweep.couple(labels[count:], labels[:-count])
         sweep.cut(labels, group, 1)
-        sweep.row(columns[0], "one unit fills its groups")
+        sweep.row(labels[:count], "one unit fills its groups")
 
 
 def spread_rows(sweep: Sweep, labels: IntArray, group: int) -> None:
     """Couple labels, seen as [group, columns], along the rows."""
     rows = labels.reshape(group, -1)
     if rows.shape[1] > 1:
-        sweep.couple(rows[:, 1:], rows[:, :1])
+        sweep.couple(rows[:, 1:], rows[:, :-1])
         sweep.cut(labels, group, 0)
 
 
