@@ -20,7 +20,7 @@ from chanc.backends import ort
 from chanc.errors import VerifyError
 from chanc.ir import load
 from chanc.ir.initializers import add_constant
-from chanc.ir.nodes import called
+from chanc.ir.nodes import called, nodes_of
 from chanc.passes.normalize import distinct_names
 from chanc.rewrite import rewrite
 from chanc.rewrite.trace import Trace
@@ -118,7 +118,7 @@ def compare(expected: Sequence[Array], actual: Sequence[Array], names: Sequence[
 
 def differences(expected: Any, actual: Any, *, seed: int = 0, batch: int = 2) -> list[Difference]:
     """Run two models of the same interface on the same random inputs and compare their outputs."""
-    one, two = (_in_single(_before_saturation(load(model))) for model in (expected, actual))
+    one, two = (_written_out(_in_single(_before_saturation(load(model)))) for model in (expected, actual))
     feeds = ort.fitting_feeds(one, seed=seed, batch=batch)
     names = [value.name or "" for value in one.graph.outputs]
     return compare(ort.run(one, feeds, exact=True), ort.run(two, feeds, exact=True), names)
@@ -142,6 +142,28 @@ def _in_single(model: ir.Model) -> ir.Model:
             value.type = ir.TensorType(ir.DataType.FLOAT)
         if value.const_value is not None and value.const_value.dtype in HALVES:
             value.const_value = _single(value.const_value)
+    return model
+
+
+def _written_out(model: ir.Model) -> ir.Model:
+    """Every Sigmoid as exp(-softplus(-x)).
+
+    That of onnxruntime is good to 6e-8: a gate that is nearly shut, 1e-5, differs by 0.5 % with the number of channels.
+    """
+    for node in list(nodes_of(model.graph)):
+        value, output = node.inputs[0] if node.inputs else None, node.outputs[0]
+        if node.op_type != "Sigmoid" or node.domain not in ("", "ai.onnx") or value is None or node.graph is None:
+            continue
+        steps = [ir.node("Neg", [value])]
+        for op in ("Softplus", "Neg", "Exp"):
+            steps.append(ir.node(op, [steps[-1].outputs[0]]))
+        new = steps[-1].outputs[0]
+        new.name, new.type, new.shape = output.name, output.type, output.shape
+        for k, step in enumerate(steps[:-1]):
+            step.outputs[0].name = f"{output.name}.step{k}"
+        node.graph.insert_before(node, steps)
+        output.replace_all_uses_with(new, replace_graph_outputs=True)
+        node.graph.remove(node, safe=True)
     return model
 
 
