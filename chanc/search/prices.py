@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chanc.ir.nodes import called
+from chanc.ir.nodes import called, nodes_of
 from chanc.passes import infer_shapes
 
 _STATISTICS = (3, 4)
@@ -75,7 +75,7 @@ def prices(analysis: Any) -> Prices:
     """The cost function of an analysed model, whose values get their shapes."""
     infer_shapes(analysis.model)
     graph = analysis.model.graph
-    nodes = {called(node): node for node in graph.all_nodes()}
+    nodes = {called(node): node for node in nodes_of(graph)}
     shapes = {name: tuple(int(n) for n in value.shape) for name, value in graph.initializers.items()}
     shares: dict[str, dict[tuple[str, int], Share]] = {}
     uses: dict[str, set[tuple[str, int]]] = {}

@@ -49,7 +49,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     if copy.functions:
         common.InlinePass()(copy)  # the trace names the nodes that functions are made of
     distinct_names(copy.graph)
-    by_output = {called(node): node for node in copy.graph.all_nodes()}
+    by_output = {called(node): node for node in nodes_of(copy.graph)}
     for name, index, axes in _operands(trace):
         node = by_output.get(name)
         if node is None or index >= len(node.inputs) or node.inputs[index] is None:
@@ -130,7 +130,7 @@ HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 def _in_single(model: ir.Model) -> ir.Model:
     """Half precision made single: its rounding, 1e-3, would hide what a wrong group does."""
     values: list[ir.Value] = [*model.graph.inputs, *model.graph.initializers.values()]
-    for node in model.graph.all_nodes():
+    for node in nodes_of(model.graph):
         values += node.outputs
         for name, attribute in node.attributes.items():
             if attribute.type == ir.AttributeType.INT and name in ("to", "dtype") and attribute.value in HALVES:
