@@ -25,9 +25,9 @@ from chanc.frontends import zoo
 from chanc.frontends.torch import export
 from chanc.ir import copy_model
 from chanc.ir import load as load_model
-from chanc.passes import fold_batchnorm
 from chanc.training.classifier import recover_norms, train_classifier
 from chanc.training.trainer import TrainOptions
+from chanc.transforms import fold_batchnorm
 
 ARMS = ("norms kept", "folded, then inserted", "folded")
 

@@ -53,7 +53,7 @@ def work(what: str, source: Path, target: Path) -> None:
 
     base, start = peak_mb(), time.perf_counter()
     if what == "rewrite":
-        from chanc.rewrite import rewrite
+        from chanc.rewriter import rewrite
 
         model = rewrite(source, scale=0.5).model
     else:

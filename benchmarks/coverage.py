@@ -21,11 +21,12 @@ import numpy as np
 import onnx
 import torch
 
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.ort.run import session
 from chanc.backends.torch import build
+from chanc.files import atomic_write_text
 from chanc.ir import load
-from chanc.ir.files import atomic_write_text
-from chanc.passes import infer_shapes, normalize
+from chanc.ir.normalize import normalize
 
 TOLERANCE = 1e-4
 

@@ -25,10 +25,10 @@ from chanc.analysis.rules.quantize import blocked, integer_product
 from chanc.backends import ort
 from chanc.backends.torch.registry import registered
 from chanc.errors import ChancError
-from chanc.ir.files import atomic_write_text
-from chanc.rewrite import rewrite
-from chanc.rewrite.rules import REGISTRY as REWRITE
-from chanc.testing.oracles import compare, zeroed
+from chanc.files import atomic_write_text
+from chanc.oracles import compare, zeroed
+from chanc.rewriter import rewrite
+from chanc.rewriter.rules import REGISTRY as REWRITE
 from chanc.testing.skeletons import open_model
 
 SQUASHES = ("Sigmoid", "Softmax")

@@ -29,7 +29,7 @@ import onnx
 import chanc
 from chanc.analysis import analyze_model
 from chanc.ir import load, save
-from chanc.passes.normalize import normalize
+from chanc.ir.normalize import normalize
 from chanc.testing.skeletons import open_model
 
 NETWORKS = ("resnet50", "densenet121", "densenet201", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf",

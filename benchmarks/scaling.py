@@ -18,7 +18,7 @@ import onnx
 import chanc
 from chanc.analysis import analyze_model
 from chanc.ir import load
-from chanc.passes.normalize import normalize
+from chanc.ir.normalize import normalize
 from chanc.testing.graphs import Graph
 
 WIDTH = 16

@@ -26,11 +26,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.torch import build
 from chanc.frontends import zoo
 from chanc.frontends.torch import export
 from chanc.ir import atomic_write_text, load
-from chanc.passes import infer_shapes, normalize
+from chanc.ir.normalize import normalize
 
 # network: its width, where it is not the published one
 WIDTHS: dict[str, int | None] = {"resnet34": 16, "darts7": None, "mobilenetv2": None, "efficientnet-b0": None}

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from chanc.analysis import analyze as analyze
     from chanc.ir import load as load
     from chanc.ir import save as save
-    from chanc.rewrite import Rewrite as Rewrite
-    from chanc.rewrite import rewrite as rewrite
-    from chanc.search import Run as Run
-    from chanc.search import search as search
+    from chanc.rewriter import Rewrite as Rewrite
+    from chanc.rewriter import rewrite as rewrite
+    from chanc.study import Run as Run
+    from chanc.study import search as search
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Analysis": "chanc.analysis",
-    "Rewrite": "chanc.rewrite",
-    "Run": "chanc.search",
+    "Rewrite": "chanc.rewriter",
+    "Run": "chanc.study",
     "analyze": "chanc.analysis",
     "load": "chanc.ir",
-    "rewrite": "chanc.rewrite",
+    "rewrite": "chanc.rewriter",
     "save": "chanc.ir",
-    "search": "chanc.search",
+    "search": "chanc.study",
 }
 
 __all__ = ["Analysis", "Rewrite", "Run", "__version__", "analyze", "load", "rewrite", "save", "search"]

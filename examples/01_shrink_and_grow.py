@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import chanc
-from chanc.testing.oracles import differences, zeroed
+from chanc.oracles import differences, zeroed
 
 
 def main(path: str) -> None:

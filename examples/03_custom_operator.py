@@ -20,10 +20,10 @@ import chanc
 from chanc.analysis.rules import rule as analysis_rule
 from chanc.analysis.sweep import Sweep
 from chanc.ir import to_proto
-from chanc.rewrite.rules import rule as rewrite_rule
-from chanc.rewrite.site import Site
+from chanc.oracles import compare, zeroed
+from chanc.rewriter.rules import rule as rewrite_rule
+from chanc.rewriter.site import Site
 from chanc.testing.graphs import Graph
-from chanc.testing.oracles import compare, zeroed
 
 DOMAIN = "com.example"
 

@@ -2,8 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import onnx
+import onnx_ir as ir
 import pytest
+
+from chanc import ir as chanc_ir
+from chanc.backends import ort
+from chanc.oracles import compare
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +38,29 @@ def zoo_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[..., None]:
+    """same(before, after): equal interfaces and, in onnxruntime, equal outputs up to 1e-4 of the largest value."""
+
+    def check(before: Any, after: Any, *, batch: int = 2, tolerance: float = 1e-4) -> None:
+        one, two = chanc_ir.load(before), chanc_ir.load(after)
+        names = [[value.name for value in values] for values in (one.graph.outputs, two.graph.outputs)]
+        assert names[0] == names[1]
+        onnx.checker.check_model(chanc_ir.to_proto(two))
+        feeds = ort.fitting_feeds(one, batch=batch)
+        want, have = ort.run(one, feeds, exact=True), ort.run(two, feeds, exact=True)
+        for found in compare(want, have, [str(name) for name in names[0]]):
+            assert found.error <= tolerance, found
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def ops() -> Callable[[ir.Model], list[str]]:
+    """The operators of a model's main graph, in order."""
+    return lambda model: [node.op_type for node in model.graph]
 
 
 def _stir(module) -> None:

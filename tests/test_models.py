@@ -11,8 +11,8 @@ import pytest
 
 from chanc.analysis import Analysis, analyze
 from chanc.backends import ort
-from chanc.rewrite import rewrite
-from chanc.testing.oracles import TOLERANCE, compare, zeroed
+from chanc.oracles import TOLERANCE, compare, zeroed
+from chanc.rewriter import rewrite
 from chanc.testing.skeletons import open_model
 
 SHARED = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[2] / "shared")) / "models"

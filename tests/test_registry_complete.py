@@ -8,7 +8,7 @@ import pytest
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.backends.torch.registry import registered
 from chanc.registry import Registry
-from chanc.rewrite.rules import REGISTRY as REWRITE
+from chanc.rewriter.rules import REGISTRY as REWRITE
 
 # Operators that hold sizes, counts or indices in attributes or constants, but none that a resize changes.
 FOLLOWS = {

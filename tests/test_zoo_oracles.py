@@ -9,8 +9,8 @@ import pytest
 
 from chanc.backends import ort
 from chanc.ir import load
-from chanc.rewrite import TRANSFERS, rewrite
-from chanc.testing.oracles import check_shrink, check_widen
+from chanc.oracles import check_shrink, check_widen
+from chanc.rewriter import TRANSFERS, rewrite
 from chanc.testing.plans import check_all
 
 pytest.importorskip("torch")

@@ -15,7 +15,7 @@ from chanc.analysis.sweep import Sweep
 from chanc.errors import PlanError
 from chanc.ir import load
 from chanc.ir.collector import uncollected
-from chanc.passes.normalize import normalize
+from chanc.ir.normalize import normalize
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Analysis:
     @functools.cached_property
     def cost(self) -> tuple[int, int, int]:
         """(params, MACs of convolutions and linear layers, MACs of all operators), for a batch of one."""
-        from chanc.metrics.cost import cost
-        from chanc.passes.infer_shapes import infer_shapes
+        from chanc.analysis.infer_shapes import infer_shapes
+        from chanc.cost.cost import cost
 
         infer_shapes(self.model, self.sweep)
         found = cost(self.model)

@@ -21,10 +21,12 @@ def command(model: str, output: str, name: str | None) -> None:
     DIR gets model.py (the network is its last class), model.safetensors (its weights) and check.py, which compares it
     with onnxruntime on random inputs.
     """
+    from chanc.analysis.infer_shapes import infer_shapes
     from chanc.backends.torch.names import identifier
     from chanc.backends.torch.package import write_package
     from chanc.ir import check, load
-    from chanc.passes import channels_first, infer_shapes, normalize
+    from chanc.ir.normalize import normalize
+    from chanc.transforms import channels_first
 
     if name is not None and identifier(name) != name:
         raise click.BadParameter(f"{name!r} can't be the name of a class", param_hint="--name")

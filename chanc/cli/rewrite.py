@@ -9,7 +9,7 @@ import click
 from chanc.errors import PlanError, VerifyError
 
 if TYPE_CHECKING:
-    from chanc.rewrite import Rewrite
+    from chanc.rewriter import Rewrite
 
 
 @click.command("rewrite")
@@ -66,8 +66,8 @@ def command(
     chanc rewrite model.onnx -o small.onnx --plan plan.json --trace t.json
     """
     from chanc.ir import atomic_write_json, check, load, save
-    from chanc.rewrite import rewrite
-    from chanc.rewrite.plan import load_plan
+    from chanc.rewriter import rewrite
+    from chanc.rewriter.plan import load_plan
 
     if (scale is None) == (plan_file is None):
         raise click.UsageError("give either --scale or --plan")
@@ -103,7 +103,7 @@ def _why_nothing(model: Any, plan: object, scale: float | None) -> str:
 def _verified(original: Any, result: Rewrite, transfer: str) -> str:
     """Check the rewritten model; what was checked, in words. VerifyError where it fails."""
     from chanc.ir import check
-    from chanc.testing.oracles import TOLERANCE, differences, runs, zeroed
+    from chanc.oracles import TOLERANCE, differences, runs, zeroed
 
     check(result.model)
     grown = any(new > old for old, new in result.trace.groups.values())

@@ -158,16 +158,16 @@ def command(model: str, **given: Any) -> None:
     Ctrl-C stops it; the same command with --resume goes on with the next trial and the same random numbers. The run
     directory holds best.onnx, model.py (plain PyTorch) with its weights, report.html, and the log, trials.jsonl.
     """
-    from chanc.search import search
+    from chanc.study import search
 
     run = search(model, **arguments(given), command=["chanc", *sys.argv[1:]])
     click.echo(f"best model: {run.model}")
 
 
 def arguments(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `chanc.search.search` from the command's options."""
-    from chanc.search.presets import preset
-    from chanc.search.sampler import SAMPLERS
+    """The arguments of `chanc.study.study` from the command's options."""
+    from chanc.study.presets import preset
+    from chanc.study.sampler import SAMPLERS
 
     take = given.pop
     algo = given["algo"] or (preset(given["preset"]).algo if given["preset"] else "greedy")

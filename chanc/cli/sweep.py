@@ -10,7 +10,7 @@ import click
 from chanc.cli.search import Count
 
 if TYPE_CHECKING:
-    from chanc.search.pools import Pool
+    from chanc.study.pools import Pool
 
 GRID = ("gamma", "delta", "alpha", "target_params", "target_macs")
 
@@ -78,7 +78,7 @@ def command(model: str, algos: tuple[str, ...], seeds: int, **given: Any) -> Non
     under the same path; each cell gets one GPU where there is any.
     """  # noqa: E501
     from chanc.errors import RunError
-    from chanc.search.sweep import cells, sweep
+    from chanc.study.sweep import cells, sweep
 
     grid = {name: given.pop(name) for name in GRID}
     todo = cells(algos, {name: values for name, values in grid.items() if values}, range(seeds))
@@ -109,15 +109,15 @@ def open_pool(
     if time_limit is not None and slurm is None:
         raise click.UsageError("--time-limit is for --slurm")
     if ray is not None:
-        from chanc.search.pools.ray import RayPool
+        from chanc.study.pools.ray import RayPool
 
         pool = RayPool(ray, workers or 0)
         return pool, pool.share.at_once
     if slurm is not None:
-        from chanc.search.pools.slurm import SlurmPool
+        from chanc.study.pools.slurm import SlurmPool
 
         return SlurmPool(slurm, Path(out) / "slurm", workers or 0, time_limit or 0), workers or "all"
-    from chanc.search.pools.local import LocalPool, threads_each, visible_gpus
+    from chanc.study.pools.local import LocalPool, threads_each, visible_gpus
 
     gpus = visible_gpus() if workers is None else ()
     at_once = len(gpus) or workers or 1

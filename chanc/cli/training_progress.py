@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chanc.search.progress import duration
+from chanc.study.progress import duration
 
 
 class TrainingProgress:

@@ -33,7 +33,7 @@ def command(original: str, rewritten: str, trace_file: str | None, tolerance: fl
     chanc verify model.onnx wide.onnx
     """
     from chanc.ir import check, load
-    from chanc.testing.oracles import differences, zeroed
+    from chanc.oracles import differences, zeroed
 
     expected, actual = load(original), load(rewritten)
     check(expected)

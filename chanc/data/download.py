@@ -42,7 +42,7 @@ def fetch(url: str, path: Path, md5: str, *, advice: str) -> None:
 
     Raises: DataError, which ends in `advice` where the source can't be reached.
     """
-    from chanc.ir.files import atomic_write
+    from chanc.files import atomic_write
 
     try:
         response = urllib.request.urlopen(url, timeout=_TIMEOUT_S)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from chanc.errors import ChancError, MissingDependencyError, ModelError, VerifyError
+from chanc.files import atomic_write
 from chanc.frontends.exporters import EXPORTERS, Request
-from chanc.ir.files import atomic_write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,9 +20,9 @@ import onnx
 import onnx_ir as ir
 
 from chanc.errors import ModelError
+from chanc.files import atomic_write
 from chanc.ir import wire
 from chanc.ir.external import MappedTensor
-from chanc.ir.files import atomic_write
 from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY, HOLLOW_BYTES
 from chanc.ir.screen import no_data
 

@@ -11,6 +11,11 @@ from typing import Any, overload
 import onnx_ir as ir
 from onnx_ir.passes import InPlacePass, PassResult
 
+from chanc.ir import like, load
+
+ANALYSIS = "chanc.analysis"
+"""The key of `Model.meta` under which the `Analysis` is; it goes as soon as a pass of chanc changes the graph."""
+
 
 class Pass(InPlacePass):
     """A pass over an `onnx_ir.Model`, in place; `call` does the work."""
@@ -25,7 +30,13 @@ class Pass(InPlacePass):
         Raises ModelError for what can't be read.
         """
         if isinstance(model_or_result, (ir.Model, PassResult)):
-            return super().__call__(model_or_result)
-        from chanc.ir import like, load
+            return self._run(model_or_result)
+        return like(self._run(load(model_or_result)).model, model_or_result)
 
-        return like(super().__call__(load(model_or_result)).model, model_or_result)
+    def _run(self, model_or_result: ir.Model | PassResult) -> PassResult:
+        model = model_or_result.model if isinstance(model_or_result, PassResult) else model_or_result
+        stale = model.meta.pop(ANALYSIS, None)
+        result = super().__call__(model_or_result)
+        if not result.modified and stale is not None:
+            result.model.meta.setdefault(ANALYSIS, stale)
+        return result

@@ -5,11 +5,9 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import PassResult
 
-from chanc.passes.base import Pass
-from chanc.passes.normalize import normalize
-
-ANALYSIS = "chanc.analysis"
-"""The key of `Model.meta` under which the `Analysis` is; it holds as long as the graph isn't changed."""
+from chanc.analysis import analyze_model
+from chanc.ir.normalize import normalize
+from chanc.passes.base import ANALYSIS, Pass
 
 
 class FindGroups(Pass):
@@ -17,9 +15,6 @@ class FindGroups(Pass):
 
     def call(self, model: ir.Model) -> PassResult:
         """Analyse; `modified` says whether the normal form changed anything."""
-        from chanc.analysis import analyze_model
-
-        before = model.graph.num_nodes()
-        normalize(model)
+        changed = normalize(model)
         model.meta[ANALYSIS] = analyze_model(model)
-        return PassResult(model, model.graph.num_nodes() != before)
+        return PassResult(model, changed)

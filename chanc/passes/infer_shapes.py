@@ -1,99 +1,17 @@
-"""Shapes and types of every value: ONNX's own inference, completed by the sweep where shape chains stop it."""
+"""Shape inference, as a pass."""
 
 from __future__ import annotations
 
-import onnx
 import onnx_ir as ir
 from onnx_ir.passes import PassResult
 
-from chanc.analysis.dims import Size
-from chanc.analysis.run import sweep_model
-from chanc.analysis.sweep import Sweep
-from chanc.ir.initializers import constant_shape
-from chanc.ir.nodes import nodes_of
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.passes.base import Pass
-
-BIG = 1 << 12
 
 
 class InferShapes(Pass):
-    """Fill in `value.shape` and `value.dtype`."""
+    """Fill in `value.shape` and `value.dtype` (`chanc.analysis.infer_shapes`); the model must be in normal form."""
 
     def call(self, model: ir.Model) -> PassResult:
         """Infer in place."""
-        infer_shapes(model)
-        return PassResult(model, True)
-
-
-def infer_shapes(model: ir.Model, sweep: Sweep | None = None) -> None:
-    """Fill in shapes and types, in place; a dynamic axis gets a name. A sweep of the model saves making one."""
-    inferred = {info.name: info for info in _onnx_inference(model)}
-    sweep = sweep if sweep is not None else sweep_model(model)
-    for node in nodes_of(model.graph):
-        for value in node.outputs:
-            info = inferred.get(value.name or "")
-            if info is not None:
-                _adopt(value, info)
-            layout = sweep.layouts.get(value)
-            if layout is not None and not _known(value.shape):
-                value.shape = ir.Shape([_named(n) for n in layout.sizes])
-
-
-def _named(size: Size) -> int | str | None:
-    """A size as ONNX writes it: an integer, the name of a dynamic axis, or nothing for an expression."""
-    if isinstance(size, int):
-        return size
-    plain = size.factor == 1 and len(size.atoms) == 1 and size.atoms[0].isidentifier()
-    return size.atoms[0] if plain else None
-
-
-def _known(shape: ir.Shape | None) -> bool:
-    return shape is not None and all(isinstance(n, int) for n in shape)
-
-
-def _adopt(value: ir.Value, info: onnx.ValueInfoProto) -> None:
-    tensor = info.type.tensor_type
-    if not info.type.HasField("tensor_type"):
-        return
-    if value.type is None and tensor.elem_type:
-        value.type = ir.TensorType(ir.DataType(tensor.elem_type))
-    if value.shape is None and tensor.HasField("shape"):
-        value.shape = ir.Shape(
-            [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim]
-        )
-
-
-def _onnx_inference(model: ir.Model) -> list[onnx.ValueInfoProto]:
-    """What onnx infers on a copy of the graph in which big initializers are inputs, so that nothing large is copied."""
-    proto = _skeleton(model)
-    try:
-        result = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return []
-    return list(result.graph.value_info)
-
-
-def _skeleton(model: ir.Model) -> onnx.ModelProto:
-    graph = onnx.GraphProto(name="skeleton")
-    for node in model.graph:
-        graph.node.append(ir.serde.serialize_node(node))
-    for value in model.graph.inputs:
-        info = ir.serde.serialize_value(value)
-        for dim in info.type.tensor_type.shape.dim:
-            if dim.HasField("dim_value") and dim.dim_value <= 0:
-                dim.ClearField("dim_value")
-        graph.input.append(info)
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if tensor is None:
-            continue
-        if tensor.size <= BIG:
-            graph.initializer.append(ir.serde.serialize_tensor(tensor))
-            graph.initializer[-1].name = value.name or ""
-        elif value not in model.graph.inputs:
-            shape = constant_shape(value)
-            graph.input.append(onnx.helper.make_tensor_value_info(value.name or "", int(tensor.dtype), shape))
-    proto = onnx.ModelProto(ir_version=model.ir_version, graph=graph)
-    for domain, version in model.opset_imports.items():
-        proto.opset_import.append(onnx.helper.make_opsetid(domain, version))
-    return proto
+        return PassResult(model, infer_shapes(model))

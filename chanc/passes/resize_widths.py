@@ -9,8 +9,10 @@ from typing import Any
 import onnx_ir as ir
 from onnx_ir.passes import PassResult
 
+from chanc.analysis import analyze_model
+from chanc.ir.normalize import normalize
 from chanc.passes.base import Pass
-from chanc.passes.normalize import normalize
+from chanc.rewriter import rewrite
 
 TRACE = "chanc.trace"
 """The key of `Model.meta` under which the `Trace` of the resize is."""
@@ -33,10 +35,7 @@ class ResizeWidths(Pass):
 
     def call(self, model: ir.Model) -> PassResult:
         """Resize in place; `model.meta["chanc.trace"]` says what changed."""
-        from chanc.analysis import analyze_model
-        from chanc.rewrite import rewrite
-
-        normalize(model)
+        changed = normalize(model)
         result = rewrite(
             analyze_model(model),
             self.plan,
@@ -48,4 +47,4 @@ class ResizeWidths(Pass):
             seed=self.seed,
         )
         model.meta[TRACE] = result.trace
-        return PassResult(model, result.changed)
+        return PassResult(model, changed or result.changed)

@@ -27,7 +27,7 @@ def write_report(run_dir: str | Path) -> Path:
     Files that are missing are left out of the report. Raises RunError where `run_dir` is neither or a file in it is
     damaged, OSError where the page can't be written.
     """
-    from chanc.ir.files import atomic_write_text
+    from chanc.files import atomic_write_text
 
     folder = Path(run_dir)
     text = _sweep_page(read_sweep(folder)) if is_sweep(folder) else _run_page(read_record(folder))

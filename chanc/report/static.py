@@ -197,7 +197,7 @@ def _bar(
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    from chanc.ir.files import atomic_write
+    from chanc.files import atomic_write
 
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:

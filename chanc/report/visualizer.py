@@ -62,7 +62,7 @@ def model_graph(analysis: Analysis) -> dict[str, Any]:
 
 def write_html(analysis: Analysis, path: str | os.PathLike[str], title: str = "") -> None:
     """Write the channel visualizer of an analysed model as one self-contained HTML page. Raises OSError."""
-    from chanc.ir.files import atomic_write_text
+    from chanc.files import atomic_write_text
 
     title = title or f"Channel groups of {analysis.model.graph.name or Path(path).stem}"
     atomic_write_text(path, page(title, {"graph": model_graph(analysis)}, ["page.js", "graph.js", "boot.js"]))

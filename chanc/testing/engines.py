@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from chanc.errors import IllegalMove, TrialError
-from chanc.search.engine import Trained, Watcher
-from chanc.search.measure import Member
-from chanc.search.space import Price, SearchGroup, Space
+from chanc.study.engine import Trained, Watcher
+from chanc.study.measure import Member
+from chanc.study.space import Price, SearchGroup, Space
 from chanc.testing.samplers import chain_price
 
 SIZES = {"a": 32, "b": 48}

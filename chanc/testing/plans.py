@@ -11,9 +11,9 @@ import numpy as np
 
 from chanc.analysis import Analysis, Group, analyze
 from chanc.backends import ort
-from chanc.rewrite import rewrite
-from chanc.rewrite.trace import Trace
-from chanc.testing.oracles import TOLERANCE, differences, zeroed
+from chanc.oracles import TOLERANCE, differences, zeroed
+from chanc.rewriter import rewrite
+from chanc.rewriter.trace import Trace
 
 SHRINKS = (0.25, 0.5, 0.75)
 GROWTHS = (1.5, 2.0)

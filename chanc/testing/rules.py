@@ -22,8 +22,8 @@ from chanc.analysis import analyze
 from chanc.analysis.rules import REGISTRY
 from chanc.backends import ort
 from chanc.ir import to_proto
-from chanc.rewrite import rewrite
-from chanc.testing.oracles import TOLERANCE, compare, zeroed
+from chanc.oracles import TOLERANCE, compare, zeroed
+from chanc.rewriter import rewrite
 
 Array = NDArray[np.generic]
 

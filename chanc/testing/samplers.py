@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chanc.search.sampler import GroupEpoch, Measurement, Proposal, Sampler, State, make
-from chanc.search.space import SearchGroup, Space, Widths
+from chanc.study.sampler import GroupEpoch, Measurement, Proposal, Sampler, State, make
+from chanc.study.space import SearchGroup, Space, Widths
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chanc.errors import MissingDependencyError, RunError
-from chanc.ir.files import atomic_write
+from chanc.files import atomic_write
 
 _KEY = "chanc"
 

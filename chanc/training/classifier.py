@@ -11,19 +11,21 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.torch import Built, build
+from chanc.cost.cost import cost
 from chanc.data.batches import Batches
 from chanc.data.dataset import Dataset
 from chanc.errors import DataError, ModelError
 from chanc.ir import copy_model
-from chanc.metrics.cost import cost
-from chanc.passes import channels_first, infer_shapes, insert_batchnorm, normalize, recover_affine
+from chanc.ir.normalize import normalize
 from chanc.training.devices import pick_device
 from chanc.training.distributed import processes, train_together
 from chanc.training.evaluation import check_outputs, evaluate, outputs
 from chanc.training.options import TrainOptions
 from chanc.training.records import TrainResult
 from chanc.training.trainer import OnEpoch, OnStep, train
+from chanc.transforms import channels_first, insert_batchnorm, recover_affine
 
 CALIBRATION_IMAGES = 512
 CALIBRATION_BATCH = 64

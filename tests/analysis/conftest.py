@@ -7,9 +7,9 @@ import pytest
 
 from chanc.analysis import Analysis, analyze
 from chanc.backends import ort
-from chanc.rewrite import rewrite
+from chanc.oracles import check_shrink, check_widen
+from chanc.rewriter import rewrite
 from chanc.testing.builders import Weight, build
-from chanc.testing.oracles import check_shrink, check_widen
 
 IMAGE = "float[N,3,8,8] x"
 SCALES = (0.5, 1.5, 2.0)

@@ -208,7 +208,7 @@ SCRIPT = """
 import json, sys
 from chanc.analysis import analyze
 from chanc.cli.analyze import to_json
-from chanc.rewrite import rewrite
+from chanc.rewriter import rewrite
 found = [to_json(analyze(sys.argv[1]), "m"), rewrite(sys.argv[1], scale=0.5, select="random").trace.to_json()]
 print(json.dumps(found))
 """

@@ -10,9 +10,9 @@ import pytest
 
 from chanc.analysis import Analysis, analyze
 from chanc.backends import ort
-from chanc.rewrite import rewrite
+from chanc.oracles import check_shrink, check_widen
+from chanc.rewriter import rewrite
 from chanc.testing.builders import build
-from chanc.testing.oracles import check_shrink, check_widen
 
 Idiom = Callable[..., Analysis]
 both = pytest.mark.parametrize("taken", [True, False])

@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 from chanc.analysis import Analysis, analyze
+from chanc.oracles import check_shrink, check_widen
 from chanc.testing.builders import build
 from chanc.testing.graphs import Graph, Tensor
-from chanc.testing.oracles import check_shrink, check_widen
 
 Idiom = Callable[..., Analysis]
 FUSED = ("com.microsoft",)

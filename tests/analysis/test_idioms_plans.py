@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from chanc.backends import ort
-from chanc.rewrite import rewrite
+from chanc.oracles import differences, zeroed
+from chanc.rewriter import rewrite
 from chanc.testing.builders import build
-from chanc.testing.oracles import differences, zeroed
 
 IMAGE = "float[N,3,8,8] x"
 ANY_SIZE = "float[N,3,H,W] x"

@@ -8,9 +8,9 @@ import onnx.numpy_helper as nh
 import pytest
 
 from chanc.analysis import analyze
-from chanc.rewrite import rewrite
+from chanc.oracles import check_shrink, differences
+from chanc.rewriter import rewrite
 from chanc.testing.builders import build
-from chanc.testing.oracles import check_shrink, differences
 
 IMAGE = "float[N,3,8,8] x"
 NORMS = """

@@ -9,7 +9,7 @@ from chanc.analysis.dims import unknown
 from chanc.analysis.layout import Field, Layout, merge, regrouped, reshape, transpose, vector
 from chanc.analysis.order import find_order
 from chanc.analysis.sweep import Sweep
-from chanc.rewrite.axis_maps import Resize
+from chanc.rewriter.axis_maps import Resize
 
 N = 12
 HW = unknown("HW")

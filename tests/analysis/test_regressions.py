@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from chanc.analysis import analyze
-from chanc.rewrite import rewrite
+from chanc.rewriter import rewrite
 from chanc.testing import blocks
 from chanc.testing.graphs import Graph
 from chanc.testing.plans import Trial, check_all, check_trial

@@ -7,10 +7,10 @@ import onnx
 import pytest
 
 from chanc.analysis import analyze
-from chanc.passes import normalize
-from chanc.rewrite import rewrite
+from chanc.ir.normalize import normalize
+from chanc.oracles import check_shrink, check_widen, differences
+from chanc.rewriter import rewrite
 from chanc.testing.graphs import Graph
-from chanc.testing.oracles import check_shrink, check_widen, differences
 from chanc.testing.plans import check_all
 
 

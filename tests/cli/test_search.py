@@ -86,7 +86,7 @@ def test_options_reach_the_call() -> None:
 def test_every_option_is_taken_by_the_call() -> None:
     import inspect
 
-    from chanc.search.api import search
+    from chanc.study.study import search
 
     assert set(parsed()) <= set(inspect.signature(search).parameters)
 

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from chanc.cli.search import Count
 from chanc.cli.sweep import Values, command, open_pool
 from chanc.errors import ChancError
-from chanc.search import sweep as sweeps
-from chanc.search.pools import ray, slurm
-from chanc.search.pools.local import LocalPool
-from chanc.search.pools.ray import Share
-from chanc.search.sweep import Cell, SweepResult
+from chanc.study import sweep as sweeps
+from chanc.study.pools import ray, slurm
+from chanc.study.pools.local import LocalPool
+from chanc.study.pools.ray import Share
+from chanc.study.sweep import Cell, SweepResult
 
 
 def test_values() -> None:
@@ -47,7 +47,7 @@ def test_cells_and_settings_reach_the_sweep(tmp_path: Path, monkeypatch: pytest.
 def test_what_the_sweep_passes_on_is_what_the_search_takes() -> None:
     import inspect
 
-    from chanc.search.api import search
+    from chanc.study.study import search
 
     params = {param.name for param in command.params}
     own = {"algos", "seeds", "workers", "resume", "attempts", "gamma", "delta", "alpha", "target_params", "target_macs",

@@ -22,11 +22,11 @@ from chanc.cli.training_progress import TrainingProgress  # noqa: E402
 from chanc.frontends import zoo  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
 from chanc.ir import copy_model, load, save  # noqa: E402
-from chanc.passes import fold_batchnorm  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.classifier import fit, recover_norms, train_classifier  # noqa: E402
 from chanc.training.records import EpochRecord, StepInfo  # noqa: E402
 from chanc.training.trainer import TrainOptions  # noqa: E402
+from chanc.transforms import fold_batchnorm  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

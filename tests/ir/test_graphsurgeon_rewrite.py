@@ -12,9 +12,9 @@ import pytest
 from chanc.analysis import analyze
 from chanc.ir import to_proto
 from chanc.ir.graphsurgeon import from_gs, to_gs
-from chanc.rewrite import rewrite
+from chanc.oracles import check_shrink, check_widen, differences
+from chanc.rewriter import rewrite
 from chanc.testing.builders import build
-from chanc.testing.oracles import check_shrink, check_widen, differences
 
 gs = pytest.importorskip("onnx_graphsurgeon")
 

@@ -11,7 +11,7 @@ import pytest
 from chanc import registry
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.errors import ChancError
-from chanc.rewrite.rules import REGISTRY as REWRITE
+from chanc.rewriter.rules import REGISTRY as REWRITE
 from chanc.testing.rules import RuleContract
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "03_custom_operator.py"
@@ -94,7 +94,7 @@ def test_entry_points_are_loaded_once(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "entry_points", found)
     registry.load_entry_points.cache_clear()
     try:
-        for package in ("chanc.analysis.rules", "chanc.rewrite.rules"):
+        for package in ("chanc.analysis.rules", "chanc.rewriter.rules"):
             registry.Registry(package).find("com.example", "Nothing", 1)
     finally:
         registry.load_entry_points.cache_clear()

@@ -111,8 +111,9 @@ def _with_shapes(model: object) -> ir.Model:
     """The model itself where all its shapes are there, else its normal form with shapes."""
     if isinstance(model, ir.Model) and all(value.shape is not None for node in model.graph for value in node.outputs):
         return model
+    from chanc.analysis.infer_shapes import infer_shapes
     from chanc.ir import load
-    from chanc.passes import infer_shapes, normalize
+    from chanc.ir.normalize import normalize
 
     copy = load(model)
     normalize(copy)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from chanc.backends.torch.build import Source, emit, state_dict
 from chanc.errors import MissingDependencyError
-from chanc.ir.files import atomic_write, atomic_write_text
+from chanc.files import atomic_write, atomic_write_text
 
 _CHECK = '''\
 """Compares model.py with the ONNX model that it was made from, on random inputs; exits with 1 on a difference."""

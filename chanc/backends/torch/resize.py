@@ -26,7 +26,7 @@ from chanc.backends.torch.resize_maps import Move, moves, resized_source
 from chanc.backends.torch.tensors import to_torch
 from chanc.errors import ModelError
 from chanc.ir import load as load_model
-from chanc.rewrite import Rewrite
+from chanc.rewriter import Rewrite
 
 if TYPE_CHECKING:
     from chanc.training.ema import Ema

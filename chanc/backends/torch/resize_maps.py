@@ -17,9 +17,9 @@ from chanc.backends.torch.program import Binding, Program, Statement, tokens
 from chanc.backends.torch.render import render
 from chanc.backends.torch.writeback import arrays_of
 from chanc.errors import ModelError
-from chanc.rewrite import Trace
-from chanc.rewrite.axis_maps import occurrence
-from chanc.rewrite.trace import TraceOperand
+from chanc.rewriter import Trace
+from chanc.rewriter.axis_maps import occurrence
+from chanc.rewriter.trace import TraceOperand
 
 Mask = NDArray[np.bool_]
 

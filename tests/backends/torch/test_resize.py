@@ -8,11 +8,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.torch import build
 from chanc.errors import ModelError
 from chanc.ir import load
-from chanc.passes import infer_shapes, normalize
-from chanc.rewrite import rewrite
+from chanc.ir.normalize import normalize
+from chanc.rewriter import rewrite
 
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional

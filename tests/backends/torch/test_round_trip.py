@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 
 from chanc.analysis import analyze
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.torch.package import write_package
 from chanc.ir import load
-from chanc.passes import infer_shapes, normalize
+from chanc.ir.normalize import normalize
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")

@@ -9,11 +9,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.torch import build, emit
 from chanc.frontends import zoo
 from chanc.frontends.torch import export
 from chanc.ir import load
-from chanc.passes import infer_shapes, normalize
+from chanc.ir.normalize import normalize
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -1,0 +1,33 @@
+"""The two oracles, run on the exact groups of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chanc.analysis import analyze
+from chanc.oracles.compare import TOLERANCE
+from chanc.oracles.outputs import differences
+from chanc.oracles.zeroed import zeroed
+from chanc.rewriter import rewrite
+from chanc.rewriter.trace import Trace
+
+
+def check_shrink(model: Any, *, scale: float = 0.5, tolerance: float = TOLERANCE, **options: Any) -> Trace:
+    """The shrink oracle on the exact groups of a model; AssertionError where it fails. Returns the trace."""
+    plan = {g.id: {"scale": scale} for g in analyze(model).groups if g.resizable and g.exact}
+    result = rewrite(model, plan, **options)
+    return _checked(zeroed(model, result.trace), result.model, result.trace, tolerance)
+
+
+def check_widen(model: Any, *, scale: float = 1.5, tolerance: float = TOLERANCE, **options: Any) -> Trace:
+    """The widen oracle on the exact groups of a model; AssertionError where it fails. Returns the trace."""
+    plan = {g.id: {"scale": scale} for g in analyze(model).groups if g.resizable and g.exact and g.scalable}
+    result = rewrite(model, plan, transfer="widen", **options)
+    return _checked(model, result.model, result.trace, tolerance)
+
+
+def _checked(expected: Any, actual: Any, trace: Trace, tolerance: float) -> Trace:
+    for found in differences(expected, actual):
+        if not found.error <= tolerance:
+            raise AssertionError(f"output '{found.output}' differs by {found.error:.2e} of its largest value")
+    return trace

@@ -1,0 +1,147 @@
+"""Plans: group id -> new width, scale or kept channels; and how many copies of each unit that makes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chanc.analysis import Analysis, Group
+from chanc.analysis.disjoint_set import IntArray
+from chanc.errors import PlanError
+from chanc.rewriter.choose import SELECTIONS, choose
+
+Plan = Mapping[str, Any]
+
+MAX_WIDTH = 1 << 20
+"""Channels. A wider group is a slip of the pen, and its weights would fill any memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resizing:
+    """One group's resize: copies of each unit [units], and the old unit whose values each new one takes [new units]."""
+
+    group: Group
+    copies: IntArray
+    source: IntArray
+
+    @property
+    def size(self) -> int:
+        """The new width in channels."""
+        return int(self.copies.sum()) * self.group.step
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything goes or is repeated."""
+        return bool((self.copies != 1).any())
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """How widths are rounded: to a multiple of `round_to` channels where the step allows, never under `min_width`."""
+
+    round_to: int = 1
+    min_width: int = 1
+
+    def units(self, group: Group, width: float) -> int:
+        """The number of units for a wanted width in channels: at least one."""
+        grain = math.lcm(group.step, max(self.round_to, 1)) if self.round_to > 1 else group.step
+        floor = -(-max(self.min_width, 1) // grain) * grain
+        return int(max(round(width / grain) * grain, floor)) // group.step
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Read a plan file; PlanError where it is not a JSON object."""
+    try:
+        plan = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path} is not a JSON file: {error}") from None
+    if not isinstance(plan, dict):
+        raise PlanError(f"{path} does not hold an object of group ids")
+    return plan
+
+
+def resizings(
+    analysis: Analysis, plan: Plan | None, scale: float | None, select: str, sizing: Sizing, rng: np.random.Generator
+) -> list[Resizing]:
+    """What a plan, or one scale for all, asks of each group; PlanError for what can't be had."""
+    if plan is not None and scale is not None:
+        raise PlanError("give a plan or a scale, not both")
+    if plan is not None and not isinstance(plan, Mapping):
+        raise PlanError(f"a plan maps group ids to widths; this is a {type(plan).__name__}")
+    if select not in SELECTIONS:
+        raise PlanError(f"there is no selection '{select}': choose one of {', '.join(SELECTIONS)}")
+    wanted: dict[str, Any] = dict(plan or {})
+    for name in wanted:
+        group = analysis.group(name)
+        if not group.resizable and not _same(group, wanted[name]):
+            raise PlanError(f"group '{name}' can't change: {group.reason}")
+    if scale is not None:
+        if not _number(scale) or scale <= 0:
+            raise PlanError(f"a scale must be a number above 0, not {scale}")
+        wanted = {group.id: {"scale": scale} for group in analysis.groups if group.resizable}
+    result = []
+    for group in analysis.groups:
+        if group.id in wanted and group.resizable:
+            result.append(_resizing(analysis, group, wanted[group.id], select, sizing, rng))
+    return result
+
+
+def _same(group: Group, wish: Any) -> bool:
+    return bool(wish == group.size)
+
+
+def _resizing(
+    analysis: Analysis, group: Group, wish: Any, select: str, sizing: Sizing, rng: np.random.Generator
+) -> Resizing:
+    count = group.units.size
+    if isinstance(wish, dict) and set(wish) == {"keep"}:
+        return _kept(group, wish["keep"])
+    if isinstance(wish, dict) and set(wish) == {"scale"} and _number(wish["scale"]) and wish["scale"] > 0:
+        new = sizing.units(group, wish["scale"] * group.size)
+    elif _integer(wish):
+        if wish < 1:
+            raise PlanError(f"group '{group.id}': a width must be at least 1, not {wish}")
+        if wish % group.step:
+            raise PlanError(f"group '{group.id}': a width must be a multiple of its step {group.step}, not {wish}")
+        new = wish // group.step
+    else:
+        raise PlanError(f'group \'{group.id}\': give a width, {{"scale": S}} or {{"keep": [...]}}, not {wish!r}')
+    if new * group.step > MAX_WIDTH:
+        raise PlanError(f"group '{group.id}': a width of {new * group.step} channels; {MAX_WIDTH} is the most")
+    copies = np.full(count, new // count, dtype=np.int64)
+    if new % count:
+        copies[choose(analysis, group, new % count, select, rng)] += 1
+    source: IntArray = np.repeat(np.arange(count, dtype=np.int64), copies)
+    return Resizing(group, copies, source)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _kept(group: Group, keep: Any) -> Resizing:
+    """The channels to keep, as positions on the group's first producer; whole units."""
+    if not isinstance(keep, list) or not keep or not all(map(_integer, keep)):
+        raise PlanError(f"group '{group.id}': \"keep\" must be a list of channels, not {keep!r}")
+    channels = np.array(sorted(set(keep)), dtype=np.int64)
+    if channels[0] < 0 or channels[-1] >= group.size:
+        raise PlanError(f"group '{group.id}' has channels 0 to {group.size - 1}")
+    primary = group.primary
+    places = np.sort(primary.indices.ravel())
+    inside = np.isin(primary.indices, places[channels])
+    whole = np.asarray(inside.all(axis=1))
+    if (inside.any(axis=1) != whole).any():
+        raise PlanError(f"group '{group.id}' changes in steps of {group.step} channels: keep all of a step or none")
+    copies = whole.astype(np.int64)
+    source: IntArray = np.flatnonzero(whole)
+    return Resizing(group, copies, source)

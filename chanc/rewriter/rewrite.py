@@ -1,0 +1,123 @@
+"""The rewrite: a plan carried out on the graph, its constants and its weights, and checked by a second analysis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.analysis import Analysis, analyze
+from chanc.analysis.fold_shapes import fold_shapes
+from chanc.analysis.layout import Layout
+from chanc.errors import PlanError
+from chanc.ir import like
+from chanc.ir.collector import uncollected
+from chanc.ir.nodes import nodes_of
+from chanc.rewriter.axis_maps import Resize
+from chanc.rewriter.check import check_against
+from chanc.rewriter.parameters import resize_parameters
+from chanc.rewriter.plan import Plan, Resizing, Sizing, resizings
+from chanc.rewriter.rules import REGISTRY
+from chanc.rewriter.site import Site
+from chanc.rewriter.trace import Trace
+from chanc.rewriter.transfer import METHODS, Method
+from chanc.rewriter.transfer.reflect import reflected
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A rewritten model, of the kind that came in, and the trace of what changed."""
+
+    model: Any
+    trace: Trace
+
+    @property
+    def changed(self) -> bool:
+        """Whether any width changed."""
+        return any(old != new for old, new in self.trace.groups.values())
+
+
+def rewrite(
+    model: Any,
+    plan: Plan | None = None,
+    *,
+    scale: float | None = None,
+    select: str = "l2",
+    transfer: str = "select",
+    round_to: int = 1,
+    min_width: int = 1,
+    seed: int = 0,
+) -> Rewrite:
+    """Give channel groups new widths, weights carried over; the caller's model stays as it is.
+
+    `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
+    group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
+    `select` (l2, l1, first, random) says which channels stay, `transfer` (select, svd, reflect, widen, init) what their
+    weights become. An `Analysis` may stand for the model; it can't be used again afterwards.
+
+    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had, VerifyError where the
+    second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't follow.
+    """
+    if transfer not in METHODS:
+        raise PlanError(f"there is no transfer '{transfer}': choose one of {', '.join(METHODS)}")
+    for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
+        if value < least:
+            raise PlanError(f"the {what} must be at least {least}, not {value}")
+    method = METHODS[transfer]
+    analysis = model if isinstance(model, Analysis) else analyze(model)
+    rng = np.random.default_rng(seed)
+    chosen = resizings(analysis, plan, scale, "first" if method.ordered else select, Sizing(round_to, min_width), rng)
+    chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
+    with uncollected():
+        trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
+    widths = {r.group.id: (r.group.size, r.size) for r in chosen}
+    result = analysis.model if isinstance(model, Analysis) else like(analysis.model, model)
+    return Rewrite(result, Trace(trace.exact, widths, trace.operands, trace.notes))
+
+
+def _reflected(resizing: Resizing) -> Resizing:
+    source = reflected(resizing.copies.size, resizing.source.size)
+    return Resizing(resizing.group, resizing.copies, source)
+
+
+def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: np.random.Generator) -> Trace:
+    """Change the analysis' model in place."""
+    sweep, model = analysis.sweep, analysis.model
+    copies = np.ones(sweep.label_count, dtype=np.int64)
+    for resizing in chosen:
+        copies[resizing.group.units] = resizing.copies
+    units = analysis.units
+    resize = Resize(units.unit, copies, units.channel, units.seams)
+    fold_shapes(model, sweep)
+    sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
+    unordered: set[ir.Value] = set()
+    for node in [n for n in nodes_of(model.graph) if any(value in sizes for value in (*n.inputs, *n.outputs))]:
+        rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
+        if rule is not None:
+            rule(Site(node, sweep, resize, unordered))
+    operands, structure = resize_parameters(analysis, resize, chosen, method, rng)
+    for value, new in sizes.items():
+        _set_shape(value, new, sweep.layouts[value])
+    for value, row in sweep.sequences.items():
+        if any(_affected(resize, layout) for layout in row):
+            value.shape = None
+    if chosen:
+        check_against(analysis, model, structure, resize, unordered)
+    exact = all(r.group.exact and (r.group.scalable or r.source.size <= r.copies.size) for r in chosen)
+    return Trace(exact, {}, operands)
+
+
+def _affected(resize: Resize, layout: Layout) -> bool:
+    return any(resize.changes(field.labels) for field in layout.fields)
+
+
+def _set_shape(value: ir.Value, sizes: tuple[object, ...], layout: Layout) -> None:
+    """The new sizes in the value's declared shape; names of dynamic axes stay."""
+    if value.shape is None or value.const_value is not None or len(value.shape) != len(sizes):
+        return
+    old = layout.sizes
+    value.shape = ir.Shape([
+        new if new != old[k] and isinstance(new, int) else value.shape[k] for k, new in enumerate(sizes)
+    ])  # fmt: skip

@@ -1,0 +1,32 @@
+"""Studies: methods propose widths, the driver trains trials, a run directory keeps what came out.
+
+Importing this package registers the samplers and needs numpy only; torch is loaded when a search starts.
+"""
+
+from __future__ import annotations
+
+from chanc.study.methods.trial import Conet, Greedy, Random, SimulatedAnnealing, Uniform
+from chanc.study.outcome import Run
+from chanc.study.sampler import SAMPLERS, GroupEpoch, Measurement, Proposal, Sampler, make, names, register
+from chanc.study.space import SearchGroup, Space
+from chanc.study.study import search
+
+__all__ = [
+    "SAMPLERS",
+    "Conet",
+    "Greedy",
+    "GroupEpoch",
+    "Measurement",
+    "Proposal",
+    "Random",
+    "Run",
+    "Sampler",
+    "SearchGroup",
+    "SimulatedAnnealing",
+    "Space",
+    "Uniform",
+    "make",
+    "names",
+    "register",
+    "search",
+]

@@ -1,0 +1,86 @@
+"""From the metrics of layers to those of channel groups.
+
+A group's members are the in and out axes of convolutions along it; each counts once, an out axis with the layer's
+out metric, an in axis with its in metric. Depthwise weights are not measured: the pointwise one speaks for the pair.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chanc.study.sampler import GroupEpoch
+
+LayerMetrics = Mapping[str, Mapping[str, float]]
+"""Initializer name -> {"in_rank", "out_rank", "in_kappa", "out_kappa", "in_qc", "out_qc"}."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One axis of a convolution's weight, named by its initializer; mode is "in" or "out"."""
+
+    initializer: str
+    mode: str
+
+
+def measured_weights(model: Any) -> dict[str, bool]:
+    """Initializers of the convolutions of an `onnx_ir.Model` that are measured -> whether O and I are swapped in them.
+
+    A Conv's weight is W: [O, I/groups, k...], a ConvTranspose's [I, O/groups, k...].
+    """
+    found: dict[str, bool] = {}
+    for node in model.graph:
+        if node.op_type not in ("Conv", "ConvTranspose") or len(node.inputs) < 2 or node.inputs[1] is None:
+            continue
+        name = node.inputs[1].name
+        if name in model.graph.initializers and not _is_depthwise(node):
+            found[name] = node.op_type == "ConvTranspose"
+    return found
+
+
+def _is_depthwise(node: Any) -> bool:
+    groups = node.attributes.get_int("group", 1)
+    return groups > 1 and node.inputs[1].shape is not None and node.inputs[1].shape[1] == 1
+
+
+def members(analysis: Any, weights: Iterable[str]) -> dict[str, tuple[Member, ...]]:
+    """The measured members of every resizable group of an `Analysis`, by group id.
+
+    weights: the initializers that are measured. An initializer that two nodes share counts once a node.
+    """
+    measured = set(weights)
+    return {
+        group.id: tuple(
+            Member(operand.initializer, "out" if operand.role == "producer" else "in")
+            for operand in group.members
+            if operand.initializer in measured
+        )
+        for group in analysis.groups
+        if group.resizable
+    }
+
+
+def group_epoch(groups: Mapping[str, Sequence[Member]], layers: LayerMetrics) -> dict[str, GroupEpoch]:
+    """The groups' means at one epoch's end; a group without a measured member is left out."""
+    return {
+        gid: GroupEpoch(*(_mean(layers[one.initializer][f"{one.mode}_{name}"] for one in of)
+                          for name in ("rank", "kappa", "qc")))
+        for gid, of in groups.items()
+        if of
+    }  # fmt: skip
+
+
+def group_metric(groups: Mapping[str, Sequence[Member]], epochs: Sequence[LayerMetrics]) -> dict[str, float]:
+    """Mean over a group's members of each one's highest QC over the trial's epochs."""
+    return {
+        gid: _mean(max(layers[one.initializer][f"{one.mode}_qc"] for layers in epochs) for one in of)
+        for gid, of in groups.items()
+        if of and epochs
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers)

@@ -1,0 +1,1 @@
+"""How widths are found, one method a file: trial methods see each trial's measurements and propose the next."""

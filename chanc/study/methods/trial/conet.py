@@ -1,0 +1,98 @@
+"""Rank-slope channel search (CONet, Hosseini et al. 2021, Algorithm 2), fresh weights in each trial.
+
+    S = (R_plateau - R_0) / (epoch of the plateau),  R the group's mean rank at the end of each epoch
+    shrink if S < delta or kappa > mu, else expand;   n' = quantum * round(n (1 + phi action) / quantum)
+    where the action flips: freeze the group if phi < gamma; phi /= 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from chanc.metrics.slope import rank_slope
+from chanc.study.sampler import GroupEpoch, Measurement, Proposal, Sampler, State, register, start_widths
+from chanc.study.space import SearchGroup, Space, Widths
+
+
+@register("conet")
+@dataclass(frozen=True)
+class Conet(Sampler):
+    """Grow groups whose rank still climbs, shrink the others.
+
+    delta: rank slope per epoch that separates the two. mu: largest condition kappa of a group that may grow; kappa_at:
+    whether kappa equal to mu is still good (">") or not (">="). phi: first relative step; gamma: a group whose action
+    flips with phi below it is frozen. phi_by: "group", or "global" with one phi that is halved once a trial when any
+    group flips and ends the whole search. at_delta: S = delta does nothing ("no-op") or expands. at_minimum: a
+    group that should shrink below min_width holds, or is forced to expand. The plateau is that of
+    `chanc.metrics.slope`.
+    """
+
+    weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
+
+    trials: int = 25
+    start_width: int = 32
+    delta: float = 0.0075
+    mu: float = 10.0
+    phi: float = 0.2
+    gamma: float = 0.01
+    phi_by: Literal["group", "global"] = "group"
+    kappa_at: Literal[">", ">="] = ">"
+    at_delta: Literal["no-op", "expand"] = "no-op"
+    at_minimum: Literal["hold", "expand"] = "hold"
+
+    def start(self, space: Space) -> tuple[Widths, State]:
+        """Every group at start_width, moving freely."""
+        rule = {group.id: {"phi": self.phi, "last": 0, "frozen": False} for group in space.resizable}
+        widths = start_widths(space, self.limits, self.start_width)
+        return widths, {"rule": rule, "next": None}
+
+    def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
+        """Algorithm 2's step for every group; None once all groups are frozen."""
+        rules: dict[str, Any] = {}
+        widths: Widths = {}
+        for group in space.resizable:
+            epochs = [epoch[group.id] for epoch in seen.epochs if group.id in epoch]
+            action = self.action(epochs) if epochs else 0
+            rules[group.id], widths[group.id] = self.step(state["rule"][group.id], seen.widths[group.id], action, group)
+        if self.phi_by == "global":
+            rules, widths = self._one_phi(state["rule"], rules, widths, seen)
+        done = bool(rules) and all(rule["frozen"] for rule in rules.values())
+        return Proposal(None if done else dict(widths), {"rule": rules, "next": widths})
+
+    def best(self, state: State) -> Widths:
+        """The widths after the last step: the method's answer is where it stops."""
+        if state["next"] is None:
+            raise KeyError("next")
+        return dict(state["next"])
+
+    def action(self, epochs: Sequence[GroupEpoch]) -> int:
+        """+1 expand, -1 shrink, 0 neither, from a group's epochs of one trial."""
+        slope, kappa = rank_slope([epoch.rank for epoch in epochs]).slope, epochs[-1].kappa
+        if slope < self.delta or kappa > self.mu or (self.kappa_at == ">=" and kappa == self.mu):
+            return -1
+        return 0 if slope == self.delta and self.at_delta == "no-op" else 1
+
+    def step(self, rule: dict[str, Any], width: int, action: int, group: SearchGroup) -> tuple[dict[str, Any], int]:
+        """One group's new rule and width. An action of 0 changes neither."""
+        if rule["frozen"]:
+            return dict(rule), width
+        if action < 0 and self.at_minimum == "expand" and width <= self.limits.bounds(group)[0]:
+            action = 1
+        if action == 0:
+            return dict(rule), width
+        phi, frozen = rule["phi"], False
+        if rule["last"] and action != rule["last"]:
+            frozen, phi = phi < self.gamma, phi / 2
+        width = width if frozen else self.limits.fit(width * (1 + phi * action), group)
+        return {"phi": phi, "last": action, "frozen": frozen}, width
+
+    def _one_phi(
+        self, before: dict[str, Any], after: dict[str, Any], widths: Widths, seen: Measurement
+    ) -> tuple[dict[str, Any], Widths]:
+        """Make the smallest phi of the trial everybody's, and stop everybody where one group froze."""
+        stop = any(rule["frozen"] for rule in after.values())
+        phi = min((rule["phi"] for rule in after.values()), default=self.phi)
+        rules = {gid: rule | {"phi": phi, "frozen": stop} for gid, rule in after.items()}
+        return rules, dict(seen.widths) if stop and before else widths

@@ -1,0 +1,58 @@
+"""Uniform (compound) scaling, the baseline of every plot: all groups by one factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from chanc.study.sampler import Measurement, Proposal, Sampler, State, register
+from chanc.study.space import Space, Widths, scale_to
+
+
+def keep_best(state: State, seen: Measurement) -> State:
+    """The state after a trial of a method without a memory: the widths with the highest held-out top-1."""
+    best = state["best"]
+    if best is None or seen.top1 > best["top1"]:
+        best = {"trial": seen.trial, "top1": seen.top1, "widths": dict(seen.widths)}
+    return {"best": best}
+
+
+@register("uniform")
+@dataclass(frozen=True)
+class Uniform(Sampler):
+    """Scale the model's own widths by one factor.
+
+    With target_params or target_macs, every trial has the widths that come nearest to it (another seed each time);
+    without, the trials' factors climb from `low` to `high` in equal ratios.
+    """
+
+    weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
+
+    trials: int = 8
+    min_width: int = 2
+    max_width: int = 4096
+    target_params: int | None = None
+    target_macs: int | None = None
+    low: float = 0.25
+    high: float = 2.0
+
+    def start(self, space: Space) -> tuple[Widths, State]:
+        """The target's widths, or the lowest factor's."""
+        return self.at(space, 0), {"best": None}
+
+    def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
+        """The next factor's widths."""
+        return Proposal(self.at(space, seen.trial + 1), keep_best(state, seen))
+
+    def best(self, state: State) -> Widths:
+        """The widths with the highest held-out top-1."""
+        return dict(state["best"]["widths"])
+
+    def at(self, space: Space, trial: int) -> Widths:
+        """The widths of one trial."""
+        if self.target_params is not None:
+            return scale_to(space, self.limits, space.widths, self.target_params, "params")
+        if self.target_macs is not None:
+            return scale_to(space, self.limits, space.widths, self.target_macs, "macs")
+        share = min(trial / max(self.trials - 1, 1), 1.0)
+        return self.limits.scale(space, space.widths, self.low * (self.high / self.low) ** share)

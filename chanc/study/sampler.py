@@ -1,0 +1,156 @@
+"""The sampler protocol: a method that sees each trial's measurements and proposes the next widths.
+
+A sampler is a frozen dataclass of options. What it remembers lives in a state that is a plain JSON object and is
+handed back to it, so that a search killed at any moment goes on from the last line of its log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+from chanc.study.space import Limits, Space, Widths
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GroupEpoch:
+    """Means over a group's measured members at the end of one epoch."""
+
+    rank: float
+    kappa: float
+    qc: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one trial showed.
+
+    `group_metric` is the mean over the group's members of each layer's maximum QC over the trial's epochs; `epochs`
+    holds the groups' means epoch by epoch; `top1` (0 to 1) was measured on the held-out part of the training set.
+    """
+
+    trial: int
+    widths: Mapping[str, int]
+    group_metric: Mapping[str, float]
+    epochs: tuple[Mapping[str, GroupEpoch], ...] = ()
+    top1: float = math.nan
+    params: int = 0
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The next widths (None: the method has converged), the new state, and the figures worth a plot.
+
+    momentum: m_t by group; cumulative: the cumulative metric by group (`chanc.metrics.cumulative`); empty where a
+    method has none.
+    """
+
+    widths: Widths | None
+    state: State
+    momentum: dict[str, float] = field(default_factory=dict)
+    cumulative: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """A search method; its options are its fields.
+
+    min_width, max_width: bounds in channels. round_to: widths are multiples of it and of their group's step.
+    trials: how many trials the search is planned for.
+    """
+
+    name: ClassVar[str]
+    weights: ClassVar[Literal["carry", "fresh"]] = "carry"
+    ranges: ClassVar[tuple[tuple[str, float, float], ...]] = (
+        ("trials", 1, math.inf), ("min_width", 1, math.inf), ("round_to", 1, math.inf), ("gamma", 0, 1),
+        ("alpha", 0, math.inf), ("phi", 0, 1), ("low", 1e-3, 1e3), ("high", 1e-3, 1e3), ("spread", 1, 1e3),
+        ("target_params", 1, math.inf), ("target_macs", 1, math.inf), ("start_width", 0, math.inf),
+    )  # fmt: skip
+
+    seed: int = 0
+    trials: int = 35
+    min_width: int = 16
+    max_width: int = 256
+    round_to: int = 2
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for options out of range."""
+        if self.min_width > self.max_width:
+            raise ValueError(f"min_width {self.min_width} lies above max_width {self.max_width}")
+        for name, low, high in self.ranges:
+            value = getattr(self, name, None)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} {value} lies outside {low:g}..{high:g}")
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of a legal width."""
+        return Limits(self.min_width, self.max_width, self.round_to)
+
+    @abstractmethod
+    def start(self, space: Space) -> tuple[Widths, State]:
+        """The widths of the first trial, and the state before it."""
+
+    @abstractmethod
+    def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
+        """The widths of the trial after `seen`. Never changes `state`."""
+
+    @abstractmethod
+    def best(self, state: State) -> Widths:
+        """The widths that the search found; raises KeyError before the first trial was measured."""
+
+    def after_failure(self, space: Space, widths: Mapping[str, int], last_good: Mapping[str, int] | None) -> Widths:
+        """What to try after a trial that failed: half the way back to widths that worked, else the same again."""
+        if last_good is None:
+            return dict(widths)
+        return {group.id: self.limits.fit((widths[group.id] + last_good[group.id]) / 2, group)
+                for group in space.resizable}  # fmt: skip
+
+    def options(self) -> dict[str, Any]:
+        """The options as a JSON object; `make(name, **options)` gives an equal sampler."""
+        return dataclasses.asdict(self)
+
+
+SAMPLERS: dict[str, type[Sampler]] = {}
+S = TypeVar("S", bound=type[Sampler])
+
+
+def register(name: str) -> Callable[[S], S]:
+    """Class decorator: make a sampler known under `name`. Raises ValueError where the name is taken."""
+
+    def add(cls: S) -> S:
+        if name in SAMPLERS:
+            raise ValueError(f"two samplers are named {name!r}: {SAMPLERS[name].__qualname__} and {cls.__qualname__}")
+        cls.name = name
+        SAMPLERS[name] = cls
+        return cls
+
+    return add
+
+
+def names() -> tuple[str, ...]:
+    """The names of all registered samplers, in the order of registration."""
+    return tuple(SAMPLERS)
+
+
+def make(name: str, **options: Any) -> Sampler:
+    """The sampler of that name with the given options; raises ValueError for an unknown name or option."""
+    if name not in SAMPLERS:
+        raise ValueError(f"no sampler is named {name!r}; there are {', '.join(names())}")
+    known = {entry.name for entry in dataclasses.fields(SAMPLERS[name])}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise ValueError(f"the {name} sampler has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    return SAMPLERS[name](**options)
+
+
+def start_widths(space: Space, limits: Limits, start: int) -> Widths:
+    """Every resizable group at `start` channels, or (0) at the width that the model has."""
+    return {group.id: limits.fit(start or group.size, group) for group in space.resizable}

@@ -1,0 +1,115 @@
+"""From what was asked to every setting of a run: defaults, then a preset's values, then the caller's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chanc.errors import RunError
+from chanc.study.budgets import Budget
+from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, preset
+from chanc.study.sampler import SAMPLERS, Sampler, make
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a search does.
+
+    train, final: fields of TrainOptions for the trials and for the final trainings. holdout: the share of the training
+    images that trials are judged on. transfer: how weights follow widths. reset: draw norms and linear layers anew
+    after each change of widths. carry_optimizer: learning rates go on from trial to trial. from_weights: start from
+    the weights of the given model instead of fresh ones.
+    """
+
+    sampler: Sampler
+    data: str
+    train: Mapping[str, Any]
+    final: Mapping[str, Any]
+    preset: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    limit_train: int | None = None
+    limit_test: int | None = None
+    holdout: float = 0.1
+    transfer: str = "svd"
+    reset: bool = False
+    carry_optimizer: bool = False
+    from_weights: bool = False
+    note: str = ""
+
+    def suited(self, images: Mapping[str, Any]) -> Settings:
+        """With the augmentation that suits the images, where nothing else was asked for."""
+        return dataclasses.replace(self, train={**images, **self.train}, final={**images, **self.final})
+
+    def decisive(self, model: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON object that a resumed run must agree with; final trainings may differ, they start from scratch."""
+        train = {name: value for name, value in self.train.items() if name != "device"}
+        return {
+            "algo": self.sampler.name,
+            **self.sampler.options(),
+            "epochs": train["epochs"],
+            "preset": self.preset,
+            "graph": dict(model),
+            "data": self.data,
+            "limit_train": self.limit_train,
+            "holdout": self.holdout,
+            "train": train,
+            **dataclasses.asdict(self.budget),
+            "transfer": self.transfer,
+            "reset": self.reset,
+            "carry_optimizer": self.carry_optimizer,
+            "from_weights": self.from_weights,
+        }
+
+
+def resolve(
+    *,
+    algo: str | None,
+    data: str,
+    preset_name: str | None,
+    options: Mapping[str, Any],
+    train: Mapping[str, Any],
+    final: Mapping[str, Any],
+    **rest: Any,
+) -> Settings:
+    """Make the settings. Entries of the mappings that are None count as not given.
+
+    Raises RunError for an unknown method, preset or option.
+    """
+    base_options: Mapping[str, Any] = {}
+    base_train, base_final, note = DEFAULT_TRAIN, DEFAULT_FINAL, ""
+    if preset_name is not None:
+        chosen = preset(preset_name)
+        algo, note = algo or chosen.algo, chosen.note
+        known = fields_of(algo)
+        base_options = {name: value for name, value in chosen.options.items() if name in known}
+        base_train, base_final = dict(chosen.train), dict(chosen.final)
+    try:
+        sampler = make(algo or "greedy", **{**base_options, **given(options)})
+    except ValueError as error:
+        raise RunError(str(error)) from None
+    recipe = {**base_train, **given(train)}
+    if rest.get("carry_optimizer") and recipe["optimizer"] != "adas":
+        raise RunError(f"{recipe['optimizer']} has no learning rates to carry from trial to trial: only adas has")
+    return Settings(
+        sampler=sampler,
+        data=data,
+        train=recipe,
+        final={**base_final, **given(final)},
+        preset=preset_name,
+        note=note,
+        **rest,
+    )
+
+
+def fields_of(algo: str) -> set[str]:
+    """The options of a search method; raises RunError for an unknown one."""
+    if algo not in SAMPLERS:
+        raise RunError(f"no search method is named {algo!r}; there are {', '.join(SAMPLERS)}")
+    return {entry.name for entry in dataclasses.fields(SAMPLERS[algo])}
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are not None."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,196 @@
+"""A sweep: the same search for every combination of method, options and seed, each cell in a run directory of its own.
+
+    sweep.json        what was asked; a resumed sweep must agree with it
+    CELL/             the run directory of a cell; CELL/cell.json once it is finished, CELL/error.txt where it failed
+    results.json      one row a finished cell
+
+A finished cell is never run again, one that was killed goes on from its last trial, one that failed is tried again.
+Whether a cell is finished is read from its folder and not taken from the pool: a worker may be lost on its last step.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chanc.errors import RunError
+from chanc.files import atomic_write_json, atomic_write_text
+from chanc.study.pools import Job, Pool
+from chanc.study.pools.local import LocalPool
+from chanc.study.rundir import RunDir, clear_errors, first_difference, plain, read_json
+from chanc.study.settings import fields_of
+
+PATIENCE = 60.0
+"""Seconds that a cell waits for another process to let go of its folder."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One search of a sweep. options are the sampler's."""
+
+    algo: str
+    options: Mapping[str, Any]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its folder: greedy-gamma0.8-seed0."""
+        parts = [f"{name}{value}" for name, value in self.options.items()]
+        return re.sub(r"[^A-Za-z0-9.+_-]", "_", "-".join([self.algo, *parts, f"seed{self.seed}"]))
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The rows of the finished cells, and why the others aren't."""
+
+    path: Path
+    rows: Sequence[Mapping[str, Any]]
+    failed: Mapping[str, str]
+
+
+def cells(algos: Sequence[str], grid: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> list[Cell]:
+    """All combinations, each once: a method takes those axes of the grid that it has as options.
+
+    Raises RunError for an unknown method, or an axis that no method has.
+    """
+    known = {algo: fields_of(algo) for algo in algos}
+    unused = [name for name in grid if not any(name in fields for fields in known.values())]
+    if unused:
+        raise RunError(f"no method of this sweep has an option {unused[0]!r}")
+    found: dict[str, Cell] = {}
+    for algo in algos:
+        own = {name: values for name, values in grid.items() if name in known[algo]}
+        for values in itertools.product(*own.values()):
+            for seed in seeds:
+                cell = Cell(algo, dict(zip(own, values, strict=True)), seed)
+                found[cell.name] = cell
+    return list(found.values())
+
+
+def sweep(
+    model: str | os.PathLike[str],
+    todo: Sequence[Cell],
+    *,
+    out: str | os.PathLike[str],
+    resume: bool = False,
+    pool: Pool | None = None,
+    attempts: int = 2,
+    say: Callable[[str], None] = lambda line: None,
+    function: Callable[..., None] | None = None,
+    **common: Any,
+) -> SweepResult:
+    """Run the cells of `todo` on a model file; `common` goes to `chanc.study.study` as it is.
+
+    attempts: how often a cell is started before it is given up. function: what runs a cell, for tests. Raises RunError
+    where `out` holds another sweep.
+    """
+    from chanc.analysis import analyze
+
+    analyze(model)  # a bad model is one clear line now, not one a cell later
+    folder = Path(out).absolute()  # workers may have another working directory
+    source = os.fspath(Path(model).absolute())
+    asked = plain({"format": 1, "model": os.fspath(model), "cells": [cell.name for cell in todo], "common": common})
+    _claim(folder, asked, resume)
+    failed: dict[str, str] = {}
+    for attempt in range(attempts):
+        left = [cell for cell in todo if not finished(folder / cell.name)]
+        if not left:
+            break
+        run = function or run_cell
+        jobs = [Job(cell.name, run, (source, cell, folder / cell.name, common)) for cell in left]
+        (pool or LocalPool()).run(jobs, lambda job, problem: _note(folder, job, problem, failed, say))
+        if failed and attempt + 1 < attempts:
+            say(f"once more: {', '.join(failed)}")
+    rows = [row for cell in todo if (row := finished(folder / cell.name)) is not None]
+    with clear_errors(folder):
+        atomic_write_json(folder / "results.json", rows)
+    return SweepResult(Path(out), rows, failed)
+
+
+def run_cell(model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> None:
+    """One cell, in a process of its own; goes on with what is there. Whatever goes wrong is left in error.txt.
+
+    Raises RunError where the sweep's folder can't be seen from here, SystemExit where the search fails.
+    """
+    from chanc.study.study import search
+
+    if not path.parent.is_dir():
+        raise RunError(f"{platform.node()} has no {path.parent}: a sweep needs a file system that all machines share")
+    wait_until_free(path)
+    if finished(path):
+        return
+    (path / "error.txt").unlink(missing_ok=True)
+    try:
+        run = search(
+            model,
+            **{**common, "options": {**common.get("options", {}), **cell.options}},
+            algo=cell.algo,
+            seed=cell.seed,
+            out=path,
+            resume=(path / "config.json").exists(),
+        )
+    except Exception as error:
+        path.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path / "error.txt", f"{type(error).__name__}: {' '.join(str(error).split())}\n")
+        raise SystemExit(1) from error
+    best = {row["name"]: {key: value for key, value in row.items() if key != "widths"} for row in run.rows}
+    finish_cell(path, cell, {"trials": len(run.trials), "widths": run.widths, "rows": best})
+
+
+def wait_until_free(path: Path, patience: float = PATIENCE) -> None:
+    """Wait for a worker that was given up for lost, and is still at work in a cell, or for `patience` seconds."""
+    end = time.monotonic() + patience
+    while path.is_dir() and time.monotonic() < end:
+        try:
+            with RunDir(path).locked():
+                return
+        except RunError:
+            time.sleep(0.5)
+
+
+def finish_cell(path: Path, cell: Cell, result: Mapping[str, Any]) -> None:
+    """Mark a cell as finished; the last thing that is written of it."""
+    row = {"cell": cell.name, "algo": cell.algo, **cell.options, "seed": cell.seed, **result}
+    atomic_write_json(path / "cell.json", plain(row))
+
+
+def finished(path: Path) -> dict[str, Any] | None:
+    """The row of a finished cell, None of another one."""
+    row = read_json(path / "cell.json")
+    return row if isinstance(row, dict) else None
+
+
+def _claim(folder: Path, asked: Mapping[str, Any], resume: bool) -> None:
+    before = read_json(folder / "sweep.json")
+    if before is None:
+        with clear_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            atomic_write_json(folder / "sweep.json", asked)
+        return
+    if not resume:
+        raise RunError(f"{folder} holds a sweep already: add --resume to go on with it, or choose another --out")
+    difference = first_difference(before, asked)
+    if difference is not None:
+        raise RunError(f"{folder} was made with other settings: {difference[0]} was {difference[1]}, "
+                       f"now it is {difference[2]}")  # fmt: skip
+
+
+def _note(folder: Path, job: Job, problem: str, failed: dict[str, str], say: Callable[[str], None]) -> None:
+    path = folder / job.name
+    if path.is_dir():
+        os.listdir(path)  # a network file system may remember that there was no cell.json; this makes it look again
+    if finished(path):
+        failed.pop(job.name, None)
+        say(f"{job.name}: done")
+        return
+    told = path / "error.txt"
+    reason = told.read_text().strip() if told.exists() else problem or f"it left no result in {path}"
+    failed[job.name] = reason
+    say(f"{job.name}: failed: {reason}")

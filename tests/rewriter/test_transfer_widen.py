@@ -1,0 +1,86 @@
+"""Net2WiderNet: the function stays, to the last bits of float64, in onnx's reference implementation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chanc.rewriter import rewrite
+from chanc.testing.builders import build
+
+RNG = np.random.default_rng(1)
+
+
+def positive(shape) -> np.ndarray:
+    return RNG.uniform(0.5, 1.5, shape)
+
+
+def normal(shape) -> np.ndarray:
+    return RNG.standard_normal(shape)
+
+
+PLAIN = """
+a = Conv <pads = [1, 1, 1, 1]> (x, w1, b1)
+n = BatchNormalization (a, gamma, beta, mean, var)
+r = Relu (n)
+c = Conv (r, w2, b2)
+s = Sigmoid (c)
+p = GlobalAveragePool (s)
+f = Flatten (p)
+y = Gemm <transB = 1> (f, w3, b3)
+"""
+PLAIN_WEIGHTS = {
+    "w1": normal((4, 3, 3, 3)), "b1": normal(4), "gamma": positive(4), "beta": normal(4), "mean": normal(4),
+    "var": positive(4), "w2": normal((5, 4, 1, 1)), "b2": normal(5), "w3": normal((2, 5)), "b3": normal(2),
+}  # fmt: skip
+
+RESIDUAL = """
+a = Conv (x, w1)
+b = Conv (a, w2)
+s = Add (a, b)
+j = Concat <axis = 1> (s, b, a)
+d = Conv <group = 12> (j, w3)
+c = Conv (d, w4)
+p = ReduceMean <axes = [2, 3], keepdims = 0> (c)
+y = MatMul (p, w5)
+"""
+RESIDUAL_WEIGHTS = {
+    "w1": normal((4, 3, 1, 1)), "w2": normal((4, 4, 1, 1)), "w3": normal((12, 1, 3, 3)), "w4": normal((3, 12, 1, 1)),
+    "w5": normal((3, 2)),
+}  # fmt: skip
+
+TRANSPOSED = """
+a = ConvTranspose (x, w1, b1)
+r = Tanh (a)
+c = ConvTranspose (r, w2)
+f = Flatten (c)
+y = Gemm (f, w3)
+"""
+TRANSPOSED_WEIGHTS = {"w1": normal((3, 4, 2, 2)), "b1": normal(4), "w2": normal((4, 2, 1, 1)), "w3": normal((50, 3))}
+
+
+@pytest.mark.parametrize(
+    ("body", "shapes"),
+    [(PLAIN, PLAIN_WEIGHTS), (RESIDUAL, RESIDUAL_WEIGHTS), (TRANSPOSED, TRANSPOSED_WEIGHTS)],
+    ids=["plain", "residual", "transposed"],
+)
+@pytest.mark.parametrize("scale", [1.25, 1.5, 2.0, 3.5])
+def test_exact_in_float64(evaluate, body: str, shapes, scale: float) -> None:
+    model = build("double[N,3,4,4] x", "double y", body, shapes)
+    done = rewrite(model, scale=scale, transfer="widen")
+    assert done.changed
+    assert done.trace.exact
+    (expected,), (found,) = evaluate(model), evaluate(done.model)
+    assert found.dtype == np.float64
+    assert np.abs(found - expected).max() < 1e-13 * np.abs(expected).max()
+
+
+def test_producers_are_cloned_and_consumers_divided(plain, weights) -> None:
+    model = plain()
+    done = rewrite(model, {"w1": 12}, transfer="widen", select="first")
+    old, new = weights(model), weights(done.model)
+    source = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7])
+    assert np.array_equal(new["w1"], old["w1"][source])
+    assert np.array_equal(new["var1"], old["var1"][source])
+    share = np.array([2] * 8 + [1] * 4, dtype=np.float32)
+    assert np.array_equal(new["w2"], old["w2"][:, source] / share[:, None, None])

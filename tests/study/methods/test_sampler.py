@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from chanc.errors import ChancError
+from chanc.study import sampler as protocol
+from chanc.study.methods.trial.greedy import Greedy
+
+
+def test_all_methods_are_registered() -> None:
+    assert set(protocol.names()) >= {"greedy", "sa", "conet", "uniform", "random"}
+
+
+def test_a_name_is_given_once() -> None:
+    with pytest.raises(ValueError, match="two samplers are named 'greedy'"):
+        protocol.register("greedy")(Greedy)
+
+
+def test_unknown_names_and_options_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no sampler is named 'gredy'; there are .*greedy"):
+        protocol.make("gredy")
+    with pytest.raises(ValueError, match="no option 'gama'"):
+        protocol.make("greedy", gama=0.5)
+
+
+def test_importing_the_samplers_loads_no_torch() -> None:
+    script = "import sys, chanc.study; print([m for m in ('torch', 'onnxruntime', 'matplotlib') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_the_package_is_the_documented_call_too() -> None:
+    import chanc
+
+    for _ in range(2):
+        with pytest.raises(ChancError, match="nowhere"):
+            chanc.search("nowhere.onnx", out="never")

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from chanc.study.methods.trial.uniform import Uniform
+from chanc.study.sampler import Measurement
+from chanc.testing.samplers import SamplerContract, example_space
+
+
+class TestUniformContract(SamplerContract):
+    def sampler(self, **options: int) -> Uniform:
+        return Uniform(**options)
+
+
+class TestUniformTargetContract(SamplerContract):
+    def sampler(self, **options: int) -> Uniform:
+        return Uniform(target_macs=1_500_000, **options)
+
+
+def test_ladder_of_factors() -> None:
+    space, sampler = example_space(), Uniform(trials=3, low=0.5, high=2.0)
+    assert [sampler.at(space, trial) for trial in range(3)] == [
+        {"a": 16, "b": 32, "c": 24},
+        {"a": 32, "b": 64, "c": 48},
+        {"a": 64, "b": 128, "c": 96},
+    ]
+
+
+@pytest.mark.parametrize("target", [30_000, 100_000, 250_000])
+def test_target_params_is_hit_within_one_step(target: int) -> None:
+    space = example_space()
+    widths = Uniform(target_params=target).at(space, 0)
+    assert abs(space.count(widths, "params") / target - 1) < 0.12
+    assert widths["b"] / widths["a"] == pytest.approx(2, rel=0.15)
+
+
+def test_best_has_the_highest_top1() -> None:
+    space, sampler = example_space(), Uniform(trials=4)
+    widths, state = sampler.start(space)
+    history = []
+    for trial, top1 in enumerate([0.3, 0.7, 0.5, 0.1]):
+        history.append(widths)
+        proposal = sampler.propose(space, state, Measurement(trial, widths, {}, top1=top1))
+        widths, state = proposal.widths or {}, proposal.state
+    assert sampler.best(state) == history[1]

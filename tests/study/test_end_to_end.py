@@ -1,0 +1,142 @@
+"""The whole way on digits: model in, trials, best model out; killed and resumed; budgets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from chanc.errors import RunError
+from chanc.study.study import search
+
+TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
+WIDTHS = {"min_width": 4, "start_width": 8}
+FLAGS = ["--epochs", "1", "--limit-train", "200", "--batch-size", "32", "--lr", "0.1", "--crop-padding", "1",
+         "--no-flip", "--min-width", "4", "--start-width", "8", "--device", "cpu"]  # fmt: skip
+
+
+def small_search(model: Path, out: Path, **changed: Any) -> Any:
+    options = {**WIDTHS, **changed.pop("options", {})}
+    base: dict[str, Any] = {"data": "digits", "trials": 2, "epochs": 1, "limit_train": 200, "train": TRAIN}
+    return search(model, out=out, options=options, **{**base, **changed})
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "trials.jsonl").read_text().splitlines()]
+
+
+def test_two_trials_on_digits(tmp_path: Path, digits_model: Path) -> None:
+    out = tmp_path / "run"
+    run = small_search(digits_model, out, final_epochs=1, compare=("baseline", "uniform", "random"))
+    assert [line["widths"] for line in lines(out)] == [dict.fromkeys(run.widths, 8), dict.fromkeys(run.widths, 24)]
+    assert all(set(line["epochs"][0]["metrics"]) == {"stem.weight", "inner.weight", "outer.weight", "pointwise.weight"}
+               for line in lines(out))  # fmt: skip
+    assert [row["name"] for row in run.rows] == ["found", "baseline", "uniform", "random"]
+    assert run.rows[1]["params"] == 5706
+    assert {path.name for path in out.iterdir()} >= {"config.json", "best.onnx", "model.py", "model.safetensors",
+                                                     "report.html", "comparison.json"}  # fmt: skip
+
+
+def test_the_best_model_runs_everywhere(tmp_path: Path, digits_model: Path) -> None:
+    out = tmp_path / "run"
+    run = small_search(digits_model, out)
+    best = onnx.load(run.model)
+    shapes = {weight.name: tuple(weight.dims) for weight in best.graph.initializer}
+    assert shapes["stem.weight"] == (24, 1, 3, 3)
+    assert shapes["depthwise.weight"] == (24, 1, 3, 3)
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    images = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
+    expected = onnxruntime.InferenceSession(str(run.model)).run(None, {"image": images})[0]
+    np.save(tmp_path / "x.npy", images)
+    script = """
+import sys, numpy, torch; from safetensors.torch import load_file
+sys.path.insert(0, sys.argv[1]); import model
+net = [v for v in vars(model).values() if isinstance(v, type) and issubclass(v, torch.nn.Module)][-1]()
+net.load_state_dict(load_file(sys.argv[1] + "/model.safetensors")); net.eval()
+numpy.save(sys.argv[3], net(torch.from_numpy(numpy.load(sys.argv[2]))).detach().numpy())
+assert "chanc" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script, out, tmp_path / "x.npy", tmp_path / "y.npy"], check=True, cwd=out)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("algo", ["sa", "conet", "uniform", "random"])
+def test_other_methods(tmp_path: Path, digits_model: Path, algo: str) -> None:
+    options = {"start_width": 8} if algo in ("sa", "conet") else {}
+    run = search(digits_model, algo=algo, data="digits", trials=2, epochs=2, limit_train=120, train=TRAIN,
+                 options={"min_width": 4, **options}, out=tmp_path / "run")  # fmt: skip
+    assert len(lines(tmp_path / "run")) == 2
+    assert run.model.exists()
+
+
+def test_budget_holds_in_every_trial(tmp_path: Path, digits_model: Path) -> None:
+    run = small_search(digits_model, tmp_path / "run", max_params=4000, options={"start_width": 64})
+    assert all(3000 < line["params"] <= 4000 for line in run.trials)
+
+
+def test_carried_learning_rates(tmp_path: Path, digits_model: Path) -> None:
+    small_search(digits_model, tmp_path / "run", carry_optimizer=True, epochs=2)
+    last, first = (lines(tmp_path / "run")[trial]["epochs"][epoch]["lr"] for trial, epoch in ((0, 1), (1, 0)))
+    assert first != 0.1
+    assert last != first
+
+
+def test_resume_refuses_other_settings(tmp_path: Path, digits_model: Path) -> None:
+    small_search(digits_model, tmp_path / "run")
+    with pytest.raises(RunError, match=r"gamma was 0.8, now it is 0.5"):
+        small_search(digits_model, tmp_path / "run", resume=True, options={"gamma": 0.5})
+    with pytest.raises(RunError, match=r"train.lr was 0.1, now it is 0.2"):
+        small_search(digits_model, tmp_path / "run", resume=True, train={**TRAIN, "lr": 0.2})
+
+
+def start(*args: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "chanc", *map(str, args)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 100
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_killed_in_the_second_trial_and_resumed_is_the_same(tmp_path: Path, digits_model: Path) -> None:
+    calm, cut = tmp_path / "calm", tmp_path / "cut"
+    asked = ["search", str(digits_model), "--quiet", "--trials", "3", *FLAGS]
+    killed = start(*asked, "--out", cut)
+    wait_for(lambda: (cut / "trials.jsonl").exists() and (cut / "trials.jsonl").read_bytes().count(b"\n") == 1, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert len(lines(cut)) == 1
+    # Processes of their own: another number of threads, left by another test, would add up in another order.
+    for rest in (("--out", cut, "--resume"), ("--out", calm)):
+        process = start(*asked, *rest)
+        output = process.communicate(timeout=200)[0]
+        assert process.returncode == 0, output
+    assert (cut / "trials.jsonl").read_bytes() == (calm / "trials.jsonl").read_bytes()
+    assert (cut / "best.onnx").read_bytes() == (calm / "best.onnx").read_bytes()
+
+
+def test_sigterm_says_how_to_go_on(tmp_path: Path, digits_model: Path) -> None:
+    out = tmp_path / "run"
+    process = start("search", digits_model, "--trials", "50", "--out", out, *FLAGS)
+    wait_for(lambda: (out / "trials.jsonl").exists(), process)
+    process.terminate()
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "the same command with --resume goes on from there" in said
+    assert len(lines(out)) < 50

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from chanc.errors import RunError
+from chanc.study.methods.trial.conet import Conet
+from chanc.study.presets import PRESETS
+from chanc.study.sampler import make
+from chanc.study.settings import Settings, resolve
+from chanc.training.options import TrainOptions
+
+
+def settings(**asked: Any) -> Settings:
+    base: dict[str, Any] = {"algo": None, "preset_name": None, "options": {}, "train": {}, "final": {}}
+    return resolve(data="digits", **{**base, **asked})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_complete(name: str) -> None:
+    preset = PRESETS[name]
+    make(preset.algo, **preset.options)
+    for recipe in (preset.train, preset.final):
+        options = TrainOptions(**recipe)
+        assert {"lr", "weight_decay", "optimizer", "batch_size"} <= set(recipe)
+        assert options.batch_size == 128
+    assert (preset.final["schedule"], preset.final["step_epochs"], preset.final["step_gamma"]) == ("step", 25, 0.5)
+    assert preset.final_epochs == 250
+
+
+@pytest.mark.parametrize(
+    ("name", "trials", "epochs", "start", "lr", "decay", "final_lr", "final_decay"),
+    [
+        ("conetv2-resnet34", 35, 2, 16, 0.03, 5e-4, 0.1, 5e-4),
+        ("conetv2-darts7", 35, 2, 32, 0.175, 3e-4, 0.175, 3e-4),
+        ("conet-darts7", 25, 20, 32, 0.1, 5e-4, 0.1, 3e-4),
+        ("conet-resnet34", 25, 20, 32, 0.03, 5e-4, 0.1, 3e-4),
+    ],
+)
+def test_published_values(
+    name: str, trials: int, epochs: int, start: int, lr: float, decay: float, final_lr: float, final_decay: float
+) -> None:
+    chosen = settings(preset_name=name)
+    assert chosen.sampler.trials == trials
+    assert chosen.sampler.options()["start_width"] == start
+    assert (chosen.sampler.min_width, chosen.sampler.max_width) == (16, 256)
+    assert (chosen.train["epochs"], chosen.train["lr"], chosen.train["weight_decay"]) == (epochs, lr, decay)
+    assert (chosen.final["lr"], chosen.final["weight_decay"]) == (final_lr, final_decay)
+
+
+def test_darts_extras() -> None:
+    final = settings(preset_name="conet-darts7").final
+    assert (final["clip_norm"], final["cutout"]) == (5.0, 16)
+
+
+def test_the_callers_values_win_over_the_preset() -> None:
+    asked = {"options": {"delta": 0.02, "mu": None}, "train": {"lr": 0.2, "epochs": None}}
+    chosen = settings(preset_name="conet-darts7", **asked)
+    assert isinstance(chosen.sampler, Conet)
+    assert (chosen.sampler.delta, chosen.sampler.mu) == (0.02, 10.0)
+    assert (chosen.train["lr"], chosen.train["epochs"]) == (0.2, 20)
+
+
+def test_preset_with_another_method_keeps_what_fits() -> None:
+    chosen = settings(preset_name="conetv2-resnet34", algo="sa")
+    assert chosen.sampler.name == "sa"
+    assert chosen.sampler.trials == 35
+    assert settings(preset_name="conetv2-resnet34", algo="random").sampler.name == "random"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"algo": "gredy"}, "no sampler is named 'gredy'"),
+        ({"preset_name": "conet"}, "no preset is named 'conet'"),
+        ({"algo": "greedy", "options": {"delta": 0.1}}, "the greedy sampler has no option 'delta'"),
+        ({"algo": "greedy", "options": {"gamma": 1.5}}, "gamma 1.5 lies outside 0..1"),
+        ({"train": {"optimizer": "sgd"}, "carry_optimizer": True}, "sgd has no learning rates to carry"),
+        ({"algo": "greedy", "options": {"min_width": 512}}, "min_width 512 lies above max_width 256"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        settings(**asked)
+
+
+def test_device_and_final_training_do_not_decide_a_search() -> None:
+    one = settings(train={"device": "cpu"}, final={"lr": 0.5})
+    other = settings(train={"device": "cuda"})
+    assert one.decisive({}) == other.decisive({})
+    assert one.decisive({}) != settings(train={"lr": 0.5}).decisive({})
+    assert one.decisive({}) != dataclasses.replace(one, holdout=0.2).decisive({})

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chanc.errors import ModelError, RunError
+from chanc.study.pools import Done, Job
+from chanc.study.rundir import RunDir
+from chanc.study.sweep import Cell, cells, finish_cell, finished, run_cell, sweep, wait_until_free
+
+
+class InlinePool:
+    """Runs jobs one by one, here."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def run(self, jobs: Sequence[Job], done: Done) -> None:
+        for job in jobs:
+            self.names.append(job.name)
+            try:
+                job.function(*job.arguments)
+            except SystemExit as stop:
+                done(job, f"ended with exit code {stop.code}")
+            else:
+                done(job, "")
+
+
+def succeed(model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    finish_cell(path, cell, {"rows": {"found": {"top1": 0.5}}, "seen": dict(common)})
+
+
+class FailsAtFirst:
+    """A cell function that fails for the cell `name` until it was called `times` times."""
+
+    def __init__(self, name: str, times: int) -> None:
+        self.name, self.times = name, times
+
+    def __call__(self, model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> None:
+        if cell.name == self.name and self.times > 0:
+            self.times -= 1
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "error.txt").write_text("TrialError: no luck\n")
+            raise SystemExit(1)
+        succeed(model, cell, path, common)
+
+
+TODO = cells(["greedy", "sa"], {"gamma": [0.0, 0.8]}, range(1))
+NAMES = ["greedy-gamma0.0-seed0", "greedy-gamma0.8-seed0", "sa-gamma0.0-seed0", "sa-gamma0.8-seed0"]
+
+
+def test_cells_are_all_combinations() -> None:
+    assert [cell.name for cell in TODO] == NAMES
+    assert len(cells(["greedy", "sa"], {"gamma": [0, 0.5, 0.6, 0.7, 0.8, 0.9]}, range(3))) == 36
+
+
+def test_a_method_takes_only_its_own_axes() -> None:
+    found = cells(["greedy", "uniform"], {"gamma": [0.5, 0.8], "target_params": [1000]}, range(1))
+    assert [cell.name for cell in found] == [
+        "greedy-gamma0.5-seed0", "greedy-gamma0.8-seed0", "uniform-target_params1000-seed0"
+    ]  # fmt: skip
+    with pytest.raises(RunError, match="no method of this sweep has an option 'mu'"):
+        cells(["greedy"], {"mu": [1]}, range(1))
+    with pytest.raises(RunError, match="no search method is named 'gredy'"):
+        cells(["gredy"], {}, range(1))
+
+
+def test_every_cell_once(tmp_path: Path, digits_model: Path) -> None:
+    pool = InlinePool()
+    result = sweep(digits_model, TODO, out=tmp_path / "s", pool=pool, function=succeed, trials=3)
+    assert pool.names == NAMES
+    assert [row["cell"] for row in result.rows] == NAMES
+    assert result.rows[3]["gamma"] == 0.8
+    assert result.rows[0]["seen"] == {"trials": 3}
+    assert json.loads((tmp_path / "s/results.json").read_text()) == list(result.rows)
+
+
+def test_failed_cells_are_retried_and_finished_ones_are_not(tmp_path: Path, digits_model: Path) -> None:
+    pool, said = InlinePool(), []
+    result = sweep(digits_model, TODO, out=tmp_path / "s", pool=pool, function=FailsAtFirst(NAMES[1], 1),
+                   say=said.append)  # fmt: skip
+    assert pool.names == [*NAMES, NAMES[1]]
+    assert not result.failed
+    assert f"{NAMES[1]}: failed: TrialError: no luck" in said
+    assert len(result.rows) == 4
+
+
+def test_cells_that_keep_failing_are_named(tmp_path: Path, digits_model: Path) -> None:
+    result = sweep(digits_model, TODO, out=tmp_path / "s", pool=InlinePool(), function=FailsAtFirst(NAMES[1], 9))
+    assert result.failed == {NAMES[1]: "TrialError: no luck"}
+    assert len(result.rows) == 3
+
+
+def test_resumed_sweep_runs_what_is_left(tmp_path: Path, digits_model: Path) -> None:
+    sweep(digits_model, TODO, out=tmp_path / "s", pool=InlinePool(), function=FailsAtFirst(NAMES[2], 9), attempts=1)
+    pool = InlinePool()
+    result = sweep(digits_model, TODO, out=tmp_path / "s", pool=pool, function=succeed, resume=True)
+    assert pool.names == [NAMES[2]]
+    assert len(result.rows) == 4
+
+
+def test_another_sweep_is_refused(tmp_path: Path, digits_model: Path) -> None:
+    sweep(digits_model, TODO, out=tmp_path / "s", pool=InlinePool(), function=succeed, trials=3)
+    with pytest.raises(RunError, match="holds a sweep already: add --resume"):
+        sweep(digits_model, TODO, out=tmp_path / "s", pool=InlinePool(), function=succeed, trials=3)
+    with pytest.raises(RunError, match=r"common.trials was 3, now it is 4"):
+        sweep(digits_model, TODO, out=tmp_path / "s", pool=InlinePool(), function=succeed, resume=True, trials=4)
+
+
+def test_bad_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        sweep(tmp_path / "none.onnx", TODO, out=tmp_path / "s", pool=InlinePool(), function=succeed)
+    assert not (tmp_path / "s").exists()
+
+
+def test_what_is_finished_is_read_from_the_folder(tmp_path: Path, digits_model: Path) -> None:
+    class Liar(InlinePool):
+        """Says of every worker that it was lost, after it has done its work."""
+
+        def run(self, jobs: Sequence[Job], done: Done) -> None:
+            super().run(jobs, lambda job, problem: done(job, "lost"))
+
+    pool, said = Liar(), []
+    result = sweep(digits_model, TODO, out=tmp_path / "s", pool=pool, function=succeed, say=said.append)
+    assert pool.names == NAMES
+    assert not result.failed
+    assert said == [f"{name}: done" for name in NAMES]
+    nothing = sweep(digits_model, TODO, out=tmp_path / "t", pool=InlinePool(), function=lambda *_: None)
+    assert nothing.failed == {name: f"it left no result in {tmp_path / 't' / name}" for name in NAMES}
+
+
+def test_a_cell_waits_for_a_worker_that_was_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "cell"
+    path.mkdir()
+    with RunDir(path).locked():
+        start = time.monotonic()
+        wait_until_free(path, patience=0.7)
+        assert time.monotonic() - start >= 0.7
+        orphan = threading.Timer(0.5, lambda: finish_cell(path, TODO[0], {"by": "the orphan"}))
+        orphan.start()
+        orphan.join()
+    run_cell("no.onnx", TODO[0], path, {})  # finished meanwhile: nothing is left to do, or to go wrong
+    assert (finished(path) or {})["by"] == "the orphan"
+    with pytest.raises(RunError, match="a sweep needs a file system that all machines share"):
+        run_cell("no.onnx", TODO[0], tmp_path / "elsewhere" / "cell", {})
