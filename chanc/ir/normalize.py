@@ -8,11 +8,11 @@ except where two bodies side by side use the same.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
+from chanc.ir.names import Names, value_names, values_of
 from chanc.ir.nodes import subgraphs
 from chanc.ir.sequences import unroll_sequences
 
@@ -74,26 +74,17 @@ def distinct_names(graph: ir.Graph) -> bool:
     bodies = list(subgraphs(graph))
     if not bodies:
         return False
-    scopes = [list(_values(one)) for one in (graph, *bodies)]
-    names = {value.name for scope in scopes for value in scope}
-    seen = {value.name for value in scopes[0]}
+    names = Names(value_names(graph))
+    seen = {value.name for value in values_of(graph)}
     changed = False
-    for value in itertools.chain.from_iterable(scopes[1:]):
+    for value in itertools.chain.from_iterable([list(values_of(body)) for body in bodies]):
         if value.name and value.name in seen:
             tensor, value.const_value = value.const_value, None  # it may be shared with the caller's model
-            value.name = next(new for k in itertools.count(1) if (new := f"{value.name}.{k}") not in names)
+            value.name = names.fresh(value.name)
             value.const_value = tensor
-            names.add(value.name)
             changed = True
         seen.add(value.name)
     return changed
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    yield from graph.inputs
-    yield from [value for value in graph.initializers.values() if value not in graph.inputs]
-    for node in graph:
-        yield from node.outputs
 
 
 def _lift_from_bodies(graph: ir.Graph) -> bool:

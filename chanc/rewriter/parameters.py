@@ -13,6 +13,7 @@ from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.sweep import ParameterAxis
 from chanc.ir.initializers import add_constant
+from chanc.ir.names import Names
 from chanc.ir.nodes import called
 from chanc.rewriter.axis_maps import Resize, occurrence
 from chanc.rewriter.edits import AxisEdit, Part
@@ -26,7 +27,12 @@ Place = tuple[ir.Node, int, int]
 
 
 def resize_parameters(
-    analysis: Analysis, resize: Resize, chosen: Sequence[Resizing], method: Method, rng: np.random.Generator
+    analysis: Analysis,
+    resize: Resize,
+    chosen: Sequence[Resizing],
+    method: Method,
+    rng: np.random.Generator,
+    names: Names,
 ) -> tuple[tuple[TraceOperand, ...], dict[Place, IntArray]]:
     """Give every initializer its new values.
 
@@ -50,7 +56,7 @@ def resize_parameters(
                 continue
             uses = list(dict.fromkeys(use for p in users for use in p.uses))
             name = value.name or ""
-            _replace(analysis.model.graph, value, uses, edits, method, rng)
+            _replace(analysis.model.graph, value, uses, edits, method, rng, names)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
@@ -81,6 +87,7 @@ def _replace(
     edits: list[AxisEdit],
     method: Method,
     rng: np.random.Generator,
+    names: Names,
 ) -> None:
     """New values for an initializer as these uses see it; it becomes a tensor of its own where others use it too."""
     old = value.const_value
@@ -97,7 +104,7 @@ def _replace(
         value.const_value = new
         value.shape = ir.Shape(array.shape)
         return
-    own = add_constant(graph, f"{value.name}.own", array, value.dtype)
+    own = add_constant(graph, names.fresh(f"{value.name}.own"), array, value.dtype)
     for node, index in uses:
         node.replace_input_with(index, own)
 
