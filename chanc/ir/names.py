@@ -14,7 +14,7 @@ from chanc.ir.nodes import subgraphs
 
 
 class Names:
-    """Names that are taken; a fresh one is `base`, or the first free of `base.1`, `base.2`, ..., and taken from then on.
+    """Names that are taken; a fresh one is `base`, or the first free of `base.1`, `base.2`, ..., and then taken, too.
 
     `joint` stands between base and number, `first` is the first number.
     """

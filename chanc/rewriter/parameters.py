@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
@@ -34,7 +35,7 @@ def resize_parameters(
     rng: np.random.Generator,
     names: Names,
 ) -> tuple[tuple[TraceOperand, ...], dict[Place, IntArray]]:
-    """Give every initializer its new values.
+    """Give every initializer its new values; where others read it as well, those that change get a tensor of their own.
 
     Returns the trace's operands, and for each place that changed its structural source: the old position from which
     each new one descends (for ordered methods the values may come from elsewhere).
@@ -46,6 +47,7 @@ def resize_parameters(
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
     for value, parameters in by_value.items():
+        readers = len(value.uses())  # counted once: the answer is a copy, as long as there are readers
         for users in _sharing(parameters, table):
             edits = [edit for p in users if (edit := table.edit(p)) is not None]
             for parameter in users:
@@ -56,7 +58,14 @@ def resize_parameters(
                 continue
             uses = list(dict.fromkeys(use for p in users for use in p.uses))
             name = value.name or ""
-            _replace(analysis.model.graph, value, uses, edits, method, rng, names)
+            new = _transferred(value, uses[0], edits, method, rng)
+            if len(uses) == readers:
+                _fill(value, new)
+            else:
+                own = add_constant(analysis.model.graph, names.fresh(f"{name}.own"), new, value.dtype)
+                for node, index in uses:
+                    node.replace_input_with(index, own)
+                readers -= len(uses)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
@@ -80,33 +89,26 @@ def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[Parame
     return list(alike.values())
 
 
-def _replace(
-    graph: ir.Graph,
-    value: ir.Value,
-    uses: list[tuple[ir.Node, int]],
-    edits: list[AxisEdit],
-    method: Method,
-    rng: np.random.Generator,
-    names: Names,
-) -> None:
-    """New values for an initializer as these uses see it; it becomes a tensor of its own where others use it too."""
+def _transferred(
+    value: ir.Value, use: tuple[ir.Node, int], edits: list[AxisEdit], method: Method, rng: np.random.Generator
+) -> NDArray[np.generic]:
+    """New values for an initializer, as one of its uses sees it."""
+    node, index = use
+    assert value.const_value is not None
+    axes = list({edit.axis: edit for edit in edits}.values())
+    attribute = node.attributes.get("transB")
+    how = Use(node.op_type, index, attribute is not None and bool(attribute.as_int()))
+    return np.asarray(method.apply(value.const_value.numpy(), axes, how, rng), order="C")
+
+
+def _fill(value: ir.Value, array: NDArray[np.generic]) -> None:
+    """Give an initializer another content, under its name, with its texts."""
     old = value.const_value
     assert old is not None
-    axes = list({edit.axis: edit for edit in edits}.values())
-    node, index = uses[0]
-    attribute = node.attributes.get("transB")
-    use = Use(node.op_type, index, attribute is not None and bool(attribute.as_int()))
-    array = method.apply(old.numpy(), axes, use, rng)
-    array = np.asarray(array, order="C")
-    if len(uses) == len(value.uses()):
-        new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
-        new.metadata_props.update(old.metadata_props)
-        value.const_value = new
-        value.shape = ir.Shape(array.shape)
-        return
-    own = add_constant(graph, names.fresh(f"{value.name}.own"), array, value.dtype)
-    for node, index in uses:
-        node.replace_input_with(index, own)
+    new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
+    new.metadata_props.update(old.metadata_props)
+    value.const_value = new
+    value.shape = ir.Shape(array.shape)
 
 
 @dataclass(slots=True)
