@@ -21,7 +21,7 @@ from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
 from chanc.rewriter.transfer import Method
-from chanc.rewriter.transfer.use import Use
+from chanc.rewriter.transfer._common import Use
 
 Place = tuple[ir.Node, int, int]
 """A node, one of its inputs, and an axis of it."""
