@@ -6,6 +6,8 @@ they are Split and Concat (ONNX SplitToSequence-11, SequenceAt-11, ConcatFromSeq
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx_ir as ir
 
@@ -15,23 +17,37 @@ from chanc.ir.names import Names, value_names
 
 def unroll_sequences(graph: ir.Graph) -> bool:
     """Replace, in place, every sequence whose parts are known; says whether there was one."""
-    made = [n for n in graph if n.domain in ("", "ai.onnx") and n.op_type in ("SplitToSequence", "SequenceConstruct")]
+    made = list(unrollable(graph))
     if not made:
         return False
-    names, changed = Names(value_names(graph)), False
+    names = Names(value_names(graph))
     for node in made:
         if node.op_type == "SplitToSequence":
-            changed |= _split(graph, names, node)
+            _split(graph, names, node)
         else:
-            changed |= _gathered(graph, names, node, [value for value in node.inputs if value is not None])
-    return changed
+            _gathered(graph, names, node, _parts(node))
+    return True
 
 
-def _split(graph: ir.Graph, names: Names, node: ir.Node) -> bool:
+def unrollable(graph: ir.Graph) -> Iterator[ir.Node]:
+    """The nodes that make a sequence whose parts are known, and which is only taken apart again."""
+    for node in graph:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in ("SplitToSequence", "SequenceConstruct"):
+            continue
+        count = len(_sizes(node)) if node.op_type == "SplitToSequence" else len(_parts(node))
+        if count and _readable(node.outputs[0], count):
+            yield node
+
+
+def _parts(node: ir.Node) -> list[ir.Value]:
+    """What a SequenceConstruct joins."""
+    return [value for value in node.inputs if value is not None]
+
+
+def _split(graph: ir.Graph, names: Names, node: ir.Node) -> None:
     data = node.inputs[0]
+    assert data is not None
     sizes = _sizes(node)
-    if data is None or not sizes or not _readable(node.outputs[0], len(sizes)):
-        return False
     axis = _attribute(node, "axis", 0)
     parts = _made(graph, names, node, "Split", [data], {"axis": axis}, len(sizes))
     if graph.opset_imports.get("", 1) >= 13:
@@ -44,12 +60,14 @@ def _split(graph: ir.Graph, names: Names, node: ir.Node) -> bool:
         made.attributes["split"] = ir.AttrInt64s("split", sizes)
     if (len(node.inputs) < 2 or node.inputs[1] is None) and not _attribute(node, "keepdims", 1):
         parts = [_with_axes(graph, names, node, "Squeeze", part, axis) for part in parts]
-    return _gathered(graph, names, node, parts)
+    _gathered(graph, names, node, parts)
 
 
 def _sizes(node: ir.Node) -> list[int]:
     """How long each part is; empty where that isn't known."""
     data, given = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    if data is None:
+        return []
     each: int = 1
     if given is not None:
         if given.const_value is None:
@@ -59,7 +77,7 @@ def _sizes(node: ir.Node) -> list[int]:
             return [int(n) for n in known]
         each = int(known)
     axis = _attribute(node, "axis", 0)
-    whole = data.shape[axis] if data is not None and data.shape is not None else None
+    whole = data.shape[axis] if data.shape is not None else None
     if not isinstance(whole, int) or each < 1:
         return []
     return [each] * (whole // each) + ([whole % each] if whole % each else [])
@@ -79,12 +97,9 @@ def _readable(sequence: ir.Value, count: int) -> bool:
     return True
 
 
-def _gathered(graph: ir.Graph, names: Names, node: ir.Node, parts: list[ir.Value]) -> bool:
+def _gathered(graph: ir.Graph, names: Names, node: ir.Node, parts: list[ir.Value]) -> None:
     """Give the readers of a node's sequence the parts themselves."""
-    sequence = node.outputs[0]
-    if not _readable(sequence, len(parts)):
-        return False
-    for user, _ in list(sequence.uses()):
+    for user, _ in list(node.outputs[0].uses()):
         old = user.outputs[0]
         if user.op_type == "SequenceAt":
             index = user.inputs[1]
@@ -100,7 +115,6 @@ def _gathered(graph: ir.Graph, names: Names, node: ir.Node, parts: list[ir.Value
         graph.remove(user, safe=True)
         new.name = name
     graph.remove(node, safe=True)
-    return True
 
 
 def _with_axes(

@@ -47,6 +47,8 @@ def resize_parameters(
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
     for value, parameters in by_value.items():
+        old = value.const_value
+        assert old is not None
         readers = len(value.uses())  # counted once: the answer is a copy, as long as there are readers
         for users in _sharing(parameters, table):
             edits = [edit for p in users if (edit := table.edit(p)) is not None]
@@ -58,7 +60,9 @@ def resize_parameters(
                 continue
             uses = list(dict.fromkeys(use for p in users for use in p.uses))
             name = value.name or ""
-            new = _transferred(value, uses[0], edits, method, rng)
+            new = _transferred(old.numpy(), uses[0], edits, method, rng)
+            if not edits and new.tobytes() == old.numpy().tobytes():
+                continue  # nothing is drawn for it
             if len(uses) == readers:
                 _fill(value, new)
             else:
@@ -90,15 +94,18 @@ def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[Parame
 
 
 def _transferred(
-    value: ir.Value, use: tuple[ir.Node, int], edits: list[AxisEdit], method: Method, rng: np.random.Generator
+    array: NDArray[np.generic],
+    use: tuple[ir.Node, int],
+    edits: list[AxisEdit],
+    method: Method,
+    rng: np.random.Generator,
 ) -> NDArray[np.generic]:
-    """New values for an initializer, as one of its uses sees it."""
+    """New values for the content of an initializer, as one of its uses sees it."""
     node, index = use
-    assert value.const_value is not None
     axes = list({edit.axis: edit for edit in edits}.values())
     attribute = node.attributes.get("transB")
     how = Use(node.op_type, index, attribute is not None and bool(attribute.as_int()))
-    return np.asarray(method.apply(value.const_value.numpy(), axes, how, rng), order="C")
+    return np.asarray(method.apply(array, axes, how, rng), order="C")
 
 
 def _fill(value: ir.Value, array: NDArray[np.generic]) -> None:

@@ -91,7 +91,8 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
-    fold_shapes(model, sweep)
+    if chosen:
+        fold_shapes(model, sweep)
     sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
     names = Names(value_names(model.graph))

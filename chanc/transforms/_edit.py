@@ -114,6 +114,13 @@ def parameter_stem(node: ir.Node) -> str:
     return (weight or node.outputs[0].name or node.op_type).removesuffix(".weight")
 
 
+def set_type(node: ir.Node) -> None:
+    """The type of a layer's output is that of its weight, where shapes were never inferred."""
+    output, weight = node.outputs[0], content(node.inputs[1])
+    if output.type is None and weight is not None:
+        output.type = ir.TensorType(ir.DataType.from_numpy(weight.dtype))
+
+
 class Editor:
     """Edits of the main graph: new names are free in the whole model, constants that nobody reads any more go."""
 

@@ -16,9 +16,19 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from chanc.transforms._edit import Array, Editor, batch_norm, content, float64, is_op, only_use, parameter_stem
+from chanc.transforms._edit import (
+    Array,
+    Editor,
+    batch_norm,
+    content,
+    float64,
+    is_op,
+    only_use,
+    parameter_stem,
+    set_type,
+)
 from chanc.transforms._moments import Feeds, measure
-from chanc.transforms.insert_batchnorm import CONVOLUTIONS, put_between, set_type
+from chanc.transforms.insert_batchnorm import CONVOLUTIONS, put_between
 
 
 def recover_affine(
@@ -34,10 +44,6 @@ def recover_affine(
     Raises ModelError where the model does not run on the batches.
     """
     chains = [chain for node in model.graph if (chain := _chain(node)) is not None]
-    for chain in chains:
-        maker = chain.value.producer()
-        assert maker is not None
-        set_type(maker)
     moments = measure(model, [chain.value for chain in chains], calibration) if calibration else {}
     editor = Editor(model)
     for chain in chains:
@@ -55,6 +61,7 @@ def _replace(
     value = chain.value
     node = value.producer()
     assert node is not None
+    set_type(node)
     norm = batch_norm(editor, value, f"{parameter_stem(node)}.bn", vectors, epsilon=epsilon, momentum=momentum)
     put_between(editor, value, norm, editor.free(f"{value.name}.bn"))
     for step in chain.steps:
