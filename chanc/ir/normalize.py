@@ -42,7 +42,7 @@ def is_normal(model: ir.Model) -> bool:
     if _calls(model) or not _sorted(model.graph):
         return False
     to_do = (_repeated, _constants, _body_initializers, _body_constants, _aliases, unrollable)
-    return not any(next(iter(find(model.graph)), None) for find in to_do)
+    return not any(True for find in to_do for _ in find(model.graph))
 
 
 def _calls(model: ir.Model) -> bool:

@@ -127,7 +127,7 @@ class Editor:
     def __init__(self, model: ir.Model) -> None:
         self.model, self.graph = model, model.graph
         called = {node.name for node in nodes_of(model.graph) if node.name}
-        self._names = Names({"", *called, *value_names(model.graph)}, joint="_", first=2)
+        self._names = Names(called | value_names(model.graph), joint="_", first=2)
 
     def free(self, base: str) -> str:
         """`base`, or `base_2`, `base_3`, ... where it is taken; taken from now on."""
