@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from chanc.study.api import search
 from onnx import numpy_helper
 from torch import nn
 
 from chanc.metrics import quality
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import layers_quality
+from chanc.study.study import search
 from chanc.study.torch_engine import MODES, _measure
 from chanc.training.adas import AdaS
 
