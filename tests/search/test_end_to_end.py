@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 
 from chanc.errors import RunError
 from chanc.search.api import search
+from chanc.search.sweep import cells, finished, run_cell
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
 WIDTHS = {"min_width": 4, "start_width": 8}
@@ -101,42 +100,55 @@ def test_resume_refuses_other_settings(tmp_path: Path, digits_model: Path) -> No
         small_search(digits_model, tmp_path / "run", resume=True, train={**TRAIN, "lr": 0.2})
 
 
-def start(*args: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chanc", *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def test_a_cell_of_a_sweep_is_a_search(tmp_path: Path, digits_model: Path) -> None:
+    (cell,) = cells(["greedy"], {"gamma": [0.5]}, [3])
+    path = tmp_path / cell.name
+    run_cell(str(digits_model), cell, path, {"data": "digits", "trials": 1, "epochs": 1, "limit_train": 200,
+                                             "options": WIDTHS, "train": TRAIN})  # fmt: skip
+    done = finished(path) or {}
+    assert (done["cell"], done["trials"], done["rows"].keys()) == (cell.name, 1, {"found", "baseline"})
+    config = json.loads((path / "config.json").read_text())
+    assert {"algo": "greedy", "gamma": 0.5, "seed": 3, "start_width": 8}.items() <= config["settings"].items()
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 100
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.005)
+# A search that gets a signal in the middle of its second trial.
+SIGNALLED = """
+import os, signal, sys
+from chanc.cli import main
+from chanc.search.progress import Progress
+
+def epoch(progress, *told):
+    if len(progress.rows) == 2:
+        os.kill(os.getpid(), signal.{signal})
+
+Progress.epoch = epoch
+main()
+"""
+
+
+def run_command(arguments: list[str], sent: str = "") -> tuple[int, str]:
+    """Exit code and output of the command, in a process of its own: another test may have left other threads."""
+    call = ["-c", SIGNALLED.format(signal=sent)] if sent else ["-m", "chanc"]
+    done = subprocess.run([sys.executable, *call, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False)  # fmt: skip
+    return done.returncode, done.stdout
 
 
 def test_killed_in_the_second_trial_and_resumed_is_the_same(tmp_path: Path, digits_model: Path) -> None:
     calm, cut = tmp_path / "calm", tmp_path / "cut"
-    asked = ["search", str(digits_model), "--quiet", "--trials", "3", *FLAGS]
-    killed = start(*asked, "--out", cut)
-    wait_for(lambda: (cut / "trials.jsonl").exists() and (cut / "trials.jsonl").read_bytes().count(b"\n") == 1, killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    asked = ["search", str(digits_model), "--quiet", "--trials", "3", *FLAGS, "--out"]
+    assert run_command([*asked, str(cut)], "SIGKILL") == (-signal.SIGKILL, "")
     assert len(lines(cut)) == 1
-    # Processes of their own: another number of threads, left by another test, would add up in another order.
-    for rest in (("--out", cut, "--resume"), ("--out", calm)):
-        process = start(*asked, *rest)
-        output = process.communicate(timeout=200)[0]
-        assert process.returncode == 0, output
+    for rest in ([str(cut), "--resume"], [str(calm)]):
+        code, said = run_command([*asked, *rest])
+        assert code == 0, said
     assert (cut / "trials.jsonl").read_bytes() == (calm / "trials.jsonl").read_bytes()
     assert (cut / "best.onnx").read_bytes() == (calm / "best.onnx").read_bytes()
 
 
 def test_sigterm_says_how_to_go_on(tmp_path: Path, digits_model: Path) -> None:
     out = tmp_path / "run"
-    process = start("search", digits_model, "--trials", "50", "--out", out, *FLAGS)
-    wait_for(lambda: (out / "trials.jsonl").exists(), process)
-    process.terminate()
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 130
+    code, said = run_command(["search", str(digits_model), "--trials", "3", *FLAGS, "--out", str(out)], "SIGTERM")
+    assert code == 130, said
     assert "the same command with --resume goes on from there" in said
-    assert len(lines(out)) < 50
+    assert len(lines(out)) == 1

@@ -58,9 +58,9 @@ def test_ray_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
         RayPool("local")
 
 
-@pytest.fixture
-def pool(jobs):
-    """A Ray of this machine; its workers find what is importable here."""
+@pytest.fixture(scope="module")
+def pool(jobs_module):
+    """A Ray of this machine, started once; its workers find what is importable here."""
     pytest.importorskip("ray")
     made = RayPool("local", workers=2)
     yield made
