@@ -14,8 +14,10 @@ import numpy as np
 import onnx
 import pytest
 
+from chanc.cli import main
 from chanc.errors import RunError
 from chanc.search.api import search
+from chanc.search.progress import Progress
 from chanc.search.sweep import cells, finished, run_cell
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
@@ -111,44 +113,61 @@ def test_a_cell_of_a_sweep_is_a_search(tmp_path: Path, digits_model: Path) -> No
     assert {"algo": "greedy", "gamma": 0.5, "seed": 3, "start_width": 8}.items() <= config["settings"].items()
 
 
-# A search that gets a signal in the middle of its second trial.
-SIGNALLED = """
+# Commands one after the other, until one fails; "!" before one: killed in the middle of its second trial.
+COMMANDS = """
 import os, signal, sys
 from chanc.cli import main
 from chanc.search.progress import Progress
 
-def epoch(progress, *told):
+def killing(progress, *told):
     if len(progress.rows) == 2:
-        os.kill(os.getpid(), signal.{signal})
+        os.kill(os.getpid(), signal.SIGKILL)
 
-Progress.epoch = epoch
-main()
+for asked in {commands!r}:
+    if asked[0] == "!":
+        Progress.epoch = killing
+    main(asked[asked[0] == "!":])
 """
 
 
-def run_command(arguments: list[str], sent: str = "") -> tuple[int, str]:
-    """Exit code and output of the command, in a process of its own: another test may have left other threads."""
-    call = ["-c", SIGNALLED.format(signal=sent)] if sent else ["-m", "chanc"]
-    done = subprocess.run([sys.executable, *call, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, check=False)  # fmt: skip
+def run_commands(*commands: list[str]) -> tuple[int, str]:
+    """Exit code and output of commands in a process of its own: another test may have left other threads in this."""
+    done = subprocess.run([sys.executable, "-c", COMMANDS.format(commands=commands)], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)  # fmt: skip
     return done.returncode, done.stdout
 
 
 def test_killed_in_the_second_trial_and_resumed_is_the_same(tmp_path: Path, digits_model: Path) -> None:
     calm, cut = tmp_path / "calm", tmp_path / "cut"
     asked = ["search", str(digits_model), "--quiet", "--trials", "3", *FLAGS, "--out"]
-    assert run_command([*asked, str(cut)], "SIGKILL") == (-signal.SIGKILL, "")
+    assert run_commands(["!", *asked, str(cut)]) == (-signal.SIGKILL, "")
     assert len(lines(cut)) == 1
-    for rest in ([str(cut), "--resume"], [str(calm)]):
-        code, said = run_command([*asked, *rest])
-        assert code == 0, said
+    code, said = run_commands([*asked, str(cut), "--resume"], [*asked, str(calm)])
+    assert code == 0, said
     assert (cut / "trials.jsonl").read_bytes() == (calm / "trials.jsonl").read_bytes()
     assert (cut / "best.onnx").read_bytes() == (calm / "best.onnx").read_bytes()
 
 
-def test_sigterm_says_how_to_go_on(tmp_path: Path, digits_model: Path) -> None:
+def test_sigterm_says_how_to_go_on(
+    tmp_path: Path, digits_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
-    code, said = run_command(["search", str(digits_model), "--trials", "3", *FLAGS, "--out", str(out)], "SIGTERM")
-    assert code == 130, said
-    assert "the same command with --resume goes on from there" in said
+
+    def stopping(progress: Progress, *told: object) -> None:
+        if len(progress.rows) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def missed(number: int, frame: object) -> None:
+        raise AssertionError("the search left SIGTERM to others")
+
+    before = signal.signal(signal.SIGTERM, missed)
+    try:
+        monkeypatch.setattr(Progress, "epoch", stopping)
+        with pytest.raises(SystemExit) as stop:
+            main(["search", str(digits_model), "--trials", "3", *FLAGS, "--out", str(out)])
+        assert signal.getsignal(signal.SIGTERM) is missed
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 130
+    assert "the same command with --resume goes on from there" in capsys.readouterr().out
     assert len(lines(out)) == 1
