@@ -131,9 +131,12 @@ for asked in {commands!r}:
 
 
 def run_commands(*commands: list[str]) -> tuple[int, str]:
-    """Exit code and output of commands in a process of its own: another test may have left other threads in this."""
-    done = subprocess.run([sys.executable, "-c", COMMANDS.format(commands=commands)], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)  # fmt: skip
+    """Exit code and output of commands in a process of its own, of one thread: more add up in another order."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS.format(commands=commands)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
     return done.returncode, done.stdout
 
 

@@ -25,6 +25,10 @@ def told(path: str) -> None:
     raise SystemExit(1) from ValueError("no\n luck")
 
 
+def raises(path: str) -> None:
+    raise KeyError(path)
+
+
 def die(path: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -35,8 +39,10 @@ def after(path: str) -> None:
 
 
 def wait(path: str) -> None:
-    Path(path).write_text(str(os.getpid()))
-    for _ in range(3000):
+    """Leave the process's number, all at once, and be at work for longer than anybody waits."""
+    Path(f"{path}.part").write_text(str(os.getpid()))
+    Path(f"{path}.part").rename(path)
+    for _ in range(15_000):
         time.sleep(0.02)
 
 
