@@ -1,4 +1,4 @@
-"""Operators whose results are positions, counts or windows, or that need whole axes (ONNX NonZero, DFT, OneHot, ...)."""
+"""Operators whose results are positions, counts or windows, or that need whole axes (ONNX NonZero, DFT, ...)."""
 
 from __future__ import annotations
 
