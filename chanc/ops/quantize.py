@@ -5,7 +5,9 @@ Scales and zero points follow from the values that they stand for: they are no w
 
 from __future__ import annotations
 
-from chanc.ops.conv import SLIDES
+from dataclasses import replace
+
+from chanc.ops.conv import KERNEL, SLIDES
 from chanc.ops.linear import PRODUCT, factors
 from chanc.ops.spec import Trait, Weight, at
 from chanc.ops.table import operator
@@ -14,30 +16,25 @@ MS = "com.microsoft"
 QUANTIZE = {Trait.CURVED, Trait.CHANNELWISE, Trait.RANK}
 RIGHT, RIGHT_TURNED = factors()[1], factors("", "transB")[1]
 
-
-def moved(weight: Weight, index: int) -> Weight:
-    """The same weight as another input."""
-    return Weight(index, weight.init, weight.makes, weight.takes, weight.kernel)
-
-
-def kernel(index: int) -> Weight:
-    """A convolution's, [O, I/group, k...]."""
-    return Weight(index, init="he", makes=at(0), takes=at(1), kernel=True)
-
-
 for domain in ("", MS):
     operator(
         "DequantizeLinear", domain=domain, traits={Trait.RECAST, Trait.CHANNELWISE, Trait.RANK}, weights=(), divisors=()
     )
     operator("QuantizeLinear", domain=domain, traits={*QUANTIZE, Trait.RECAST}, weights=(), divisors=(1,))
-    operator("QLinearConv", domain=domain, traits=SLIDES, weights=(kernel(3), Weight(8, init=0.0)), divisors=(6,))
+    operator(
+        "QLinearConv",
+        domain=domain,
+        traits=SLIDES,
+        weights=(replace(KERNEL, input=3), Weight(8, init=0.0)),
+        divisors=(6,),
+    )
 operator("DynamicQuantizeLinear", traits=QUANTIZE, weights=(), divisors=())
-operator("ConvInteger", traits=SLIDES, weights=(kernel(1),), divisors=())
+operator("ConvInteger", traits=SLIDES, weights=(KERNEL,), divisors=())
 operator("MatMulInteger", traits=PRODUCT, weights=factors(), divisors=())
 operator("MatMulInteger16", domain=MS, traits=PRODUCT, weights=factors(), divisors=())
-operator("QLinearMatMul", traits=PRODUCT, weights=(factors()[0], moved(RIGHT, 3)), divisors=(6,))
+operator("QLinearMatMul", traits=PRODUCT, weights=(factors()[0], replace(RIGHT, input=3)), divisors=(6,))
 operator(
-    "QGemm", domain=MS, traits=PRODUCT, weights=(moved(RIGHT_TURNED, 3), Weight(6, init=0.0)), divisors=(7,)
+    "QGemm", domain=MS, traits=PRODUCT, weights=(replace(RIGHT_TURNED, input=3), Weight(6, init=0.0)), divisors=(7,)
 )  # fmt: skip
 operator("MatMulIntegerToFloat", domain=MS, traits=PRODUCT, weights=(RIGHT, Weight(6, init=0.0)), divisors=())
 operator("DynamicQuantizeMatMul", domain=MS, traits=PRODUCT, weights=(RIGHT, Weight(4, init=0.0)), divisors=())

@@ -173,7 +173,7 @@ def _matrix(node: ir.Node) -> tuple[ir.Value, tuple[int, ...], Weight] | None:
         value = node.inputs[weight.input] if weight.input < len(node.inputs) else None
         if value is None or value.const_value is None:
             continue
-        shape = value.const_value.shape.numpy()
+        shape = tuple(value.const_value.shape.numpy())
         takes, makes = (axes(node.attributes, len(shape)) for axes in (weight.takes, weight.makes))
         if len(takes) == len(makes) == 1:
             return value, shape, weight

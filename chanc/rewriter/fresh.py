@@ -43,6 +43,8 @@ class Fresh:
         maker = next((parameter.axis for parameter in axes if parameter.role == "producer"), None)
         if weight is not None and not weight.arithmetic:
             return Use(weight.init, _fan_in(weight, read, maker))
+        if value.dtype is None or not value.dtype.is_floating_point():
+            return KEPT
         return self._vector(weight, read, shape, axes) if vector else self._matrix(weight, maker)
 
     def _matrix(self, weight: Weight | None, maker: int | None) -> Use:
