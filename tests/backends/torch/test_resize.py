@@ -369,7 +369,8 @@ def test_gates_of_recurrent_layers_follow(op, gates, scale):
         assert torch.allclose(grown.module(x), build(model).module(x), rtol=0, atol=1e-5)
 
 
-def test_a_bare_matrix_that_mixes_channels_can_shrink_but_not_grow():
+def test_a_bare_matrix_that_mixes_channels_grows_by_columns_of_zeros():
+    """An Einsum's equation says along which axis it reads channels."""
     from onnx import helper
 
     nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Einsum", ["a", "v"], ["y"])]
@@ -377,7 +378,20 @@ def test_a_bare_matrix_that_mixes_channels_can_shrink_but_not_grow():
     model = graph_of(nodes, {"w": (3, 4), "v": (4, 5)}, [2, 3], [2, 5])
     half, double = rewrite(model, {"w": 2}), rewrite(model, {"w": 8})
     same_state(resize_module(build(model), model, half).module, build(half.model).module)
-    with pytest.raises(ModelError, match=r"can't grow in place: input 1 of Einsum"):
+    x = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    grown = resize_module(build(model), model, double)
+    assert torch.allclose(grown.module(x), build(model).module(x), rtol=0, atol=1e-6)
+
+
+def test_what_is_no_weight_can_shrink_but_not_grow():
+    from onnx import helper
+
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Max", ["a", "v"], ["b"])]
+    nodes.append(helper.make_node("MatMul", ["b", "u"], ["y"]))
+    model = graph_of(nodes, {"w": (3, 4), "v": (4,), "u": (4, 5)}, [2, 3], [2, 5])
+    half, double = rewrite(model, {"w": 2}), rewrite(model, {"w": 8})
+    same_state(resize_module(build(model), model, half).module, build(half.model).module)
+    with pytest.raises(ModelError, match=r"can't grow in place: input 1 of Max"):
         resize_module(build(model), model, double)
 
 
