@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.sweep import ParameterAxis
 from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names
-from chanc.ir.nodes import called
+from chanc.ir.nodes import called, subgraphs
 from chanc.rewriter.axis_maps import Resize, occurrence
 from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.fresh import Fresh
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
 from chanc.rewriter.transfer import Method
-from chanc.rewriter.transfer._common import Use
+from chanc.rewriter.transfer._common import KEPT, Tensor
 
 Place = tuple[ir.Node, int, int]
 """A node, one of its inputs, and an axis of it."""
@@ -35,49 +35,68 @@ def resize_parameters(
     rng: np.random.Generator,
     names: Names,
 ) -> tuple[tuple[TraceOperand, ...], dict[Place, IntArray]]:
-    """Give every initializer its new values; where others read it as well, those that change get a tensor of their own.
+    """Give every initializer its new values.
 
     Returns the trace's operands, and for each place that changed its structural source: the old position from which
     each new one descends (for ordered methods the values may come from elsewhere).
     """
     table = _Table(analysis, resize, chosen)
+    fresh = Fresh(analysis) if method.fresh else None
     by_value: dict[ir.Value, list[ParameterAxis]] = defaultdict(list)
     for parameter in analysis.sweep.parameters:
         by_value[parameter.value].append(parameter)
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
     for value, parameters in by_value.items():
-        old = value.const_value
-        assert old is not None
         readers = len(value.uses())  # counted once: the answer is a copy, as long as there are readers
-        for users in _sharing(parameters, table):
+        for users in _sharing(parameters, table, fresh):
             edits = [edit for p in users if (edit := table.edit(p)) is not None]
             for parameter in users:
                 source = table.structural(parameter)
                 if source is not None:
                     structure.update({(node, index, parameter.axis): source for node, index in parameter.uses})
-            if not edits and not method.fresh:
+            if not edits and fresh is None:
                 continue
             uses = list(dict.fromkeys(use for p in users for use in p.uses))
             name = value.name or ""
-            new = _transferred(old.numpy(), uses[0], edits, method, rng)
-            if not edits and new.tobytes() == old.numpy().tobytes():
-                continue  # nothing is drawn for it
-            if len(uses) == readers:
-                _fill(value, new)
-            else:
-                own = add_constant(analysis.model.graph, names.fresh(f"{name}.own"), new, value.dtype)
-                for node, index in uses:
-                    node.replace_input_with(index, own)
-                readers -= len(uses)
+            use = fresh.use(value, *uses[0], users) if fresh is not None else KEPT
+            distinct = list({edit.axis: edit for edit in edits}.values())
+            array = method.apply(_array(value), distinct, use, rng)
+            readers = _give(analysis.model.graph, names, value, uses, array, readers)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
+    if fresh is not None:
+        seen = {use for parameter in analysis.sweep.parameters for use in parameter.uses}
+        _draw_others(analysis.model.graph, names, fresh, seen, method, rng)
     return tuple(operands), structure
 
 
-def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[ParameterAxis]]:
-    """Parameter axes of one initializer that stay one tensor: all axes of a tied one, uses of a vector edited alike."""
+def _draw_others(
+    graph: ir.Graph,
+    names: Names,
+    fresh: Fresh,
+    seen: set[tuple[ir.Node, int]],
+    method: Method,
+    rng: np.random.Generator,
+) -> None:
+    """New values for the weights without channels of their own: those of a layer that isn't understood, single ones."""
+    for owner in (graph, *subgraphs(graph)):
+        for value in list(owner.initializers.values()):
+            readers = value.uses()
+            uses = [(user, index) for user, index in readers if (user, index) not in seen]
+            if not uses or value.const_value is None:
+                continue
+            use = fresh.use(value, *uses[0])
+            if use.fill is not None:
+                _give(owner, names, value, uses, method.apply(_array(value), (), use, rng), len(readers))
+
+
+def _sharing(parameters: list[ParameterAxis], table: _Table, fresh: Fresh | None) -> list[list[ParameterAxis]]:
+    """Parameter axes of one initializer that stay one tensor: all axes of a tied one, uses of a vector edited alike.
+
+    Where all weights are drawn anew, uses of a vector part that begin with other values.
+    """
     if parameters[0].tied:
         return [parameters]
     by_use: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
@@ -88,34 +107,44 @@ def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[Parame
     alike: dict[object, list[ParameterAxis]] = defaultdict(list)
     for use, users in by_use.items():
         edits = [(p.axis, edit.source.tobytes()) for p in users if (edit := table.edit(p)) is not None]
+        fill = fresh.use(users[0].value, *use, users).fill if fresh is not None else None
         # A single number that grows along two axes is a matrix from then on: shared, it would tie its uses.
-        alike[use if len(edits) > 1 else tuple(edits)] += users
+        alike[use if len(edits) > 1 else (fill, *edits)] += users
     return list(alike.values())
 
 
-def _transferred(
-    array: NDArray[np.generic],
-    use: tuple[ir.Node, int],
-    edits: list[AxisEdit],
-    method: Method,
-    rng: np.random.Generator,
-) -> NDArray[np.generic]:
-    """New values for the content of an initializer, as one of its uses sees it."""
-    node, index = use
-    axes = list({edit.axis: edit for edit in edits}.values())
-    attribute = node.attributes.get("transB")
-    how = Use(node.op_type, index, attribute is not None and bool(attribute.as_int()))
-    return np.asarray(method.apply(array, axes, how, rng), order="C")
+def _give(
+    graph: ir.Graph,
+    names: Names,
+    value: ir.Value,
+    uses: Sequence[tuple[ir.Node, int]],
+    array: Tensor,
+    readers: int,
+) -> int:
+    """New values for an initializer as these uses of it see it; says how many of its `readers` it has left.
 
-
-def _fill(value: ir.Value, array: NDArray[np.generic]) -> None:
-    """Give an initializer another content, under its name, with its texts."""
-    old = value.const_value
+    It becomes a tensor of its own where others use it too. What is as before stays as it is.
+    """
+    old, before = value.const_value, _array(value)
     assert old is not None
-    new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
-    new.metadata_props.update(old.metadata_props)
-    value.const_value = new
-    value.shape = ir.Shape(array.shape)
+    if array.shape == before.shape and array.tobytes() == before.tobytes():
+        return readers
+    array = np.asarray(array, order="C")
+    if len(uses) == readers:
+        new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
+        new.metadata_props.update(old.metadata_props)
+        value.const_value = new
+        value.shape = ir.Shape(array.shape)
+        return readers
+    own = add_constant(graph, names.fresh(f"{value.name}.own"), array, value.dtype)
+    for node, index in uses:
+        node.replace_input_with(index, own)
+    return readers - len(uses)
+
+
+def _array(value: ir.Value) -> Tensor:
+    assert value.const_value is not None
+    return value.const_value.numpy()
 
 
 @dataclass(slots=True)

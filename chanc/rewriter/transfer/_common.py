@@ -1,24 +1,28 @@
-"""What transfer methods share: how a tensor is used, and its values at the sources of its new positions."""
+"""What transfer methods share: what a fresh tensor would hold, and the values at the sources of new positions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chanc.ops import Fill
 from chanc.rewriter.edits import AxisEdit
 
 Tensor = NDArray[np.generic]
 
 
 class Use(NamedTuple):
-    """Operator type and input index of the first node that reads a tensor; `transposed` where it is Gemm's transB."""
+    """`fill`: what a fresh tensor is filled with, None where nobody trains it; `fan_in`: from its shape."""
 
-    op: str
-    input: int
-    transposed: bool = False
+    fill: Fill | None = None
+    fan_in: Callable[[tuple[int, ...]], int] = prod
+
+
+KEPT = Use()
 
 
 def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
