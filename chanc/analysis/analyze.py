@@ -15,7 +15,7 @@ from chanc.analysis.run import sweep_model
 from chanc.analysis.sizes import SizesAt, SizeTable
 from chanc.analysis.solve import Units, solve
 from chanc.analysis.sweep import Sweep
-from chanc.cost.cost import Cost, Counter
+from chanc.cost.cost import Cost, Counter, NodeCost
 from chanc.cost.sizes import Declared
 from chanc.errors import PlanError
 from chanc.ir import load
@@ -64,8 +64,12 @@ class Analysis:
         return SizesAt(self._sizes, self._declared, widths or {})
 
     def cost_at(self, widths: Mapping[str, Number] | None = None) -> Cost:
-        """Params and MACs of one sample at given widths, as `sizes` has them; (channels by group id)."""
+        """Params and MACs of one sample at given widths (by group id, as in `sizes`)."""
         return self._counter(self.sizes(widths))
+
+    def node_costs(self, widths: Mapping[str, Number] | None = None) -> dict[str, NodeCost]:
+        """The cost of every node that has any at given widths, by the name of its first output."""
+        return self._counter.nodes(self.sizes(widths))
 
     @functools.cached_property
     def _sizes(self) -> SizeTable:

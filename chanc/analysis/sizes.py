@@ -1,9 +1,9 @@
 """The size of every tensor as a function of the groups' widths, without touching a weight.
 
-A factor of an axis has `fixed` positions that belong to no group, and `count` positions of each group on it, which has
+A factor of an axis has `fixed` positions that belong to no group, and `positions` of each group on it, which has
 `width` channels now: at other widths w it is
 
-    fixed + sum over the groups of count * w / width
+    fixed + sum over the groups of positions * w / width
 
 exactly for widths that are multiples of their group's step, and linear in any other kind of number.
 """
@@ -30,10 +30,10 @@ Widths = Mapping[str, Number]
 
 
 class Share(NamedTuple):
-    """A group on a factor: `count` positions at the `width` channels that the group has in the model."""
+    """A group on a factor: `positions` at the `width` channels that the group has in the model."""
 
     group: str
-    count: int
+    positions: int
     width: int
 
 
@@ -46,9 +46,9 @@ class Factor(NamedTuple):
     def at(self, widths: Widths) -> Number:
         """Its size at these widths; a group that is not named keeps its own."""
         total: Number = self.fixed
-        for group, count, width in self.shares:
+        for group, positions, width in self.shares:
             new = widths.get(group, width)
-            total = total + (count * new // width if isinstance(new, int) else new * (count / width))
+            total = total + (positions * new // width if isinstance(new, int) else new * (positions / width))
         return total
 
 
@@ -72,7 +72,7 @@ class SizeTable:
             for parameter in sweep.parameters
             for node, index in parameter.uses
         }
-        self._lines: dict[int, Size | Factor] = {}
+        self._lines: dict[int, tuple[IntArray, Size | Factor]] = {}
         self._values: dict[ir.Value, tuple[Axis, ...]] = {}
         self._uses: dict[tuple[ir.Node, int], tuple[Axis, ...]] = {}
 
@@ -98,18 +98,20 @@ class SizeTable:
 
     def _line(self, labels: IntArray) -> Size | Factor:
         """A line of labels as a factor; a plain integer where no group is on it."""
-        found = self._lines.get(id(labels))
-        if found is None:
-            owners, counts = np.unique(self._owner[self._unit[labels.ravel()]], return_counts=True)
-            fixed = int(counts[owners < 0].sum())
-            shares = [
-                Share(self._groups[owner].id, count, self._groups[owner].size)
-                for owner, count in zip(owners.tolist(), counts.tolist(), strict=True)
-                if owner >= 0
-            ]
-            found = Factor(fixed, tuple(shares)) if shares else fixed
-            self._lines[id(labels)] = found
-        return found
+        known = self._lines.get(id(labels))
+        if known is None:
+            known = self._lines[id(labels)] = (labels, self._counted(labels))
+        return known[1]
+
+    def _counted(self, labels: IntArray) -> Size | Factor:
+        owners, counts = np.unique(self._owner[self._unit[labels]], return_counts=True)
+        shares = [
+            Share(self._groups[owner].id, count, self._groups[owner].size)
+            for owner, count in zip(owners.tolist(), counts.tolist(), strict=True)
+            if owner >= 0
+        ]
+        fixed = int(counts[owners < 0].sum())
+        return Factor(fixed, tuple(shares)) if shares else fixed
 
     def _axis(self, layout: Layout, axis: int) -> Axis:
         factors: list[Size | Factor] = list(layout.axes[axis])
@@ -198,6 +200,8 @@ def _batch_atoms(graph: ir.Graph) -> frozenset[str]:
     found = set()
     for value in graph.inputs:
         if value.const_value is None and value.shape is not None and len(value.shape) > 1:
+            found.add(f"{value.name}.0")
             dim = value.shape[0]
-            found |= {f"{value.name}.0"} | ({str(dim.value)} if isinstance(dim, ir.SymbolicDim) and dim.value else set())
+            if isinstance(dim, ir.SymbolicDim) and dim.value:
+                found.add(str(dim.value))
     return frozenset(found)

@@ -12,9 +12,7 @@ import onnx_ir as ir
 
 from chanc.cost.sizes import source
 from chanc.ops import spec_of
-from chanc.ops.spec import Trait
 
-_LAYERS = frozenset({Trait.CONVOLUTION, Trait.LINEAR, Trait.NORM, Trait.ACTIVATION})
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
 
@@ -29,22 +27,20 @@ def own_params(node: ir.Node, seen: set[tuple[str, str]]) -> tuple[int, ...]:
 
 
 def _weights(node: ir.Node) -> Iterator[tuple[int, str, ir.TensorProtocol]]:
-    """Input, name and tensor of each weight of a node."""
+    """Input, name and tensor of each weight of a node; a number that an operand of arithmetic holds is none."""
     spec = spec_of(node)
     for weight in spec.weights if spec is not None else ():
         found = source(node.inputs[weight.input]) if weight.input < len(node.inputs) else None
-        if found is not None and not weight.statistic and found[1].dtype in _FLOATS:
+        if found is None or weight.statistic or found[1].dtype not in _FLOATS:
+            continue
+        if not (weight.arithmetic and found[1].size == 1):
             yield weight.input, *found
 
 
 def _parameters(node: ir.Node) -> Iterator[tuple[int, str, str]]:
     """Input, name and anchor of each parameter of a node."""
-    spec = spec_of(node)
-    assert spec is not None
-    trained = not spec.traits.isdisjoint(_LAYERS)
     for index, name, tensor in _weights(node):
-        if trained or tensor.size > 1:
-            yield index, name, _anchor(node, tensor)
+        yield index, name, _anchor(node, tensor)
 
 
 def _anchor(node: ir.Node, tensor: ir.TensorProtocol) -> str:

@@ -22,7 +22,7 @@ def free(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
     return Work()
 
 
-def convolution(weight: int) -> WorkOf:
+def convolution(weight: int = 1) -> WorkOf:
     """Conv, W: [O, I/group, k...] at input `weight`: (I/group) k... MACs an output element."""
 
     def work(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
@@ -36,13 +36,12 @@ def transposed_convolution(attributes: Attributes, inputs: Inputs, outputs: Outp
     return Work(macs=prod(_given(inputs, 0)) * prod(_given(inputs, 1)[1:]))
 
 
-def product(left: int = 0, right: int = 1) -> WorkOf:
-    """MatMul of A: [..., M, K] or [K], and B: [..., K, N] or [K]: K MACs an output element."""
+def product(right: int = 1) -> WorkOf:
+    """MatMul of A: [..., M, K] or [K], and B: [..., K, N] or [K] at input `right`: K MACs an output element."""
 
     def work(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
-        matrix = inputs[right] if right < len(inputs) else None
-        inner = matrix[-2 if len(matrix) > 1 else 0] if matrix is not None else _given(inputs, left)[-1]
-        return Work(macs=prod(outputs[0]) * inner)
+        matrix = _given(inputs, right)
+        return Work(macs=prod(outputs[0]) * matrix[-2 if len(matrix) > 1 else 0])
 
     return work
 
@@ -52,9 +51,13 @@ def packed_product(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> 
     return Work(macs=prod(outputs[0]) * _given(inputs, 0)[-1])
 
 
-def gemm(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
-    """Gemm, B: [K, N], or [N, K] with transB: K MACs an output element."""
-    return Work(macs=prod(outputs[0]) * _given(inputs, 1)[1 if _integer(attributes, "transB") else 0])
+def gemm(right: int = 1) -> WorkOf:
+    """Gemm, B: [K, N], or [N, K] with transB, at input `right`: K MACs an output element."""
+
+    def work(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
+        return Work(macs=prod(outputs[0]) * _given(inputs, right)[1 if _integer(attributes, "transB") else 0])
+
+    return work
 
 
 def fused_product(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
@@ -101,10 +104,14 @@ def multi_head_attention(attributes: Attributes, inputs: Inputs, outputs: Output
     return Work(macs=2 * prod(outputs[0]) * (keys + _past(inputs, 6)))
 
 
-def packed_attention(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
-    """com.microsoft::Attention, X: [B, L, I], W: [I, 3 D]: the projection, then Q K' and P V."""
-    data, weight = _given(inputs, 0), _given(inputs, 1)
-    return Work(macs=prod(data) * weight[-1] + 2 * prod(outputs[0]) * (data[1] + _past(inputs, 4, axis=3)))
+def packed_attention(past: int = 4) -> WorkOf:
+    """com.microsoft::Attention, X: [B, L, I], W: [I, 3 D], past: [2, B, H, P, d]: projection, then Q K' and P V."""
+
+    def work(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
+        data, weight = _given(inputs, 0), _given(inputs, 1)
+        return Work(macs=prod(data) * weight[-1] + 2 * prod(outputs[0]) * (data[1] + _past(inputs, past, axis=3)))
+
+    return work
 
 
 def normalisation(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
