@@ -5,7 +5,9 @@ Scales and zero points follow from the values that they stand for: they are no w
 
 from __future__ import annotations
 
-from chanc.ops.conv import SLIDES
+from dataclasses import replace
+
+from chanc.ops.conv import KERNEL, SLIDES
 from chanc.ops.linear import PRODUCT, factors
 from chanc.ops.spec import Trait, Weight, at
 from chanc.ops.table import operator
@@ -15,17 +17,6 @@ MS = "com.microsoft"
 QUANTIZE = {Trait.CURVED, Trait.CHANNELWISE, Trait.RANK}
 RIGHT, RIGHT_TURNED = factors()[1], factors("", "transB")[1]
 
-
-def moved(weight: Weight, index: int) -> Weight:
-    """The same weight as another input."""
-    return Weight(index, weight.init, weight.makes, weight.takes, weight.kernel)
-
-
-def kernel(index: int) -> Weight:
-    """A convolution's, [O, I/group, k...]."""
-    return Weight(index, init="he", makes=at(0), takes=at(1), kernel=True)
-
-
 for domain in ("", MS):
     operator(
         "DequantizeLinear", domain=domain,
@@ -34,16 +25,18 @@ for domain in ("", MS):
     operator("QuantizeLinear", domain=domain, traits={*QUANTIZE, Trait.RECAST}, weights=(), divisors=(1,), work=free)
     operator(
         "QLinearConv", domain=domain,
-        traits=SLIDES, weights=(kernel(3), Weight(8, init=0.0)), divisors=(6,), work=convolution(3),
+        traits=SLIDES, weights=(replace(KERNEL, input=3), Weight(8, init=0.0)), divisors=(6,), work=convolution(3),
     )  # fmt: skip
 operator("DynamicQuantizeLinear", traits=QUANTIZE, weights=(), divisors=(), work=free)
-operator("ConvInteger", traits=SLIDES, weights=(kernel(1),), divisors=(), work=convolution())
+operator("ConvInteger", traits=SLIDES, weights=(KERNEL,), divisors=(), work=convolution())
 operator("MatMulInteger", traits=PRODUCT, weights=factors(), divisors=(), work=product())
 operator("MatMulInteger16", domain=MS, traits=PRODUCT, weights=factors(), divisors=(), work=product())
-operator("QLinearMatMul", traits=PRODUCT, weights=(factors()[0], moved(RIGHT, 3)), divisors=(6,), work=product(3))
+operator(
+    "QLinearMatMul", traits=PRODUCT, weights=(factors()[0], replace(RIGHT, input=3)), divisors=(6,), work=product(3),
+)  # fmt: skip
 operator(
     "QGemm", domain=MS,
-    traits=PRODUCT, weights=(moved(RIGHT_TURNED, 3), Weight(6, init=0.0)), divisors=(7,), work=gemm(3),
+    traits=PRODUCT, weights=(replace(RIGHT_TURNED, input=3), Weight(6, init=0.0)), divisors=(7,), work=gemm(3),
 )  # fmt: skip
 operator(
     "MatMulIntegerToFloat", domain=MS,
