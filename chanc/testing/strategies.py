@@ -4,8 +4,7 @@
     def test(model): ...
 
 A graph grows from one to three inputs by the steps of `chanc.testing.steps`; each takes a live tensor and adds what it
-makes.
-At the end every tensor that nothing reads becomes an output, as it is or through a head.
+makes. At the end every tensor that nothing reads becomes an output, as it is or through a head.
 """
 
 from __future__ import annotations
