@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from chanc.analysis.findings import Findings
 from chanc.analysis.groups import Group, find_groups, pin_text
 from chanc.analysis.order import ordered
-from chanc.analysis.run import sweep_model
+from chanc.analysis.run import visit_model
 from chanc.analysis.solve import Units, solve
-from chanc.analysis.sweep import Sweep
 from chanc.errors import PlanError
 from chanc.ir import load
 from chanc.ir.collector import uncollected
@@ -35,7 +35,7 @@ class Analysis:
     model: ir.Model
     groups: tuple[Group, ...]
     pinned: tuple[Pinned, ...]
-    sweep: Sweep
+    findings: Findings
     units: Units
 
     @functools.cached_property
@@ -55,7 +55,7 @@ class Analysis:
         from chanc.analysis.infer_shapes import infer_shapes
         from chanc.cost.cost import cost
 
-        infer_shapes(self.model, self.sweep)
+        infer_shapes(self.model, self.findings)
         found = cost(self.model)
         return found.params, found.macs, found.macs_all
 
@@ -88,19 +88,19 @@ def analyze(model: object) -> Analysis:
 def analyze_model(model: ir.Model, modes: dict[object, str] | None = None) -> Analysis:
     """Find the channel groups of a model that is in normal form already; it is not changed.
 
-    `modes` are those of an earlier sweep: the same nodes at other widths are then read in the same way.
+    `modes` are those of earlier findings: the same nodes at other widths are then read in the same way.
     """
     with uncollected():
-        sweep = sweep_model(model, modes)
-        units = ordered(sweep, solve(sweep))
-        return Analysis(model, find_groups(sweep, units), _pinned(sweep), sweep, units)
+        findings = visit_model(model, modes)
+        units = ordered(findings, solve(findings))
+        return Analysis(model, find_groups(findings, units), _pinned(findings), findings, units)
 
 
-def _pinned(sweep: Sweep) -> tuple[Pinned, ...]:
+def _pinned(findings: Findings) -> tuple[Pinned, ...]:
     seen: dict[Pinned, None] = {}
-    for _, pin in sweep.pins:
+    for _, pin in findings.pins:
         seen.setdefault(Pinned(pin.tensor, pin.node, pin.op, pin.reason))
-    for value, reason in sweep.held.items():
+    for value, reason in findings.held.items():
         seen.setdefault(Pinned(value.name or "", "", "", reason))
     return tuple(seen)
 

@@ -9,7 +9,7 @@ Structural operators are executed on layouts: nothing here knows about convoluti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -126,6 +126,12 @@ def without(layout: Layout, axis: int, size: Size = 1) -> Layout:
     axes = list(layout.axes)
     axes[axis] = factors_of(size)
     return Layout(tuple(axes), tuple(f for f in layout.fields if not f.on(axis)), layout.why)
+
+
+def with_axes(layout: Layout, sizes: Mapping[int, Size]) -> Layout:
+    """The layout with other sizes on axes without labels."""
+    axes = [factors_of(sizes[k]) if k in sizes else factors for k, factors in enumerate(layout.axes)]
+    return Layout(tuple(axes), layout.fields, layout.why)
 
 
 def _moved(fields: Iterable[Field], home: dict[int, int]) -> tuple[Field, ...]:

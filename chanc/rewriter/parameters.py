@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.sweep import ParameterAxis
+from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.initializers import add_constant
 from chanc.ir.nodes import called
 from chanc.rewriter.axis_maps import Resize, occurrence
@@ -35,7 +35,7 @@ def resize_parameters(
     """
     table = _Table(analysis, resize, chosen)
     by_value: dict[ir.Value, list[ParameterAxis]] = defaultdict(list)
-    for parameter in analysis.sweep.parameters:
+    for parameter in analysis.findings.parameters:
         by_value[parameter.value].append(parameter)
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
@@ -116,7 +116,7 @@ class _Table:
 
     def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing]) -> None:
         self.resize, self.chosen, self._edits, self._alike = resize, chosen, {}, {}
-        count = analysis.sweep.label_count
+        count = analysis.findings.label_count
         self.group = np.full(count, -1, dtype=np.int64)
         self.rank = np.zeros(count, dtype=np.int64)
         self.start = np.zeros(count, dtype=np.int64)

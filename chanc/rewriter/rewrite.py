@@ -84,23 +84,23 @@ def _reflected(resizing: Resizing) -> Resizing:
 
 def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: np.random.Generator) -> Trace:
     """Change the analysis' model in place."""
-    sweep, model = analysis.sweep, analysis.model
-    copies = np.ones(sweep.label_count, dtype=np.int64)
+    findings, model = analysis.findings, analysis.model
+    copies = np.ones(findings.label_count, dtype=np.int64)
     for resizing in chosen:
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
-    fold_shapes(model, sweep)
-    sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
+    fold_shapes(model, findings)
+    sizes = {value: resize.sizes(layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
     for node in [n for n in nodes_of(model.graph) if any(value in sizes for value in (*n.inputs, *n.outputs))]:
-        rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
+        rule = REGISTRY.find(node.domain, node.op_type, findings.opset if not node.domain else 1 << 20)
         if rule is not None:
-            rule(Site(node, sweep, resize, unordered))
+            rule(Site(node, findings, resize, unordered))
     operands, structure = resize_parameters(analysis, resize, chosen, method, rng)
     for value, new in sizes.items():
-        _set_shape(value, new, sweep.layouts[value])
-    for value, row in sweep.sequences.items():
+        _set_shape(value, new, findings.layouts[value])
+    for value, row in findings.sequences.items():
         if any(_affected(resize, layout) for layout in row):
             value.shape = None
     if chosen:
