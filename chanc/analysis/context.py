@@ -6,7 +6,8 @@
         ...
         context.output(data)
 
-A context is made for each node. What rules report (`same`, `couple`, `pin`, ...) is in `chanc.analysis.notes`.
+A context is made for each node. What rules report (`same`, `couple`, `pin`, ...) is in `chanc.analysis.notes`, what
+they do to layouts (`fix`, `strip`, `project`, `together`) in `chanc.analysis.fixing` and `chanc.analysis.broadcast`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ class Context(Notes):
     __slots__ = ("_read", "attributes", "visit_body")
 
     def __init__(self, findings: Findings, node: ir.Node, visit_body: VisitBody) -> None:
-        super().__init__(findings, node)
+        self.findings = findings
+        self.node = node
+        # Read once: rules ask again and again, and the properties of a node make new views each time.
+        self.inputs = node.inputs
         self.attributes: Mapping[str, ir.Attr] = node.attributes.data
         self.visit_body = visit_body
         self._read: set[ir.Value] = set()
@@ -94,8 +98,8 @@ class Context(Notes):
     def initializer(self, index: int) -> Constant:
         """Shape and kind of an input that is an initializer; Opaque where it is none."""
         value = self.value(index)
-        if value is None or value.const_value is None:
-            raise Opaque(f"input {index} is not an initializer")
+        if value is None:
+            raise Opaque(f"input {index} is missing")
         return self.findings.initializers.constant(value)
 
     def parameter(self, index: int, axes: Iterable[int], integers: bool = False) -> Layout:
@@ -106,9 +110,11 @@ class Context(Notes):
         tied weights stay tied. Wide integers are indices and get no labels, unless `integers` says that these are
         quantised values.
         """
-        constant = self.initializer(index)
-        value, shape = self.inputs[index], constant.shape
-        assert value is not None
+        value = self.value(index)
+        if value is None:
+            raise Opaque(f"input {index} is missing")
+        constant = self.findings.initializers.constant(value)
+        shape = constant.shape
         layout: list[Factors] = [factors_of(n) for n in shape]
         if not constant.channels and not integers:
             return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
@@ -120,11 +126,11 @@ class Context(Notes):
 
     def _labels(self, value: ir.Value, axis: int, index: int, constant: Constant) -> IntArray:
         initializers, use = self.findings.initializers, (self.node, index)
-        known = initializers.find(value, axis, use)
+        known = initializers.find(value, axis, use, constant.tied)
         if known is not None:
             return known.labels
-        labels = self.fresh(constant.shape[axis])
-        initializers.label(value, axis, use, labels)
+        labels = self.findings.fresh(constant.shape[axis])
+        initializers.label(value, axis, use, constant.tied, labels)
         if constant.shown:
             self.pin(labels, "it is a graph output")
         return labels
@@ -192,18 +198,9 @@ class Context(Notes):
         """A size that only running the model tells, named after the first output and the axis, or whatever it is of."""
         return unknown(f"{self.node.outputs[0].name}.{what}")
 
-    def fix(self, layout: Layout, axis: int, reason: str) -> Layout:
-        """The layout with an axis that keeps its size: what varies along it goes together, or stays."""
-        return fixing.fix(self, layout, axis, reason)
+    # Layouts
 
-    def strip(self, layout: Layout, axis: int, reason: str) -> Layout:
-        """The layout with one axis free of labels; those it had are pinned."""
-        return fixing.strip(self, layout, axis, reason)
-
-    def project(self, layout: Layout, axis: int) -> IntArray | None:
-        """The labels along one axis: [size], coupled over all else they vary along; None where there are none."""
-        return fixing.project(self, layout, axis)
-
-    def together(self, layouts: Sequence[Layout]) -> Layout:
-        """The layout of an elementwise operator over broadcast operands; labels that meet are one channel."""
-        return broadcast.together(self, layouts)
+    fix = fixing.fix
+    strip = fixing.strip
+    project = fixing.project
+    together = broadcast.together

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import onnx_ir as ir
 
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.layout import Factors, Field, Layout, factors_of
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
 from chanc.analysis.tables import CHANNEL_TYPES, CUTTERS
 from chanc.ir.initializers import constant_shape
 
@@ -55,9 +55,11 @@ class Initializers:
     _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
 
     def constant(self, value: ir.Value) -> Constant:
-        """Shape and kind of an initializer."""
+        """Shape and kind of an initializer; Opaque where the value is none."""
         found = self._constants.get(value)
         if found is None:
+            if value.const_value is None:
+                raise Opaque(f"'{value.name}' is not an initializer")
             shape = constant_shape(value)
             users = value.uses()
             shown = value.is_graph_output()
@@ -66,18 +68,17 @@ class Initializers:
             self._constants[value] = found
         return found
 
-    def find(self, value: ir.Value, axis: int, use: Use) -> ParameterAxis | None:
+    def find(self, value: ir.Value, axis: int, use: Use, tied: bool) -> ParameterAxis | None:
         """The axis as a node uses it, which is noted; None where it has no labels yet."""
-        found = self._known.get(_key(value, axis, use, self.constant(value).tied))
+        found = self._known.get((value, axis) if tied else (value, axis, use))
         if found is not None and use not in found.uses:
             found.uses.append(use)
         return found
 
-    def label(self, value: ir.Value, axis: int, use: Use, labels: IntArray) -> None:
+    def label(self, value: ir.Value, axis: int, use: Use, tied: bool, labels: IntArray) -> None:
         """Give an axis labels of its own: [its size]."""
-        tied = self.constant(value).tied
         found = ParameterAxis(value, axis, labels, [use], tied)
-        self._known[_key(value, axis, use, tied)] = found
+        self._known[(value, axis) if tied else (value, axis, use)] = found
         self.own.append(found)
         self.axes.append(found)
 
@@ -88,7 +89,7 @@ class Initializers:
             return False
         if constant.tied and not constant.once:
             return False
-        key = _key(value, axis, use, constant.tied)
+        key = (value, axis) if constant.tied else (value, axis, use)
         if key in self._known:
             return False
         found = ParameterAxis(value, axis, labels, [use], constant.tied, role)
@@ -102,12 +103,8 @@ class Initializers:
         axes: list[Factors] = [factors_of(n) for n in shape]
         fields = []
         for axis, size in enumerate(shape):
-            known = self._known.get((value, axis)) or self._known.get((value, axis, *use))
+            known = self._known.get((value, axis)) or self._known.get((value, axis, use))
             if known is not None and use in known.uses:
                 axes[axis] = (size,)
                 fields.append(Field(((axis, 0),), known.labels))
         return Layout(tuple(axes), tuple(fields)) if fields else None
-
-
-def _key(value: ir.Value, axis: int, use: Use, tied: bool) -> tuple[object, ...]:
-    return (value, axis) if tied else (value, axis, *use)

@@ -21,11 +21,9 @@ class Notes:
 
     __slots__ = ("findings", "inputs", "node")
 
-    def __init__(self, findings: Findings, node: ir.Node) -> None:
-        self.findings = findings
-        self.node = node
-        # Read once: rules ask again and again, and the properties of a node make new views each time.
-        self.inputs: Sequence[ir.Value | None] = node.inputs
+    findings: Findings
+    inputs: Sequence[ir.Value | None]
+    node: ir.Node
 
     def fresh(self, size: int) -> IntArray:
         """New labels: [size]."""
