@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import escape
 
 import onnx_ir as ir
 
@@ -27,16 +28,37 @@ class Pinned:
     op: str
     reason: str
 
+    def __repr__(self) -> str:
+        return f"<Pinned '{self.tensor}': {pin_text(self.node, self.op, self.reason)}>"
+
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found. `model` is the normal form that the groups speak of; the caller's model is untouched."""
+    """What `analyze` found. `model` is the normal form that the groups speak of; the caller's model is untouched.
+
+    It is `spent` once its model is rewritten in place: its groups speak of widths that are no more.
+    """
 
     model: ir.Model
     groups: tuple[Group, ...]
     pinned: tuple[Pinned, ...]
     findings: Findings
     units: Units
+    spent: bool = field(default=False, init=False)
+
+    def __repr__(self) -> str:
+        return f"<Analysis of '{self.model.graph.name or ''}': {len(self.groups)} groups, {len(self.pinned)} pinned>"
+
+    def _repr_html_(self) -> str:
+        """A table of the groups, for notebooks."""
+        rows = [(group.id, group.size, group.step, group.reason or "may change") for group in self.groups]
+        body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+        head = "<tr><th>group</th><th>channels</th><th>step</th><th></th></tr>"
+        return f"<table><caption>{escape(repr(self))}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+    def spend(self) -> None:
+        """Say that the model is about to be changed in place."""
+        object.__setattr__(self, "spent", True)
 
     @functools.cached_property
     def by_id(self) -> dict[str, Group]:

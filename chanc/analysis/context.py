@@ -23,6 +23,7 @@ from chanc.analysis.findings import Array, Findings
 from chanc.analysis.initializers import Constant, Role
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
 from chanc.analysis.notes import Notes
+from chanc.ir.nodes import called
 
 VisitBody = Callable[[ir.Graph], None]
 
@@ -40,6 +41,9 @@ class Context(Notes):
         self.attributes: Mapping[str, ir.Attr] = node.attributes.data
         self.visit_body = visit_body
         self._read: set[ir.Value] = set()
+
+    def __repr__(self) -> str:
+        return f"<Context of {self.node.op_type} '{called(self.node)}'>"
 
     @property
     def opset(self) -> int:

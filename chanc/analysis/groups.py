@@ -35,6 +35,10 @@ class Operand:
     role: Literal["producer", "consumer", "follower"]
     indices: IntArray
 
+    def __repr__(self) -> str:
+        where = f"input {self.input} of {self.op} '{self.node}'"
+        return f"<Operand '{self.initializer}', axis {self.axis} ({self.role}), {where}: {self.indices.size} channels>"
+
 
 class Operands(Sequence[Operand]):
     """The operands of a group, made when they are first looked at: a dense network has tens of thousands."""
@@ -82,6 +86,10 @@ class Group:
     operands: Sequence[Operand]
     units: IntArray
     scalable: bool = True
+
+    def __repr__(self) -> str:
+        steps = f" in steps of {self.step}" if self.step > 1 else ""
+        return f"<Group '{self.id}': {self.size} channels{steps}, {self.reason or 'may change'}>"
 
     @property
     def producers(self) -> tuple[Operand, ...]:

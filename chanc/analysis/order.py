@@ -29,6 +29,9 @@ class Order:
     seams: IntArray
     torn: IntArray
 
+    def __repr__(self) -> str:
+        return f"<Order: {self.seams.size} seams, {self.torn.size} torn units>"
+
 
 def ordered(findings: Findings, units: Units) -> Units:
     """The units with the order of their copies; those that no order suits are pinned."""

@@ -37,6 +37,9 @@ class Units:
     unscaled: frozenset[int]
     seams: IntArray = dataclasses.field(default_factory=NOTHING.copy)
 
+    def __repr__(self) -> str:
+        return f"<Units: {np.unique(self.unit).size} of {self.unit.size} labels, {len(self.pinned)} pinned>"
+
 
 def solve(findings: Findings) -> Units:
     """Solve the unions, see to it that tensors stay rectangular, and find what is pinned."""

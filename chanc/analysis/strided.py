@@ -44,6 +44,9 @@ class View:
     digits: tuple[dict[int, IntArray], ...]
     runs: dict[int, tuple[Run, int]]
 
+    def __repr__(self) -> str:
+        return f"<View: {' x '.join(map(str, self.sizes))} of {len(self.digits)} factors>"
+
 
 def find_view(findings: Findings, layout: Layout, index: ir.Value, rank: int) -> View | None:
     """How indices of that rank read the flattened tensor `layout` [size]; None where that is not understood."""

@@ -33,6 +33,9 @@ class Rewrite:
     model: Any
     trace: Trace
 
+    def __repr__(self) -> str:
+        return f"<Rewrite of a {type(self.model).__name__}: {self.trace}>"
+
     @property
     def changed(self) -> bool:
         """Whether any width changed."""
@@ -55,10 +58,11 @@ def rewrite(
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `select` (l2, l1, first, random) says which channels stay, `transfer` (select, svd, reflect, widen, init) what their
-    weights become. An `Analysis` may stand for the model; it can't be used again afterwards.
+    weights become. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
 
-    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had, VerifyError where the
-    second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't follow.
+    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
+    VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
+    follow.
     """
     if transfer not in METHODS:
         raise PlanError(f"there is no transfer '{transfer}': choose one of {', '.join(METHODS)}")
@@ -67,9 +71,13 @@ def rewrite(
             raise PlanError(f"the {what} must be at least {least}, not {value}")
     method = METHODS[transfer]
     analysis = model if isinstance(model, Analysis) else analyze(model)
+    if analysis.spent:
+        raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(seed)
     chosen = resizings(analysis, plan, scale, "first" if method.ordered else select, Sizing(round_to, min_width), rng)
     chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
+    # From here on the model may be half changed, whatever happens.
+    analysis.spend()
     with uncollected():
         trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
     widths = {r.group.id: (r.group.size, r.size) for r in chosen}

@@ -14,6 +14,7 @@ from chanc.analysis.findings import Findings
 from chanc.analysis.layout import Layout
 from chanc.errors import IllegalMove
 from chanc.ir.initializers import add_constant, constant, fresh_name
+from chanc.ir.nodes import called
 from chanc.rewriter.axis_maps import Resize, remap
 
 
@@ -28,6 +29,9 @@ class Site:
     findings: Findings
     resize: Resize
     unordered: set[ir.Value] = field(default_factory=set)
+
+    def __repr__(self) -> str:
+        return f"<Site of {self.node.op_type} '{called(self.node)}'>"
 
     @property
     def graph(self) -> ir.Graph:
