@@ -37,7 +37,7 @@ class Operand:
 
     def __repr__(self) -> str:
         where = f"input {self.input} of {self.op} '{self.node}'"
-        return f"<Operand '{self.initializer}', axis {self.axis} ({self.role}), {where}: {self.indices.size} channels>"
+        return f"<Operand '{self.initializer}', axis {self.axis} ({self.role}), {where}: width {self.indices.size}>"
 
 
 class Operands(Sequence[Operand]):
@@ -88,8 +88,7 @@ class Group:
     scalable: bool = True
 
     def __repr__(self) -> str:
-        steps = f" in steps of {self.step}" if self.step > 1 else ""
-        return f"<Group '{self.id}': {self.size} channels{steps}, {self.reason or 'may change'}>"
+        return f"<Group '{self.id}': width {self.size}, step {self.step}, {self.reason or 'may change'}>"
 
     @property
     def producers(self) -> tuple[Operand, ...]:
