@@ -59,7 +59,7 @@ def resize_parameters(
                 axes = {edit.axis: edit.source for edit in edits}
                 operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
     if fresh is not None:
-        seen = {use for parameter in analysis.sweep.parameters for use in parameter.uses}
+        seen = {use for parameter in analysis.findings.parameters for use in parameter.uses}
         _draw_others(analysis.model.graph, fresh, seen, method, rng)
     return tuple(operands), structure
 

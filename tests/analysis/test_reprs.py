@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from chanc.analysis import Analysis, analyze
+from chanc.analysis import analyze
 from chanc.analysis.context import Context
 from chanc.analysis.strided import View
 from chanc.rewriter import rewrite
