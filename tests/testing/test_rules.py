@@ -11,6 +11,7 @@ import pytest
 from chanc import registry
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.errors import ChancError
+from chanc.ops import table as specs
 from chanc.rewriter.rules import REGISTRY as REWRITE
 from chanc.testing.rules import RuleContract
 
@@ -33,8 +34,8 @@ def registered():
     """The example's rules, for one test."""
     example.register()
     yield
-    for table in (ANALYSIS, REWRITE):
-        table._rules.pop(KEY, None)
+    for table in (ANALYSIS._rules, REWRITE._rules, specs._SPECS):
+        table.pop(KEY, None)
 
 
 @pytest.mark.usefixtures("registered")
