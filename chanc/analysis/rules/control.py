@@ -182,15 +182,16 @@ def _pin_all(context: Context, layouts: Sequence[Layout], reason: str) -> None:
 def _operand(context: Context, index: int) -> Layout | None:
     """An input of the current node; None where it is left out or nothing is known of its shape."""
     value, findings = context.value(index), context.findings
-    unknown_shape = value not in findings.layouts and (value is None or value.const_value is None)
-    if value is None or unknown_shape or value in findings.sequences:
+    if value is None:
+        return None
+    if value in findings.sequences or (value not in findings.layouts and value.const_value is None):
         _pin_sequence(context, value)
         return None
     return context.input(index)
 
 
-def _pin_sequence(context: Context, value: ir.Value | None) -> None:
-    for layout in context.findings.sequences.get(value, ()) if value is not None else ():
+def _pin_sequence(context: Context, value: ir.Value) -> None:
+    for layout in context.findings.sequences.get(value, ()):
         _pin_all(context, [layout], "its sequence enters or leaves a body")
 
 
