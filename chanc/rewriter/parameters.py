@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.sweep import ParameterAxis
+from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names
 from chanc.ir.nodes import called, subgraphs
@@ -43,7 +43,7 @@ def resize_parameters(
     table = _Table(analysis, resize, chosen)
     fresh = Fresh(analysis) if method.fresh else None
     by_value: dict[ir.Value, list[ParameterAxis]] = defaultdict(list)
-    for parameter in analysis.sweep.parameters:
+    for parameter in analysis.findings.parameters:
         by_value[parameter.value].append(parameter)
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
@@ -67,7 +67,7 @@ def resize_parameters(
                 axes = {edit.axis: edit.source for edit in edits}
                 operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
     if fresh is not None:
-        seen = {use for parameter in analysis.sweep.parameters for use in parameter.uses}
+        seen = {use for parameter in analysis.findings.parameters for use in parameter.uses}
         _draw_others(analysis.model.graph, names, fresh, seen, method, rng)
     return tuple(operands), structure
 
@@ -161,7 +161,7 @@ class _Table:
 
     def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing]) -> None:
         self.resize, self.chosen, self._edits, self._alike = resize, chosen, {}, {}
-        count = analysis.sweep.label_count
+        count = analysis.findings.label_count
         self.group = np.full(count, -1, dtype=np.int64)
         self.rank = np.zeros(count, dtype=np.int64)
         self.start = np.zeros(count, dtype=np.int64)

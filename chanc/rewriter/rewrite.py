@@ -34,6 +34,9 @@ class Rewrite:
     model: Any
     trace: Trace
 
+    def __repr__(self) -> str:
+        return f"<Rewrite of a {type(self.model).__name__}: {self.trace}>"
+
     @property
     def changed(self) -> bool:
         """Whether any width changed."""
@@ -56,10 +59,11 @@ def rewrite(
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `select` (l2, l1, first, random) says which channels stay, `transfer` (select, svd, reflect, widen, init) what their
-    weights become. An `Analysis` may stand for the model; it can't be used again afterwards.
+    weights become. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
 
-    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had, VerifyError where the
-    second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't follow.
+    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
+    VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
+    follow.
     """
     if transfer not in METHODS:
         raise PlanError(f"there is no transfer '{transfer}': choose one of {', '.join(METHODS)}")
@@ -68,9 +72,13 @@ def rewrite(
             raise PlanError(f"the {what} must be at least {least}, not {value}")
     method = METHODS[transfer]
     analysis = model if isinstance(model, Analysis) else analyze(model)
+    if analysis.spent:
+        raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(seed)
     chosen = resizings(analysis, plan, scale, "first" if method.ordered else select, Sizing(round_to, min_width), rng)
     chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
+    # From here on the model may be half changed, whatever happens.
+    analysis.spend()
     with uncollected():
         trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
     widths = {r.group.id: (r.group.size, r.size) for r in chosen}
@@ -85,25 +93,25 @@ def _reflected(resizing: Resizing) -> Resizing:
 
 def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: np.random.Generator) -> Trace:
     """Change the analysis' model in place."""
-    sweep, model = analysis.sweep, analysis.model
-    copies = np.ones(sweep.label_count, dtype=np.int64)
+    findings, model = analysis.findings, analysis.model
+    copies = np.ones(findings.label_count, dtype=np.int64)
     for resizing in chosen:
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
     if chosen:
-        fold_shapes(model, sweep)
-    sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
+        fold_shapes(model, findings)
+    sizes = {value: resize.sizes(layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
     names = Names(value_names(model.graph))
     for node in [n for n in nodes_of(model.graph) if any(value in sizes for value in (*n.inputs, *n.outputs))]:
-        rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
+        rule = REGISTRY.find(node.domain, node.op_type, findings.opset if not node.domain else 1 << 20)
         if rule is not None:
-            rule(Site(node, sweep, resize, names, unordered))
+            rule(Site(node, findings, resize, names, unordered))
     operands, structure = resize_parameters(analysis, resize, chosen, method, rng, names)
     for value, new in sizes.items():
-        _set_shape(value, new, sweep.layouts[value])
-    for value, row in sweep.sequences.items():
+        _set_shape(value, new, findings.layouts[value])
+    for value, row in findings.sequences.items():
         if any(_affected(resize, layout) for layout in row):
             value.shape = None
     if chosen:

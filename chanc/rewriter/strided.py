@@ -20,7 +20,7 @@ def strided(site: Site, data: Layout, result: Layout) -> bool:
     index = site.node.inputs[1]
     if index is None or data.rank != 1 or not data.fields or len(data.axes[0]) == 1:
         return False
-    view = find_view(site.sweep, data, index, result.rank)
+    view = find_view(site.findings, data, index, result.rank)
     if view is None:
         return False
     changed = site.resize.factors(data, 0)
@@ -64,7 +64,7 @@ def _write(site: Site, index: ir.Value, tables: dict[int, IntArray], runs: dict[
     if not runs:
         site.set_input(1, total.astype(dtype))
         return
-    graph, names = site.sweep.graph, site.names
+    graph, names = site.findings.graph, site.names
     name = site.node.outputs[0].name
     summed = add_constant(graph, names.fresh(f"{name}.table"), total.astype(dtype))
     for axis, (run, step) in runs.items():
@@ -85,7 +85,7 @@ def _of_type(site: Site, value: ir.Value, index: ir.Value) -> ir.Value:
 
 def _added(site: Site, op: str, inputs: list[ir.Value], like: ir.Value, **attributes: int) -> ir.Value:
     node = ir.node(op, inputs, attributes)
-    site.sweep.graph.insert_before(site.node, node)
+    site.findings.graph.insert_before(site.node, node)
     output = node.outputs[0]
     output.name, output.type = site.names.fresh(f"{site.node.outputs[0].name}.index"), like.type
     return output

@@ -11,6 +11,7 @@ import pytest
 from chanc import registry
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.errors import ChancError
+from chanc.ops import table as specs
 from chanc.rewriter.rules import REGISTRY as REWRITE
 from chanc.testing.rules import RuleContract
 
@@ -33,8 +34,8 @@ def registered():
     """The example's rules, for one test."""
     example.register()
     yield
-    for table in (ANALYSIS, REWRITE):
-        table._rules.pop(KEY, None)
+    for table in (ANALYSIS._rules, REWRITE._rules, specs._SPECS):
+        table.pop(KEY, None)
 
 
 @pytest.mark.usefixtures("registered")
@@ -48,15 +49,15 @@ class TestChannelGate(RuleContract):
         return example.run(model, feeds)
 
 
-def _forgets_the_gain(sweep):
-    sweep.parameter(1, (0,))
-    sweep.output(sweep.input(0))
+def _forgets_the_gain(context):
+    context.parameter(1, (0,))
+    context.output(context.input(0))
 
 
-def _forgets_the_data(sweep):
-    sweep.parameter(1, (0,))
-    sweep.output(sweep.input(0))
-    sweep.pin(sweep.input(0).fields[0].labels, "as if it weren't understood")
+def _forgets_the_data(context):
+    context.parameter(1, (0,))
+    context.output(context.input(0))
+    context.pin(context.input(0).fields[0].labels, "as if it weren't understood")
 
 
 def _whole(contract):
