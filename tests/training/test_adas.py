@@ -145,7 +145,7 @@ def test_rates_carry_over_to_other_widths() -> None:
     first.step_epoch(golden(0))
     first.step_epoch(golden(1))
     second = AdaS(network(10))
-    second.carry_over(first.state_dict())
+    second.carry_over(first.state_dict()["adas"])
     assert rates(second) == rates(first)
     assert not second.state
     second.step_epoch(golden(2))
