@@ -47,9 +47,12 @@ class Feed:
         for images, labels in self.batches:
             yield Batch({self.name: images}, labels, training, self._taught(images))
 
-    @torch.no_grad()
     def _taught(self, images: Tensor) -> Outputs | None:
-        return self.teacher.forward({self.name: images}) if self.teacher is not None else None
+        if self.teacher is None:
+            return None
+        # In full precision, whatever the student runs in.
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            return self.teacher.forward({self.name: images})
 
 
 def training_feed(

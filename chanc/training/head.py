@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 _SOFTMAX = ("Softmax", "LogSoftmax")
-_VIEWS = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+_VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def end_at_logits(graph: ir.Graph) -> None:

@@ -104,7 +104,7 @@ class _State(TypedDict):
 
 
 class _Run:
-    """The moving parts of one call of `train`."""
+    """The moving parts of one call of `train_module`."""
 
     def __init__(
         self,

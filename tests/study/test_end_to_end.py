@@ -43,7 +43,7 @@ def test_two_trials_on_digits(tmp_path: Path, digits_model: Path) -> None:
                for line in lines(out))  # fmt: skip
     assert [row["name"] for row in run.rows] == ["found", "baseline", "uniform", "random"]
     assert run.rows[1]["params"] == 5706
-    assert json.loads((out / "config.json").read_text())["precision"] == "float32"
+    assert json.loads((out / "config.json").read_text())["environment"]["precision"] == "float32"
     assert {path.name for path in out.iterdir()} >= {"config.json", "best.onnx", "model.py", "model.safetensors",
                                                      "report.html", "comparison.json"}  # fmt: skip
 

@@ -87,6 +87,7 @@ HEADS = {
     "softmax": lambda y: [y.op("Softmax")],
     "log": lambda y: [y.op("LogSoftmax", axis=-1)],
     "identity": lambda y: [y.op("Softmax", axis=1).op("Identity")],
+    "cast": lambda y: [y.op("Cast", to=11).op("Softmax", axis=1).op("Cast", to=1)],
     "reshape": lambda y: [y.unsqueeze(2).op("Softmax", axis=1).reshape(-1, 5)],
     "flatten": lambda y: [y.unsqueeze(2, 3).op("Softmax", axis=1).flatten()],
     "squeeze": lambda y: [y.unsqueeze(2, 3).op("Softmax", axis=1).squeeze(2, 3)],
