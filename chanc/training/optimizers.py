@@ -36,6 +36,7 @@ def _adas(module: nn.Module, options: TrainOptions) -> Optimizer:
             beta=options.adas_beta,
             momentum=options.momentum,
             weight_decay=options.weight_decay,
+            minimum=options.evbmf,
         )
     except ValueError as error:
         raise ModelError(str(error)) from error

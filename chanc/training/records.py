@@ -9,6 +9,8 @@ from typing import Literal
 from torch import Tensor
 from torch.optim.optimizer import StateDict
 
+from chanc.metrics.quality import LayerQuality
+
 
 @dataclass(frozen=True)
 class StepInfo:
@@ -25,7 +27,9 @@ class EpochRecord:
     """A finished epoch, counted from 0.
 
     loss: mean training loss; score (the task's) and test_loss: on the held-out part; lr: at the epoch's start, the mean
-    where layers differ; metrics: what `on_epoch` returned, JSON values.
+    where layers differ; metrics: what `on_epoch` returned, JSON values; qualities: what AdaS measured of the weights
+    that `on_epoch` is shown, by name, so that it need not measure them again. Only the record that `on_epoch` gets has
+    it.
     """
 
     epoch: int
@@ -34,6 +38,7 @@ class EpochRecord:
     test_loss: float
     lr: float
     metrics: Mapping[str, object] = field(default_factory=dict)
+    qualities: Mapping[str, LayerQuality] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

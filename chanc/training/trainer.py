@@ -22,6 +22,7 @@ from torch.optim.optimizer import StateDict
 
 from chanc.data.dataset import Dataset
 from chanc.errors import RunError, TrialError
+from chanc.metrics.quality import LayerQuality, gains
 from chanc.training.adas import AdaS, Schedule
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.devices import isolated, pick_device, precision
@@ -141,16 +142,24 @@ class _Run:
         """Train on every image once, evaluate, and record it."""
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         loss = self._train_epoch(epoch, on_step)
-        if isinstance(self.optimizer, AdaS):
-            self.optimizer.step_epoch()
+        qualities = self._measure()
         with self.ema.applied() if self.ema is not None else contextlib.nullcontext():
             held_out = evaluate(self.net, self.task, self.held_out, amp=self.amp)
             if not math.isfinite(held_out.loss):
                 raise TrialError(f"training diverged: the held-out loss is {held_out.loss} after epoch {epoch}")
             record = EpochRecord(epoch, loss, held_out.score, held_out.loss, math.fsum(rates) / len(rates))
             if on_epoch is not None:
-                record = dataclasses.replace(record, metrics=on_epoch(record, self.module) or {})
+                shown = dataclasses.replace(record, qualities=qualities if self.ema is None else {})
+                record = dataclasses.replace(record, metrics=on_epoch(shown, self.module) or {})
         self.history.append(record)
+
+    def _measure(self) -> dict[str, LayerQuality]:
+        """Let AdaS's learning rates follow a measurement of the weights; returns it. Nothing for other optimizers."""
+        if not isinstance(self.optimizer, AdaS):
+            return {}
+        qualities = self.optimizer.measure()
+        self.optimizer.step_epoch(gains(qualities))
+        return qualities
 
     def state(self) -> Mapping[str, object]:
         """What `restore` takes back."""
