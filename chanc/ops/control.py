@@ -1,0 +1,7 @@
+"""Control flow (ONNX If, Loop, Scan): what is computed stands in the nodes of their bodies."""
+
+from __future__ import annotations
+
+from chanc.ops.table import operator
+
+operator("If", "Loop", "Scan", traits=(), weights=(), divisors=())

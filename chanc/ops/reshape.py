@@ -1,0 +1,16 @@
+"""Moving axes and elements (ONNX Reshape, Transpose, DepthToSpace, Expand, ...; onnxruntime's Reorder*).
+
+What Expand repeats may be a token that is trained.
+"""
+
+from __future__ import annotations
+
+from chanc.ops.spec import Trait, Weight
+from chanc.ops.table import operator
+
+operator("Flatten", "Reshape", "Squeeze", "Unsqueeze", traits={Trait.VIEW, Trait.RESHAPE}, weights=(), divisors=())
+operator("DepthToSpace", "SpaceToDepth", "Transpose", traits={Trait.VIEW, Trait.RANK}, weights=(), divisors=())
+operator("Tile", traits={Trait.RANK}, weights=(), divisors=())
+operator("Expand", traits=(), weights=(Weight(0, init="normal", arithmetic=True),), divisors=())
+# Onnxruntime fills the last block of channels up with zeros.
+operator("ReorderInput", "ReorderOutput", domain="com.microsoft.nchwc", traits=(), weights=(), divisors=())
