@@ -107,7 +107,7 @@ class TorchEngine:
 
     def check(self, model: ir.Model) -> None:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
-        rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task, self.trial.options)
+        rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
 
     def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""

@@ -52,7 +52,7 @@ def train(
 ) -> Trained:
     """Train the values of `model`, in place, on data that fits it (`task.fit`); its graph stays as it is.
 
-    start: shown the network before its first step, to measure it or to draw its weights anew. teacher: whom a task
+    start: shown the network, still on the CPU, to measure it or to draw its weights anew. teacher: whom a task
     that wants one learns from, a model with the same inputs. Within `chanc.training.distributed.joined` all processes
     train together. The others are those of `chanc.training.trainer.train_module`.
 
@@ -61,7 +61,7 @@ def train(
     if task.wants_teacher and teacher is None:
         raise ModelError(f"{task.name} needs a teacher: a model whose outputs are learned")
     net = trainable(model, task)
-    rehearse(net, data, task, options)
+    rehearse(net, data, task)
     if start is not None:
         start(net)
     run = together(net, options) if dist.is_available() and dist.is_initialized() else net
@@ -80,16 +80,15 @@ def score(net: Trainable, data: Dataset, task: Task, options: TrainOptions) -> f
     return evaluate(to_device(net, device), task, feed, amp=precision(options) == "bfloat16").score
 
 
-def rehearse(net: Trainable, data: Dataset, task: Task, options: TrainOptions) -> None:
-    """Run a small batch, before anything is spent on a training.
+def rehearse(net: Trainable, data: Dataset, task: Task) -> None:
+    """Run a small batch on the CPU, where a network is made, before anything is spent on a training.
 
     Raises: ModelError where the network can't run on a batch of several images, and what `task.check` raises.
     """
-    device = pick_device(options.device)
-    images = torch.tensor(data.test_images[:3]).to(device).float()
+    images = torch.tensor(data.test_images[:3]).float()
     try:
-        with torch.no_grad():
-            outputs = to_device(net, device).forward({net.inputs[0]: images})
+        with torch.no_grad(), torch.random.fork_rng([]):
+            outputs = net.forward({net.inputs[0]: images})
     except (RuntimeError, ValueError) as error:
         fixed = fixed_batch(image_input(net.graph))
         why = f"its batch is fixed to {fixed}, export it with a dynamic batch" if fixed else str(error).splitlines()[0]
