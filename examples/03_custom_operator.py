@@ -22,7 +22,7 @@ import chanc
 from chanc.analysis.rules import rule as analysis_rule
 from chanc.analysis.sweep import Sweep
 from chanc.ir import to_proto
-from chanc.ops import Trait, Weight, operator
+from chanc.ops import Trait, Weight, free, operator
 from chanc.oracles import compare, zeroed
 from chanc.rewriter.rules import rule as rewrite_rule
 from chanc.rewriter.site import Site
@@ -70,6 +70,7 @@ def register() -> None:
         traits={Trait.CHANNELWISE, Trait.RANK},
         weights=(Weight(1, init=0.0),),
         divisors=(),
+        work=free,
     )
     analysis_rule("ChannelGate", domain=DOMAIN)(analyze_gate)
     rewrite_rule("ChannelGate", domain=DOMAIN)(rewrite_gate)

@@ -37,8 +37,8 @@ def subgraphs(graph: ir.Graph | ir.Function) -> Iterator[ir.Graph]:
             yield from subgraphs(body)
 
 
-def nodes_of(graph: ir.Graph) -> Iterator[ir.Node]:
-    """The nodes of a graph, each followed by those of its bodies, at any depth."""
+def nodes_of(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
+    """The nodes of a graph or function, each followed by those of its bodies, at any depth."""
     for node in graph:
         yield node
         for body in bodies(node):

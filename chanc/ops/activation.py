@@ -8,19 +8,20 @@ from __future__ import annotations
 from chanc.ops.elementwise import CURVE, MANY, POINT
 from chanc.ops.spec import Trait, Weight
 from chanc.ops.table import operator
+from chanc.ops.work import activation
 
 BENT = {*CURVE, Trait.ACTIVATION}
 
-operator("LeakyRelu", "Relu", traits={*POINT, Trait.ACTIVATION}, weights=(), divisors=())
-operator("PRelu", traits={*MANY, Trait.ACTIVATION}, weights=(Weight(1, init=0.25),), divisors=())
+operator("LeakyRelu", "Relu", traits={*POINT, Trait.ACTIVATION}, weights=(), divisors=(), work=activation)
+operator("PRelu", traits={*MANY, Trait.ACTIVATION}, weights=(Weight(1, init=0.25),), divisors=(), work=activation)
 operator(
-    "Celu", "Clip", "Elu", "Gelu", "HardSwish", "Mish", "Selu", "Softplus", "Swish", "ThresholdedRelu",
-    traits=BENT, weights=(), divisors=(),
+    "Celu", "Clip", "Elu", "Gelu", "HardSwish", "Mish", "Selu", "Shrink", "Softplus", "Softsign",
+    "Swish", "Tanh", "ThresholdedRelu",
+    traits=BENT, weights=(), divisors=(), work=activation,
 )  # fmt: skip
-operator("Shrink", "Softsign", "Tanh", traits=CURVE, weights=(), divisors=())
-operator("HardSigmoid", "Sigmoid", traits={*CURVE, Trait.SATURATING}, weights=(), divisors=())
-operator("Gelu", "QuickGelu", domain="com.microsoft", traits=BENT, weights=(), divisors=())
+operator("HardSigmoid", "Sigmoid", traits={*BENT, Trait.SATURATING}, weights=(), divisors=(), work=activation)
+operator("Gelu", "QuickGelu", domain="com.microsoft", traits=BENT, weights=(), divisors=(), work=activation)
 operator(
-    "BiasGelu", "FastGelu",
-    domain="com.microsoft", traits={*BENT, Trait.BROADCAST}, weights=(Weight(1, init=0.0),), divisors=(),
+    "BiasGelu", "FastGelu", domain="com.microsoft",
+    traits={*BENT, Trait.BROADCAST}, weights=(Weight(1, init=0.0),), divisors=(), work=activation,
 )  # fmt: skip

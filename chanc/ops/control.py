@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from chanc.ops.table import operator
+from chanc.ops.work import free
 
-operator("If", "Loop", "Scan", traits=(), weights=(), divisors=())
+operator("If", "Loop", "Scan", traits=(), weights=(), divisors=(), work=free)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from chanc.ops.spec import Trait, Weight
 from chanc.ops.table import operator
+from chanc.ops.work import free
 
 POINT = {Trait.ELEMENTWISE, Trait.CHANNELWISE, Trait.RANK}
 MANY = {*POINT, Trait.BROADCAST}
@@ -19,25 +20,26 @@ def operands(init: float) -> tuple[Weight, ...]:
 
 
 operator(
-    "Abs", "BitCast", "BitwiseNot", "Dropout", "IsInf", "IsNaN", "Neg", "Not", traits=POINT, weights=(), divisors=()
-)
-operator("Identity", traits={*POINT, Trait.VIEW, Trait.RESHAPE}, weights=(), divisors=())
-operator("Cast", "CastLike", traits={*POINT, Trait.RECAST}, weights=(), divisors=())
+    "Abs", "BitCast", "BitwiseNot", "Dropout", "IsInf", "IsNaN", "Neg", "Not",
+    traits=POINT, weights=(), divisors=(), work=free,
+)  # fmt: skip
+operator("Identity", traits={*POINT, Trait.VIEW, Trait.RESHAPE}, weights=(), divisors=(), work=free)
+operator("Cast", "CastLike", traits={*POINT, Trait.RECAST}, weights=(), divisors=(), work=free)
 operator(
     "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Log", "Round",
     "Sign", "Sin", "Sinh", "Sqrt", "Tan",
-    traits=CURVE, weights=(), divisors=(),
+    traits=CURVE, weights=(), divisors=(), work=free,
 )  # fmt: skip
-operator("Reciprocal", traits=CURVE, weights=(), divisors=(0,))
+operator("Reciprocal", traits=CURVE, weights=(), divisors=(0,), work=free)
 
-operator("Add", "Sub", traits={*MANY, Trait.ADDITIVE}, weights=operands(0.0), divisors=())
-operator("Mul", traits=MANY, weights=operands(1.0), divisors=())
-operator("Div", traits=MANY, weights=operands(1.0), divisors=(1,))
-operator("Mean", "Sum", "Where", traits={*MANY, Trait.ADDITIVE}, weights=(), divisors=())
-operator("Max", "Min", traits={*MANY, Trait.CURVED}, weights=(), divisors=())
-operator("Mod", "Pow", traits={*MANY, Trait.CURVED}, weights=(), divisors=(1,))
+operator("Add", "Sub", traits={*MANY, Trait.ADDITIVE}, weights=operands(0.0), divisors=(), work=free)
+operator("Mul", traits=MANY, weights=operands(1.0), divisors=(), work=free)
+operator("Div", traits=MANY, weights=operands(1.0), divisors=(1,), work=free)
+operator("Mean", "Sum", "Where", traits={*MANY, Trait.ADDITIVE}, weights=(), divisors=(), work=free)
+operator("Max", "Min", traits={*MANY, Trait.CURVED}, weights=(), divisors=(), work=free)
+operator("Mod", "Pow", traits={*MANY, Trait.CURVED}, weights=(), divisors=(1,), work=free)
 operator(
     "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Greater", "GreaterOrEqual", "Less",
     "LessOrEqual", "Or", "Xor",
-    traits=MANY, weights=(), divisors=(),
+    traits=MANY, weights=(), divisors=(), work=free,
 )  # fmt: skip

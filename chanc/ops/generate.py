@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from chanc.ops.spec import Trait
 from chanc.ops.table import operator
+from chanc.ops.work import free
 
-operator("Constant", "ConstantOfShape", "Range", "Shape", "Size", traits=(), weights=(), divisors=())
+operator("Constant", "ConstantOfShape", "Range", "Shape", "Size", traits=(), weights=(), divisors=(), work=free)
 operator(
     "Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-    traits={Trait.RANDOM}, weights=(), divisors=(),
+    traits={Trait.RANDOM}, weights=(), divisors=(), work=free,
 )  # fmt: skip

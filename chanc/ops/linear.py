@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from chanc.ops.spec import Attributes, AxesOf, Trait, Weight
 from chanc.ops.table import operator
+from chanc.ops.work import einsum, fused_product, gemm, product
 
 PRODUCT = {Trait.LINEAR, Trait.RANK}
 
@@ -75,11 +76,14 @@ def term(index: int) -> Weight:
 
 
 BIAS = Weight(2, init=0.0)
-operator("MatMul", traits=PRODUCT, weights=factors(), divisors=())
-operator("Gemm", traits=PRODUCT, weights=(*factors("transA", "transB"), BIAS), divisors=())
-operator("Einsum", traits={Trait.LINEAR}, weights=(term(0), term(1), term(2)), divisors=())
+operator("MatMul", traits=PRODUCT, weights=factors(), divisors=(), work=product())
+operator("Gemm", traits=PRODUCT, weights=(*factors("transA", "transB"), BIAS), divisors=(), work=gemm())
+operator("Einsum", traits={Trait.LINEAR}, weights=(term(0), term(1), term(2)), divisors=(), work=einsum)
 operator(
     "FusedMatMul", "TransposeMatMul",
-    domain="com.microsoft", traits=PRODUCT, weights=factors("transA", "transB"), divisors=(),
+    domain="com.microsoft", traits=PRODUCT, weights=factors("transA", "transB"), divisors=(), work=fused_product,
 )  # fmt: skip
-operator("FusedGemm", domain="com.microsoft", traits=PRODUCT, weights=(*factors("transA", "transB"), BIAS), divisors=())
+operator(
+    "FusedGemm", domain="com.microsoft",
+    traits=PRODUCT, weights=(*factors("transA", "transB"), BIAS), divisors=(), work=gemm(),
+)  # fmt: skip

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from chanc.ops.table import operator
+from chanc.ops.work import free
 
-operator("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", traits=(), weights=(), divisors=())
+operator("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", traits=(), weights=(), divisors=(), work=free)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from chanc.ops.spec import Trait
 from chanc.ops.table import operator
+from chanc.ops.work import free
 
-operator("Pad", "Resize", "Upsample", traits={Trait.CHANNELWISE, Trait.RANK}, weights=(), divisors=())
-operator("Upsample", domain="com.microsoft.nchwc", traits={Trait.CHANNELWISE, Trait.RANK}, weights=(), divisors=())
+operator("Pad", "Resize", "Upsample", traits={Trait.CHANNELWISE, Trait.RANK}, weights=(), divisors=(), work=free)
+operator(
+    "Upsample", domain="com.microsoft.nchwc",
+    traits={Trait.CHANNELWISE, Trait.RANK}, weights=(), divisors=(), work=free,
+)  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from chanc.ops.spec import Attributes, Trait, Weight
 from chanc.ops.table import operator
+from chanc.ops.work import free
 
 
 def _entries(attributes: Attributes, rank: int) -> tuple[int, ...]:
@@ -23,8 +24,8 @@ def _channels(attributes: Attributes, rank: int) -> tuple[int, ...]:
 TABLE = Weight(0, init="normal", makes=_channels, arithmetic=True)
 TOKENS = tuple(Weight(index, init="normal", arithmetic=True) for index in (0, 1))
 
-operator("Gather", traits={Trait.CUTTER}, weights=(TABLE,), divisors=())
-operator("Slice", "Split", traits={Trait.CUTTER, Trait.RANK}, weights=(), divisors=())
-operator("Concat", traits={Trait.ADDITIVE, Trait.RANK}, weights=TOKENS, divisors=())
-operator("GatherElements", "GatherND", traits=(), weights=(), divisors=())
-operator("Scatter", "ScatterElements", "ScatterND", "TensorScatter", traits=(), weights=(), divisors=())
+operator("Gather", traits={Trait.CUTTER}, weights=(TABLE,), divisors=(), work=free)
+operator("Slice", "Split", traits={Trait.CUTTER, Trait.RANK}, weights=(), divisors=(), work=free)
+operator("Concat", traits={Trait.ADDITIVE, Trait.RANK}, weights=TOKENS, divisors=(), work=free)
+operator("GatherElements", "GatherND", traits=(), weights=(), divisors=(), work=free)
+operator("Scatter", "ScatterElements", "ScatterND", "TensorScatter", traits=(), weights=(), divisors=(), work=free)

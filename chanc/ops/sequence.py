@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from chanc.ops.spec import Trait
 from chanc.ops.table import operator
+from chanc.ops.work import free
 
 operator(
     "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt", "SequenceConstruct",
     "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
-    traits=(), weights=(), divisors=(),
+    traits=(), weights=(), divisors=(), work=free,
 )  # fmt: skip
-operator("SplitToSequence", traits={Trait.CUTTER}, weights=(), divisors=())
+operator("SplitToSequence", traits={Trait.CUTTER}, weights=(), divisors=(), work=free)

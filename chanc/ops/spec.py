@@ -88,7 +88,11 @@ class Weight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One operator. `work` is None where there is nothing to count; divisors are inputs that must not be zero."""
+    """One operator.
+
+    divisors: inputs that must not be zero. work: what it computes; None where no formula is known, so that a count
+    names its nodes as uncounted.
+    """
 
     name: str
     domain: str
@@ -96,4 +100,4 @@ class Spec:
     traits: frozenset[Trait]
     weights: tuple[Weight, ...]
     divisors: tuple[int, ...]
-    work: WorkOf | None = None
+    work: WorkOf | None

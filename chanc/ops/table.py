@@ -28,7 +28,7 @@ def operator(
     traits: Collection[Trait],
     weights: tuple[Weight, ...],
     divisors: tuple[int, ...],
-    work: WorkOf | None = None,
+    work: WorkOf | None,
 ) -> None:
     """Register one spec for the operators named; a second one for the same operator and version is a ValueError.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from chanc.ops.table import operator
+from chanc.ops.work import free
 
 operator(
     "AffineGrid", "CenterCropPad", "Col2Im", "GridSample", "MaxRoiPool", "MaxUnpool", "ReverseSequence", "RoiAlign",
-    traits=(), weights=(), divisors=(),
+    traits=(), weights=(), divisors=(), work=free,
 )  # fmt: skip

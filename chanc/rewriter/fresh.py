@@ -1,8 +1,9 @@
 """Which tensors of a model are trained, and what fresh ones hold: what a transfer that forgets the weights asks.
 
-Most weights are told by their operator's spec. An operand of arithmetic is a weight where it adds or multiplies one
-value a channel of what a layer made: the bias of a MatMul, the scale of a norm that its exporter took apart. Grids,
-masks, tables of positions and the mean of the images keep their values.
+Most weights are told by their operator's spec. An operand of arithmetic may be one where it meets channels that layers
+make: the bias of a MatMul, the scale of a norm that its exporter took apart, an embedding of positions that is added.
+Masks, the mean of the images and what decodes the outputs (grids, strides) keep their values: no layer makes the
+channels that they meet, or these channels must stay.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.sweep import ParameterAxis
 from chanc.ir.initializers import constant_shape
 from chanc.ops import Reader, Trait, Weight, fan_in, has, reader, weight_of
-from chanc.rewriter.transfer.use import KEPT, Use
+from chanc.rewriter.transfer._common import KEPT, Use
 
 
 class Fresh:
@@ -45,14 +46,15 @@ class Fresh:
             return Use(weight.init, _fan_in(weight, read, maker))
         if value.dtype is None or not value.dtype.is_floating_point():
             return KEPT
-        return self._vector(weight, read, shape, axes) if vector else self._matrix(weight, maker)
+        return self._vector(weight, read, shape, axes) if vector else self._matrix(weight, read, maker, axes)
 
-    def _matrix(self, weight: Weight | None, maker: int | None) -> Use:
-        """A table of vectors, or a weight from which others are computed; what makes no channels is neither."""
-        if maker is None:
-            return KEPT
-        looked_up = weight is not None and weight.makes({}, 2) != ()
-        return Use("normal") if looked_up else Use("he", _over(maker))
+    def _matrix(self, weight: Weight | None, read: Reader, maker: int | None, axes: Sequence[ParameterAxis]) -> Use:
+        """A table of vectors, to look up or to add, or a weight from which others are computed."""
+        if maker is not None:
+            looked_up = weight is not None and weight.makes({}, 2) != ()
+            return Use("normal") if looked_up else Use("he", _over(maker))
+        added = weight is not None and has(read.node, Trait.ADDITIVE)
+        return Use("normal") if added and axes and all(self._all(self._free, p.labels) for p in axes) else KEPT
 
     def _vector(
         self, weight: Weight | None, read: Reader, shape: tuple[int, ...], axes: Sequence[ParameterAxis]

@@ -13,13 +13,14 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.analysis.sweep import Sweep
 from chanc.errors import IllegalMove
-from chanc.ir.initializers import add_constant, constant, fresh_name
+from chanc.ir.initializers import add_constant, constant
+from chanc.ir.names import Names
 from chanc.rewriter.axis_maps import Resize, remap
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One node, the layouts around it before the resize, and the resize.
+    """One node, the layouts around it before the resize, the resize, and the names that are free.
 
     `unordered` gathers the values whose copies stand in another order than their layouts have them.
     """
@@ -27,6 +28,7 @@ class Site:
     node: ir.Node
     sweep: Sweep
     resize: Resize
+    names: Names
     unordered: set[ir.Value] = field(default_factory=set)
 
     @property
@@ -86,7 +88,7 @@ class Site:
             old.const_value, old.type, old.shape = new.const_value, new.type, new.shape
             return
         base = (old.name if old is not None else None) or self.node.outputs[0].name
-        value = add_constant(self.sweep.graph, f"{base}.resized", array)
+        value = add_constant(self.sweep.graph, self.names.fresh(f"{base}.resized"), array)
         if index >= len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)
@@ -108,7 +110,7 @@ class Site:
         old, result = self.node.outputs[0], self.result()
         gather = ir.node("Gather", [old, None], {"axis": axis})
         new = gather.outputs[0]
-        new.name, new.type = fresh_name(self.sweep.graph, f"{old.name}.ordered"), old.type
+        new.name, new.type = self.names.fresh(f"{old.name}.ordered"), old.type
         if old.shape is not None:
             sizes = self.sizes(result)
             new.shape = ir.Shape([n if isinstance(n, int) else old.shape[k] for k, n in enumerate(sizes)])
@@ -118,7 +120,7 @@ class Site:
         self.sweep.graph.insert_after(self.node, gather)
         self.sweep.layouts[new] = result
         self.unordered.add(old)
-        Site(gather, self.sweep, self.resize, self.unordered).set_input(1, positions)
+        Site(gather, self.sweep, self.resize, self.names, self.unordered).set_input(1, positions)
 
     def integers(self, sizes: tuple[Size, ...]) -> list[int]:
         """Sizes that must all be known."""

@@ -56,12 +56,12 @@ def test_no_spec_is_of_an_operator_that_nobody_knows() -> None:
 
 
 def test_no_facet_can_be_forgotten() -> None:
-    """All but the work, where there may be nothing to count, must be said: by the form, and by who registers."""
+    """All must be said: by the form, and by who registers."""
     optional = {field.name for field in dataclasses.fields(Spec) if field.default is not dataclasses.MISSING}
-    assert optional == {"work"}
+    assert not optional
     given = inspect.signature(operator).parameters
     defaults = {name for name, entry in given.items() if entry.default is not inspect.Parameter.empty}
-    assert defaults == {"domain", "since", "work"}
+    assert defaults == {"domain", "since"}
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=named)

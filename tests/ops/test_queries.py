@@ -106,9 +106,10 @@ def test_an_operator_is_one_of_its_domain() -> None:
 
 def test_the_newest_spec_that_holds() -> None:
     for since in (1, 13):
-        operator("NotAnOperator", domain="test", since=since, traits=(), weights=(Weight(since, 0.0),), divisors=())
+        weights = (Weight(since, 0.0),)
+        operator("NotAnOperator", domain="test", since=since, traits=(), weights=weights, divisors=(), work=None)
     with pytest.raises(ValueError, match="test::NotAnOperator has a spec since version 13 already"):
-        operator("NotAnOperator", domain="test", since=13, traits=(), weights=(), divisors=())
+        operator("NotAnOperator", domain="test", since=13, traits=(), weights=(), divisors=(), work=None)
     old, new = find("test", "NotAnOperator", 12), find("test", "NotAnOperator", 13)
     assert old is not None
     assert new is not None

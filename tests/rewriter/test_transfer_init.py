@@ -51,7 +51,10 @@ def test_the_seed_decides(plain, weights) -> None:
 
 
 def test_biases_that_are_added_are_zero_and_scales_are_one(weights) -> None:
-    """A MatMul's bias, even one that is cut up or of a single output, and the scale of an RMSNorm taken apart."""
+    """A MatMul's bias, even one that is cut up or of a single output, and the scale of an RMSNorm taken apart.
+
+    Positions that are added are drawn; what meets the image or decodes the output stays.
+    """
     body = """
     n = Sub (x, mean)
     a = MatMul (n, w1)
@@ -68,17 +71,23 @@ def test_biases_that_are_added_are_zero_and_scales_are_one(weights) -> None:
     f = MatMul (s, w3)
     i = Add (f, b3)
     k = Mul (e, i)
-    p = Add (k, grid)
+    p = Add (k, positions)
     l = MatMul (p, w4)
-    y = Add (l, b4)
+    o = Add (l, b4)
+    t = Add (o, grid)
+    u = MatMul (p, w5)
+    v = Add (u, b5)
+    y = Concat <axis = -1> (t, v)
     """
-    shapes = {"w1": (3, 8), "w2": (8, 6), "w3": (8, 6), "w4": (6, 1), "grid": (5, 6), "sizes": np.array([6, 6])}
-    vectors = {"mean": 3, "b1": 8, "gamma": 8, "beta": 8, "both": 12, "b4": 1}
+    shapes = {"w1": (3, 8), "w2": (8, 6), "w3": (8, 6), "w4": (6, 2), "w5": (6, 1), "sizes": np.array([6, 6])}
+    vectors = {"mean": 3, "b1": 8, "gamma": 8, "beta": 8, "both": 12, "b4": 2, "b5": 1}
+    shapes |= {"positions": (5, 6), "grid": (5, 2)}
     model = build("float[N,5,3] x", "float y", body, shapes | {name: (size,) for name, size in vectors.items()})
     old, new = weights(model), weights(rewrite(model, transfer="init", scale=1.0).model)
-    assert all((new[name] == 0).all() for name in ("b1", "beta", "both", "b4"))
+    assert all((new[name] == 0).all() for name in ("b1", "beta", "both", "b4", "b5"))
     assert (new["gamma"] == 1).all()
-    assert not any(np.isin(new[name], old[name]).any() for name in ("w1", "w2", "w3", "w4"))
+    drawn = ("w1", "w2", "w3", "w4", "w5", "positions")
+    assert not any(np.isin(new[name], old[name]).any() for name in drawn)
     assert all(np.array_equal(new[name], old[name]) for name in ("mean", "grid", "sizes"))
 
 
