@@ -1,7 +1,7 @@
 """Classification of images: one label an image, cross-entropy, top-1.
 
-    loss = CE(first output) + 0.4 sum CE(auxiliary outputs)       in training, with label smoothing
-    loss = CE(first output)                                       on held-out images
+loss = CE(first output) + 0.4 sum CE(auxiliary outputs)       in training, with label smoothing
+loss = CE(first output)                                       on held-out images
 """
 
 from __future__ import annotations

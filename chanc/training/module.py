@@ -1,6 +1,6 @@
 """The only way from a graph to something that trains.
 
-    model -> normal form -> head cut -> shapes -> channels first -> module, weights bound
+model -> normal form -> head cut -> shapes -> channels first -> module, weights bound
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a graph to the same graph with trained values: what `chanc train`, a search's trials and its final trainings do.
 
-    trainable -> trained for a task on its data -> written back
+trainable -> trained for a task on its data -> written back
 """
 
 from __future__ import annotations
