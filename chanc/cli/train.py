@@ -18,6 +18,7 @@ from chanc.errors import MissingDependencyError, RunError
 if TYPE_CHECKING:
     from chanc.data import Dataset
     from chanc.training.options import TrainOptions
+    from chanc.training.task import Task
 
 _RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {"lr": 0.1, "weight_decay": 5e-4, "schedule": "cosine"},
@@ -107,13 +108,16 @@ def command(
     from chanc import data as datasets
     from chanc.cli.training_progress import TrainingProgress
     from chanc.ir import check, load, save
-    from chanc.training.classifier import fit, recover_norms, train_classifier
+    from chanc.tasks import Classification
+    from chanc.training.images import recover_norms
+    from chanc.training.train import score, train
 
     loaded = load(model)
     check(loaded)
     whole = datasets.load(data, root=data_root, limit_train=limit_train, limit_test=limit_test, seed=given["seed"])
-    dataset = fit(loaded, whole)
-    options = _options(dataset, given)
+    dataset = Classification().fit(loaded, whole)
+    task, options = _configured(dataset, given)
+    before: list[float] = []
     with _joined(options.device) as rank:
         progress = TrainingProgress(options.epochs, quiet=quiet or rank > 0)
         if dataset.note:
@@ -121,23 +125,24 @@ def command(
         if insert_batchnorm and not recover_norms(loaded, dataset):
             progress.say("note: no convolution lacks a BatchNorm")
         with progress.shown():
-            done = train_classifier(
-                loaded, dataset, options, on_step=progress.step, on_epoch=progress.epoch, checkpoint=checkpoint
-            )
+            done = train(
+                loaded, dataset, task, options, on_step=progress.step, on_epoch=progress.epoch, checkpoint=checkpoint,
+                start=lambda net: before.append(score(net, dataset, task, options)),
+            )  # fmt: skip
         if rank == 0:
             save(loaded, output)
             click.echo(
-                f"wrote {output}: top-1 {done.before:.2%} -> {done.result.top1:.2%} on {len(dataset.test_labels)} test "
+                f"wrote {output}: top-1 {before[0]:.2%} -> {done.result.score:.2%} on {len(dataset.test_labels)} test "
                 f"images of {dataset.name}, {done.params} params"
             )
 
 
-def _options(dataset: Dataset, given: dict[str, Any]) -> TrainOptions:
-    """The options that were given, a recipe for the optimizer, and augmentation that suits the images."""
-    from chanc.training.options import TrainOptions
+def _configured(dataset: Dataset, given: dict[str, Any]) -> tuple[Task, TrainOptions]:
+    """The task, and the options that were given, a recipe for the optimizer, and augmentation that suits the images."""
+    from chanc.tasks import configured
 
     chosen = {name: value for name, value in given.items() if value is not None}
-    return TrainOptions(**{**_RECIPES[given["optimizer"]], **dataset.augmentation, **chosen})
+    return configured("classification", {**_RECIPES[given["optimizer"]], **dataset.augmentation, **chosen})
 
 
 @contextlib.contextmanager

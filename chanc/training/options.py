@@ -41,7 +41,6 @@ class TrainOptions:
     warmup: float = 0.3
     restart_epochs: int = 10
     restart_factor: int = 2
-    label_smoothing: float = 0.0
     cutout: int = 0
     crop_padding: int = 4
     flip: bool = True
@@ -86,7 +85,6 @@ _RANGES = (
     ("warmup", 0, 1),
     ("restart_epochs", 1, _INFINITY),
     ("restart_factor", 1, _INFINITY),
-    ("label_smoothing", 0, 1),
     ("cutout", 0, _INFINITY),
     ("crop_padding", 0, _INFINITY),
     ("clip_norm", 0, _INFINITY),
