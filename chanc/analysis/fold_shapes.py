@@ -14,6 +14,7 @@ from chanc.analysis.dims import Dim
 from chanc.analysis.findings import Array, Findings
 from chanc.analysis.run import visit_model
 from chanc.ir.initializers import add_constant
+from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 
 
@@ -23,7 +24,7 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     The model must be in normal form. Without findings they are made.
     """
     findings = findings if findings is not None else visit_model(model)
-    changed = False
+    names, changed = Names(value_names(model.graph)), False
     for node in nodes_of(model.graph):
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is not None or value not in findings.data:
@@ -34,7 +35,7 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
                 continue
             array = _constant(node, index, findings.data[value], findings)
             if array is not None:
-                node.replace_input_with(index, _initializer(model.graph, value, array))
+                node.replace_input_with(index, _initializer(model.graph, names, value, array))
                 changed = True
     if changed:
         _remove_unused(model)
@@ -70,7 +71,7 @@ def _constant(node: ir.Node, index: int, array: Array, findings: Findings) -> Ar
     return np.array([0 if k in copied else -1 if k in left else n for k, n in enumerate(sizes)], dtype=np.int64)
 
 
-def _initializer(graph: ir.Graph, value: ir.Value, array: Array) -> ir.Value:
+def _initializer(graph: ir.Graph, names: Names, value: ir.Value, array: Array) -> ir.Value:
     """An initializer of that content, named after the value; an equal one is used again."""
     base = f"{value.name or 'shape'}.folded"
     known = graph.initializers.get(base)
@@ -78,5 +79,5 @@ def _initializer(graph: ir.Graph, value: ir.Value, array: Array) -> ir.Value:
         same = known.dtype == ir.DataType.from_numpy(array.dtype) and np.array_equal(known.const_value.numpy(), array)
         if same:
             return known
-    return add_constant(graph, base, array)
+    return add_constant(graph, names.fresh(base), array)
 

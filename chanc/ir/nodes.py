@@ -55,8 +55,8 @@ def _free(graph: ir.Graph) -> Iterator[ir.Value]:
             yield value
 
 
-def nodes_of(graph: ir.Graph) -> Iterator[ir.Node]:
-    """The nodes of a graph, each followed by those of its bodies, at any depth."""
+def nodes_of(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
+    """The nodes of a graph or function, each followed by those of its bodies, at any depth."""
     for node in graph:
         yield node
         for body in bodies(node):

@@ -18,7 +18,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.initializers import constant_shape
 from chanc.ops import Reader, Trait, Weight, fan_in, has, reader, weight_of
-from chanc.rewriter.transfer.use import KEPT, Use
+from chanc.rewriter.transfer._common import KEPT, Use
 
 
 class Fresh:

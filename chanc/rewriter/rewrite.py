@@ -14,6 +14,7 @@ from chanc.analysis.layout import Layout
 from chanc.errors import PlanError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
+from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.check import check_against
@@ -98,14 +99,16 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
-    fold_shapes(model, findings)
+    if chosen:
+        fold_shapes(model, findings)
     sizes = {value: resize.sizes(layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
+    names = Names(value_names(model.graph))
     for node in [n for n in nodes_of(model.graph) if any(value in sizes for value in (*n.inputs, *n.outputs))]:
         rule = REGISTRY.find(node.domain, node.op_type, findings.opset if not node.domain else 1 << 20)
         if rule is not None:
-            rule(Site(node, findings, resize, unordered))
-    operands, structure = resize_parameters(analysis, resize, chosen, method, rng)
+            rule(Site(node, findings, resize, names, unordered))
+    operands, structure = resize_parameters(analysis, resize, chosen, method, rng, names)
     for value, new in sizes.items():
         _set_shape(value, new, findings.layouts[value])
     for value, row in findings.sequences.items():

@@ -62,7 +62,8 @@ def _joined(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value | N
         if asked != sizes and not _follows(site, part, sizes):
             if any(isinstance(n, Dim) for n in sizes):
                 return None
-            part = add_constant(site.findings.graph, f"{part.name}.resized", np.array(sizes, dtype=np.int64))
+            name = site.names.fresh(f"{part.name}.resized")
+            part = add_constant(site.findings.graph, name, np.array(sizes, dtype=np.int64))
         parts.append(part)
     return _added(site, ir.Node("", "Concat", parts, [ir.AttrInt64("axis", 0)]), value)
 
@@ -74,15 +75,15 @@ def _merged(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value:
     graph = site.findings.graph
     mask = np.array([not isinstance(n, Dim) for n in wanted])
     numbers = np.array([1 if isinstance(n, Dim) else n for n in wanted], dtype=np.int64)
-    chosen = add_constant(graph, f"{value.name}.known", mask)
-    sizes = add_constant(graph, f"{value.name}.sizes", numbers)
+    chosen = add_constant(graph, site.names.fresh(f"{value.name}.known"), mask)
+    sizes = add_constant(graph, site.names.fresh(f"{value.name}.sizes"), numbers)
     return _added(site, ir.Node("", "Where", [chosen, sizes, value]), value)
 
 
 def _added(site: Site, node: ir.Node, like: ir.Value) -> ir.Value:
     site.graph.insert_before(site.node, node)
     output = node.outputs[0]
-    output.name = f"{like.name}.{site.node.outputs[0].name}.resized"
+    output.name = site.names.fresh(f"{like.name}.{site.node.outputs[0].name}.resized")
     output.type, output.shape = like.type, like.shape
     return output
 

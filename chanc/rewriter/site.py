@@ -13,14 +13,15 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.findings import Findings
 from chanc.analysis.layout import Layout
 from chanc.errors import IllegalMove
-from chanc.ir.initializers import add_constant, constant, fresh_name
+from chanc.ir.initializers import add_constant, constant
+from chanc.ir.names import Names
 from chanc.ir.nodes import called
 from chanc.rewriter.axis_maps import Resize, remap
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One node, the layouts around it before the resize, and the resize.
+    """One node, the layouts around it before the resize, the resize, and the names that are free.
 
     `unordered` gathers the values whose copies stand in another order than their layouts have them.
     """
@@ -28,6 +29,7 @@ class Site:
     node: ir.Node
     findings: Findings
     resize: Resize
+    names: Names
     unordered: set[ir.Value] = field(default_factory=set)
 
     def __repr__(self) -> str:
@@ -90,7 +92,7 @@ class Site:
             old.const_value, old.type, old.shape = new.const_value, new.type, new.shape
             return
         base = (old.name if old is not None else None) or self.node.outputs[0].name
-        value = add_constant(self.findings.graph, f"{base}.resized", array)
+        value = add_constant(self.findings.graph, self.names.fresh(f"{base}.resized"), array)
         if index >= len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)
@@ -112,7 +114,7 @@ class Site:
         old, result = self.node.outputs[0], self.result()
         gather = ir.node("Gather", [old, None], {"axis": axis})
         new = gather.outputs[0]
-        new.name, new.type = fresh_name(self.findings.graph, f"{old.name}.ordered"), old.type
+        new.name, new.type = self.names.fresh(f"{old.name}.ordered"), old.type
         if old.shape is not None:
             sizes = self.sizes(result)
             new.shape = ir.Shape([n if isinstance(n, int) else old.shape[k] for k, n in enumerate(sizes)])
@@ -122,7 +124,7 @@ class Site:
         self.findings.graph.insert_after(self.node, gather)
         self.findings.layouts[new] = result
         self.unordered.add(old)
-        Site(gather, self.findings, self.resize, self.unordered).set_input(1, positions)
+        Site(gather, self.findings, self.resize, self.names, self.unordered).set_input(1, positions)
 
     def integers(self, sizes: tuple[Size, ...]) -> list[int]:
         """Sizes that must all be known."""

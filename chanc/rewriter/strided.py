@@ -10,7 +10,7 @@ from chanc.analysis.dims import Size
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.analysis.strided import Run, View, find_view
-from chanc.ir.initializers import add_constant, fresh_name
+from chanc.ir.initializers import add_constant
 from chanc.rewriter.axis_maps import remap
 from chanc.rewriter.site import Site
 
@@ -64,12 +64,13 @@ def _write(site: Site, index: ir.Value, tables: dict[int, IntArray], runs: dict[
     if not runs:
         site.set_input(1, total.astype(dtype))
         return
-    graph = site.findings.graph
+    graph, names = site.findings.graph, site.names
     name = site.node.outputs[0].name
-    summed = add_constant(graph, f"{name}.table", total.astype(dtype))
+    summed = add_constant(graph, names.fresh(f"{name}.table"), total.astype(dtype))
     for axis, (run, step) in runs.items():
-        by = add_constant(graph, f"{name}.step", np.array(step, dtype=dtype))
-        shape = add_constant(graph, f"{name}.axis", np.array([-1 if k == axis else 1 for k in range(rank)]))
+        by = add_constant(graph, names.fresh(f"{name}.step"), np.array(step, dtype=dtype))
+        sizes = np.array([-1 if k == axis else 1 for k in range(rank)])
+        shape = add_constant(graph, names.fresh(f"{name}.axis"), sizes)
         steps = _added(site, "Mul", [_of_type(site, run.value, index), by], index)
         summed = _added(site, "Add", [_added(site, "Reshape", [steps, shape], index), summed], index)
     site.node.replace_input_with(1, summed)
@@ -86,5 +87,5 @@ def _added(site: Site, op: str, inputs: list[ir.Value], like: ir.Value, **attrib
     node = ir.node(op, inputs, attributes)
     site.findings.graph.insert_before(site.node, node)
     output = node.outputs[0]
-    output.name, output.type = fresh_name(site.findings.graph, f"{site.node.outputs[0].name}.index"), like.type
+    output.name, output.type = site.names.fresh(f"{site.node.outputs[0].name}.index"), like.type
     return output

@@ -81,7 +81,7 @@ def _split_by_gather(site: Site, parts: list[IntArray], axis: int) -> None:
         graph.insert_before(node, gather)
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         site.findings.layouts[new] = site.findings.layouts[old]
-        Site(gather, site.findings, site.resize).set_input(1, positions)
+        Site(gather, site.findings, site.resize, site.names).set_input(1, positions)
     graph.remove(node, safe=True)
 
 

@@ -9,13 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit
 from chanc.rewriter.transfer import init, reflect, select, svd, widen
-from chanc.rewriter.transfer.use import Use
+from chanc.rewriter.transfer._common import Tensor, Use
 
-Tensor = NDArray[np.generic]
 Transfer = Callable[[Tensor, Sequence[AxisEdit], Use, np.random.Generator], Tensor]
 
 

@@ -8,14 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer.select import take
-from chanc.rewriter.transfer.use import Use
-
-Tensor = NDArray[np.generic]
+from chanc.rewriter.transfer._common import Tensor, Use, take
 
 
 def reflect(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
