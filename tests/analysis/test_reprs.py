@@ -12,6 +12,7 @@ import pytest
 from chanc.analysis import analyze
 from chanc.analysis.context import Context
 from chanc.analysis.strided import View
+from chanc.ir.names import Names
 from chanc.rewriter import rewrite
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.edits import AxisEdit, Part
@@ -79,7 +80,7 @@ def test_no_text_of_a_rewrite_is_long(network: onnx.ModelProto) -> None:
     line = np.arange(4 * WIDTH)
     part = Part(line.reshape(WIDTH, 4), line.reshape(WIDTH, 4), line)
     things: list[object] = [
-        Site(node, analysis.findings, resize),
+        Site(node, analysis.findings, resize, Names(())),
         Context(analysis.findings, node, visit_body=lambda graph: None),
         AxisEdit(0, "producer", line, (part,)),
         View((line.size,), ({0: line},), {}),
