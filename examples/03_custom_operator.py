@@ -3,7 +3,7 @@
 Without a rule chanc leaves the channels that enter such an operator alone, and says so. With one for the analysis and
 one for the rewrite they can be resized. In a package the rules would stand in a module that `pyproject.toml` names:
 
-    [project.entry-points."chanc.rules"]
+    [project.entry-points."chanc.ops"]
     example = "example_package.rules"
 
 Run: python examples/03_custom_operator.py

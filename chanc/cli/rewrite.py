@@ -75,7 +75,7 @@ def command(
     check(loaded)
     plan = load_plan(plan_file) if plan_file is not None else None
     result = rewrite(
-        loaded, plan, scale=scale, select=select, transfer=transfer, round_to=round_to, min_width=min_width, seed=seed
+        loaded, plan, scale=scale, importance=select, transfer=transfer, round_to=round_to, min_width=min_width, seed=seed
     )
     if not result.changed:
         raise PlanError(f"nothing changes: {_why_nothing(loaded, plan, scale)}")

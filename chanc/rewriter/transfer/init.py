@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.transfer import register
 from chanc.rewriter.transfer.select import take
 from chanc.rewriter.transfer.use import Use
 
@@ -32,6 +33,7 @@ OUT_AXIS: dict[tuple[str, int], int] = {
 }  # fmt: skip
 
 
+@register("init", fresh=True)
 def init(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """New values for a tensor of the new shape."""
     taken = take(tensor, edits)

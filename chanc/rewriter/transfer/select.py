@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.transfer import register
 from chanc.rewriter.transfer.use import Use
 
 Tensor = NDArray[np.generic]
 
 
+@register("select")
 def select(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; zero in consumers of second and later copies."""
     taken = take(tensor, edits)
