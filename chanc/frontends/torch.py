@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from chanc.errors import ChancError, MissingDependencyError, ModelError, VerifyError
 from chanc.files import atomic_write
-from chanc.frontends.exporters import EXPORTERS, Request
+from chanc.frontends.exporters import AUTO, EXPORTERS, Exporter, Request
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,8 +67,7 @@ def export(
     computes something else than torch (more than 1e-4 of the largest output), MissingDependencyError without
     onnxruntime or onnxscript, OSError where `path` can't be written. Nothing is written then.
     """
-    if exporter not in ("auto", *EXPORTERS):
-        raise ChancError(f"there is no exporter {exporter!r}; there are auto, {', '.join(EXPORTERS)}")
+    chosen = {exporter: EXPORTERS[exporter]} if exporter != "auto" else {name: EXPORTERS[name] for name in AUTO}
     args = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     with _quiet_state(module), torch.no_grad():
         outputs = _run(module, args)
@@ -80,7 +79,7 @@ def export(
             dynamic_batch,
             opset,
         )
-        model, data, used, note = _first_that_works(request, (exporter,) if exporter != "auto" else tuple(EXPORTERS))
+        model, data, used, note = _first_that_works(request, chosen)
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     return Exported(
@@ -107,11 +106,11 @@ def _quiet_state(module: nn.Module) -> Iterator[None]:
                 part.training = training
 
 
-def _first_that_works(request: Request, exporters: Sequence[str]) -> tuple[onnx.ModelProto, bytes, str, str]:
+def _first_that_works(request: Request, exporters: Mapping[str, Exporter]) -> tuple[onnx.ModelProto, bytes, str, str]:
     failures: list[ChancError] = []
-    for name in exporters:
+    for name, export_by in exporters.items():
         try:
-            model = EXPORTERS[name](request)
+            model = export_by(request)
             data = _checked(model)
             _compare(data, request)
         except (ModelError, VerifyError, MissingDependencyError) as error:

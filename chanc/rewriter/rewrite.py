@@ -17,8 +17,8 @@ from chanc.ir.collector import uncollected
 from chanc.ir.nodes import nodes_of
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.check import check_against
-from chanc.rewriter.parameters import resize_parameters
 from chanc.rewriter.importance import Importance
+from chanc.rewriter.parameters import resize_parameters
 from chanc.rewriter.plan import Plan, Resizing, Sizing, resizings
 from chanc.rewriter.rules import REGISTRY
 from chanc.rewriter.site import Site
@@ -56,7 +56,8 @@ def rewrite(
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
-    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). An `Analysis` may stand for the model; it can't be used again afterwards.
+    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`).
+    An `Analysis` may stand for the model; it can't be used again afterwards.
 
     Raises ModelError for a model that can't be read, PlanError for a plan that can't be had, VerifyError where the
     second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't follow.

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from chanc.errors import RunError
+from chanc.registry import Registry
 from chanc.study.space import Limits, Space, Widths
 
 State = dict[str, Any]
@@ -118,36 +120,37 @@ class Sampler(ABC):
         return dataclasses.asdict(self)
 
 
-SAMPLERS: dict[str, type[Sampler]] = {}
+SAMPLERS: Registry[type[Sampler]] = Registry(
+    "search method", "chanc.methods", "chanc.study.methods", error=RunError
+)
 S = TypeVar("S", bound=type[Sampler])
 
 
 def register(name: str) -> Callable[[S], S]:
-    """Class decorator: make a sampler known under `name`. Raises ValueError where the name is taken."""
+    """Class decorator: make a sampler known under `name`. Raises RunError where the name is another one's."""
 
     def add(cls: S) -> S:
-        if name in SAMPLERS:
-            raise ValueError(f"two samplers are named {name!r}: {SAMPLERS[name].__qualname__} and {cls.__qualname__}")
+        SAMPLERS.add(name, cls)
         cls.name = name
-        SAMPLERS[name] = cls
         return cls
 
     return add
 
 
 def names() -> tuple[str, ...]:
-    """The names of all registered samplers, in the order of registration."""
-    return tuple(SAMPLERS)
+    """The names of all registered samplers, sorted."""
+    return SAMPLERS.names()
 
 
 def make(name: str, **options: Any) -> Sampler:
-    """The sampler of that name with the given options; raises ValueError for an unknown name or option."""
-    if name not in SAMPLERS:
-        raise ValueError(f"no sampler is named {name!r}; there are {', '.join(names())}")
+    """The sampler of that name with the given options.
+
+    Raises RunError for an unknown name or option, ValueError for a value out of range.
+    """
     known = {entry.name for entry in dataclasses.fields(SAMPLERS[name])}
     unknown = sorted(set(options) - known)
     if unknown:
-        raise ValueError(f"the {name} sampler has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
+        raise RunError(f"the {name} search has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
     return SAMPLERS[name](**options)
 
 
