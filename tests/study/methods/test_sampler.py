@@ -20,7 +20,7 @@ def test_all_methods_are_registered() -> None:
 
 
 def test_a_name_is_given_once() -> None:
-    with pytest.raises(RunError, match=r"two things are the search method 'greedy': .*Greedy and .*test_sampler\.Other"):
+    with pytest.raises(RunError, match=r"are the search method 'greedy': .*Greedy and .*test_sampler\.Other"):
         protocol.register("greedy")(Other)
     assert protocol.SAMPLERS["greedy"] is Greedy
     assert Other.name == "sa"
