@@ -19,6 +19,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from chanc import plugins
 from chanc.errors import ChancError, MissingDependencyError, ModelError, VerifyError
 from chanc.files import atomic_write
 from chanc.frontends.exporters import AUTO, EXPORTERS, Exporter, Request
@@ -26,7 +27,7 @@ from chanc.frontends.exporters import AUTO, EXPORTERS, Exporter, Request
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "export", "load_weights"]
 
 MAX_IR = 13  # the newest that onnxruntime 1.31 reads
 TOLERANCE = 1e-4  # of the largest output
@@ -91,6 +92,32 @@ def export(
         outputs={value.name: _shape(value) for value in model.graph.output},
         note=note,
     )
+
+
+def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Fill a module with a state_dict from a .safetensors file.
+
+    Raises ModelError where the two don't fit, MissingDependencyError without safetensors, OSError.
+    """
+    plugins.require("safetensors", "reading weights", "torch")
+    import safetensors.torch
+
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+    wanted = module.state_dict()
+    # A safetensors file made from an ONNX model has no num_batches_tracked: nothing that runs reads it.
+    missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in tensors if name not in wanted]
+    if missing or unknown:
+        what, name = ("lacks", missing[0]) if missing else ("has the unknown", unknown[0])
+        raise ModelError(f"{path} does not fit the network: it {what} {name}")
+    wrong = [name for name in tensors if tensors[name].shape != wanted[name].shape]
+    if wrong:
+        have, want = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
+        raise ModelError(f"{path} does not fit the network: {wrong[0]} has shape {have}, not {want}")
+    module.load_state_dict(tensors, strict=False)
 
 
 @contextlib.contextmanager
