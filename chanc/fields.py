@@ -57,8 +57,8 @@ def options(cls: type) -> dict[str, Option]:
 
 def fault(instance: Any) -> str:
     """What is wrong with the first bad field of a dataclass' instance; empty where all are in range."""
-    faults = (option.fault(getattr(instance, name)) for name, option in options(type(instance)).items())
-    return next(filter(None, faults), "")
+    declared = options(type(instance))  # type: ignore[arg-type]  # every type is hashable
+    return next((wrong for name, option in declared.items() if (wrong := option.fault(getattr(instance, name)))), "")
 
 
 def _option(cls: type, field: dataclasses.Field[Any], hint: Any) -> Option:

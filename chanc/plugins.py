@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 from types import ModuleType
 
 from chanc.errors import ChancError, MissingDependencyError
@@ -38,9 +39,15 @@ def _described(entry: importlib.metadata.EntryPoint) -> str:
 
 def require(module: str, purpose: str, extra: str) -> ModuleType:
     """Import an optional package; MissingDependencyError says what needs it and which extra of chanc brings it."""
+    expect(module, purpose, extra)
+    return importlib.import_module(module)
+
+
+def expect(module: str, purpose: str, extra: str) -> None:
+    """The same without importing it, which may take seconds."""
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
-            raise
-        raise MissingDependencyError(f"{purpose} needs {module}: pip install 'chanc[{extra}]'") from None
+        found = importlib.util.find_spec(module) is not None
+    except ImportError:
+        found = False
+    if not found:
+        raise MissingDependencyError(f"{purpose} needs {module}: pip install 'chanc[{extra}]'")

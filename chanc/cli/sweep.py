@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chanc import plugins
 from chanc.cli.options import GroupedCommand, Methods, Named
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def open_pool(
         return SlurmPool(slurm, Path(out) / "slurm", workers or 0, time_limit or 0), workers or "all"
     from chanc.study.pools.local import LocalPool, threads_each, visible_gpus
 
+    plugins.expect("torch", "a sweep on this machine", "torch")
     gpus = visible_gpus() if workers is None else ()
     at_once = len(gpus) or workers or 1
     return LocalPool(at_once, gpus, threads_each(at_once)), at_once
