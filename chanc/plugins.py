@@ -18,12 +18,18 @@ from chanc.errors import ChancError, MissingDependencyError
 
 
 @functools.cache
+def entries(group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """The entry points of a group, of all that is installed."""
+    return tuple(importlib.metadata.entry_points(group=group))
+
+
+@functools.cache
 def load(group: str) -> None:
     """Load the entry points of a group, once: one may register with several registries.
 
     Raises ChancError, with the name of the distribution, for one that fails.
     """
-    for entry in importlib.metadata.entry_points(group=group):
+    for entry in entries(group):
         try:
             loaded = entry.load()
             if callable(loaded) and not isinstance(loaded, type):

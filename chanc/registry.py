@@ -17,7 +17,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from chanc import plugins
 from chanc.errors import ChancError
@@ -27,12 +27,16 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
+_TABLES: dict[str, list[_Table[Any, Any]]] = {}
+"""The registries of each group of entry points."""
+
+
 class Entry(NamedTuple, Generic[T]):
-    """A registered thing, a line that describes it, and what was registered: None where that has no name of its own."""
+    """A registered thing, a line that describes it, and the full name of the function or class that it is."""
 
     thing: T
     help: str
-    origin: str | None
+    origin: str
 
 
 class _Table(Mapping[K, T]):
@@ -46,6 +50,7 @@ class _Table(Mapping[K, T]):
         self._homes = homes
         self._entries: dict[K, Entry[T]] = {}
         self._imported = self._loaded = False
+        _TABLES.setdefault(group, []).append(self)
 
     def add(self, key: K, thing: T, *, source: object = None, help: str = "") -> None:
         """Register a thing; registering the same function or class again, as a notebook does, replaces it.
@@ -58,11 +63,12 @@ class _Table(Mapping[K, T]):
         if not getattr(source, "__module__", "chanc.").startswith("chanc."):
             self._import_homes()  # so that it is the stranger's thing that is refused
         before = self._entries.get(key)
-        if before is not None and before.thing != thing and (origin is None or origin != before.origin):
-            old, new = before.origin or before.thing, origin or thing
-            raise self.error(f"two things are the {self.what} {self.written(key)}: {old} and {new}")
-        about = help or ((getattr(source, "__doc__", None) or "") if origin else "").strip().partition("\n")[0]
-        self._entries[key] = Entry(thing, about, origin)
+        again = before is not None and ("<" not in origin and before.origin == origin or before.thing == thing)
+        if before is not None and not again:
+            both = f"{before.origin} and {origin}"
+            raise self.error(f"two things are the {self.what} {self.written(key)}: {both}")
+        about = (getattr(source, "__doc__", None) or "") if hasattr(source, "__qualname__") else ""
+        self._entries[key] = Entry(thing, help or about.strip().partition("\n")[0], origin)
         self._changed()
 
     def help(self, key: K) -> str:
@@ -122,7 +128,10 @@ class _Table(Mapping[K, T]):
         self._loaded = True  # what asks while it is loaded itself sees what is there
         try:
             self._import_homes()
-            plugins.load(self.group)
+            if plugins.entries(self.group):
+                for table in _TABLES[self.group]:
+                    table._import_homes()  # all that is chanc's own stands before a stranger's
+                plugins.load(self.group)
         except BaseException:
             self._loaded = False
             raise
@@ -174,8 +183,8 @@ class Operator(NamedTuple):
 class Operators(_Table[Operator, T]):
     """Things by operator and since-version: a thing holds until a newer one does."""
 
-    _newest: Mapping[tuple[str, str], tuple[int, ...]] | None = None
-    """The versions of each operator, newest first; None where it has to be made again."""
+    _newest: Mapping[tuple[str, str], tuple[tuple[int, T], ...]] | None = None
+    """What each operator has, the newest first; None where that has to be put together again."""
 
     def rule(self, *names: str, domain: str = "", since: int = 1) -> Callable[[T], T]:
         """Decorator: register a function for the operators named. Raises ChancError where one has another already."""
@@ -189,12 +198,18 @@ class Operators(_Table[Operator, T]):
 
     def find(self, domain: str, name: str, version: int) -> T | None:
         """The newest thing that holds at that opset version, or None."""
+        return next((thing for since, thing in self.versions(domain, name) if since <= version), None)
+
+    def versions(self, domain: str, name: str) -> tuple[tuple[int, T], ...]:
+        """(since-version, thing) of everything an operator has, the newest first."""
         self._load()
-        kind = (_short(domain), name)
-        for since in self._versions().get(kind, ()):
-            if since <= version:
-                return self._entries[Operator(*kind, since)].thing
-        return None
+        if self._newest is None:
+            newest: dict[tuple[str, str], tuple[tuple[int, T], ...]] = {}
+            for key in sorted(self._entries, reverse=True):
+                kind = (key.domain, key.name)
+                newest[kind] = (*newest.get(kind, ()), (key.since, self._entries[key].thing))
+            self._newest = newest
+        return self._newest.get((_short(domain), name), ())
 
     def names(self) -> Iterator[tuple[str, str]]:
         """(domain, operator) of everything here, sorted."""
@@ -207,21 +222,12 @@ class Operators(_Table[Operator, T]):
     def _changed(self) -> None:
         self._newest = None
 
-    def _versions(self) -> Mapping[tuple[str, str], tuple[int, ...]]:
-        if self._newest is None:
-            versions: dict[tuple[str, str], tuple[int, ...]] = {}
-            for key in sorted(self._entries, reverse=True):
-                kind = (key.domain, key.name)
-                versions[kind] = (*versions.get(kind, ()), key.since)
-            self._newest = versions
-        return self._newest
-
 
 def _short(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
-def _origin(thing: object) -> str | None:
-    """The full name of a function or class; None for a lambda, a closure or a value, which share theirs with others."""
-    name = getattr(thing, "__qualname__", "<value>")
-    return None if "<" in name else f"{getattr(thing, '__module__', '')}.{name}"
+def _origin(thing: object) -> str:
+    """The full name of a function or class. One with a "<" in it is shared with others: lambdas, closures, values."""
+    name = getattr(thing, "__qualname__", f"<{type(thing).__name__}>")
+    return f"{getattr(thing, '__module__', '')}.{name}"

@@ -14,7 +14,10 @@ OPERATOR = """
 print("loaded")
 from chanc.analysis.rules import rule as analysis
 from chanc.backends.torch import emits
+from chanc.ops import operator
 from chanc.rewriter.rules import rule as rewriting
+
+operator("Gate", domain="strange", since=2, traits=(), weights=(), divisors=(), work=None)
 
 @analysis("Gate", domain="strange", since=2)
 def analyze(sweep): ...
@@ -27,6 +30,7 @@ def write(emitter, node): ...
 """
 
 TABLES = {
+    "spec": "from chanc.ops.table import SPECS as REGISTRY",
     "analysis": "from chanc.analysis.rules import REGISTRY",
     "rewrite": "from chanc.rewriter.rules import REGISTRY",
     "emitter": "from chanc.backends.torch.registry import REGISTRY",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import types
 from pathlib import Path
@@ -15,6 +16,7 @@ from chanc.data import DATASETS
 from chanc.errors import ChancError, PlanError, RunError
 from chanc.frontends import FRONTENDS
 from chanc.frontends.exporters import EXPORTERS
+from chanc.ops.table import SPECS
 from chanc.registry import Operator, Operators, Registry
 from chanc.rewriter import IMPORTANCES, TRANSFERS
 from chanc.rewriter.rules import REGISTRY as REWRITE
@@ -31,9 +33,12 @@ NAMED = {
     "exporters": (EXPORTERS, {"torchscript", "dynamo"}),
 }
 
+OPERATORS = (SPECS, ANALYSIS, REWRITE, EMITTERS)
+NUMBERS = itertools.count()
+
 
 def fresh(*homes: str, error: type[ChancError] = ChancError) -> Registry:
-    return Registry("thing", "chanc.nothing-of-this-name", *homes, error=error)
+    return Registry("thing", f"chanc.nothing-{next(NUMBERS)}", *homes, error=error)
 
 
 def cell(source: str) -> object:
@@ -70,8 +75,8 @@ def test_an_unknown_name_is_one_line_with_the_nearest(group: str) -> None:
 
 
 def test_operators_share_a_group() -> None:
-    assert {table.group for table in (ANALYSIS, REWRITE, EMITTERS)} == {"chanc.ops"}
-    assert all(("", "Conv") in set(table.names()) for table in (ANALYSIS, REWRITE, EMITTERS))
+    assert {table.group for table in OPERATORS} == {"chanc.ops"}
+    assert all(("", "Conv") in set(table.names()) for table in OPERATORS)
 
 
 def test_a_name_has_one_meaning() -> None:
@@ -171,7 +176,7 @@ def test_scratch_and_remove() -> None:
 
 
 def operators() -> Operators:
-    return Operators("rule", "chanc.nothing-of-this-name")
+    return Operators("rule", f"chanc.nothing-{next(NUMBERS)}")
 
 
 def test_the_newest_rule_that_holds() -> None:
@@ -201,5 +206,5 @@ def test_a_second_rule_for_the_same_version_is_refused() -> None:
 
 def test_there_is_one_registry() -> None:
     """No room keeps a table of its own for what has a name: each is an instance of these classes."""
-    tables = [ANALYSIS, REWRITE, EMITTERS, *(registry for registry, _ in NAMED.values())]
+    tables = [*OPERATORS, *(registry for registry, _ in NAMED.values())]
     assert all(type(table) in (module.Registry, module.Operators) for table in tables)

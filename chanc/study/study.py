@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from chanc.cost.prices import prices
 from chanc.errors import ModelError, RunError
 from chanc.study import rundir
 from chanc.study.about import environment, fingerprint
@@ -150,7 +149,7 @@ def space_of(analysis: Any) -> Space:
     groups = tuple(SearchGroup(one.id, one.size, one.step, one.resizable) for one in analysis.groups)
     if not any(group.resizable for group in groups):
         raise ModelError("nothing to search: no channel group of this model may change (see `chanc analyze`)")
-    return Space(groups, prices(analysis))
+    return Space(groups, analysis.cost_at)
 
 
 def load_data(analysis: Any, settings: Settings, data_root: str | os.PathLike[str] | None) -> Dataset:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chanc import fields
 from chanc.errors import RunError
+from chanc.metrics.evbmf import Minimum
 
 OPTIMIZERS = ("sgd", "adamw", "adas")
 SCHEDULES = ("constant", "step", "cosine", "onecycle", "sgdr")
@@ -23,7 +24,8 @@ class TrainOptions:
     over the part `warmup` of all steps, then down); sgdr (cosine with warm restarts, the first after `restart_epochs`,
     each cycle `restart_factor` times as long). All but step change the rate at every optimiser step.
     amp: bfloat16 autocast, on CUDA only. deterministic: only algorithms that repeat bit by bit, also on CUDA.
-    adas_beta: AdaS's gain factor, which plays the part of a schedule.
+    adas_beta: AdaS's gain factor, which plays the part of a schedule. evbmf: the minimum (`chanc.metrics.evbmf`) by
+    which AdaS, and a search, measure the layers.
 
     Raises: RunError for an unknown name or a number out of range.
     """
@@ -37,6 +39,7 @@ class TrainOptions:
     weight_decay: float = field(default=5e-4, metadata={
         "help": "L2 of the weights.", "range": (0, INF), "default": "5e-4; adamw 0.01"})  # fmt: skip
     adas_beta: float = field(default=0.8, metadata={"help": "AdaS's gain factor.", "range": (0, 1)})
+    evbmf: Minimum = field(default="global", metadata={"help": "Minimum at which AdaS measures the rank of a layer."})
     schedule: str = field(default="constant", metadata={
         "help": "Learning-rate schedule.", "choices": SCHEDULES, "default": "cosine; adas sets its own"})  # fmt: skip
     step_epochs: int = field(default=25, metadata={"help": "step: epochs between two cuts.", "range": (1, INF)})

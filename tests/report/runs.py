@@ -12,6 +12,8 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper
 
+from chanc.cost.cost import Cost
+
 METRICS = ("in_rank", "out_rank", "in_kappa", "out_kappa", "in_qc", "out_qc")
 
 
@@ -57,6 +59,10 @@ class Analysis:
     params: int = 0
     macs: int = 0
     macs_all: int = 0
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.params, self.macs, self.macs_all)
 
     def group(self, name: str) -> Group:
         return next(group for group in self.groups if group.id == name)

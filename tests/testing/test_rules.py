@@ -9,6 +9,7 @@ import pytest
 
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.errors import ChancError
+from chanc.ops.table import SPECS
 from chanc.registry import Operator
 from chanc.rewriter.rules import REGISTRY as REWRITE
 from chanc.testing.rules import RuleContract
@@ -30,7 +31,7 @@ KEY = (example.DOMAIN, "ChannelGate")
 @pytest.fixture
 def registered():
     """The example's rules, for one test."""
-    with ANALYSIS.scratch(), REWRITE.scratch():
+    with SPECS.scratch(), ANALYSIS.scratch(), REWRITE.scratch():
         example.register()
         yield
 
