@@ -63,7 +63,7 @@ class _Table(Mapping[K, T]):
         if not getattr(source, "__module__", "chanc.").startswith("chanc."):
             self._import_homes()  # so that it is the stranger's thing that is refused
         before = self._entries.get(key)
-        again = before is not None and ("<" not in origin and before.origin == origin or before.thing == thing)
+        again = before is not None and (("<" not in origin and before.origin == origin) or before.thing == thing)
         if before is not None and not again:
             both = f"{before.origin} and {origin}"
             raise self.error(f"two things are the {self.what} {self.written(key)}: {both}")
