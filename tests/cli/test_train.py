@@ -15,9 +15,11 @@ from rich.console import Console
 torch = pytest.importorskip("torch")
 
 from chanc import data as datasets  # noqa: E402
+from chanc import fields  # noqa: E402
+from chanc.api import _configured  # noqa: E402
 from chanc.backends import ort  # noqa: E402
 from chanc.cli import main  # noqa: E402
-from chanc.cli.train import _configured, command  # noqa: E402
+from chanc.cli.train import command  # noqa: E402
 from chanc.cli.training_progress import TrainingProgress  # noqa: E402
 from chanc.frontends import zoo  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
@@ -175,9 +177,8 @@ def test_models_that_are_no_classifiers_of_images(tmp_path, capsys) -> None:
 def test_options_that_suit_data_and_optimizer() -> None:
     def options(*args: str, data: datasets.Dataset) -> tuple[Task, TrainOptions]:
         params = command.make_context("train", ["m.onnx", "--data", "d", "--epochs", "2", "-o", "o", *args]).params
-        taken = {"model", "data", "data_root", "output", "limit_train", "limit_test", "insert_batchnorm", "checkpoint",
-                 "resume", "quiet"}  # fmt: skip
-        return _configured(data, {name: value for name, value in params.items() if name not in taken})
+        names = [*fields.options(TrainOptions), *fields.options(Classification)]
+        return _configured(data, {name: params[name] for name in names if params[name] is not None})
 
     digits, synthetic = datasets.load("digits"), datasets.load("synthetic").fit_to(3, 32, 32)
     _, found = options(data=digits)
@@ -288,7 +289,7 @@ def test_insert_batchnorm_on_the_command_line(tmp_path, capsys) -> None:
     trained(tmp_path / "bare.onnx", *common)
     assert [node.op_type for node in load(out).graph].count("BatchNormalization") == 3
     assert "wrote" in capsys.readouterr().out
-    trained(out, *common, "--quiet")
+    trained(out, *common, "--quiet", "--force")
     assert capsys.readouterr().out.startswith("wrote")
 
 

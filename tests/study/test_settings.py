@@ -91,9 +91,9 @@ def test_preset_with_another_method_keeps_what_fits() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"algo": "gredy"}, "no sampler is named 'gredy'"),
-        ({"preset_name": "conet"}, "no preset is named 'conet'"),
-        ({"algo": "greedy", "options": {"delta": 0.1}}, "the greedy sampler has no option 'delta'"),
+        ({"algo": "gredy"}, "no search method 'gredy'"),
+        ({"preset_name": "conet"}, "no preset 'conet'"),
+        ({"algo": "greedy", "options": {"delta": 0.1}}, "the greedy search has no option 'delta'"),
         ({"algo": "greedy", "options": {"gamma": 1.5}}, "gamma 1.5 lies outside 0..1"),
         ({"train": {"optimizer": "sgd"}, "carry_optimizer": True}, "sgd has no learning rates to carry"),
         ({"algo": "greedy", "options": {"min_width": 512}}, "min_width 512 lies above max_width 256"),
