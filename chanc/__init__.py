@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chanc.analysis import Analysis as Analysis
     from chanc.analysis import analyze as analyze
+    from chanc.api import search as search
     from chanc.ir import load as load
     from chanc.ir import save as save
     from chanc.rewriter import Rewrite as Rewrite
     from chanc.rewriter import rewrite as rewrite
     from chanc.study import Run as Run
-    from chanc.study import search as search
 
 __version__ = "0.1.0"
 
@@ -28,7 +28,7 @@ _HOMES = {
     "load": "chanc.ir",
     "rewrite": "chanc.rewriter",
     "save": "chanc.ir",
-    "search": "chanc.study",
+    "search": "chanc.api",
 }
 
 __all__ = ["Analysis", "Rewrite", "Run", "__version__", "analyze", "load", "rewrite", "save", "search"]

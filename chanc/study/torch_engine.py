@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from chanc.errors import DataError, MissingDependencyError, ModelError
 from chanc.files import atomic_write_json
+from chanc.runs import Epoch, read_json
 from chanc.study.engine import Trained, Watcher
 from chanc.study.measure import measured_weights
-from chanc.study.rundir import read_json
 from chanc.study.space import Price
 
 if TYPE_CHECKING:
@@ -53,11 +53,14 @@ class TorchEngine:
 
         save(model, path)
 
-    def resize(self, model: Any, widths: Mapping[str, int], *, fresh: bool, seed: int) -> Any:
+    def resize(
+        self, model: Any, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None
+    ) -> Any:
         """The rewritten model; values that are drawn anew before the training are not worth a transfer."""
         from chanc.rewriter import rewrite
 
-        return rewrite(model, dict(widths), transfer="select" if fresh else self.transfer, seed=seed).model
+        chosen = "select" if fresh else transfer or self.transfer
+        return rewrite(model, dict(widths), transfer=chosen, seed=seed).model
 
     def price(self, model: Any) -> Price:
         """Parameters and MACs, counted node by node."""
@@ -91,7 +94,8 @@ class TorchEngine:
         write_package(prepared, folder, "Network", folder / "best.onnx")
 
     def train(
-        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
+        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher,
+        epochs: int | None = None,
     ) -> Trained:
         """One trial on the search's data."""
         from chanc.training.trainer import train
@@ -99,25 +103,25 @@ class TorchEngine:
         built = _build(model)
         _draw_anew(built.module, seed, everything=fresh, norms_and_linear=self.reset)
         layers = _layers(built, measured_weights(model))
-        epochs: list[dict[str, Any]] = []
+        done: list[Epoch] = []
         measuring: list[float] = []
 
         def record(epoch: Any, module: nn.Module) -> dict[str, Any]:
             begun = time.perf_counter()
             metrics = _measure(module, layers)
             measuring.append(time.perf_counter() - begun)
-            epochs.append({"epoch": epoch.epoch, "loss": epoch.loss, "top1": epoch.top1, "lr": epoch.lr,
-                           "metrics": metrics})  # fmt: skip
+            done.append(Epoch(epoch.epoch, epoch.loss, epoch.top1, epoch.lr, metrics))
             watch.epoch(epoch.epoch, epoch.loss, epoch.top1)
             return metrics
 
-        options = dataclasses.replace(self.train_options, seed=seed)
-        state = read_json(carry_from) if carry_from is not None else None
+        options = dataclasses.replace(self.train_options, seed=seed, epochs=epochs or self.train_options.epochs)
+        carried = read_json(carry_from) if carry_from is not None else None
+        state = carried if isinstance(carried, dict) else None
         result = train(built.module, self.data, options, on_step=_stepper(watch), on_epoch=record, state=state)
         if carry_to is not None:
             atomic_write_json(carry_to, {"adas": result.optimizer_state["adas"]})
         built.write_back(model)
-        return Trained(model, epochs, result.top1, result.loss, sum(measuring))
+        return Trained(model, done, result.top1, result.loss, sum(measuring))
 
     def train_final(self, model: Any, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A final training from scratch, top-1 on the test set; goes on from `checkpoint` where it exists."""
@@ -136,7 +140,7 @@ class TorchEngine:
             built.module, self.final_data, options, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint
         )
         built.write_back(model)
-        epochs = [{"epoch": one.epoch, "loss": one.loss, "top1": one.top1, "lr": one.lr} for one in result.history]
+        epochs = [Epoch(one.epoch, one.loss, one.top1, one.lr) for one in result.history]
         return Trained(model, epochs, result.top1, result.loss)
 
 
