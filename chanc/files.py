@@ -95,12 +95,11 @@ def plain(value: object) -> Json:
         return [plain(entry) for entry in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    number: object = value.item() if hasattr(value, "item") else value
+    if isinstance(number, float) and not math.isfinite(number):
+        return str(number)
+    if number is None or isinstance(number, bool | int | float | str):
+        return number
     raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chanc.study.rundir import RunDir
 from rich.console import Console
 
 from chanc.errors import RunError
@@ -14,7 +15,6 @@ from chanc.study.driver import Task, run_trials
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.outcome import finish
 from chanc.study.progress import Progress
-from chanc.study.rundir import RunDir
 from chanc.testing.engines import MEMBERS, SPACE, FakeEngine
 
 RECIPE = {"lr": 0.1}

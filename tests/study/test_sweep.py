@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chanc.study.rundir import RunDir
 
 from chanc.errors import ModelError, RunError
 from chanc.study.pools import Done, Job
-from chanc.study.rundir import RunDir
 from chanc.study.sweep import Cell, cells, finish_cell, finished, run_cell, sweep, wait_until_free
 
 

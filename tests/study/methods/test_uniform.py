@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.trial.uniform import Uniform
-from chanc.study.sampler import Measurement
 from chanc.testing.samplers import SamplerContract, example_space
 
 
