@@ -212,7 +212,7 @@ def from_line(line: str, seq: int) -> Event:
         raise ValueError(f"it is of version {version}, this chanc reads {VERSION}")
     if number != seq:
         raise ValueError(f"its seq is {number} where {seq} comes next")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"there is no event {kind!r}")
     return decode(KINDS[kind], fields)
 

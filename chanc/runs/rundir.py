@@ -52,7 +52,8 @@ class RunDir:
     def append(self, event: Event) -> None:
         """Add an event, with the checksum of its file, and make sure that it is on the disk before this returns."""
         if isinstance(event, Filed) and event.file:
-            event = dataclasses.replace(event, sha256=checksum(self.path / event.file))
+            with clear_errors(self.path):
+                event = dataclasses.replace(event, sha256=checksum(self.path / event.file))
         line = to_line(event, len(self.log))
         _append(self.path / LOG, line)
         self.log.append(from_line(line.removesuffix("\n"), len(self.log)))  # what a resumed search will see

@@ -24,7 +24,7 @@ MEMBERS = {"a": (Member("w0", "out"), Member("w1", "in")), "b": (Member("w1", "o
 
 
 class Call(TypedDict, total=False):
-    """What a fake engine was asked to train; `final` are the widths of a final training."""
+    """What a fake engine was asked to train; final: widths of a final training, goes_on: it found a checkpoint."""
 
     widths: Mapping[str, int]
     final: Mapping[str, int]
@@ -33,6 +33,7 @@ class Call(TypedDict, total=False):
     weight: float
     carry_from: Path | None
     epochs: int | None
+    goes_on: bool
 
 
 def toy(widths: Mapping[str, int], weight: float = 0.0) -> ir.Model:
@@ -119,9 +120,10 @@ class FakeEngine:
 
     def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A top-1 of the seed; counted among the calls."""
+        asked = Call(final=widths_of(model), seed=seed, goes_on=checkpoint.exists())
         if len(self.calls) == self.kill_at:
             checkpoint.write_text("half")
-        self._call(Call(final=widths_of(model), seed=seed))
+        self._call(asked)
         watch.epoch(0, 1.0, 0.5)
         return Trained(model, [Epoch(0, 1.0, 0.5, 0.1)], (seed % 1000) / 1000, 1.0)
 

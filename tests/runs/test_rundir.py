@@ -91,7 +91,7 @@ def test_temporary_files_of_a_running_search_are_left_alone(tmp_path: Path) -> N
 
 def test_an_events_file_is_there_before_its_line(tmp_path: Path) -> None:
     run = runs.create(tmp_path, SETTINGS, {})
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RunError, match="No such file"):
         run.append(trial(0, file="model.onnx"))
     assert not (tmp_path / "events.jsonl").exists()
     (tmp_path / "model.onnx").write_text("abc")
