@@ -41,7 +41,8 @@ def test_the_head_says_what_was_run(runs, tmp_path):
 
 
 def test_a_command_is_quoted_for_the_shell(runs, tmp_path):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=2, settings={"command": ["chanc", "search", "a b.onnx;rm"]})
+    words = ["chanc", "search", "a b.onnx;rm"]
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=2, settings={"command": words})
     assert data_of(write_report(folder))["report"]["command"] == "chanc search 'a b.onnx;rm'"
 
 

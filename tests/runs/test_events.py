@@ -24,7 +24,8 @@ from chanc.runs.events import KINDS, from_line, to_line
 EVENTS: list[Event] = [
     StartEvent("greedy", file="input.onnx", sha256="ab"),
     TrialEvent(3, Decision({"é": 8}), 10, 20, 0.1 + 0.2, math.inf,
-               (Epoch(0, 1.5, 0.5, metrics={"w": {"qc": -math.inf}}),), {"group_metric": {"é": 0.5}}, "trials/003/model.onnx", "cd"),
+               (Epoch(0, 1.5, 0.5, metrics={"w": {"qc": -math.inf}}),),
+               {"group_metric": {"é": 0.5}}, "trials/003/model.onnx", "cd"),
     ErrorEvent(4, Decision(keep={"a": (0, 2)}), "diverged", skipped=True),
     EpochEvent(0, 1.0, 0.5, {"mu": {"a": 8.5}}, {"step": [1, {"x": None}]}),
     StateEvent({"x": None, "y": [1, "2"]}, (Trial(5, Decision({"a": 4}), 2, 3, "init"),), Best(Decision({"a": 4}), 3),
