@@ -83,7 +83,7 @@ class Clock:
 
 
 def run_method(task: Task, run: RunDir) -> None:
-    """Run all that is still to come of a search. Raises what the engine raises, TrialError but for a whole method."""
+    """Run all that is still to come of a search. A trial that fails is an event; a whole method's error is raised."""
     if not run.log:
         run.append(StartEvent(task.name, file=INPUT))
     with task.progress.shown(done=len(run.record.outcomes)):
@@ -99,6 +99,8 @@ def trial_seed(seed: int, trial: int) -> int:
 
 
 def _run_whole(task: Task, method: WholeMethod, run: RunDir) -> None:
+    price = task.engine.price(task.engine.load(run.path / INPUT))
+    task.progress.trial(0, price.params, price.macs, task.name)
     context = Context(run.record, task.space, task.engine, task.seed, task.progress, run.folder)
     for event in method.run(context):
         run.append(event)
