@@ -1,7 +1,8 @@
 """A rule for an operator of one's own: com.example::ChannelGate, Y = X * sigmoid(gain), with the width as an attribute.
 
 Without a rule chanc leaves the channels that enter such an operator alone, and says so. With one for the analysis and
-one for the rewrite they can be resized. In a package the rules would stand in a module that `pyproject.toml` names:
+one for the rewrite they can be resized. A spec says what the operator is: that its gain is trained, one value a
+channel, and begins as 0. In a package all three would stand in a module that `pyproject.toml` names:
 
     [project.entry-points."chanc.rules"]
     example = "example_package.rules"
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+from onnx.numpy_helper import to_array
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
@@ -20,6 +22,7 @@ import chanc
 from chanc.analysis.rules import rule as analysis_rule
 from chanc.analysis.sweep import Sweep
 from chanc.ir import to_proto
+from chanc.ops import Trait, Weight, free, operator
 from chanc.oracles import compare, zeroed
 from chanc.rewriter.rules import rule as rewrite_rule
 from chanc.rewriter.site import Site
@@ -61,6 +64,14 @@ def rewrite_gate(site: Site) -> None:
 
 def register() -> None:
     """What the entry point would do when it is loaded."""
+    operator(
+        "ChannelGate",
+        domain=DOMAIN,
+        traits={Trait.CHANNELWISE, Trait.RANK},
+        weights=(Weight(1, init=0.0),),
+        divisors=(),
+        work=free,
+    )
     analysis_rule("ChannelGate", domain=DOMAIN)(analyze_gate)
     rewrite_rule("ChannelGate", domain=DOMAIN)(rewrite_gate)
 
@@ -69,7 +80,8 @@ def network() -> onnx.ModelProto:
     """Convolution, gate, convolution."""
     graph = Graph()
     x = graph.input("image", [2, 3, 8, 8]).conv(16)
-    gated = graph.node("ChannelGate", [x, graph.vector(16, -2, 2)], shapes=[x.shape], domain=DOMAIN, channels=16)[0]
+    gain = graph.vector(16, -2, 2)
+    gated = graph.node("ChannelGate", [x, gain], shapes=[x.shape], domain=DOMAIN, channels=16)[0]
     return graph.model(gated.relu().conv(4, 1))
 
 
@@ -92,6 +104,9 @@ def main() -> None:
     (found,) = compare(expected, run(result.model, feeds), ["output"])
     gate = next(node for node in result.model.graph.node if node.op_type == "ChannelGate")
     print(f"after rewrite:  channels = {gate.attribute[0].i}, largest error {found.error:.1e}")
+    fresh = chanc.rewrite(model, scale=0.5, transfer="init").model
+    gain = next(to_array(tensor) for tensor in fresh.graph.initializer if tensor.name == gate.input[1])
+    print(f"from scratch:   {gain.size} gains from {gain.min():.1f} to {gain.max():.1f}")
 
 
 if __name__ == "__main__":

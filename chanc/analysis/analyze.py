@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from chanc.analysis.groups import Group, find_groups, pin_text
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.analysis.order import ordered
 from chanc.analysis.run import sweep_model
+from chanc.analysis.sizes import SizesAt, SizeTable
 from chanc.analysis.solve import Units, solve
 from chanc.analysis.sweep import Sweep
+from chanc.cost.cost import Cost, Counter, NodeCost
+from chanc.cost.sizes import Declared
 from chanc.errors import PlanError
 from chanc.ir import load
 from chanc.ir.collector import uncollected
 from chanc.ir.normalize import normalize
+from chanc.ops.spec import Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +55,54 @@ class Analysis:
             raise PlanError(f"there is no channel group '{name}' in this model")
         return self.by_id[name]
 
-    @functools.cached_property
-    def cost(self) -> tuple[int, int, int]:
-        """(params, MACs of convolutions and linear layers, MACs of all operators), for a batch of one."""
-        from chanc.analysis.infer_shapes import infer_shapes
-        from chanc.cost.cost import cost
+    def sizes(self, widths: Mapping[str, Number] | None = None) -> SizesAt:
+        """The size of every tensor at given widths, by group id; a group that is not named keeps its own.
 
+        Nothing is rewritten and no weight is read. Widths may be of any number type; integers give exact sizes where
+        they are multiples of their group's step. A dynamic batch counts as 1.
+        """
+        return SizesAt(self._sizes, self._declared, widths or {})
+
+    def cost_at(self, widths: Mapping[str, Number] | None = None) -> Cost:
+        """Params and MACs of one sample at given widths (by group id, as in `sizes`)."""
+        return self._counter(self.sizes(widths))
+
+    def node_costs(self, widths: Mapping[str, Number] | None = None) -> dict[str, NodeCost]:
+        """The cost of every node that has any at given widths, by the name of its first output."""
+        return self._counter.nodes(self.sizes(widths))
+
+    @functools.cached_property
+    def _sizes(self) -> SizeTable:
+        return SizeTable(self.sweep, self.units, self.groups)
+
+    @functools.cached_property
+    def _declared(self) -> Declared:
         infer_shapes(self.model, self.sweep)
-        found = cost(self.model)
-        return found.params, found.macs, found.macs_all
+        return Declared(self.model.graph)
+
+    @functools.cached_property
+    def _counter(self) -> Counter:
+        return Counter(self.model.graph)
+
+    @functools.cached_property
+    def cost(self) -> Cost:
+        """Params and MACs of the model for one sample, and what could not be counted."""
+        return self.cost_at()
 
     @property
     def params(self) -> int:
         """The number of trained parameters."""
-        return self.cost[0]
+        return int(self.cost.params)
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of convolutions and linear layers for one sample."""
-        return self.cost[1]
+        return int(self.cost.macs)
 
     @property
     def macs_all(self) -> int:
         """Multiply-accumulates with BatchNorm (2 an element), activations and pooling, for one sample."""
-        return self.cost[2]
+        return int(self.cost.macs_all)
 
 
 def analyze(model: object) -> Analysis:

@@ -1,30 +1,34 @@
-"""Parameters and multiply-accumulates (MACs) of a model, in total and a node.
+"""Parameters and multiply-accumulates (MACs) of a model as a function of its tensors' sizes.
 
-A MAC is one multiplication with its addition in a convolution or a matrix product; biases are free. `macs_all` adds
-what public counters (ptflops) add: 2 an element of a normalisation's output, 1 an element of an activation's output, 1
-an element of a pooling's *input*. All figures are for one sample: the batch counts as 1.
+What an operator computes stands in its spec (`chanc.ops`). `macs` counts convolutions and matrix products, `macs_all`
+adds what public counters count besides (`chanc.ops.work`). All figures are for one sample: the batch counts as 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import onnx_ir as ir
 
-from chanc.cost.params import NORMS, own_params
-from chanc.cost.values import Sizes, Unknown, integers
+from chanc.cost.params import own_params
+from chanc.cost.sizes import Declared, Sizes, Unknown, elements, source
 from chanc.ir.nodes import called
+from chanc.ops import spec_of
+from chanc.ops.spec import Number, Size, WorkOf
+from chanc.ops.work import free
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Totals of a model: params, macs and macs_all a sample; `uncounted` names nodes whose shapes are not known."""
+    """Totals of a model: params, macs and macs_all a sample, in the number type of the sizes.
 
-    params: int
-    macs: int
-    macs_all: int
+    `uncounted` names nodes that are left out: no formula is known for their operator, or their shapes are not known.
+    """
+
+    params: Number
+    macs: Number
+    macs_all: Number
     uncounted: tuple[str, ...] = ()
 
 
@@ -32,105 +36,115 @@ class Cost:
 class NodeCost:
     """What one node adds to the totals; a shared parameter is its first user's. macs_all includes macs."""
 
-    params: int
-    macs: int
-    macs_all: int
+    params: Number
+    macs: Number
+    macs_all: Number
     known: bool = True
 
 
-def cost(model: ir.Model) -> Cost:
-    """The totals of a model whose values have shapes (`chanc.analysis.infer_shapes`)."""
-    nodes = node_costs(model)
-    return Cost(
-        sum(node.params for node in nodes.values()),
-        sum(node.macs for node in nodes.values()),
-        sum(node.macs_all for node in nodes.values()),
-        tuple(name for name, node in nodes.items() if not node.known),
-    )
+def cost(model: ir.Model, sizes: Sizes | None = None) -> Cost:
+    """The totals of a model, at the sizes that its values declare (`chanc.analysis.infer_shapes`) or at others."""
+    return Counter(model.graph)(sizes)
 
 
-def node_costs(model: ir.Model) -> dict[str, NodeCost]:
+def node_costs(model: ir.Model, sizes: Sizes | None = None) -> dict[str, NodeCost]:
     """The cost of every node that has any, bodies of control flow included, by the name of its first output."""
-    sizes = Sizes(model.graph)
-    seen: set[tuple[str, str]] = set()
-    found: dict[str, NodeCost] = {}
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        params = own_params(node, seen)
-        macs, extra, known = _work(node, sizes)
-        if params or macs or extra or not known:
-            found[called(node)] = NodeCost(params, macs, macs + extra, known)
-    return found
+    return Counter(model.graph).nodes(sizes)
 
 
-def _work(node: ir.Node, sizes: Sizes) -> tuple[int, int, bool]:
-    """MACs, other operations, and whether the shapes that they follow from are known."""
-    if node.domain not in ("", "ai.onnx", "com.microsoft"):
-        return 0, 0, True
+class Counter:
+    """The cost function of one graph: what each node counts by is looked up once, sizes are asked for at each call."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._declared = Declared(graph)
+        self._work: list[tuple[ir.Node, tuple[int, ...], WorkOf | None]] = []
+        seen: set[tuple[str, str]] = set()
+        for node in ir.traversal.RecursiveGraphIterator(graph):
+            spec = spec_of(node)
+            own = own_params(node, seen) if spec is not None and spec.weights else ()
+            work = spec.work if spec is not None else None
+            if own or work is not free:
+                self._work.append((node, own, work))
+
+    def __call__(self, sizes: Sizes | None = None) -> Cost:
+        """The totals."""
+        params: Number = 0
+        macs: Number = 0
+        every: Number = 0
+        unknown = []
+        for node, own, work in self._work:
+            found = _count(node, own, work, sizes or self._declared)
+            params, macs, every = params + found.params, macs + found.macs, every + found.macs_all
+            if not found.known:
+                unknown.append(called(node))
+        return Cost(params, macs, every, tuple(unknown))
+
+    def nodes(self, sizes: Sizes | None = None) -> dict[str, NodeCost]:
+        """The cost of every node that has any, by the name of its first output."""
+        every = {called(node): _count(node, own, work, sizes or self._declared) for node, own, work in self._work}
+        return {name: found for name, found in every.items() if found != NodeCost(0, 0, 0)}
+
+
+def _count(node: ir.Node, own: tuple[int, ...], work: WorkOf | None, sizes: Sizes) -> NodeCost:
+    params: Number = 0
+    for index in own:
+        params = params + _weight(node, index, sizes)
+    if work is None:
+        return NodeCost(params, 0, 0, known=False)
     try:
-        if node.op_type in _MACS:
-            return sizes.per_sample(_MACS[node.op_type](node, sizes)), 0, True
-        if node.op_type in NORMS:
-            return 0, 2 * sizes.per_sample(sizes.elements(node.outputs[0])), True
-        if node.op_type in _ACTIVATIONS:
-            return 0, sizes.per_sample(sizes.elements(node.outputs[0])), True
-        if node.op_type in _POOLS or _is_spatial_reduction(node, sizes):
-            return 0, sizes.per_sample(sizes.elements(node.inputs[0])), True
+        macs, other = work(node.attributes.data, _Operands(node, sizes), _Results(node, sizes))
     except Unknown:
-        return 0, 0, False
-    return 0, 0, True
+        return NodeCost(params, 0, 0, known=False)
+    macs, other = _sample(macs, sizes.batch), _sample(other, sizes.batch)
+    return NodeCost(params, macs, macs + other)
 
 
-def _conv(node: ir.Node, sizes: Sizes, weight: int = 1) -> int:
-    """Conv, W: [O, I/groups, k...]: every output element costs (I/groups) k... MACs."""
-    return sizes.elements(node.outputs[0]) * prod(sizes.dims(node.inputs[weight])[1:])
+class _Operands(Sequence["Size | None"]):
+    """The sizes of a node's inputs, each asked for when a formula reads it: others may be unknown."""
+
+    def __init__(self, node: ir.Node, sizes: Sizes) -> None:
+        self._node, self._sizes = node, sizes
+
+    def __len__(self) -> int:
+        return len(self._node.inputs)
+
+    def __getitem__(self, index: int) -> Size | None:  # type: ignore[override]
+        if index >= len(self):
+            raise IndexError(index)
+        return self._sizes.input(self._node, index)
 
 
-def _conv_transpose(node: ir.Node, sizes: Sizes) -> int:
-    """ConvTranspose, W: [I, O/groups, k...]: every input element costs (O/groups) k... MACs."""
-    return sizes.elements(node.inputs[0]) * prod(sizes.dims(node.inputs[1])[1:])
+class _Results(Sequence["Size"]):
+    """The sizes of a node's outputs, likewise."""
+
+    def __init__(self, node: ir.Node, sizes: Sizes) -> None:
+        self._node, self._sizes = node, sizes
+
+    def __len__(self) -> int:
+        return len(self._node.outputs)
+
+    def __getitem__(self, index: int) -> Size:  # type: ignore[override]
+        if index >= len(self):
+            raise IndexError(index)
+        return self._sizes.output(self._node, index)
 
 
-def _gemm(node: ir.Node, sizes: Sizes) -> int:
-    """Gemm, B: [K, N], or [N, K] with transB: M N K MACs."""
-    transposed = node.attributes.get_int("transB", 0)
-    return sizes.elements(node.outputs[0]) * sizes.dims(node.inputs[1])[1 if transposed else 0]
+def _weight(node: ir.Node, index: int, sizes: Sizes) -> Number:
+    """The number of elements of a parameter; what is stored where its size as the node sees it is not known."""
+    try:
+        size = sizes.input(node, index)
+    except Unknown:
+        size = None
+    if size is not None:
+        return elements(size)
+    found = source(node.inputs[index])
+    return 0 if found is None else found[1].size
 
 
-def _matmul(node: ir.Node, sizes: Sizes, right: int = 1) -> int:
-    """MatMul of weights or of two activations, B: [..., K, N] or [K]: K MACs an output element."""
-    dims = sizes.dims(node.inputs[right])
-    return sizes.elements(node.outputs[0]) * (dims[-2] if len(dims) > 1 else dims[0])
-
-
-def _fused_matmul(node: ir.Node, sizes: Sizes) -> int:
-    """FusedMatMul, A: [..., M, K], or [..., K, M] with transA: K MACs an output element."""
-    turned = node.attributes.get_int("transA", 0)
-    return sizes.elements(node.outputs[0]) * sizes.dims(node.inputs[0])[-2 if turned else -1]
-
-
-_MACS: dict[str, Callable[[ir.Node, Sizes], int]] = {
-    "Conv": _conv,
-    "FusedConv": _conv,
-    "ConvInteger": _conv,
-    "QLinearConv": lambda node, sizes: _conv(node, sizes, 3),
-    "ConvTranspose": _conv_transpose,
-    "Gemm": _gemm,
-    "FusedGemm": _gemm,
-    "MatMul": _matmul,
-    "FusedMatMul": _fused_matmul,
-    "MatMulInteger": _matmul,
-    "QLinearMatMul": lambda node, sizes: _matmul(node, sizes, 3),
-}
-_ACTIVATIONS = frozenset(
-    {"Relu", "PRelu", "LeakyRelu", "ThresholdedRelu", "Elu", "Selu", "Celu", "Gelu", "Clip", "HardSwish"}
-)
-_POOLS = frozenset({"MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"})
-
-
-def _is_spatial_reduction(node: ir.Node, sizes: Sizes) -> bool:
-    """Whether a ReduceMean or ReduceMax is a global pooling in other words: over all axes but the first two."""
-    if node.op_type not in ("ReduceMean", "ReduceMax"):
-        return False
-    axes = node.attributes.get_ints("axes") or integers(node.inputs[1] if len(node.inputs) > 1 else None)
-    rank = sizes.rank(node.inputs[0])
-    return axes is not None and rank > 3 and sorted(axis % rank for axis in axes) == list(range(2, rank))
+def _sample(count: Number, batch: int) -> Number:
+    """A count for one sample of those that the sizes hold; a constant's work has no batch and stays as it is."""
+    if batch == 1:
+        return count
+    if isinstance(count, int):
+        return count // batch if count % batch == 0 else count
+    return count / batch

@@ -1,7 +1,7 @@
-"""The trained parameters of a node: what training changes, each counted once.
+"""The trained parameters of a model: what training changes, each counted once, at its first user.
 
-They are the float weights and biases of the operators in `_PARAMETERS`. Running statistics, shapes, scales of a resize
-and one-element operands of arithmetic are not parameters.
+They are the float weights of the operators' specs (`chanc.ops`). Running statistics, shapes, scales of a resize and
+one-element operands of arithmetic are not parameters.
 """
 
 from __future__ import annotations
@@ -10,56 +10,37 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from chanc.cost.values import source
+from chanc.cost.sizes import source
+from chanc.ops import spec_of
 
-NORMS = frozenset({"BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization"})
-_PARAMETERS: dict[str, tuple[int, ...]] = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "FusedConv": (1, 2),
-    "Gemm": (0, 1, 2),
-    "FusedGemm": (0, 1, 2),
-    "FusedMatMul": (0, 1),
-    "BiasGelu": (1,),
-    "FastGelu": (1,),
-    "SkipLayerNormalization": (2, 3, 4),
-    "MatMul": (0, 1),
-    "Einsum": (0, 1, 2),
-    "Gather": (0,),
-    "PRelu": (1,),
-    "Add": (0, 1),
-    "Sub": (0, 1),
-    "Mul": (0, 1),
-    "Div": (0, 1),
-    "Concat": (0, 1),
-    "Expand": (0,),
-    "LSTM": (1, 2, 3, 7),
-    "GRU": (1, 2, 3),
-    "RNN": (1, 2, 3),
-} | dict.fromkeys(NORMS, (1, 2))
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
-_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Gather", "Concat", "Expand"})
 
 
-def own_params(node: ir.Node, seen: set[tuple[str, str]]) -> int:
-    """Elements of the node's parameters that no earlier node has claimed; its own are added to `seen`."""
-    total = 0
-    for name, size, anchor in _parameters(node):
+def own_params(node: ir.Node, seen: set[tuple[str, str]]) -> tuple[int, ...]:
+    """The inputs of a node that are parameters which no earlier node has claimed; its own are added to `seen`."""
+    own = []
+    for index, name, anchor in _parameters(node):
         if (name, anchor) not in seen:
             seen.add((name, anchor))
-            total += size
-    return total
+            own.append(index)
+    return tuple(own)
 
 
-def _parameters(node: ir.Node) -> Iterator[tuple[str, int, str]]:
-    """Name, number of elements and anchor of each parameter of a node."""
-    for index in _PARAMETERS.get(node.op_type, ()):
-        tensor = source(node.inputs[index]) if index < len(node.inputs) else None
-        if tensor is None or tensor.tensor.dtype not in _FLOATS:
+def _weights(node: ir.Node) -> Iterator[tuple[int, str, ir.TensorProtocol]]:
+    """Input, name and tensor of each weight of a node; a number that an operand of arithmetic holds is none."""
+    spec = spec_of(node)
+    for weight in spec.weights if spec is not None else ():
+        found = source(node.inputs[weight.input]) if weight.input < len(node.inputs) else None
+        if found is None or weight.statistic or found[1].dtype not in _FLOATS:
             continue
-        if node.op_type in _ARITHMETIC and tensor.tensor.size == 1:
-            continue
-        yield tensor.name, tensor.tensor.size, _anchor(node, tensor.tensor)
+        if not (weight.arithmetic and found[1].size == 1):
+            yield weight.input, *found
+
+
+def _parameters(node: ir.Node) -> Iterator[tuple[int, str, str]]:
+    """Input, name and anchor of each parameter of a node."""
+    for index, name, tensor in _weights(node):
+        yield index, name, _anchor(node, tensor)
 
 
 def _anchor(node: ir.Node, tensor: ir.TensorProtocol) -> str:
@@ -68,7 +49,7 @@ def _anchor(node: ir.Node, tensor: ir.TensorProtocol) -> str:
     Exporters let vectors of equal values (all ones, all zeros: an untrained BatchNorm) share one tensor. A vector
     belongs to the matrix that makes its data, so it is one parameter a matrix; other tensors count once a name.
     """
-    if max(tensor.shape.numpy(), default=1) != tensor.size:
+    if not _is_vector(tensor):
         return ""
     own = _matrix(node)
     if own:
@@ -83,8 +64,8 @@ def _anchor(node: ir.Node, tensor: ir.TensorProtocol) -> str:
 
 def _matrix(node: ir.Node) -> str:
     """The name of the first parameter of a node that is no vector, or ''."""
-    for index in _PARAMETERS.get(node.op_type, ()):
-        tensor = source(node.inputs[index]) if index < len(node.inputs) else None
-        if tensor is not None and max(tensor.tensor.shape.numpy(), default=1) != tensor.tensor.size:
-            return tensor.name
-    return ""
+    return next((name for _, name, tensor in _weights(node) if not _is_vector(tensor)), "")
+
+
+def _is_vector(tensor: ir.TensorProtocol) -> bool:
+    return max(tensor.shape.numpy(), default=1) == tensor.size

@@ -1,7 +1,7 @@
 """The analytic global solution of empirical variational Bayesian matrix factorisation (EVBMF).
 
 Nakajima, Sugiyama, Babacan and Tomioka (JMLR 14, 2013): with s the singular values of an L x M matrix, L <= M, and
-sigma^2 the noise variance found in `chanc.metrics.vb`, the values s > sqrt(M sigma^2 xbar) are kept, shrunk to
+sigma^2 the noise variance at a minimum of the free energy, the values s > sqrt(M sigma^2 xbar) are kept, shrunk to
 
     d = s / 2 (1 - u + sqrt((1 - u)^2 - 4 L M sigma^4 / s^4)),  u = (L + M) sigma^2 / s^2
 
@@ -13,16 +13,25 @@ the Frobenius norm first, which makes the rank independent of the scale of the w
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chanc.errors import TrialError
-from chanc.metrics.vb import Array, Shape, noise_variance
+from chanc.metrics.vb import Array, Shape
+from chanc.metrics.vb_brent import brent_noise_variance
 from chanc.metrics.vb_global import lowest_noise_variance
+
+Minimum = Literal["global", "brent"]
+
+MINIMA: dict[Minimum, Callable[[Array, Shape], Array]] = {
+    "global": lowest_noise_variance,
+    "brent": brent_noise_variance,
+}
+"""Which minimum of the free energy gives sigma^2: the lowest, or the one that Brent's bounded search ends in."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +47,20 @@ class Evbmf:
     singular_values: NDArray[np.float64]
 
 
-def evbmf(matrix: Any, *, lowest: bool = False) -> Evbmf:
+def evbmf(matrix: Any, minimum: Minimum = "global") -> Evbmf:
     """Factorise one real matrix [A, B], a NumPy array or a torch tensor on any device.
 
-    lowest: take sigma^2 at the lowest minimum of the free energy, instead of at the one that Brent's bounded search
-    finds and that published figures rest on. They differ where F has several minima of nearly one depth.
+    minimum: which minimum of the free energy sigma^2 is taken at. Published figures rest on "brent"; it differs from
+    the "global" one where F has several minima of nearly one depth, and there the last bits of the weights decide.
     Raises `TrialError` where an element is NaN or infinite and `ValueError` where the shape is not that of a matrix.
     """
-    return evbmf_batch([matrix], lowest=lowest)[0]
+    return evbmf_batch([matrix], minimum)[0]
 
 
-def evbmf_batch(matrices: Iterable[Any], *, lowest: bool = False) -> list[Evbmf]:
+def evbmf_batch(matrices: Iterable[Any], minimum: Minimum = "global") -> list[Evbmf]:
     """Factorise matrices of one shape (or its transpose) in one search; the answers come in the same order.
 
-    matrices: an iterable of [A, B], or one array or tensor [batch, A, B]; lowest: as for `evbmf`.
+    matrices: an iterable of [A, B], or one array or tensor [batch, A, B]; minimum: as for `evbmf`.
     Raises `TrialError` where an element is NaN or infinite and `ValueError` where the shapes differ.
     """
     items = list(matrices)
@@ -61,7 +70,7 @@ def evbmf_batch(matrices: Iterable[Any], *, lowest: bool = False) -> list[Evbmf]
     if len(shapes) > 1 or any(item.ndim != 2 for item in items) or 0 in next(iter(shapes)):
         raise ValueError(f"EVBMF takes non-empty matrices of one shape, not {sorted(shapes)}")
     small, large = next(iter(shapes))
-    return solve(*spectrum(items), Shape(small, large), lowest=lowest)
+    return solve(*spectrum(items), Shape(small, large), minimum)
 
 
 def spectrum(matrices: list[Any]) -> tuple[Array, Array]:
@@ -125,10 +134,10 @@ def _eigenvalues_torch(matrices: list[Any], torch: Any) -> tuple[Array, Array]:
     return eigenvalues.cpu().numpy(), norms.cpu().numpy()
 
 
-def solve(values: Array, norms: Array, shape: Shape, *, lowest: bool = False) -> list[Evbmf]:
+def solve(values: Array, norms: Array, shape: Shape, minimum: Minimum = "global") -> list[Evbmf]:
     """EVBMF from singular values, [batch, L] descending, that are divided by `norms`, [batch]."""
     small, large = shape.small, shape.large
-    variance = (lowest_noise_variance if lowest else noise_variance)(values**2 / large, shape)
+    variance = MINIMA[minimum](values**2 / large, shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = variance[:, None] / values**2
         rest = 1 - (small + large) * noise

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from chanc.errors import TrialError
-from chanc.metrics.evbmf import Evbmf, evbmf_batch
+from chanc.metrics.evbmf import Evbmf, Minimum, evbmf_batch
 
 _FLAT = 1e-4
 """Stands for 1 - 1/kappa where kappa is 1, as in the public code of CONetV2."""
@@ -69,17 +69,19 @@ class ModeQuality:
     gain: float
 
 
-def layer_quality(weight: Any) -> LayerQuality:
+def layer_quality(weight: Any, minimum: Minimum = "global") -> LayerQuality:
     """Measure one weight [O, I, kh, kw] (or [O, I], [O, I, k], ...), a NumPy array or a torch tensor on any device.
 
+    minimum: as for `chanc.metrics.evbmf.evbmf`.
     Raises `TrialError` where an element is NaN or infinite and `ValueError` where the weight has fewer than two axes.
     """
-    return layers_quality({"weight": weight})["weight"]
+    return layers_quality({"weight": weight}, minimum)["weight"]
 
 
-def layers_quality(weights: Mapping[str, Any]) -> dict[str, LayerQuality]:
+def layers_quality(weights: Mapping[str, Any], minimum: Minimum = "global") -> dict[str, LayerQuality]:
     """Measure all weights of a model, those of equal unfolded shapes in one batch; order and names are kept.
 
+    minimum: as for `chanc.metrics.evbmf.evbmf`.
     Raises `TrialError`, naming the weight, where an element is NaN or infinite.
     """
     batches: dict[tuple[int, ...], list[tuple[str, str, Any]]] = defaultdict(list)
@@ -90,7 +92,7 @@ def layers_quality(weights: Mapping[str, Any]) -> dict[str, LayerQuality]:
             batches[(*sorted(matrix.shape), _is_cuda(matrix))].append((name, mode, matrix))
     found: dict[tuple[str, str], Evbmf] = {}
     for batch in batches.values():
-        for (name, mode, _), answer in zip(batch, _factorise(batch), strict=True):
+        for (name, mode, _), answer in zip(batch, _factorise(batch, minimum), strict=True):
             found[name, mode] = answer
     return {name: _assemble(weight, found, name) for name, weight in weights.items()}
 
@@ -110,9 +112,9 @@ def _unfold(weight: Any) -> dict[str, Any]:
     return {"out": out, "in": weight.swapaxes(0, 1).reshape(inner, -1)}
 
 
-def _factorise(batch: list[tuple[str, str, Any]]) -> list[Evbmf]:
+def _factorise(batch: list[tuple[str, str, Any]], minimum: Minimum) -> list[Evbmf]:
     try:
-        return evbmf_batch([matrix for _, _, matrix in batch])
+        return evbmf_batch([matrix for _, _, matrix in batch], minimum)
     except TrialError:
         for name, _, matrix in batch:
             try:

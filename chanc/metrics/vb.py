@@ -1,4 +1,4 @@
-"""The free energy of empirical VBMF as a function of the noise variance, and the bounded search of its minimum.
+"""The free energy of empirical VBMF as a function of the noise variance, and its slope.
 
 Nakajima, Sugiyama, Babacan and Tomioka, "Global analytic solution of fully-observed variational Bayesian matrix
 factorization" (JMLR 14, 2013). For an L x M matrix, L <= M, alpha = L/M, with c_i = s_i^2 / M and x_i = c_i / sigma^2:
@@ -12,9 +12,8 @@ Over t = ln sigma^2 its slope, with "above" for x > xbar and "below" for the res
 
     g(t) = sum_below (1 - x) - alpha sum_above (1 + 1 / tau),  g'(t) = sum_below x - alpha sum_above x / (tau^2 - alpha)
 
-F may have several minima. The figures published for CONet come from Brent's bounded search, which ends in the minimum
-that its golden-section steps meet first: `noise_variance` does the same for a whole batch at once, and takes the last
-steps by Newton's method on g. `chanc.metrics.vb_global` finds the lowest of all minima instead.
+F may have several minima: `chanc.metrics.vb_global` finds the lowest, `chanc.metrics.vb_brent` the one that published
+figures rest on.
 """
 
 from __future__ import annotations
@@ -27,14 +26,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-_GOLDEN = (3 - math.sqrt(5)) / 2
-_STEPS = 200
-_TOLERANCE = 1e-9
-"""Of sigma^2, relative to its upper bound: F is flat to float64's precision within sqrt(eps) of a minimum."""
-_NEWTON = 4
-_REACH = 1e-4
-"""Of ln sigma^2: how far from Brent's answer its minimum may be."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +78,6 @@ def gain(x: Array, alpha: float) -> Array:
     return answer
 
 
-def noise_variance(values: Array, shape: Shape) -> Array:
-    """The sigma^2 of each matrix, [B], at the minimum of F that Brent's bounded search finds.
-
-    values: c, [B, L] descending, near 1 in scale; sigma^2 is in the same scale, and 0 for a matrix of zeros.
-    """
-    low, high = bounds(values, shape)
-    variance = np.zeros(len(values))
-    live = np.flatnonzero(high > 0)
-    if len(live):
-        near = _brent(values[live], low[live], high[live], shape)
-        variance[live] = _polish(values[live], near, low[live], high[live], shape)
-    return variance
-
-
 def slope(values: Array, above: Mask, where: Array, shape: Shape) -> tuple[Array, Array]:
     """g and g' at t = `where`, [B] each, of c, [B, L], with the values `above`, [B, L], taken for signal."""
     alpha = shape.alpha
@@ -110,83 +87,3 @@ def slope(values: Array, above: Mask, where: Array, shape: Shape) -> tuple[Array
     rise = np.where(above, -alpha * (1 + 1 / tau), 1 - x).sum(axis=1)
     bend = np.where(above, -alpha * x / np.where(above, tau**2 - alpha, 1.0), x).sum(axis=1)
     return rise, bend
-
-
-def _polish(values: Array, near: Array, low: Array, high: Array, shape: Shape) -> Array:
-    """Newton's method on g from a point beside a minimum; the point itself where the minimum is an end of a piece."""
-    above = values / near[:, None] > shape.xbar
-    start = np.log(near)
-    where = start
-    for _ in range(_NEWTON):
-        rise, bend = slope(values, above, where, shape)
-        step = np.where(bend > 0, rise / np.where(bend > 0, bend, 1.0), 0.0)
-        where = np.clip(where - step, start - _REACH, start + _REACH)
-    found = np.exp(where)
-    inside = (found >= low) & (found <= high) & ((values / found[:, None] > shape.xbar) == above).all(axis=1)
-    return np.where(inside & (np.abs(where - start) < _REACH), found, near)
-
-
-def _brent(values: Array, low: Array, high: Array, shape: Shape) -> Array:
-    """Brent's minimisation without derivatives (1973, chapter 5) on [low, high], all rows in step.
-
-    best, second, third are the points of the lowest values of F so far; a step goes to the vertex of the parabola
-    through them if that lies inside the bracket and steps shrink fast enough, else it cuts the bracket's larger part.
-    """
-    tolerance = _TOLERANCE * high
-    low, high = low.copy(), high.copy()
-    best = low + _GOLDEN * (high - low)
-    second, third = best.copy(), best.copy()
-    at_best = free_energy(values, best, shape)
-    at_second, at_third = at_best.copy(), at_best.copy()
-    step, previous = np.zeros_like(best), np.zeros_like(best)
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        if (np.abs(best - middle) <= 2 * tolerance - (high - low) / 2).all():
-            break
-        move, usable = _vertex(best, second, third, at_best, at_second, at_third)
-        usable &= (np.abs(previous) > tolerance) & (np.abs(move) < np.abs(previous) / 2)
-        usable &= (best + move > low) & (best + move < high)
-        larger = np.where(best < middle, high - best, low - best)
-        near = usable & ((best + move - low < 2 * tolerance) | (high - best - move < 2 * tolerance))
-        move = np.where(near, np.copysign(tolerance, middle - best), move)
-        previous = np.where(usable, step, larger)
-        step = np.where(usable, move, _GOLDEN * larger)
-        point = best + np.where(np.abs(step) >= tolerance, step, np.copysign(tolerance, step))
-        at_point = free_energy(values, np.clip(point, low, high), shape)
-        point = np.clip(point, low, high)
-
-        better = at_point <= at_best
-        right = point >= best
-        low = np.where(better & right, best, np.where(~better & ~right, point, low))
-        high = np.where(better & ~right, best, np.where(~better & right, point, high))
-        runner = ~better & ((at_point <= at_second) | (second == best))
-        last = ~better & ~runner & ((at_point <= at_third) | (third == best) | (third == second))
-        shift = better | runner
-        third, at_third = _choose(shift, second, at_second, last, point, at_point, third, at_third)
-        second, at_second = _choose(better, best, at_best, runner, point, at_point, second, at_second)
-        best, at_best = np.where(better, point, best), np.where(better, at_point, at_best)
-    return best
-
-
-def _vertex(x: Array, w: Array, v: Array, fx: Array, fw: Array, fv: Array) -> tuple[Array, Mask]:
-    """The step from x to the vertex of the parabola through three points, and where there is one."""
-    r = (x - w) * (fx - fv)
-    q = (x - v) * (fx - fw)
-    below = 2 * (q - r)
-    usable = below != 0
-    step = -((x - v) * q - (x - w) * r) / np.where(usable, below, 1.0)
-    return np.where(usable, step, 0.0), usable
-
-
-def _choose(
-    first: Mask,
-    a: Array,
-    at_a: Array,
-    then: Mask,
-    b: Array,
-    at_b: Array,
-    c: Array,
-    at_c: Array,
-) -> tuple[Array, Array]:
-    """Points and values: a where `first`, else b where `then`, else c."""
-    return np.where(first, a, np.where(then, b, c)), np.where(first, at_a, np.where(then, at_b, at_c))

@@ -20,6 +20,8 @@ Index = NDArray[np.intp]
 
 _BISECTIONS = 60
 _MARGIN = 1e-13
+_CELLS = 1 << 22
+"""How large B L L may be at once: a matrix has up to L pieces, and F of each is a sum over L values."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ def lowest_noise_variance(values: Array, shape: Shape) -> Array:
     low, high = bounds(values, shape)
     variance = np.zeros(len(values))
     live = np.flatnonzero(high > 0)
-    if len(live):
-        variance[live] = np.exp(_minimise(values[live], np.log(low[live]), np.log(high[live]), shape))
+    rows = max(1, _CELLS // shape.small**2)
+    for part in (live[start : start + rows] for start in range(0, len(live), rows)):
+        variance[part] = np.exp(_minimise(values[part], np.log(low[part]), np.log(high[part]), shape))
     return variance
 
 

@@ -11,11 +11,10 @@ from chanc.backends import ort
 from chanc.errors import VerifyError
 from chanc.ir import load
 from chanc.ir.nodes import nodes_of
+from chanc.ops import Trait, has
 from chanc.oracles.compare import Difference, compare
 
 HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-SATURATING = ("Sigmoid", "Softmax", "HardSigmoid")
-VIEWS = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 def differences(expected: Any, actual: Any, *, seed: int = 0, batch: int = 2) -> list[Difference]:
@@ -83,9 +82,9 @@ def _before_saturation(model: ir.Model) -> ir.Model:
     """The model with a final Sigmoid or Softmax taken off: probabilities near 0 would hide any difference."""
     for k, value in enumerate(model.graph.outputs):
         node = value.producer()
-        while node is not None and node.op_type in VIEWS and node.inputs[0] is not None:
+        while node is not None and has(node, Trait.VIEW) and node.inputs[0] is not None:
             node = node.inputs[0].producer()
-        before = node.inputs[0] if node is not None and node.op_type in SATURATING else None
+        before = node.inputs[0] if node is not None and has(node, Trait.SATURATING) else None
         if before is not None and not before.is_graph_input() and not before.is_graph_output():
             # The shape may be another where views lay between; onnxruntime only warns where none is declared.
             before.type, before.shape = value.type, None

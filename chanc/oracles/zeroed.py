@@ -14,11 +14,9 @@ from chanc.ir import load
 from chanc.ir.initializers import add_constant
 from chanc.ir.nodes import called, nodes_of
 from chanc.ir.normalize import distinct_names
+from chanc.ops import spec_of
 from chanc.oracles.compare import Array
 from chanc.rewriter.trace import Trace
-
-# Zero here would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
-DIVISORS = {("BatchNormalization", 4), ("Div", 1), ("Mod", 1), ("Pow", 1), ("QuantizeLinear", 1)}
 
 
 def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
@@ -37,7 +35,9 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
             raise VerifyError(f"the trace names '{name}', input {index}, which the model doesn't have")
         value = node.inputs[index]
         assert value is not None
-        if (node.op_type, index) in DIVISORS:
+        spec = spec_of(node)
+        if spec is not None and index in spec.divisors:
+            # Zero would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
             continue
         array = _constant(value).copy()
         for axis, source in axes.items():

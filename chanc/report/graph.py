@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chanc.ops import Trait, Weight, groups, has, spec_of
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from chanc.analysis import Analysis, Operand
 
-CONVOLUTIONS = ("Conv", "ConvTranspose")
-LINEAR = ("Gemm", "MatMul")
-ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "Mean", "Pow", "Where")
 MAX_SEGMENTS = 48
 
 
@@ -111,29 +110,25 @@ class _Builder:
         flow: tuple[Segment, ...] = ()
         if node.op_type == "Concat":
             flow = tuple(segment for segments in flows for segment in segments)
-        elif node.op_type in ELEMENTWISE:
+        elif has(node, Trait.BROADCAST):
             flow = max(flows, key=lambda segments: sum(segment.channels for segment in segments))
         return Vertex(_key(node), node.op_type, "op", node.op_type, "", flow, flow)
 
     def _layer(self, node: ir.Node) -> Vertex | None:
         """Return the vertex of a convolution or a linear operator with a weight, None for any other node."""
-        if node.op_type not in (*CONVOLUTIONS, *LINEAR):
+        found = _matrix(node)
+        if found is None:
             return None
-        weight = next((value for value in node.inputs[1::-1] if value and value.const_value is not None), None)
-        if weight is None or weight.const_value is None:
-            return None
-        shape = weight.const_value.shape.numpy()
-        convolution = node.op_type in CONVOLUTIONS
-        if len(shape) < (3 if convolution else 2):
-            return None
-        in_axis, out_axis, parts = _axes(node, len(shape))
+        weight, shape, kind = found
+        (in_axis,), (out_axis,) = kind.takes(node.attributes, len(shape)), kind.makes(node.attributes, len(shape))
         sides = {axis: self._segments(node, weight.name or "", axis, shape[axis]) for axis in (in_axis, out_axis)}
-        split_axis = out_axis if node.op_type == "ConvTranspose" else in_axis
-        if parts > 1 and shape[split_axis] == 1:
-            sides[split_axis] = sides[in_axis + out_axis - split_axis]
+        parts = groups(node.attributes) if kind.kernel else 1
+        # Axis 1 holds the channels of one group.
+        if parts > 1 and shape[1] == 1:
+            sides[1] = sides[0]
         elif parts > 1:
-            sides[split_axis] = tuple(Segment(s.group, s.channels * parts, s.reason) for s in sides[split_axis])
-        kernel = "×".join(str(size) for size in shape[2:]) if convolution else ""
+            sides[1] = tuple(Segment(s.group, s.channels * parts, s.reason) for s in sides[1])
+        kernel = "×".join(str(size) for size in shape[2:]) if kind.kernel else ""
         name = (weight.name or node.name or _key(node)).removesuffix(".weight")
         return Vertex(_key(node), node.op_type, "layer", _short(name), kernel, sides[in_axis], sides[out_axis])
 
@@ -167,16 +162,22 @@ def _key(node: ir.Node) -> str:
     return (node.outputs[0].name if node.outputs else None) or node.name or ""
 
 
-def _axes(node: ir.Node, rank: int) -> tuple[int, int, int]:
-    """Return the weight's in axis, its out axis and the number of groups of the convolution (ONNX operator specs)."""
-    if node.op_type in CONVOLUTIONS:
-        group = node.attributes.get("group")
-        parts = group.as_int() if group is not None else 1
-        return (1, 0, parts) if node.op_type == "Conv" else (0, 1, parts)
-    transposed = node.attributes.get("transB")
-    if node.op_type == "Gemm" and transposed is not None and transposed.as_int():
-        return 1, 0, 1
-    return rank - 2, rank - 1, 1
+def _matrix(node: ir.Node) -> tuple[ir.Value, tuple[int, ...], Weight] | None:
+    """Return the constant weight of a convolution or linear operator that has one axis to take channels and one to
+    make them, with its shape; None for any other node.
+    """
+    spec = spec_of(node)
+    if spec is None or not has(node, Trait.CONVOLUTION, Trait.LINEAR):
+        return None
+    for weight in reversed(spec.weights):
+        value = node.inputs[weight.input] if weight.input < len(node.inputs) else None
+        if value is None or value.const_value is None:
+            continue
+        shape = tuple(value.const_value.shape.numpy())
+        takes, makes = (axes(node.attributes, len(shape)) for axes in (weight.takes, weight.makes))
+        if len(takes) == len(makes) == 1:
+            return value, shape, weight
+    return None
 
 
 def _captures(node: ir.Node) -> Iterator[ir.Value]:

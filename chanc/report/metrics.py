@@ -10,9 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from chanc.metrics.quality import layers_quality
+from chanc.ops import groups, weight_of
 from chanc.report.tables import printable
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from chanc.analysis import Analysis
 
 
@@ -37,11 +40,20 @@ def measured_weights(analysis: Analysis) -> dict[str, NDArray[np.generic]]:
     initializers = analysis.model.graph.initializers
     found: dict[str, NDArray[np.generic]] = {}
     for node in analysis.model.graph:
-        weight = node.inputs[1] if node.op_type == "Conv" and len(node.inputs) > 1 else None
-        if weight is None or weight.const_value is None or weight.name is None or weight.name not in initializers:
+        value = _kernel(node)
+        if value is None or value.const_value is None or value.name is None or value.name not in initializers:
             continue
-        array = weight.const_value.numpy()
-        group = node.attributes.get_int("group", 1)
-        if group == 1 or array.shape[1] > 1:
-            found[weight.name] = array.astype(np.float32, copy=False)
+        array = value.const_value.numpy()
+        if groups(node.attributes) == 1 or array.shape[1] > 1:
+            found[value.name] = array.astype(np.float32, copy=False)
     return found
+
+
+def _kernel(node: ir.Node) -> ir.Value | None:
+    """The weight of a convolution that makes channels along its first axis, in floating point."""
+    weight = weight_of(node, 1)
+    if weight is None or not weight.kernel or 0 not in weight.makes(node.attributes, 2):
+        return None
+    value = node.inputs[1]
+    tensor = value.const_value if value is not None else None
+    return value if tensor is not None and tensor.dtype.is_floating_point() else None

@@ -58,6 +58,7 @@ def summary(analysis: Analysis) -> list[str]:
         f"{analysis.params:,} params",
         f"{analysis.macs:,} MACs of convolutions and linear layers, {analysis.macs_all:,} with BatchNorm, activations "
         f"and pooling{_sample(analysis)}",
+        *_uncounted(analysis),
         f"{len(analysis.groups)} channel groups, {free} of them may change",
         f"{100 * held / total:.1f} % of the params lie in groups that may change",
     ]
@@ -66,6 +67,14 @@ def summary(analysis: Analysis) -> list[str]:
         lines.append("what pins the most, by params:")
         lines += [f"  {count:>12,}  {printable(reason)}" for reason, count in worst]
     return lines
+
+
+def _uncounted(analysis: Analysis) -> list[str]:
+    """Say what the MACs leave out: operators without a formula, and nodes whose sizes are not known."""
+    names = analysis.cost.uncounted
+    if not names:
+        return []
+    return [f"not counted: {len(names)} nodes of unknown work or unknown sizes, the first is '{printable(names[0])}'"]
 
 
 def _sample(analysis: Analysis) -> str:

@@ -13,13 +13,14 @@ from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.sweep import ParameterAxis
 from chanc.ir.initializers import add_constant
-from chanc.ir.nodes import called
+from chanc.ir.nodes import called, subgraphs
 from chanc.rewriter.axis_maps import Resize, occurrence
 from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.fresh import Fresh
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
-from chanc.rewriter.transfer import Method
-from chanc.rewriter.transfer.use import Use
+from chanc.rewriter.transfer import Method, Tensor
+from chanc.rewriter.transfer.use import KEPT
 
 Place = tuple[ir.Node, int, int]
 """A node, one of its inputs, and an axis of it."""
@@ -34,31 +35,54 @@ def resize_parameters(
     each new one descends (for ordered methods the values may come from elsewhere).
     """
     table = _Table(analysis, resize, chosen)
+    fresh = Fresh(analysis) if method.fresh else None
     by_value: dict[ir.Value, list[ParameterAxis]] = defaultdict(list)
     for parameter in analysis.sweep.parameters:
         by_value[parameter.value].append(parameter)
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
     for value, parameters in by_value.items():
-        for users in _sharing(parameters, table):
+        for users in _sharing(parameters, table, fresh):
             edits = [edit for p in users if (edit := table.edit(p)) is not None]
             for parameter in users:
                 source = table.structural(parameter)
                 if source is not None:
                     structure.update({(node, index, parameter.axis): source for node, index in parameter.uses})
-            if not edits and not method.fresh:
+            if not edits and fresh is None:
                 continue
             uses = list(dict.fromkeys(use for p in users for use in p.uses))
             name = value.name or ""
-            _replace(analysis.model.graph, value, uses, edits, method, rng)
+            use = fresh.use(value, *uses[0], users) if fresh is not None else KEPT
+            distinct = list({edit.axis: edit for edit in edits}.values())
+            _replace(analysis.model.graph, value, uses, method.apply(_array(value), distinct, use, rng))
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
+    if fresh is not None:
+        seen = {use for parameter in analysis.sweep.parameters for use in parameter.uses}
+        _draw_others(analysis.model.graph, fresh, seen, method, rng)
     return tuple(operands), structure
 
 
-def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[ParameterAxis]]:
-    """Parameter axes of one initializer that stay one tensor: all axes of a tied one, uses of a vector edited alike."""
+def _draw_others(
+    graph: ir.Graph, fresh: Fresh, seen: set[tuple[ir.Node, int]], method: Method, rng: np.random.Generator
+) -> None:
+    """New values for the weights without channels of their own: those of a layer that isn't understood, single ones."""
+    for owner in (graph, *subgraphs(graph)):
+        for value in list(owner.initializers.values()):
+            uses = [(user, index) for user, index in value.uses() if (user, index) not in seen]
+            if not uses or value.const_value is None:
+                continue
+            use = fresh.use(value, *uses[0])
+            if use.fill is not None:
+                _replace(owner, value, uses, method.apply(_array(value), (), use, rng))
+
+
+def _sharing(parameters: list[ParameterAxis], table: _Table, fresh: Fresh | None) -> list[list[ParameterAxis]]:
+    """Parameter axes of one initializer that stay one tensor: all axes of a tied one, uses of a vector edited alike.
+
+    Where all weights are drawn anew, uses of a vector part that begin with other values.
+    """
     if parameters[0].tied:
         return [parameters]
     by_use: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
@@ -69,27 +93,16 @@ def _sharing(parameters: list[ParameterAxis], table: _Table) -> list[list[Parame
     alike: dict[object, list[ParameterAxis]] = defaultdict(list)
     for use, users in by_use.items():
         edits = [(p.axis, edit.source.tobytes()) for p in users if (edit := table.edit(p)) is not None]
+        fill = fresh.use(users[0].value, *use, users).fill if fresh is not None else None
         # A single number that grows along two axes is a matrix from then on: shared, it would tie its uses.
-        alike[use if len(edits) > 1 else tuple(edits)] += users
+        alike[use if len(edits) > 1 else (fill, *edits)] += users
     return list(alike.values())
 
 
-def _replace(
-    graph: ir.Graph,
-    value: ir.Value,
-    uses: list[tuple[ir.Node, int]],
-    edits: list[AxisEdit],
-    method: Method,
-    rng: np.random.Generator,
-) -> None:
+def _replace(graph: ir.Graph, value: ir.Value, uses: list[tuple[ir.Node, int]], array: Tensor) -> None:
     """New values for an initializer as these uses see it; it becomes a tensor of its own where others use it too."""
     old = value.const_value
     assert old is not None
-    axes = list({edit.axis: edit for edit in edits}.values())
-    node, index = uses[0]
-    attribute = node.attributes.get("transB")
-    use = Use(node.op_type, index, attribute is not None and bool(attribute.as_int()))
-    array = method.apply(old.numpy(), axes, use, rng)
     array = np.asarray(array, order="C")
     if len(uses) == len(value.uses()):
         new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
@@ -100,6 +113,11 @@ def _replace(
     own = add_constant(graph, f"{value.name}.own", array, value.dtype)
     for node, index in uses:
         node.replace_input_with(index, own)
+
+
+def _array(value: ir.Value) -> Tensor:
+    assert value.const_value is not None
+    return value.const_value.numpy()
 
 
 @dataclass(slots=True)

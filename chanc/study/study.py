@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from chanc import runs
-from chanc.cost.prices import prices
 from chanc.errors import ModelError, RunError
 from chanc.runs import INPUT, RunDir
 from chanc.runs.rundir import refuse_empty, refuse_taken
@@ -160,7 +159,7 @@ def space_of(analysis: Analysis) -> Space:
     groups = tuple(SearchGroup(one.id, one.size, one.step, one.resizable) for one in analysis.groups)
     if not any(group.resizable for group in groups):
         raise ModelError("nothing to search: no channel group of this model may change (see `chanc analyze`)")
-    return Space(groups, prices(analysis))
+    return Space(groups, analysis.cost_at)
 
 
 def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> Dataset:

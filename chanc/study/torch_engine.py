@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from chanc.data import Dataset
+    from chanc.metrics.evbmf import Minimum
+    from chanc.metrics.quality import LayerQuality
     from chanc.training.options import TrainOptions
 
 MODES = ("rank", "kappa", "qc")
@@ -108,7 +110,7 @@ class TorchEngine:
 
         def record(epoch: Any, module: nn.Module) -> dict[str, Any]:
             begun = time.perf_counter()
-            metrics = _measure(module, layers)
+            metrics = _measure(module, layers, epoch.qualities, self.train_options.evbmf)
             measuring.append(time.perf_counter() - begun)
             done.append(Epoch(epoch.epoch, epoch.loss, epoch.top1, epoch.lr, metrics))
             watch.epoch(epoch.epoch, epoch.loss, epoch.top1)
@@ -198,13 +200,23 @@ def _layers(built: Any, weights: Mapping[str, bool]) -> dict[str, tuple[str, boo
     }
 
 
-def _measure(module: nn.Module, layers: Mapping[str, tuple[str, bool]]) -> dict[str, dict[str, float]]:
-    """The quality of every measured layer, computed on the device where its weight is."""
+def _measure(
+    module: nn.Module, layers: Mapping[str, tuple[str, bool]], known: Mapping[str, LayerQuality], minimum: Minimum
+) -> dict[str, dict[str, float]]:
+    """The quality of every measured layer, computed on the device where its weight is.
+
+    known: what AdaS has measured of these weights already, by state_dict key.
+    """
     from chanc.metrics.quality import layers_quality
 
     state: dict[str, Any] = module.state_dict()
-    weights = {name: state[key].swapaxes(0, 1) if swap else state[key] for name, (key, swap) in layers.items()}
-    return {
-        name: {f"{mode}_{what}": getattr(quality, f"{mode}_{what}") for what in MODES for mode in ("in", "out")}
-        for name, quality in layers_quality(weights).items()
-    }
+    rest = {key: state[key] for key, _ in layers.values() if key not in known}
+    qualities = {**known, **layers_quality(rest, minimum)}
+    return {name: _metrics(qualities[key], swap) for name, (key, swap) in layers.items()}
+
+
+def _metrics(quality: LayerQuality, swap: bool) -> dict[str, float]:
+    """The metrics by name; with the weight's first two axes swapped, its two unfoldings trade places."""
+    values = quality.as_dict()
+    modes = {"in": "out", "out": "in"} if swap else {"in": "in", "out": "out"}
+    return {f"{mode}_{what}": values[f"{source}_{what}"] for what in MODES for mode, source in modes.items()}

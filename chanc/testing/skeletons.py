@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 MARK = "stripped"
+FEW = 8
 
 
 def open_model(path: Path, seed: int = 0) -> onnx.ModelProto:
@@ -23,6 +24,19 @@ def open_model(path: Path, seed: int = 0) -> onnx.ModelProto:
             tensor.raw_data = _values(tensor.name, tuple(tensor.dims), rng).tobytes()
             tensor.doc_string = ""
     return model
+
+
+def skeleton(path: Path) -> bytes:
+    """A model file as `open_model` reads it: without metadata, and without float weights of `FEW` or more values."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and int(np.prod(tensor.dims)) >= FEW:
+            for held in ("raw_data", "float_data"):
+                tensor.ClearField(held)
+            tensor.doc_string = MARK
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        part.ClearField("metadata_props")
+    return gzip.compress(model.SerializeToString(deterministic=True), mtime=0)
 
 
 def _values(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chanc.errors import MissingDependencyError
-from chanc.metrics.quality import gains, layers_quality
+from chanc.metrics.evbmf import Minimum
+from chanc.metrics.quality import LayerQuality, gains, layers_quality
 
 try:
     import torch
@@ -42,7 +43,8 @@ _CONVOLUTIONS = (
 class AdaS(torch.optim.Optimizer):
     """The optimizer of a module: one parameter group a measured convolution, named by its weight, and the classifier's.
 
-    Call `step` per batch as with any optimizer, and `step_epoch` after each epoch. lr: the initial learning rate.
+    Call `step` per batch as with any optimizer, and `step_epoch` after each epoch. lr: the initial learning rate;
+    minimum: as for `chanc.metrics.evbmf.evbmf`.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class AdaS(torch.optim.Optimizer):
         zeta: float = 1.0,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        minimum: Minimum = "global",
     ) -> None:
         """Raises `ValueError` where the module has no convolution that can be measured."""
         self.beta, self.zeta = beta, zeta
         self.momentum, self.weight_decay = momentum, weight_decay
+        self.minimum: Minimum = minimum
         layers = parameter_layers(module)
         self.layers = [name for name in layers if name != CLASSIFIER]
         self.eta = dict.fromkeys(layers, lr)
@@ -67,6 +71,13 @@ class AdaS(torch.optim.Optimizer):
         groups = [{"params": parameters, "name": name} for name, parameters in layers.items() if parameters]
         super().__init__(groups, {"lr": lr})
 
+    def measure(self) -> dict[str, LayerQuality]:
+        """Measure the convolutions' weights as they are now, by name.
+
+        Raises `TrialError` where a weight holds NaN or infinite values.
+        """
+        return layers_quality(self._weights, self.minimum)
+
     def step_epoch(self, metrics: Mapping[str, tuple[float, float]] | None = None) -> None:
         """Move every learning rate after an epoch.
 
@@ -75,7 +86,7 @@ class AdaS(torch.optim.Optimizer):
         NaN or infinite values.
         """
         if metrics is None:
-            metrics = gains(layers_quality(self._weights))
+            metrics = gains(self.measure())
         missing = [name for name in self.layers if name not in metrics]
         if missing:
             raise ValueError(f"AdaS got no measurement of {missing[0]!r}")

@@ -40,6 +40,7 @@ def _adas(module: nn.Module, options: TrainOptions) -> Any:
             beta=options.adas_beta,
             momentum=options.momentum,
             weight_decay=options.weight_decay,
+            minimum=options.evbmf,
         )
     except ValueError as error:
         raise ModelError(str(error)) from error

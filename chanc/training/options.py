@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chanc.errors import RunError
+from chanc.metrics.evbmf import MINIMA, Minimum
 
 OPTIMIZERS = ("sgd", "adamw", "adas")
 SCHEDULES = ("constant", "step", "cosine", "onecycle", "sgdr")
@@ -19,7 +20,8 @@ class TrainOptions:
     over the part `warmup` of all steps, then down); sgdr (cosine with warm restarts, the first after `restart_epochs`,
     each cycle `restart_factor` times as long). All but step change the rate at every optimiser step.
     amp: bfloat16 autocast, on CUDA only. deterministic: only algorithms that repeat bit by bit, also on CUDA.
-    adas_beta: AdaS's gain factor, which plays the part of a schedule.
+    adas_beta: AdaS's gain factor, which plays the part of a schedule. evbmf: the minimum (`chanc.metrics.evbmf`) by
+    which AdaS, and a search, measure the layers.
 
     Raises: RunError for an unknown name or a number out of range.
     """
@@ -31,6 +33,7 @@ class TrainOptions:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     adas_beta: float = 0.8
+    evbmf: Minimum = "global"
     schedule: str = "constant"
     step_epochs: int = 25
     step_gamma: float = 0.5
@@ -53,6 +56,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for field, value, names in (
             ("optimizer", self.optimizer, OPTIMIZERS),
+            ("evbmf", self.evbmf, MINIMA),
             ("schedule", self.schedule, SCHEDULES),
             ("device", self.device, DEVICES),
         ):

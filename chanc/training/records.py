@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from chanc.metrics.quality import LayerQuality
+
 
 @dataclass(frozen=True)
 class StepInfo:
@@ -24,7 +26,8 @@ class EpochRecord:
     """A finished epoch, counted from 0.
 
     loss: mean training loss; top1 (0..1) and test_loss: on the held-out part; lr: at the epoch's start, the mean where
-    layers differ; metrics: what `on_epoch` returned, JSON values.
+    layers differ; metrics: what `on_epoch` returned, JSON values; qualities: what AdaS measured of the weights that
+    `on_epoch` is shown, by name, so that it need not measure them again. Only the record that `on_epoch` gets has it.
     """
 
     epoch: int
@@ -33,6 +36,7 @@ class EpochRecord:
     test_loss: float
     lr: float
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    qualities: Mapping[str, LayerQuality] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from chanc.data.augment import Augment
 from chanc.data.batches import Batches
 from chanc.data.dataset import Dataset
 from chanc.errors import RunError, TrialError
+from chanc.metrics.quality import LayerQuality, gains
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.devices import isolated, pick_device
 from chanc.training.ema import Ema
@@ -129,16 +130,22 @@ class _Run:
         """Train on every image once, evaluate, and record it."""
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         loss = self._train_epoch(epoch, on_step)
-        if self.options.optimizer == "adas":
-            self.optimizer.step_epoch()
+        qualities = self._measure() if self.options.optimizer == "adas" else {}
         with self.ema.applied() if self.ema is not None else contextlib.nullcontext():
             held_out = evaluate_batches(self.module, self.held_out, amp=self.amp)
             if not math.isfinite(held_out.loss):
                 raise TrialError(f"training diverged: the held-out loss is {held_out.loss} after epoch {epoch}")
             record = EpochRecord(epoch, loss, held_out.top1, held_out.loss, math.fsum(rates) / len(rates))
             if on_epoch is not None:
-                record = dataclasses.replace(record, metrics=on_epoch(record, self.module) or {})
+                shown = dataclasses.replace(record, qualities=qualities if self.ema is None else {})
+                record = dataclasses.replace(record, metrics=on_epoch(shown, self.module) or {})
         self.history.append(record)
+
+    def _measure(self) -> dict[str, LayerQuality]:
+        """Let AdaS's learning rates follow a measurement of the weights; returns it."""
+        qualities: dict[str, LayerQuality] = self.optimizer.measure()
+        self.optimizer.step_epoch(gains(qualities))
+        return qualities
 
     def state(self) -> dict[str, Any]:
         """Everything that the next epoch depends on."""

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from chanc.ir.initializers import constant
+from chanc.ops import Weight, weight_of
 
 Array = NDArray[Any]
 
@@ -30,6 +31,14 @@ _MERGED: dict[str, Callable[..., Array]] = {
 def is_op(node: ir.Node | None, *names: str) -> bool:
     """Whether a node is one of these operators of the standard domain."""
     return node is not None and node.domain in ("", "ai.onnx") and node.op_type in names
+
+
+def kernel_of(node: ir.Node | None) -> Weight | None:
+    """The kernel, input 1, of a convolution of the standard domain whose bias is input 2; None for any other node."""
+    if node is None or node.domain not in ("", "ai.onnx") or weight_of(node, 2) is None:
+        return None
+    weight = weight_of(node, 1)
+    return weight if weight is not None and weight.kernel else None
 
 
 def opset(model: ir.Model) -> int:

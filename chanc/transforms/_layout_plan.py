@@ -14,16 +14,16 @@ import onnx_ir as ir
 
 from chanc.transforms._edit import Array, is_op
 from chanc.transforms._layout_rules import (
-    JOINING,
-    RULES,
     Move,
     Perm,
     Reading,
     fixed,
     identity,
     inverse,
+    joins,
     keeps_order,
     ones,
+    rule_of,
 )
 
 _CANDIDATES = 48
@@ -113,7 +113,8 @@ class Plan:
             return False
         if any(use.node.graph is not self.graph for output in node.outputs for use in output.uses()):
             return False
-        move = RULES[node.op_type](reading)
+        rule = rule_of(node)
+        move = rule(reading) if rule is not None else None
         if move is None or (not self.reorder and any(reordered(array) for array in move.constants.values())):
             return False
         self.moves[node] = move
@@ -123,7 +124,7 @@ class Plan:
 
     def _reading(self, node: ir.Node) -> Reading | None:
         """The node as a reader of views, where it has a rule, and all views that it reads have the same layout."""
-        if not is_op(node, *RULES):
+        if rule_of(node) is None:
             return None
         views = [self.views.get(value) if value is not None else None for value in node.inputs]
         perms = {view.perm for view in views if view is not None and view.perm != identity(len(view.perm))}
@@ -135,7 +136,7 @@ class Plan:
 
     def _blocked(self, reading: Reading) -> bool:
         """Whether an input that is neither a view nor constant is in the way; where a seed would help, wish for it."""
-        if reading.node.op_type not in JOINING:
+        if not joins(reading.node):
             return reading.sources[0] is None or any(source is not None for source in reading.sources[1:])
         blocked = False
         for value, source in zip(reading.node.inputs, reading.sources, strict=True):
@@ -241,7 +242,7 @@ def _roots(value: ir.Value, rank: int) -> list[ir.Value]:
             continue
         seen.add(value)
         node = value.producer()
-        if node is None or not is_op(node, *RULES) or is_op(node, "Reshape", "Flatten", "Squeeze"):
+        if node is None or rule_of(node) is None or is_op(node, "Reshape", "Flatten", "Squeeze"):
             roots[value] = None
         else:
             pending.extend(entry for entry in node.inputs if entry is not None)

@@ -12,22 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from chanc.ops import Trait, has
 from chanc.transforms._edit import Array, content
 
 Perm = tuple[int, ...]
 
-UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu "
-    "HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid "
-    "Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"
-)
-NARY = (
-    "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or "
-    "PRelu Pow Sub Sum Where Xor"
-)
-REDUCE = (
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"
-)
 _AXIS_IS_ONE = 13
 
 
@@ -290,12 +279,22 @@ def _reshape(reading: Reading) -> Move | None:
 
 
 Rule = Callable[[Reading], Move | None]
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(UNARY.split(), _same),
-    **dict.fromkeys(NARY.split(), _nary),
-    **dict.fromkeys(REDUCE.split(), _reduce),
+_RULES: dict[str, Rule] = {
     "ArgMax": _arg, "ArgMin": _arg, "Concat": _concat, "Expand": _vector, "Flatten": _flatten, "Gather": _gather,
     "LogSoftmax": _softmax, "Pad": _pad, "Reshape": _reshape, "Resize": _resize, "Slice": _slice,
     "Softmax": _softmax, "Split": _split, "Squeeze": _squeeze, "Tile": _vector, "Upsample": _resize,
 }  # fmt: skip
-JOINING = frozenset([*NARY.split(), "Concat"])
+_KINDS = {Trait.BROADCAST: _nary, Trait.ELEMENTWISE: _same, Trait.REDUCTION: _reduce}
+
+
+def rule_of(node: ir.Node) -> Rule | None:
+    """The rule of a node's operator, which is one of the standard domain; None where there is none."""
+    if node.domain not in ("", "ai.onnx"):
+        return None
+    kinds = (rule for trait, rule in _KINDS.items() if has(node, trait))
+    return _RULES.get(node.op_type) or next(kinds, None)
+
+
+def joins(node: ir.Node) -> bool:
+    """Whether a node treats all its inputs alike."""
+    return has(node, Trait.BROADCAST) or node.op_type == "Concat"

@@ -17,14 +17,13 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from chanc.transforms._edit import Array, Editor, batch_norm, content, float64, is_alone, is_op, parameter_stem
+from chanc.ops import Trait, has
+from chanc.transforms._edit import Array, Editor, batch_norm, content, float64, is_alone, kernel_of, parameter_stem
 from chanc.transforms._moments import Feeds, Moments, measure
 from chanc.transforms.fold_batchnorm import scaled
 
-CONVOLUTIONS = ("Conv", "ConvTranspose")
 FRESH_NORM = 3**-0.5
 DEAD_NORM = 1e-10
-NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization", "LRN")
 
 
 def insert_batchnorm(
@@ -109,9 +108,9 @@ def _squares(node: ir.Node, weight: Array) -> Array:
 
 
 def _is_bare(node: ir.Node) -> bool:
-    if not is_op(node, *CONVOLUTIONS) or _weight(node) is None:
+    if kernel_of(node) is None or _weight(node) is None:
         return False
-    return not any(is_op(use.node, *NORMS) for use in node.outputs[0].uses())
+    return not any(has(use.node, Trait.NORM) for use in node.outputs[0].uses())
 
 
 def _is_pointwise(node: ir.Node) -> bool:

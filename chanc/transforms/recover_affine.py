@@ -16,9 +16,20 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from chanc.transforms._edit import Array, Editor, batch_norm, content, float64, is_op, only_use, parameter_stem
+from chanc.ops import channels_made
+from chanc.transforms._edit import (
+    Array,
+    Editor,
+    batch_norm,
+    content,
+    float64,
+    is_op,
+    kernel_of,
+    only_use,
+    parameter_stem,
+)
 from chanc.transforms._moments import Feeds, measure
-from chanc.transforms.insert_batchnorm import CONVOLUTIONS, put_between, set_type
+from chanc.transforms.insert_batchnorm import put_between, set_type
 
 
 def recover_affine(
@@ -103,10 +114,11 @@ class _Chain:
 
 def _chain(node: ir.Node) -> _Chain | None:
     """The longest chain behind a convolution that ends with a vector of its channels; None where nothing scales."""
-    if not is_op(node, *CONVOLUTIONS) or content(node.inputs[1]) is None:
+    kernel = kernel_of(node)
+    if kernel is None or content(node.inputs[1]) is None:
         return None
     weight = _weight(node)
-    count = weight.shape[0] if node.op_type == "Conv" else weight.shape[1] * node.attributes.get_int("group", 1)
+    count = channels_made(kernel, node.attributes, weight.shape)
     steps = _steps(node.outputs[0], weight.ndim, count)
     while steps and steps[-1].c.size != count:
         steps.pop()

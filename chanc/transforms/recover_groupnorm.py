@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from chanc.transforms._edit import Array, Editor, content, float64, is_op, only_use, opset, parameter_stem
+from chanc.ops import Trait, channels_made, has
+from chanc.transforms._edit import Array, Editor, content, float64, is_op, kernel_of, only_use, opset, parameter_stem
 from chanc.transforms._layernorm import layer_norm
 from chanc.transforms._norm import Norm, find_tail
 
@@ -127,10 +128,11 @@ def _channels(x: ir.Value) -> tuple[int, int] | None:
     maker = x.producer()
     if maker is None or not maker.inputs or maker.inputs[0] is None:
         return None
-    if is_op(maker, "Conv"):
+    kernel = kernel_of(maker)
+    if kernel is not None:
         weight = content(maker.inputs[1])
-        return (weight.ndim, weight.shape[0]) if weight is not None else None
-    keeps = is_op(maker, "Relu", "Sigmoid", "LeakyRelu", "Elu", "Tanh", "BatchNormalization", "GroupNormalization")
+        return (weight.ndim, channels_made(kernel, maker.attributes, weight.shape)) if weight is not None else None
+    keeps = has(maker, Trait.ELEMENTWISE, Trait.NORM) and not has(maker, Trait.BROADCAST)
     return _channels(maker.inputs[0]) if keeps else None
 
 

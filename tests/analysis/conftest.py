@@ -10,6 +10,7 @@ from chanc.backends import ort
 from chanc.oracles import check_shrink, check_widen
 from chanc.rewriter import rewrite
 from chanc.testing.builders import Weight, build
+from chanc.testing.plans import check_all
 
 IMAGE = "float[N,3,8,8] x"
 SCALES = (0.5, 1.5, 2.0)
@@ -47,6 +48,12 @@ def idiom() -> Callable[..., Analysis]:
         return found
 
     return check
+
+
+@pytest.fixture(params=[0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in (1, 2, 3))], ids=str)
+def check(request: pytest.FixtureRequest) -> Callable[[Any], None]:
+    """Random plans for a model, and the oracle that fits each: those of one seed by day, of three more at night."""
+    return lambda model: check_all(model, request.param)
 
 
 def _oracles(model: Any, found: Analysis) -> None:

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import onnx
@@ -30,14 +32,25 @@ COUNTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def analysed(zoo_model) -> Callable[..., Analysis]:
+    """The analysis of a network of the zoo, made once: `analysed("resnet34", width=16)`."""
+
+    @cache
+    def make(name: str, *, width: int | None) -> Analysis:
+        return analyze(zoo_model(name, width=width))
+
+    return make
+
+
 def resizable(analysis: Analysis) -> list:
     return [group for group in analysis.groups if group.resizable]
 
 
 @pytest.mark.parametrize(("name", "count"), COUNTS)
 @pytest.mark.parametrize("width", [None, 16])
-def test_groups_of_the_published_networks(zoo_model, name: str, count: int, width: int | None) -> None:
-    groups = resizable(analyze(zoo_model(name, width=width)))
+def test_groups_of_the_published_networks(analysed, name: str, count: int, width: int | None) -> None:
+    groups = resizable(analysed(name, width=width))
     assert len(groups) == count
     assert all(group.exact and group.scalable for group in groups)
 
@@ -50,13 +63,13 @@ def test_dynamo_writes_the_same_groups(zoo_model, name: str, count: int) -> None
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16", "mobilenetv2", "densenet-bc", "googlenet"])
-def test_as_many_groups_as_the_network_has_widths(zoo_model, name: str) -> None:
-    assert len(resizable(analyze(zoo_model(name, width=24)))) == len(zoo.table(name))
+def test_as_many_groups_as_the_network_has_widths(analysed, name: str) -> None:
+    assert len(resizable(analysed(name, width=24))) == len(zoo.table(name))
 
 
 @pytest.mark.parametrize("width", [None, 16])
-def test_resnet34_has_four_streams_and_sixteen_inner_widths(zoo_model, width: int | None) -> None:
-    analysis = analyze(zoo_model("resnet34", width=width))
+def test_resnet34_has_four_streams_and_sixteen_inner_widths(analysed, width: int | None) -> None:
+    analysis = analysed("resnet34", width=width)
     groups = resizable(analysis)
     streams = {g.id: len(g.members) for g in groups if len(g.members) != 2}
     assert streams == {
@@ -80,13 +93,13 @@ def test_resnet34_has_four_streams_and_sixteen_inner_widths(zoo_model, width: in
         (32, 301_482, 84_689_216, 85_678_912),
     ],
 )
-def test_resnet34_counts_to_the_unit(zoo_model, width: int | None, params: int, macs: int, macs_all: int) -> None:
-    analysis = analyze(zoo_model("resnet34", width=width))
+def test_resnet34_counts_to_the_unit(analysed, width: int | None, params: int, macs: int, macs_all: int) -> None:
+    analysis = analysed("resnet34", width=width)
     assert (analysis.params, analysis.macs, analysis.macs_all) == (params, macs, macs_all)
 
 
-def test_members_are_the_axes_of_convolutions(zoo_model) -> None:
-    stream = analyze(zoo_model("resnet34", width=16)).group("layer4.0.conv2.weight")
+def test_members_are_the_axes_of_convolutions(analysed) -> None:
+    stream = analysed("resnet34", width=16).group("layer4.0.conv2.weight")
     members = {(o.initializer, o.axis, o.role) for o in stream.members}
     assert members == {
         ("layer4.0.conv2.weight", 0, "producer"),
@@ -100,8 +113,8 @@ def test_members_are_the_axes_of_convolutions(zoo_model) -> None:
     assert others == {("BatchNormalization", "follower"): 16, ("Gemm", "consumer"): 1}
 
 
-def test_the_halves_of_a_factorized_reduce_are_tied(zoo_model) -> None:
-    analysis = analyze(zoo_model("darts7", width=16))
+def test_the_halves_of_a_factorized_reduce_are_tied(analysed) -> None:
+    analysis = analysed("darts7", width=16)
     halves = [g for g in resizable(analysis) if "preprocess0.conv1.weight" in g.id]
     assert len(halves) == 2
     for group in halves:
@@ -132,14 +145,14 @@ def test_ids_are_producers_and_the_same_from_run_to_run(zoo_model) -> None:
         assert all(np.array_equal(a.indices, b.indices) for a, b in zip(one.operands, two.operands, strict=True))
 
 
-def test_ids_do_not_depend_on_the_width(zoo_model) -> None:
-    wide, narrow = (analyze(zoo_model("resnet34", width=width)) for width in (None, 16))
+def test_ids_do_not_depend_on_the_width(analysed) -> None:
+    wide, narrow = (analysed("resnet34", width=width) for width in (None, 16))
     assert [g.id for g in wide.groups] == [g.id for g in narrow.groups]
 
 
-def test_every_position_of_a_weight_axis_is_in_one_group(zoo_model) -> None:
+def test_every_position_of_a_weight_axis_is_in_one_group(analysed) -> None:
     for name in ("mobilenetv2", "shufflenetv2", "densenet-bc"):
-        analysis = analyze(zoo_model(name, width=24))
+        analysis = analysed(name, width=24)
         places: dict[tuple[str, int, str, int], list[int]] = {}
         for group in analysis.groups:
             for o in group.operands:
@@ -184,10 +197,10 @@ def test_pinned_groups_say_why() -> None:
     assert [(p.op, p.node, p.tensor) for p in analysis.pinned if "no rule" in p.reason] == [("Odd", "y", "r")]
 
 
-def test_the_json_of_an_analysis(zoo_model) -> None:
+def test_the_json_of_an_analysis(analysed) -> None:
     from chanc.cli.analyze import to_json
 
-    analysis = analyze(zoo_model("resnet18", width=16))
+    analysis = analysed("resnet18", width=16)
     found = json.loads(json.dumps(to_json(analysis, "net.onnx")))
     assert found["format"] == 1
     assert found["model"].items() >= {"path": "net.onnx", "opset": 17, "params": analysis.params}.items()
@@ -214,7 +227,7 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("name", ["shufflenetv2", "densenet-bc"])
+@pytest.mark.parametrize("name", ["shufflenetv2", pytest.param("densenet-bc", marks=pytest.mark.nightly)])
 def test_analysis_and_rewrite_do_not_depend_on_hashes(zoo_model, name: str) -> None:
     path = str(zoo_model(name, width=24))
     runs = [

@@ -14,22 +14,25 @@ from onnx import helper
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
+from chanc.cli import main  # noqa: E402
 
-def chanc(*args):
-    return subprocess.run([sys.executable, "-m", "chanc", *map(str, args)], capture_output=True, text=True)
+
+def codegen(*args):
+    """Run the command here: a process of its own would import torch once more. Returns the exit code."""
+    try:
+        main(["codegen", *map(str, args)])
+    except SystemExit as stop:
+        return stop.code
+    return 0
 
 
 @pytest.fixture(scope="module")
-def resnet34(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "r34-cifar.onnx"
-    done = chanc("export", "zoo:resnet34", "--width", 8, "-o", path)
-    assert done.returncode == 0, done.stderr
-    return path
+def resnet34(zoo_model, tmp_path_factory):
+    return shutil.copy(zoo_model("resnet34", width=8), tmp_path_factory.mktemp("models") / "r34-cifar.onnx")
 
 
 def test_the_folder_stands_alone(resnet34, tmp_path):
-    done = chanc("codegen", resnet34, "-o", tmp_path / "out", "--name", "ResNet34")
-    assert done.returncode == 0, done.stderr
+    assert codegen(resnet34, "-o", tmp_path / "out", "--name", "ResNet34") == 0
     text = (tmp_path / "out" / "model.py").read_text()
     assert "chanc" not in text
     assert text.count("\n") < 150
@@ -52,7 +55,7 @@ def test_the_folder_stands_alone(resnet34, tmp_path):
 def test_check_notices_other_weights(resnet34, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    chanc("codegen", resnet34, "-o", tmp_path)
+    assert codegen(resnet34, "-o", tmp_path) == 0
     weights = load_file(tmp_path / "model.safetensors")
     key = next(key for key in weights if key.endswith("conv1.weight"))
     save_file({**weights, key: weights[key] * 1.5}, tmp_path / "model.safetensors")
@@ -61,16 +64,16 @@ def test_check_notices_other_weights(resnet34, tmp_path):
     assert check.returncode == 1
 
 
-def test_refusals_are_one_line_and_write_nothing(tmp_path):
+def test_refusals_are_one_line_and_write_nothing(tmp_path, capsys):
     node = helper.make_node("Frobnicate", ["x"], ["y"], domain="my.domain")
     values = [helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
     graph = helper.make_graph([node], "g", values[:1], values[1:])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("my.domain", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "odd.onnx")
-    done = chanc("codegen", tmp_path / "odd.onnx", "-o", tmp_path / "out")
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "my.domain::Frobnicate node 'y'" in done.stderr
+    assert codegen(tmp_path / "odd.onnx", "-o", tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "my.domain::Frobnicate node 'y'" in said
     assert not (tmp_path / "out").exists()
-    assert chanc("codegen", tmp_path / "odd.onnx", "-o", tmp_path / "odd.onnx").returncode == 1
-    assert chanc("codegen", tmp_path / "odd.onnx", "-o", tmp_path / "out", "--name", "class").returncode == 2
+    assert codegen(tmp_path / "odd.onnx", "-o", tmp_path / "odd.onnx") == 1
+    assert codegen(tmp_path / "odd.onnx", "-o", tmp_path / "out", "--name", "class") == 2

@@ -15,6 +15,7 @@ def test_it_pins_without_and_resizes_with_rules():
     lines = done.stdout.splitlines()
     assert any(line.startswith("without a rule: w_1 16 no rule for com.example::ChannelGate") for line in lines)
     assert any(line.startswith("with rules:") and "w_1 16 may change" in line for line in lines)
-    last = lines[-1]
-    assert "channels = 8" in last
-    assert float(last.rsplit(" ", 1)[1]) < 1e-5
+    resized, fresh = lines[-2:]
+    assert "channels = 8" in resized
+    assert float(resized.rsplit(" ", 1)[1]) < 1e-5
+    assert fresh == "from scratch:   8 gains from 0.0 to 0.0"

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chanc.cli import main
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -39,8 +41,7 @@ def test_search(tmp_path):
 
 
 def test_the_generated_resnet34_is_what_codegen_writes(tmp_path, zoo_model):
-    command = [sys.executable, "-m", "chanc", "codegen", str(zoo_model("resnet34")), "-o", str(tmp_path)]
-    subprocess.run([*command, "--name", "ResNet34"], check=True, capture_output=True, timeout=240)
+    main(["codegen", str(zoo_model("resnet34")), "-o", str(tmp_path), "--name", "ResNet34"])
     source = (EXAMPLES / "resnet34" / "model.py").read_text()
     assert (tmp_path / "model.py").read_text() == source
     assert source.count("\n") < 150

@@ -17,7 +17,7 @@ from chanc.errors import ChancError, ModelError, VerifyError  # noqa: E402
 from chanc.frontends import zoo  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
 
-LONG = ("resnet34", "resnet50", "darts14", "darts20", "dartsplus14", "dartsplus20", "densenet-bc")
+LONG = ("resnet34", "resnet50", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc")
 CASES = [
     pytest.param(name, exporter, marks=pytest.mark.nightly if nightly else ())
     for exporter in ("torchscript", "dynamo")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chanc.errors import TrialError
-from chanc.metrics.evbmf import _eigenvalues, _eigenvalues_torch, evbmf, evbmf_batch, spectrum
+from chanc.metrics.evbmf import MINIMA, _eigenvalues, _eigenvalues_torch, evbmf, evbmf_batch, spectrum
 
 
 def recipe(seed: int) -> np.ndarray:
@@ -32,11 +32,11 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("seed", "rank", "sigma2", "ends"), GOLDEN)
-@pytest.mark.parametrize("lowest", [False, True])
+@pytest.mark.parametrize("minimum", MINIMA)
 @pytest.mark.parametrize("transpose", [False, True])
-def test_meets_the_published_values(seed, rank, sigma2, ends, lowest, transpose) -> None:
+def test_meets_the_published_values(seed, rank, sigma2, ends, minimum, transpose) -> None:
     matrix = recipe(seed).T if transpose else recipe(seed)
-    found = evbmf(matrix, lowest=lowest)
+    found = evbmf(matrix, minimum)
     assert found.rank == rank == len(found.singular_values)
     assert found.sigma2 == pytest.approx(sigma2, rel=3e-5)
     if ends:
@@ -57,8 +57,8 @@ def test_the_scale_of_a_matrix_changes_nothing_but_the_units(seed: int, scale: f
     assert scaled.sigma2 / scale / scale == pytest.approx(plain.sigma2, rel=1e-12)
 
 
-@pytest.mark.parametrize("lowest", [False, True])
-def test_rank_of_many_matrices_is_free_of_scale(lowest: bool) -> None:
+def test_rank_of_many_matrices_is_free_of_scale() -> None:
+    """Only at the global minimum: Brent's search takes another one where scaling moves a last bit."""
     g = np.random.default_rng(5)
     for rows, columns in ((9, 40), (24, 24), (64, 27)):
         batch = [
@@ -66,8 +66,8 @@ def test_rank_of_many_matrices_is_free_of_scale(lowest: bool) -> None:
             + g.standard_normal((rows, columns))
             for _ in range(40)
         ]
-        plain = evbmf_batch(batch, lowest=lowest)
-        small = evbmf_batch([0.03 * matrix for matrix in batch], lowest=lowest)
+        plain = evbmf_batch(batch)
+        small = evbmf_batch([0.03 * matrix for matrix in batch])
         assert [a.rank for a in plain] == [a.rank for a in small]
         assert len({a.rank for a in plain}) > 1
 
@@ -97,7 +97,7 @@ def test_noise_free_matrices_keep_their_rank() -> None:
     g = np.random.default_rng(8)
     found = evbmf(g.standard_normal((40, 5)) @ g.standard_normal((5, 100)))
     assert found.rank == 5
-    assert found.sigma2 < 1e-7
+    assert found.sigma2 < 1e-12, "what is left is the rounding of the Gram matrix, 40 eps s_1^2 / 100 at the most"
 
 
 def test_zeros_one_row_and_empty_batches() -> None:
@@ -127,8 +127,8 @@ def test_shapes_that_are_no_batch_of_matrices_are_refused(shapes) -> None:
 @pytest.mark.filterwarnings("error")
 def test_numpy_stays_silent() -> None:
     for matrix in (np.zeros((3, 5)), recipe(0), recipe(0) * 1e200, recipe(0) * 1e-200, np.eye(4), np.ones((3, 3))):
-        evbmf(matrix)
-        evbmf(matrix, lowest=True)
+        for minimum in MINIMA:
+            evbmf(matrix, minimum)
 
 
 def test_torch_tensors_of_any_float_type() -> None:

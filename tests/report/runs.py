@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx import TensorProto, helper
 
 from chanc import runs
+from chanc.cost.cost import Cost
 from chanc.runs import Best, Decision, Epoch, FinalEvent, Row, RunDir, StateEvent, Timing, TrialEvent
 
 SETTINGS = {
@@ -68,6 +69,10 @@ class Analysis:
     params: int = 0
     macs: int = 0
     macs_all: int = 0
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.params, self.macs, self.macs_all)
 
     def group(self, name: str) -> Group:
         return next(group for group in self.groups if group.id == name)

@@ -7,7 +7,7 @@ from chanc.oracles import check_shrink, differences
 from chanc.rewriter import rewrite
 from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.transfer.select import select
-from chanc.rewriter.transfer.use import Use
+from chanc.rewriter.transfer.use import KEPT
 
 VECTORS = ("b1", "gamma1", "beta1", "mean1", "var1")
 RNG = np.random.default_rng(0)
@@ -56,6 +56,6 @@ def test_only_consumers_of_later_copies_are_zero() -> None:
     part = Part(np.arange(3)[:, None], np.arange(5)[:, None], np.array([0, 0, 0, 1, 2]))
     tensor = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)
     edit = AxisEdit(1, "consumer", np.array([0, 0, 0, 1, 2]), (part,))
-    assert select(tensor, [edit], Use("Conv", 1), RNG).tolist() == [[1, 0, 0, 2, 3], [4, 0, 0, 5, 6]]
+    assert select(tensor, [edit], KEPT, RNG).tolist() == [[1, 0, 0, 2, 3], [4, 0, 0, 5, 6]]
     edit = AxisEdit(1, "producer", np.array([0, 0, 0, 1, 2]), (part,))
-    assert select(tensor, [edit], Use("Conv", 1), RNG).tolist() == [[1, 1, 1, 2, 3], [4, 4, 4, 5, 6]]
+    assert select(tensor, [edit], KEPT, RNG).tolist() == [[1, 1, 1, 2, 3], [4, 4, 4, 5, 6]]

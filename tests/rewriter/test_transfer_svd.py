@@ -8,11 +8,10 @@ import pytest
 from chanc.rewriter import rewrite
 from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.transfer.svd import svd
-from chanc.rewriter.transfer.use import Use
+from chanc.rewriter.transfer.use import KEPT
 from chanc.testing.builders import build
 
 RNG = np.random.default_rng(0)
-CONV = Use("Conv", 1)
 
 
 def truncated(weight: np.ndarray, axis: int, count: int) -> np.ndarray:
@@ -35,14 +34,14 @@ def edit(axis: int, old: int, new: int) -> AxisEdit:
 def test_one_axis(shape: tuple[int, ...], axis: int) -> None:
     weight = RNG.standard_normal(shape)
     for count in range(1, shape[axis]):
-        found = svd(weight, [edit(axis, shape[axis], count)], CONV, RNG)
+        found = svd(weight, [edit(axis, shape[axis], count)], KEPT, RNG)
         expected = truncated(weight, axis, count)
         assert np.abs(found - expected).max() < 1e-12 * np.abs(weight).max()
 
 
 def test_both_axes_one_after_the_other() -> None:
     weight = RNG.standard_normal((10, 8, 3, 3))
-    found = svd(weight, [edit(0, 10, 4), edit(1, 8, 3)], CONV, RNG)
+    found = svd(weight, [edit(0, 10, 4), edit(1, 8, 3)], KEPT, RNG)
     assert np.allclose(found, truncated(truncated(weight, 0, 4), 1, 3), rtol=0, atol=1e-12)
 
 
@@ -85,12 +84,12 @@ def test_growing_reflects(plain, weights) -> None:
 def test_values_that_are_not_finite_pass_through() -> None:
     weight = RNG.standard_normal((4, 6))
     weight[0, 0] = np.inf
-    assert np.array_equal(svd(weight, [edit(0, 4, 2)], CONV, RNG), weight[:2])
+    assert np.array_equal(svd(weight, [edit(0, 4, 2)], KEPT, RNG), weight[:2])
 
 
 def test_integers_are_rounded_and_stay_in_range() -> None:
     weight = np.array([[127, 127, 127, 127], [127, 127, 127, -128], [-128, 127, -128, 3]], dtype=np.int8)
-    found = svd(weight, [edit(0, 3, 2)], CONV, RNG)
+    found = svd(weight, [edit(0, 3, 2)], KEPT, RNG)
     expected = np.clip(np.rint(truncated(weight, 0, 2)), -128, 127)
     assert np.abs(truncated(weight, 0, 2)).max() > 127.5
     assert found.dtype == np.int8

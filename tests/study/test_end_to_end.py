@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,13 @@ import torch
 from rich.console import Console
 
 from chanc.api import search
+from chanc.cli import main
 from chanc.errors import RunError
 from chanc.runs import TrialEvent, read_run
+from chanc.runs.sweeps import read_cell
 from chanc.study import Run
+from chanc.study.progress import Progress
+from chanc.study.sweep import cells, run_cell
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
 WIDTHS = {"min_width": 4, "start_width": 8}
@@ -136,42 +138,75 @@ def test_resume_refuses_other_settings(tmp_path: Path, digits_model: Path) -> No
         small_search(digits_model, tmp_path / "run", resume=True, train={**TRAIN, "lr": 0.2})
 
 
-def start(*args: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chanc", *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def test_a_cell_of_a_sweep_is_a_search(tmp_path: Path, digits_model: Path) -> None:
+    (cell,) = cells(["greedy"], {"gamma": [0.5]}, [3])
+    path = tmp_path / cell.name
+    run_cell(str(digits_model), cell, path, {"data": "digits", "trials": 1, "epochs": 1, "limit_train": 200,
+                                             "options": WIDTHS, "train": TRAIN})  # fmt: skip
+    done = read_cell(path)
+    assert done is not None
+    assert (done.cell, done.trials, done.rows.keys()) == (cell.name, 1, {"found", "baseline"})
+    assert {"algo": "greedy", "gamma": 0.5, "seed": 3, "start_width": 8}.items() <= read_run(path).settings.items()
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 100
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.005)
+# Commands one after the other, until one fails; "!" before one: killed in the middle of its second trial.
+COMMANDS = """
+import os, signal, sys
+from chanc.cli import main
+from chanc.study.progress import Progress
+
+def killing(progress, *told):
+    if len(progress.rows) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+for asked in {commands!r}:
+    if asked[0] == "!":
+        Progress.epoch = killing
+    main(asked[asked[0] == "!":])
+"""
+
+
+def run_commands(*commands: list[str]) -> tuple[int, str]:
+    """Exit code and output of commands in a process of its own, of one thread: more add up in another order."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS.format(commands=commands)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return done.returncode, done.stdout
 
 
 def test_killed_in_the_second_trial_and_resumed_is_the_same(tmp_path: Path, digits_model: Path) -> None:
     calm, cut = tmp_path / "calm", tmp_path / "cut"
-    asked = ["search", str(digits_model), "--quiet", "--trials", "3", *FLAGS]
-    killed = start(*asked, "--out", cut)
-    wait_for(lambda: (cut / "events.jsonl").exists() and (cut / "events.jsonl").read_bytes().count(b"\n") == 4, killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    asked = ["search", str(digits_model), "--quiet", "--trials", "3", *FLAGS, "--out"]
+    assert run_commands(["!", *asked, str(cut)]) == (-signal.SIGKILL, "")
     assert len(trials(cut)) == 1
-    # Processes of their own: another number of threads, left by another test, would add up in another order.
-    for rest in (("--out", cut, "--resume"), ("--out", calm)):
-        process = start(*asked, *rest)
-        output = process.communicate(timeout=200)[0]
-        assert process.returncode == 0, output
+    code, said = run_commands([*asked, str(cut), "--resume"], [*asked, str(calm)])
+    assert code == 0, said
     assert (cut / "events.jsonl").read_bytes() == (calm / "events.jsonl").read_bytes()
     assert (cut / "best.onnx").read_bytes() == (calm / "best.onnx").read_bytes()
 
 
-def test_sigterm_says_how_to_go_on(tmp_path: Path, digits_model: Path) -> None:
+def test_sigterm_says_how_to_go_on(
+    tmp_path: Path, digits_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
-    process = start("search", digits_model, "--trials", "50", "--out", out, *FLAGS)
-    wait_for(lambda: (out / "events.jsonl").exists(), process)
-    process.terminate()
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 130
-    assert "the same command with --resume goes on from there" in said
-    assert len(trials(out)) < 50
+
+    def stopping(progress: Progress, *told: object) -> None:
+        if len(progress.rows) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def missed(number: int, frame: object) -> None:
+        raise AssertionError("the search left SIGTERM to others")
+
+    before = signal.signal(signal.SIGTERM, missed)
+    try:
+        monkeypatch.setattr(Progress, "epoch", stopping)
+        with pytest.raises(SystemExit) as stop:
+            main(["search", str(digits_model), "--trials", "3", *FLAGS, "--out", str(out)])
+        assert signal.getsignal(signal.SIGTERM) is missed
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 130
+    assert "the same command with --resume goes on from there" in capsys.readouterr().out
+    assert len(trials(out)) == 1

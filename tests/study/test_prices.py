@@ -7,8 +7,13 @@ import pytest
 from chanc.analysis import analyze
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.cost.cost import cost
+from chanc.rewriter import rewrite
+from chanc.study.budgets import Budget
 from chanc.study.measure import measured_weights, members
+from chanc.study.space import Limits
 from chanc.study.study import space_of
+from chanc.testing.blocks import attention, tokens
+from chanc.testing.graphs import Graph
 
 
 def test_price_of_the_models_own_widths(digits_model: Path) -> None:
@@ -29,8 +34,6 @@ def test_price_by_hand(digits_model: Path) -> None:
 
 @pytest.mark.parametrize("widths", [(8, 40, 12), (32, 4, 64)])
 def test_price_is_that_of_the_rewritten_model(digits_model: Path, widths: tuple[int, int, int]) -> None:
-    from chanc.rewriter import rewrite
-
     analysis = analyze(digits_model)
     space = space_of(analysis)
     plan = dict(zip(space.widths, widths, strict=True))
@@ -38,6 +41,21 @@ def test_price_is_that_of_the_rewritten_model(digits_model: Path, widths: tuple[
     infer_shapes(model)
     real = cost(model)
     assert (space.count(plan, "params"), space.count(plan, "macs")) == (real.params, real.macs)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+def test_a_budget_holds_where_activations_are_multiplied(share: float) -> None:
+    graph = Graph()
+    x = tokens(graph.input("image", [1, 3, 16, 16]).conv(16, 3))
+    model = graph.model(x + attention(x, 4))
+    analysis = analyze(model)
+    products = [cost.macs for cost in analysis.node_costs().values() if not cost.params]
+    assert sum(products) > analysis.macs / 2
+    space, bound = space_of(analysis), round(share * analysis.macs)
+    widths = Budget(max_macs=bound).project(space, Limits(1, 64, 1), space.widths)
+    real = analyze(rewrite(model, widths).model).macs
+    assert real <= bound
+    assert real == space.count(widths, "macs")
 
 
 def test_members_leave_out_depthwise_and_linear_weights(digits_model: Path) -> None:

@@ -42,7 +42,9 @@ def test_live_table_on_a_terminal() -> None:
     with progress.shown():
         progress.trial(0, 76_250, 21_888_416)
         progress.step(0, 0.25)
-        time.sleep(0.4)
+        end = time.monotonic() + 60
+        while "1/2  25%" not in out.getvalue() and time.monotonic() < end:
+            time.sleep(0.02)
         progress.epoch(0, 1.5, 0.25)
     assert "ETA" in out.getvalue()
     assert "1/2  25%" in out.getvalue()

@@ -50,6 +50,13 @@ def test_published_values(
     assert (chosen.final["lr"], chosen.final["weight_decay"]) == (final_lr, final_decay)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_only_the_published_presets_measure_by_brents_search(name: str) -> None:
+    assert settings(preset_name=name).train["evbmf"] == "brent"
+    assert settings(preset_name=name, train={"evbmf": "global"}).train["evbmf"] == "global"
+    assert settings().decisive({})["train"]["evbmf"] == TrainOptions().evbmf == "global"
+
+
 def test_darts_extras() -> None:
     final = settings(preset_name="conet-darts7").final
     assert (final["clip_norm"], final["cutout"]) == (5.0, 16)
@@ -91,4 +98,5 @@ def test_device_and_final_training_do_not_decide_a_search() -> None:
     other = settings(train={"device": "cuda"})
     assert one.decisive({}) == other.decisive({})
     assert one.decisive({}) != settings(train={"lr": 0.5}).decisive({})
+    assert one.decisive({}) != settings(train={"evbmf": "brent"}).decisive({})
     assert one.decisive({}) != dataclasses.replace(one, holdout=0.2).decisive({})

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,17 +139,22 @@ def test_what_is_finished_is_read_from_the_folder(tmp_path: Path, digits_model: 
     assert nothing.failed == {name: f"it left no result in {tmp_path / 't' / name}" for name in NAMES}
 
 
-def test_a_cell_waits_for_a_worker_that_was_given_up(tmp_path: Path) -> None:
-    path = tmp_path / "cell"
+def test_a_cell_waits_for_a_worker_that_was_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, naps, orphan = tmp_path / "cell", list[float](), ExitStack()
     path.mkdir()
-    with RunDir(path).locked():
-        start = time.monotonic()
-        wait_until_free(path, patience=0.7)
-        assert time.monotonic() - start >= 0.7
-        orphan = threading.Timer(0.5, lambda: write_cell(path, CellResult("the orphan", "greedy")))
-        orphan.start()
-        orphan.join()
+    orphan.enter_context(RunDir(path).locked())
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 5:
+            write_cell(path, CellResult("the orphan", "greedy"))
+            orphan.close()
+
+    monkeypatch.setattr("chanc.study.sweep.time", SimpleNamespace(monotonic=lambda: sum(naps), sleep=sleep))
+    wait_until_free(path, patience=1.2)
+    assert naps == [0.5] * 3
     run_cell("no.onnx", TODO[0], path, {})  # finished meanwhile: nothing is left to do, or to go wrong
+    assert naps == [0.5] * 5
     assert read_cell(path) == CellResult("the orphan", "greedy")
     with pytest.raises(RunError, match="a sweep needs a file system that all machines share"):
         run_cell("no.onnx", TODO[0], tmp_path / "elsewhere" / "cell", {})

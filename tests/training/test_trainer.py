@@ -17,6 +17,8 @@ torch = pytest.importorskip("torch")
 
 from chanc.data.augment import Augment  # noqa: E402
 from chanc.data.batches import Batches  # noqa: E402
+from chanc.metrics.quality import layers_quality  # noqa: E402
+from chanc.training.adas import AdaS  # noqa: E402
 from chanc.training.evaluation import evaluate  # noqa: E402
 from chanc.training.trainer import TrainOptions, train  # noqa: E402
 
@@ -184,6 +186,25 @@ def test_hooks_see_every_step_and_keep_metrics(net, dataset, tmp_path) -> None:
     assert [record.metrics["seen"] for record in result.history] == [7, 14, 21]
     again = train(net(), dataset, _BASE, on_epoch=on_epoch, checkpoint=path)
     assert again.history == result.history
+
+
+@pytest.mark.parametrize("minimum", ["global", "brent"])
+def test_what_adas_measured_is_shown_but_not_kept(net, dataset, minimum) -> None:
+    shown = []
+
+    def on_epoch(record, module) -> None:
+        assert list(record.qualities) == AdaS(module).layers
+        weights = {name: module.state_dict()[name] for name in record.qualities}
+        for name, measured in layers_quality(weights, minimum).items():
+            assert record.qualities[name].as_dict() == pytest.approx(measured.as_dict(), rel=1e-9)
+        shown.append(record.epoch)
+
+    options = replace(_BASE, optimizer="adas", evbmf=minimum)
+    result = train(net(), dataset, options, on_epoch=on_epoch)
+    assert shown == [0, 1, 2]
+    assert not any(record.qualities for record in result.history)
+    with pytest.raises(RunError, match="evbmf 'lowest' is unknown: one of global, brent"):
+        replace(_BASE, evbmf="lowest")
 
 
 def test_auxiliary_head_weighs_four_tenths(net, dataset) -> None:

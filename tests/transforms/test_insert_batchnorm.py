@@ -12,12 +12,12 @@ from onnx_ir.passes import PassManager, Sequential
 from chanc import ir as chanc_ir
 from chanc.backends import ort
 from chanc.errors import DataError, ModelError
+from chanc.ops import Trait, has
 from chanc.passes import FoldBatchNorm, InsertBatchNorm
 from chanc.testing.builders import build
 from chanc.testing.graphs import Graph
 from chanc.testing.skeletons import open_model
 from chanc.transforms import fold_batchnorm, insert_batchnorm, recover_affine
-from chanc.transforms.insert_batchnorm import NORMS
 
 SHARED = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[2].parent / "shared"))
 
@@ -191,7 +191,7 @@ def test_dynamo_exports(name, gates, same, groups, ops) -> None:
     changed = chanc_ir.load(model)
     assert insert_batchnorm(changed, [feeds])
     bare = [node for node in changed.graph if node.op_type == "Conv"
-            and not any(use.node.op_type in NORMS for use in node.outputs[0].uses())]  # fmt: skip
+            and not any(has(use.node, Trait.NORM) for use in node.outputs[0].uses())]  # fmt: skip
     assert len(bare) == gates
     same(model, changed)
     assert groups(model) == groups(changed)

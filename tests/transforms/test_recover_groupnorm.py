@@ -148,7 +148,9 @@ def test_layer_norm_of_an_old_opset_is_left() -> None:
     assert result.left == ("n: LayerNormalization needs opset 17, this is 13",)
 
 
-@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
+@pytest.mark.parametrize("dynamo", [
+    pytest.param(False, id="torchscript"), pytest.param(True, id="dynamo", marks=pytest.mark.nightly),
+])  # fmt: skip
 def test_exports_of_torch(dynamo, tmp_path, same, ops) -> None:
     """What both exporters write at opset 20, brought to 21 as a converter would: the operators between are alike."""
     torch = pytest.importorskip("torch")

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from chanc.backends.ort.run import Array, run, session
 from chanc.errors import ModelError
 from chanc.ir import load
+from chanc.ops import channels_taken, weight_of
 
 OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
@@ -97,12 +98,12 @@ def _shape(value: ir.Value, batch: int, sizes: dict[str, int], default: int) -> 
 
 
 def _channels(value: ir.Value, axis: int) -> int | None:
-    """Channels that a convolution of `value` takes (W: [O, I/groups, ...]), where the axis is the channel axis."""
-    for node in value.consumers():
-        weight = node.inputs[1] if node.op_type == "Conv" and len(node.inputs) > 1 else None
-        if axis == 1 and weight is not None and weight.const_value is not None:
-            groups = node.attributes.get_int("group", 1)
-            return weight.const_value.shape.numpy()[1] * groups
+    """Channels that a convolution of `value` takes, where the axis is the channel axis."""
+    for node in value.consumers() if axis == 1 else ():
+        kernel = weight_of(node, 1)
+        weight = node.inputs[1] if kernel is not None and kernel.kernel else None
+        if kernel is not None and weight is not None and weight.const_value is not None:
+            return channels_taken(kernel, node.attributes, weight.const_value.shape.numpy())
     return None
 
 

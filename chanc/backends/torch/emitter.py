@@ -9,65 +9,7 @@ from chanc.backends.torch.folding import fold
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.program import Program
 from chanc.backends.torch.writer import Writer
-
-_KEEPS_CHANNELS = frozenset(
-    [
-        "Relu",
-        "LeakyRelu",
-        "PRelu",
-        "Elu",
-        "Selu",
-        "Celu",
-        "Clip",
-        "Sigmoid",
-        "HardSigmoid",
-        "HardSwish",
-        "Tanh",
-        "Gelu",
-        "Mish",
-        "Swish",
-        "Softplus",
-        "Erf",
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "BatchNormalization",
-        "InstanceNormalization",
-        "GroupNormalization",
-        "Dropout",
-        "Identity",
-        "MaxPool",
-        "AveragePool",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "Max",
-        "Min",
-        "Sum",
-        "Mean",
-        "Pow",
-        "Sqrt",
-        "Resize",
-        "Upsample",
-        "Pad",
-        "LRN",
-        "Cast",
-        "ReduceMean",
-        "Flatten",
-        "Reshape",
-        "Squeeze",
-    ]
-)
-_MAKES_CHANNELS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
-_BROADCASTS = frozenset(["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Pow"])
-_KEEPS_RANK = frozenset(
-    [
-        *("Relu", "LeakyRelu", "PRelu", "Elu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Gelu", "Erf"),
-        *("Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Neg", "Exp", "Log", "Min", "Max", "Where", "Cast", "Concat"),
-        *("MatMul", "Gemm", "Conv", "BatchNormalization", "LayerNormalization", "Softmax", "LogSoftmax"),
-        *("MaxPool", "AveragePool", "GlobalAveragePool"),
-    ]
-)
+from chanc.ops import Trait, has
 
 
 class Emitter(Writer):
@@ -129,7 +71,7 @@ class Emitter(Writer):
     def _note_rank(self, node: Node) -> None:
         """The rank of a result where shape inference gave up: that of the operand with the most axes."""
         out = node.outputs[0]
-        if node.op not in _KEEPS_RANK or out not in self._tensors or self.shape(out) is not None:
+        if not has(node.raw, Trait.RANK) or out not in self._tensors or self.shape(out) is not None:
             return
         ranks = [self.rank(value) for value in node.inputs if value is not None]
         if ranks and None not in ranks:
@@ -149,14 +91,14 @@ class Emitter(Writer):
         out, shape = node.outputs[0], self.shape(node.outputs[0])
         operands = [value for value in node.inputs if value is not None]
         tensors = [value for value in operands if value in self._tensors]
-        if out not in self._tensors or (node.raw in self._sized and node.op in _MAKES_CHANNELS):
+        if out not in self._tensors or (node.raw in self._sized and has(node.raw, Trait.CONVOLUTION, Trait.LINEAR)):
             return
-        keeps = node.op in _KEEPS_CHANNELS and shape is not None and len(shape) > 1 and shape[1] is not None
+        kept = has(node.raw, Trait.CHANNELWISE, Trait.RESHAPE, Trait.REDUCTION)
+        keeps = kept and shape is not None and len(shape) > 1 and shape[1] is not None
         if node.op == "Reshape":
             keeps = keeps and self.statements[-1].text.endswith(".flatten(1)")
-        if any(
-            value not in self._tensors and len(self.shape(value) or ()) > 0 and node.op in _BROADCASTS
-            for value in operands
+        if has(node.raw, Trait.BROADCAST) and any(
+            value not in self._tensors and len(self.shape(value) or ()) > 0 for value in operands
         ):
             keeps = keeps and all((self.const(value) is None or self.const(value).size == 1) for value in operands)  # type: ignore[union-attr]
         width = shape[1] if shape is not None and len(shape) > 1 else None

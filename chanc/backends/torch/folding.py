@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from chanc.ops import Trait, has
+
 if TYPE_CHECKING:
     from chanc.backends.torch.emitter import Emitter
     from chanc.backends.torch.node import Node
 
-_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
-_NEVER = frozenset(["Constant", "Identity", "If", "Loop", "Scan", "Dropout", "BatchNormalization", *_RANDOM])
+_NEVER = frozenset(["Constant", "Identity", "If", "Loop", "Scan", "Dropout", "BatchNormalization"])
 _LIMIT = 1 << 24
 
 
 def fold(ctx: Emitter, node: Node) -> bool:
     """Compute the node's outputs where that is possible; says whether it did."""
-    if node.op in _NEVER or node.raw.domain not in ("", "ai.onnx"):
+    if node.op in _NEVER or has(node.raw, Trait.RANDOM) or node.raw.domain not in ("", "ai.onnx"):
         return False
     arrays: dict[str, np.ndarray] = {}
     for value in node.inputs:

@@ -17,25 +17,12 @@ from chanc.backends.torch.program import Binding, Program, Statement, tokens
 from chanc.backends.torch.render import render
 from chanc.backends.torch.writeback import arrays_of
 from chanc.errors import ModelError
+from chanc.ops import Reader, groups, reader, weight_of
 from chanc.rewriter import Trace
 from chanc.rewriter.axis_maps import occurrence
 from chanc.rewriter.trace import TraceOperand
 
 Mask = NDArray[np.bool_]
-
-# The axis of a weight that reads channels, by operator and input (the operators' pages in the ONNX documentation).
-_CONSUMER_AXIS = {
-    ("Conv", 1): 1, ("ConvTranspose", 1): 0, ("Gemm", 1): 0, ("MatMul", 1): -2,
-    **{(op, index): 2 for op in ("LSTM", "GRU", "RNN") for index in (1, 2)},
-}  # fmt: skip
-# Inputs with one entry a channel, or one that makes channels: a grown entry changes no other channel.
-_OTHERS = {("Conv", 2), ("ConvTranspose", 2), ("Gemm", 2), ("LSTM", 3), ("GRU", 3), ("RNN", 3)}
-_CHANNELWISE = frozenset(
-    [
-        *("Add", "Sub", "Mul", "Div", "PRelu", "BatchNormalization", "InstanceNormalization", "GroupNormalization"),
-        *("LayerNormalization", "RMSNormalization"),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -141,46 +128,32 @@ def _move(
     for axis, source in axes.items():
         places = places.take(source, axis=axis)
     rows, columns = np.zeros(places.shape, dtype=bool), np.zeros(places.shape, dtype=bool)
-    reader, index, permutation = _reader(node, operand.input, len(shape))
-    consumed = _consumer_axis(reader, index, [shape[axis] for axis in permutation])
-    reads = None if consumed is None else permutation[consumed]
+    read = reader(node, operand.input, len(shape))
+    consumed = _consumer_axes(read, shape)
     for axis, source in axes.items():
         later = occurrence(source) > 0
-        marked = columns if axis == reads else rows
+        marked = columns if axis in consumed else rows
         marked |= later.reshape(-1, *[1] * (places.ndim - axis - 1))
-    if (rows.any() or columns.any()) and not _can_grow(reader, index):
-        raise ModelError(f"can't grow in place: input {index} of {reader.op_type} {reader.outputs[0].name!r}")
+    if (rows.any() or columns.any()) and not _can_grow(read):
+        called = f"{read.node.op_type} {read.node.outputs[0].name!r}"
+        raise ModelError(f"can't grow in place: input {read.input} of {called}")
     source = bindings[1].to_tensor(places)
     if source.min(initial=0) < 0:
         raise ModelError(f"can't resize in place: entries of {key} would come from another tensor")
     return Move(source, bindings[1].to_tensor(rows), bindings[1].to_tensor(columns))
 
 
-def _reader(node: ir.Node, index: int, rank: int) -> tuple[ir.Node, int, list[int]]:
-    """The node behind any Transpose of a weight, the input that it is, and the weight's axes in their order there."""
-    permutation = list(range(rank))
-    while node.op_type in ("Transpose", "Identity") and node.outputs[0].uses():
-        if node.op_type == "Transpose":
-            given = node.attributes.get("perm")
-            order = range(rank)[::-1] if given is None else given.as_ints()
-            permutation = [permutation[axis] for axis in order]
-        node, index = next(iter(node.outputs[0].uses()))
-    return node, index, permutation
+def _can_grow(read: Reader) -> bool:
+    """Whether new entries of a weight change no other channel: they make one, are one's own, or are multiplied by 0."""
+    return weight_of(read.node, read.input) is not None
 
 
-def _can_grow(node: ir.Node, index: int) -> bool:
-    return node.op_type in _CHANNELWISE or (node.op_type, index) in _CONSUMER_AXIS or (node.op_type, index) in _OTHERS
-
-
-def _consumer_axis(node: ir.Node, index: int, shape: list[int]) -> int | None:
-    """The axis of an input, of the given shape, along which channels are read; None where none is."""
-    axis = _CONSUMER_AXIS.get((node.op_type, index))
-    if axis is None:
-        return None
-    flipped = node.attributes.get("transB")
-    if node.op_type == "Gemm" and flipped is not None and flipped.as_int():
-        return 1
-    group = node.attributes.get("group")
-    if node.op_type == "ConvTranspose" and group is not None and group.as_int() > 1 and shape[1] == 1:
-        return None  # depthwise: the axis makes channels as much as it reads them
-    return axis % len(shape)
+def _consumer_axes(read: Reader, shape: tuple[int, ...]) -> frozenset[int]:
+    """The axes of a tensor of that shape along which channels are read."""
+    weight = weight_of(read.node, read.input)
+    if weight is None or read.order is None:
+        return frozenset()
+    axes = weight.takes(read.node.attributes, len(shape))
+    if weight.kernel and 0 in axes and groups(read.node.attributes) > 1 and shape[read.order[1]] == 1:
+        return frozenset()  # depthwise: the axis makes channels as much as it reads them
+    return frozenset(read.order[axis] for axis in axes)

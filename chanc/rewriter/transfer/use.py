@@ -1,13 +1,19 @@
-"""How a tensor is used: the operator that reads it, and at which input."""
+"""How a tensor is used, as far as a transfer method asks: what a fresh one would hold."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import prod
 from typing import NamedTuple
+
+from chanc.ops import Fill
 
 
 class Use(NamedTuple):
-    """Operator type and input index of the first node that reads a tensor; `transposed` where it is Gemm's transB."""
+    """`fill`: what a fresh tensor is filled with, None where nobody trains it; `fan_in`: from its shape."""
 
-    op: str
-    input: int
-    transposed: bool = False
+    fill: Fill | None = None
+    fan_in: Callable[[tuple[int, ...]], int] = prod
+
+
+KEPT = Use()

@@ -14,6 +14,8 @@ ONE_A_STRUCTURE = [
     *("resnet18", "resnet50", "darts7", "dartsplus7", "vgg16", "mobilenetv2", "densenet-bc", "wrn22"),
     *("mobilenetv3-large", "efficientnet-b0", "shufflenetv2", "googlenet"),
 ]
+DEEP = {"darts14", "darts20", "dartsplus14", "dartsplus20"}  # more cells of the same kinds: by night
+NAMES = [pytest.param(name, marks=pytest.mark.nightly if name in DEEP else ()) for name in zoo.names()]
 
 
 def test_names_of_the_listing():
@@ -24,14 +26,14 @@ def test_names_of_the_listing():
     assert {"vgg16", "mobilenetv2", "densenet-bc", "wrn22"} <= set(zoo.names())
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_every_network_maps_images_to_logits(name):
     with torch.device("meta"):
         module = zoo.build(name, classes=7, channels=1).eval()
         assert module(torch.empty(3, 1, 32, 32)).shape == (3, 7)
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_widths_are_independent(name):
     """The network fits together when every width of its table is another one."""
     widths = {key: 4 + 2 * index for index, key in enumerate(zoo.table(name))}
@@ -54,7 +56,7 @@ def test_every_width_can_be_set_alone(name):
         assert sum(p.numel() for p in module.parameters()) > base, key
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_width_sets_every_width(name):
     table = zoo.table(name)
     assert zoo.params(name, width=12) == _params(name, dict.fromkeys(table, 12))

@@ -1,51 +1,38 @@
 from __future__ import annotations
 
-import json
 import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from chanc.runs import read_run
 from chanc.study.pools import Pool
 from chanc.study.sweep import cells, sweep
 
-# what the pools run in tests, in an importable module: functions of a test file can't be found by a worker
-JOBS = """
-import os, signal, sys, time
-from pathlib import Path
-def write(path): Path(path).write_text(" ".join([os.environ.get("OMP_NUM_THREADS", ""), os.getcwd()]))
-def fail(path): raise SystemExit(3)
-def told(path): raise SystemExit(1) from ValueError("no\\n luck")
-def raises(path): raise KeyError(path)
-def die(path): os.kill(os.getpid(), signal.SIGKILL)
-def after(path):
-    while not Path(path).exists(): time.sleep(0.02)
-def wait(path):
-    Path(path).write_text(str(os.getpid()))
-    for _ in range(3000): time.sleep(0.02)
-"""
+
+@pytest.fixture(scope="module")
+def jobs_module() -> Iterator[ModuleType]:
+    """The module pool_jobs beside this file, importable here and in the processes that are started from here."""
+    folder = str(Path(__file__).parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")]))
+        import pool_jobs
+
+        yield pool_jobs
 
 
 @pytest.fixture
-def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A module with jobs, importable here and in the processes that are started from here."""
-    (tmp_path / "pool_jobs.py").write_text(JOBS)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+def jobs(jobs_module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What pools run; the working directory is that of the test."""
     monkeypatch.chdir(tmp_path)
-    sys.modules.pop("pool_jobs", None)
-    import pool_jobs
-
-    return pool_jobs
+    return jobs_module
 
 
 @pytest.fixture
@@ -96,55 +83,36 @@ def ends() -> Callable[[int], bool]:
     return look
 
 
-def holders(path: Path) -> list[int]:
-    """The processes that have a file open."""
-    found = []
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):
-            if os.readlink(link) == str(path):
-                found.append(int(link.parts[2]))
-    return found
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.nightly)])
+def sweeps_with_a_kill(
+    request: pytest.FixtureRequest, jobs: ModuleType, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Pool], str]:
+    """A sweep of 2 x 2 cells on a pool, one worker killed on the way; checks that all are there, none twice.
 
-
-def kill_at_work(cell: Path, killed: list[int]) -> None:
-    """Kill the process that runs a cell, once that has finished a trial."""
-    end = time.monotonic() + 240
-    while time.monotonic() < end and not killed:
-        pids = holders(cell / ".lock") if (cell / "trials.jsonl").exists() else []
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def sweeps_with_a_kill(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pool], str]:
-    """A sweep of 2 x 2 cells on a pool, one worker killed on the way; checks that all are there, none twice."""
+    By day the cells train nothing: everything else of a cell is the same.
+    """
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     trials = 3
 
     def check(pool: Pool) -> str:
         todo = cells(["greedy", "sa"], {"gamma": [0.0, 0.8]}, range(1))
-        names, killed, said, out = [cell.name for cell in todo], [], [], tmp_path / "s"
+        names, said, out = [cell.name for cell in todo], [], tmp_path / "s"
         common = {"data": "digits", "trials": trials, "epochs": 1, "limit_train": 200, "options": {"min_width": 4},
-                  "train": {"batch_size": 32, "lr": 0.1, "device": "cpu"}}  # fmt: skip
-        threading.Thread(target=kill_at_work, args=(out / names[0], killed), daemon=True).start()
+                  "train": {"batch_size": 32, "lr": 0.1, "device": "cpu"},
+                  "function": getattr(jobs, request.param)}  # fmt: skip
         result = sweep(tiny_model, todo, out=out, pool=pool, say=said.append, **common)
-        assert len(killed) == 1
         assert not result.failed
-        assert [row["cell"] for row in result.rows] == names
+        assert [row.cell for row in result.rows] == names
+        assert [row.trials for row in result.rows] == [trials] * 4
         assert sorted(line for line in said if line.endswith(": done")) == sorted(f"{name}: done" for name in names)
         for name in names:
-            log = (out / name / "trials.jsonl").read_text().splitlines()
-            assert [json.loads(line)["trial"] for line in log] == list(range(trials))
+            assert [event.id for event in read_run(out / name).trials] == list(range(trials))
 
         times = {name: (out / name / "cell.json").stat().st_mtime_ns for name in names}
         sweep(tiny_model, todo, out=out, pool=pool, resume=True, say=said.append, **common)
         assert times == {name: (out / name / "cell.json").stat().st_mtime_ns for name in names}
         failures = [line for line in said if ": failed: " in line]
         assert len(failures) == 1
-        return failures[0].removeprefix(f"{names[0]}: failed: ")
+        return failures[0].removeprefix(f"{jobs.VICTIM}: failed: ")
 
-    if not Path("/proc/self/fd").exists():
-        pytest.skip("needs /proc")
     return check

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,16 @@ def test_ray_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
         RayPool("local")
 
 
-@pytest.fixture
-def pool(jobs):
-    """A Ray of this machine; its workers find what is importable here."""
-    pytest.importorskip("ray")
+def _needs_ray() -> None:
+    """Skip without Ray, and don't import it: it reads how to authenticate then, and the pool says so before."""
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
+
+
+@pytest.fixture(scope="module")
+def pool(jobs_module):
+    """A Ray of this machine, started once; its workers find what is importable here."""
+    _needs_ray()
     made = RayPool("local", workers=2)
     yield made
     made.close()
@@ -92,7 +99,7 @@ def test_two_by_two_cells_with_one_worker_killed(pool: RayPool, sweeps_with_a_ki
 
 
 def test_nothing_is_left_of_a_killed_sweep(jobs, ends, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    _needs_ray()
     main = "from chanc.study.pools import Job\nfrom chanc.study.pools.ray import RayPool\nimport pool_jobs\n"
     main += "RayPool('local').run([Job('w', pool_jobs.wait, ('pid',))], print)\n"
     parent = subprocess.Popen([sys.executable, "-c", main])

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,7 +43,8 @@ done
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The commands of Slurm on the path; returns the folder where they leave what they were asked."""
+    """The commands of Slurm on the path, asked often; returns the folder where they leave what they were asked."""
+    monkeypatch.setattr("chanc.study.pools.slurm.time", SimpleNamespace(sleep=lambda seconds: time.sleep(0.05)))
     tools = tmp_path / "tools"
     tools.mkdir()
     for name, body in COMMANDS.items():

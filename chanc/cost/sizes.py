@@ -1,0 +1,110 @@
+"""Sizes of a model's tensors, as a count asks for them, and the sizes that the model itself declares."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Protocol
+
+import onnx_ir as ir
+
+from chanc.ops.spec import Number
+from chanc.ops.spec import Size as Numbers
+
+
+class Unknown(Exception):
+    """A dimension that a count needs is not known; the counter catches it and names the node."""
+
+
+class Sizes(Protocol):
+    """The sizes of all tensors of a model, in any number type; `batch` is the number of samples that they hold."""
+
+    @property
+    def batch(self) -> int:
+        """Samples: 1 where the batch is dynamic."""
+
+    def input(self, node: ir.Node, index: int) -> Numbers | None:
+        """The size of a node's input, None where it is left out; raises `Unknown`."""
+
+    def output(self, node: ir.Node, index: int) -> Numbers:
+        """The size of a node's output; raises `Unknown`."""
+
+
+class Declared:
+    """Sizes from the shapes that the model's values have (`chanc.analysis.infer_shapes`).
+
+    The batch is the first dimension of the graph's first input that is no initializer: a symbol counts as 1 wherever it
+    stands, a number divides what is counted. Another unknown first dimension is taken for a batch too.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        inputs = [value for value in graph.inputs if value.name not in graph.initializers and value.shape is not None]
+        leading = [value.shape[0] for value in inputs if value.shape is not None and len(value.shape) > 1]
+        batch = leading[0] if leading else 1
+        self.batch = batch if isinstance(batch, int) and batch > 0 else 1
+        self.symbols = {str(dim.value): 1 for dim in leading if isinstance(dim, ir.SymbolicDim) and dim.value}
+
+    def input(self, node: ir.Node, index: int) -> tuple[int, ...] | None:
+        """The size of a node's input, None where it is left out; raises `Unknown`."""
+        value = node.inputs[index] if index < len(node.inputs) else None
+        return None if value is None else self._size(value)
+
+    def output(self, node: ir.Node, index: int) -> tuple[int, ...]:
+        """The size of a node's output; raises `Unknown`."""
+        return self._size(node.outputs[index])
+
+    def length(self, value: ir.Value, axis: int) -> int:
+        """The declared length of one axis; raises `Unknown` where one that is not the batch is not a number."""
+        shape = _shape(value)
+        if axis >= len(shape):
+            raise Unknown
+        dim = shape[axis]
+        found = dim if isinstance(dim, int) else self.symbols.get(str(dim.value)) or dim.evaluate(self.symbols)
+        # Some exporters (Paddle) write -1 or 0 for a dimension that they don't know.
+        if isinstance(found, int) and found > 0:
+            return found
+        if axis == 0:
+            return 1
+        raise Unknown
+
+    def _size(self, value: ir.Value) -> tuple[int, ...]:
+        return tuple(self.length(value, axis) for axis in range(len(_shape(value))))
+
+
+def _shape(value: ir.Value) -> ir.Shape:
+    if value.const_value is not None:
+        return ir.Shape(value.const_value.shape.numpy())
+    if value.shape is not None:
+        return value.shape
+    stored = source(value)
+    if stored is None:
+        raise Unknown
+    return ir.Shape(stored[1].shape.numpy())
+
+
+_MOVES = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast", "Flatten"})
+
+
+def source(value: ir.Value | None) -> tuple[str, ir.TensorProtocol] | None:
+    """The stored tensor behind a value and its name, through operators that only move elements; None where computed.
+
+    The name is that of the initializer or of the Constant node's output. Such operators appear between a weight and its
+    user in exports from JAX and Keras, and as aliases of equal tensors.
+    """
+    while value is not None:
+        if value.const_value is not None:
+            return value.name or "", value.const_value
+        node = value.producer()
+        if node is None:
+            return None
+        if node.op_type == "Constant":
+            attribute = node.attributes.get("value")
+            return None if attribute is None else (value.name or "", attribute.as_tensor())
+        if node.op_type not in _MOVES:
+            return None
+        value = node.inputs[0]
+    return None
+
+
+def elements(size: Numbers) -> Number:
+    """The number of elements of a tensor of that size."""
+    return prod(size)

@@ -1,0 +1,84 @@
+"""How the real engine measures: one factorisation of every weight an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from chanc.metrics import quality
+from chanc.metrics.evbmf import Minimum
+from chanc.metrics.quality import layers_quality
+from chanc.study.study import search
+from chanc.study.torch_engine import MODES, _measure
+from chanc.training.adas import AdaS
+
+TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
+STEM, INNER_AND_OUTER, POINTWISE = [(1, (1, 72)), (1, (8, 9))], (4, (8, 72)), (1, (8, 8))
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, ...], Minimum]]:
+    """Count, shape and minimum of each batch of matrices that is factorised from here on."""
+    seen: list[tuple[int, tuple[int, ...], Minimum]] = []
+    factorise = quality.evbmf_batch
+
+    def watched(matrices: Sequence[Any], minimum: Minimum = "global") -> Any:
+        seen.append((len(matrices), tuple(sorted(matrices[0].shape)), minimum))
+        return factorise(matrices, minimum)
+
+    monkeypatch.setattr(quality, "evbmf_batch", watched)
+    return seen
+
+
+def run(model: Path, out: Path, images: int = 100, **train: Any) -> Any:
+    return search(model, data="digits", trials=1, epochs=2, limit_train=images, out=out, train={**TRAIN, **train},
+                  options={"min_width": 4, "start_width": 8})  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", ["adas", "sgd"])
+@pytest.mark.parametrize("minimum", ["global", "brent"])
+def test_every_weight_is_factorised_once_an_epoch(
+    tmp_path: Path, digits_model: Path, batches: list[Any], optimizer: str, minimum: Minimum
+) -> None:
+    run(digits_model, tmp_path / "run", optimizer=optimizer, evbmf=minimum)
+    epoch = [(*batch, minimum) for batch in (*STEM, INNER_AND_OUTER, POINTWISE)]
+    assert sorted(batches) == sorted(epoch * 2)
+
+
+def test_averaged_weights_are_measured_by_themselves(tmp_path: Path, digits_model: Path, batches: list[Any]) -> None:
+    run(digits_model, tmp_path / "run", ema_decay=0.9)
+    assert len(batches) == 2 * 2 * 4
+
+
+@pytest.mark.parametrize("train", [{}, {"ema_decay": 0.9}])
+def test_the_log_has_the_quality_of_the_weights_that_are_kept(
+    tmp_path: Path, digits_model: Path, train: dict[str, float]
+) -> None:
+    found = run(digits_model, tmp_path / "run", images=400, lr=2.0, **train)
+    best = {one.name: numpy_helper.to_array(one) for one in onnx.load(found.model).graph.initializer}
+    logged = found.trials[0].epochs[-1].metrics
+    assert any(values["out_rank"] > 0 for values in logged.values())
+    for name, measured in layers_quality({name: best[name] for name in logged}).items():
+        kept = {f"{mode}_{what}": measured.as_dict()[f"{mode}_{what}"] for what in MODES for mode in ("in", "out")}
+        assert logged[name] == pytest.approx(kept, rel=1e-9)
+
+
+def test_adas_measures_a_transposed_convolution_with_its_axes_as_they_lie() -> None:
+    module = nn.Sequential(nn.ConvTranspose2d(6, 4, 3))
+    g = np.random.default_rng(0)
+    values = g.standard_normal((6, 2)) @ g.standard_normal((2, 36)) + 0.1 * g.standard_normal((6, 36))
+    module[0].weight.data = torch.tensor(values.reshape(6, 4, 3, 3))
+    layers = {"up": ("0.weight", True)}
+    swapped = layers_quality({"up": module[0].weight.swapaxes(0, 1)})["up"].as_dict()
+    for known in ({}, AdaS(module).measure()):
+        found = _measure(module, layers, known, "global")["up"]
+        assert found == pytest.approx({name: swapped[name] for name in found}, rel=1e-9)
+        assert found["in_rank"] == pytest.approx(2 / 6) != found["out_rank"]
