@@ -94,7 +94,7 @@ def plain(value: object) -> Json:
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return str(os.fspath(value))
     number: object = value.item() if hasattr(value, "item") else value
     if isinstance(number, float) and not math.isfinite(number):
         return str(number)
