@@ -61,7 +61,7 @@ def _arithmetic() -> dict[str, Json]:
     return {
         "threads": torch.get_num_threads(),
         "simd": torch.backends.cpu.get_cpu_capability(),
-        "precision": torch.get_float32_matmul_precision(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 

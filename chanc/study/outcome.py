@@ -23,10 +23,15 @@ class Run:
     """
 
     path: Path
-    trials: Sequence[TrialEvent | ErrorEvent]
+    outcomes: Sequence[TrialEvent | ErrorEvent]
     widths: Widths
     trial: int | None
     rows: Sequence[Row]
+
+    @property
+    def trials(self) -> tuple[TrialEvent, ...]:
+        """The trials that were trained and measured."""
+        return tuple(event for event in self.outcomes if isinstance(event, TrialEvent))
 
     @property
     def model(self) -> Path:

@@ -106,7 +106,7 @@ def run_cell(model: str, cell: Cell, path: Path, common: Options, search: Search
         atomic_write_text(path / "error.txt", f"{type(error).__name__}: {' '.join(str(error).split())}\n")
         raise SystemExit(1) from error
     rows = {row.name: dataclasses.replace(row, widths=None) for row in run.rows}
-    write_cell(path, CellResult(cell.name, cell.algo, cell.seed, len(run.trials), run.widths, rows, cell.options))
+    write_cell(path, CellResult(cell.name, cell.algo, cell.seed, len(run.outcomes), run.widths, rows, cell.options))
 
 
 def wait_until_free(path: Path, patience: float = PATIENCE) -> None:
