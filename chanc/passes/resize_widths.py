@@ -13,6 +13,7 @@ from chanc.analysis import analyze_model
 from chanc.ir.normalize import normalize
 from chanc.passes.base import Pass
 from chanc.rewriter import rewrite
+from chanc.rewriter.importance import Importance
 
 TRACE = "chanc.trace"
 """The key of `Model.meta` under which the `Trace` of the resize is."""
@@ -27,7 +28,7 @@ class ResizeWidths(Pass):
 
     plan: Mapping[str, Any] | None = None
     scale: float | None = None
-    select: str = "l2"
+    importance: str | Importance = "l2"
     transfer: str = "select"
     round_to: int = 1
     min_width: int = 1
@@ -36,15 +37,21 @@ class ResizeWidths(Pass):
     def call(self, model: ir.Model) -> PassResult:
         """Resize in place; `model.meta["chanc.trace"]` says what changed."""
         changed = normalize(model)
+        before = _tensors(model)
         result = rewrite(
             analyze_model(model),
             self.plan,
             scale=self.scale,
-            select=self.select,
+            importance=self.importance,
             transfer=self.transfer,
             round_to=self.round_to,
             min_width=self.min_width,
             seed=self.seed,
         )
         model.meta[TRACE] = result.trace
-        return PassResult(model, changed or result.changed)
+        return PassResult(model, changed or _tensors(model) != before)
+
+
+def _tensors(model: ir.Model) -> dict[str, ir.TensorProtocol | None]:
+    """The initializers' tensors: no width changes, and no weight is drawn anew, without one of them being another."""
+    return {name: value.const_value for name, value in model.graph.initializers.items()}

@@ -14,15 +14,17 @@ from chanc.analysis.layout import Layout
 from chanc.errors import PlanError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
+from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.check import check_against
+from chanc.rewriter.importance import Importance
 from chanc.rewriter.parameters import resize_parameters
 from chanc.rewriter.plan import Plan, Resizing, Sizing, resizings
 from chanc.rewriter.rules import REGISTRY
 from chanc.rewriter.site import Site
 from chanc.rewriter.trace import Trace
-from chanc.rewriter.transfer import METHODS, Method
+from chanc.rewriter.transfer import TRANSFERS, Method
 from chanc.rewriter.transfer.reflect import reflected
 
 
@@ -32,6 +34,9 @@ class Rewrite:
 
     model: Any
     trace: Trace
+
+    def __repr__(self) -> str:
+        return f"<Rewrite of a {type(self.model).__name__}: {self.trace}>"
 
     @property
     def changed(self) -> bool:
@@ -44,7 +49,7 @@ def rewrite(
     plan: Plan | None = None,
     *,
     scale: float | None = None,
-    select: str = "l2",
+    importance: str | Importance = "l2",
     transfer: str = "select",
     round_to: int = 1,
     min_width: int = 1,
@@ -54,22 +59,27 @@ def rewrite(
 
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
-    `select` (l2, l1, first, random) says which channels stay, `transfer` (select, svd, reflect, widen, init) what their
-    weights become. An `Analysis` may stand for the model; it can't be used again afterwards.
+    `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
+    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). An `Analysis` may stand for the model,
+    which is then changed in place; it is spent afterwards.
 
-    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had, VerifyError where the
-    second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't follow.
+    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
+    VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
+    follow.
     """
-    if transfer not in METHODS:
-        raise PlanError(f"there is no transfer '{transfer}': choose one of {', '.join(METHODS)}")
+    method = TRANSFERS[transfer]
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
-    method = METHODS[transfer]
     analysis = model if isinstance(model, Analysis) else analyze(model)
+    if analysis.spent:
+        raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(seed)
-    chosen = resizings(analysis, plan, scale, "first" if method.ordered else select, Sizing(round_to, min_width), rng)
+    order = "first" if method.ordered else importance
+    chosen = resizings(analysis, plan, scale, order, Sizing(round_to, min_width), rng)
     chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
+    # From here on the model may be half changed, whatever happens.
+    analysis.spend()
     with uncollected():
         trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
     widths = {r.group.id: (r.group.size, r.size) for r in chosen}
@@ -84,23 +94,25 @@ def _reflected(resizing: Resizing) -> Resizing:
 
 def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: np.random.Generator) -> Trace:
     """Change the analysis' model in place."""
-    sweep, model = analysis.sweep, analysis.model
-    copies = np.ones(sweep.label_count, dtype=np.int64)
+    findings, model = analysis.findings, analysis.model
+    copies = np.ones(findings.label_count, dtype=np.int64)
     for resizing in chosen:
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
-    fold_shapes(model, sweep)
-    sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
+    if chosen:
+        fold_shapes(model, findings)
+    sizes = {value: resize.sizes(layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
+    names = Names(value_names(model.graph))
     for node in [n for n in nodes_of(model.graph) if any(value in sizes for value in (*n.inputs, *n.outputs))]:
-        rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
+        rule = REGISTRY.find(node.domain, node.op_type, findings.opset if not node.domain else 1 << 20)
         if rule is not None:
-            rule(Site(node, sweep, resize, unordered))
-    operands, structure = resize_parameters(analysis, resize, chosen, method, rng)
+            rule(Site(node, findings, resize, names, unordered))
+    operands, structure = resize_parameters(analysis, resize, chosen, method, rng, names)
     for value, new in sizes.items():
-        _set_shape(value, new, sweep.layouts[value])
-    for value, row in sweep.sequences.items():
+        _set_shape(value, new, findings.layouts[value])
+    for value, row in findings.sequences.items():
         if any(_affected(resize, layout) for layout in row):
             value.shape = None
     if chosen:

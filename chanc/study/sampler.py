@@ -14,7 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from chanc import fields
+from chanc.errors import RunError
 from chanc.files import Json
+from chanc.registry import Registry
 from chanc.runs import Decision, State, Trial
 from chanc.study.methods.protocol import Measurement, Told
 from chanc.study.space import Limits, Space, Widths
@@ -36,7 +39,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Sampler(ABC):
-    """A search method; its options are its fields.
+    """A search method; its options are its fields, on the command line too (`chanc.fields`).
 
     min_width, max_width: bounds in channels. round_to: widths are multiples of it and of their group's step.
     trials: how many trials the search is planned for.
@@ -44,26 +47,20 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     weights: ClassVar[Literal["carry", "fresh"]] = "carry"
-    ranges: ClassVar[tuple[tuple[str, float, float], ...]] = (
-        ("trials", 1, math.inf), ("min_width", 1, math.inf), ("round_to", 1, math.inf), ("gamma", 0, 1),
-        ("alpha", 0, math.inf), ("phi", 0, 1), ("low", 1e-3, 1e3), ("high", 1e-3, 1e3), ("spread", 1, 1e3),
-        ("target_params", 1, math.inf), ("target_macs", 1, math.inf), ("start_width", 0, math.inf),
-    )  # fmt: skip
 
     seed: int = 0
-    trials: int = 35
-    min_width: int = 16
-    max_width: int = 256
-    round_to: int = 2
+    trials: int = field(default=35, metadata={"help": "Number of trials.", "range": (1, math.inf)})
+    min_width: int = field(default=16, metadata={"help": "Smallest width, in channels.", "range": (1, math.inf)})
+    max_width: int = field(default=256, metadata={"help": "Largest width, in channels.", "range": (1, math.inf)})
+    round_to: int = field(default=2, metadata={"help": "Widths are multiples of this (and of a group's step).",
+                                               "range": (1, math.inf)})  # fmt: skip
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range."""
         if self.min_width > self.max_width:
             raise ValueError(f"min_width {self.min_width} lies above max_width {self.max_width}")
-        for name, low, high in self.ranges:
-            value = getattr(self, name, None)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"{name} {value} lies outside {low:g}..{high:g}")
+        if wrong := fields.fault(self):
+            raise ValueError(wrong)
 
     @property
     def limits(self) -> Limits:
@@ -123,36 +120,37 @@ class Sampler(ABC):
         return Decision(self.best(state["own"])) if state["good"] is not None else None
 
 
-SAMPLERS: dict[str, type[Sampler]] = {}
+SAMPLERS: Registry[type[Sampler]] = Registry(
+    "search method", "chanc.methods", "chanc.study.methods", error=RunError
+)
 S = TypeVar("S", bound=type[Sampler])
 
 
 def register(name: str) -> Callable[[S], S]:
-    """Class decorator: make a sampler known under `name`. Raises ValueError where the name is taken."""
+    """Class decorator: make a sampler known under `name`. Raises RunError where the name is another one's."""
 
     def add(cls: S) -> S:
-        if name in SAMPLERS:
-            raise ValueError(f"two samplers are named {name!r}: {SAMPLERS[name].__qualname__} and {cls.__qualname__}")
+        SAMPLERS.add(name, cls)
         cls.name = name
-        SAMPLERS[name] = cls
         return cls
 
     return add
 
 
 def names() -> tuple[str, ...]:
-    """The names of all registered samplers, in the order of registration."""
-    return tuple(SAMPLERS)
+    """The names of all registered samplers, sorted."""
+    return SAMPLERS.names()
 
 
 def make(name: str, **options: Any) -> Sampler:
-    """The sampler of that name with the given options; raises ValueError for an unknown name or option."""
-    if name not in SAMPLERS:
-        raise ValueError(f"no sampler is named {name!r}; there are {', '.join(names())}")
+    """The sampler of that name with the given options.
+
+    Raises RunError for an unknown name or option, ValueError for a value out of range.
+    """
     known = {entry.name for entry in dataclasses.fields(SAMPLERS[name])}
     unknown = sorted(set(options) - known)
     if unknown:
-        raise ValueError(f"the {name} sampler has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
+        raise RunError(f"the {name} search has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
     return SAMPLERS[name](**options)
 
 

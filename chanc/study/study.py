@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from chanc import runs
-from chanc.errors import ModelError, RunError
+from chanc.errors import ModelError
 from chanc.runs import INPUT, RunDir
 from chanc.runs.rundir import refuse_empty, refuse_taken
 from chanc.study.about import environment, fingerprint
@@ -139,11 +139,12 @@ def _search(
     finals = Finals(recipe, *rivalry) if rivalry else None
     decisive = settings.decisive(fingerprint(analysis))
     engine.check(analysis.model)
-    _announce(progress, settings, engine.data.note)
+    _announce(progress, settings, engine)
     if resume:
         run = runs.resume(out, decisive)
     else:
-        about = {**environment(model, command), "final": dict(settings.final), "note": settings.note}
+        about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
+                 "note": settings.note}  # fmt: skip
         run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(analysis.model, path)})
     with run.locked(), _stoppable(progress, out):
         groups = members(analysis, measured_weights(analysis.model))
@@ -173,15 +174,11 @@ def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLi
 
 def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
     """The engine on its data, a part of it held out; raises RunError for an unknown training option."""
-    from chanc.study.torch_engine import TorchEngine
-    from chanc.training.options import TrainOptions
+    from chanc.study.torch_engine import TorchEngine, recipe
 
-    try:
-        train, final = TrainOptions(**settings.train), TrainOptions(**settings.final)
-    except TypeError as error:
-        raise RunError(f"unknown training option: {error}") from None
     part = whole.split(settings.holdout, seed=settings.sampler.seed)
-    return TorchEngine(part, train, whole, final, settings.transfer, settings.reset)
+    trial, final = recipe(part, settings.train), recipe(whole, settings.final)
+    return TorchEngine(trial, final, settings.transfer, settings.reset)
 
 
 def make_task(
@@ -238,14 +235,14 @@ def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progr
     return changed
 
 
-def _announce(progress: Progress, settings: Settings, note: str) -> None:
+def _announce(progress: Progress, settings: Settings, engine: TorchEngine) -> None:
     if settings.preset:
         progress.say(f"preset {settings.preset}: {_line(settings.sampler.options())}")
         progress.say(f"  trials: {_line(settings.train)}")
         progress.say(f"  final:  {_line(settings.final)}")
-    for text in (settings.note, note):
-        if text:
-            progress.say(f"note: {text}")
+    for note in (settings.note, engine.trial.data.note):
+        if note:
+            progress.say(f"note: {note}")
 
 
 def _line(values: Mapping[str, object]) -> str:

@@ -4,9 +4,9 @@
         domain, operator = "com.example", "ChannelGate"
         def models(self): return [gate_model()]
 
-A rule is found through the entry point group `chanc.rules`, a module that registers rules when it is imported:
+A rule is found through the entry point group `chanc.ops`, a module that registers rules when it is imported:
 
-    [project.entry-points."chanc.rules"]
+    [project.entry-points."chanc.ops"]
     example = "example_package.rules"
 """
 
@@ -57,7 +57,7 @@ class RuleContract:
         """No node of the operator is opaque, and some group that passes through may change."""
         for model in self.models():
             analysis = analyze(model)
-            reasons = [why for node, why in analysis.sweep.opaque.items() if node.op_type == self.operator]
+            reasons = [why for node, why in analysis.findings.opaque.items() if node.op_type == self.operator]
             assert not reasons, reasons[0]
             assert any(group.resizable for group in analysis.groups)
 

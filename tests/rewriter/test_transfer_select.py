@@ -6,8 +6,8 @@ import pytest
 from chanc.oracles import check_shrink, differences
 from chanc.rewriter import rewrite
 from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.transfer._common import KEPT
 from chanc.rewriter.transfer.select import select
-from chanc.rewriter.transfer.use import KEPT
 
 VECTORS = ("b1", "gamma1", "beta1", "mean1", "var1")
 RNG = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def test_growth_keeps_the_function(plain, weights, width: int) -> None:
 
 
 def test_copies_stand_next_to_their_source(plain) -> None:
-    done = rewrite(plain(), {"w1": 12}, select="first")
+    done = rewrite(plain(), {"w1": 12}, importance="first")
     source = next(o.axes[0] for o in done.trace.operands if o.initializer == "w1")
     assert source.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7]
 

@@ -7,8 +7,8 @@ import pytest
 
 from chanc.rewriter import rewrite
 from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.transfer._common import KEPT
 from chanc.rewriter.transfer.svd import svd
-from chanc.rewriter.transfer.use import KEPT
 from chanc.testing.builders import build
 
 RNG = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def test_through_a_rewrite(plain, weights) -> None:
 
 
 def test_the_trace_says_that_the_first_stay(plain) -> None:
-    done = rewrite(plain(), scale=0.5, transfer="svd", select="random")
+    done = rewrite(plain(), scale=0.5, transfer="svd", importance="random")
     assert all(s.tolist() == list(range(s.size)) for o in done.trace.operands for s in o.axes.values())
 
 

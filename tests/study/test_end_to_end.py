@@ -18,7 +18,7 @@ from rich.console import Console
 
 from chanc.api import search
 from chanc.cli import main
-from chanc.errors import RunError
+from chanc.errors import ModelError, RunError
 from chanc.runs import TrialEvent, read_run
 from chanc.runs.sweeps import read_cell
 from chanc.study import Run
@@ -49,6 +49,7 @@ def test_two_trials_on_digits(tmp_path: Path, digits_model: Path) -> None:
     assert all(set(trial.epochs[0].metrics) == measured for trial in trials(out))
     assert [row.name for row in run.rows] == ["found", "baseline", "uniform", "random"]
     assert run.rows[1].params == 5706
+    assert read_run(out).environment["precision"] == "float32"
     assert {path.name for path in out.iterdir()} >= {"config.json", "best.onnx", "model.py", "model.safetensors",
                                                      "report.html", "comparison.json"}  # fmt: skip
 
@@ -210,3 +211,16 @@ def test_sigterm_says_how_to_go_on(
     assert stop.value.code == 130
     assert "the same command with --resume goes on from there" in capsys.readouterr().out
     assert len(trials(out)) == 1
+
+
+def test_a_model_of_a_fixed_batch_is_refused_before_anything_is_written(tmp_path: Path, digits_model: Path) -> None:
+    model = onnx.load(digits_model)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    pooled = next(node for node in model.graph.node if node.op_type == "Flatten")
+    pooled.op_type = "Reshape"
+    pooled.input.append("shape")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 24]), "shape"))
+    with pytest.raises(ModelError, match="its batch is fixed to 1, export it with a dynamic batch"):
+        small_search(model, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

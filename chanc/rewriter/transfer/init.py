@@ -11,17 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer.select import take
-from chanc.rewriter.transfer.use import Use
-
-Tensor = NDArray[np.generic]
+from chanc.rewriter.transfer import register
+from chanc.rewriter.transfer._common import Tensor, Use, take
 
 TABLE_DEVIATION = 0.02
 
 
+@register("init", fresh=True)
 def init(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """New values for a tensor of the new shape."""
     taken = take(tensor, edits)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer.use import Use
+from chanc.rewriter.transfer import register
+from chanc.rewriter.transfer._common import Tensor, Use, take
 
-Tensor = NDArray[np.generic]
 
-
+@register("select")
 def select(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; zero in consumers of second and later copies."""
     taken = take(tensor, edits)
@@ -27,10 +26,3 @@ def select(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.G
                 if later.size:
                     taken[(slice(None),) * edit.axis + (later,)] = 0
     return taken
-
-
-def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
-    """A new tensor with the source's value at every position."""
-    for edit in edits:
-        tensor = np.take(tensor, edit.source, axis=edit.axis)
-    return tensor

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypedDict
 
 from chanc.metrics.slope import rank_slope
@@ -42,15 +43,19 @@ class Conet(Sampler):
     weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
 
     trials: int = 25
-    start_width: int = 32
-    delta: float = 0.0075
-    mu: float = 10.0
-    phi: float = 0.2
-    gamma: float = 0.01
-    phi_by: Literal["group", "global"] = "group"
-    kappa_at: Literal[">", ">="] = ">"
-    at_delta: Literal["no-op", "expand"] = "no-op"
-    at_minimum: Literal["hold", "expand"] = "hold"
+    start_width: int = field(default=32, metadata={
+        "help": "Channels of each group in trial 1; 0: the model's.", "range": (0, math.inf)})
+    delta: float = field(default=0.0075, metadata={"help": "Rank slope below which a group shrinks."})
+    mu: float = field(default=10.0, metadata={"help": "Largest condition of a group that may grow."})
+    phi: float = field(default=0.2, metadata={"help": "First relative step of a width.", "range": (0, 1)})
+    gamma: float = field(default=0.01, metadata={"help": "Smallest phi that may still flip.", "range": (0, 1)})
+    phi_by: Literal["group", "global"] = field(default="group", metadata={"help": "One phi a group, or one for all."})
+    kappa_at: Literal[">", ">="] = field(default=">", metadata={
+        "help": "Whether a condition of exactly mu shrinks."})
+    at_delta: Literal["no-op", "expand"] = field(default="no-op", metadata={
+        "help": "What a slope of exactly delta does."})
+    at_minimum: Literal["hold", "expand"] = field(default="hold", metadata={
+        "help": "What shrinking at the minimum does."})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """Every group at start_width, moving freely."""

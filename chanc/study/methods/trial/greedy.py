@@ -8,7 +8,8 @@ gamma decides in effect how large the found model is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Literal
 
 from chanc.runs import State
@@ -28,11 +29,15 @@ class Greedy(Sampler):
     "group" each group's width where its own m was highest. best_from: the first trial that can be best, from 1.
     """
 
-    gamma: float = 0.8
-    start_width: int = 16
-    first_step: Literal["+16", "paper"] = "+16"
-    best_by: Literal["global", "group"] = "global"
-    best_from: int = 6
+    gamma: float = field(default=0.8, metadata={
+        "help": "Weight of the past, 0 to 1: it decides how large the model gets.", "range": (0, 1)})
+    start_width: int = field(default=16, metadata={
+        "help": "Channels of each group in trial 1; 0: the model's.", "range": (0, math.inf)})
+    first_step: Literal["+16", "paper"] = field(default="+16", metadata={
+        "help": "After trial 1: every width +16, or the rule."})
+    best_by: Literal["global", "group"] = field(default="global", metadata={
+        "help": "Best trial as a whole, or group by group."})
+    best_from: int = field(default=6, metadata={"help": "First trial that can be the best.", "range": (1, math.inf)})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """Every group at start_width; no momentum."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from chanc.runs import State
@@ -33,10 +34,12 @@ class Uniform(Sampler):
     trials: int = 8
     min_width: int = 2
     max_width: int = 4096
-    target_params: int | None = None
-    target_macs: int | None = None
-    low: float = 0.25
-    high: float = 2.0
+    target_params: int | None = field(default=None, metadata={
+        "help": "Params that all trials shall have (500k, 1.5M).", "range": (1, math.inf), "count": True})
+    target_macs: int | None = field(default=None, metadata={
+        "help": "MACs that all trials shall have.", "range": (1, math.inf), "count": True})
+    low: float = field(default=0.25, metadata={"help": "Lowest factor of the ladder.", "range": (1e-3, 1e3)})
+    high: float = field(default=2.0, metadata={"help": "Highest factor of the ladder.", "range": (1e-3, 1e3)})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """The target's widths, or the lowest factor's."""
