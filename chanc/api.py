@@ -6,18 +6,20 @@ raises on purpose is a `ChancError` with one clear line; a function that names o
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from chanc import plugins
 from chanc.analysis import Analysis, analyze
 from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
 from chanc.rewriter import Rewrite, rewrite
-from chanc.study import Run, search
+from chanc.study import Run
+from chanc.study import search as study_search
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,6 +54,30 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "adas": {"lr": 0.03, "weight_decay": 5e-4, "schedule": "constant"},
 }
 """How `train` trains with each optimizer where nothing else is asked for."""
+
+
+P = ParamSpec("P")
+
+
+def _reported(search: Callable[P, Run]) -> Callable[P, Run]:
+    """The search with report.html drawn anew after each trial."""
+
+    @functools.wraps(search)
+    def reported(*args: P.args, **options: P.kwargs) -> Run:
+        options.setdefault("on_change", _draw)
+        return search(*args, **options)
+
+    reported.__module__ = __name__  # a sweep sends it to other processes by its name
+    return reported
+
+
+def _draw(run: Path) -> None:
+    from chanc.report import write_report
+
+    write_report(run)
+
+
+search = _reported(study_search)
 
 
 def verify(

@@ -74,8 +74,8 @@ def by_trial(model: ir.Model, data: datasets.Dataset) -> tuple[list[float], floa
     engine = TorchEngine(Recipe(task.fit(model, data), task, OPTIONS))
     engine.check(model)
     done = engine.train(model, fresh=False, seed=OPTIONS.seed, carry_from=None, carry_to=None, watch=Silent())
-    assert [epoch["top1"] for epoch in done.epochs][-1] == done.top1
-    return task.losses, done.top1
+    assert done.epochs[-1].score == done.score
+    return task.losses, done.score
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -124,4 +124,4 @@ def test_a_final_training_goes_the_same_way(data, tmp_path: Path, monkeypatch) -
     done = TorchEngine(recipe, recipe).train_final(
         theirs, seed=OPTIONS.seed, checkpoint=tmp_path / "c.safetensors", watch=Silent()
     )
-    assert (task.losses, done.top1) == (losses, top1)
+    assert (task.losses, done.score) == (losses, top1)

@@ -100,9 +100,9 @@ def command(model: str, **given: Any) -> None:
       chanc search net.onnx --algo random --target-macs 50M --data cifar10 --trials 20
 
     Ctrl-C stops it; the same command with --resume goes on with the next trial and the same random numbers. The run
-    directory holds best.onnx, model.py (plain PyTorch) with its weights, report.html, and the log, trials.jsonl.
+    directory holds best.onnx, model.py (plain PyTorch) with its weights, report.html, and the log, events.jsonl.
     """
-    from chanc.study import search
+    from chanc.api import search
 
     run = search(model, **arguments(given), command=["chanc", *sys.argv[1:]])
     click.echo(f"best model: {run.model}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +93,10 @@ def command(model: str, algos: tuple[str, ...], seeds: int, **given: Any) -> Non
     one row a finished cell. With --ray host:port and with --slurm, all machines must see MODEL, the data and --out
     under the same path; each cell gets one GPU where there is any.
     """  # noqa: E501
+    from chanc.api import search
     from chanc.errors import RunError
-    from chanc.study.sweep import cells, sweep
+    from chanc.runs import Row
+    from chanc.study.sweep import cells, run_cell, sweep
 
     grid = {name: given.pop(name) for name in Methods().options if name not in WIDTHS}
     todo = cells(algos, {name: values for name, values in grid.items() if values}, range(seeds))
@@ -104,12 +107,13 @@ def command(model: str, algos: tuple[str, ...], seeds: int, **given: Any) -> Non
     common = {**given, "train": train, "options": options, "final": {"batch_size": train["batch_size"]}}
     pool, at_once = open_pool(out, **place)
     click.echo(f"{len(todo)} cells, {at_once} at a time")
-    result = sweep(model, todo, out=out, resume=resume, pool=pool, attempts=attempts, say=click.echo, **common)
+    function = functools.partial(run_cell, search=search)
+    result = sweep(model, todo, out=out, resume=resume, pool=pool, attempts=attempts, say=click.echo,
+                   function=function, **common)  # fmt: skip
     for row in result.rows:
-        found = row["rows"].get("found", {})
-        top1 = found.get("top1")
-        click.echo(f"{row['cell']:40}  params {found.get('params', 0):>11,}  "
-                   f"top-1 {'-' if top1 is None else format(top1, '.2%')}")  # fmt: skip
+        found = row.rows.get("found", Row("found"))
+        click.echo(f"{row.cell:40}  params {found.params or 0:>11,}  "
+                   f"top-1 {'-' if found.top1 is None else format(found.top1, '.2%')}")  # fmt: skip
     if result.failed:
         raise RunError(f"{len(result.failed)} of {len(todo)} cells failed: {', '.join(result.failed)}; "
                        f"--resume tries them again")  # fmt: skip

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from chanc.errors import RunError
 from chanc.registry import Registry
+
+Options: TypeAlias = Mapping[str, Any]
+"""Fields of TrainOptions or of a search method, by name; the values are JSON."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,9 @@ class Preset:
 
     algo: str
     model: str
-    options: Mapping[str, Any]
-    train: Mapping[str, Any]
-    final: Mapping[str, Any]
+    options: Options
+    train: Options
+    final: Options
     final_epochs: int = 250
     note: str = ""
 
@@ -70,10 +73,10 @@ PRESETS.add("conet-resnet34", Preset(
     {**_STEP, "lr": 0.1, "weight_decay": 3e-4},
 ), help="ResNet-34 of CONet.")  # fmt: skip
 
-DEFAULT_TRAIN: dict[str, Any] = {**_ADAS, "evbmf": "global", "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}
+DEFAULT_TRAIN: Options = {**_ADAS, "evbmf": "global", "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}
 """How trials are trained where no preset is named; crop and flip are those that suit the data."""
 
-DEFAULT_FINAL: dict[str, Any] = {
+DEFAULT_FINAL: Options = {
     "optimizer": "sgd", "momentum": 0.9, "batch_size": 128, "schedule": "cosine", "lr": 0.1, "weight_decay": 5e-4,
 }  # fmt: skip
 """How the widths that were found are trained where no preset is named: a cosine fits any number of epochs."""

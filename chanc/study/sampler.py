@@ -1,7 +1,8 @@
-"""The sampler protocol: a method that sees each trial's measurements and proposes the next widths.
+"""Samplers: trial methods that see one trial's measurements after the other and propose the next widths.
 
 A sampler is a frozen dataclass of options. What it remembers lives in a state that is a plain JSON object and is
-handed back to it, so that a search killed at any moment goes on from the last line of its log.
+handed back to it, so that a search killed at any moment goes on from the last line of its log. `Sampler` makes a
+`chanc.study.methods.protocol.TrialMethod` of three functions: where to start, what comes next, what was the best.
 """
 
 from __future__ import annotations
@@ -15,36 +16,11 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from chanc import fields
 from chanc.errors import RunError
+from chanc.files import Json
 from chanc.registry import Registry
+from chanc.runs import Decision, State, Trial
+from chanc.study.methods.protocol import Measurement, Told
 from chanc.study.space import Limits, Space, Widths
-
-State = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class GroupEpoch:
-    """Means over a group's measured members at the end of one epoch."""
-
-    rank: float
-    kappa: float
-    qc: float
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one trial showed.
-
-    `group_metric` is the mean over the group's members of each layer's maximum QC over the trial's epochs; `epochs`
-    holds the groups' means epoch by epoch; `top1` (0 to 1) was measured on the held-out part of the training set.
-    """
-
-    trial: int
-    widths: Mapping[str, int]
-    group_metric: Mapping[str, float]
-    epochs: tuple[Mapping[str, GroupEpoch], ...] = ()
-    top1: float = math.nan
-    params: int = 0
-    macs: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,9 +86,38 @@ class Sampler(ABC):
         return {group.id: self.limits.fit((widths[group.id] + last_good[group.id]) / 2, group)
                 for group in space.resizable}  # fmt: skip
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Json]:
         """The options as a JSON object; `make(name, **options)` gives an equal sampler."""
         return dataclasses.asdict(self)
+
+    def begin(self, space: Space) -> State:
+        """The state before the first trial: `next` holds the widths to try, `own` what the method itself remembers."""
+        widths, own = self.start(space)
+        return {"trial": 0, "next": widths, "good": None, "own": own}
+
+    def ask(self, space: Space, state: State, n: int) -> tuple[list[Trial], State]:
+        """The next trial: never more than one, for each one follows from what the one before has shown."""
+        if state["next"] is None or state["trial"] >= self.trials:
+            return [], state
+        good, transfer = state["good"], "init" if self.weights == "fresh" else None
+        trial = Trial(state["trial"], Decision(state["next"]), parent=good and good["trial"], transfer=transfer)
+        return [trial], {**state, "next": None}
+
+    def tell(self, space: Space, state: State, trial: Trial, seen: Measurement | None) -> Told:
+        """The state after a trial; one that failed changes nothing that the method itself remembers."""
+        widths, good = trial.decision.widths, state["good"]
+        after = {**state, "trial": trial.id + 1}
+        if seen is None:
+            return Told({**after, "next": self.after_failure(space, widths, good and good["widths"])})
+        proposal = self.propose(space, state["own"], seen)
+        good = {"trial": trial.id, "widths": dict(widths)}
+        figures = {"momentum": proposal.momentum, "cumulative": proposal.cumulative}
+        return Told({**after, "next": proposal.widths, "good": good, "own": proposal.state},
+                    {name: values for name, values in figures.items() if values})  # fmt: skip
+
+    def decision(self, state: State) -> Decision | None:
+        """The widths that the search would end with now; None before the first trial was measured."""
+        return Decision(self.best(state["own"])) if state["good"] is not None else None
 
 
 SAMPLERS: Registry[type[Sampler]] = Registry(

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chanc.errors import RunError
+from chanc.files import Json
 from chanc.study.budgets import Budget
-from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, preset
+from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
 from chanc.study.sampler import SAMPLERS, Sampler, make
 
 
@@ -28,8 +29,8 @@ class Settings:
 
     sampler: Sampler
     data: str
-    train: Mapping[str, Any]
-    final: Mapping[str, Any]
+    train: Options
+    final: Options
     preset: str | None = None
     budget: Budget = field(default_factory=Budget)
     limit_train: int | None = None
@@ -43,7 +44,7 @@ class Settings:
     asked_train: frozenset[str] = frozenset()
     asked_final: frozenset[str] = frozenset()
 
-    def suited(self, images: Mapping[str, Any]) -> Settings:
+    def suited(self, images: Mapping[str, object]) -> Settings:
         """With the augmentation that suits the images, where the caller asked for no other: it wins over a preset's."""
         train, final = (
             {**recipe, **{name: value for name, value in images.items() if name not in asked}}
@@ -51,7 +52,7 @@ class Settings:
         )
         return dataclasses.replace(self, train=train, final=final)
 
-    def decisive(self, model: Mapping[str, Any]) -> dict[str, Any]:
+    def decisive(self, model: Mapping[str, Json]) -> dict[str, Json]:
         """The JSON object that a resumed run must agree with; final trainings may differ, they start from scratch."""
         train = {name: value for name, value in self.train.items() if name != "device"}
         return {
@@ -77,16 +78,16 @@ def resolve(
     algo: str | None,
     data: str,
     preset_name: str | None,
-    options: Mapping[str, Any],
-    train: Mapping[str, Any],
-    final: Mapping[str, Any],
+    options: Options,
+    train: Options,
+    final: Options,
     **rest: Any,
 ) -> Settings:
     """Make the settings. Entries of the mappings that are None count as not given.
 
     Raises RunError for an unknown method, preset or option.
     """
-    base_options: Mapping[str, Any] = {}
+    base_options: Options = {}
     base_train, base_final, note = DEFAULT_TRAIN, DEFAULT_FINAL, ""
     if preset_name is not None:
         chosen = preset(preset_name)
@@ -119,6 +120,6 @@ def fields_of(algo: str) -> set[str]:
     return {entry.name for entry in dataclasses.fields(SAMPLERS[algo])}
 
 
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
+def given(values: Options) -> Options:
     """The entries that are not None."""
     return {name: value for name, value in values.items() if value is not None}

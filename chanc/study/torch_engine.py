@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx_ir as ir
 
-from chanc.errors import MissingDependencyError
+from chanc.errors import MissingDependencyError, RunError
 from chanc.files import atomic_write_json
+from chanc.runs import Epoch, read_json
 from chanc.study.engine import Trained, Watcher
 from chanc.study.measure import measured_weights
-from chanc.study.rundir import read_json
 from chanc.study.space import Price
 
 try:
@@ -33,6 +33,7 @@ from chanc.data import Dataset
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import LayerQuality
 from chanc.tasks import Classification, configured
+from chanc.training.adas import Schedule
 from chanc.training.devices import precision
 from chanc.training.module import Trainable, trainable
 from chanc.training.options import TrainOptions
@@ -82,12 +83,14 @@ class TorchEngine:
 
         save(model, path)
 
-    def resize(self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int) -> ir.Model:
+    def resize(
+        self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None
+    ) -> ir.Model:
         """The rewritten model; values that are drawn anew before the training are not worth a transfer."""
         from chanc.rewriter import rewrite
 
-        transfer = "select" if fresh else self.transfer
-        rewritten: ir.Model = rewrite(model, dict(widths), transfer=transfer, seed=seed).model
+        chosen = "select" if fresh else transfer or self.transfer
+        rewritten: ir.Model = rewrite(model, dict(widths), transfer=chosen, seed=seed).model
         return rewritten
 
     def price(self, model: ir.Model) -> Price:
@@ -122,13 +125,15 @@ class TorchEngine:
         write_package(prepared, folder, "Network", folder / "best.onnx")
 
     def train(
-        self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
-    ) -> Trained:
+        self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,
+        watch: Watcher, epochs: int | None = None,
+    ) -> Trained:  # fmt: skip
         """One trial on the search's data."""
-        task, options = self.trial.task, dataclasses.replace(self.trial.options, seed=seed)
+        usual, task = self.trial.options, self.trial.task
+        options = dataclasses.replace(usual, seed=seed, epochs=epochs or usual.epochs)
         weights = measured_weights(model)
         layers: dict[str, tuple[str, bool]] = {}
-        epochs: list[dict[str, Any]] = []
+        history: list[Epoch] = []
         measuring: list[float] = []
 
         def start(net: Trainable) -> None:
@@ -139,17 +144,17 @@ class TorchEngine:
             begun = time.perf_counter()
             metrics = _measure(module, layers, epoch.qualities, options.evbmf)
             measuring.append(time.perf_counter() - begun)
-            epochs.append(_line(epoch, task) | {"metrics": metrics})
+            history.append(Epoch(epoch.epoch, epoch.loss, epoch.score, epoch.lr, metrics))
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)
             return metrics
 
-        rates = read_json(carry_from)["adas"] if carry_from is not None else None
+        rates = _rates(carry_from) if carry_from is not None else None
         done = train(
             model, self.trial.data, task, options, start=start, on_step=_stepper(watch), on_epoch=record, rates=rates
         ).result
         if carry_to is not None:
             atomic_write_json(carry_to, {"adas": done.optimizer_state["adas"]})
-        return Trained(model, epochs, done.score, done.loss, sum(measuring))
+        return Trained(model, history, done.score, done.loss, sum(measuring))
 
     def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A final training from scratch, scored on the test set; goes on from `checkpoint` where it exists."""
@@ -167,7 +172,8 @@ class TorchEngine:
             model, self.final.data, task, options,
             start=start, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint,
         ).result  # fmt: skip
-        return Trained(model, [_line(one, task) for one in done.history], done.score, done.loss)
+        history = [Epoch(one.epoch, one.loss, one.score, one.lr) for one in done.history]
+        return Trained(model, history, done.score, done.loss)
 
 
 def recipe(data: Dataset, settings: Mapping[str, Any]) -> Recipe:
@@ -180,9 +186,13 @@ def fit_data(analysis: Analysis, data: Dataset) -> Dataset:
     return Classification().fit(analysis.model, data)
 
 
-def _line(epoch: EpochRecord, task: Task) -> dict[str, Any]:
-    """An epoch for the log."""
-    return {"epoch": epoch.epoch, "loss": epoch.loss, task.score_name: epoch.score, "lr": epoch.lr}
+def _rates(path: Path) -> Schedule:
+    """AdaS's learning rates after an earlier trial; raises RunError where the file is gone or damaged."""
+    carried = read_json(path)
+    rates = carried.get("adas") if isinstance(carried, dict) else None
+    if not isinstance(rates, dict):
+        raise RunError(f"{path} holds no learning rates to carry on")
+    return cast(Schedule, rates)
 
 
 def _stepper(watch: Watcher) -> Callable[[StepInfo], None]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from chanc.study.sampler import Measurement, Proposal, Sampler, State, register, start_widths
+from chanc.runs import State
+from chanc.study.methods.protocol import Measurement
+from chanc.study.sampler import Proposal, Sampler, register, start_widths
 from chanc.study.space import Space, Widths
 
 
@@ -68,7 +70,7 @@ class Greedy(Sampler):
             widths |= {gid: entry["width"] for gid, entry in state["best_group"].items()}
         return widths
 
-    def _ranking(self, state: State, seen: Measurement, momentum: dict[str, float]) -> dict[str, Any]:
+    def _ranking(self, state: State, seen: Measurement, momentum: dict[str, float]) -> State:
         """The best so far. Before trial `best_from` the latest counts, so that a short search has an answer too."""
         count = state["measured"] + 1
         score = sum(momentum.values()) / max(len(momentum), 1)

@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from chanc.runs import State
+from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.trial.uniform import keep_best
-from chanc.study.sampler import Measurement, Proposal, Sampler, State, register
+from chanc.study.sampler import Proposal, Sampler, register
 from chanc.study.space import Space, Widths, generator, scale_to
 
 

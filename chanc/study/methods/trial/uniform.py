@@ -6,15 +6,17 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from chanc.study.sampler import Measurement, Proposal, Sampler, State, register
+from chanc.runs import State
+from chanc.study.methods.protocol import Measurement
+from chanc.study.sampler import Proposal, Sampler, register
 from chanc.study.space import Space, Widths, scale_to
 
 
 def keep_best(state: State, seen: Measurement) -> State:
-    """The state after a trial of a method without a memory: the widths with the highest held-out top-1."""
+    """The state after a trial of a method without a memory: the widths with the highest held-out score."""
     best = state["best"]
-    if best is None or seen.top1 > best["top1"]:
-        best = {"trial": seen.trial, "top1": seen.top1, "widths": dict(seen.widths)}
+    if best is None or seen.score > best["score"]:
+        best = {"trial": seen.trial, "score": seen.score, "widths": dict(seen.widths)}
     return {"best": best}
 
 
