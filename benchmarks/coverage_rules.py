@@ -23,7 +23,7 @@ from chanc.analysis import Analysis, analyze
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.analysis.rules.quantize import blocked, integer_product
 from chanc.backends import ort
-from chanc.backends.torch.registry import REGISTRY as EMITTERS
+from chanc.backends.torch.emitter import REGISTRY as EMITTERS
 from chanc.errors import ChancError
 from chanc.files import atomic_write_text
 from chanc.oracles import compare, zeroed

@@ -11,7 +11,7 @@ import pytest
 
 from chanc import fields
 from chanc.fields import UNBOUNDED
-from chanc.study.sampler import SAMPLERS
+from chanc.study.methods.sampler import SAMPLERS
 from chanc.training.options import TrainOptions
 
 

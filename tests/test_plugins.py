@@ -33,7 +33,7 @@ TABLES = {
     "spec": "from chanc.ops.table import SPECS as REGISTRY",
     "analysis": "from chanc.analysis.rules import REGISTRY",
     "rewrite": "from chanc.rewriter.rules import REGISTRY",
-    "emitter": "from chanc.backends.torch.registry import REGISTRY",
+    "emitter": "from chanc.backends.torch.emitter import REGISTRY",
 }
 
 NAMED = {

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from chanc.analysis.rules import REGISTRY as ANALYSIS
-from chanc.backends.torch.registry import REGISTRY as EMITTERS
+from chanc.backends.torch.emitter import REGISTRY as EMITTERS
 from chanc.registry import Operators
 from chanc.rewriter.rules import REGISTRY as REWRITE
 

@@ -145,7 +145,7 @@ class Methods:
     """Fields of every method that are set by options of the search itself."""
 
     def __init__(self) -> None:
-        from chanc.study.sampler import SAMPLERS
+        from chanc.study.methods.sampler import SAMPLERS
 
         self.names = SAMPLERS.names()
         self.options: dict[str, dict[str, Option]] = {}

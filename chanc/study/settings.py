@@ -13,8 +13,8 @@ from typing import Any
 from chanc.errors import RunError
 from chanc.files import Json
 from chanc.study.budgets import Budget
+from chanc.study.methods.sampler import SAMPLERS, Sampler, make
 from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
-from chanc.study.sampler import SAMPLERS, Sampler, make
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from chanc.runs import State
 from chanc.study.methods.protocol import GroupEpoch, Measurement
-from chanc.study.sampler import Proposal, Sampler, make
+from chanc.study.methods.sampler import Proposal, Sampler, make
 from chanc.study.space import SearchGroup, Space, Widths
 
 

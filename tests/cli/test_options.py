@@ -17,7 +17,7 @@ from chanc.cli.search import command as search_command
 from chanc.cli.search import training_options
 from chanc.cli.sweep import command as sweep_command
 from chanc.cli.train import command as train_command
-from chanc.study.sampler import SAMPLERS
+from chanc.study.methods.sampler import SAMPLERS
 from chanc.training.options import TrainOptions
 
 

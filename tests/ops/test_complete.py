@@ -13,7 +13,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from chanc.analysis.rules import REGISTRY as ANALYSIS
-from chanc.backends.torch.registry import REGISTRY as EMITTERS
+from chanc.backends.torch.emitter import REGISTRY as EMITTERS
 from chanc.ops import Kind, Spec, Trait, find, operator, specs
 from chanc.rewriter.rules import REGISTRY as REWRITE
 

@@ -11,10 +11,10 @@ from chanc import runs
 from chanc.errors import RunError
 from chanc.runs import ErrorEvent, RunDir, StateEvent, TrialEvent, VoidEvent, best, read_run
 from chanc.study.driver import Task, run_method, trial_seed
+from chanc.study.methods.sampler import Sampler
 from chanc.study.methods.trial.conet import Conet
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.progress import Progress
-from chanc.study.sampler import Sampler
 from chanc.testing.engines import MEMBERS, SPACE, FakeEngine, toy
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from chanc.errors import RunError
+from chanc.study.methods.sampler import make
 from chanc.study.methods.trial.conet import Conet
 from chanc.study.presets import PRESETS
-from chanc.study.sampler import make
 from chanc.study.settings import Settings, resolve
 from chanc.training.options import TrainOptions
 

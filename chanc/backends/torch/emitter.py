@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx_ir as ir
 
 from chanc.backends.torch import fusions, names, symbols
 from chanc.backends.torch.folding import fold
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.program import Program
-from chanc.backends.torch.registry import REGISTRY
 from chanc.backends.torch.writer import Writer
 from chanc.ops import Trait, has
+from chanc.registry import Operators
 
 
 class Emitter(Writer):
@@ -108,3 +110,12 @@ class Emitter(Writer):
                 self.same_channels(value, out)
         else:
             self._escaped.update(self._tensors[value] for value in [*tensors, *node.outputs] if value in self._tensors)
+
+
+Handler = Callable[[Emitter, Node], None]
+"""Writes the statements of one node through the `Emitter` that it is given."""
+
+REGISTRY: Operators[Handler] = Operators("emitter", "chanc.ops", "chanc.backends.torch.ops")
+"""The table operator -> text: how each operator is written, from an opset version on."""
+
+emits = REGISTRY.rule

@@ -5,37 +5,6 @@ A method is a function `(tensor, edits, use, rng) -> tensor`; `use` names the op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from chanc.rewriter.transfer._common import TRANSFERS, Method, Transfer, Use, register
 
-import numpy as np
-
-from chanc.errors import PlanError
-from chanc.registry import Registry
-from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer._common import Tensor, Use
-
-Transfer = Callable[[Tensor, Sequence[AxisEdit], Use, np.random.Generator], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A transfer method: `ordered` where units are kept from the first on, `fresh` where every weight is drawn anew."""
-
-    name: str
-    apply: Transfer
-    ordered: bool = False
-    fresh: bool = False
-
-
-TRANSFERS: Registry[Method] = Registry("transfer", "chanc.transfers", __name__, error=PlanError)
-
-
-def register(name: str, *, ordered: bool = False, fresh: bool = False) -> Callable[[Transfer], Transfer]:
-    """Decorator: make a function a transfer method, its flags those of `Method`. PlanError where the name is taken."""
-
-    def add(apply: Transfer) -> Transfer:
-        TRANSFERS.add(name, Method(name, apply, ordered, fresh), source=apply)
-        return apply
-
-    return add
+__all__ = ["TRANSFERS", "Method", "Transfer", "Use", "register"]

@@ -13,8 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer import register
-from chanc.rewriter.transfer._common import Tensor, Use, take
+from chanc.rewriter.transfer._common import Tensor, Use, register, take
 
 TABLE_DEVIATION = 0.02
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer import register
-from chanc.rewriter.transfer._common import Tensor, Use, take
+from chanc.rewriter.transfer._common import Tensor, Use, register, take
 
 
 @register("reflect", ordered=True)

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer import register
-from chanc.rewriter.transfer._common import Tensor, Use, take
+from chanc.rewriter.transfer._common import Tensor, Use, register, take
 
 
 @register("select")

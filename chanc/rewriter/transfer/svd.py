@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit, Part
-from chanc.rewriter.transfer import register
-from chanc.rewriter.transfer._common import Tensor, Use, take
+from chanc.rewriter.transfer._common import Tensor, Use, register, take
 
 
 @register("svd", ordered=True)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from chanc.errors import ChancError, RunError
-from chanc.study import sampler as protocol
+from chanc.study.methods import sampler as protocol
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.methods.trial.sa import SimulatedAnnealing
 

@@ -70,8 +70,8 @@ def _cell(model: str, cell: Any, path: Path, common: Mapping[str, Any], search: 
 def _search(model: str, *, algo: str, options: Any, seed: int, out: Path, resume: bool, trials: int, **_: Any) -> Any:
     from chanc import runs
     from chanc.study.driver import Task, run_method
+    from chanc.study.methods.sampler import make
     from chanc.study.progress import Progress
-    from chanc.study.sampler import make
     from chanc.testing.engines import MEMBERS, SIZES, SPACE, FakeEngine, toy
 
     engine = FakeEngine()

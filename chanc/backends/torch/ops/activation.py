@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, Handler, emits
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import literal
-from chanc.backends.torch.registry import Handler, emits
 
 # operator -> text; {x} is the input
 UNARY = {

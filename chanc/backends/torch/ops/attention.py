@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import literal
-from chanc.backends.torch.registry import emits
 
 _KNOWN = frozenset(
     ["is_causal", "softcap", "scale", "q_num_heads", "kv_num_heads", "qk_matmul_output_mode", "softmax_precision"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from chanc.backends.torch import symbols
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import flat_pads, literal
-from chanc.backends.torch.registry import emits
 
 _FAR = 1 << 31
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import dtype_kwarg, literal
 from chanc.backends.torch.program import Binding
-from chanc.backends.torch.registry import emits
 
 
 @emits("Gemm")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import dtype_kwarg, kwarg, literal
-from chanc.backends.torch.registry import emits
 
 
 @emits("BatchNormalization")

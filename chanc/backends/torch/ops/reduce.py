@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, Handler, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.registry import Handler, emits
 
 # operator -> text; {x} input, {d} dims, {k} keepdim
 REDUCTIONS = {

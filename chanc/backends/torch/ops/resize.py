@@ -7,10 +7,9 @@ the ONNX page word by word (every coordinate transform and nearest mode).
 from __future__ import annotations
 
 from chanc.backends.torch import symbols
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import literal
-from chanc.backends.torch.registry import emits
 
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import dtype_kwarg
 from chanc.backends.torch.program import Binding
-from chanc.backends.torch.registry import emits
 
 # torch's order of ONNX's gates: LSTM i f g o of i o f c, GRU r z n of z r h
 _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from chanc.backends.torch import symbols
-from chanc.backends.torch.emitter import Emitter
+from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.registry import emits
 
 
 @emits("Identity")

@@ -8,16 +8,9 @@ from typing import ClassVar, Literal
 
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
-from chanc.study.sampler import Proposal, Sampler, register
+from chanc.study.methods.sampler import Proposal, Sampler, register
+from chanc.study.methods.trial._common import keep_best
 from chanc.study.space import Space, Widths, scale_to
-
-
-def keep_best(state: State, seen: Measurement) -> State:
-    """The state after a trial of a method without a memory: the widths with the highest held-out score."""
-    best = state["best"]
-    if best is None or seen.score > best["score"]:
-        best = {"trial": seen.trial, "score": seen.score, "widths": dict(seen.widths)}
-    return {"best": best}
 
 
 @register("uniform")
