@@ -23,7 +23,7 @@ from chanc.analysis import Analysis, analyze
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.analysis.rules.quantize import blocked, integer_product
 from chanc.backends import ort
-from chanc.backends.torch.registry import registered
+from chanc.backends.torch.registry import REGISTRY as EMITTERS
 from chanc.errors import ChancError
 from chanc.files import atomic_write_text
 from chanc.oracles import compare, zeroed
@@ -116,8 +116,7 @@ def error_of(
 
 def operators() -> list[str]:
     """The table of operators: which rooms know them."""
-    analysis, rewriting = set(ANALYSIS.names()), set(REWRITE.names())
-    emitters = {(rule.domain, rule.op) for rule in registered()}
+    analysis, rewriting, emitters = set(ANALYSIS.names()), set(REWRITE.names()), set(EMITTERS.names())
     lines = ["| operator | analysis | rewrite | PyTorch |", "|---|---|---|---|"]
     for domain, name in sorted(analysis | emitters):
         marks = ["yes" if (domain, name) in table else "" for table in (analysis, rewriting, emitters)]

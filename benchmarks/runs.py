@@ -8,39 +8,35 @@ python benchmarks/runs.py greedy sa [--out benchmarks/results/cifar10.md]
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import shlex
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from chanc.runs import Record, final_rows, read_run
 
 
-def scores(run: Path, name: str) -> list[float]:
-    """top-1 of every seed of one network, 0 to 1."""
-    found = sorted((run / "final").glob(f"{name}-*/result.json"))
-    return [json.loads(path.read_text(encoding="utf-8"))["top1"] for path in found]
+def scores(run: Record, name: str) -> dict[int, float]:
+    """top-1 (0 to 1) of one network, by the seed of its final training."""
+    return {event.seed: event.score for event in run.finals if event.name == name}
 
 
-def command(run: Path) -> str:
+def command(run: Record) -> str:
     """The command that made a run; the data set by its name."""
-    words = json.loads((run / "config.json").read_text(encoding="utf-8"))["environment"]["command"]
-    words = [Path(word).name if word.startswith("/") else word for word in words]
-    return shlex.join(words)
+    words = run.environment["command"]
+    assert isinstance(words, list)
+    return shlex.join(Path(str(word)).name if str(word).startswith("/") else str(word) for word in words)
 
 
-def spread(values: list[float]) -> str:
+def spread(values: Sequence[float]) -> str:
     return f" ± {statistics.stdev(values):.2%}" if len(values) > 1 else ""
 
 
-def rows(run: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((run / "comparison.json").read_text(encoding="utf-8"))["rows"]
-    return found
-
-
-def against(runs: list[Path], rival: str) -> str:
+def against(runs: Sequence[Record], rival: str) -> str:
     """How the networks found by all runs stand to one kind of rival, run by run and seed by seed."""
-    gains = [a - b for run in runs for a, b in zip(scores(run, "found"), scores(run, rival), strict=False)]
+    pairs = [(scores(run, "found"), scores(run, rival)) for run in runs]
+    gains = [ours[seed] - theirs[seed] for ours, theirs in pairs for seed in ours if seed in theirs]
     if len(gains) < 2:
         return ""
     error = statistics.stdev(gains) / math.sqrt(len(gains))
@@ -50,19 +46,20 @@ def against(runs: list[Path], rival: str) -> str:
     )
 
 
-def report(runs: list[Path]) -> str:
+def report(runs: Sequence[Record]) -> str:
     """The table as markdown."""
     lines = ["# Searches compared", ""]
     lines += [f"`{command(run)}`\n" for run in runs]
     lines += ["| run | network | params | MACs | top-1 | seeds |", "|---|---|---|---|---|---|"]
+    rivals: dict[str, None] = {}
     for run in runs:
-        for row in rows(run):
-            values = scores(run, row["name"])
+        for row in final_rows(run):
+            values = list(scores(run, row.name).values())
+            rivals |= {row.name: None} if row.name != "found" else {}
             lines.append(
-                f"| {run.name} | {row['name']} | {row['params']:,} | {row['macs'] / 1e6:.1f}M "
+                f"| {run.path.name} | {row.name} | {row.params:,} | {(row.macs or 0) / 1e6:.1f}M "
                 f"| {statistics.fmean(values):.2%}{spread(values)} | {', '.join(f'{v:.2%}' for v in values)} |"
             )
-    rivals = dict.fromkeys(row["name"] for run in runs for row in rows(run) if row["name"] != "found")
     lines += ["", *(text for rival in rivals if (text := against(runs, rival)))]
     return "\n".join(lines) + "\n"
 
@@ -72,7 +69,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    text = report(args.runs)
+    text = report([read_run(path) for path in args.runs])
     if args.out:
         args.out.write_text(text, encoding="utf-8")
     print(text)

@@ -1,6 +1,6 @@
 """chanc: a compiler for the channel sizes (widths) of convolutional networks.
 
-The four calls that most people need are here, imported on first use so that `import chanc` stays instant.
+The public functions are here, imported on first use so that `import chanc` stays instant; `dir(chanc)` lists them.
 """
 
 from __future__ import annotations
@@ -9,32 +9,45 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chanc.analysis import Analysis as Analysis
-    from chanc.analysis import analyze as analyze
-    from chanc.ir import load as load
-    from chanc.ir import save as save
-    from chanc.rewriter import Rewrite as Rewrite
-    from chanc.rewriter import rewrite as rewrite
-    from chanc.study import Run as Run
-    from chanc.study import search as search
+    from chanc.api import Analysis as Analysis
+    from chanc.api import Rewrite as Rewrite
+    from chanc.api import Run as Run
+    from chanc.api import Trained as Trained
+    from chanc.api import analyze as analyze
+    from chanc.api import codegen as codegen
+    from chanc.api import export as export
+    from chanc.api import load as load
+    from chanc.api import rewrite as rewrite
+    from chanc.api import save as save
+    from chanc.api import search as search
+    from chanc.api import train as train
+    from chanc.api import verify as verify
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Analysis": "chanc.analysis",
-    "Rewrite": "chanc.rewriter",
-    "Run": "chanc.study",
-    "analyze": "chanc.analysis",
-    "load": "chanc.ir",
-    "rewrite": "chanc.rewriter",
-    "save": "chanc.ir",
-    "search": "chanc.study",
-}
-
-__all__ = ["Analysis", "Rewrite", "Run", "__version__", "analyze", "load", "rewrite", "save", "search"]
+__all__ = [
+    "Analysis",
+    "Rewrite",
+    "Run",
+    "Trained",
+    "__version__",
+    "analyze",
+    "codegen",
+    "export",
+    "load",
+    "rewrite",
+    "save",
+    "search",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'chanc' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module("chanc.api"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -7,14 +7,22 @@ Content goes to a temporary name in the target's own folder, is flushed to the d
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
+import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""A value as `json.loads` gives it."""
+
+PREFIX = ".chanc-"
+"""How temporary names begin."""
 
 
 @contextlib.contextmanager
@@ -29,7 +37,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             is always `path`, never the temporary name.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".chanc-{secrets.token_hex(6)}{target.suffix[:32]}")
+    temporary = target.with_name(f"{PREFIX}{secrets.token_hex(6)}{target.suffix[:32]}")
     try:
         mode = _mode_of(target)
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -61,6 +69,42 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bo
     """
     text = json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
     atomic_write_text(path, text + "\n")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files below `folder` of writers that were killed; nobody may be writing there."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(PREFIX):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(place, name))
+
+
+def plain(value: object) -> Json:
+    """The same value in JSON's own types.
+
+    Dataclasses become objects without the fields that are at their default, tuples lists, paths and NumPy numbers plain
+    ones; NaN and infinity, which JSON lacks, become their names ("nan", "inf", "-inf"). Raises TypeError for the rest.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(given) for field in dataclasses.fields(value)
+                if (given := getattr(value, field.name)) != _default(field)}  # fmt: skip
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    number: object = value.item() if hasattr(value, "item") else value
+    if isinstance(number, float) and not math.isfinite(number):
+        return str(number)
+    if number is None or isinstance(number, bool | int | float | str):
+        return number
+    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
+
+
+def _default(field: dataclasses.Field[object]) -> object:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _mode_of(target: Path) -> int | None:

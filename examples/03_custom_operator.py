@@ -4,7 +4,7 @@ Without a rule chanc leaves the channels that enter such an operator alone, and 
 one for the rewrite they can be resized. A spec says what the operator is: that its gain is trained, one value a
 channel, and begins as 0. In a package all three would stand in a module that `pyproject.toml` names:
 
-    [project.entry-points."chanc.rules"]
+    [project.entry-points."chanc.ops"]
     example = "example_package.rules"
 
 Run: python examples/03_custom_operator.py

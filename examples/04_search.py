@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
         options={"gamma": 0.8, "start_width": 0, "min_width": 4}, train={"batch_size": 32, "lr": 0.1},
     )  # fmt: skip
     for trial in run.trials:
-        print(f"trial {trial['trial']}: {trial['params']:>9,} params, top-1 {trial['top1']:.3f}")
+        print(f"trial {trial.id}: {trial.params:>9,} params, top-1 {trial.score:.3f}")
     print(f"best: trial {run.trial}, in {run.model}")
 
 

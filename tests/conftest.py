@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,26 @@ def same() -> Callable[..., None]:
 def ops() -> Callable[[ir.Model], list[str]]:
     """The operators of a model's main graph, in order."""
     return lambda model: [node.op_type for node in model.graph]
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """stranger(source, "chanc.ops"): the environment of a process in which another distribution is installed.
+
+    Its module `strange` has the given source, and each entry point group named has `mine`, which is `target`.
+    """
+
+    def install(source: str, *groups: str, target: str = "strange") -> dict[str, str]:
+        home = tmp_path / "site"
+        info = home / "strange_ideas-1.2.dist-info"
+        info.mkdir(parents=True)
+        (home / "strange.py").write_text(source)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-ideas\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text("".join(f"[{group}]\nmine = {target}\n" for group in groups))
+        before = os.environ.get("PYTHONPATH")
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([str(home), *([before] if before else [])])}
+
+    return install
 
 
 def _stir(module) -> None:

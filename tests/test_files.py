@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
+import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from chanc.files import plain, remove_leftovers
 from chanc.ir import atomic_write, atomic_write_json, atomic_write_text
 
 
@@ -100,3 +104,29 @@ def test_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range float"):
         atomic_write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text(encoding="utf-8"))["b"] == 1
+
+
+def test_plain_is_what_json_holds() -> None:
+    @dataclasses.dataclass
+    class Pair:
+        first: int
+        second: float | None = None
+        rest: tuple[int, ...] = ()
+
+    value = {"a": (np.float32(0.5), np.int64(3)), 1: Path("x/y"), "p": Pair(1, rest=(2,)), "q": Pair(1, 0.5)}
+    assert plain(value) == {"a": [0.5, 3], "1": "x/y", "p": {"first": 1, "rest": [2]}, "q": {"first": 1, "second": 0.5}}
+    assert plain([math.nan, math.inf, -math.inf, True, None]) == ["nan", "inf", "-inf", True, None]
+    with pytest.raises(TypeError, match="complex is nothing that JSON can hold"):
+        plain({"a": [1j]})
+
+
+def test_leftovers_go_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    for name in (".chanc-1", "a/.chanc-2.onnx", "a/b/.chanc-3.json", "a/chanc-4", "a/.other", "a/b/x.chanc-5"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "link").symlink_to(tmp_path.parent)
+    (tmp_path.parent / ".chanc-6").write_text("")
+    remove_leftovers(tmp_path)
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert [name for name in left if not name.startswith("link/")] == ["a/.other", "a/b/x.chanc-5", "a/chanc-4"]
+    assert (tmp_path.parent / ".chanc-6").exists()

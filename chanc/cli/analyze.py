@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chanc.cli.outputs import refuse_early
+
 if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group
 
@@ -30,6 +32,8 @@ def command(model: str, deps: bool, metrics: bool, json_file: str | None, html_f
     from chanc.analysis import analyze
     from chanc.ir import atomic_write_text, check, load
 
+    for file in (json_file if json_file != "-" else None, html_file):
+        refuse_early(file, model, force=None)
     loaded = load(model)
     check(loaded)
     analysis = analyze(loaded)

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 import click
 
-from chanc.errors import MissingDependencyError, ModelError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from chanc.cli.options import Named
+from chanc.cli.outputs import refuse_early
 
 
 def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
@@ -40,7 +33,7 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial weights.")
 @click.option(
     "--exporter",
-    type=click.Choice(["auto", "torchscript", "dynamo"]),
+    type=Named("chanc.frontends.exporters:EXPORTERS", "auto"),
     default="auto",
     show_default=True,
     help="Which of torch's exporters; auto: TorchScript, and dynamo where that fails.",
@@ -75,83 +68,33 @@ def command(
         return
     if spec is None or output is None:
         raise click.UsageError("give SPEC and -o FILE, or --list")
-    if spec.startswith("zoo:") and shapes:
-        raise click.UsageError("--input is for torch: factories; a zoo network takes --size and --channels")
-    if spec.startswith("torch:") and (not shapes or size is not None):
-        raise click.UsageError("a torch: factory takes --input, the shape of its input, as in --input 1,3,32,32")
-    _refuse_hopeless(Path(output))
+    from chanc.api import export as write
+    from chanc.frontends.spec import frontend_of
+
+    images = frontend_of(spec)[0].images
+    kind = spec.partition(":")[0]
+    if images and shapes:
+        raise click.UsageError(f"--input is for other frontends; a {kind} network takes --size and --channels")
+    if not images and (not shapes or size is not None):
+        raise click.UsageError(f"{kind}: takes --input, the shape of its input, as in --input 1,3,32,32")
+    refuse_early(output, weights, force=None)
     options = {"width": width, "classes": classes, "channels": channels, "aux": aux or None}
-    shapes = shapes or ((1, channels or 3, size or 32, size or 32),)
-    given = {name: value for name, value in options.items() if value is not None}
-    _export(spec, given, shapes, output, weights, seed, exporter, opset)
-
-
-def _export(
-    spec: str,
-    options: dict[str, Any],
-    shapes: tuple[tuple[int, ...], ...],
-    output: str,
-    weights: str | None,
-    seed: int,
-    exporter: str,
-    opset: int | None,
-) -> None:
-    from chanc.frontends import open_spec
-
-    module = open_spec(spec, seed=seed, **options)
-    if weights is not None:
-        _load_weights(module, weights)
-
-    from chanc.frontends.torch import export
-
-    names = ("output", "auxiliary") if options.get("aux") and spec.startswith("zoo:") else ("output",)
-    done = export(module, _examples(shapes, seed), output, exporter=exporter, opset=opset, output_names=names)
+    done = write(
+        spec,
+        output,
+        shapes=shapes or ((1, channels or 3, size or 32, size or 32),),
+        weights=weights,
+        seed=seed,
+        exporter=exporter,
+        opset=opset,
+        **{name: value for name, value in options.items() if value is not None},
+    )
     if done.note:
         click.echo(f"chanc: {' '.join(done.note.split())}", err=True)
     click.echo(
         f"wrote {output}: {spec}, {done.params} params, {_signature(done.inputs)} -> {_signature(done.outputs)}, "
         f"opset {done.opset} ({done.exporter})"
     )
-
-
-def _refuse_hopeless(path: Path) -> None:
-    """Fail before the work where the output can't be written. Raises OSError."""
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
-
-
-def _examples(shapes: tuple[tuple[int, ...], ...], seed: int) -> list[Tensor]:
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator) for shape in shapes]
-
-
-def _load_weights(module: nn.Module, path: str) -> None:
-    try:
-        import safetensors.torch
-    except ModuleNotFoundError:
-        raise MissingDependencyError("--weights needs safetensors: pip install 'chanc[torch]'") from None
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise ModelError(f"{path} is not a safetensors file: {error}") from error
-    wanted = module.state_dict()
-    # A safetensors file made from an ONNX model has no num_batches_tracked: nothing that runs reads it.
-    missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
-    unknown = [name for name in tensors if name not in wanted]
-    if missing or unknown:
-        what, name = ("lacks", missing[0]) if missing else ("has the unknown", unknown[0])
-        raise ModelError(f"{path} does not fit the network: it {what} {name}")
-    wrong = [name for name in tensors if tensors[name].shape != wanted[name].shape]
-    if wrong:
-        have, want = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
-        raise ModelError(f"{path} does not fit the network: {wrong[0]} has shape {have}, not {want}")
-    module.load_state_dict(tensors, strict=False)
 
 
 def _signature(values: dict[str, tuple[int | str, ...]]) -> str:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chanc.cli.search import Count
+from chanc import plugins
+from chanc.cli.options import GroupedCommand, Methods, Named
 
 if TYPE_CHECKING:
     from chanc.study.pools import Pool
 
-GRID = ("gamma", "delta", "alpha", "target_params", "target_macs")
+WIDTHS = ("min_width", "max_width", "round_to")
+"""Options of the methods that are the same for the whole sweep."""
 
 
-class Values(click.ParamType[tuple[Any, ...]]):
+class Values(click.ParamType):  # type: ignore[type-arg]
     """Values with commas between them: 0,0.5,0.8."""
 
     name = "values"
 
-    def __init__(self, each: click.ParamType[Any] | type) -> None:
+    def __init__(self, each: click.ParamType | type) -> None:  # type: ignore[type-arg]
         self.each = each if isinstance(each, click.ParamType) else click.types.convert_type(each)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """One value, and that there may be more."""
+        return f"{self.each.get_metavar(param, ctx) or self.each.name.upper()},..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         """Parse each one, or fail with wrong usage."""
@@ -30,16 +37,25 @@ class Values(click.ParamType[tuple[Any, ...]]):
         return tuple(self.each.convert(part.strip(), param, ctx) for part in str(value).split(",") if part.strip())
 
 
-@click.command(name="sweep")
+class SweepCommand(GroupedCommand):
+    """`chanc sweep`: every option of a search method may have several values."""
+
+    def found(self) -> list[click.Option]:
+        """The options of the methods, but for those that are declared below."""
+        return [option for option in Methods().click_options(wrap=Values) if option.name not in WIDTHS]
+
+    def grouped(self) -> list[tuple[str, list[str]]]:
+        """The headings of --help."""
+        own = [param.name or "" for param in self.params if isinstance(param, click.Option)]
+        return [("What, and where", own), *Methods().headings("All methods")]
+
+
+@click.command(cls=SweepCommand, name="sweep")
 @click.argument("model", type=click.Path())
-@click.option("--algo", "algos", type=Values(str), default="greedy", show_default=True, help="Search methods.")
-@click.option("--gamma", type=Values(float), help="Values of gamma.")
-@click.option("--delta", type=Values(float), help="Values of delta (conet).")
-@click.option("--alpha", type=Values(float), help="Values of alpha (sa).")
-@click.option("--target-params", type=Values(Count()), help="Sizes of uniform and random networks (500k,1M).")
-@click.option("--target-macs", type=Values(Count()), help="The same in MACs.")
+@click.option("--algo", "algos", type=Values(Named("chanc.study.sampler:SAMPLERS")), default="greedy",
+              show_default=True, help="Search methods.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds, from 0.")
-@click.option("--preset", help="All settings of a published search.")
+@click.option("--preset", type=Named("chanc.study.presets:PRESETS"), help="All settings of a published search.")
 @click.option("--data", default="digits", show_default=True, help="Data set: a name, a folder or an .npz file.")
 @click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
 @click.option("--trials", type=click.IntRange(1), help="Trials of each search.")
@@ -77,24 +93,27 @@ def command(model: str, algos: tuple[str, ...], seeds: int, **given: Any) -> Non
     one row a finished cell. With --ray host:port and with --slurm, all machines must see MODEL, the data and --out
     under the same path; each cell gets one GPU where there is any.
     """  # noqa: E501
+    from chanc.api import search
     from chanc.errors import RunError
-    from chanc.study.sweep import cells, sweep
+    from chanc.runs import Row
+    from chanc.study.sweep import cells, run_cell, sweep
 
-    grid = {name: given.pop(name) for name in GRID}
+    grid = {name: given.pop(name) for name in Methods().options if name not in WIDTHS}
     todo = cells(algos, {name: values for name, values in grid.items() if values}, range(seeds))
     resume, attempts, out = given.pop("resume"), given.pop("attempts"), given.pop("out")
     place = {name: given.pop(name) for name in ("workers", "ray", "slurm", "time_limit")}
     train = {name: given.pop(name) for name in ("batch_size", "lr")}
-    options = {name: given.pop(name) for name in ("min_width", "max_width", "round_to")}
+    options = {name: given.pop(name) for name in WIDTHS}
     common = {**given, "train": train, "options": options, "final": {"batch_size": train["batch_size"]}}
     pool, at_once = open_pool(out, **place)
     click.echo(f"{len(todo)} cells, {at_once} at a time")
-    result = sweep(model, todo, out=out, resume=resume, pool=pool, attempts=attempts, say=click.echo, **common)
+    function = functools.partial(run_cell, search=search)
+    result = sweep(model, todo, out=out, resume=resume, pool=pool, attempts=attempts, say=click.echo,
+                   function=function, **common)  # fmt: skip
     for row in result.rows:
-        found = row["rows"].get("found", {})
-        top1 = found.get("top1")
-        click.echo(f"{row['cell']:40}  params {found.get('params', 0):>11,}  "
-                   f"top-1 {'-' if top1 is None else format(top1, '.2%')}")  # fmt: skip
+        found = row.rows.get("found", Row("found"))
+        click.echo(f"{row.cell:40}  params {found.params or 0:>11,}  "
+                   f"top-1 {'-' if found.top1 is None else format(found.top1, '.2%')}")  # fmt: skip
     if result.failed:
         raise RunError(f"{len(result.failed)} of {len(todo)} cells failed: {', '.join(result.failed)}; "
                        f"--resume tries them again")  # fmt: skip
@@ -119,6 +138,7 @@ def open_pool(
         return SlurmPool(slurm, Path(out) / "slurm", workers or 0, time_limit or 0), workers or "all"
     from chanc.study.pools.local import LocalPool, threads_each, visible_gpus
 
+    plugins.expect("torch", "a sweep on this machine", "torch")
     gpus = visible_gpus() if workers is None else ()
     at_once = len(gpus) or workers or 1
     return LocalPool(at_once, gpus, threads_each(at_once)), at_once

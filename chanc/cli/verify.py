@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chanc.errors import ModelError, VerifyError
+from chanc.errors import VerifyError
 
 
 @click.command("verify")
@@ -32,17 +32,10 @@ def command(original: str, rewritten: str, trace_file: str | None, tolerance: fl
     chanc verify model.onnx half.onnx --trace trace.json
     chanc verify model.onnx wide.onnx
     """
-    from chanc.ir import check, load
-    from chanc.oracles import differences, zeroed
+    from chanc.api import verify
 
-    expected, actual = load(original), load(rewritten)
-    check(expected)
-    check(actual)
     trace = _read(trace_file) if trace_file is not None else None
-    if trace is not None:
-        expected = zeroed(expected, trace)
-    _same_interface(expected, actual)
-    found = differences(expected, actual, seed=seed, batch=batch)
+    found = verify(original, rewritten, trace=trace, seed=seed, batch=batch)
     for item in found:
         verdict = "ok" if item.error <= tolerance else "DIFFERS"
         click.echo(f"{verdict:8}{item.output}  {list(item.shape)}  error {item.error:.2e}")
@@ -63,10 +56,3 @@ def _read(path: str) -> dict[str, Any]:
         raise VerifyError(f"{path} is not a trace: {error!r}") from None
     return dict(trace)
 
-
-def _same_interface(expected: Any, actual: Any) -> None:
-    for kind in ("inputs", "outputs"):
-        one = [value.name for value in getattr(expected.graph, kind)]
-        two = [value.name for value in getattr(actual.graph, kind)]
-        if one != two:
-            raise ModelError(f"the models have other {kind}: {one} and {two}")

@@ -12,11 +12,10 @@ from pathlib import Path
 from chanc.data.dataset import Dataset, stratified
 from chanc.data.download import data_folder
 from chanc.data.folder import Choose
+from chanc.data.named import DATASETS
 from chanc.errors import DataError
 
-NAMES = ("digits", "cifar10", "cifar100", "fashion-mnist", "synthetic")
-
-__all__ = ["NAMES", "Dataset", "load"]
+__all__ = ["DATASETS", "Dataset", "load"]
 
 
 def load(
@@ -27,33 +26,21 @@ def load(
     limit_test: int | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """A data set by its name (see `NAMES`) or from a path.
+    """A data set by its name (see `DATASETS`) or from a path.
 
     A path is a folder in one of the layouts CIFAR (Python or binary), idx, Parquet (Hugging Face), class folders of
     images, or an .npz file. `limit_*` keeps that many images, a stratified subset drawn with `seed`.
 
     Raises: DataError with one line; MissingDependencyError.
     """
-    if isinstance(name_or_path, str) and name_or_path in NAMES:
-        dataset = _named(name_or_path, data_folder(root))
+    if isinstance(name_or_path, str) and name_or_path in DATASETS:
+        dataset = DATASETS[name_or_path](data_folder(root))
     else:
         path = Path(name_or_path)
         dataset = _from_path(path, _chooser(limit_train, seed), _chooser(limit_test, seed))
-        if dataset.name not in NAMES:
+        if dataset.name not in DATASETS:
             dataset = replace(dataset, name=path.resolve().stem)
     return dataset.limit(limit_train, limit_test, seed=seed)
-
-
-def _named(name: str, root: Path) -> Dataset:
-    from chanc.data import cifar, digits, idx, synthetic
-
-    if name == "digits":
-        return digits.read()
-    if name == "synthetic":
-        return synthetic.read()
-    if name == "fashion-mnist":
-        return idx.read_fashion(root)
-    return cifar.read_named(name, root)
 
 
 def _from_path(path: Path, choose_train: Choose, choose_test: Choose) -> Dataset:
@@ -64,7 +51,7 @@ def _from_path(path: Path, choose_train: Choose, choose_test: Choose) -> Dataset
             return npz.read(path)
         if not path.is_dir():
             what = "is no .npz file and no folder" if path.exists() else "does not exist"
-            raise DataError(f"{path} {what}, and the data sets known by name are {', '.join(NAMES)}")
+            raise DataError(f"{path} {what}, and the data sets known by name are {', '.join(DATASETS)}")
         found = cifar.find(path)
         if found is not None:
             return cifar.read(*found)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from chanc.data.dataset import Dataset, make, stratified
+from chanc.data.named import register
 from chanc.errors import MissingDependencyError
 
 _TEST_IMAGES = 360
@@ -28,3 +31,9 @@ def read() -> Dataset:
     held_out = np.zeros(len(labels), dtype=bool)
     held_out[stratified(labels, _TEST_IMAGES, _SPLIT_SEED)] = True
     return make("digits", (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out]))
+
+
+@register("digits")
+def digits(root: Path) -> Dataset:
+    """1,797 grey 8x8 images of digits, from scikit-learn."""
+    return read()

@@ -6,6 +6,6 @@ ONNX with its BatchNorm layers and its parameter names kept. Importing this pack
 
 from __future__ import annotations
 
-from chanc.frontends.spec import open_spec as open_spec
+from chanc.frontends.spec import FRONTENDS, Frontend, open_spec
 
-__all__ = ["open_spec"]
+__all__ = ["FRONTENDS", "Frontend", "open_spec"]

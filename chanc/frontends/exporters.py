@@ -14,13 +14,16 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
-import torch
-from torch import Tensor, nn
 
-from chanc.errors import MissingDependencyError, ModelError
+from chanc import plugins
+from chanc.errors import ModelError
+from chanc.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _TORCHSCRIPT_OPSETS = range(7, 21)
 _DYNAMO_OPSETS = range(18, 27)
@@ -38,8 +41,17 @@ class Request:
     opset: int | None  # None: the exporter's default
 
 
+Exporter = Callable[[Request], onnx.ModelProto]
+EXPORTERS: Registry[Exporter] = Registry("exporter", "chanc.exporters")
+AUTO = ("torchscript", "dynamo")
+"""Those that are tried in turn where none is named."""
+
+
+@EXPORTERS.register("torchscript")
 def torchscript(request: Request) -> onnx.ModelProto:
     """Export by tracing (torch.onnx.export with dynamo=False). Raises ModelError."""
+    import torch
+
     opset = _opset(request.opset, 17, _TORCHSCRIPT_OPSETS, "TorchScript")
     axes = {name: {0: "batch"} for name in _batched(request)} if request.dynamic_batch else {}
     buffer = io.BytesIO()
@@ -65,16 +77,18 @@ def torchscript(request: Request) -> onnx.ModelProto:
     return model
 
 
+@EXPORTERS.register("dynamo")
 def dynamo(request: Request) -> onnx.ModelProto:
     """Export by torch.export, then fold constants and rewrite, BatchNorm kept.
 
     Raises ModelError, and MissingDependencyError without onnxscript.
     """
-    try:
-        from onnxscript import optimizer, rewriter
-        from onnxscript.rewriter.rules.common import _fuse_batchnorm
-    except ImportError:
-        raise MissingDependencyError("the dynamo exporter needs onnxscript: pip install 'chanc[export]'") from None
+    import torch
+
+    plugins.require("onnxscript", "the dynamo exporter", "export")
+    from onnxscript import optimizer, rewriter
+    from onnxscript.rewriter.rules.common import _fuse_batchnorm
+
     opset = _opset(request.opset, 18, _DYNAMO_OPSETS, "dynamo")
     batch = torch.export.Dim("batch")
     shapes = tuple({0: batch} if arg.ndim else {} for arg in request.args) if request.dynamic_batch else None
@@ -97,9 +111,6 @@ def dynamo(request: Request) -> onnx.ModelProto:
         rules = [rule for rule in rewriter._DEFAULT_REWRITE_RULES if id(rule) not in fusing]
         model: onnx.ModelProto = _serialize(rewriter.rewrite(program.model, rules))
     return model
-
-
-EXPORTERS: dict[str, Callable[[Request], onnx.ModelProto]] = {"torchscript": torchscript, "dynamo": dynamo}
 
 
 def _serialize(model: Any) -> Any:
@@ -130,6 +141,8 @@ def _as_written() -> Iterator[None]:
     It would join the ReLUs and poolings that branches of a cell have in common: MACs would no longer be those of the
     module, and branches that a search may want to tell apart would be one. No public option turns it off.
     """
+    import torch
+
     internals: Any = torch._C
     merge = getattr(internals, "_jit_pass_cse", None)
     if merge is None:

@@ -1,4 +1,4 @@
-"""From one word to a module: `zoo:NAME` or `torch:PACKAGE.MODULE:FACTORY`."""
+"""From one word to a module: `zoo:NAME`, `torch:PACKAGE.MODULE:FACTORY`, or another frontend's."""
 
 from __future__ import annotations
 
@@ -7,16 +7,41 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from chanc.errors import ChancError, MissingDependencyError
+from chanc import plugins
+from chanc.errors import ChancError
+from chanc.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
 
-_FORMS = "zoo:NAME or torch:PACKAGE.MODULE:FACTORY"
+
+@dataclass(frozen=True)
+class Frontend:
+    """A road to a module, known by the word before a spec's first colon.
+
+    open: makes the module, from what stands behind that colon and keyword options. form: how a spec is written. images:
+    its networks take images [1, channels, size, size]; else the shapes of the inputs have to be given.
+    """
+
+    open: Callable[[str, dict[str, Any]], nn.Module]
+    form: str
+    images: bool = False
+
+
+FRONTENDS: Registry[Frontend] = Registry("frontend", "chanc.frontends")
+
+
+def frontend_of(spec: str) -> tuple[Frontend, str]:
+    """The frontend of a spec, and what it is asked for. Raises ChancError for a spec that belongs to none."""
+    kind, _, rest = spec.partition(":")
+    if kind not in FRONTENDS or not rest:
+        raise ChancError(f"{spec!r} is not a network: give {' or '.join(one.form for one in FRONTENDS.values())}")
+    return FRONTENDS[kind], rest
 
 
 def open_spec(spec: str, *, seed: int | None = None, **options: Any) -> nn.Module:
@@ -30,24 +55,13 @@ def open_spec(spec: str, *, seed: int | None = None, **options: Any) -> nn.Modul
     Raises ChancError, with what there is instead, for a spec, network, module or factory that is not there, and for a
     factory that fails or makes something else than a module.
     """
-    kind, _, rest = spec.partition(":")
-    if kind not in ("zoo", "torch") or not rest:
-        raise ChancError(f"{spec!r} is not a network: give {_FORMS}")
-    torch = _require_torch()
+    frontend, rest = frontend_of(spec)
+    torch = plugins.require("torch", "making a network", "torch")
     with torch.random.fork_rng() if seed is not None else contextlib.nullcontext():
         if seed is not None:
             torch.manual_seed(seed)
-        module: nn.Module = _from_zoo(rest, options) if kind == "zoo" else _from_factory(rest, options)
+        module: nn.Module = frontend.open(rest, options)
     return module
-
-
-def _require_torch() -> Any:
-    try:
-        return importlib.import_module("torch")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingDependencyError("the PyTorch frontend needs PyTorch: pip install 'chanc[torch]'") from None
 
 
 def _from_zoo(name: str, options: dict[str, Any]) -> nn.Module:
@@ -120,3 +134,7 @@ def _listed(names: list[str]) -> str:
 def _told(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+FRONTENDS.add("zoo", Frontend(_from_zoo, "zoo:NAME", images=True), help="Reference networks.")
+FRONTENDS.add("torch", Frontend(_from_factory, "torch:PACKAGE.MODULE:FACTORY"), help="A function that makes a module.")

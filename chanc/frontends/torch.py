@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,15 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from chanc import plugins
 from chanc.errors import ChancError, MissingDependencyError, ModelError, VerifyError
 from chanc.files import atomic_write
-from chanc.frontends.exporters import EXPORTERS, Request
+from chanc.frontends.exporters import AUTO, EXPORTERS, Exporter, Request
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "export", "load_weights"]
 
 MAX_IR = 13  # the newest that onnxruntime 1.31 reads
 TOLERANCE = 1e-4  # of the largest output
@@ -67,8 +68,7 @@ def export(
     computes something else than torch (more than 1e-4 of the largest output), MissingDependencyError without
     onnxruntime or onnxscript, OSError where `path` can't be written. Nothing is written then.
     """
-    if exporter not in ("auto", *EXPORTERS):
-        raise ChancError(f"there is no exporter {exporter!r}; there are auto, {', '.join(EXPORTERS)}")
+    chosen = {exporter: EXPORTERS[exporter]} if exporter != "auto" else {name: EXPORTERS[name] for name in AUTO}
     args = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     with _quiet_state(module), torch.no_grad():
         outputs = _run(module, args)
@@ -80,7 +80,7 @@ def export(
             dynamic_batch,
             opset,
         )
-        model, data, used, note = _first_that_works(request, (exporter,) if exporter != "auto" else tuple(EXPORTERS))
+        model, data, used, note = _first_that_works(request, chosen)
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     return Exported(
@@ -92,6 +92,32 @@ def export(
         outputs={value.name: _shape(value) for value in model.graph.output},
         note=note,
     )
+
+
+def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Fill a module with a state_dict from a .safetensors file.
+
+    Raises ModelError where the two don't fit, MissingDependencyError without safetensors, OSError.
+    """
+    plugins.require("safetensors", "reading weights", "torch")
+    import safetensors.torch
+
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+    wanted = module.state_dict()
+    # A safetensors file made from an ONNX model has no num_batches_tracked: nothing that runs reads it.
+    missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in tensors if name not in wanted]
+    if missing or unknown:
+        what, name = ("lacks", missing[0]) if missing else ("has the unknown", unknown[0])
+        raise ModelError(f"{path} does not fit the network: it {what} {name}")
+    wrong = [name for name in tensors if tensors[name].shape != wanted[name].shape]
+    if wrong:
+        have, want = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
+        raise ModelError(f"{path} does not fit the network: {wrong[0]} has shape {have}, not {want}")
+    module.load_state_dict(tensors, strict=False)
 
 
 @contextlib.contextmanager
@@ -107,11 +133,11 @@ def _quiet_state(module: nn.Module) -> Iterator[None]:
                 part.training = training
 
 
-def _first_that_works(request: Request, exporters: Sequence[str]) -> tuple[onnx.ModelProto, bytes, str, str]:
+def _first_that_works(request: Request, exporters: Mapping[str, Exporter]) -> tuple[onnx.ModelProto, bytes, str, str]:
     failures: list[ChancError] = []
-    for name in exporters:
+    for name, export_by in exporters.items():
         try:
-            model = EXPORTERS[name](request)
+            model = export_by(request)
             data = _checked(model)
             _compare(data, request)
         except (ModelError, VerifyError, MissingDependencyError) as error:

@@ -5,20 +5,18 @@ The families live in this package, a file each, and register themselves when the
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Collection, Iterator
 
 import onnx_ir as ir
 
 from chanc.ops.spec import Spec, Trait, Weight, WorkOf
-from chanc.registry import load_entry_points
+from chanc.registry import Operator, Operators
 
 Kind = tuple[str, str]
 """Domain ('' for ONNX's own) and name of an operator."""
 
-_SPECS: dict[Kind, list[Spec]] = {}
-_loaded = False
+SPECS: Operators[Spec] = Operators("spec", "chanc.ops", "chanc.ops")
+find = SPECS.find
 
 
 def operator(
@@ -30,37 +28,25 @@ def operator(
     divisors: tuple[int, ...],
     work: WorkOf | None,
 ) -> None:
-    """Register one spec for the operators named; a second one for the same operator and version is a ValueError.
+    """Register one spec for the operators named; another one for the same operator and version is a ChancError.
 
     Nothing that can be forgotten has a default: an operator without weights says so.
     """
     for name in names:
-        versions = _SPECS.setdefault((domain, name), [])
-        if any(spec.since == since for spec in versions):
-            raise ValueError(f"{domain or 'ai.onnx'}::{name} has a spec since version {since} already")
         spec = Spec(
             name=name, domain=domain, since=since, traits=frozenset(traits), weights=weights, divisors=divisors,
             work=work,
         )  # fmt: skip
-        versions.append(spec)
-        versions.sort(key=lambda entry: -entry.since)
-
-
-def find(domain: str, name: str, version: int) -> Spec | None:
-    """The newest spec that holds at that opset version, or None."""
-    versions = _specs().get(("" if domain == "ai.onnx" else domain, name), ())
-    return next((spec for spec in versions if spec.since <= version), None)
+        SPECS.add(Operator(domain, name, since), spec)
 
 
 def spec_of(node: ir.Node) -> Spec | None:
     """The spec of a node's operator, or None where nothing is known of it."""
-    versions = _specs().get(kind_of(node))
-    if versions is None:
+    versions = SPECS.versions(node.domain, node.op_type)
+    if not versions:
         return None
-    if len(versions) == 1:
-        return versions[0]
-    version = _version(node)
-    return versions[0] if version is None else find(node.domain, node.op_type, version)
+    version = _version(node) if len(versions) > 1 else None
+    return versions[0][1] if version is None else find(node.domain, node.op_type, version)
 
 
 def kind_of(node: ir.Node) -> Kind:
@@ -76,13 +62,12 @@ def has(node: ir.Node | None, *traits: Trait) -> bool:
 
 def with_trait(trait: Trait) -> frozenset[Kind]:
     """The operators of a kind, in any of their versions."""
-    return frozenset(kind for kind, versions in _specs().items() if any(trait in spec.traits for spec in versions))
+    return frozenset((spec.domain, spec.name) for spec in SPECS.values() if trait in spec.traits)
 
 
 def specs() -> Iterator[Spec]:
     """Every spec, sorted by domain and operator, the newest version first."""
-    table = _specs()
-    return (spec for kind in sorted(table) for spec in table[kind])
+    return (spec for kind in SPECS.names() for _, spec in SPECS.versions(*kind))
 
 
 def _version(node: ir.Node) -> int | None:
@@ -90,18 +75,3 @@ def _version(node: ir.Node) -> int | None:
     graph = node.graph
     imports = graph.opset_imports if graph is not None else {}
     return node.version if node.version is not None else imports.get(node.domain)
-
-
-def _specs() -> dict[Kind, list[Spec]]:
-    if not _loaded:
-        _load()
-    return _SPECS
-
-
-def _load() -> None:
-    global _loaded
-    _loaded = True
-    package = importlib.import_module(__package__ or "chanc.ops")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    load_entry_points()

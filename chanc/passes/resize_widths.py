@@ -13,6 +13,7 @@ from chanc.analysis import analyze_model
 from chanc.ir.normalize import normalize
 from chanc.passes.base import Pass
 from chanc.rewriter import rewrite
+from chanc.rewriter.importance import Importance
 
 TRACE = "chanc.trace"
 """The key of `Model.meta` under which the `Trace` of the resize is."""
@@ -27,7 +28,7 @@ class ResizeWidths(Pass):
 
     plan: Mapping[str, Any] | None = None
     scale: float | None = None
-    select: str = "l2"
+    importance: str | Importance = "l2"
     transfer: str = "select"
     round_to: int = 1
     min_width: int = 1
@@ -41,7 +42,7 @@ class ResizeWidths(Pass):
             analyze_model(model),
             self.plan,
             scale=self.scale,
-            select=self.select,
+            importance=self.importance,
             transfer=self.transfer,
             round_to=self.round_to,
             min_width=self.min_width,

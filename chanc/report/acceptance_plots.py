@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from chanc.report.colours import depth_colour
 from chanc.report.plots import Axis, Number, Plot, Section, Series
-from chanc.report.record import Record, get, number
+from chanc.report.record import Record, finite
 
 ALPHA = 5.0
 
@@ -16,8 +16,9 @@ def acceptance_section(record: Record) -> Section | None:
     """The acceptance function of simulated annealing, zeta = exp(-1/(|dm| Temp)) (CONetV2, figure 8)."""
     if str(record.setting("algo", "")).lower() != "sa":
         return None
-    total = int(record.setting("trials", 0) or len(record.trials) or 35)
-    alpha = float(record.setting("alpha", ALPHA))
+    total = round(finite(record.setting("trials")) or len(record.trials) or 35)
+    given = finite(record.setting("alpha"))
+    alpha = ALPHA if given is None else given
     again = alpha if record.setting("zeta") == "alpha-squared" else 1.0
     steps = [0.02 * step for step in range(51)]
     stops = sorted({0, total // 4, total // 2, 3 * total // 4, max(total - 1, 0)})
@@ -55,14 +56,14 @@ def _accepted(record: Record, alpha: float, total: int, again: float) -> Series:
     xs: list[Number] = []
     ys: list[Number] = []
     labels = []
-    for index, (before, after) in enumerate(pairwise(record.trials), 1):
-        temperature = alpha * max(total - number(after, index), 0) / total
+    for before, after in pairwise(record.trials):
+        temperature = alpha * max(total - after.id, 0) / total
         for group in record.groups:
-            old, new = get(before, "momentum", group), get(after, "momentum", group)
+            old, new = before.momentum.get(group), after.momentum.get(group)
             if old is not None and new is not None:
                 xs.append(abs(new - old))
                 # the paper's print, where alpha enters twice, pushes every falling metric
                 always = again != 1 and new < old
                 ys.append(1.0 if always else acceptance(new - old, again * temperature))
-                labels.append(f"trial {number(after, index)}, {group}")
+                labels.append(f"trial {after.id}, {group}")
     return Series("this run", xs, ys, "#8a8f98", labels, line=False, marker="circle")

@@ -8,7 +8,8 @@ from pathlib import Path
 from chanc.report.colours import depth_colour
 from chanc.report.plots import Axis, HeatMap, Marker, Plot, Reference, Section, Series, scaled
 from chanc.report.published import reference_points
-from chanc.report.record import Record, Row, finite, number, percent
+from chanc.report.record import Record, percent
+from chanc.runs import Row
 
 ROLES = {"baseline": "#8a8f98", "found": "#e0662f", "uniform": "#3b8ad9", "random": "#3aa675"}
 MARKERS: dict[str, Marker] = {"found": "diamond", "uniform": "square", "random": "triangle"}
@@ -32,33 +33,26 @@ def accuracy_section(record: Record) -> Section | None:
 
 
 def _final_series(rows: Sequence[Row], key: str) -> list[Series]:
-    usable = [row for row in rows if finite(row.get(key)) is not None and finite(row.get("top1")) is not None]
-    accuracy = percent([finite(row.get("top1")) for row in usable])
+    points: dict[str, list[tuple[float, float, str]]] = {}
+    for row in rows:
+        cost = row.params if key == "params" else row.macs
+        if cost is not None and row.top1 is not None:
+            points.setdefault(row.name, []).append((cost, round(100 * row.top1, 4), row.label))
     series: list[Series] = []
-    for name in dict.fromkeys(str(row.get("name")) for row in usable):
-        points = sorted(
-            (float(row[key]), value, str(row.get("label", "")))
-            for row, value in zip(usable, accuracy, strict=True)
-            if str(row.get("name")) == name and value is not None
-        )
+    for name, found in points.items():
         role = next((role for role in ROLES if name.lower().startswith(role)), "")
         colour = ROLES.get(role) or depth_colour(len(series), 6)
-        xs, ys, labels = zip(*points, strict=True)
-        series.append(Series(name, xs, ys, colour, labels, line=len(points) > 1, marker=MARKERS.get(role, "circle")))
+        xs, ys, labels = zip(*sorted(found), strict=True)
+        series.append(Series(name, xs, ys, colour, labels, line=len(found) > 1, marker=MARKERS.get(role, "circle")))
     return series
 
 
 def _trial_series(record: Record, key: str) -> list[Series]:
-    usable = [
-        (index, trial)
-        for index, trial in enumerate(record.trials)
-        if finite(trial.get(key)) is not None and finite(trial.get("top1")) is not None
-    ]
-    if not usable:
+    if not record.measured:
         return []
-    xs = [float(trial[key]) for _, trial in usable]
-    ys = percent([finite(trial.get("top1")) for _, trial in usable])
-    labels = [f"trial {number(trial, index)}" for index, trial in usable]
+    xs = [trial.params if key == "params" else trial.macs for trial in record.measured]
+    ys = percent([trial.top1 for trial in record.measured])
+    labels = [f"trial {trial.id}" for trial in record.measured]
     return [Series("trials", xs, ys, ROLES["found"], labels, line=False, marker="circle")]
 
 

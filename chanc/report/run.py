@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from chanc.errors import ChancError
+from chanc.files import Json, atomic_write_text
 from chanc.report.colours import sequential
 from chanc.report.embed import page
 from chanc.report.plots import Section
 from chanc.report.published import search_days
-from chanc.report.record import Record, Row, read_record
+from chanc.report.record import Record, Tree, read_record
 from chanc.report.run_plots import sections
-from chanc.report.summary import comparison, row_cells, verdict
+from chanc.report.summary import COLUMNS, comparison, row_cells
 from chanc.report.sweep import is_sweep, read_sweep, sweep_facts, sweep_sections
+from chanc.runs import Row, Timing, verdict
 
 SCRIPTS = ["page.js", "plots.js", "graph.js", "boot.js"]
 
@@ -27,8 +29,6 @@ def write_report(run_dir: str | Path) -> Path:
     Files that are missing are left out of the report. Raises RunError where `run_dir` is neither or a file in it is
     damaged, OSError where the page can't be written.
     """
-    from chanc.files import atomic_write_text
-
     folder = Path(run_dir)
     text = _sweep_page(read_sweep(folder)) if is_sweep(folder) else _run_page(read_record(folder))
     atomic_write_text(folder / "report.html", text)
@@ -61,7 +61,7 @@ def _run_page(record: Record) -> str:
 
 
 def _sweep_page(record: Record) -> str:
-    rows = [{**row, "name": f"{row['name']} ({row['label']})"} for row in record.rows]
+    rows = [dataclasses.replace(row, name=f"{row.name} ({row.label})") for row in record.rows]
     report = _report(record, rows, "", sweep_sections(record))
     report |= {"facts": sweep_facts(record), "verdict": [], "no_graph": ""}
     return page(f"Sweep {record.path.resolve().name}", {"report": report}, SCRIPTS)
@@ -71,7 +71,7 @@ def _report(record: Record, rows: Sequence[Row], note: str, shown: Sequence[Sect
     cells = [row_cells(row, rows) for row in rows]
     return {
         "command": _command(record),
-        "tables": [{"head": row_cells(None), "rows": cells, "note": note}] if cells else [],
+        "tables": [{"head": list(COLUMNS), "rows": cells, "note": note}] if cells else [],
         "sections": [section.data() for section in shown],
         "palette": sequential(),
         "settings": [[key, _text(value)] for key, value in _flat(record.config)],
@@ -85,7 +85,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     done = f"{len(record.trials)} of {wanted}" if wanted else str(len(record.trials))
     facts.insert(1, ("trials", done))
     for kind in ("failed", "skipped"):
-        trials = [str(trial.get("trial", index)) for index, trial in enumerate(record.trials) if kind in trial]
+        trials = [str(trial.id) for trial in record.trials if getattr(trial, kind)]
         facts += [(f"{kind} trials", ", ".join(trials))] if trials else []
     facts += _time(record.timing)
     published = search_days(record.subject, str(record.setting("algo", "")))
@@ -94,17 +94,17 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     return facts
 
 
-def _time(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _time(timing: Sequence[Timing]) -> list[tuple[str, str]]:
     """Return the wall time of all trials, split into training and everything else."""
-    spent: Counter[str] = Counter()
-    for row in rows:
-        for key, value in _flat(row):
-            if isinstance(value, int | float) and not isinstance(value, bool) and key not in ("trial", "epoch"):
-                spent[key.rsplit(".", 1)[-1].removesuffix("_s")] += value  # type: ignore[assignment]
-    total, train = sum(spent.values()), spent.pop("train", 0)
+    spent: dict[str, float] = {}
+    for line in timing:
+        for name, seconds in line.seconds.items():
+            spent[name] = spent.get(name, 0.0) + seconds
+    total, train = sum(spent.values()), spent.pop("train", 0.0)
     if not total:
         return []
-    rest = ", ".join(f"{name} {seconds:,.1f}" for name, seconds in spent.most_common(4))
+    longest = sorted(spent.items(), key=lambda entry: -entry[1])
+    rest = ", ".join(f"{name} {seconds:,.1f}" for name, seconds in longest[:4])
     split = f"{total:,.0f} s: training {train:,.0f}, everything else {total - train:,.0f}"
     return [("time", split + (f" ({rest})" if rest else ""))]
 
@@ -114,15 +114,15 @@ def _command(record: Record) -> str:
     return shlex.join(str(part) for part in command) if isinstance(command, list) else str(command or "")
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
+def _flat(config: Tree, prefix: str = "") -> list[tuple[str, Json]]:
+    rows: list[tuple[str, Json]] = []
     for key, value in config.items():
         name = f"{prefix}{key}"
-        rows += _flat(value, f"{name}.") if isinstance(value, Mapping) and value else [(name, value)]
+        rows += _flat(value, f"{name}.") if isinstance(value, dict) and value else [(name, value)]
     return rows
 
 
-def _text(value: Any, limit: int = 160) -> str:
+def _text(value: Json, limit: int = 160) -> str:
     text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

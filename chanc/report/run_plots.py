@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from chanc.report.acceptance_plots import acceptance_section
 from chanc.report.accuracy_plots import ROLES, accuracy_section
 from chanc.report.colours import oklch
 from chanc.report.plots import Axis, HeatMap, Number, Plot, Section, Series, by_depth
-from chanc.report.record import Record, finite, get, percent
+from chanc.report.record import Record, finite, percent
 
 TRIAL = Axis("trial")
 EPOCH = "epoch of the search, all trials in a row"
@@ -42,7 +42,7 @@ def width_section(record: Record) -> Section | None:
     groups = record.groups
     if not groups:
         return None
-    rows = [[get(trial, "widths", group) for trial in record.trials] for group in groups]
+    rows = [[trial.widths.get(group) for trial in record.trials] for group in groups]
     lines = by_depth(groups, record.numbers, rows)
     width = Axis("width", "channels")
     logarithmic = Axis("width", "channels", log=True)
@@ -60,17 +60,17 @@ def width_section(record: Record) -> Section | None:
 
 def metric_section(record: Record) -> Section | None:
     """Metrics of each layer over the epochs of all trials (CONetV2, figures 10 and 11), and each group's mean."""
-    epochs = [epoch for trial in record.trials for epoch in trial.get("epochs") or []]
+    epochs = [epoch for trial in record.trials for epoch in trial.epochs]
     places = list(range(1, len(epochs) + 1))
-    layers = list(dict.fromkeys(layer for epoch in epochs for layer in epoch.get("metrics") or {}))
+    layers = list(dict.fromkeys(layer for epoch in epochs for layer in epoch.metrics))
     plots: list[Plot | HeatMap] = []
     for metric, title in METRICS.items():
-        rows = [[get(epoch, "metrics", layer, metric) for epoch in epochs] for layer in layers]
+        rows = [[finite(epoch.metrics.get(layer, {}).get(metric)) for epoch in epochs] for layer in layers]
         if any(value is not None for row in rows for value in row):
             axis = Axis(title, "rad" if "qc" in metric else "", log="kappa" in metric)
             plots.append(_depth_plot(metric, f"Layers: {title}", EPOCH, axis, layers, places, rows))
     for key, title in (("group_metric", "mean QC of the group's layers"), ("momentum", "m, QC with momentum")):
-        rows = [[get(trial, key, group) for trial in record.trials] for group in record.groups]
+        rows = [[finite(getattr(trial, key).get(group)) for trial in record.trials] for group in record.groups]
         if any(value is not None for row in rows for value in row):
             plots.append(
                 _depth_plot(key, f"Groups: {title}", "trial", Axis(title), record.groups, record.numbers, rows)
@@ -83,16 +83,11 @@ def metric_section(record: Record) -> Section | None:
 def cumulative_section(record: Record) -> Section | None:
     """The cumulative metric of each trial (CONetV2, equation 6, figure 12)."""
     places = record.numbers
-    values = [trial.get("cumulative") for trial in record.trials]
-    keys = list(dict.fromkeys(key for value in values if isinstance(value, Mapping) for key in value))
+    keys = list(dict.fromkeys(key for trial in record.trials for key in trial.cumulative))
     lines: list[Series] = []
-    if any(isinstance(value, int | float) for value in values):
-        lines.append(
-            Series("cumulative metric", places, [finite(v) for v in values], ROLES["found"], marker="circle")
-        )
-    rows = [[get(trial, "cumulative", key) for trial in record.trials] for key in keys]
-    if keys and len(keys) > 1:
-        means = [_mean([row[index] for row in rows]) for index in range(len(values))]
+    rows = [[finite(trial.cumulative.get(key)) for trial in record.trials] for key in keys]
+    if len(keys) > 1:
+        means = [_mean([row[index] for row in rows]) for index in range(len(places))]
         lines.append(Series("mean", places, means, MEAN, marker="circle", lead=True))
     lines += by_depth(keys, places, rows)
     if not any(value is not None for line in lines for value in line.y):
@@ -113,9 +108,9 @@ def cumulative_section(record: Record) -> Section | None:
 
 def training_section(record: Record) -> Section | None:
     """Loss and top-1 over the epochs of all trials."""
-    epochs = [epoch for trial in record.trials for epoch in trial.get("epochs") or []]
-    top1 = percent([finite(epoch.get("top1")) for epoch in epochs])
-    loss = [finite(epoch.get("loss")) for epoch in epochs]
+    epochs = [epoch for trial in record.trials for epoch in trial.epochs]
+    top1 = percent([finite(epoch.score) for epoch in epochs])
+    loss = [finite(epoch.loss) for epoch in epochs]
     plots = []
     for key, axis, values in (("top1", Axis("top-1", "%"), top1), ("loss", Axis("training loss", "nats"), loss)):
         if any(value is not None for value in values):

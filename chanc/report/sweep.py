@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from chanc.report.accuracy_plots import accuracy_section
 from chanc.report.plots import Section
-from chanc.report.record import Record, Row, finite, read_json
-
-# what a finished cell records besides its settings
-RESULT = ("cell", "seed", "trials", "widths", "rows")
+from chanc.report.record import Record
+from chanc.runs import Row
+from chanc.runs.sweeps import CellResult, read_asked, read_cell
 
 
 def is_sweep(folder: Path) -> bool:
@@ -23,19 +21,17 @@ def is_sweep(folder: Path) -> bool:
 def read_sweep(folder: Path) -> Record:
     """Read a sweep as a record without trials, whose rows are settings averaged over their cells.
 
-    A row has name (the method, or the rival), label, params, macs, top1, top1_std and latency_s. Raises RunError where
-    a file is damaged.
+    A row's name is the method, or the rival. Raises RunError where a file is damaged.
     """
-    asked = read_json(folder / "sweep.json")
-    cells = [
-        row for row in (read_json(path) for path in sorted(folder.glob("*/cell.json"))) if isinstance(row, Mapping)
-    ]
-    return Record(folder, asked if isinstance(asked, Mapping) else {}, (), (), tuple(_rows(cells)))
+    asked = read_asked(folder)
+    cells = [cell for path in sorted(folder.glob("*/cell.json")) if (cell := read_cell(path.parent)) is not None]
+    return Record(folder, asked or {}, rows=tuple(_rows(cells)))
 
 
 def sweep_facts(record: Record) -> list[tuple[str, str]]:
     """Return what was swept, how far it got, and which cells failed."""
-    asked = [str(name) for name in record.config.get("cells") or []]
+    cells = record.config.get("cells")
+    asked = [str(name) for name in cells] if isinstance(cells, list) else []
     done = [name for name in asked if (record.path / name / "cell.json").is_file()]
     failed = [name for name in asked if name not in done and (record.path / name / "error.txt").is_file()]
     facts = [("sweep of", str(record.config.get("model", ""))), ("cells", f"{len(done)} of {len(asked)}")]
@@ -50,37 +46,39 @@ def sweep_sections(record: Record) -> list[Section]:
     return [Section(section.id, section.title, "One point a setting, the mean over its cells (seeds).", section.plots)]
 
 
-def _rows(cells: Sequence[Row]) -> list[Row]:
-    settings: dict[str, list[Row]] = {}
+def _rows(cells: Sequence[CellResult]) -> list[Row]:
+    settings: dict[tuple[str, str], list[CellResult]] = {}
     for cell in cells:
-        label = ", ".join(f"{key} {value}" for key, value in cell.items() if key not in (*RESULT, "algo"))
-        settings.setdefault(f"{cell.get('algo')}\n{label}", []).append(cell)
-    rows: list[Row] = []
-    baselines = [row for cell in cells if (row := _result(cell, "baseline"))]
-    if baselines:
-        rows.append(_mean("baseline", "the original network", baselines))
-    for key, found in settings.items():
-        algo, label = key.split("\n", 1)
+        label = ", ".join(f"{key} {value}" for key, value in cell.options.items())
+        settings.setdefault((cell.algo, label), []).append(cell)
+    baselines = _of("baseline", cells)
+    rows = [_mean("baseline", "the original network", baselines)] if baselines else []
+    for (algo, label), found in settings.items():
         for name in ("found", "uniform", "random"):
-            results = [row for cell in found if (row := _result(cell, name))]
+            results = _of(name, found)
             if results:
                 shown = algo if name == "found" else name
                 rows.append(_mean(shown, label if name == "found" else f"as large as {algo} {label}".strip(), results))
     return rows
 
 
-def _result(cell: Row, name: str) -> Row | None:
-    results = cell.get("rows")
-    row = results.get(name) if isinstance(results, Mapping) else None
-    return row if isinstance(row, Mapping) else None
+def _of(name: str, cells: Sequence[CellResult]) -> list[Row]:
+    return [cell.rows[name] for cell in cells if name in cell.rows]
 
 
-def _mean(name: str, label: str, results: Sequence[Row]) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name}
-    for key in ("params", "macs", "top1", "latency_s"):
-        known = [value for result in results if (value := finite(result.get(key))) is not None]
-        row[key] = statistics.fmean(known) if known else None
-        if key == "top1" and len(known) > 1:
-            row["top1_std"] = statistics.stdev(known)
-    row["label"] = f"{label}{', ' if label else ''}{len(results)} cell{'s' if len(results) != 1 else ''}"
-    return row
+def _mean(name: str, label: str, results: Sequence[Row]) -> Row:
+    scores = [row.top1 for row in results if row.top1 is not None]
+    return Row(
+        name=name,
+        params=_average([row.params for row in results]),
+        macs=_average([row.macs for row in results]),
+        top1=_average(scores),
+        top1_std=statistics.stdev(scores) if len(scores) > 1 else None,
+        latency_s=_average([row.latency_s for row in results]),
+        label=f"{label}{', ' if label else ''}{len(results)} cell{'s' if len(results) != 1 else ''}",
+    )
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None

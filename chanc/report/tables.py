@@ -1,17 +1,16 @@
-"""Tables for the terminal: the channel groups of a model, a summary of its analysis, the comparison after a search."""
+"""Tables for the terminal: the channel groups of a model, and a summary of its analysis."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from chanc.ir.nodes import called
-from chanc.report.summary import COLUMNS, row_cells
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group, Operand
@@ -87,18 +86,6 @@ def _sample(analysis: Analysis) -> str:
         if axis and not (isinstance(size, int) and size > 0) and value.const_value is None
     ]
     return f" (dynamic axes counted as 1: {', '.join(open_axes)})" if open_axes else ""
-
-
-def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the table of baseline, found, uniform and random widths; rows as in comparison.json (top1: a fraction)."""
-    table = Table(pad_edge=False, box=None, header_style="bold")
-    # the ratios alone tell little, and would not fit 80 columns beside the counts
-    for index, name in enumerate(COLUMNS[:5]):
-        table.add_column(name, justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
-    for row in rows:
-        style = "bold" if row.get("name") == "found" else ""
-        table.add_row(*(Text(printable(cell)) for cell in row_cells(row, rows)[:5]), style=style)
-    return table
 
 
 def printable(text: str) -> str:

@@ -6,8 +6,9 @@ chanc.save(half.model, "half.onnx")
 
 from __future__ import annotations
 
+from chanc.rewriter.importance import IMPORTANCES
 from chanc.rewriter.rewrite import Rewrite, rewrite
 from chanc.rewriter.trace import Trace
-from chanc.rewriter.transfer import METHODS as TRANSFERS
+from chanc.rewriter.transfer import TRANSFERS
 
-__all__ = ["TRANSFERS", "Rewrite", "Trace", "rewrite"]
+__all__ = ["IMPORTANCES", "TRANSFERS", "Rewrite", "Trace", "rewrite"]

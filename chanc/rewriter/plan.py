@@ -14,7 +14,8 @@ import numpy as np
 from chanc.analysis import Analysis, Group
 from chanc.analysis.disjoint_set import IntArray
 from chanc.errors import PlanError
-from chanc.rewriter.choose import SELECTIONS, choose
+from chanc.rewriter.choose import choose
+from chanc.rewriter.importance import IMPORTANCES, Evidence, Importance
 
 Plan = Mapping[str, Any]
 
@@ -70,15 +71,21 @@ def load_plan(path: str | Path) -> Plan:
 
 
 def resizings(
-    analysis: Analysis, plan: Plan | None, scale: float | None, select: str, sizing: Sizing, rng: np.random.Generator
+    analysis: Analysis,
+    plan: Plan | None,
+    scale: float | None,
+    importance: str | Importance,
+    sizing: Sizing,
+    rng: np.random.Generator,
 ) -> list[Resizing]:
     """What a plan, or one scale for all, asks of each group; PlanError for what can't be had."""
     if plan is not None and scale is not None:
         raise PlanError("give a plan or a scale, not both")
     if plan is not None and not isinstance(plan, Mapping):
         raise PlanError(f"a plan maps group ids to widths; this is a {type(plan).__name__}")
-    if select not in SELECTIONS:
-        raise PlanError(f"there is no selection '{select}': choose one of {', '.join(SELECTIONS)}")
+    if isinstance(importance, str):
+        importance = IMPORTANCES[importance]
+    evidence = Evidence(analysis.model, rng)
     wanted: dict[str, Any] = dict(plan or {})
     for name in wanted:
         group = analysis.group(name)
@@ -91,7 +98,7 @@ def resizings(
     result = []
     for group in analysis.groups:
         if group.id in wanted and group.resizable:
-            result.append(_resizing(analysis, group, wanted[group.id], select, sizing, rng))
+            result.append(_resizing(group, wanted[group.id], importance, sizing, evidence))
     return result
 
 
@@ -99,9 +106,7 @@ def _same(group: Group, wish: Any) -> bool:
     return bool(wish == group.size)
 
 
-def _resizing(
-    analysis: Analysis, group: Group, wish: Any, select: str, sizing: Sizing, rng: np.random.Generator
-) -> Resizing:
+def _resizing(group: Group, wish: Any, importance: Importance, sizing: Sizing, evidence: Evidence) -> Resizing:
     count = group.units.size
     if isinstance(wish, dict) and set(wish) == {"keep"}:
         return _kept(group, wish["keep"])
@@ -119,7 +124,7 @@ def _resizing(
         raise PlanError(f"group '{group.id}': a width of {new * group.step} channels; {MAX_WIDTH} is the most")
     copies = np.full(count, new // count, dtype=np.int64)
     if new % count:
-        copies[choose(analysis, group, new % count, select, rng)] += 1
+        copies[choose(group, new % count, importance, evidence)] += 1
     source: IntArray = np.repeat(np.arange(count, dtype=np.int64), copies)
     return Resizing(group, copies, source)
 

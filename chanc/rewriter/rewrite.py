@@ -18,12 +18,13 @@ from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.check import check_against
+from chanc.rewriter.importance import Importance
 from chanc.rewriter.parameters import resize_parameters
 from chanc.rewriter.plan import Plan, Resizing, Sizing, resizings
 from chanc.rewriter.rules import REGISTRY
 from chanc.rewriter.site import Site
 from chanc.rewriter.trace import Trace
-from chanc.rewriter.transfer import METHODS, Method
+from chanc.rewriter.transfer import TRANSFERS, Method
 from chanc.rewriter.transfer.reflect import reflected
 
 
@@ -48,7 +49,7 @@ def rewrite(
     plan: Plan | None = None,
     *,
     scale: float | None = None,
-    select: str = "l2",
+    importance: str | Importance = "l2",
     transfer: str = "select",
     round_to: int = 1,
     min_width: int = 1,
@@ -58,24 +59,24 @@ def rewrite(
 
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
-    `select` (l2, l1, first, random) says which channels stay, `transfer` (select, svd, reflect, widen, init) what their
-    weights become. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
+    `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
+    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). An `Analysis` may stand for the model,
+    which is then changed in place; it is spent afterwards.
 
     Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
     VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
     follow.
     """
-    if transfer not in METHODS:
-        raise PlanError(f"there is no transfer '{transfer}': choose one of {', '.join(METHODS)}")
+    method = TRANSFERS[transfer]
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
-    method = METHODS[transfer]
     analysis = model if isinstance(model, Analysis) else analyze(model)
     if analysis.spent:
         raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(seed)
-    chosen = resizings(analysis, plan, scale, "first" if method.ordered else select, Sizing(round_to, min_width), rng)
+    order = "first" if method.ordered else importance
+    chosen = resizings(analysis, plan, scale, order, Sizing(round_to, min_width), rng)
     chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
     # From here on the model may be half changed, whatever happens.
     analysis.spend()

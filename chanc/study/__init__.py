@@ -5,9 +5,10 @@ Importing this package registers the samplers and needs numpy only; torch is loa
 
 from __future__ import annotations
 
+from chanc.study.methods.protocol import GroupEpoch, Measurement, TrialMethod, WholeMethod
 from chanc.study.methods.trial import Conet, Greedy, Random, SimulatedAnnealing, Uniform
 from chanc.study.outcome import Run
-from chanc.study.sampler import SAMPLERS, GroupEpoch, Measurement, Proposal, Sampler, make, names, register
+from chanc.study.sampler import SAMPLERS, Proposal, Sampler, make, names, register
 from chanc.study.space import SearchGroup, Space
 from chanc.study.study import search
 
@@ -24,7 +25,9 @@ __all__ = [
     "SearchGroup",
     "SimulatedAnnealing",
     "Space",
+    "TrialMethod",
     "Uniform",
+    "WholeMethod",
     "make",
     "names",
     "register",

@@ -7,27 +7,79 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING
+
+from chanc.files import Json
+
+if TYPE_CHECKING:
+    from chanc.analysis import Analysis
+
+PACKAGES = ("chanc", "torch", "onnx", "onnx-ir", "onnxruntime", "numpy")
 
 
-def fingerprint(analysis: Any) -> dict[str, Any]:
+def fingerprint(analysis: Analysis) -> dict[str, Json]:
     """What tells a model from another one: its widths, and a checksum of its structure and weights."""
     digest = hashlib.sha256()
     for node in analysis.model.graph:
         digest.update(f"{node.op_type} {[value.name if value else '' for value in node.inputs]}\n".encode())
     for name, value in analysis.model.graph.initializers.items():
         digest.update(name.encode())
-        digest.update(value.const_value.tobytes())
+        if value.const_value is not None:
+            digest.update(value.const_value.tobytes())
     return {"params": analysis.params, "macs": analysis.macs, "sha256": digest.hexdigest()}
 
 
-def environment(model: Any, command: Sequence[str]) -> dict[str, Any]:
-    """Versions and names, for the record: none of it decides what a search does."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("chanc", "torch", "onnx", "onnx-ir", "onnxruntime", "numpy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else type(model).__name__
-    return {"model": name, "command": list(command), "platform": platform.platform(), "versions": versions}
+def environment(model: object, command: Sequence[str]) -> dict[str, Json]:
+    """What a run ran with, for the record: two runs of the same settings agree bit by bit where this agrees too.
+
+    Versions, threads, the CPU's instructions (SIMD) that torch uses, the BLAS libraries with their kernels, and the
+    precision of float32 products.
+    """
+    name = os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__
+    return {
+        "model": str(name),
+        "command": list(command),
+        "platform": platform.platform(),
+        "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
+        **_arithmetic(),
+        "blas": _blas(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _arithmetic() -> dict[str, Json]:
+    try:
+        import torch
+    except ImportError:
+        return {}
+    return {
+        "threads": torch.get_num_threads(),
+        "simd": torch.backends.cpu.get_cpu_capability(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def _blas() -> list[Json]:
+    """The BLAS libraries of this process: name, version, kernel and threads; torch's own by the line it tells of it."""
+    found: list[Json] = []
+    try:
+        import torch
+
+        lines = (line.strip(" -") for line in torch.__config__.show().splitlines())
+        found += [line for line in lines if "Math Kernel Library" in line or "MKL-DNN" in line or "OpenBLAS" in line]
+    except ImportError:
+        pass
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return found
+    names = ("internal_api", "version", "architecture", "num_threads")
+    return found + [{name: library.get(name) for name in names}
+                    for library in threadpool_info() if library["user_api"] == "blas"]  # fmt: skip

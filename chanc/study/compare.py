@@ -7,20 +7,34 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+import onnx_ir as ir
 from rich.table import Table
 
 from chanc.errors import ChancError, RunError, TrialError
-from chanc.study.driver import INPUT, trial_seed
+from chanc.files import Json, atomic_write_json, plain
+from chanc.runs import (
+    INPUT,
+    Best,
+    Decision,
+    FinalEvent,
+    Row,
+    RunDir,
+    Timing,
+    VoidEvent,
+    clear_errors,
+    final_rows,
+    read_json,
+    read_run,
+)
+from chanc.study.driver import trial_seed
 from chanc.study.engine import Engine, Trained, Watcher
 from chanc.study.methods.trial.random import Random
 from chanc.study.progress import Progress, amount
-from chanc.study.rundir import RunDir, plain
 from chanc.study.space import Limits, Space, Widths, scale_to
 
 RIVALS = ("baseline", "uniform", "random")
@@ -30,16 +44,16 @@ WIDEST = 65536
 class Finisher(Engine, Protocol):
     """An engine that also does final trainings."""
 
-    def train_final(self, model: Any, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
+    def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """Train from scratch, going on from `checkpoint` where it exists; top-1 on the test set."""
 
-    def latency(self, model: Any) -> float:
+    def latency(self, model: ir.Model) -> float:
         """Seconds of one input."""
 
-    def check(self, model: Any) -> None:
+    def check(self, model: ir.Model) -> None:
         """Raise ModelError for a model that can't be trained."""
 
-    def export(self, model: Any, folder: Path) -> None:
+    def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py and model.safetensors: the model in plain PyTorch."""
 
 
@@ -47,7 +61,7 @@ class Finisher(Engine, Protocol):
 class Finals:
     """How final trainings are done: a recipe (JSON, for the record), epochs, seeds, and against whom."""
 
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, Json]
     epochs: int
     seeds: int = 1
     compare: Sequence[str] = ("baseline", "uniform")
@@ -56,6 +70,26 @@ class Finals:
         unknown = [name for name in self.compare if name not in RIVALS]
         if unknown:
             raise RunError(f"there is nothing named {unknown[0]!r} to compare with; there are {', '.join(RIVALS)}")
+
+
+@dataclass(frozen=True)
+class Bout:
+    """One final training: of the rival `name`, the turn-th of its seeds."""
+
+    name: str
+    turn: int
+    seed: int
+    decision: Decision
+    recipe: dict[str, Json]
+
+    @property
+    def id(self) -> str:
+        """Its event's id, and its folder below final/."""
+        return f"{self.name}-{self.turn}"
+
+    def is_done_by(self, event: FinalEvent) -> bool:
+        """Whether an event is the outcome of just this training."""
+        return (event.id, event.seed, event.decision, event.recipe) == (self.id, self.seed, self.decision, self.recipe)
 
 
 def rivals(space: Space, found: Widths, compare: Sequence[str], seed: int, round_to: int) -> dict[str, Widths]:
@@ -70,7 +104,8 @@ def rivals(space: Space, found: Widths, compare: Sequence[str], seed: int, round
         if name == "baseline":
             widths[name] = space.widths
         elif name == "uniform":
-            widths[name] = scale_to(space, limits, _floats(space.widths), target, "params")
+            floats = {gid: float(width) for gid, width in space.widths.items()}
+            widths[name] = scale_to(space, limits, floats, target, "params")
         elif name == "random":
             sampler = Random(seed=seed, min_width=1, max_width=WIDEST, round_to=round_to, target_params=target)
             widths[name] = sampler.draw(space, 0)
@@ -79,111 +114,118 @@ def rivals(space: Space, found: Widths, compare: Sequence[str], seed: int, round
 
 def train_finals(
     engine: Finisher, run: RunDir, finals: Finals, widths: Mapping[str, Widths], seed: int, progress: Progress
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Train every rival with every seed and write comparison.json; what a killed run finished is not done again.
 
-    Returns its rows: name, params, macs, top1 (mean, 0 to 1), top1_std, latency_s, widths. A training that fails is
-    named and left out. best.onnx and model.py are the found widths' first seed.
+    Returns its rows. A training that fails is named and left out. Earlier finals of other widths or another recipe are
+    cancelled: a comparison is of one kind.
     """
-    total = len(widths) * finals.seeds
-    board = dataclasses.replace(progress, trials=total, epochs=finals.epochs, rows=[])
-    rows = []
+    bouts = _bouts(finals, widths, seed)
+    stale = [number for number, event in run.record.live.items() if isinstance(event, FinalEvent)
+             and not any(bout.is_done_by(event) and _kept(run, event) for bout in bouts)]  # fmt: skip
+    if stale:
+        run.append(VoidEvent(tuple(stale)))
+    done = {event.id for event in run.record.finals}
+    board = dataclasses.replace(progress, trials=len(bouts), epochs=finals.epochs, rows=[])
     with board.shown():
-        for name, of in widths.items():
-            results = []
-            for turn in range(finals.seeds):
-                result = _final(engine, run, finals, name, of, trial_seed(seed, 10**6 + turn), turn, board)
-                results += [result] if result is not None else []
-            if results:
-                rows.append(_row(name, of, results) | {"latency_s": _latency(engine, run, name)})
-    run.write("comparison.json", {"epochs": finals.epochs, "seeds": finals.seeds, "rows": rows})
+        for bout in bouts:
+            if bout.id not in done:
+                _final(engine, run, bout, board, f"{bout.name} {bout.turn + 1}/{finals.seeds}")
+    for name in {event.name: None for event in run.record.finals}:
+        seconds = _latency(engine, run.path / "final" / f"{name}-0" / "model.onnx")
+        if seconds is not None:
+            run.append_timing(Timing(name, latency_s=seconds))
+    rows = final_rows(read_run(run.path))
+    run.write("comparison.json", {"epochs": finals.epochs, "seeds": finals.seeds,
+                                  "rows": [dataclasses.asdict(row) for row in rows]})  # fmt: skip
     return rows
 
 
-def _final(
-    engine: Finisher, run: RunDir, finals: Finals, name: str, widths: Widths, seed: int, turn: int, progress: Progress
-) -> dict[str, Any] | None:
-    """One final training, or its result from disk; None where it failed."""
-    folder = run.folder(f"final/{name}-{turn}")
-    asked = plain({"recipe": finals.recipe, "epochs": finals.epochs, "widths": widths, "seed": seed})
-    result = run.read(f"final/{name}-{turn}/result.json")
-    if isinstance(result, dict) and result.get("asked") == asked and (folder / "model.onnx").exists():
-        return result
-    checkpoint = folder / "training.safetensors"
-    if run.read(f"final/{name}-{turn}/asked.json") != asked:
-        checkpoint.unlink(missing_ok=True)
-        run.write(f"final/{name}-{turn}/asked.json", asked)
-    model = engine.resize(engine.load(run.path / INPUT), widths, fresh=True, seed=seed)
+def _bouts(finals: Finals, widths: Mapping[str, Widths], seed: int) -> list[Bout]:
+    recipe = plain({**finals.recipe, "epochs": finals.epochs})
+    assert isinstance(recipe, dict)
+    return [
+        Bout(name, turn, trial_seed(seed, 10**6 + turn), Decision(of), recipe)
+        for name, of in widths.items()
+        for turn in range(finals.seeds)
+    ]
+
+
+def _kept(run: RunDir, event: FinalEvent) -> bool:
+    return (run.path / event.file).is_file()
+
+
+def _final(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label: str) -> None:
+    """Do one final training; one that fails leaves nothing but a line of text."""
+    folder = run.folder(f"final/{bout.id}")
+    checkpoint = _checkpoint(folder, bout)
+    model = engine.resize(engine.load(run.path / INPUT), bout.decision.widths, fresh=True, seed=bout.seed)
     price = engine.price(model)
-    progress.trial(len(progress.rows), price.params, price.macs, f"{name} {turn + 1}/{finals.seeds}")
+    progress.trial(len(progress.rows), price.params, price.macs, label)
     try:
-        trained = engine.train_final(model, seed=seed, checkpoint=checkpoint, watch=progress)
+        trained = engine.train_final(model, seed=bout.seed, checkpoint=checkpoint, watch=progress)
     except TrialError as error:
-        progress.say(f"the final training of {name} failed: {error}")
-        return None
+        progress.say(f"the final training of {bout.name} failed: {error}")
+        return
     engine.save(trained.model, folder / "model.onnx")
-    result = {"asked": asked, "top1": trained.top1, "loss": trained.loss, "params": price.params, "macs": price.macs,
-              "epochs": trained.epochs}  # fmt: skip
-    run.write(f"final/{name}-{turn}/result.json", result)
+    run.append(
+        FinalEvent(
+            id=bout.id,
+            decision=bout.decision,
+            recipe=bout.recipe,
+            seed=bout.seed,
+            params=price.params,
+            macs=price.macs,
+            score=trained.score,
+            loss=trained.loss,
+            epochs=tuple(trained.epochs),
+            file=f"final/{bout.id}/model.onnx",
+        )
+    )
     checkpoint.unlink(missing_ok=True)
-    return result
 
 
-def _row(name: str, widths: Widths, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    scores = [float(result["top1"]) for result in results]
-    return {
-        "name": name,
-        "params": results[0]["params"],
-        "macs": results[0]["macs"],
-        "top1": statistics.fmean(scores),
-        "top1_std": statistics.stdev(scores) if len(scores) > 1 else None,
-        "widths": widths,
-    }
+def _checkpoint(folder: Path, bout: Bout) -> Path:
+    """Where the training goes on from; one of another recipe, or of other widths, is removed.
+
+    asked.json beside it says what it is a checkpoint of.
+    """
+    checkpoint, asked = folder / "training.safetensors", plain(bout)
+    if read_json(folder / "asked.json") != asked:
+        with clear_errors(folder):
+            checkpoint.unlink(missing_ok=True)
+            atomic_write_json(folder / "asked.json", asked)
+    return checkpoint
 
 
-def _latency(engine: Finisher, run: RunDir, name: str) -> float | None:
+def _latency(engine: Finisher, path: Path) -> float | None:
     """Seconds of one input, None where onnxruntime is missing or can't run the model."""
     try:
-        return engine.latency(engine.load(run.path / "final" / f"{name}-0" / "model.onnx"))
+        return engine.latency(engine.load(path))
     except (ChancError, OSError):
         return None
 
 
-def quick_rows(engine: Finisher, run: RunDir, best: Widths, trial: int | None) -> list[dict[str, Any]]:
+def quick_rows(engine: Finisher, run: RunDir, found: Best) -> list[Row]:
     """The same rows without a final training: costs and latencies, and the held-out top-1 of the best trial."""
+    scores = {event.id: event.score for event in run.record.trials}
     rows = []
     for name, path in (("baseline", run.path / INPUT), ("found", run.path / "best.onnx")):
-        model = engine.load(path)
-        price = engine.price(model)
-        try:
-            seconds: float | None = engine.latency(model)
-        except ChancError:
-            seconds = None
-        top1 = run.trials[trial]["top1"] if name == "found" and trial is not None else None
-        rows.append({"name": name, "params": price.params, "macs": price.macs, "top1": top1, "latency_s": seconds})
+        price = engine.price(engine.load(path))
+        top1 = scores.get(found.trial) if name == "found" and found.trial is not None else None
+        rows.append(Row(name, price.params, price.macs, top1, latency_s=_latency(engine, path)))
     return rows
 
 
-def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One honest sentence a rival: by how much the found widths beat it, or that they don't."""
-    from chanc.report.summary import verdict as judge
-
-    return judge(list(rows))
-
-
-def table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+def table(rows: Sequence[Row], title: str) -> Table:
     """The rows for a terminal."""
     shown = Table(title=title, title_justify="left", header_style="bold")
     shown.add_column("")
     for column in ("params", "MACs", "top-1", "latency"):
         shown.add_column(column, justify="right")
     for row in rows:
-        top1, spread, seconds = row.get("top1"), row.get("top1_std"), row.get("latency_s")
-        score = "-" if top1 is None or math.isnan(top1) else f"{top1:.2%}" + (f" ± {spread:.2%}" if spread else "")
-        speed = f"{seconds * 1e3:.2f} ms" if seconds else "-"
-        shown.add_row(str(row["name"]), f"{row['params']:,}", amount(row["macs"]), score, speed)
+        spread = f" ± {row.top1_std:.2%}" if row.top1_std else ""
+        score = "-" if row.top1 is None or math.isnan(row.top1) else f"{row.top1:.2%}{spread}"
+        speed = f"{row.latency_s * 1e3:.2f} ms" if row.latency_s else "-"
+        shown.add_row(row.name, f"{int(row.params or 0):,}", amount(row.macs or 0), score, speed)
     return shown
-
-
-def _floats(widths: Widths) -> dict[str, float]:
-    return {gid: float(width) for gid, width in widths.items()}

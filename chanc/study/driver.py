@@ -1,27 +1,44 @@
-"""The loop of a search: widths -> rewrite -> train -> measure -> log -> the sampler's next widths.
+"""The loop of a search: a method's next decision -> rewrite -> train -> measure -> log -> the method again.
 
-Everything that decides a trial comes from the run directory (the last lines and the last trained model) and from seeds
-made of (seed, trial), so that a search that was killed and resumed writes the same log as one that was not.
+Everything that decides a trial comes from the run directory (its events and its trained models) and from seeds made of
+(seed, trial), so that a search that was killed and resumed writes the same events as one that was not. A method is
+always told what the log says, never what the process remembers.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import onnx_ir as ir
 
 from chanc.errors import IllegalMove, PlanError, TrialError
+from chanc.runs import (
+    INPUT,
+    Best,
+    Decision,
+    ErrorEvent,
+    RunDir,
+    StartEvent,
+    State,
+    StateEvent,
+    Timing,
+    Trial,
+    TrialEvent,
+)
+from chanc.runs.events import Metrics
 from chanc.study.engine import Engine, Trained
 from chanc.study.measure import Member, group_epoch, group_metric
+from chanc.study.methods.protocol import Context, Measurement, TrialMethod, WholeMethod
 from chanc.study.progress import Progress
-from chanc.study.rundir import RunDir
-from chanc.study.sampler import Measurement, Proposal, Sampler, State
 from chanc.study.space import Price, Space, Widths
 
-INPUT = "input.onnx"
+AT_ONCE = 1
+"""Trials that are trained side by side."""
+
+Outcome = TrialEvent | ErrorEvent
 
 
 @dataclass(frozen=True)
@@ -29,10 +46,12 @@ class Task:
     """What a search works with.
 
     members: the measured conv axes of each group. project: brings proposed widths under the budget. carry_optimizer:
-    hand the optimizer's learning rates on from trial to trial. fresh_start: draw the weights of the first trial anew.
+    hand the optimizer's learning rates on from trial to trial. fresh_start: draw the weights of a trial without a
+    parent anew. after_trial: called whenever the log tells something new.
     """
 
-    sampler: Sampler
+    name: str
+    method: TrialMethod | WholeMethod
     space: Space
     engine: Engine
     members: Mapping[str, Sequence[Member]]
@@ -42,17 +61,6 @@ class Task:
     carry_optimizer: bool = False
     fresh_start: bool = True
     after_trial: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a search stands: the trial to come, its widths (None: converged), and the last trial that worked."""
-
-    trial: int
-    widths: Widths | None
-    state: State
-    good: int | None = None
-    good_widths: Widths | None = None
 
 
 @dataclass
@@ -74,38 +82,15 @@ class Clock:
         self.seconds[target] = round(self.seconds.get(target, 0.0) + seconds, 4)
 
 
-def run_trials(task: Task, run: RunDir) -> Position:
-    """Run all trials that are still to come, and say where the search stands afterwards."""
-    at = position(task, run)
-    with task.progress.shown(done=at.trial):
-        while at.trial < task.sampler.trials and at.widths is not None:
-            clock = Clock()
-            line = _trial(task, run, at, at.widths, clock)
-            run.append(line)
-            clock.lap("write")
-            write_best(task, run)
-            task.after_trial()
-            clock.lap("report")
-            run.append_timing({"trial": at.trial, "seconds": clock.seconds})
-            at = position(task, run)
-    return at
-
-
-def position(task: Task, run: RunDir) -> Position:
-    """Read off the log where the search stands."""
-    first, state = task.sampler.start(task.space)
-    if not run.trials:
-        return Position(0, task.project(first), state)
-    last = run.trials[-1]
-    worked = [line for line in run.trials if "failed" not in line and "skipped" not in line]
-    good = worked[-1] if worked else None
-    return Position(
-        trial=len(run.trials),
-        widths=last["next"],
-        state=last["state"],
-        good=good["trial"] if good else None,
-        good_widths=good["widths"] if good else None,
-    )
+def run_method(task: Task, run: RunDir) -> None:
+    """Run all that is still to come of a search. A trial that fails is an event; a whole method's error is raised."""
+    if not run.log:
+        run.append(StartEvent(task.name, file=INPUT))
+    with task.progress.shown(done=len(run.record.outcomes)):
+        if isinstance(task.method, WholeMethod):
+            _run_whole(task, task.method, run)
+        else:
+            _run_trials(task, task.method, run)
 
 
 def trial_seed(seed: int, trial: int) -> int:
@@ -113,111 +98,159 @@ def trial_seed(seed: int, trial: int) -> int:
     return int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
 
 
-def best_widths(task: Task, run: RunDir) -> tuple[Widths, int | None] | None:
-    """The widths that the search found, and the trial that trained them (None: no trial did); None before any trial."""
-    worked = [line for line in run.trials if "failed" not in line and "skipped" not in line]
-    if not worked:
+def _run_whole(task: Task, method: WholeMethod, run: RunDir) -> None:
+    price = task.engine.price(task.engine.load(run.path / INPUT))
+    task.progress.trial(0, price.params, price.macs, task.name)
+    context = Context(run.record, task.space, task.engine, task.seed, task.progress, run.folder)
+    for event in method.run(context):
+        run.append(event)
+        task.after_trial()
+
+
+def _run_trials(task: Task, method: TrialMethod, run: RunDir) -> None:
+    out = advance(task, method, run)
+    while out:
+        clock = Clock()
+        run.append(_outcome(task, run, out[0], clock))
+        out = advance(task, method, run)
+        clock.lap("write")
+        task.after_trial()
+        clock.lap("report")
+        run.append_timing(Timing(str(run.record.outcomes[-1].id), clock.seconds))
+
+
+def advance(task: Task, method: TrialMethod, run: RunDir) -> list[Trial]:
+    """The trials that are out; once all have ended, tell the method of them and ask for the next ones.
+
+    An empty list ends the search.
+    """
+    last, ended = _standing(run)
+    out = [trial for trial in last.asked if trial.id not in ended] if last is not None else []
+    if out:
+        return out
+    state = last.state if last is not None else method.begin(task.space)
+    figures: dict[str, Metrics] = {}
+    for trial in last.asked if last is not None else ():
+        told = method.tell(task.space, state, trial, _measurement(task, ended[trial.id]))
+        state = told.state
+        figures |= {str(trial.id): told.figures} if told.figures else {}
+    asked, state = method.ask(task.space, state, AT_ONCE)
+    if not asked and last is not None and not last.asked:
+        return []
+    out = [replace(trial, decision=_affordable(task, trial.decision)) for trial in asked]
+    run.append(StateEvent(state, tuple(out), _best(task, run, method, state), figures))
+    return out
+
+
+def _standing(run: RunDir) -> tuple[StateEvent | None, dict[int, Outcome]]:
+    """The last state, and the trials that have ended since, by id."""
+    last: StateEvent | None = None
+    ended: dict[int, Outcome] = {}
+    for event in run.record.events:
+        if isinstance(event, StateEvent):
+            last, ended = event, {}
+        elif isinstance(event, TrialEvent | ErrorEvent):
+            ended[event.id] = event
+    return last, ended
+
+
+def _affordable(task: Task, decision: Decision) -> Decision:
+    """The decision under the budget; one that sets no widths has none to bring there."""
+    return replace(decision, widths=task.project(dict(decision.widths))) if decision.widths else decision
+
+
+def _best(task: Task, run: RunDir, method: TrialMethod, state: State) -> Best | None:
+    """The best decision under the budget, and the last trial that trained it."""
+    found = method.decision(state)
+    if found is None:
         return None
-    widths = task.project(task.sampler.best(run.trials[-1]["state"]))
-    trained = [line["trial"] for line in worked if line["widths"] == widths]
-    return widths, trained[-1] if trained else None
+    trained = [event.id for event in run.record.trials if event.decision == found]
+    if trained:
+        return Best(found, trained[-1])
+    found = _affordable(task, found)
+    trained = [event.id for event in run.record.trials if event.decision == found]
+    return Best(found, trained[-1] if trained else None)
 
 
-def write_best(task: Task, run: RunDir) -> None:
-    """Write best.json: the best widths so far."""
-    found = best_widths(task, run)
-    if found is not None:
-        widths, trial = found
-        run.write("best.json", {"trial": trial, "widths": widths})
-
-
-def _trial(task: Task, run: RunDir, at: Position, widths: Widths, clock: Clock) -> dict[str, Any]:
-    """One trial, as its line of the log. What a trial may fail by becomes part of the line."""
+def _outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
+    """Train one trial. What it may fail by becomes its outcome."""
     try:
-        model, price = _resized(task, run, at, widths)
+        model, price = _resized(task, run, trial)
         clock.lap("rewrite")
-        task.progress.trial(at.trial, price.params, price.macs)
-        trained = _trained(task, run, at, model)
+        task.progress.trial(trial.id, price.params, price.macs)
+        trained = _trained(task, run, trial, model)
         clock.lap("train")
         clock.move("train", "measure", trained.measuring_s)
-        task.engine.save(trained.model, run.model_path(at.trial))
+        task.engine.save(trained.model, run.model_path(trial.id))
         clock.lap("save")
     except (IllegalMove, PlanError) as error:
-        return _unmeasured(task, at, widths, "skipped", error)
+        return _failure(task, trial, error, skipped=True)
     except TrialError as error:
-        return _unmeasured(task, at, widths, "failed", error)
-    return _measured(task, at, widths, price, trained)
+        return _failure(task, trial, error, skipped=False)
+    layers = [epoch.metrics for epoch in trained.epochs]
+    return TrialEvent(
+        id=trial.id,
+        decision=trial.decision,
+        params=price.params,
+        macs=price.macs,
+        score=trained.score,
+        loss=trained.loss,
+        epochs=tuple(trained.epochs),
+        metrics={"group_metric": group_metric(task.members, layers)},
+        file=run.model_path(trial.id).relative_to(run.path).as_posix(),
+    )
 
 
-def _resized(task: Task, run: RunDir, at: Position, widths: Widths) -> tuple[Any, Price]:
-    """The model of this trial, made from the last one that worked; models always come from disk, so that a resumed
-    search sees the same bits."""
-    carried = at.good is not None and task.sampler.weights == "carry"
-    source = run.model_path(at.good) if carried and at.good is not None else run.path / INPUT
+def _resized(task: Task, run: RunDir, trial: Trial) -> tuple[ir.Model, Price]:
+    """The model of a trial, made from its parent's; models always come from disk, so that a resumed search sees the
+    same bits."""
+    carried = trial.parent is not None and trial.transfer != "init"
+    source = run.model_path(trial.parent) if carried and trial.parent is not None else run.path / INPUT
     model = task.engine.resize(
-        task.engine.load(source), widths, fresh=_fresh(task, at), seed=trial_seed(task.seed, at.trial)
+        task.engine.load(source),
+        trial.decision.widths,
+        fresh=_fresh(task, trial),
+        seed=trial_seed(task.seed, trial.id),
+        transfer=trial.transfer,
     )
     return model, task.engine.price(model)
 
 
-def _fresh(task: Task, at: Position) -> bool:
-    return task.sampler.weights == "fresh" or (at.good is None and task.fresh_start)
+def _fresh(task: Task, trial: Trial) -> bool:
+    return trial.transfer == "init" or (trial.parent is None and task.fresh_start)
 
 
-def _trained(task: Task, run: RunDir, at: Position, model: Any) -> Trained:
-    before = run.optimizer_path(at.good) if task.carry_optimizer and at.good is not None else None
-    run.trial_dir(at.trial)
+def _trained(task: Task, run: RunDir, trial: Trial, model: ir.Model) -> Trained:
+    before = run.optimizer_path(trial.parent) if task.carry_optimizer and trial.parent is not None else None
+    run.folder(f"trials/{trial.id:03d}")
     return task.engine.train(
         model,
-        fresh=_fresh(task, at),
-        seed=trial_seed(task.seed, at.trial),
+        fresh=_fresh(task, trial),
+        seed=trial_seed(task.seed, trial.id),
         carry_from=before,
-        carry_to=run.optimizer_path(at.trial) if task.carry_optimizer else None,
+        carry_to=run.optimizer_path(trial.id) if task.carry_optimizer else None,
         watch=task.progress,
+        epochs=trial.epochs,
     )
 
 
-def _measured(task: Task, at: Position, widths: Widths, price: Price, trained: Trained) -> dict[str, Any]:
-    layers = [epoch.get("metrics", {}) for epoch in trained.epochs]
-    metric = group_metric(task.members, layers)
-    seen = Measurement(
-        trial=at.trial,
-        widths=widths,
-        group_metric=metric,
-        epochs=tuple(group_epoch(task.members, epoch) for epoch in layers),
-        top1=trained.top1,
-        params=price.params,
-        macs=price.macs,
-    )
-    proposal = task.sampler.propose(task.space, at.state, seen)
-    return {
-        "trial": at.trial,
-        "widths": widths,
-        "next": _next(task, at, proposal),
-        "params": price.params,
-        "macs": price.macs,
-        "top1": trained.top1,
-        "loss": trained.loss,
-        "epochs": trained.epochs,
-        "group_metric": metric,
-        "momentum": proposal.momentum,
-        "cumulative": proposal.cumulative,
-        "state": proposal.state,
-    }
-
-
-def _next(task: Task, at: Position, proposal: Proposal) -> Widths | None:
-    """The widths of the next trial under the budget; None after the last one."""
-    if proposal.widths is None or at.trial + 1 >= task.sampler.trials:
+def _measurement(task: Task, event: Outcome) -> Measurement | None:
+    """What a method is told of a trial; None where nothing came of it."""
+    if isinstance(event, ErrorEvent):
         return None
-    return task.project(proposal.widths)
+    return Measurement(
+        trial=event.id,
+        widths=event.decision.widths,
+        group_metric=event.metrics["group_metric"],
+        epochs=tuple(group_epoch(task.members, epoch.metrics) for epoch in event.epochs),
+        score=event.score,
+        loss=event.loss,
+        params=event.params,
+        macs=event.macs,
+    )
 
 
-def _unmeasured(task: Task, at: Position, widths: Widths, kind: str, error: Exception) -> dict[str, Any]:
-    """The line of a trial that came to nothing; the sampler's state stays as it was."""
+def _failure(task: Task, trial: Trial, error: Exception, *, skipped: bool) -> ErrorEvent:
     reason = " ".join(str(error).split())
-    task.progress.say(f"trial {at.trial + 1} {kind}: {reason}")
-    after = None
-    if at.trial + 1 < task.sampler.trials:
-        after = task.project(task.sampler.after_failure(task.space, widths, at.good_widths))
-    return {"trial": at.trial, "widths": widths, "next": after, kind: reason, "state": at.state}
+    task.progress.say(f"trial {trial.id + 1} {'skipped' if skipped else 'failed'}: {reason}")
+    return ErrorEvent(trial.id, trial.decision, reason, skipped)

@@ -5,11 +5,14 @@ The driver knows nothing of torch; `chanc.study.torch_engine` does the real work
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+import onnx_ir as ir
+
+from chanc.runs import Epoch
 from chanc.study.space import Price
 
 
@@ -23,41 +26,47 @@ class Watcher(Protocol):
         """The epoch has ended: training loss, and top-1 (0 to 1) on the held-out images."""
 
 
-
 @dataclass(frozen=True)
 class Trained:
     """A model with its trained weights, and how the training went.
 
-    epochs: for each one {"epoch", "loss", "top1", "lr", "metrics": {initializer: {"in_rank", ...}}}. top1 (0 to 1) and
-    loss: on the held-out part, after the last epoch. measuring_s: seconds that the layers' metrics took.
+    epochs: metrics are those of the layers, {initializer: {"in_rank", ...}}. score (top-1, 0 to 1) and loss: on the
+    held-out part, after the last epoch. measuring_s: seconds that the layers' metrics took.
     """
 
-    model: Any
-    epochs: list[dict[str, Any]]
-    top1: float
+    model: ir.Model
+    epochs: Sequence[Epoch]
+    score: float
     loss: float
     measuring_s: float = 0.0
 
 
 class Engine(Protocol):
-    """What the driver asks for. A model is whatever the engine makes of one: the driver only hands it on."""
+    """What the driver asks for."""
 
-    def load(self, path: Path) -> Any:
+    def load(self, path: Path) -> ir.Model:
         """Read a model."""
 
-    def save(self, model: Any, path: Path) -> None:
+    def save(self, model: ir.Model, path: Path) -> None:
         """Write a model, whole or not at all."""
 
-    def resize(self, model: Any, widths: Mapping[str, int], *, fresh: bool, seed: int) -> Any:
-        """The model at other widths; its weights are carried over, or drawn anew. Raises IllegalMove, PlanError."""
+    def resize(
+        self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None
+    ) -> ir.Model:
+        """The model at other widths. Raises IllegalMove, PlanError.
 
-    def price(self, model: Any) -> Price:
+        fresh: its weights will be drawn anew. transfer: how they are carried over, None as the engine's settings say.
+        """
+
+    def price(self, model: ir.Model) -> Price:
         """Parameters and MACs of a model."""
 
     def train(
-        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
+        self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,
+        watch: Watcher, epochs: int | None = None,
     ) -> Trained:
         """Train one trial, and measure each layer at each epoch's end. Raises TrialError.
 
-        carry_from, carry_to: files of the optimizer's state, where learning rates go on from trial to trial.
-        """
+        carry_from, carry_to: files of the optimizer's state, where learning rates go on from trial to trial. epochs:
+        None as the engine's settings say.
+        """  # fmt: skip

@@ -9,11 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from chanc.study.sampler import GroupEpoch
+import onnx_ir as ir
 
-LayerMetrics = Mapping[str, Mapping[str, float]]
+from chanc.runs.events import Metrics
+from chanc.study.methods.protocol import GroupEpoch
+
+if TYPE_CHECKING:
+    from chanc.analysis import Analysis
+
+LayerMetrics = Metrics
 """Initializer name -> {"in_rank", "out_rank", "in_kappa", "out_kappa", "in_qc", "out_qc"}."""
 
 
@@ -25,7 +31,7 @@ class Member:
     mode: str
 
 
-def measured_weights(model: Any) -> dict[str, bool]:
+def measured_weights(model: ir.Model) -> dict[str, bool]:
     """Initializers of the convolutions of an `onnx_ir.Model` that are measured -> whether O and I are swapped in them.
 
     A Conv's weight is W: [O, I/groups, k...], a ConvTranspose's [I, O/groups, k...].
@@ -35,17 +41,18 @@ def measured_weights(model: Any) -> dict[str, bool]:
         if node.op_type not in ("Conv", "ConvTranspose") or len(node.inputs) < 2 or node.inputs[1] is None:
             continue
         name = node.inputs[1].name
-        if name in model.graph.initializers and not _is_depthwise(node):
+        if name is not None and name in model.graph.initializers and not _is_depthwise(node):
             found[name] = node.op_type == "ConvTranspose"
     return found
 
 
-def _is_depthwise(node: Any) -> bool:
-    groups = node.attributes.get_int("group", 1)
-    return groups > 1 and node.inputs[1].shape is not None and node.inputs[1].shape[1] == 1
+def _is_depthwise(node: ir.Node) -> bool:
+    weight = node.inputs[1]
+    grouped = node.attributes.get_int("group", 1) > 1
+    return grouped and weight is not None and weight.shape is not None and weight.shape[1] == 1
 
 
-def members(analysis: Any, weights: Iterable[str]) -> dict[str, tuple[Member, ...]]:
+def members(analysis: Analysis, weights: Iterable[str]) -> dict[str, tuple[Member, ...]]:
     """The measured members of every resizable group of an `Analysis`, by group id.
 
     weights: the initializers that are measured. An initializer that two nodes share counts once a node.

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from chanc.errors import RunError
+from chanc.registry import Registry
+
+Options: TypeAlias = Mapping[str, Any]
+"""Fields of TrainOptions or of a search method, by name; the values are JSON."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,9 @@ class Preset:
 
     algo: str
     model: str
-    options: Mapping[str, Any]
-    train: Mapping[str, Any]
-    final: Mapping[str, Any]
+    options: Options
+    train: Options
+    final: Options
     final_epochs: int = 250
     note: str = ""
 
@@ -42,34 +46,37 @@ _GREEDY = {"gamma": 0.8, "trials": 35, "min_width": 16, "max_width": 256, "round
 _CONET = {"trials": 25, "start_width": 32, "delta": 0.0075, "mu": 10.0, "phi": 0.2, "gamma": 0.01, "min_width": 16,
           "max_width": 256, "round_to": 2}  # fmt: skip
 
-PRESETS: dict[str, Preset] = {
-    "conetv2-resnet34": Preset(
-        "greedy", "resnet34", {**_GREEDY, "start_width": 16},
-        {**_PUBLISHED, **_IMAGES, "epochs": 2, "lr": 0.03, "weight_decay": 5e-4},
-        {**_STEP, "lr": 0.1, "weight_decay": 5e-4},
-    ),
-    "conetv2-darts7": Preset(
-        "greedy", "darts7", {**_GREEDY, "start_width": 32},
-        {**_PUBLISHED, **_IMAGES, "epochs": 2, "lr": 0.175, "weight_decay": 3e-4},
-        {**_STEP, "lr": 0.175, "weight_decay": 3e-4},
-    ),
-    "conet-darts7": Preset(
-        "conet", "darts7", _CONET,
-        {**_PUBLISHED, **_IMAGES, "epochs": 20, "lr": 0.1, "weight_decay": 5e-4},
-        {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16},
-        note="the auxiliary head (0.4) and drop-path (0.2) of the final training belong to the model",
-    ),
-    "conet-resnet34": Preset(
-        "conet", "resnet34", _CONET,
-        {**_PUBLISHED, **_IMAGES, "epochs": 20, "lr": 0.03, "weight_decay": 5e-4},
-        {**_STEP, "lr": 0.1, "weight_decay": 3e-4},
-    ),
-}  # fmt: skip
+PRESETS: Registry[Preset] = Registry("preset", "chanc.presets", error=RunError)
 
-DEFAULT_TRAIN: dict[str, Any] = {**_ADAS, "evbmf": "global", "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}
+PRESETS.add("conetv2-resnet34", Preset(
+    "greedy", "resnet34", {**_GREEDY, "start_width": 16},
+    {**_PUBLISHED, **_IMAGES, "epochs": 2, "lr": 0.03, "weight_decay": 5e-4},
+    {**_STEP, "lr": 0.1, "weight_decay": 5e-4},
+), help="ResNet-34 of CONetV2.")  # fmt: skip
+
+PRESETS.add("conetv2-darts7", Preset(
+    "greedy", "darts7", {**_GREEDY, "start_width": 32},
+    {**_PUBLISHED, **_IMAGES, "epochs": 2, "lr": 0.175, "weight_decay": 3e-4},
+    {**_STEP, "lr": 0.175, "weight_decay": 3e-4},
+), help="DARTS with 7 cells of CONetV2.")  # fmt: skip
+
+PRESETS.add("conet-darts7", Preset(
+    "conet", "darts7", _CONET,
+    {**_PUBLISHED, **_IMAGES, "epochs": 20, "lr": 0.1, "weight_decay": 5e-4},
+    {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16},
+    note="the auxiliary head (0.4) and drop-path (0.2) of the final training belong to the model",
+), help="DARTS with 7 cells of CONet.")  # fmt: skip
+
+PRESETS.add("conet-resnet34", Preset(
+    "conet", "resnet34", _CONET,
+    {**_PUBLISHED, **_IMAGES, "epochs": 20, "lr": 0.03, "weight_decay": 5e-4},
+    {**_STEP, "lr": 0.1, "weight_decay": 3e-4},
+), help="ResNet-34 of CONet.")  # fmt: skip
+
+DEFAULT_TRAIN: Options = {**_ADAS, "evbmf": "global", "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}
 """How trials are trained where no preset is named; crop and flip are those that suit the data."""
 
-DEFAULT_FINAL: dict[str, Any] = {
+DEFAULT_FINAL: Options = {
     "optimizer": "sgd", "momentum": 0.9, "batch_size": 128, "schedule": "cosine", "lr": 0.1, "weight_decay": 5e-4,
 }  # fmt: skip
 """How the widths that were found are trained where no preset is named: a cosine fits any number of epochs."""
@@ -77,6 +84,4 @@ DEFAULT_FINAL: dict[str, Any] = {
 
 def preset(name: str) -> Preset:
     """The preset of that name; raises RunError with the names there are."""
-    if name not in PRESETS:
-        raise RunError(f"no preset is named {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]

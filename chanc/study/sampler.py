@@ -1,7 +1,8 @@
-"""The sampler protocol: a method that sees each trial's measurements and proposes the next widths.
+"""Samplers: trial methods that see one trial's measurements after the other and propose the next widths.
 
 A sampler is a frozen dataclass of options. What it remembers lives in a state that is a plain JSON object and is
-handed back to it, so that a search killed at any moment goes on from the last line of its log.
+handed back to it, so that a search killed at any moment goes on from the last line of its log. `Sampler` makes a
+`chanc.study.methods.protocol.TrialMethod` of three functions: where to start, what comes next, what was the best.
 """
 
 from __future__ import annotations
@@ -13,35 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from chanc import fields
+from chanc.errors import RunError
+from chanc.files import Json
+from chanc.registry import Registry
+from chanc.runs import Decision, State, Trial
+from chanc.study.methods.protocol import Measurement, Told
 from chanc.study.space import Limits, Space, Widths
-
-State = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class GroupEpoch:
-    """Means over a group's measured members at the end of one epoch."""
-
-    rank: float
-    kappa: float
-    qc: float
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one trial showed.
-
-    `group_metric` is the mean over the group's members of each layer's maximum QC over the trial's epochs; `epochs`
-    holds the groups' means epoch by epoch; `top1` (0 to 1) was measured on the held-out part of the training set.
-    """
-
-    trial: int
-    widths: Mapping[str, int]
-    group_metric: Mapping[str, float]
-    epochs: tuple[Mapping[str, GroupEpoch], ...] = ()
-    top1: float = math.nan
-    params: int = 0
-    macs: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +39,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Sampler(ABC):
-    """A search method; its options are its fields.
+    """A search method; its options are its fields, on the command line too (`chanc.fields`).
 
     min_width, max_width: bounds in channels. round_to: widths are multiples of it and of their group's step.
     trials: how many trials the search is planned for.
@@ -68,26 +47,20 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     weights: ClassVar[Literal["carry", "fresh"]] = "carry"
-    ranges: ClassVar[tuple[tuple[str, float, float], ...]] = (
-        ("trials", 1, math.inf), ("min_width", 1, math.inf), ("round_to", 1, math.inf), ("gamma", 0, 1),
-        ("alpha", 0, math.inf), ("phi", 0, 1), ("low", 1e-3, 1e3), ("high", 1e-3, 1e3), ("spread", 1, 1e3),
-        ("target_params", 1, math.inf), ("target_macs", 1, math.inf), ("start_width", 0, math.inf),
-    )  # fmt: skip
 
     seed: int = 0
-    trials: int = 35
-    min_width: int = 16
-    max_width: int = 256
-    round_to: int = 2
+    trials: int = field(default=35, metadata={"help": "Number of trials.", "range": (1, math.inf)})
+    min_width: int = field(default=16, metadata={"help": "Smallest width, in channels.", "range": (1, math.inf)})
+    max_width: int = field(default=256, metadata={"help": "Largest width, in channels.", "range": (1, math.inf)})
+    round_to: int = field(default=2, metadata={"help": "Widths are multiples of this (and of a group's step).",
+                                               "range": (1, math.inf)})  # fmt: skip
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range."""
         if self.min_width > self.max_width:
             raise ValueError(f"min_width {self.min_width} lies above max_width {self.max_width}")
-        for name, low, high in self.ranges:
-            value = getattr(self, name, None)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"{name} {value} lies outside {low:g}..{high:g}")
+        if wrong := fields.fault(self):
+            raise ValueError(wrong)
 
     @property
     def limits(self) -> Limits:
@@ -113,41 +86,71 @@ class Sampler(ABC):
         return {group.id: self.limits.fit((widths[group.id] + last_good[group.id]) / 2, group)
                 for group in space.resizable}  # fmt: skip
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Json]:
         """The options as a JSON object; `make(name, **options)` gives an equal sampler."""
         return dataclasses.asdict(self)
 
+    def begin(self, space: Space) -> State:
+        """The state before the first trial: `next` holds the widths to try, `own` what the method itself remembers."""
+        widths, own = self.start(space)
+        return {"trial": 0, "next": widths, "good": None, "own": own}
 
-SAMPLERS: dict[str, type[Sampler]] = {}
+    def ask(self, space: Space, state: State, n: int) -> tuple[list[Trial], State]:
+        """The next trial: never more than one, for each one follows from what the one before has shown."""
+        if state["next"] is None or state["trial"] >= self.trials:
+            return [], state
+        good, transfer = state["good"], "init" if self.weights == "fresh" else None
+        trial = Trial(state["trial"], Decision(state["next"]), parent=good and good["trial"], transfer=transfer)
+        return [trial], {**state, "next": None}
+
+    def tell(self, space: Space, state: State, trial: Trial, seen: Measurement | None) -> Told:
+        """The state after a trial; one that failed changes nothing that the method itself remembers."""
+        widths, good = trial.decision.widths, state["good"]
+        after = {**state, "trial": trial.id + 1}
+        if seen is None:
+            return Told({**after, "next": self.after_failure(space, widths, good and good["widths"])})
+        proposal = self.propose(space, state["own"], seen)
+        good = {"trial": trial.id, "widths": dict(widths)}
+        figures = {"momentum": proposal.momentum, "cumulative": proposal.cumulative}
+        return Told({**after, "next": proposal.widths, "good": good, "own": proposal.state},
+                    {name: values for name, values in figures.items() if values})  # fmt: skip
+
+    def decision(self, state: State) -> Decision | None:
+        """The widths that the search would end with now; None before the first trial was measured."""
+        return Decision(self.best(state["own"])) if state["good"] is not None else None
+
+
+SAMPLERS: Registry[type[Sampler]] = Registry(
+    "search method", "chanc.methods", "chanc.study.methods", error=RunError
+)
 S = TypeVar("S", bound=type[Sampler])
 
 
 def register(name: str) -> Callable[[S], S]:
-    """Class decorator: make a sampler known under `name`. Raises ValueError where the name is taken."""
+    """Class decorator: make a sampler known under `name`. Raises RunError where the name is another one's."""
 
     def add(cls: S) -> S:
-        if name in SAMPLERS:
-            raise ValueError(f"two samplers are named {name!r}: {SAMPLERS[name].__qualname__} and {cls.__qualname__}")
+        SAMPLERS.add(name, cls)
         cls.name = name
-        SAMPLERS[name] = cls
         return cls
 
     return add
 
 
 def names() -> tuple[str, ...]:
-    """The names of all registered samplers, in the order of registration."""
-    return tuple(SAMPLERS)
+    """The names of all registered samplers, sorted."""
+    return SAMPLERS.names()
 
 
 def make(name: str, **options: Any) -> Sampler:
-    """The sampler of that name with the given options; raises ValueError for an unknown name or option."""
-    if name not in SAMPLERS:
-        raise ValueError(f"no sampler is named {name!r}; there are {', '.join(names())}")
+    """The sampler of that name with the given options.
+
+    Raises RunError for an unknown name or option, ValueError for a value out of range.
+    """
     known = {entry.name for entry in dataclasses.fields(SAMPLERS[name])}
     unknown = sorted(set(options) - known)
     if unknown:
-        raise ValueError(f"the {name} sampler has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
+        raise RunError(f"the {name} search has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
     return SAMPLERS[name](**options)
 
 

@@ -1,4 +1,7 @@
-"""From what was asked to every setting of a run: defaults, then a preset's values, then the caller's own."""
+"""From what was asked to every setting of a run.
+
+What comes later wins: defaults, a preset's values, augmentation that suits the data, the caller's own.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chanc.errors import RunError
+from chanc.files import Json
 from chanc.study.budgets import Budget
-from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, preset
+from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
 from chanc.study.sampler import SAMPLERS, Sampler, make
 
 
@@ -17,16 +21,16 @@ from chanc.study.sampler import SAMPLERS, Sampler, make
 class Settings:
     """All that decides what a search does.
 
-    train, final: fields of TrainOptions for the trials and for the final trainings. holdout: the share of the training
-    images that trials are judged on. transfer: how weights follow widths. reset: draw norms and linear layers anew
-    after each change of widths. carry_optimizer: learning rates go on from trial to trial. from_weights: start from
-    the weights of the given model instead of fresh ones.
+    train, final: fields of TrainOptions for the trials and for the final trainings; asked_train, asked_final: which of
+    them the caller named. holdout: the share of the training images that trials are judged on. transfer: how weights
+    follow widths. reset: draw norms and linear layers anew after each change of widths. carry_optimizer: learning rates
+    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones.
     """
 
     sampler: Sampler
     data: str
-    train: Mapping[str, Any]
-    final: Mapping[str, Any]
+    train: Options
+    final: Options
     preset: str | None = None
     budget: Budget = field(default_factory=Budget)
     limit_train: int | None = None
@@ -37,12 +41,18 @@ class Settings:
     carry_optimizer: bool = False
     from_weights: bool = False
     note: str = ""
+    asked_train: frozenset[str] = frozenset()
+    asked_final: frozenset[str] = frozenset()
 
-    def suited(self, images: Mapping[str, Any]) -> Settings:
-        """With the augmentation that suits the images, where nothing else was asked for."""
-        return dataclasses.replace(self, train={**images, **self.train}, final={**images, **self.final})
+    def suited(self, images: Mapping[str, object]) -> Settings:
+        """With the augmentation that suits the images, where the caller asked for no other: it wins over a preset's."""
+        train, final = (
+            {**recipe, **{name: value for name, value in images.items() if name not in asked}}
+            for recipe, asked in ((self.train, self.asked_train), (self.final, self.asked_final))
+        )
+        return dataclasses.replace(self, train=train, final=final)
 
-    def decisive(self, model: Mapping[str, Any]) -> dict[str, Any]:
+    def decisive(self, model: Mapping[str, Json]) -> dict[str, Json]:
         """The JSON object that a resumed run must agree with; final trainings may differ, they start from scratch."""
         train = {name: value for name, value in self.train.items() if name != "device"}
         return {
@@ -68,16 +78,16 @@ def resolve(
     algo: str | None,
     data: str,
     preset_name: str | None,
-    options: Mapping[str, Any],
-    train: Mapping[str, Any],
-    final: Mapping[str, Any],
+    options: Options,
+    train: Options,
+    final: Options,
     **rest: Any,
 ) -> Settings:
     """Make the settings. Entries of the mappings that are None count as not given.
 
     Raises RunError for an unknown method, preset or option.
     """
-    base_options: Mapping[str, Any] = {}
+    base_options: Options = {}
     base_train, base_final, note = DEFAULT_TRAIN, DEFAULT_FINAL, ""
     if preset_name is not None:
         chosen = preset(preset_name)
@@ -99,17 +109,17 @@ def resolve(
         final={**base_final, **given(final)},
         preset=preset_name,
         note=note,
+        asked_train=frozenset(given(train)),
+        asked_final=frozenset(given(final)),
         **rest,
     )
 
 
 def fields_of(algo: str) -> set[str]:
     """The options of a search method; raises RunError for an unknown one."""
-    if algo not in SAMPLERS:
-        raise RunError(f"no search method is named {algo!r}; there are {', '.join(SAMPLERS)}")
     return {entry.name for entry in dataclasses.fields(SAMPLERS[algo])}
 
 
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
+def given(values: Options) -> Options:
     """The entries that are not None."""
     return {name: value for name, value in values.items() if value is not None}

@@ -5,33 +5,37 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from chanc.errors import ModelError, RunError
-from chanc.study import rundir
+from chanc import runs
+from chanc.errors import ModelError
+from chanc.runs import INPUT, RunDir
+from chanc.runs.rundir import refuse_empty, refuse_taken
 from chanc.study.about import environment, fingerprint
 from chanc.study.budgets import Budget
 from chanc.study.compare import Finals, Finisher
-from chanc.study.driver import INPUT, Task, run_trials
-from chanc.study.measure import measured_weights, members
-from chanc.study.outcome import Run, finish, write_report
+from chanc.study.driver import Task, run_method
+from chanc.study.measure import Member, measured_weights, members
+from chanc.study.outcome import Run, finish
 from chanc.study.presets import preset as named_preset
 from chanc.study.progress import Progress
-from chanc.study.rundir import RunDir
 from chanc.study.settings import Settings, resolve
 from chanc.study.space import SearchGroup, Space, Widths
 
 if TYPE_CHECKING:
+    from chanc.analysis import Analysis
     from chanc.data import Dataset
+    from chanc.study.torch_engine import TorchEngine
 
 
 def search(
-    model: Any,
+    model: object,
     *,
     algo: str | None = None,
     data: str | os.PathLike[str] = "digits",
@@ -41,10 +45,10 @@ def search(
     resume: bool = False,
     preset: str | None = None,
     seed: int = 0,
-    options: Mapping[str, Any] | None = None,
-    train: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
+    train: Mapping[str, object] | None = None,
     final_epochs: int | None = None,
-    final: Mapping[str, Any] | None = None,
+    final: Mapping[str, object] | None = None,
     final_seeds: int = 1,
     compare: Sequence[str] = ("baseline", "uniform"),
     data_root: str | os.PathLike[str] | None = None,
@@ -61,6 +65,7 @@ def search(
     console: Console | None = None,
     quiet: bool = True,
     command: Sequence[str] = (),
+    on_change: Callable[[Path], object] | None = None,
 ) -> Run:
     """Search for the best widths of `model`, and keep everything in the run directory `out`.
 
@@ -77,6 +82,8 @@ def search(
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime).
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         command: the command line, for the record.
+        on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
+            it is said and not raised.
 
     Raises:
         ModelError, DataError, RunError, MissingDependencyError: one clear line, before anything is written.
@@ -102,11 +109,12 @@ def search(
     progress = Progress(settings.sampler.trials, settings.train["epochs"], console or Console(), quiet)
     _refuse_early(Path(out), resume)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
-    return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command)
+    changed = _told(on_change, Path(out), progress)
+    return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed)
 
 
 def _search(
-    model: Any,
+    model: object,
     settings: Settings,
     rivalry: tuple[int, int, tuple[str, ...]] | None,
     out: Path,
@@ -114,6 +122,7 @@ def _search(
     data_root: str | os.PathLike[str] | None,
     progress: Progress,
     command: Sequence[str],
+    changed: Callable[[], None],
 ) -> Run:
     from chanc.analysis import analyze
     from chanc.ir import check, load
@@ -132,19 +141,21 @@ def _search(
     engine.check(analysis.model)
     _announce(progress, settings, engine)
     if resume:
-        run = rundir.resume(out, decisive)
+        run = runs.resume(out, decisive)
     else:
-        about = {**environment(model, command), "final": dict(settings.final), "note": settings.note}
-        run = rundir.create(out, decisive, about, {INPUT: lambda path: engine.save(analysis.model, path)})
+        about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
+                 "note": settings.note}  # fmt: skip
+        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(analysis.model, path)})
     with run.locked(), _stoppable(progress, out):
-        task = make_task(settings, space, engine, members(analysis, measured_weights(analysis.model)), run, progress)
-        run_trials(task, run)
-        result = finish(task, run, finals)
-        write_report(run, progress)
+        groups = members(analysis, measured_weights(analysis.model))
+        task = make_task(settings, space, engine, groups, run, progress, changed)
+        run_method(task, run)
+        result = finish(task, engine, run, finals, settings.sampler.round_to)
+        changed()
     return result
 
 
-def space_of(analysis: Any) -> Space:
+def space_of(analysis: Analysis) -> Space:
     """The search space of an analysed model; raises ModelError where no group may change."""
     groups = tuple(SearchGroup(one.id, one.size, one.step, one.resizable) for one in analysis.groups)
     if not any(group.resizable for group in groups):
@@ -152,7 +163,7 @@ def space_of(analysis: Any) -> Space:
     return Space(groups, analysis.cost_at)
 
 
-def load_data(analysis: Any, settings: Settings, data_root: str | os.PathLike[str] | None) -> Dataset:
+def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> Dataset:
     """The data at the model's input size; raises DataError where data and model don't fit."""
     from chanc import data as datasets
     from chanc.study.torch_engine import fit_data
@@ -161,21 +172,23 @@ def load_data(analysis: Any, settings: Settings, data_root: str | os.PathLike[st
     return fit_data(analysis, datasets.load(settings.data, root=data_root, seed=settings.sampler.seed, **limits))
 
 
-def make_engine(settings: Settings, whole: Dataset) -> Finisher:
+def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
     """The engine on its data, a part of it held out; raises RunError for an unknown training option."""
-    from chanc.study.torch_engine import TorchEngine
-    from chanc.training.options import TrainOptions
+    from chanc.study.torch_engine import TorchEngine, recipe
 
-    try:
-        train, final = TrainOptions(**settings.train), TrainOptions(**settings.final)
-    except TypeError as error:
-        raise RunError(f"unknown training option: {error}") from None
     part = whole.split(settings.holdout, seed=settings.sampler.seed)
-    return TorchEngine(part, train, whole, final, settings.transfer, settings.reset)
+    trial, final = recipe(part, settings.train), recipe(whole, settings.final)
+    return TorchEngine(trial, final, settings.transfer, settings.reset)
 
 
 def make_task(
-    settings: Settings, space: Space, engine: Finisher, groups: Mapping[str, Any], run: RunDir, progress: Progress
+    settings: Settings,
+    space: Space,
+    engine: Finisher,
+    groups: Mapping[str, Sequence[Member]],
+    run: RunDir,
+    progress: Progress,
+    changed: Callable[[], None],
 ) -> Task:
     """The driver's task: sampler, budget and display put together."""
     sampler = settings.sampler
@@ -188,7 +201,8 @@ def make_task(
         return settings.budget.project(space, sampler.limits, widths, latency)
 
     return Task(
-        sampler=sampler,
+        name=sampler.name,
+        method=sampler,
         space=space,
         engine=engine,
         members=groups,
@@ -197,29 +211,41 @@ def make_task(
         project=project,
         carry_optimizer=settings.carry_optimizer,
         fresh_start=not settings.from_weights,
-        after_trial=lambda: write_report(run, progress),
+        after_trial=changed,
     )
 
 
 def _refuse_early(out: Path, resume: bool) -> None:
     """Refuse a bad --out before minutes are spent on reading data."""
-    if not resume and (out / "config.json").exists():
-        raise RunError(f"{out} holds a run already: add --resume to go on with it, or choose another --out")
-    if resume and not (out / "config.json").exists():
-        raise RunError(f"{out} holds no run to resume: its config.json is missing")
+    refuse = refuse_empty if resume else refuse_taken
+    refuse(out)
 
 
-def _announce(progress: Progress, settings: Settings, engine: Any) -> None:
+def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progress) -> Callable[[], None]:
+    """What to call when the run has changed; no picture is worth a search: what goes wrong is one line of text."""
+
+    def changed() -> None:
+        try:
+            if on_change is not None:
+                on_change(out)
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+            progress.say_once(f"no report: {reason}")
+
+    return changed
+
+
+def _announce(progress: Progress, settings: Settings, engine: TorchEngine) -> None:
     if settings.preset:
         progress.say(f"preset {settings.preset}: {_line(settings.sampler.options())}")
         progress.say(f"  trials: {_line(settings.train)}")
         progress.say(f"  final:  {_line(settings.final)}")
-    for note in (settings.note, getattr(getattr(engine, "data", None), "note", "")):
+    for note in (settings.note, engine.trial.data.note):
         if note:
             progress.say(f"note: {note}")
 
 
-def _line(values: Mapping[str, Any]) -> str:
+def _line(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
@@ -227,7 +253,7 @@ def _line(values: Mapping[str, Any]) -> str:
 def _stoppable(progress: Progress, out: Path) -> Iterator[None]:
     """Make SIGTERM stop a search as Ctrl-C does, and say how to go on."""
     main = threading.current_thread() is threading.main_thread()
-    before: Any = signal.signal(signal.SIGTERM, _interrupt) if main else None
+    before = signal.signal(signal.SIGTERM, _interrupt) if main else None
     try:
         yield
     except KeyboardInterrupt:
@@ -239,5 +265,5 @@ def _stoppable(progress: Progress, out: Path) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _interrupt(number: int, frame: Any) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt

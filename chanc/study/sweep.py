@@ -10,6 +10,7 @@ Whether a cell is finished is read from its folder and not taken from the pool: 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import platform
@@ -18,14 +19,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from chanc.errors import RunError
-from chanc.files import atomic_write_json, atomic_write_text
+from chanc.files import Json, atomic_write_json, atomic_write_text, plain
+from chanc.runs import RunDir, clear_errors, first_difference
+from chanc.runs.sweeps import CellResult, read_asked, read_cell, write_cell
+from chanc.study.outcome import Run
 from chanc.study.pools import Job, Pool
 from chanc.study.pools.local import LocalPool
-from chanc.study.rundir import RunDir, clear_errors, first_difference, plain, read_json
+from chanc.study.presets import Options
 from chanc.study.settings import fields_of
+from chanc.study.study import search
+
+Search: TypeAlias = Callable[..., Run]
 
 PATIENCE = 60.0
 """Seconds that a cell waits for another process to let go of its folder."""
@@ -36,7 +43,7 @@ class Cell:
     """One search of a sweep. options are the sampler's."""
 
     algo: str
-    options: Mapping[str, Any]
+    options: Options
     seed: int
 
     @property
@@ -51,11 +58,11 @@ class SweepResult:
     """The rows of the finished cells, and why the others aren't."""
 
     path: Path
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[CellResult]
     failed: Mapping[str, str]
 
 
-def cells(algos: Sequence[str], grid: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> list[Cell]:
+def cells(algos: Sequence[str], grid: Mapping[str, Sequence[Json]], seeds: Sequence[int]) -> list[Cell]:
     """All combinations, each once: a method takes those axes of the grid that it has as options.
 
     Raises RunError for an unknown method, or an axis that no method has.
@@ -74,57 +81,15 @@ def cells(algos: Sequence[str], grid: Mapping[str, Sequence[Any]], seeds: Sequen
     return list(found.values())
 
 
-def sweep(
-    model: str | os.PathLike[str],
-    todo: Sequence[Cell],
-    *,
-    out: str | os.PathLike[str],
-    resume: bool = False,
-    pool: Pool | None = None,
-    attempts: int = 2,
-    say: Callable[[str], None] = lambda line: None,
-    function: Callable[..., None] | None = None,
-    **common: Any,
-) -> SweepResult:
-    """Run the cells of `todo` on a model file; `common` goes to `chanc.study.study` as it is.
-
-    attempts: how often a cell is started before it is given up. function: what runs a cell, for tests. Raises RunError
-    where `out` holds another sweep.
-    """
-    from chanc.analysis import analyze
-
-    analyze(model)  # a bad model is one clear line now, not one a cell later
-    folder = Path(out).absolute()  # workers may have another working directory
-    source = os.fspath(Path(model).absolute())
-    asked = plain({"format": 1, "model": os.fspath(model), "cells": [cell.name for cell in todo], "common": common})
-    _claim(folder, asked, resume)
-    failed: dict[str, str] = {}
-    for attempt in range(attempts):
-        left = [cell for cell in todo if not finished(folder / cell.name)]
-        if not left:
-            break
-        run = function or run_cell
-        jobs = [Job(cell.name, run, (source, cell, folder / cell.name, common)) for cell in left]
-        (pool or LocalPool()).run(jobs, lambda job, problem: _note(folder, job, problem, failed, say))
-        if failed and attempt + 1 < attempts:
-            say(f"once more: {', '.join(failed)}")
-    rows = [row for cell in todo if (row := finished(folder / cell.name)) is not None]
-    with clear_errors(folder):
-        atomic_write_json(folder / "results.json", rows)
-    return SweepResult(Path(out), rows, failed)
-
-
-def run_cell(model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> None:
+def run_cell(model: str, cell: Cell, path: Path, common: Options, search: Search = search) -> None:
     """One cell, in a process of its own; goes on with what is there. Whatever goes wrong is left in error.txt.
 
     Raises RunError where the sweep's folder can't be seen from here, SystemExit where the search fails.
     """
-    from chanc.study.study import search
-
     if not path.parent.is_dir():
         raise RunError(f"{platform.node()} has no {path.parent}: a sweep needs a file system that all machines share")
     wait_until_free(path)
-    if finished(path):
+    if read_cell(path) is not None:
         return
     (path / "error.txt").unlink(missing_ok=True)
     try:
@@ -140,8 +105,8 @@ def run_cell(model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> N
         path.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path / "error.txt", f"{type(error).__name__}: {' '.join(str(error).split())}\n")
         raise SystemExit(1) from error
-    best = {row["name"]: {key: value for key, value in row.items() if key != "widths"} for row in run.rows}
-    finish_cell(path, cell, {"trials": len(run.trials), "widths": run.widths, "rows": best})
+    rows = {row.name: dataclasses.replace(row, widths=None) for row in run.rows}
+    write_cell(path, CellResult(cell.name, cell.algo, cell.seed, len(run.outcomes), run.widths, rows, cell.options))
 
 
 def wait_until_free(path: Path, patience: float = PATIENCE) -> None:
@@ -155,20 +120,47 @@ def wait_until_free(path: Path, patience: float = PATIENCE) -> None:
             time.sleep(0.5)
 
 
-def finish_cell(path: Path, cell: Cell, result: Mapping[str, Any]) -> None:
-    """Mark a cell as finished; the last thing that is written of it."""
-    row = {"cell": cell.name, "algo": cell.algo, **cell.options, "seed": cell.seed, **result}
-    atomic_write_json(path / "cell.json", plain(row))
+def sweep(
+    model: str | os.PathLike[str],
+    todo: Sequence[Cell],
+    *,
+    out: str | os.PathLike[str],
+    resume: bool = False,
+    pool: Pool | None = None,
+    attempts: int = 2,
+    say: Callable[[str], None] = lambda line: None,
+    function: Callable[..., None] = run_cell,
+    **common: object,
+) -> SweepResult:
+    """Run the cells of `todo` on a model file; `common` goes to the search as it is.
+
+    attempts: how often a cell is started before it is given up. function: what runs a cell, called as `run_cell` is.
+    Raises RunError where `out` holds another sweep.
+    """
+    from chanc.analysis import analyze
+
+    analyze(model)  # a bad model is one clear line now, not one a cell later
+    folder = Path(out).absolute()  # workers may have another working directory
+    source = os.fspath(Path(model).absolute())
+    asked = plain({"format": 1, "model": os.fspath(model), "cells": [cell.name for cell in todo], "common": common})
+    _claim(folder, asked, resume)
+    failed: dict[str, str] = {}
+    for attempt in range(attempts):
+        left = [cell for cell in todo if read_cell(folder / cell.name) is None]
+        if not left:
+            break
+        jobs = [Job(cell.name, function, (source, cell, folder / cell.name, common)) for cell in left]
+        (pool or LocalPool()).run(jobs, lambda job, problem: _note(folder, job, problem, failed, say))
+        if failed and attempt + 1 < attempts:
+            say(f"once more: {', '.join(failed)}")
+    rows = [row for cell in todo if (row := read_cell(folder / cell.name)) is not None]
+    with clear_errors(folder):
+        atomic_write_json(folder / "results.json", [row.flat() for row in rows])
+    return SweepResult(Path(out), rows, failed)
 
 
-def finished(path: Path) -> dict[str, Any] | None:
-    """The row of a finished cell, None of another one."""
-    row = read_json(path / "cell.json")
-    return row if isinstance(row, dict) else None
-
-
-def _claim(folder: Path, asked: Mapping[str, Any], resume: bool) -> None:
-    before = read_json(folder / "sweep.json")
+def _claim(folder: Path, asked: Json, resume: bool) -> None:
+    before = read_asked(folder)
     if before is None:
         with clear_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +178,7 @@ def _note(folder: Path, job: Job, problem: str, failed: dict[str, str], say: Cal
     path = folder / job.name
     if path.is_dir():
         os.listdir(path)  # a network file system may remember that there was no cell.json; this makes it look again
-    if finished(path):
+    if read_cell(path) is not None:
         failed.pop(job.name, None)
         say(f"{job.name}: done")
         return

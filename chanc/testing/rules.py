@@ -4,9 +4,9 @@
         domain, operator = "com.example", "ChannelGate"
         def models(self): return [gate_model()]
 
-A rule is found through the entry point group `chanc.rules`, a module that registers rules when it is imported:
+A rule is found through the entry point group `chanc.ops`, a module that registers rules when it is imported:
 
-    [project.entry-points."chanc.rules"]
+    [project.entry-points."chanc.ops"]
     example = "example_package.rules"
 """
 

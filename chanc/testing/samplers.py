@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from chanc.study.sampler import GroupEpoch, Measurement, Proposal, Sampler, State, make
+from chanc.runs import State
+from chanc.study.methods.protocol import GroupEpoch, Measurement
+from chanc.study.sampler import Proposal, Sampler, make
 from chanc.study.space import SearchGroup, Space, Widths
 
 
@@ -26,7 +29,7 @@ class ChainPrice:
     macs: int
 
 
-def chain_price(order: tuple[str, ...], fallback: Mapping[str, int]) -> object:
+def chain_price(order: tuple[str, ...], fallback: Mapping[str, int]) -> Callable[[Mapping[str, int]], ChainPrice]:
     """A price for groups that follow one another in a chain: sum of 9 n_i n_{i+1}, on 8x8 pixels."""
 
     def price(widths: Mapping[str, int]) -> ChainPrice:
@@ -41,7 +44,7 @@ def example_space() -> Space:
     """Four groups in a chain: a plain one, one with step 2, one with step 12, and one that is pinned."""
     groups = (SearchGroup("a", 32), SearchGroup("b", 64, 2), SearchGroup("c", 48, 12), SearchGroup("d", 40, 1, False))
     sizes = {group.id: group.size for group in groups}
-    return Space(groups, chain_price(tuple(sizes), sizes))  # type: ignore[arg-type]
+    return Space(groups, chain_price(tuple(sizes), sizes))
 
 
 def example_measurement(space: Space, trial: int, widths: Mapping[str, int], epochs: int = 3) -> Measurement:
@@ -53,7 +56,7 @@ def example_measurement(space: Space, trial: int, widths: Mapping[str, int], epo
          for gid, value in metric.items()}
         for epoch in range(epochs)
     )  # fmt: skip
-    return Measurement(trial, dict(widths), metric, means, top1=float(draw.random()))
+    return Measurement(trial, dict(widths), metric, means, score=float(draw.random()))
 
 
 class SamplerContract:
@@ -120,6 +123,33 @@ class SamplerContract:
         assert set(best) == {"a", "b", "c"}
         assert all(width == sampler.limits.fit(width, group)
                    for group in example_space().resizable for width in [best[group.id]])  # fmt: skip
+
+    def test_asked_and_told_is_the_same_search(self) -> None:
+        """The driver's way, with the state going through JSON, makes the same trials as start and propose do."""
+        space, sampler = example_space(), self.sampler(trials=self.trials)
+        state, history = sampler.begin(space), []
+        while True:
+            asked, state = sampler.ask(space, json.loads(json.dumps(state)), 4)
+            if not asked:
+                break
+            (trial,) = asked
+            assert sampler.ask(space, state, 4) == ([], state)
+            history.append(dict(trial.decision.widths))
+            state = sampler.tell(space, state, trial, example_measurement(space, trial.id, trial.decision.widths)).state
+        assert history == self.play(sampler)[0][: self.trials]
+        found = sampler.decision(state)
+        assert found is not None
+        assert dict(found.widths) == sampler.best(self.play(sampler)[1])
+
+    def test_a_failed_trial_is_forgotten(self) -> None:
+        """Nothing is learned from it, and it is no parent of later trials."""
+        space, sampler = example_space(), self.sampler()
+        (trial,), state = sampler.ask(space, sampler.begin(space), 1)
+        after = sampler.tell(space, state, trial, None).state
+        assert after["own"] == state["own"]
+        assert sampler.decision(after) is None
+        (again,), _ = sampler.ask(space, after, 1)
+        assert again == dataclasses.replace(trial, id=1)
 
     def test_options_make_an_equal_sampler(self) -> None:
         """Options survive JSON, and the registry builds the same sampler from them."""

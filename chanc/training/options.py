@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
+from chanc import fields
 from chanc.errors import RunError
-from chanc.metrics.evbmf import MINIMA, Minimum
+from chanc.metrics.evbmf import Minimum
 
 OPTIMIZERS = ("sgd", "adamw", "adas")
 SCHEDULES = ("constant", "step", "cosine", "onecycle", "sgdr")
 DEVICES = ("auto", "cpu", "cuda")
+LRS = "sgd 0.1, adamw 0.001, adas 0.03"
+INF = math.inf
 
 
 @dataclass(frozen=True)
@@ -26,69 +30,46 @@ class TrainOptions:
     Raises: RunError for an unknown name or a number out of range.
     """
 
-    epochs: int = 1
-    batch_size: int = 128
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    adas_beta: float = 0.8
-    evbmf: Minimum = "global"
-    schedule: str = "constant"
-    step_epochs: int = 25
-    step_gamma: float = 0.5
-    final_lr: float = 0.0
-    warmup: float = 0.3
-    restart_epochs: int = 10
-    restart_factor: int = 2
-    label_smoothing: float = 0.0
-    cutout: int = 0
-    crop_padding: int = 4
-    flip: bool = True
-    clip_norm: float | None = None
-    ema_decay: float | None = None
-    amp: bool = True
-    compile: bool = False
-    seed: int = 0
-    device: str = "auto"
-    deterministic: bool = False
+    epochs: int = field(default=1, metadata={"help": "Epochs in all.", "range": (1, INF)})
+    batch_size: int = field(default=128, metadata={"help": "Images a step.", "range": (2, INF)})
+    optimizer: str = field(default="sgd", metadata={"help": "The optimizer.", "choices": OPTIMIZERS})
+    lr: float = field(default=0.1, metadata={
+        "help": "Learning rate; of AdaS the initial one.", "range": (0, INF), "default": LRS})  # fmt: skip
+    momentum: float = field(default=0.9, metadata={"help": "Of sgd and adas.", "range": (0, 1)})
+    weight_decay: float = field(default=5e-4, metadata={
+        "help": "L2 of the weights.", "range": (0, INF), "default": "5e-4; adamw 0.01"})  # fmt: skip
+    adas_beta: float = field(default=0.8, metadata={"help": "AdaS's gain factor.", "range": (0, 1)})
+    evbmf: Minimum = field(default="global", metadata={"help": "Minimum at which AdaS measures the rank of a layer."})
+    schedule: str = field(default="constant", metadata={
+        "help": "Learning-rate schedule.", "choices": SCHEDULES, "default": "cosine; adas sets its own"})  # fmt: skip
+    step_epochs: int = field(default=25, metadata={"help": "step: epochs between two cuts.", "range": (1, INF)})
+    step_gamma: float = field(default=0.5, metadata={"help": "step: factor of a cut.", "range": (0, 1)})
+    final_lr: float = field(default=0.0, metadata={
+        "help": "cosine, sgdr: learning rate at the end.", "range": (0, INF)})  # fmt: skip
+    warmup: float = field(default=0.3, metadata={
+        "help": "onecycle: share of the steps on the way up.", "range": (0, 1)})  # fmt: skip
+    restart_epochs: int = field(default=10, metadata={"help": "sgdr: length of the first cycle.", "range": (1, INF)})
+    restart_factor: int = field(default=2, metadata={
+        "help": "sgdr: each cycle is so many times as long.", "range": (1, INF)})  # fmt: skip
+    cutout: int = field(default=0, metadata={"help": "Side of a blanked square, in pixels.", "range": (0, INF)})
+    crop_padding: int = field(default=4, metadata={
+        "help": "Random shift, in pixels.", "range": (0, INF), "default": "an eighth of the height"})  # fmt: skip
+    flip: bool = field(default=True, metadata={"help": "Mirror images at random.", "default": "on; off for digits"})
+    clip_norm: float | None = field(default=None, metadata={
+        "help": "Largest norm of a step's gradient.", "range": (0, INF)})  # fmt: skip
+    ema_decay: float | None = field(default=None, metadata={
+        "help": "Keep averaged weights: 0.999 is usual.", "range": (0, 1)})  # fmt: skip
+    amp: bool = field(default=True, metadata={"help": "bfloat16 autocast on a GPU.", "flag": "bf16"})
+    compile: bool = field(default=False, metadata={"help": "Use torch.compile: worth it in long trainings."})
+    seed: int = field(default=0, metadata={"help": "Seed of everything random.", "range": (0, INF)})
+    device: str = field(default="auto", metadata={"help": "Where to train.", "choices": DEVICES})
+    deterministic: bool = field(default=False, metadata={
+        "help": "Repeat bit by bit on a GPU too (slower); a CPU always does."})  # fmt: skip
 
     def __post_init__(self) -> None:
-        for field, value, names in (
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("evbmf", self.evbmf, MINIMA),
-            ("schedule", self.schedule, SCHEDULES),
-            ("device", self.device, DEVICES),
-        ):
-            if value not in names:
-                raise RunError(f"{field} {value!r} is unknown: one of {', '.join(names)}")
-        for field, low, high in _RANGES:
-            value = getattr(self, field)
-            if value is not None and not low <= value <= high:
-                raise RunError(f"{field} {value} lies outside {low:g}..{high:g}")
+        if wrong := fields.fault(self):
+            raise RunError(wrong)
         if self.lr <= 0:
             raise RunError(f"lr {self.lr} must be above 0")
         if self.optimizer == "adas" and self.schedule != "constant":
             raise RunError(f"optimizer adas sets its own learning rates: schedule {self.schedule} has no meaning")
-
-
-_INFINITY = float("inf")
-_RANGES = (
-    ("epochs", 1, _INFINITY),
-    ("batch_size", 2, _INFINITY),
-    ("lr", 0, _INFINITY),
-    ("momentum", 0, 1),
-    ("weight_decay", 0, _INFINITY),
-    ("adas_beta", 0, 1),
-    ("step_epochs", 1, _INFINITY),
-    ("step_gamma", 0, 1),
-    ("final_lr", 0, _INFINITY),
-    ("warmup", 0, 1),
-    ("restart_epochs", 1, _INFINITY),
-    ("restart_factor", 1, _INFINITY),
-    ("label_smoothing", 0, 1),
-    ("cutout", 0, _INFINITY),
-    ("crop_padding", 0, _INFINITY),
-    ("clip_norm", 0, _INFINITY),
-    ("ema_decay", 0, 1),
-)

@@ -222,7 +222,7 @@ import json, sys
 from chanc.analysis import analyze
 from chanc.cli.analyze import to_json
 from chanc.rewriter import rewrite
-found = [to_json(analyze(sys.argv[1]), "m"), rewrite(sys.argv[1], scale=0.5, select="random").trace.to_json()]
+found = [to_json(analyze(sys.argv[1]), "m"), rewrite(sys.argv[1], scale=0.5, importance="random").trace.to_json()]
 print(json.dumps(found))
 """
 

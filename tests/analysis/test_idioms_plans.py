@@ -58,7 +58,7 @@ LINEAR_ATTENTION = """
 
 def shrunk(model: Any, plan: Mapping[str, int], tolerance: float = 1e-4) -> None:
     """The shrink oracle on a plan."""
-    result = rewrite(model, plan, select="random", seed=3)
+    result = rewrite(model, plan, importance="random", seed=3)
     assert {name: new for name, (_, new) in result.trace.groups.items()} == dict(plan)
     for found in differences(zeroed(model, result.trace), result.model):
         assert found.error <= tolerance

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from chanc import runs
 from chanc.cli import main
+from chanc.runs import Decision, Epoch, TrialEvent
 
 
 def run(*args):
@@ -17,13 +17,11 @@ def run(*args):
 
 @pytest.fixture
 def folder(tmp_path):
-    epochs = [{"epoch": 0, "top1": 0.5, "loss": 1.0, "metrics": {}}]
-    cost = {"params": 1000, "macs": 9000, "top1": 0.5, "epochs": epochs}
-    lines = [{"trial": n, "widths": {"a.weight": 16 + n, "b.weight": 32 - n}, **cost} for n in range(3)]
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text('{"settings": {"algo": "greedy"}}')
-    (tmp_path / "run" / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return tmp_path / "run"
+    made = runs.create(tmp_path / "run", {"algo": "greedy"}, {})
+    for n in range(3):
+        decision = Decision({"a.weight": 16 + n, "b.weight": 32 - n})
+        made.append(TrialEvent(n, decision, 1000, 9000, 0.5, 1.0, (Epoch(0, 1.0, 0.5),)))
+    return made.path
 
 
 def test_the_page_is_written(folder, capsys):
@@ -58,7 +56,7 @@ def test_what_is_no_run_is_one_clear_line(tmp_path, capsys, kind):
 
 
 def test_a_damaged_log_is_one_clear_line(folder, capsys):
-    (folder / "trials.jsonl").write_text("rubbish\n{}\n")
+    (folder / "events.jsonl").write_text("rubbish\n{}\n")
     assert run(folder) == 1
-    assert capsys.readouterr().err == f"chanc: {folder / 'trials.jsonl'} is damaged: line 1 is not JSON\n"
+    assert capsys.readouterr().err == f"chanc: {folder / 'events.jsonl'} is damaged: line 1: it is not JSON\n"
     assert not (folder / "report.html").exists()

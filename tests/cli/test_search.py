@@ -13,7 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from chanc.cli import main
-from chanc.cli.search import Count, arguments, command
+from chanc.cli.options import Count
+from chanc.cli.search import arguments, command
 
 
 @pytest.fixture
@@ -54,13 +55,13 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str, code: int = 1) -> st
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("500000", 500_000), ("500k", 500_000), ("1.5M", 1_500_000), ("2G", 2 * 10**9), ("1,000", 1000)]
+    ("text", "count"), [("500000", 500_000), ("500k", 500_000), ("1.5M", 1_500_000), ("2G", 2 * 10**9), ("1_000", 1000)]
 )
 def test_counts(text: str, count: int) -> None:
     assert Count().convert(text, None, None) == count
 
 
-@pytest.mark.parametrize("text", ["", "k", "-3", "0", "many", "1e999"])
+@pytest.mark.parametrize("text", ["", "k", "-3", "0", "many", "1e999", "1,5M", "1,000", "1,5"])
 def test_bad_counts_are_wrong_usage(text: str) -> None:
     with pytest.raises(click.UsageError):
         Count().convert(text, None, None)

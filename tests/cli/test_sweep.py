@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from chanc.cli.search import Count
+from chanc.cli.options import Count
 from chanc.cli.sweep import Values, command, open_pool
 from chanc.errors import ChancError
 from chanc.study import sweep as sweeps
@@ -50,9 +50,8 @@ def test_what_the_sweep_passes_on_is_what_the_search_takes() -> None:
     from chanc.study.study import search
 
     params = {param.name for param in command.params}
-    own = {"algos", "seeds", "workers", "resume", "attempts", "gamma", "delta", "alpha", "target_params", "target_macs",
-           "batch_size", "lr", "min_width", "max_width", "round_to", "ray",
-           "slurm", "time_limit"}  # fmt: skip
+    own = {"algos", "seeds", "workers", "resume", "attempts", "batch_size", "lr", "min_width", "max_width", "round_to",
+           "ray", "slurm", "time_limit"}  # fmt: skip
     assert params - own <= set(inspect.signature(search).parameters)
 
 

@@ -57,7 +57,7 @@ def test_data_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pyt
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(DataError, match=r"mnist-42 does not exist.*digits, cifar10, cifar100, fashion-mnist"):
+    with pytest.raises(DataError, match=r"mnist-42 does not exist.*cifar10, cifar100, digits, fashion-mnist"):
         chanc.data.load("mnist-42")
 
 

@@ -126,6 +126,8 @@ NUMERIC = sorted(set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED, Te
 
 @pytest.mark.parametrize("dtype", NUMERIC, ids=TensorProto.DataType.Name)
 def test_every_element_type_untouched_and_touched(dtype: int) -> None:
+    if dtype not in {kind.value for kind in ir.DataType}:
+        pytest.skip("onnx_ir 1.0 has no 6-bit floats")
     kind = helper.tensor_dtype_to_np_dtype(dtype)
     tensor = helper.make_tensor("t", dtype, [6], np.array([0, 1, 1, 0, 1, 0]).astype(kind))
     output = helper.make_tensor_value_info("y", dtype, [6])

@@ -86,6 +86,8 @@ def test_round_trip_of_every_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("dtype", sorted(set(TensorProto.DataType.values()) - {0}))
 def test_every_element_type_is_carried(tmp_path: Path, dtype: int, raw: bool, count: int) -> None:
+    if dtype not in {kind.value for kind in ir.DataType}:
+        pytest.skip("onnx_ir 1.0 has no 6-bit floats")
     tensor = typed(dtype, count)
     if raw and dtype != TensorProto.STRING:
         tensor = helper.make_tensor("t", dtype, [count], ir.from_proto(tensor).tobytes(), raw=True)

@@ -7,6 +7,7 @@ import pytest
 
 from chanc.analysis.groups import CONVOLUTIONS
 from chanc.analysis.tables import ADDITIVE, CURVED, CUTTERS
+from chanc.errors import ChancError
 from chanc.ops import (
     Trait,
     Weight,
@@ -108,7 +109,7 @@ def test_the_newest_spec_that_holds() -> None:
     for since in (1, 13):
         weights = (Weight(since, 0.0),)
         operator("NotAnOperator", domain="test", since=since, traits=(), weights=weights, divisors=(), work=None)
-    with pytest.raises(ValueError, match="test::NotAnOperator has a spec since version 13 already"):
+    with pytest.raises(ChancError, match="the spec of test::NotAnOperator since version 13"):
         operator("NotAnOperator", domain="test", since=13, traits=(), weights=(), divisors=(), work=None)
     old, new = find("test", "NotAnOperator", 12), find("test", "NotAnOperator", 13)
     assert old is not None

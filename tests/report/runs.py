@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,17 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper
 
+from chanc import runs
 from chanc.cost.cost import Cost
+from chanc.runs import Best, Decision, Epoch, FinalEvent, Row, RunDir, StateEvent, Timing, TrialEvent
 
+SETTINGS = {
+    "model": "r34.onnx",
+    "model_name": "resnet34",
+    "algo": "sa",
+    "data": "cifar10",
+    "sampler": {"gamma": 0.8, "alpha": 5.0},
+}
 METRICS = ("in_rank", "out_rank", "in_kappa", "out_kappa", "in_qc", "out_qc")
 
 
@@ -69,94 +79,60 @@ class Analysis:
 
 
 def write_run(
-    folder: Path, groups: int = 20, trials: int = 35, epochs: int = 2, final: bool = True, seed: int = 0
-) -> Path:
-    """Write a run of simulated annealing with `groups` channel groups; the same seed gives the same bytes."""
+    folder: Path, groups: int = 20, trials: int = 35, epochs: int = 2, final: bool = True, seed: int = 0,
+    settings: Mapping[str, Any] | None = None, rename: Mapping[str, str] | None = None,
+) -> Path:  # fmt: skip
+    """Write a run of simulated annealing with `groups` channel groups; the same seed gives the same bytes.
+
+    settings: over those of the run. rename: other names for groups.
+    """
     rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
     names = [f"layer{1 + 4 * i // groups}.{i}.conv1.weight" for i in range(groups)]
-    settings = {
-        "model": "r34.onnx",
-        "model_name": "resnet34",
-        "algo": "sa",
-        "data": "cifar10",
-        "trials": trials,
-        "epochs": epochs,
-        "seed": seed,
-        "sampler": {"gamma": 0.8, "alpha": 5.0},
-    }
-    config = {
-        "format": 1,
-        "settings": settings,
-        "environment": {"command": ["chanc", "search", "r34.onnx", "--algo", "sa"]},
-    }
-    (folder / "config.json").write_text(json.dumps(config))
+    names = [(rename or {}).get(name, name) for name in names]
+    run = runs.create(folder, {**SETTINGS, "trials": trials, "epochs": epochs, "seed": seed, **(settings or {})},
+                      {"command": ["chanc", "search", "r34.onnx", "--algo", "sa"]})  # fmt: skip
     widths, momentum = np.full(groups, 16), np.zeros(groups)
-    lines, timing = [], []
+    run.append(StateEvent({}))
     for trial in range(trials):
         quality = 0.2 + 0.3 * (1 - np.exp(-trial / 8)) + 0.1 * rng.random(groups)
         after = 0.8 * momentum + quality
         params = int(600 * (widths**2).sum() / 4)
         top1 = 0.35 + 0.5 * (1 - np.exp(-trial / 10)) + 0.02 * rng.random()
-        lines.append(
-            {
-                "trial": trial,
-                "widths": dict(zip(names, widths.tolist(), strict=True)),
-                "next": None,
-                "params": params,
-                "macs": params * 270,
-                "top1": top1,
-                "loss": 2 - top1,
-                "epochs": [_epoch(rng, names, epoch, top1) for epoch in range(epochs)],
-                "group_metric": dict(zip(names, quality.tolist(), strict=True)),
-                "momentum": dict(zip(names, after.tolist(), strict=True)),
-                "cumulative": dict(zip(names, after.tolist(), strict=True)),
-                "state": {},
-            }
-        )
-        timing.append({"trial": trial, "seconds": {"train": 30.5, "rewrite": 0.4}})
+        by_group = dict(zip(names, after.tolist(), strict=True))
+        decision = Decision(dict(zip(names, widths.tolist(), strict=True)))
+        shown = tuple(_epoch(rng, names, epoch, top1) for epoch in range(epochs))
+        metrics = {"group_metric": dict(zip(names, quality.tolist(), strict=True))}
+        run.append(TrialEvent(trial, decision, params, params * 270, top1, 2 - top1, shown, metrics))
+        run.append(StateEvent({}, best=Best(decision, trial) if final else None,
+                              figures={str(trial): {"momentum": by_group, "cumulative": by_group}}))  # fmt: skip
+        run.append_timing(Timing(str(trial), {"train": 30.5, "rewrite": 0.4}))
         factor = np.clip(1 + after - momentum, 0.5, 2)
         widths = np.clip(2 * np.rint(widths * factor * rng.uniform(0.8, 1.05, groups) / 2), 16, 256).astype(int)
         momentum = after
-    (folder / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in timing))
     if final:
-        (folder / "comparison.json").write_text(json.dumps({"rows": comparison_rows()}))
-        (folder / "best.json").write_text(json.dumps({"trial": trials - 1, "widths": lines[-1]["widths"]}))
+        write_finals(run, comparison_rows())
     return folder
 
 
-def comparison_rows() -> list[dict[str, Any]]:
+def write_finals(run: RunDir, rows: Sequence[Row]) -> None:
+    """The final trainings that a comparison of these rows comes from: one, or two at a distance of its spread."""
+    for row in rows:
+        scores = [row.top1 - row.top1_std / 2**0.5, row.top1 + row.top1_std / 2**0.5] if row.top1_std else [row.top1]
+        for turn, score in enumerate(scores):
+            run.append(FinalEvent(f"{row.name}-{turn}", Decision(), {}, turn, row.params, row.macs, score, 1.0))
+        run.append_timing(Timing(row.name, latency_s=row.latency_s))
+
+
+def comparison_rows() -> list[Row]:
     return [
-        {
-            "name": "baseline",
-            "params": 21282122,
-            "macs": 1159402496,
-            "top1": 0.9312,
-            "top1_std": 0.002,
-            "latency_s": 0.0312,
-        },
-        {"name": "found", "params": 5500000, "macs": 402000000, "top1": 0.9342, "top1_std": 0.001, "latency_s": 0.0112},
-        {
-            "name": "uniform",
-            "params": 5400000,
-            "macs": 300000000,
-            "top1": 0.9281,
-            "top1_std": 0.003,
-            "latency_s": 0.0092,
-        },
-        {
-            "name": "random",
-            "params": 5450000,
-            "macs": 350000000,
-            "top1": 0.9202,
-            "top1_std": 0.004,
-            "latency_s": 0.0101,
-        },
+        Row("baseline", 21282122, 1159402496, 0.9312, 0.002, 0.0312),
+        Row("found", 5500000, 402000000, 0.9342, 0.001, 0.0112),
+        Row("uniform", 5400000, 300000000, 0.9281, 0.003, 0.0092),
+        Row("random", 5450000, 350000000, 0.9202, 0.004, 0.0101),
     ]
 
 
-def _epoch(rng: np.random.Generator, names: list[str], epoch: int, top1: float) -> dict[str, Any]:
+def _epoch(rng: np.random.Generator, names: list[str], epoch: int, top1: float) -> Epoch:
     def measure(place: float) -> list[float]:
         level = top1 * (0.3 + 0.6 * place)
         return [
@@ -166,13 +142,7 @@ def _epoch(rng: np.random.Generator, names: list[str], epoch: int, top1: float) 
         ]
 
     metrics = {name: dict(zip(METRICS, measure(i / len(names)), strict=True)) for i, name in enumerate(names)}
-    return {
-        "epoch": epoch,
-        "loss": 2 - top1 + 0.1 * rng.random(),
-        "top1": top1 - 0.02 * (1 - epoch),
-        "lr": 0.03,
-        "metrics": metrics,
-    }
+    return Epoch(epoch, 2 - top1 + 0.1 * rng.random(), top1 - 0.02 * (1 - epoch), 0.03, metrics)
 
 
 @dataclass

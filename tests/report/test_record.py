@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from chanc import runs as room
 from chanc.errors import RunError
 from chanc.report.record import best_trial, percent, read_record
+from chanc.runs import Best, Decision, ErrorEvent, StateEvent, TrialEvent
 
 
 def test_a_whole_run(runs, tmp_path):
@@ -15,76 +15,46 @@ def test_a_whole_run(runs, tmp_path):
     assert record.setting("algo") == "sa"
     assert record.setting("gamma") == 0.8
     assert record.setting("missing", 3) == 3
-    assert [row["name"] for row in record.rows] == ["baseline", "found", "uniform", "random"]
-    assert best_trial(record)["trial"] == 6
+    assert [row.name for row in record.rows] == ["baseline", "found", "uniform", "random"]
+    assert record.rows[1].top1_std == pytest.approx(0.001)
+    assert best_trial(record).id == 6
 
 
 def test_the_outermost_setting_wins(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"environment": {"a": {"seed": 1}}, "settings": {"seed": 2}}))
-    assert read_record(tmp_path).setting("seed") == 2
+    room.create(tmp_path / "run", {"seed": 2}, {"a": {"seed": 1}})
+    assert read_record(tmp_path / "run").setting("seed") == 2
 
 
-def test_a_torn_last_line_is_left_out(runs, tmp_path):
+def test_damage_is_an_error(runs, tmp_path):
     folder = runs.write_run(tmp_path / "run", groups=3, trials=4)
-    with open(folder / "trials.jsonl", "a") as handle:
-        handle.write('{"trial": 4, "wid')
-    assert len(read_record(folder).trials) == 4
-
-
-def test_a_damaged_line_is_named(runs, tmp_path):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=4)
-    lines = (folder / "trials.jsonl").read_text().splitlines()
-    (folder / "trials.jsonl").write_text("\n".join([lines[0], "rubbish", *lines[2:]]))
-    with pytest.raises(RunError, match="line 2 is not JSON"):
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    (folder / "events.jsonl").write_text("\n".join([lines[0], "rubbish", *lines[2:]]))
+    with pytest.raises(RunError, match="line 2: it is not JSON"):
         read_record(folder)
-
-
-@pytest.mark.parametrize("name", ["config.json", "comparison.json"])
-def test_a_damaged_file_is_named(runs, tmp_path, name):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=4)
-    (folder / name).write_text("{")
-    with pytest.raises(RunError, match=f"{name} is damaged"):
-        read_record(folder)
-
-
-def test_what_is_no_run(tmp_path):
-    with pytest.raises(RunError, match=r"neither config\.json nor trials\.jsonl"):
-        read_record(tmp_path)
-    with pytest.raises(RunError, match="does not exist"):
-        read_record(tmp_path / "missing")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="a file"):
-        read_record(tmp_path / "file")
 
 
 def test_failed_trials_are_never_the_best(tmp_path):
-    lines = [
-        {"trial": 0, "widths": {"a": 4}, "top1": 0.4},
-        {"trial": 1, "widths": {"a": 8}, "failed": "diverged"},
-        {"trial": 2, "widths": {"a": 6}, "top1": 0.3},
-    ]
-    (tmp_path / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (tmp_path / "best.json").write_text('{"trial": 1}')
-    record = read_record(tmp_path)
-    assert [trial["trial"] for trial in record.measured] == [0, 2]
-    assert best_trial(record)["trial"] == 0
+    run = room.create(tmp_path / "run", {}, {})
+    run.append(TrialEvent(0, Decision({"a": 4}), 1, 1, 0.4, 1.0))
+    run.append(ErrorEvent(1, Decision({"a": 8}), "diverged"))
+    run.append(ErrorEvent(2, Decision({"a": 9}), "odd", skipped=True))
+    run.append(TrialEvent(3, Decision({"a": 6}), 1, 1, 0.3, 1.0))
+    record = read_record(run.path)
+    assert [trial.id for trial in record.measured] == [0, 3]
+    assert [(trial.failed, trial.skipped) for trial in record.trials[1:3]] == [("diverged", ""), ("", "odd")]
+    assert best_trial(record).id == 0
+    run.append(StateEvent({}, best=Best(Decision({"a": 6}), 3)))
+    assert best_trial(read_record(run.path)).id == 3
 
 
-def test_percent_takes_fractions_and_percentages():
+def test_figures_stand_beside_their_trial(tmp_path):
+    run = room.create(tmp_path / "run", {}, {})
+    run.append(TrialEvent(0, Decision({"a": 4}), 1, 1, float("nan"), 1.0, metrics={"group_metric": {"a": 0.5}}))
+    run.append(StateEvent({}, figures={"0": {"momentum": {"a": 0.25}}}))
+    (trial,) = read_record(run.path).trials
+    assert (trial.top1, trial.group_metric, trial.momentum, trial.cumulative) == (None, {"a": 0.5}, {"a": 0.25}, {})
+
+
+def test_shares_as_percentages():
     assert percent([0.5, None, 1.0]) == [50.0, None, 100.0]
-    assert percent([0.5, 93.1]) == [0.5, 93.1]
     assert percent([]) == []
-
-
-@pytest.mark.parametrize(
-    "stored",
-    [
-        [{"name": "found", "top1": 0.9}],
-        {"rows": [{"name": "found", "top1": 0.9}]},
-        {"found": {"top1": 0.9}},
-    ],
-)
-def test_every_form_of_the_comparison(tmp_path, stored):
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "comparison.json").write_text(json.dumps(stored))
-    assert read_record(tmp_path).rows == ({"name": "found", "top1": 0.9},)

@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
+from chanc import runs as room
 from chanc.errors import MissingDependencyError, ModelError, RunError
 from chanc.report import run as report_run
 from chanc.report.run import write_images, write_report
+from chanc.runs import Decision, ErrorEvent, TrialEvent
 
 
 def data_of(path):
@@ -39,20 +41,24 @@ def test_the_head_says_what_was_run(runs, tmp_path):
 
 
 def test_a_command_is_quoted_for_the_shell(runs, tmp_path):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=2)
-    (folder / "config.json").write_text(json.dumps({"command": ["chanc", "search", "a b.onnx;rm"]}))
+    words = ["chanc", "search", "a b.onnx;rm"]
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=2, settings={"command": words})
     assert data_of(write_report(folder))["report"]["command"] == "chanc search 'a b.onnx;rm'"
 
 
 def test_failed_trials_are_named(tmp_path):
-    lines = [{"trial": 0, "widths": {"a": 4}, "top1": 0.4}, {"trial": 1, "widths": {"a": 8}, "failed": "diverged"}]
-    (tmp_path / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert ["failed trials", "1"] in data_of(write_report(tmp_path))["report"]["facts"]
+    run = room.create(tmp_path / "run", {}, {})
+    run.append(TrialEvent(0, Decision({"a": 4}), 1, 1, 0.4, 1.0))
+    run.append(ErrorEvent(1, Decision({"a": 8}), "diverged"))
+    run.append(ErrorEvent(2, Decision({"a": 8}), "odd", skipped=True))
+    facts = data_of(write_report(run.path))["report"]["facts"]
+    assert ["failed trials", "1"] in facts
+    assert ["skipped trials", "2"] in facts
 
 
 def test_a_run_that_has_only_begun(tmp_path):
-    (tmp_path / "config.json").write_text('{"settings": {"algo": "greedy"}}')
-    data = data_of(write_report(tmp_path))
+    room.create(tmp_path / "run", {"algo": "greedy"}, {})
+    data = data_of(write_report(tmp_path / "run"))
     assert data["report"]["sections"] == []
     assert "no best.onnx" in data["report"]["no_graph"]
 
@@ -69,10 +75,8 @@ def test_a_best_model_that_cannot_be_read_is_said_not_raised(runs, tmp_path, mon
 
 
 def test_hostile_names_stay_data(runs, tmp_path):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=3)
     hostile = "</script><script>alert(1)</script>"
-    text = (folder / "trials.jsonl").read_text().replace("layer1.0.conv1.weight", hostile)
-    (folder / "trials.jsonl").write_text(text)
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=3, rename={"layer1.0.conv1.weight": hostile})
     page = write_report(folder)
     assert "<script>alert" not in page.read_text()
     assert data_of(page)["report"]["sections"][1]["plots"][0]["series"][0]["name"] == hostile
@@ -83,7 +87,7 @@ def test_a_second_report_replaces_the_first(runs, tmp_path):
     before = write_report(folder).read_bytes()
     assert write_report(folder).read_bytes() == before
     assert {p.name for p in folder.iterdir()} == {
-        "config.json", "trials.jsonl", "timing.jsonl", "comparison.json", "best.json", "report.html",
+        "config.json", "events.jsonl", "timing.jsonl", "report.html",
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from itertools import pairwise
 
@@ -8,8 +9,9 @@ import pytest
 from chanc.report.acceptance_plots import acceptance
 from chanc.report.plots import scaled
 from chanc.report.published import reference_points, search_days
-from chanc.report.record import read_record
+from chanc.report.record import Record, TrialRow, read_record
 from chanc.report.run_plots import sections
+from chanc.runs import Row
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_widths_are_those_of_the_log(record):
     plot = plots_of(record)["widths"]
     for series in plot.series:
         assert list(series.x) == list(range(8))
-        assert list(series.y) == [trial["widths"][series.name] for trial in record.trials]
+        assert list(series.y) == [trial.widths[series.name] for trial in record.trials]
 
 
 def test_a_layers_metric_runs_over_the_epochs_of_all_trials(record):
@@ -50,7 +52,7 @@ def test_a_layers_metric_runs_over_the_epochs_of_all_trials(record):
     name = record.groups[2]
     series = next(s for s in plot.series if s.name == name)
     assert list(series.x) == list(range(1, 17))
-    assert list(series.y) == [epoch["metrics"][name]["out_rank"] for t in record.trials for epoch in t["epochs"]]
+    assert list(series.y) == [epoch.metrics[name]["out_rank"] for t in record.trials for epoch in t.epochs]
 
 
 def test_accuracy_against_params(record):
@@ -63,9 +65,9 @@ def test_accuracy_against_params(record):
 
 def test_several_points_of_one_name_make_a_line(runs, tmp_path):
     folder = runs.write_run(tmp_path / "run", groups=3, trials=4)
-    rows = [{"name": "uniform", "params": p, "macs": p, "top1": t} for p, t in ((3000, 0.9), (1000, 0.7), (2000, 0.8))]
-    (folder / "comparison.json").write_text(json.dumps(rows))
-    series = plots_of(read_record(folder))["final-params"].series
+    rows = [Row("uniform", p, p, t) for p, t in ((3000, 0.9), (1000, 0.7), (2000, 0.8))]
+    record = dataclasses.replace(read_record(folder), rows=tuple(rows))
+    series = plots_of(record)["final-params"].series
     assert [(list(s.x), list(s.y), s.line) for s in series] == [([1.0, 2.0, 3.0], [70.0, 80.0, 90.0], True)]
 
 
@@ -81,7 +83,7 @@ def test_acceptance_dots_are_the_runs_changes(record):
     dots = plot.series[-1]
     assert dots.name == "this run"
     group = record.groups[0]
-    change = record.trials[1]["momentum"][group] - record.trials[0]["momentum"][group]
+    change = record.trials[1].momentum[group] - record.trials[0].momentum[group]
     assert dots.labels[0] == f"trial 1, {group}"
     assert dots.x[0] == pytest.approx(abs(change))
     # the change after trial 1 is judged at the temperature of trial 1
@@ -89,16 +91,14 @@ def test_acceptance_dots_are_the_runs_changes(record):
 
 
 def test_acceptance_with_alpha_squared(runs, tmp_path):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=8)
-    config = json.loads((folder / "config.json").read_text())
-    config["settings"]["sampler"]["zeta"] = "alpha-squared"
-    (folder / "config.json").write_text(json.dumps(config))
+    settings = {"sampler": {"alpha": 5.0, "zeta": "alpha-squared"}}
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=8, settings=settings)
     record = read_record(folder)
     plot = plots_of(record)["acceptance"]
     # at the start alpha stands in the exponent twice: exp(-1 / (5 * 0.3 * 5))
     assert plot.series[0].y[15] == pytest.approx(0.875173, abs=1e-6)
     changes = [
-        after["momentum"][group] - before["momentum"][group]
+        after.momentum[group] - before.momentum[group]
         for before, after in pairwise(record.trials)
         for group in record.groups
     ]
@@ -106,28 +106,23 @@ def test_acceptance_with_alpha_squared(runs, tmp_path):
 
 
 def test_only_annealing_has_an_acceptance(runs, tmp_path):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=4)
-    config = json.loads((folder / "config.json").read_text())
-    config["settings"]["algo"] = "greedy"
-    (folder / "config.json").write_text(json.dumps(config))
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=4, settings={"algo": "greedy"})
     assert "acceptance" not in plots_of(read_record(folder))
 
 
-def test_a_failed_trial_leaves_a_gap(runs, tmp_path):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=4)
-    lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
-    lines[2] = {"trial": 2, "widths": lines[2]["widths"], "next": None, "failed": "diverged", "state": {}}
-    lines[3]["group_metric"] = {name: float("nan") for name in lines[3]["group_metric"]}
-    (folder / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    plots = plots_of(read_record(folder))
+def test_a_failed_trial_leaves_a_gap(record):
+    failed = TrialRow(2, record.trials[2].widths, failed="diverged")
+    unmeasured = {name: float("nan") for name in record.trials[3].group_metric}
+    blind = dataclasses.replace(record.trials[3], group_metric=unmeasured)
+    trials = (*record.trials[:2], failed, blind)
+    plots = plots_of(dataclasses.replace(record, trials=trials))
     assert [value is None for value in plots["group_metric"].series[0].y] == [False, False, True, True]
     assert len(plots["trials-params"].series[0].x) == 3
     assert None not in plots["widths"].series[0].y
 
 
 def test_an_empty_run_has_no_plots(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    assert sections(read_record(tmp_path)) == []
+    assert sections(Record(tmp_path, {})) == []
 
 
 def test_the_data_of_a_plot_is_json(record):
@@ -147,10 +142,7 @@ def test_published_numbers_match_whole_names():
 
 
 def test_published_accuracy_is_drawn_beside_final_trainings_only(runs, tmp_path):
-    folder = runs.write_run(tmp_path / "run", groups=3, trials=4)
-    config = json.loads((folder / "config.json").read_text())
-    config["settings"]["model"] = "densenet-bc.onnx"
-    (folder / "config.json").write_text(json.dumps(config))
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=4, settings={"model": "densenet-bc.onnx"})
     plots = plots_of(read_record(folder))
     assert {r.value for r in plots["final-params"].references if r.axis == "y"} == {95.49, 95.72}
     assert all(r.source for r in plots["final-params"].references)

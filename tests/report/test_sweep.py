@@ -23,13 +23,13 @@ def cells(folder, algo, gamma):
 
 def test_seeds_are_put_together(folder):
     record = read_sweep(folder)
-    row = next(row for row in record.rows if row["name"] == "greedy" and row["label"] == "gamma 0.5, 3 cells")
+    row = next(row for row in record.rows if row.name == "greedy" and row.label == "gamma 0.5, 3 cells")
     scores = [rows["found"]["top1"] for rows in cells(folder, "greedy", 0.5)]
-    assert row["top1"] == pytest.approx(statistics.fmean(scores))
-    assert row["top1_std"] == pytest.approx(statistics.stdev(scores))
-    assert row["params"] == 1_600_000
-    assert [r["label"] for r in record.rows if r["name"] == "sa"][-1] == "gamma 0.8, 2 cells"
-    assert [r["label"] for r in record.rows if r["name"] == "baseline"] == ["the original network, 17 cells"]
+    assert row.top1 == pytest.approx(statistics.fmean(scores))
+    assert row.top1_std == pytest.approx(statistics.stdev(scores))
+    assert row.params == 1_600_000
+    assert [r.label for r in record.rows if r.name == "sa"][-1] == "gamma 0.8, 2 cells"
+    assert [r.label for r in record.rows if r.name == "baseline"] == ["the original network, 17 cells"]
 
 
 def test_accuracy_against_params_has_a_line_a_method(folder):

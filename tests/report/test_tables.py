@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from chanc.report.tables import comparison_table, deps_table, summary
+from chanc.report.tables import deps_table, summary
 
 
 def printed(table, width):
@@ -83,15 +83,3 @@ def test_the_summary_counts_params_by_what_pins_them(runs):
     sizes = {n: int(np.prod(v.const_value.shape.numpy())) for n, v in analysis.model.graph.initializers.items()}
     share = 100 * sum(sizes[name] for name in free) / sum(sizes.values())
     assert lines[3] == f"{share:.1f} % of the params lie in groups that may change"
-
-
-def test_the_comparison_reads_in_eighty_columns(runs):
-    text = printed(comparison_table(runs.comparison_rows()), 80)
-    lines = text.splitlines()
-    assert max(len(line) for line in lines) <= 80
-    assert lines[2].split() == ["found", "5,500,000", "402,000,000", "93.42", "±", "0.10", "11.20"]
-
-
-def test_a_comparison_with_holes(runs):
-    text = printed(comparison_table([{"name": "found", "params": 12, "top1": None}]), 80)
-    assert text.splitlines()[1].split() == ["found", "12", "–", "–", "–"]

@@ -73,7 +73,7 @@ def test_a_grouped_convolution_that_forgets_to_couple(monkeypatch: pytest.Monkey
     with pytest.raises(VerifyError):
         rewrite(model, {"wa#0": 2})
     with pytest.raises(AssertionError, match="output 'y' differs"):
-        check_shrink(model, scale=0.5, select="random")
+        check_shrink(model, scale=0.5, importance="random")
 
 
 @pytest.mark.parametrize("sizes", [[1, 4], [3, 1], [1, 3], [4, 2], [4, 0]])
@@ -105,7 +105,7 @@ def test_a_gather_that_mixes_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     body = "a = Conv (x, wa)\ng = Gather <axis = 1> (a, order)\nb = Conv (g, wb)\nt = Add (g, b)\ny = Conv (t, w)"
     shapes = {"wa": (6, 3, 1, 1), "wb": (6, 6, 1, 1), "w": (2, 6, 1, 1), "order": np.array([5, 3, 4, 0, 2, 1])}
     model = build(INPUT, "float y", body, shapes)
-    assert check_shrink(model, scale=0.5, select="random").operands
+    assert check_shrink(model, scale=0.5, importance="random").operands
     replace_rule(monkeypatch, "Gather", lambda site: site.set_input(1, np.arange(3)))
     with pytest.raises(VerifyError, match="mix channels"):
         rewrite(model, {"wa": {"keep": [0, 3, 5]}})

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from chanc.analysis import analyze
+from chanc.errors import PlanError
 from chanc.rewriter import rewrite
-from chanc.rewriter.choose import choose, importance
+from chanc.rewriter.choose import choose
+from chanc.rewriter.importance import IMPORTANCES, Evidence
 from chanc.testing.builders import build
 
 SCORES = np.array([3.0, -1.0, 0.5, 2.0, 1.0, 4.0], dtype=np.float32)
@@ -18,8 +20,8 @@ def scored(scores: np.ndarray):
     return build("float[N,3,4,4] x", "float y", "a = Conv (x, w1)\ny = Conv (a, w2)", {"w1": w1, "w2": w2})
 
 
-def kept(model, width: int, select: str, seed: int = 0) -> list[int]:
-    done = rewrite(model, {"w1": width}, select=select, seed=seed)
+def kept(model, width: int, select, seed: int = 0) -> list[int]:
+    done = rewrite(model, {"w1": width}, importance=select, seed=seed)
     return next(o.axes[0] for o in done.trace.operands if o.initializer == "w1").tolist()
 
 
@@ -66,9 +68,10 @@ def test_importance_sums_over_all_producers() -> None:
     group = analysis.group("wa")
     tensors = (analysis.model.graph.initializers[name].const_value for name in ("wa", "wb"))
     arrays = [tensor.numpy().astype(np.float64) for tensor in tensors]
+    evidence = Evidence(analysis.model, np.random.default_rng(0))
     for order in (1, 2):
         expected = sum((np.abs(array) ** order).sum(axis=(1, 2, 3)) for array in arrays)
-        assert np.allclose(importance(analysis, group, order), expected, rtol=1e-6)
+        assert np.allclose(IMPORTANCES[f"l{order}"](group, evidence), expected, rtol=1e-6)
 
 
 def test_importance_of_whole_units(grouped) -> None:
@@ -76,12 +79,21 @@ def test_importance_of_whole_units(grouped) -> None:
     group = analysis.group("w1")
     weight = analysis.model.graph.initializers["w1"].const_value.numpy().astype(np.float64)
     rows = np.abs(weight).sum(axis=(1, 2, 3))
-    assert np.allclose(importance(analysis, group, 1), [rows[0::2].sum(), rows[1::2].sum()], rtol=1e-6)
-    rng = np.random.default_rng(0)
-    assert choose(analysis, group, 1, "l1", rng).tolist() == [int(rows[1::2].sum() > rows[0::2].sum())]
+    evidence, l1 = Evidence(analysis.model, np.random.default_rng(0)), IMPORTANCES["l1"]
+    assert np.allclose(l1(group, evidence), [rows[0::2].sum(), rows[1::2].sum()], rtol=1e-6)
+    assert choose(group, 1, l1, evidence).tolist() == [int(rows[1::2].sum() > rows[0::2].sum())]
 
 
 def test_growth_repeats_the_most_important_first() -> None:
     """8 of 6: the two largest are there twice; 13 of 6: all twice, the largest three times."""
     assert kept(scored(SCORES), 8, "l2") == [0, 0, 1, 2, 3, 4, 5, 5]
     assert kept(scored(SCORES), 13, "l2") == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5]
+
+
+def test_a_callable_is_an_importance() -> None:
+    """A function of the group and the evidence stands for a name; one that gives no number a unit is refused."""
+    chosen = np.array([0.0, 5, 1, 5, 2, 0])
+    assert kept(scored(SCORES), 3, lambda group, evidence: chosen) == [1, 3, 4]
+    for wrong in (np.ones(5), np.full(6, np.nan)):
+        with pytest.raises(PlanError, match="group 'w1': its importance must be 6 numbers, one a unit"):
+            kept(scored(SCORES), 3, lambda group, evidence, wrong=wrong: wrong)

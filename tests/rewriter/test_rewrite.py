@@ -270,10 +270,10 @@ def test_a_plan_that_changes_nothing_says_so(plain) -> None:
 
 
 def test_the_seed_and_nothing_else_decides(plain) -> None:
-    one, again = (rewrite(plain(), scale=0.5, select="random", seed=3) for _ in range(2))
+    one, again = (rewrite(plain(), scale=0.5, importance="random", seed=3) for _ in range(2))
     assert one.model == again.model
     assert one.trace.to_json() == again.trace.to_json()
-    assert one.model != rewrite(plain(), scale=0.5, select="random", seed=4).model
+    assert one.model != rewrite(plain(), scale=0.5, importance="random", seed=4).model
 
 
 def test_a_rewrite_can_be_rewritten(plain) -> None:

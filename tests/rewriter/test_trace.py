@@ -102,11 +102,11 @@ def test_every_operand_whose_shape_changed_is_named_once(scale: float) -> None:
     assert {("l", 1, "w1x1"), ("t", 1, "w1x1")} <= expected
 
 
-@pytest.mark.parametrize("select", ["l2", "random"])
+@pytest.mark.parametrize("importance", ["l2", "random"])
 @pytest.mark.parametrize("scale", [0.3, 0.5, 0.75])
-def test_select_is_numpy_take_with_the_sources(scale: float, select: str) -> None:
+def test_select_is_numpy_take_with_the_sources(scale: float, importance: str) -> None:
     model = residual()
-    trace, small = traced(model, scale=scale, select=select)
+    trace, small = traced(model, scale=scale, importance=importance)
     old, new, after = arrays(model), arrays(small), nodes(small)
     assert trace["operands"]
     for operand in trace["operands"]:
@@ -158,11 +158,11 @@ def zeroed(model: onnx.ModelProto, trace: dict[str, Any]) -> onnx.ModelProto:
     return copy
 
 
-@pytest.mark.parametrize("select", ["l1", "random"])
+@pytest.mark.parametrize("importance", ["l1", "random"])
 @pytest.mark.parametrize("scale", [0.3, 0.5, 0.75])
-def test_the_shrink_oracle_from_the_trace_alone(scale: float, select: str) -> None:
+def test_the_shrink_oracle_from_the_trace_alone(scale: float, importance: str) -> None:
     model = residual()
-    trace, small = traced(model, scale=scale, select=select)
+    trace, small = traced(model, scale=scale, importance=importance)
     x = np.random.default_rng(1).standard_normal((2, 4, 6, 6)).astype(np.float32)
     (want,) = ReferenceEvaluator(zeroed(model, trace)).run(None, {"x": x})
     (have,) = ReferenceEvaluator(small).run(None, {"x": x})

@@ -43,7 +43,7 @@ def test_growth_keeps_the_function(plain, weights, width: int) -> None:
 
 
 def test_copies_stand_next_to_their_source(plain) -> None:
-    done = rewrite(plain(), {"w1": 12}, select="first")
+    done = rewrite(plain(), {"w1": 12}, importance="first")
     source = next(o.axes[0] for o in done.trace.operands if o.initializer == "w1")
     assert source.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7]
 

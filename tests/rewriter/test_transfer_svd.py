@@ -60,7 +60,7 @@ def test_through_a_rewrite(plain, weights) -> None:
 
 
 def test_the_trace_says_that_the_first_stay(plain) -> None:
-    done = rewrite(plain(), scale=0.5, transfer="svd", select="random")
+    done = rewrite(plain(), scale=0.5, transfer="svd", importance="random")
     assert all(s.tolist() == list(range(s.size)) for o in done.trace.operands for s in o.axes.values())
 
 

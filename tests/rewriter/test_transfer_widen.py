@@ -77,7 +77,7 @@ def test_exact_in_float64(evaluate, body: str, shapes, scale: float) -> None:
 
 def test_producers_are_cloned_and_consumers_divided(plain, weights) -> None:
     model = plain()
-    done = rewrite(model, {"w1": 12}, transfer="widen", select="first")
+    done = rewrite(model, {"w1": 12}, transfer="widen", importance="first")
     old, new = weights(model), weights(done.model)
     source = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7])
     assert np.array_equal(new["w1"], old["w1"][source])

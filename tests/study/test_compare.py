@@ -2,29 +2,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
+from chanc import runs
 from chanc.errors import RunError
-from chanc.study import rundir
+from chanc.runs import FinalEvent, Row, RunDir, VoidEvent, final_rows, read_run
 from chanc.study.compare import Finals, rivals, table
-from chanc.study.driver import Task, run_trials
+from chanc.study.driver import Task, run_method
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.outcome import finish
 from chanc.study.progress import Progress
-from chanc.study.rundir import RunDir
-from chanc.testing.engines import MEMBERS, SPACE, FakeEngine
+from chanc.testing.engines import MEMBERS, SPACE, FakeEngine, toy
 
 RECIPE = {"lr": 0.1}
 
 
 def searched(path: Path, engine: FakeEngine) -> tuple[Task, RunDir]:
-    run = rundir.create(path, {}, {})
-    engine.save({"widths": {"a": 32, "b": 48}, "weight": 0.0}, path / "input.onnx")
-    task = Task(Greedy(trials=3), SPACE, engine, MEMBERS, 0, Progress(3, 2, quiet=True))
-    run_trials(task, run)
+    run = runs.create(path, {}, {})
+    engine.save(toy({"a": 32, "b": 48}), path / "input.onnx")
+    task = Task("greedy", Greedy(trials=3), SPACE, engine, MEMBERS, 0, Progress(3, 2, quiet=True))
+    run_method(task, run)
     engine.calls.clear()
     return task, run
 
@@ -47,16 +46,17 @@ def test_unknown_rival_is_refused() -> None:
 def test_finals_are_paired_by_seed_and_written(tmp_path: Path) -> None:
     engine = FakeEngine()
     task, run = searched(tmp_path, engine)
-    result = finish(task, run, Finals(RECIPE, 5, 2))
-    assert [row["name"] for row in result.rows] == ["found", "baseline", "uniform"]
+    result = finish(task, engine, run, Finals(RECIPE, 5, 2))
+    assert [row.name for row in result.rows] == ["found", "baseline", "uniform"]
     seeds = [call["seed"] for call in engine.calls]
     assert seeds[:2] == seeds[2:4] == seeds[4:]
     assert seeds[0] != seeds[1]
     scores = [(seed % 1000) / 1000 for seed in seeds[:2]]
-    assert result.rows[0]["top1"] == pytest.approx(sum(scores) / 2)
-    assert result.rows[0]["top1_std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+    assert result.rows[0].top1 == pytest.approx(sum(scores) / 2)
+    assert result.rows[0].top1_std == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
     stored = json.loads((tmp_path / "comparison.json").read_text())
     assert [row["name"] for row in stored["rows"]] == ["found", "baseline", "uniform"]
+    assert final_rows(read_run(tmp_path)) == list(result.rows)
     assert result.model.read_bytes() == (tmp_path / "final/found-0/model.onnx").read_bytes()
     assert (tmp_path / "model.py").read_text().startswith("# {'a'")
 
@@ -66,38 +66,66 @@ def test_killed_final_training_goes_on_and_repeats_nothing(tmp_path: Path) -> No
     task, run = searched(tmp_path, engine)
     engine.kill_at = 1
     with pytest.raises(KeyboardInterrupt):
-        finish(task, run, Finals(RECIPE, 5))
+        finish(task, engine, run, Finals(RECIPE, 5))
     checkpoint = tmp_path / "final/baseline-0/training.safetensors"
     assert checkpoint.read_text() == "half"
     engine.kill_at = None
-    finish(task, run, Finals(RECIPE, 5))
+    finish(task, engine, run, Finals(RECIPE, 5))
     assert [call["final"] for call in engine.calls[2:]] == [{"a": 32, "b": 48}, engine.calls[3]["final"]]
     assert not checkpoint.exists()
     done = len(engine.calls)
-    finish(task, run, Finals(RECIPE, 5))
+    finish(task, engine, run, Finals(RECIPE, 5))
     assert len(engine.calls) == done
 
 
 def test_other_recipe_trains_again_and_drops_the_checkpoint(tmp_path: Path) -> None:
     engine = FakeEngine()
     task, run = searched(tmp_path, engine)
-    finish(task, run, Finals(RECIPE, 5, 1, ()))
-    finish(task, run, Finals({"lr": 0.2}, 5, 1, ()))
-    assert len(engine.calls) == 2
+    finish(task, engine, run, Finals(RECIPE, 5, 1, ("baseline",)))
+    engine.kill_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        finish(task, engine, run, Finals({"lr": 0.2}, 5, 1, ()))
+    checkpoint = tmp_path / "final/found-0/training.safetensors"
+    assert checkpoint.read_text() == "half"
+    engine.kill_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        finish(task, engine, run, Finals({"lr": 0.3}, 5, 1, ()))
+    rows = finish(task, engine, run, Finals({"lr": 0.3}, 5, 1, ())).rows
+    assert len(engine.calls) == 5
+    assert [call["goes_on"] for call in engine.calls[2:]] == [False, False, True]
+    assert [row.name for row in rows] == ["found"]
+    assert [event.cancels for event in run.log if isinstance(event, VoidEvent)] == [(8, 9)]
+    assert [event.recipe for event in run.log if isinstance(event, FinalEvent)][-1] == {"lr": 0.3, "epochs": 5}
+
+
+def test_a_killed_comparison_has_the_events_of_one_that_was_not(tmp_path: Path) -> None:
+    logs = []
+    for name, kill_at in (("calm", None), ("cut", 1)):
+        engine = FakeEngine()
+        task, run = searched(tmp_path / name, engine)
+        engine.kill_at = kill_at
+        if kill_at is not None:
+            with pytest.raises(KeyboardInterrupt):
+                finish(task, engine, run, Finals(RECIPE, 5))
+            run = runs.resume(tmp_path / name, {})
+        finish(task, engine, run, Finals(RECIPE, 5))
+        logs.append((tmp_path / name / "events.jsonl").read_bytes())
+    assert logs[0] == logs[1]
 
 
 def test_failed_final_training_is_left_out(tmp_path: Path) -> None:
     engine = FakeEngine()
     task, run = searched(tmp_path, engine)
     engine.failing = {1: "diverged"}
-    rows = finish(task, run, Finals(RECIPE, 5)).rows
-    assert [row["name"] for row in rows] == ["found", "uniform"]
+    rows = finish(task, engine, run, Finals(RECIPE, 5)).rows
+    assert [row.name for row in rows] == ["found", "uniform"]
 
 
 def test_without_final_training_costs_are_compared(tmp_path: Path) -> None:
-    task, run = searched(tmp_path, FakeEngine())
-    result = finish(task, run, None)
-    assert [(row["name"], row["top1"]) for row in result.rows] == [("baseline", None), ("found", run.trials[2]["top1"])]
+    engine = FakeEngine()
+    task, run = searched(tmp_path, engine)
+    result = finish(task, engine, run, None)
+    assert [(row.name, row.top1) for row in result.rows] == [("baseline", None), ("found", run.record.trials[2].score)]
     assert result.trial == 2
     assert result.model.read_bytes() == (tmp_path / "trials/002/model.onnx").read_bytes()
     assert not (tmp_path / "comparison.json").exists()
@@ -105,31 +133,28 @@ def test_without_final_training_costs_are_compared(tmp_path: Path) -> None:
 
 def test_best_widths_that_no_trial_trained_are_made(tmp_path: Path) -> None:
     engine = FakeEngine()
-    run = rundir.create(tmp_path, {}, {})
-    engine.save({"widths": {"a": 32, "b": 48}, "weight": 0.0}, tmp_path / "input.onnx")
-    task = Task(Greedy(trials=9, best_by="group"), SPACE, engine, MEMBERS, 3, Progress(9, 2, quiet=True))
-    run_trials(task, run)
-    result = finish(task, run, None)
+    run = runs.create(tmp_path, {}, {})
+    engine.save(toy({"a": 32, "b": 48}), tmp_path / "input.onnx")
+    task = Task("greedy", Greedy(trials=9, best_by="group"), SPACE, engine, MEMBERS, 3, Progress(9, 2, quiet=True))
+    run_method(task, run)
+    result = finish(task, engine, run, None)
     assert json.loads(result.model.read_text())["widths"] == result.widths
     if result.trial is None:
         assert json.loads(result.model.read_text())["weight"] > 0
 
 
 def test_search_without_one_good_trial_is_an_error(tmp_path: Path) -> None:
-    run = rundir.create(tmp_path, {}, {})
+    run = runs.create(tmp_path, {}, {})
     engine = FakeEngine(failing={0: "diverged", 1: "diverged"})
-    engine.save({"widths": {"a": 32, "b": 48}, "weight": 0.0}, tmp_path / "input.onnx")
-    task = Task(Greedy(trials=2), SPACE, engine, MEMBERS, 3, Progress(2, 2, quiet=True))
-    run_trials(task, run)
+    engine.save(toy({"a": 32, "b": 48}), tmp_path / "input.onnx")
+    task = Task("greedy", Greedy(trials=2), SPACE, engine, MEMBERS, 3, Progress(2, 2, quiet=True))
+    run_method(task, run)
     with pytest.raises(RunError, match=r"no trial of .* worked; the last one: diverged"):
-        finish(task, run, None)
+        finish(task, engine, run, None)
 
 
 def test_table_shows_counts_and_spread() -> None:
-    rows: list[dict[str, Any]] = [
-        {"name": "found", "params": 1234567, "macs": 5e7, "top1": 0.9, "top1_std": 0.012, "latency_s": 0.0015},
-        {"name": "baseline", "params": 12, "macs": 10, "top1": None, "latency_s": None},
-    ]
+    rows = [Row("found", 1234567, 5e7, 0.9, 0.012, 0.0015), Row("baseline", 12, 10)]
     console = Console(width=100, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(table(rows, "after 5 epochs"))
     text = console.export_text()

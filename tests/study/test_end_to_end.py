@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import signal
 import subprocess
@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
+from rich.console import Console
 
+from chanc.api import search
 from chanc.cli import main
-from chanc.errors import RunError
+from chanc.errors import ModelError, RunError
+from chanc.runs import TrialEvent, read_run
+from chanc.runs.sweeps import read_cell
+from chanc.study import Run
 from chanc.study.progress import Progress
-from chanc.study.study import search
-from chanc.study.sweep import cells, finished, run_cell
+from chanc.study.sweep import cells, run_cell
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
 WIDTHS = {"min_width": 4, "start_width": 8}
@@ -26,24 +31,25 @@ FLAGS = ["--epochs", "1", "--limit-train", "200", "--batch-size", "32", "--lr", 
          "--no-flip", "--min-width", "4", "--start-width", "8", "--device", "cpu"]  # fmt: skip
 
 
-def small_search(model: Path, out: Path, **changed: Any) -> Any:
+def small_search(model: Path, out: Path, **changed: Any) -> Run:
     options = {**WIDTHS, **changed.pop("options", {})}
     base: dict[str, Any] = {"data": "digits", "trials": 2, "epochs": 1, "limit_train": 200, "train": TRAIN}
     return search(model, out=out, options=options, **{**base, **changed})
 
 
-def lines(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "trials.jsonl").read_text().splitlines()]
+def trials(out: Path) -> tuple[TrialEvent, ...]:
+    return read_run(out).trials
 
 
 def test_two_trials_on_digits(tmp_path: Path, digits_model: Path) -> None:
     out = tmp_path / "run"
     run = small_search(digits_model, out, final_epochs=1, compare=("baseline", "uniform", "random"))
-    assert [line["widths"] for line in lines(out)] == [dict.fromkeys(run.widths, 8), dict.fromkeys(run.widths, 24)]
-    assert all(set(line["epochs"][0]["metrics"]) == {"stem.weight", "inner.weight", "outer.weight", "pointwise.weight"}
-               for line in lines(out))  # fmt: skip
-    assert [row["name"] for row in run.rows] == ["found", "baseline", "uniform", "random"]
-    assert run.rows[1]["params"] == 5706
+    assert [trial.decision.widths for trial in trials(out)] == [dict.fromkeys(run.widths, width) for width in (8, 24)]
+    measured = {"stem.weight", "inner.weight", "outer.weight", "pointwise.weight"}
+    assert all(set(trial.epochs[0].metrics) == measured for trial in trials(out))
+    assert [row.name for row in run.rows] == ["found", "baseline", "uniform", "random"]
+    assert run.rows[1].params == 5706
+    assert read_run(out).environment["precision"] == "float32"
     assert {path.name for path in out.iterdir()} >= {"config.json", "best.onnx", "model.py", "model.safetensors",
                                                      "report.html", "comparison.json"}  # fmt: skip
 
@@ -78,20 +84,51 @@ def test_other_methods(tmp_path: Path, digits_model: Path, algo: str) -> None:
     options = {"start_width": 8} if algo in ("sa", "conet") else {}
     run = search(digits_model, algo=algo, data="digits", trials=2, epochs=2, limit_train=120, train=TRAIN,
                  options={"min_width": 4, **options}, out=tmp_path / "run")  # fmt: skip
-    assert len(lines(tmp_path / "run")) == 2
+    assert len(trials(tmp_path / "run")) == 2
     assert run.model.exists()
 
 
 def test_budget_holds_in_every_trial(tmp_path: Path, digits_model: Path) -> None:
     run = small_search(digits_model, tmp_path / "run", max_params=4000, options={"start_width": 64})
-    assert all(3000 < line["params"] <= 4000 for line in run.trials)
+    assert [3000 < trial.params <= 4000 for trial in run.trials] == [True, True]
 
 
 def test_carried_learning_rates(tmp_path: Path, digits_model: Path) -> None:
     small_search(digits_model, tmp_path / "run", carry_optimizer=True, epochs=2)
-    last, first = (lines(tmp_path / "run")[trial]["epochs"][epoch]["lr"] for trial, epoch in ((0, 1), (1, 0)))
+    last, first = (trials(tmp_path / "run")[trial].epochs[epoch].lr for trial, epoch in ((0, 1), (1, 0)))
     assert first != 0.1
     assert last != first
+
+
+def test_what_a_run_ran_with_is_kept(tmp_path: Path, digits_model: Path) -> None:
+    small_search(digits_model, tmp_path / "run", trials=1)
+    kept = read_run(tmp_path / "run").environment
+    assert kept["versions"]["torch"] == torch.__version__
+    assert kept["threads"] == torch.get_num_threads()
+    assert kept["simd"] == torch.backends.cpu.get_cpu_capability()
+    assert kept["matmul_precision"] == "highest"
+    assert kept["blas"]
+
+
+def test_a_flipped_byte_in_a_trials_model_is_refused(tmp_path: Path, digits_model: Path) -> None:
+    small_search(digits_model, tmp_path / "run", trials=1)
+    path = tmp_path / "run/trials/000/model.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RunError, match=r"000/model\.onnx is damaged: its checksum is not that of line 3"):
+        small_search(digits_model, tmp_path / "run", trials=1, resume=True)
+
+
+def test_a_picture_that_fails_is_said_and_the_search_goes_on(tmp_path: Path, digits_model: Path) -> None:
+    def fail(path: Path) -> None:
+        assert read_run(path).trials
+        raise ValueError("no\nink")
+
+    text = io.StringIO()
+    small_search(digits_model, tmp_path / "run", on_change=fail, quiet=False, console=Console(file=text, width=200))
+    assert text.getvalue().count("no report: no ink") == 1
+    assert not (tmp_path / "run/report.html").exists()
 
 
 def test_resume_refuses_other_settings(tmp_path: Path, digits_model: Path) -> None:
@@ -107,10 +144,10 @@ def test_a_cell_of_a_sweep_is_a_search(tmp_path: Path, digits_model: Path) -> No
     path = tmp_path / cell.name
     run_cell(str(digits_model), cell, path, {"data": "digits", "trials": 1, "epochs": 1, "limit_train": 200,
                                              "options": WIDTHS, "train": TRAIN})  # fmt: skip
-    done = finished(path) or {}
-    assert (done["cell"], done["trials"], done["rows"].keys()) == (cell.name, 1, {"found", "baseline"})
-    config = json.loads((path / "config.json").read_text())
-    assert {"algo": "greedy", "gamma": 0.5, "seed": 3, "start_width": 8}.items() <= config["settings"].items()
+    done = read_cell(path)
+    assert done is not None
+    assert (done.cell, done.trials, done.rows.keys()) == (cell.name, 1, {"found", "baseline"})
+    assert {"algo": "greedy", "gamma": 0.5, "seed": 3, "start_width": 8}.items() <= read_run(path).settings.items()
 
 
 # Commands one after the other, until one fails; "!" before one: killed in the middle of its second trial.
@@ -144,10 +181,10 @@ def test_killed_in_the_second_trial_and_resumed_is_the_same(tmp_path: Path, digi
     calm, cut = tmp_path / "calm", tmp_path / "cut"
     asked = ["search", str(digits_model), "--quiet", "--trials", "3", *FLAGS, "--out"]
     assert run_commands(["!", *asked, str(cut)]) == (-signal.SIGKILL, "")
-    assert len(lines(cut)) == 1
+    assert len(trials(cut)) == 1
     code, said = run_commands([*asked, str(cut), "--resume"], [*asked, str(calm)])
     assert code == 0, said
-    assert (cut / "trials.jsonl").read_bytes() == (calm / "trials.jsonl").read_bytes()
+    assert (cut / "events.jsonl").read_bytes() == (calm / "events.jsonl").read_bytes()
     assert (cut / "best.onnx").read_bytes() == (calm / "best.onnx").read_bytes()
 
 
@@ -173,4 +210,17 @@ def test_sigterm_says_how_to_go_on(
         signal.signal(signal.SIGTERM, before)
     assert stop.value.code == 130
     assert "the same command with --resume goes on from there" in capsys.readouterr().out
-    assert len(lines(out)) == 1
+    assert len(trials(out)) == 1
+
+
+def test_a_model_of_a_fixed_batch_is_refused_before_anything_is_written(tmp_path: Path, digits_model: Path) -> None:
+    model = onnx.load(digits_model)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    pooled = next(node for node in model.graph.node if node.op_type == "Flatten")
+    pooled.op_type = "Reshape"
+    pooled.input.append("shape")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 24]), "shape"))
+    with pytest.raises(ModelError, match="its batch is fixed to 1, export it with a dynamic batch"):
+        small_search(model, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

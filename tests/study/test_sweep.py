@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from chanc.errors import ModelError, RunError
+from chanc.runs import Row, RunDir
+from chanc.runs.sweeps import CellResult, read_cell, write_cell
 from chanc.study.pools import Done, Job
-from chanc.study.rundir import RunDir
-from chanc.study.sweep import Cell, cells, finish_cell, finished, run_cell, sweep, wait_until_free
+from chanc.study.sweep import Cell, cells, run_cell, sweep, wait_until_free
 
 
 class InlinePool:
@@ -34,7 +35,9 @@ class InlinePool:
 
 def succeed(model: str, cell: Cell, path: Path, common: Mapping[str, Any]) -> None:
     path.mkdir(parents=True, exist_ok=True)
-    finish_cell(path, cell, {"rows": {"found": {"top1": 0.5}}, "seen": dict(common)})
+    options = {**cell.options, "seen": dict(common)}
+    rows = {"found": Row("found", top1=0.5)}
+    write_cell(path, CellResult(cell.name, cell.algo, cell.seed, rows=rows, options=options))
 
 
 class FailsAtFirst:
@@ -76,10 +79,10 @@ def test_every_cell_once(tmp_path: Path, digits_model: Path) -> None:
     pool = InlinePool()
     result = sweep(digits_model, TODO, out=tmp_path / "s", pool=pool, function=succeed, trials=3)
     assert pool.names == NAMES
-    assert [row["cell"] for row in result.rows] == NAMES
-    assert result.rows[3]["gamma"] == 0.8
-    assert result.rows[0]["seen"] == {"trials": 3}
-    assert json.loads((tmp_path / "s/results.json").read_text()) == list(result.rows)
+    assert [row.cell for row in result.rows] == NAMES
+    assert result.rows[3].options["gamma"] == 0.8
+    assert result.rows[0].options["seen"] == {"trials": 3}
+    assert json.loads((tmp_path / "s/results.json").read_text()) == [row.flat() for row in result.rows]
 
 
 def test_failed_cells_are_retried_and_finished_ones_are_not(tmp_path: Path, digits_model: Path) -> None:
@@ -144,7 +147,7 @@ def test_a_cell_waits_for_a_worker_that_was_given_up(tmp_path: Path, monkeypatch
     def sleep(seconds: float) -> None:
         naps.append(seconds)
         if len(naps) == 5:
-            finish_cell(path, TODO[0], {"by": "the orphan"})
+            write_cell(path, CellResult("the orphan", "greedy"))
             orphan.close()
 
     monkeypatch.setattr("chanc.study.sweep.time", SimpleNamespace(monotonic=lambda: sum(naps), sleep=sleep))
@@ -152,6 +155,6 @@ def test_a_cell_waits_for_a_worker_that_was_given_up(tmp_path: Path, monkeypatch
     assert naps == [0.5] * 3
     run_cell("no.onnx", TODO[0], path, {})  # finished meanwhile: nothing is left to do, or to go wrong
     assert naps == [0.5] * 5
-    assert (finished(path) or {})["by"] == "the orphan"
+    assert read_cell(path) == CellResult("the orphan", "greedy")
     with pytest.raises(RunError, match="a sweep needs a file system that all machines share"):
         run_cell("no.onnx", TODO[0], tmp_path / "elsewhere" / "cell", {})

@@ -13,10 +13,12 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from chanc.analysis import analyze
 from chanc.metrics import quality
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import layers_quality
-from chanc.study.study import search
+from chanc.study.settings import resolve
+from chanc.study.study import load_data, make_engine, search
 from chanc.study.torch_engine import MODES, _measure
 from chanc.training.adas import AdaS
 
@@ -36,6 +38,14 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, ...],
 
     monkeypatch.setattr(quality, "evbmf_batch", watched)
     return seen
+
+
+class Silent:
+    """Listens, and says nothing."""
+
+    def step(self, epoch: int, share: float) -> None: ...
+
+    def epoch(self, epoch: int, loss: float, top1: float) -> None: ...
 
 
 def run(model: Path, out: Path, images: int = 100, **train: Any) -> Any:
@@ -64,11 +74,27 @@ def test_the_log_has_the_quality_of_the_weights_that_are_kept(
 ) -> None:
     found = run(digits_model, tmp_path / "run", images=400, lr=2.0, **train)
     best = {one.name: numpy_helper.to_array(one) for one in onnx.load(found.model).graph.initializer}
-    logged = found.trials[0]["epochs"][-1]["metrics"]
+    logged = found.trials[0].epochs[-1].metrics
     assert any(values["out_rank"] > 0 for values in logged.values())
     for name, measured in layers_quality({name: best[name] for name in logged}).items():
         kept = {f"{mode}_{what}": measured.as_dict()[f"{mode}_{what}"] for what in MODES for mode in ("in", "out")}
         assert logged[name] == pytest.approx(kept, rel=1e-9)
+
+
+def test_a_trial_may_have_epochs_and_a_transfer_of_its_own(tmp_path: Path, digits_model: Path) -> None:
+    asked = {"algo": None, "preset_name": None, "options": {}, "final": {}, "limit_train": 100}
+    settings = resolve(data="digits", train={**TRAIN, "epochs": 3}, transfer="svd", **asked)
+    engine = make_engine(settings, load_data(analyze(digits_model), settings, None))
+    model = engine.load(digits_model)
+    one = engine.train(model, fresh=True, seed=0, carry_from=None, carry_to=None, watch=Silent(), epochs=1)
+    assert len(one.epochs) == 1
+    usual = engine.train(model, fresh=True, seed=0, carry_from=None, carry_to=None, watch=Silent())
+    assert len(usual.epochs) == 3
+    widths = {"stem.weight": 8}
+    made = {name: engine.resize(model, widths, fresh=False, seed=0, transfer=name) for name in (None, "svd", "select")}
+    stem = {name: one.graph.initializers["stem.weight"].const_value.numpy() for name, one in made.items()}
+    assert np.array_equal(stem[None], stem["svd"])
+    assert not np.array_equal(stem[None], stem["select"])
 
 
 def test_adas_measures_a_transposed_convolution_with_its_axes_as_they_lie() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from pathlib import Path
 
 import pytest
 
-from chanc import registry
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.errors import ChancError
-from chanc.ops import table as specs
+from chanc.ops.table import SPECS
+from chanc.registry import Operator
 from chanc.rewriter.rules import REGISTRY as REWRITE
 from chanc.testing.rules import RuleContract
 
@@ -32,10 +31,9 @@ KEY = (example.DOMAIN, "ChannelGate")
 @pytest.fixture
 def registered():
     """The example's rules, for one test."""
-    example.register()
-    yield
-    for table in (ANALYSIS._rules, REWRITE._rules, specs._SPECS):
-        table.pop(KEY, None)
+    with SPECS.scratch(), ANALYSIS.scratch(), REWRITE.scratch():
+        example.register()
+        yield
 
 
 @pytest.mark.usefixtures("registered")
@@ -69,34 +67,13 @@ def _whole(contract):
 @pytest.mark.parametrize("wrong", [_forgets_the_gain, _forgets_the_data])
 def test_a_wrong_rule_breaks_the_contract(registered, wrong):
     """A rule that doesn't tie the gain to the channels, and one that pins them."""
-    ANALYSIS._rules[KEY] = [(1, wrong)]
+    ANALYSIS.remove(Operator(*KEY))
+    ANALYSIS.rule(KEY[1], domain=KEY[0])(wrong)
     with pytest.raises((AssertionError, ChancError)):
         _whole(TestChannelGate())
 
 
 def test_an_attribute_that_does_not_follow_breaks_the_contract(registered):
-    REWRITE._rules.pop(KEY)
+    REWRITE.remove(Operator(*KEY))
     with pytest.raises(AssertionError, match="but the attribute says 16"):
         TestChannelGate().test_shrink()
-
-
-def test_entry_points_are_loaded_once(monkeypatch):
-    """A function named by an entry point registers its rules once, however many registries there are."""
-    calls = []
-
-    class Entry:
-        def load(self):
-            return lambda: calls.append(1)
-
-    def found(group):
-        assert group == "chanc.rules"
-        return [Entry()]
-
-    monkeypatch.setattr(importlib.metadata, "entry_points", found)
-    registry.load_entry_points.cache_clear()
-    try:
-        for package in ("chanc.analysis.rules", "chanc.rewriter.rules"):
-            registry.Registry(package).find("com.example", "Nothing", 1)
-    finally:
-        registry.load_entry_points.cache_clear()
-    assert calls == [1]

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chanc.analysis.context import Context
-from chanc.registry import Registry
+from chanc.registry import Operators
 
 AnalysisRule = Callable[[Context], None]
-REGISTRY: Registry[AnalysisRule] = Registry("chanc.analysis.rules")
+REGISTRY: Operators[AnalysisRule] = Operators("analysis rule", "chanc.ops", "chanc.analysis.rules")
 rule = REGISTRY.rule

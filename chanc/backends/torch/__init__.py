@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from chanc.backends.torch.build import Built, Source, build, emit, load, state_dict
 from chanc.backends.torch.program import Binding
-from chanc.backends.torch.registry import Rule, emits, registered
+from chanc.backends.torch.registry import emits
 
-__all__ = ["Binding", "Built", "Rule", "Source", "build", "emit", "emits", "load", "registered", "state_dict"]
+__all__ = ["Binding", "Built", "Source", "build", "emit", "emits", "load", "state_dict"]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from chanc import plugins
 from chanc.backends.torch.emitter import Emitter
 from chanc.backends.torch.names import identifier
 from chanc.backends.torch.program import Binding
 from chanc.backends.torch.render import render
 from chanc.backends.torch.tensors import to_torch
 from chanc.backends.torch.writeback import arrays_of, write_back
-from chanc.errors import MissingDependencyError, ModelError
+from chanc.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ class Built:
 
 def emit(model: ir.Model, name: str = "Network") -> Source:
     """Write `model` as stand-alone PyTorch source; ModelError names the node that PyTorch can't express."""
-    _require_torch()
+    plugins.expect("torch", "PyTorch source", "torch")
     program = Emitter(model, identifier(name, "Network")).run()
     text = render(program)
     kept = _reached(program.submodules, text, program)
@@ -94,8 +95,7 @@ def build(model: object, name: str = "Network") -> Built:
     model: a path, ModelProto, onnx_ir.Model or gs.Graph, which stays as it is. Nothing is written to disk. Raises
     ModelError for a model that can't be read, and for what PyTorch can't express, naming the node.
     """
-    import torch
-
+    torch = plugins.require("torch", "a module", "torch")
     model = _with_shapes(model)
     source = emit(model, name)
     module = load(source)
@@ -132,13 +132,6 @@ def load(source: Source) -> nn.Module:
     with torch.device("meta"):
         module: nn.Module = namespace[source.name]()
     return module
-
-
-def _require_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("PyTorch is not installed: pip install 'chanc[torch]'") from error
 
 
 __all__ = ["Binding", "Built", "ModelError", "Source", "build", "emit", "load", "state_dict"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from chanc.backends.torch import fusions, names, registry, symbols
+from chanc.backends.torch import fusions, names, symbols
 from chanc.backends.torch.folding import fold
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.program import Program
+from chanc.backends.torch.registry import REGISTRY
 from chanc.backends.torch.writer import Writer
 from chanc.ops import Trait, has
 
@@ -56,15 +57,14 @@ class Emitter(Writer):
 
     def _node(self, node: Node) -> None:
         domain = node.raw.domain
-        rule = registry.lookup(
-            domain, node.op, node.version if domain in self.opsets or domain else self.opsets.get("", 1)
-        )
+        known = domain in self.opsets or domain
+        rule = REGISTRY.find(domain, node.op, node.version if known else self.opsets.get("", 1))
         if rule is None:
             raise node.refuse("this operator has no PyTorch form")
         if fold(self, node):
             return
         if not self._sizes_only(node):
-            rule.handler(self, node)
+            rule(self, node)
         self._unite(node)
         self._note_rank(node)
 

@@ -102,3 +102,9 @@ def number(value: object) -> str:
 def float32(value: float) -> float:
     """The shortest decimal of an attribute: ONNX stores float32, so 0.1 comes as 0.10000000149."""
     return float(str(np.float32(value))) if math.isfinite(value) else value
+
+
+def class_name(file: str) -> str:
+    """A class for a file's name: `resnet34-cifar.onnx` -> `Resnet34Cifar`."""
+    words = "".join(char if char.isascii() and char.isalnum() else " " for char in file.split(".")[0]).split()
+    return identifier("".join(word[:1].upper() + word[1:] for word in words), "Network")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from chanc import plugins
 from chanc.backends.torch.build import Source, emit, state_dict
-from chanc.errors import MissingDependencyError
 from chanc.files import atomic_write, atomic_write_text
 
 _CHECK = '''\
@@ -92,10 +92,10 @@ def write_package(
 
     Nothing is written where the model can't be emitted. Raises ModelError, OSError, MissingDependencyError.
     """
-    try:
-        from safetensors.torch import save_file
-    except ImportError as error:
-        raise MissingDependencyError("safetensors is not installed: pip install 'chanc[torch]'") from error
+    plugins.expect("torch", "PyTorch source", "torch")
+    plugins.expect("safetensors", "PyTorch source", "torch")
+    from safetensors.torch import save_file
+
     source = emit(model, name)
     state = {key: tensor.contiguous().clone() for key, tensor in state_dict(source, model).items()}
     target = Path(folder)

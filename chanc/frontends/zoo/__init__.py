@@ -11,7 +11,8 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from chanc.errors import ChancError, MissingDependencyError
+from chanc import plugins
+from chanc.errors import ChancError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,12 +94,8 @@ def _family(name: str, aux: bool) -> Any:
         raise ChancError(f"the zoo has no network {name!r}; it has {', '.join(_FAMILIES)}")
     if aux and _FAMILIES[name] != "darts":
         raise ChancError(f"{name} has no auxiliary head; the darts networks have one")
-    try:
-        return importlib.import_module(f"{__name__}.{_FAMILIES[name]}")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingDependencyError("the zoo needs PyTorch: pip install 'chanc[torch]'") from None
+    plugins.require("torch", "the zoo", "torch")
+    return importlib.import_module(f"{__name__}.{_FAMILIES[name]}")
 
 
 def _resolve(name: str, published: Mapping[str, int], width: int | None, widths: Mapping[str, int]) -> dict[str, int]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chanc.registry import Registry
+from chanc.registry import Operators
 from chanc.rewriter.site import Site
 
 RewriteRule = Callable[[Site], None]
-REGISTRY: Registry[RewriteRule] = Registry("chanc.rewriter.rules")
+REGISTRY: Operators[RewriteRule] = Operators("rewrite rule", "chanc.ops", "chanc.rewriter.rules")
 rule = REGISTRY.rule

@@ -1,4 +1,4 @@
-"""Transfer methods: the values of a resized tensor from its old ones. One method a file.
+"""Transfer methods: the values of a resized tensor from its old ones. One method a file, which registers it.
 
 A method is a function `(tensor, edits, use, rng) -> tensor`; `use` names the operator and input that read the tensor.
 """
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chanc.errors import PlanError
+from chanc.registry import Registry
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer import init, reflect, select, svd, widen
 from chanc.rewriter.transfer._common import Tensor, Use
 
 Transfer = Callable[[Tensor, Sequence[AxisEdit], Use, np.random.Generator], Tensor]
@@ -27,13 +28,14 @@ class Method:
     fresh: bool = False
 
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method("select", select.select),
-        Method("svd", svd.svd, ordered=True),
-        Method("reflect", reflect.reflect, ordered=True),
-        Method("widen", widen.widen),
-        Method("init", init.init, fresh=True),
-    )
-}
+TRANSFERS: Registry[Method] = Registry("transfer", "chanc.transfers", __name__, error=PlanError)
+
+
+def register(name: str, *, ordered: bool = False, fresh: bool = False) -> Callable[[Transfer], Transfer]:
+    """Decorator: make a function a transfer method, its flags those of `Method`. PlanError where the name is taken."""
+
+    def add(apply: Transfer) -> Transfer:
+        TRANSFERS.add(name, Method(name, apply, ordered, fresh), source=apply)
+        return apply
+
+    return add

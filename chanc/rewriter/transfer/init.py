@@ -13,11 +13,13 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.transfer import register
 from chanc.rewriter.transfer._common import Tensor, Use, take
 
 TABLE_DEVIATION = 0.02
 
 
+@register("init", fresh=True)
 def init(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """New values for a tensor of the new shape."""
     taken = take(tensor, edits)

@@ -11,9 +11,11 @@ import numpy as np
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.transfer import register
 from chanc.rewriter.transfer._common import Tensor, Use, take
 
 
+@register("reflect", ordered=True)
 def reflect(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The source's values at every position; the sources of ordered methods are those of `reflected`."""
     return take(tensor, edits)

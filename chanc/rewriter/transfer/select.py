@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.transfer import register
 from chanc.rewriter.transfer._common import Tensor, Use, take
 
 
+@register("select")
 def select(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; zero in consumers of second and later copies."""
     taken = take(tensor, edits)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.transfer import register
 from chanc.rewriter.transfer._common import Tensor, Use, take
 
 
+@register("svd", ordered=True)
 def svd(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """Rank-n' truncation along each shrunken axis, reflection along each grown one.
 

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.transfer import register
 from chanc.rewriter.transfer._common import Tensor, Use, take
 
 
+@register("widen")
 def widen(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position, shared out among copies along consumer axes."""
     taken = take(tensor, edits)

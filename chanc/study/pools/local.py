@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from multiprocessing.process import BaseProcess
 
 from chanc.study.pools import Done, Job
 
@@ -29,7 +29,7 @@ class LocalPool:
     def run(self, jobs: Sequence[Job], done: Done) -> None:
         """Run all jobs. An interrupt stops the running ones and is passed on."""
         waiting = list(jobs)
-        running: dict[Any, tuple[Job, str, Any]] = {}
+        running: dict[int, tuple[Job, str, BaseProcess]] = {}
         slots = list(self.gpus) or [""] * max(1, self.workers)
         try:
             while waiting or running:
@@ -37,7 +37,8 @@ class LocalPool:
                     job, slot = waiting.pop(0), slots.pop(0)
                     process = self._start(job, slot)
                     running[process.sentinel] = (job, slot, process)
-                for sentinel in multiprocessing.connection.wait(list(running)):
+                ended = multiprocessing.connection.wait(list(running))
+                for sentinel in [number for number in running if number in ended]:
                     job, slot, process = running.pop(sentinel)
                     process.join()
                     slots.append(slot)
@@ -50,7 +51,7 @@ class LocalPool:
                 process.kill()
             raise
 
-    def _start(self, job: Job, slot: str) -> Any:
+    def _start(self, job: Job, slot: str) -> BaseProcess:
         process = multiprocessing.get_context("spawn").Process(
             target=_child, args=(os.getpid(), job.function, job.arguments), name=job.name
         )
@@ -88,7 +89,7 @@ def _count_gpus() -> int:
     return torch.cuda.device_count()
 
 
-def _child(parent: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _child(parent: int, function: Callable[..., None], arguments: tuple[object, ...]) -> None:
     """Run a job, and end when the parent is gone: an orphan would hold its cell against the resumed sweep."""
 
     def watch() -> None:

@@ -13,13 +13,21 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TypedDict
 
 from chanc.errors import MissingDependencyError, RunError
 from chanc.study.pools import Done, Job, attempt
 
 GRACE = 20.0
 """Seconds that interrupted cells have to end by themselves."""
+
+
+class Node(TypedDict):
+    """What Ray tells of a machine: CPU and GPU are among its resources."""
+
+    Alive: bool
+    Resources: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class RayPool:
         ray, given = self._ray, self.share
         task = ray.remote(num_cpus=given.cpus, num_gpus=given.gpus, max_calls=1, max_retries=0)(_work)
         waiting = list(jobs)
-        running: dict[Any, Job] = {}
+        running: dict[object, Job] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < given.at_once:
@@ -65,7 +73,7 @@ class RayPool:
         self._ray.shutdown()
 
 
-def share(nodes: Sequence[Mapping[str, Any]], workers: int) -> Share:
+def share(nodes: Sequence[Node], workers: int) -> Share:
     """Divide a cluster among `workers` cells at a time (0: as many as it has GPUs, or else CPUs).
 
     A cell asks for no more CPUs than the smallest machine that may run it has. Raises RunError where none may.
@@ -81,8 +89,8 @@ def share(nodes: Sequence[Mapping[str, Any]], workers: int) -> Share:
     return Share(at_once, max(1, min(*cpus, sum(cpus) // at_once)), gpus)
 
 
-def _connect(address: str) -> Any:
-    local: dict[str, Any] = {}
+def _connect(address: str) -> ModuleType:
+    local: dict[str, object] = {}
     if address == "local":
         # a Ray listens on the network and runs what it is sent: the token keeps everybody else out of this one
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -104,7 +112,8 @@ def _connect(address: str) -> Any:
             if why.startswith("Failed to connect") and "RAY_AUTH_MODE" not in os.environ:
                 why += " (does it ask for a token? then set RAY_AUTH_MODE=token)"
             raise RunError(f"no Ray at {address!r}: {why}") from None
-    return ray
+    connected: ModuleType = ray
+    return connected
 
 
 def _reach(address: str) -> None:
@@ -125,7 +134,7 @@ def _work(folder: str, job: Job) -> str:
     return attempt(job)
 
 
-def _problem(ray: Any, ref: Any) -> str:
+def _problem(ray: ModuleType, ref: object) -> str:
     """What went wrong with a task that has ended, or ""."""
     try:
         return str(ray.get(ref))
@@ -137,11 +146,11 @@ def _problem(ray: Any, ref: Any) -> str:
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
 
 
-def _cancel(ray: Any, refs: list[Any]) -> None:
+def _cancel(ray: ModuleType, refs: Sequence[object]) -> None:
     """Stop tasks as Ctrl-C would, and those that don't listen by force."""
     if not refs:
         return
     for ref in refs:
         ray.cancel(ref)
-    for ref in ray.wait(refs, num_returns=len(refs), timeout=GRACE)[1]:
+    for ref in ray.wait(list(refs), num_returns=len(refs), timeout=GRACE)[1]:
         ray.cancel(ref, force=True)

@@ -152,7 +152,7 @@ def leading(old, new):
 )  # fmt: skip
 def test_ten_steps_after_a_shrink_equal_those_of_a_narrow_twin(name, kind, normal_form):
     model = normal_form(name)
-    rewritten = rewrite(model, scale=0.5, select="first")
+    rewritten = rewrite(model, scale=0.5, importance="first")
     built = build(model)
     make = {"SGD": lambda p: torch.optim.SGD(p, **SGD), "Adam": lambda p: torch.optim.Adam(p, lr=1e-3, amsgrad=True)}
     optimizer = make[kind](built.module.double().parameters())

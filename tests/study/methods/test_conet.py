@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from chanc.study.methods.protocol import GroupEpoch, Measurement
 from chanc.study.methods.trial.conet import Conet
-from chanc.study.sampler import GroupEpoch, Measurement
 from chanc.study.space import SearchGroup, Space
 from chanc.testing.samplers import SamplerContract
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.trial.greedy import Greedy
-from chanc.study.sampler import Measurement
 from chanc.study.space import SearchGroup, Space
 from chanc.testing.samplers import SamplerContract
 

@@ -5,9 +5,14 @@ import sys
 
 import pytest
 
-from chanc.errors import ChancError
+from chanc.errors import ChancError, RunError
 from chanc.study import sampler as protocol
 from chanc.study.methods.trial.greedy import Greedy
+from chanc.study.methods.trial.sa import SimulatedAnnealing
+
+
+class Other(SimulatedAnnealing):
+    """A method with a name of its own already."""
 
 
 def test_all_methods_are_registered() -> None:
@@ -15,14 +20,16 @@ def test_all_methods_are_registered() -> None:
 
 
 def test_a_name_is_given_once() -> None:
-    with pytest.raises(ValueError, match="two samplers are named 'greedy'"):
-        protocol.register("greedy")(Greedy)
+    with pytest.raises(RunError, match=r"are the search method 'greedy': .*Greedy and .*test_sampler\.Other"):
+        protocol.register("greedy")(Other)
+    assert protocol.SAMPLERS["greedy"] is Greedy
+    assert Other.name == "sa"
 
 
 def test_unknown_names_and_options_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"no sampler is named 'gredy'; there are .*greedy"):
+    with pytest.raises(RunError, match=r"no search method 'gredy' \(did you mean 'greedy'\?\); there are .*greedy"):
         protocol.make("gredy")
-    with pytest.raises(ValueError, match="no option 'gama'"):
+    with pytest.raises(RunError, match="no option 'gama'"):
         protocol.make("greedy", gama=0.5)
 
 

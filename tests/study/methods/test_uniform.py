@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.trial.uniform import Uniform
-from chanc.study.sampler import Measurement
 from chanc.testing.samplers import SamplerContract, example_space
 
 
@@ -40,6 +40,6 @@ def test_best_has_the_highest_top1() -> None:
     history = []
     for trial, top1 in enumerate([0.3, 0.7, 0.5, 0.1]):
         history.append(widths)
-        proposal = sampler.propose(space, state, Measurement(trial, widths, {}, top1=top1))
+        proposal = sampler.propose(space, state, Measurement(trial, widths, {}, score=top1))
         widths, state = proposal.widths or {}, proposal.state
     assert sampler.best(state) == history[1]

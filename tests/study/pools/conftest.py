@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from chanc.runs import read_run
 from chanc.study.pools import Pool
 from chanc.study.sweep import cells, sweep
 
@@ -102,12 +102,11 @@ def sweeps_with_a_kill(
                   "function": getattr(jobs, request.param)}  # fmt: skip
         result = sweep(tiny_model, todo, out=out, pool=pool, say=said.append, **common)
         assert not result.failed
-        assert [row["cell"] for row in result.rows] == names
-        assert [row["trials"] for row in result.rows] == [trials] * 4
+        assert [row.cell for row in result.rows] == names
+        assert [row.trials for row in result.rows] == [trials] * 4
         assert sorted(line for line in said if line.endswith(": done")) == sorted(f"{name}: done" for name in names)
         for name in names:
-            log = (out / name / "trials.jsonl").read_text().splitlines()
-            assert [json.loads(line)["trial"] for line in log] == list(range(trials))
+            assert [event.id for event in read_run(out / name).trials] == list(range(trials))
 
         times = {name: (out / name / "cell.json").stat().st_mtime_ns for name in names}
         sweep(tiny_model, todo, out=out, pool=pool, resume=True, say=said.append, **common)

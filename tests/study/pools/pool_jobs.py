@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,35 +47,38 @@ def wait(path: str) -> None:
 
 
 def real(model: str, cell: Any, path: Path, common: Mapping[str, Any]) -> None:
-    """A cell of a sweep. The first process that runs `VICTIM` is killed after its first trial, before its best.json."""
-    from chanc.study import driver
-    from chanc.study.sweep import run_cell
+    """A cell of a sweep. The first process that runs `VICTIM` is killed after its first trial, untold of it."""
+    from chanc.api import search
 
-    if cell.name == VICTIM and not path.exists():
-        driver.write_best = lambda task, run: os.kill(os.getpid(), signal.SIGKILL)
-    run_cell(model, cell, path, common)
+    _cell(model, cell, path, common, search)
 
 
 def fake(model: str, cell: Any, path: Path, common: Mapping[str, Any]) -> None:
     """The same with a search that trains nothing."""
-    from chanc.study import api
+    _cell(model, cell, path, common, _search)
 
-    api.search = _search
-    real(model, cell, path, common)
+
+def _cell(model: str, cell: Any, path: Path, common: Mapping[str, Any], search: Callable[..., Any]) -> None:
+    from chanc.study import driver
+    from chanc.study.sweep import run_cell
+
+    if cell.name == VICTIM and not path.exists():
+        driver._measurement = lambda task, event: os.kill(os.getpid(), signal.SIGKILL)
+    run_cell(model, cell, path, common, search)
 
 
 def _search(model: str, *, algo: str, options: Any, seed: int, out: Path, resume: bool, trials: int, **_: Any) -> Any:
-    from chanc.study import rundir
-    from chanc.study.driver import INPUT, Task, run_trials
+    from chanc import runs
+    from chanc.study.driver import Task, run_method
     from chanc.study.progress import Progress
     from chanc.study.sampler import make
-    from chanc.testing.engines import MEMBERS, SIZES, SPACE, FakeEngine
+    from chanc.testing.engines import MEMBERS, SIZES, SPACE, FakeEngine, toy
 
-    run = rundir.resume(out, {}) if resume else rundir.create(out, {}, {})
     engine = FakeEngine()
-    engine.save({"widths": SIZES, "weight": 0.0}, out / INPUT)
-    task = Task(make(algo, trials=trials, seed=seed, **options), SPACE, engine, MEMBERS, seed,
-                Progress(trials, 2, quiet=True))  # fmt: skip
+    files = {runs.INPUT: lambda path: engine.save(toy(SIZES), path)}
+    run = runs.resume(out, {}) if resume else runs.create(out, {}, {}, files)
+    method = make(algo, trials=trials, seed=seed, **options)
+    task = Task(algo, method, SPACE, engine, MEMBERS, seed, Progress(trials, 2, quiet=True))
     with run.locked():
-        run_trials(task, run)
-    return SimpleNamespace(trials=run.trials, widths=SIZES, rows=[])
+        run_method(task, run)
+    return SimpleNamespace(outcomes=run.record.outcomes, widths=SIZES, rows=[])

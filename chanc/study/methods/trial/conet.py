@@ -7,13 +7,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypedDict
 
 from chanc.metrics.slope import rank_slope
-from chanc.study.sampler import GroupEpoch, Measurement, Proposal, Sampler, State, register, start_widths
+from chanc.runs import State
+from chanc.study.methods.protocol import GroupEpoch, Measurement
+from chanc.study.sampler import Proposal, Sampler, register, start_widths
 from chanc.study.space import SearchGroup, Space, Widths
+
+
+class Rule(TypedDict):
+    """What is remembered of a group: its relative step, its last action (+1, -1, 0: none yet), whether it stops."""
+
+    phi: float
+    last: int
+    frozen: bool
 
 
 @register("conet")
@@ -32,25 +43,29 @@ class Conet(Sampler):
     weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
 
     trials: int = 25
-    start_width: int = 32
-    delta: float = 0.0075
-    mu: float = 10.0
-    phi: float = 0.2
-    gamma: float = 0.01
-    phi_by: Literal["group", "global"] = "group"
-    kappa_at: Literal[">", ">="] = ">"
-    at_delta: Literal["no-op", "expand"] = "no-op"
-    at_minimum: Literal["hold", "expand"] = "hold"
+    start_width: int = field(default=32, metadata={
+        "help": "Channels of each group in trial 1; 0: the model's.", "range": (0, math.inf)})
+    delta: float = field(default=0.0075, metadata={"help": "Rank slope below which a group shrinks."})
+    mu: float = field(default=10.0, metadata={"help": "Largest condition of a group that may grow."})
+    phi: float = field(default=0.2, metadata={"help": "First relative step of a width.", "range": (0, 1)})
+    gamma: float = field(default=0.01, metadata={"help": "Smallest phi that may still flip.", "range": (0, 1)})
+    phi_by: Literal["group", "global"] = field(default="group", metadata={"help": "One phi a group, or one for all."})
+    kappa_at: Literal[">", ">="] = field(default=">", metadata={
+        "help": "Whether a condition of exactly mu shrinks."})
+    at_delta: Literal["no-op", "expand"] = field(default="no-op", metadata={
+        "help": "What a slope of exactly delta does."})
+    at_minimum: Literal["hold", "expand"] = field(default="hold", metadata={
+        "help": "What shrinking at the minimum does."})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """Every group at start_width, moving freely."""
-        rule = {group.id: {"phi": self.phi, "last": 0, "frozen": False} for group in space.resizable}
+        rule = {group.id: Rule(phi=self.phi, last=0, frozen=False) for group in space.resizable}
         widths = start_widths(space, self.limits, self.start_width)
         return widths, {"rule": rule, "next": None}
 
     def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
         """Algorithm 2's step for every group; None once all groups are frozen."""
-        rules: dict[str, Any] = {}
+        rules: dict[str, Rule] = {}
         widths: Widths = {}
         for group in space.resizable:
             epochs = [epoch[group.id] for epoch in seen.epochs if group.id in epoch]
@@ -74,25 +89,25 @@ class Conet(Sampler):
             return -1
         return 0 if slope == self.delta and self.at_delta == "no-op" else 1
 
-    def step(self, rule: dict[str, Any], width: int, action: int, group: SearchGroup) -> tuple[dict[str, Any], int]:
+    def step(self, rule: Rule, width: int, action: int, group: SearchGroup) -> tuple[Rule, int]:
         """One group's new rule and width. An action of 0 changes neither."""
         if rule["frozen"]:
-            return dict(rule), width
+            return rule, width
         if action < 0 and self.at_minimum == "expand" and width <= self.limits.bounds(group)[0]:
             action = 1
         if action == 0:
-            return dict(rule), width
+            return rule, width
         phi, frozen = rule["phi"], False
         if rule["last"] and action != rule["last"]:
             frozen, phi = phi < self.gamma, phi / 2
         width = width if frozen else self.limits.fit(width * (1 + phi * action), group)
-        return {"phi": phi, "last": action, "frozen": frozen}, width
+        return Rule(phi=phi, last=action, frozen=frozen), width
 
     def _one_phi(
-        self, before: dict[str, Any], after: dict[str, Any], widths: Widths, seen: Measurement
-    ) -> tuple[dict[str, Any], Widths]:
+        self, before: dict[str, Rule], after: dict[str, Rule], widths: Widths, seen: Measurement
+    ) -> tuple[dict[str, Rule], Widths]:
         """Make the smallest phi of the trial everybody's, and stop everybody where one group froze."""
         stop = any(rule["frozen"] for rule in after.values())
         phi = min((rule["phi"] for rule in after.values()), default=self.phi)
-        rules = {gid: rule | {"phi": phi, "frozen": stop} for gid, rule in after.items()}
+        rules = {gid: Rule(phi=phi, last=rule["last"], frozen=stop) for gid, rule in after.items()}
         return rules, dict(seen.widths) if stop and before else widths

@@ -8,10 +8,13 @@ gamma decides in effect how large the found model is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from dataclasses import dataclass, field
+from typing import Literal
 
-from chanc.study.sampler import Measurement, Proposal, Sampler, State, register, start_widths
+from chanc.runs import State
+from chanc.study.methods.protocol import Measurement
+from chanc.study.sampler import Proposal, Sampler, register, start_widths
 from chanc.study.space import Space, Widths
 
 
@@ -26,11 +29,15 @@ class Greedy(Sampler):
     "group" each group's width where its own m was highest. best_from: the first trial that can be best, from 1.
     """
 
-    gamma: float = 0.8
-    start_width: int = 16
-    first_step: Literal["+16", "paper"] = "+16"
-    best_by: Literal["global", "group"] = "global"
-    best_from: int = 6
+    gamma: float = field(default=0.8, metadata={
+        "help": "Weight of the past, 0 to 1: it decides how large the model gets.", "range": (0, 1)})
+    start_width: int = field(default=16, metadata={
+        "help": "Channels of each group in trial 1; 0: the model's.", "range": (0, math.inf)})
+    first_step: Literal["+16", "paper"] = field(default="+16", metadata={
+        "help": "After trial 1: every width +16, or the rule."})
+    best_by: Literal["global", "group"] = field(default="global", metadata={
+        "help": "Best trial as a whole, or group by group."})
+    best_from: int = field(default=6, metadata={"help": "First trial that can be the best.", "range": (1, math.inf)})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """Every group at start_width; no momentum."""
@@ -63,7 +70,7 @@ class Greedy(Sampler):
             widths |= {gid: entry["width"] for gid, entry in state["best_group"].items()}
         return widths
 
-    def _ranking(self, state: State, seen: Measurement, momentum: dict[str, float]) -> dict[str, Any]:
+    def _ranking(self, state: State, seen: Measurement, momentum: dict[str, float]) -> State:
         """The best so far. Before trial `best_from` the latest counts, so that a short search has an answer too."""
         count = state["measured"] + 1
         score = sum(momentum.values()) / max(len(momentum), 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from chanc.runs import State
+from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.trial.uniform import keep_best
-from chanc.study.sampler import Measurement, Proposal, Sampler, State, register
+from chanc.study.sampler import Proposal, Sampler, register
 from chanc.study.space import Space, Widths, generator, scale_to
 
 
@@ -24,9 +26,12 @@ class Random(Sampler):
     trials: int = 8
     min_width: int = 2
     max_width: int = 4096
-    target_params: int | None = None
-    target_macs: int | None = None
-    spread: float = 4.0
+    target_params: int | None = field(default=None, metadata={
+        "help": "Params that all trials shall have (500k, 1.5M).", "range": (1, math.inf), "count": True})
+    target_macs: int | None = field(default=None, metadata={
+        "help": "MACs that all trials shall have.", "range": (1, math.inf), "count": True})
+    spread: float = field(default=4.0, metadata={
+        "help": "Factors are drawn from 1/spread to spread.", "range": (1, 1e3)})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """The first draw."""

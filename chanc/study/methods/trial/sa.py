@@ -8,7 +8,7 @@ T is the number of planned trials, t counts them from 0. dm = 0 gives zeta = 0.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from chanc.study.methods.trial.greedy import Greedy
@@ -25,8 +25,9 @@ class SimulatedAnnealing(Greedy):
     where alpha enters a second time, exp(-1 / (alpha dm Temp)), and a falling dm is always pushed (zeta 1).
     """
 
-    alpha: float = 5.0
-    zeta: Literal["code", "alpha-squared"] = "code"
+    alpha: float = field(default=5.0, metadata={"help": "Temperature at the start.", "range": (0, math.inf)})
+    zeta: Literal["code", "alpha-squared"] = field(default="code", metadata={
+        "help": "Acceptance as in the code or in the paper."})  # fmt: skip
 
     def temperature(self, trial: int) -> float:
         """Temp_t; never below zero, should a search run longer than planned."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from chanc.study.sampler import Measurement, Proposal, Sampler, State, register
+from chanc.runs import State
+from chanc.study.methods.protocol import Measurement
+from chanc.study.sampler import Proposal, Sampler, register
 from chanc.study.space import Space, Widths, scale_to
 
 
 def keep_best(state: State, seen: Measurement) -> State:
-    """The state after a trial of a method without a memory: the widths with the highest held-out top-1."""
+    """The state after a trial of a method without a memory: the widths with the highest held-out score."""
     best = state["best"]
-    if best is None or seen.top1 > best["top1"]:
-        best = {"trial": seen.trial, "top1": seen.top1, "widths": dict(seen.widths)}
+    if best is None or seen.score > best["score"]:
+        best = {"trial": seen.trial, "score": seen.score, "widths": dict(seen.widths)}
     return {"best": best}
 
 
@@ -31,10 +34,12 @@ class Uniform(Sampler):
     trials: int = 8
     min_width: int = 2
     max_width: int = 4096
-    target_params: int | None = None
-    target_macs: int | None = None
-    low: float = 0.25
-    high: float = 2.0
+    target_params: int | None = field(default=None, metadata={
+        "help": "Params that all trials shall have (500k, 1.5M).", "range": (1, math.inf), "count": True})
+    target_macs: int | None = field(default=None, metadata={
+        "help": "MACs that all trials shall have.", "range": (1, math.inf), "count": True})
+    low: float = field(default=0.25, metadata={"help": "Lowest factor of the ladder.", "range": (1e-3, 1e3)})
+    high: float = field(default=2.0, metadata={"help": "Highest factor of the ladder.", "range": (1e-3, 1e3)})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """The target's widths, or the lowest factor's."""

@@ -1,0 +1,257 @@
+"""The public functions: `import chanc` has them all, each imported when it is first used.
+
+Wherever a model is asked for, it may be a path, an `onnx.ModelProto`, an `onnx_ir.Model` or a `gs.Graph`. What chanc
+raises on purpose is a `ChancError` with one clear line; a function that names other errors raises those too.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from chanc import plugins
+from chanc.analysis import Analysis, analyze
+from chanc.errors import ChancError, ModelError
+from chanc.ir import load, save
+from chanc.rewriter import Rewrite, rewrite
+from chanc.study import Run
+from chanc.study import search as study_search
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from chanc.backends.torch import Source
+    from chanc.data import Dataset
+    from chanc.frontends.torch import Exported
+    from chanc.oracles import Difference
+    from chanc.rewriter import Trace
+    from chanc.training.options import TrainOptions
+    from chanc.training.task import Task
+
+__all__ = [
+    "Analysis",
+    "Rewrite",
+    "Run",
+    "Trained",
+    "analyze",
+    "codegen",
+    "export",
+    "load",
+    "rewrite",
+    "save",
+    "search",
+    "train",
+    "verify",
+]
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "sgd": {"lr": 0.1, "weight_decay": 5e-4, "schedule": "cosine"},
+    "adamw": {"lr": 1e-3, "weight_decay": 1e-2, "schedule": "cosine"},
+    "adas": {"lr": 0.03, "weight_decay": 5e-4, "schedule": "constant"},
+}
+"""How `train` trains with each optimizer where nothing else is asked for."""
+
+
+P = ParamSpec("P")
+
+
+def _reported(search: Callable[P, Run]) -> Callable[P, Run]:
+    """The search with report.html drawn anew after each trial."""
+
+    @functools.wraps(search)
+    def reported(*args: P.args, **options: P.kwargs) -> Run:
+        options.setdefault("on_change", _draw)
+        return search(*args, **options)
+
+    reported.__module__ = __name__  # a sweep sends it to other processes by its name
+    return reported
+
+
+def _draw(run: Path) -> None:
+    from chanc.report import write_report
+
+    write_report(run)
+
+
+search = _reported(study_search)
+
+
+def verify(
+    original: Any,
+    rewritten: Any,
+    *,
+    trace: Trace | Mapping[str, Any] | None = None,
+    batch: int = 2,
+    seed: int = 0,
+) -> list[Difference]:
+    """Run two models in onnxruntime on the same random inputs, and compare them output by output.
+
+    With the `trace` of a rewrite (as it is, or the object of its file) the channels that it dropped are zeroed in
+    `original` first: a shrunken model must then compute the same. Without one both must compute the same as they are,
+    which is what widening promises. `batch` is the size of an open first axis.
+
+    Returns a `Difference` an output; its `error` is relative to the output's largest entry, and 1e-4 is much. Raises
+    ModelError for a model that isn't valid or can't be run, and where the two have other inputs or outputs;
+    VerifyError for a trace that isn't of `original`; MissingDependencyError without onnxruntime.
+    """
+    from chanc.ir import check
+    from chanc.oracles import differences, zeroed
+
+    expected, actual = load(original), load(rewritten)
+    check(expected)
+    check(actual)
+    if trace is not None:
+        expected = zeroed(expected, trace)
+    for kind in ("inputs", "outputs"):
+        one, two = ([value.name for value in getattr(model.graph, kind)] for model in (expected, actual))
+        if one != two:
+            raise ModelError(f"the models have other {kind}: {one} and {two}")
+    return differences(expected, actual, seed=seed, batch=batch)
+
+
+def codegen(model: Any, folder: str | os.PathLike[str], *, name: str | None = None) -> Source:
+    """Write a model as readable, trainable PyTorch source that does not need chanc.
+
+    `folder` gets model.py (the network is its last class, called `name`), model.safetensors (its weights) and check.py,
+    which compares it with onnxruntime on random inputs. Returns the source with the origin of every tensor.
+
+    Raises ModelError for a model that can't be read, and for what PyTorch can't express, naming the node; ChancError
+    for a name that no class can have; MissingDependencyError without PyTorch or safetensors; OSError.
+    """
+    plugins.require("torch", "codegen", "torch")
+    from chanc.analysis.infer_shapes import infer_shapes
+    from chanc.backends.torch.names import class_name, identifier
+    from chanc.backends.torch.package import write_package
+    from chanc.ir import check
+    from chanc.ir.normalize import normalize
+    from chanc.transforms import channels_first
+
+    if name is not None and identifier(name) != name:
+        raise ChancError(f"{name!r} can't be the name of a class")
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise ModelError(f"{os.fspath(folder)} is a file; the source wants a folder")
+    loaded = load(model)
+    check(loaded)
+    normalize(loaded)
+    infer_shapes(loaded)
+    # The numbers of weights keep their order, so that they can go back into the model.
+    channels_first(loaded, reorder=False)
+    path = Path(model) if isinstance(model, (str, os.PathLike)) else Path("model.onnx")
+    return write_package(loaded, folder, name or class_name(path.name), path)
+
+
+def export(
+    network: str | nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    shapes: Sequence[Sequence[int]] = ((1, 3, 32, 32),),
+    weights: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    exporter: str = "auto",
+    opset: int | None = None,
+    **options: Any,
+) -> Exported:
+    """Write a network as ONNX for channel work: BatchNorm and the names of its state_dict kept, the batch dynamic.
+
+    network: a module, or what `chanc.frontends.open_spec` takes: "zoo:resnet34", "torch:PACKAGE.MODULE:FACTORY";
+    `options` go to the network's maker. shapes: of the inputs, batch first. weights: a state_dict in a .safetensors
+    file. seed: of the initial weights. exporter: "auto" or a name of `chanc.frontends.exporters.EXPORTERS`.
+
+    Raises ChancError for a network that can't be made, ModelError for one that can't be exported, VerifyError where
+    onnxruntime computes something else than PyTorch, MissingDependencyError, OSError. Nothing is written then.
+    """
+    torch = plugins.require("torch", "exporting", "torch")
+    from chanc.frontends import open_spec
+    from chanc.frontends.torch import export as export_module
+    from chanc.frontends.torch import load_weights
+
+    module = open_spec(network, seed=seed, **options) if isinstance(network, str) else network
+    if weights is not None:
+        load_weights(module, weights)
+    generator = torch.Generator().manual_seed(seed)
+    examples = [torch.randn(tuple(shape), generator=generator) for shape in shapes]
+    two = options.get("aux") and isinstance(network, str) and network.startswith("zoo:")
+    names = ("output", "auxiliary") if two else ("output",)
+    return export_module(module, examples, path, exporter=exporter, opset=opset, output_names=names)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, of the kind that came in (a path gives an `onnx_ir.Model`).
+
+    before, top1 (0 to 1): on the data set's test images, before and after. data: the data set's name.
+    """
+
+    model: Any
+    before: float
+    top1: float
+    params: int
+    data: str
+    test_images: int
+
+
+def train(
+    model: Any,
+    data: str | os.PathLike[str],
+    *,
+    epochs: int,
+    data_root: str | os.PathLike[str] | None = None,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+    insert_batchnorm: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    say: Callable[[str], None] | None = None,
+    on_step: Callable[[Any], None] | None = None,
+    on_epoch: Callable[[Any, Any], Any] | None = None,
+    **options: Any,
+) -> Trained:
+    """Train a classifier of images: the same graph with new values comes out, the model that came in stays as it is.
+
+    data: a data set by name or path (`chanc.data.load`). options: fields of `chanc.training.options.TrainOptions` and
+    of the task, `chanc.tasks.Classification`; what isn't given follows from the optimizer (`RECIPES`) and from the
+    images. insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of training images.
+    checkpoint: a .safetensors file that is written after each epoch, and from which a training that was stopped goes
+    on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
+
+    Raises ModelError for a model that PyTorch can't express or train, DataError for data that don't fit it, RunError
+    for an option out of range, TrialError where the training diverges, MissingDependencyError without PyTorch.
+    """
+    plugins.require("torch", "training", "torch")
+    from chanc import data as datasets
+    from chanc.ir import check, like
+    from chanc.tasks import Classification
+    from chanc.training.images import recover_norms
+    from chanc.training.train import score
+    from chanc.training.train import train as train_model
+
+    loaded = load(model)
+    check(loaded)
+    limits = {"limit_train": limit_train, "limit_test": limit_test}
+    whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
+    dataset = Classification().fit(loaded, whole)
+    task, chosen = _configured(dataset, {**options, "epochs": epochs})
+    notes = [dataset.note] if dataset.note else []
+    if insert_batchnorm and not recover_norms(loaded, dataset):
+        notes.append("no convolution lacks a BatchNorm")
+    if say is not None:
+        for note in notes:
+            say(f"note: {note}")
+    before: list[float] = []
+    done = train_model(
+        loaded, dataset, task, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
+        start=lambda net: before.append(score(net, dataset, task, chosen)),
+    )  # fmt: skip
+    result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
+    return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
+
+
+def _configured(dataset: Dataset, given: Mapping[str, Any]) -> tuple[Task, TrainOptions]:
+    """The task, and the options that were given, a recipe for the optimizer, and augmentation that suits the images."""
+    from chanc.tasks import configured
+
+    recipe = RECIPES.get(given.get("optimizer", "sgd"), {})
+    return configured("classification", {**recipe, **dataset.augmentation, **given})

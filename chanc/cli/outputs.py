@@ -1,0 +1,45 @@
+"""What a command is told to write, checked before minutes are spent on its content."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import click
+
+from chanc.errors import ChancError
+
+force_option = click.option("--force", is_flag=True, help="Let OUT overwrite MODEL itself.")
+
+
+def refuse_early(output: str | os.PathLike[str] | None, *inputs: str | None, force: bool | None = False) -> None:
+    """Raise OSError where `output` can't be written, ChancError where it is one of the `inputs`, by a link too.
+
+    force: whether it may be; None where the command has no --force. No output is always right.
+    """
+    if output is None:
+        return
+    path = Path(output)
+    if path.is_dir():
+        raise _os_error(errno.EISDIR, path)
+    if not path.parent.is_dir():
+        raise _os_error(errno.ENOENT, path.parent)
+    if not os.access(path.parent, os.W_OK):
+        raise _os_error(errno.EACCES, path.parent)
+    for name in inputs:
+        if name is not None and not force and _same(name, path):
+            advice = "choose another name" if force is None else "add --force, or choose another name"
+            raise ChancError(f"writing {output} would overwrite the input {name}: {advice}")
+
+
+def _same(one: str, other: Path) -> bool:
+    """Whether two paths are one file: also where it isn't there yet, and where links lead to it."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _os_error(number: int, path: Path) -> OSError:
+    return OSError(number, os.strerror(number), str(path))

@@ -1,0 +1,25 @@
+"""Importance: which units of a group matter most. One measure a file, which registers it.
+
+A measure is a function `(group, evidence) -> scores [units]`: the unit with the highest score is kept longest when the
+group shrinks, and repeated first when it grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chanc.analysis import Group
+from chanc.errors import PlanError
+from chanc.registry import Registry
+from chanc.rewriter.importance.evidence import Evidence
+
+Scores = NDArray[np.float64]
+Importance = Callable[[Group, Evidence], Scores]
+
+IMPORTANCES: Registry[Importance] = Registry("importance", "chanc.importances", __name__, error=PlanError)
+register = IMPORTANCES.register
+
+__all__ = ["IMPORTANCES", "Evidence", "Importance", "Scores", "register"]

@@ -1,0 +1,57 @@
+"""Run directories: what a search leaves on disk, written and read in one place.
+
+The room stands below study/, which writes runs, and report/, which draws them; it stands on chanc.errors and
+chanc.files alone, so that reading a run needs neither torch nor onnx.
+"""
+
+from __future__ import annotations
+
+from chanc.runs.events import (
+    Best,
+    Decision,
+    Epoch,
+    EpochEvent,
+    ErrorEvent,
+    Event,
+    FinalEvent,
+    StartEvent,
+    State,
+    StateEvent,
+    Trial,
+    TrialEvent,
+    VoidEvent,
+)
+from chanc.runs.record import INPUT, Record, Timing, best, check_files, read_json, read_run
+from chanc.runs.rows import Row, final_rows, verdict
+from chanc.runs.rundir import RunDir, clear_errors, create, first_difference, resume
+
+__all__ = [
+    "INPUT",
+    "Best",
+    "Decision",
+    "Epoch",
+    "EpochEvent",
+    "ErrorEvent",
+    "Event",
+    "FinalEvent",
+    "Record",
+    "Row",
+    "RunDir",
+    "StartEvent",
+    "State",
+    "StateEvent",
+    "Timing",
+    "Trial",
+    "TrialEvent",
+    "VoidEvent",
+    "best",
+    "check_files",
+    "clear_errors",
+    "create",
+    "final_rows",
+    "first_difference",
+    "read_json",
+    "read_run",
+    "resume",
+    "verdict",
+]

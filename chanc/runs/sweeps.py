@@ -1,0 +1,77 @@
+"""What a sweep leaves in its folder: sweep.json says what was asked, CELL/cell.json how a finished search came out.
+
+    sweep.json       {"format": 1, "model": ..., "cells": [names], "common": the options that all cells share}
+    CELL/cell.json   {"cell": name, "algo": ..., the method's options, "seed": ..., "trials": ..., "rows": {role: row}}
+    CELL/error.txt   why a search failed
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chanc.errors import RunError
+from chanc.files import Json, atomic_write_json, plain
+from chanc.runs.decode import decode
+from chanc.runs.record import read_json
+from chanc.runs.rows import Row
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """How a finished cell came out; options are the method's, rows the networks that were compared, by role."""
+
+    cell: str
+    algo: str
+    seed: int = 0
+    trials: int = 0
+    widths: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, Json]:
+        """The content of cell.json, where the options stand among the other fields."""
+        fields: dict[str, object] = {"cell": self.cell, "algo": self.algo, **self.options, "seed": self.seed}
+        rows = {name: plain(row) for name, row in self.rows.items()}
+        found = plain(fields | {"trials": self.trials, "widths": self.widths, "rows": rows})
+        assert isinstance(found, dict)
+        return found
+
+
+def write_cell(path: Path, result: CellResult) -> None:
+    """Mark a cell as finished: the last thing that is written of it."""
+    atomic_write_json(path / "cell.json", result.flat())
+
+
+def read_cell(path: Path) -> CellResult | None:
+    """The result of a finished cell, None of another one. Raises RunError where it is damaged."""
+    found = read_json(path / "cell.json")
+    if found is None:
+        return None
+    try:
+        return _cell(found)
+    except ValueError as error:
+        raise RunError(f"{path / 'cell.json'} is damaged: {error}") from None
+
+
+def read_asked(folder: Path) -> dict[str, Json] | None:
+    """What a sweep was asked for, None where a folder holds none. Raises RunError where it is damaged."""
+    found = read_json(folder / "sweep.json")
+    if found is not None and not isinstance(found, dict):
+        raise RunError(f"{folder / 'sweep.json'} is damaged: it is no JSON object")
+    return found
+
+
+def _cell(found: Json) -> CellResult:
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    known = {entry.name for entry in dataclasses.fields(CellResult)} - {"options", "rows"}
+    given = found.get("rows")
+    rows: dict[str, Json] = given if isinstance(given, dict) else {}
+    named: Json = {name: {"name": name, **row} for name, row in rows.items() if isinstance(row, dict)}
+    options: Json = {name: value for name, value in found.items() if name not in known | {"rows"}}
+    return decode(CellResult, {**{name: found[name] for name in known & found.keys()}, "rows": named,
+                               "options": options})  # fmt: skip

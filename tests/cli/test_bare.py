@@ -1,0 +1,122 @@
+"""Every command where no optional package can be imported: it works, or one line says what to add, no traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chanc import runs
+from chanc.cli import COMMANDS
+from chanc.ir import save
+from chanc.runs import Decision, Epoch, TrialEvent
+from chanc.testing.graphs import Graph
+
+ABSENT = ("torch", "onnxruntime", "matplotlib", "pyarrow", "PIL", "sklearn", "onnxscript", "ray", "safetensors",
+          "scipy", "submitit", "onnx_graphsurgeon", "hypothesis")  # fmt: skip
+
+CUSTOMIZE = f"""
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {ABSENT}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+ORT = "onnxruntime is needed to run a model and can't be imported: pip install 'chanc[cpu]' (or 'chanc[gpu]')"
+
+# arguments: what is said on stderr, empty where the command works
+SAID = {
+    "analyze m.onnx": "",
+    "analyze m.onnx --deps --metrics": "",
+    "analyze m.onnx --json -": "",
+    "analyze m.onnx --html page.html": "",
+    "rewrite m.onnx -o half.onnx --scale 0.5": f"{ORT}; or rewrite without that check: --no-verify",
+    "rewrite m.onnx -o half.onnx --scale 0.5 --no-verify": "",
+    "rewrite m.onnx -o wide.onnx --scale 1.5 --transfer widen --no-verify": "",
+    "verify m.onnx m.onnx": ORT,
+    "search m.onnx": "a search needs PyTorch: pip install 'chanc[torch]'",
+    "search m.onnx --data synthetic": "a search needs PyTorch: pip install 'chanc[torch]'",
+    "search m.onnx --data synthetic --max-latency 5": "a search needs PyTorch: pip install 'chanc[torch]'",
+    "search m.onnx --data photos": "a search needs PyTorch: pip install 'chanc[torch]'",
+    "search m.onnx --data parquet": "a search needs PyTorch: pip install 'chanc[torch]'",
+    "sweep m.onnx": "a sweep on this machine needs torch: pip install 'chanc[torch]'",
+    "sweep m.onnx --workers 2 --data synthetic": "a sweep on this machine needs torch: pip install 'chanc[torch]'",
+    "sweep m.onnx --ray local": "--ray needs Ray: pip install 'chanc[ray]'",
+    "sweep m.onnx --slurm gpu": "--slurm needs submitit: pip install 'chanc[slurm]'",
+    "train m.onnx --data synthetic --epochs 1 -o out.onnx": "training needs torch: pip install 'chanc[torch]'",
+    "codegen m.onnx -o source": "codegen needs torch: pip install 'chanc[torch]'",
+    "export zoo:resnet18 -o r.onnx": "exporting needs torch: pip install 'chanc[torch]'",
+    "export torch:json:loads --input 1,2 -o r.onnx": "exporting needs torch: pip install 'chanc[torch]'",
+    "export --list": "the zoo needs torch: pip install 'chanc[torch]'",
+    "report finished": "",
+    "report finished --png pictures": "pip install 'chanc[report]'",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, a finished run, folders that look like data sets, and the packages taken away."""
+    home = tmp_path_factory.mktemp("bare")
+    (home / "site").mkdir()
+    (home / "site" / "sitecustomize.py").write_text(CUSTOMIZE)
+    graph = Graph(seed=0)
+    x = graph.input("image", [2, 3, 32, 32], dynamic={0: "n"}).conv(8, bias=False).bn().relu().conv(12, stride=4).relu()
+    save(graph.ir(x.gap().flatten().gemm(10)), home / "m.onnx")
+    run = runs.create(home / "finished", {"algo": "greedy"}, {})
+    for number in range(3):
+        run.append(TrialEvent(number, Decision({"a.weight": 16 + number}), 1000, 9000, 0.5, 1.0, (Epoch(0, 1.0, 0.5),)))
+    for name in ("train/ant/1.png", "train/bee/1.png", "test/ant/1.png", "test/bee/1.png"):
+        (home / "photos" / name).parent.mkdir(parents=True)
+        (home / "photos" / name).write_bytes(b"\x89PNG")
+    (home / "parquet").mkdir()
+    for name in ("train-0.parquet", "test-0.parquet"):
+        (home / "parquet" / name).write_bytes(b"PAR1")
+    return home
+
+
+def bare(place: Path, *args: str, module: str = "chanc") -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(place / "site"), root])}
+    return subprocess.run([sys.executable, "-m", module, *args], capture_output=True, text=True, cwd=place,
+                          env=environment)  # fmt: skip
+
+
+def test_every_command_is_here() -> None:
+    assert {line.split()[0] for line in SAID} == set(COMMANDS)
+
+
+def test_the_packages_are_gone(place: Path) -> None:
+    for name in ABSENT:
+        done = bare(place, module=name)
+        assert f"No module named '{name}'" in done.stderr
+
+
+@pytest.mark.parametrize("line", SAID)
+def test_it_works_or_one_line_says_what_to_add(place: Path, line: str) -> None:
+    before = sorted(path.name for path in place.iterdir())
+    done = bare(place, *line.split())
+    assert "Traceback" not in done.stderr
+    if not SAID[line]:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.strip()
+        return
+    assert done.returncode == 1
+    assert done.stderr.startswith("chanc: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(f"{SAID[line]}\n")
+    if not line.startswith("report"):
+        assert sorted(path.name for path in place.iterdir()) == before, "nothing is written"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_works(place: Path, command: str) -> None:
+    done = bare(place, *command.split(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: chanc" in done.stdout

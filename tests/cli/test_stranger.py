@@ -1,0 +1,125 @@
+"""A method of another distribution works from the command line: its name, its options, its checks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chanc.ir import save
+from chanc.testing.graphs import Graph
+
+METHOD = """
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chanc.study import Proposal, Sampler, register
+
+
+@register("stairs")
+@dataclass(frozen=True)
+class Stairs(Sampler):
+    '''Every width one stair higher a trial.'''
+
+    min_width: int = 2
+    stair: int = field(default=4, metadata={"help": "Height of a stair, in channels.", "range": (1, 64)})
+    way: Literal["up", "down"] = field(default="up", metadata={"help": "Where the stairs lead."})
+    slippery: bool = field(default=False, metadata={"help": "Whether they are wet."})
+
+    def at(self, space, trial):
+        change = self.stair * trial * (1 if self.way == "up" else -1)
+        return {group.id: self.limits.fit(group.size + change, group) for group in space.resizable}
+
+    def start(self, space):
+        return self.at(space, 0), {"widths": None}
+
+    def propose(self, space, state, seen):
+        return Proposal(self.at(space, seen.trial + 1), {"widths": dict(seen.widths)})
+
+    def best(self, state):
+        return dict(state["widths"])
+"""
+
+
+def chanc(environment: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
+    environment = {**environment, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-m", "chanc", *map(str, args)], capture_output=True, text=True,
+                          env=environment)  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    graph = Graph(seed=0, scale=3**-0.5)
+    x = graph.input("image", [2, 3, 32, 32], dynamic={0: "n"}).conv(8, stride=4).relu().conv(12, stride=4).relu()
+    save(graph.ir(x.gap().flatten().gemm(10)), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def test_help_lists_the_method_and_its_options(stranger) -> None:
+    environment = stranger(METHOD, "chanc.methods")
+    for command in ("search", "sweep"):
+        shown = chanc(environment, command, "--help")
+        assert shown.returncode == 0, shown.stderr
+        text = " ".join(shown.stdout.split())
+        for piece in ("stairs", "--stair INTEGER", "Height of a stair, in channels. [4]", "--way [up|down]"):
+            assert piece in text, (command, piece)
+    alone = {**environment, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert "stairs" not in chanc(alone, "search", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (("--algo", "stair"), 2, "there is no search method 'stair' (did you mean 'stairs'?); there are conet, greedy"),
+        (("--algo", "stairs", "--stair", 0), 2, "0 is not in the range 1<=x<=64"),
+        (("--algo", "stairs", "--way", "left"), 2, "'left' is not one of 'up', 'down'"),
+        (("--algo", "greedy", "--stair", 2), 2, "--stair is no option of the greedy search"),
+        (("--algo", "stairs", "--gamma", 0.5), 2, "--gamma is no option of the stairs search"),
+        (("--algo", "stairs", "--slippery"), 1, "none.onnx: No such file or directory"),
+    ],
+)
+def test_wrong_words_are_refused(stranger, args: tuple[object, ...], code: int, told: str) -> None:
+    done = chanc(stranger(METHOD, "chanc.methods"), "search", "none.onnx", *args)
+    assert done.returncode == code
+    assert told in done.stderr
+
+
+def test_the_search_runs(stranger, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    environment = stranger(METHOD, "chanc.methods")
+    out = tmp_path / "run"
+    done = chanc(environment, "search", model, "--algo", "stairs", "--stair", 6, "--slippery", "--data", "synthetic",
+                 "--limit-train", 40, "--limit-test", 20, "--trials", 2, "--epochs", 1, "--batch-size", 8, "--quiet",
+                 "--out", out)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    from chanc.analysis import analyze
+
+    found = {group.id: group.size for group in analyze(out / "best.onnx").groups if group.resizable}
+    before = {group.id: group.size for group in analyze(model).groups if group.resizable}
+    assert found == {name: size + 6 for name, size in before.items()}
+    assert '"stairs"' in (out / "config.json").read_text()
+
+
+def test_an_option_of_the_command_itself_is_refused(stranger) -> None:
+    """A field that is named like an option of `chanc search` would be lost: one line says whose it is."""
+    taken = METHOD.replace("    stair: int =", "    holdout: int =")
+    done = chanc(stranger(taken, "chanc.methods"), "search", "none.onnx")
+    assert done.returncode == 1
+    assert done.stderr == "chanc: the stairs search's option holdout is one of the command itself: rename the field\n"
+
+
+def test_two_methods_may_read_one_option_differently(stranger) -> None:
+    """greedy's start width is a number, the stranger's a word: each reads its own."""
+    words = METHOD.replace("    stair: int =", "    start_width: Literal['low', 'high'] = 'low'\n    stair: int =")
+    environment = stranger(words, "chanc.methods")
+    for algo, value, told in (
+        ("stairs", "low", "No such file or directory"),
+        ("stairs", "8", "'8' is not one of 'low', 'high'"),
+        ("greedy", "8", "No such file or directory"),
+        ("greedy", "low", "'low' is not a valid integer"),
+    ):
+        done = chanc(environment, "search", "none.onnx", "--algo", algo, "--start-width", value)
+        assert told in done.stderr, (algo, value, done.stderr)
+        assert "Traceback" not in done.stderr
