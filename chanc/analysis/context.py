@@ -77,9 +77,9 @@ class Context(Notes):
 
     def settle_unread(self) -> None:
         """Pin the channels of inputs that the rule took no notice of: scales made by a Concat."""
-        layouts = self.findings.layouts
+        layouts, read = self.findings.layouts, self._read
         for value in self.inputs:
-            layout = layouts.get(value) if value is not None and value not in self._read else None
+            layout = layouts.get(value) if value is not None and value not in read else None
             for part in layout.fields if layout is not None else ():
                 self.pin(part.labels, f"{self.node.op_type} takes it as it is")
 
