@@ -20,7 +20,7 @@ from chanc.analysis.layout import (
     refactor,
 )
 from chanc.analysis.notes import Notes
-from chanc.analysis.tables import ADDITIVE
+from chanc.ops import Trait, has
 
 
 def together(notes: Notes, layouts: Sequence[Layout]) -> Layout:
@@ -144,7 +144,7 @@ def _meet(notes: Notes, fields: list[Field], part: Field) -> None:
 def _one(notes: Notes, left: IntArray, right: IntArray) -> None:
     """The labels of operands that meet; weights that are joined or added play one role, told by the first."""
     notes.same(left, right)
-    if notes.node.op_type in ADDITIVE and notes.node.outputs[0] in notes.findings.weights:
+    if notes.node.outputs[0] in notes.findings.weights and has(notes.node, Trait.ADDITIVE):
         notes.findings.roles.join(left, right)
 
 

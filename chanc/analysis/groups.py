@@ -16,8 +16,7 @@ from chanc.analysis.findings import Findings
 from chanc.analysis.initializers import ParameterAxis
 from chanc.analysis.solve import Units
 from chanc.ir.nodes import called
-
-CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv")
+from chanc.ops import Trait, with_trait
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,8 @@ class Group:
     @property
     def members(self) -> tuple[Operand, ...]:
         """The operands that are the in or out axis of a convolution."""
-        return tuple(o for o in self.operands if o.op in CONVOLUTIONS and o.role != "follower")
+        convolutions = {name for _, name in with_trait(Trait.CONVOLUTION)}
+        return tuple(o for o in self.operands if o.op in convolutions and o.role != "follower")
 
 
 def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:

@@ -9,8 +9,9 @@ import onnx_ir as ir
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
-from chanc.analysis.tables import CHANNEL_TYPES, CUTTERS
+from chanc.ir.dtypes import CHANNEL_TYPES
 from chanc.ir.initializers import constant_shape
+from chanc.ops import Trait, has
 
 Role = Literal["producer", "consumer", "follower"]
 Use = tuple[ir.Node, int]
@@ -63,7 +64,7 @@ class Initializers:
             shape = constant_shape(value)
             users = value.uses()
             shown = value.is_graph_output()
-            tied = shown or len(shape) - shape.count(1) > 1 or any(user.op_type in CUTTERS for user, _ in users)
+            tied = shown or len(shape) - shape.count(1) > 1 or any(has(user, Trait.CUTTER) for user, _ in users)
             found = Constant(shape, value.dtype in CHANNEL_TYPES, tied, shown, len(users) == 1)
             self._constants[value] = found
         return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import Initializers, ParameterAxis, Role
-from chanc.analysis.tables import FLOATS
+from chanc.ir.dtypes import FLOATS
 
 
 @dataclass(slots=True, repr=False)

@@ -15,9 +15,9 @@ from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
-from chanc.analysis.tables import CURVED
 from chanc.ir.initializers import constant_shape
 from chanc.ir.nodes import bodies, captured_by
+from chanc.ops import Trait, has
 
 NO_SOURCES: frozenset[int] = frozenset()
 MISFITS = (IndexError, KeyError, ValueError, TypeError, AssertionError, ArithmeticError)
@@ -76,7 +76,7 @@ class _Runner:
             return
         if self._from_constants(node):
             findings.weights.update(node.outputs)
-            if node.op_type in CURVED or not findings.bent.isdisjoint(v for v in node.inputs if v is not None):
+            if has(node, Trait.CURVED) or not findings.bent.isdisjoint(v for v in node.inputs if v is not None):
                 findings.bent.update(node.outputs)
         self._execute(context, rule)
 

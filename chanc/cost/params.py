@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from chanc.cost.sizes import source
+from chanc.ir.dtypes import FLOATS
 from chanc.ops import spec_of
-
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
 
 def own_params(node: ir.Node, seen: set[tuple[str, str]]) -> tuple[int, ...]:
@@ -31,7 +30,7 @@ def _weights(node: ir.Node) -> Iterator[tuple[int, str, ir.TensorProtocol]]:
     spec = spec_of(node)
     for weight in spec.weights if spec is not None else ():
         found = source(node.inputs[weight.input]) if weight.input < len(node.inputs) else None
-        if found is None or weight.statistic or found[1].dtype not in _FLOATS:
+        if found is None or weight.statistic or found[1].dtype not in FLOATS:
             continue
         if not (weight.arithmetic and found[1].size == 1):
             yield weight.input, *found

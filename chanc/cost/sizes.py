@@ -7,7 +7,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from chanc.ops.spec import Number
+from chanc.ops import Number, Trait, has
 from chanc.ops.spec import Size as Numbers
 
 
@@ -81,8 +81,6 @@ def _shape(value: ir.Value) -> ir.Shape:
     return ir.Shape(stored[1].shape.numpy())
 
 
-_MOVES = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast", "Flatten"})
-
 
 def source(value: ir.Value | None) -> tuple[str, ir.TensorProtocol] | None:
     """The stored tensor behind a value and its name, through operators that only move elements; None where computed.
@@ -99,7 +97,7 @@ def source(value: ir.Value | None) -> tuple[str, ir.TensorProtocol] | None:
         if node.op_type == "Constant":
             attribute = node.attributes.get("value")
             return None if attribute is None else (value.name or "", attribute.as_tensor())
-        if node.op_type not in _MOVES:
+        if not has(node, Trait.VIEW, Trait.RECAST):
             return None
         value = node.inputs[0]
     return None

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from chanc.ir.dtypes import FLOATS
+from chanc.ops import weight_of
 from chanc.runs.events import Metrics
 from chanc.study.methods.protocol import GroupEpoch
 
@@ -38,11 +40,12 @@ def measured_weights(model: ir.Model) -> dict[str, bool]:
     """
     found: dict[str, bool] = {}
     for node in model.graph:
-        if node.op_type not in ("Conv", "ConvTranspose") or len(node.inputs) < 2 or node.inputs[1] is None:
+        kernel = weight_of(node, 1)
+        value = node.inputs[1] if kernel is not None and kernel.kernel and len(node.inputs) > 1 else None
+        if kernel is None or value is None or value.dtype not in FLOATS or _is_depthwise(node):
             continue
-        name = node.inputs[1].name
-        if name is not None and name in model.graph.initializers and not _is_depthwise(node):
-            found[name] = node.op_type == "ConvTranspose"
+        if value.name is not None and value.name in model.graph.initializers:
+            found[value.name] = kernel.makes(node.attributes.data, 4) == (1,)
     return found
 
 

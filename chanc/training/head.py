@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from chanc.ops import Trait, has
+
 _SOFTMAX = ("Softmax", "LogSoftmax")
-_VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def end_at_logits(graph: ir.Graph) -> None:
@@ -18,7 +19,7 @@ def end_at_logits(graph: ir.Graph) -> None:
         if views:
             last = views[-1].inputs[0] or output
         node = last.producer()
-        if node is None or not _is(node, _SOFTMAX) or _along_batch(node):
+        if node is None or not _is_softmax(node) or _along_batch(node):
             continue
         logits = node.inputs[0]
         if logits is None or logits.producer() is None:
@@ -35,7 +36,7 @@ def _views(output: ir.Value) -> list[ir.Node]:
     """The reshaping nodes that an output ends in, the last one first; nobody else reads what they read."""
     found: list[ir.Node] = []
     node = output.producer()
-    while node is not None and _is(node, _VIEWS):
+    while node is not None and has(node, Trait.RESHAPE, Trait.RECAST):
         read = node.inputs[0]
         if read is None or read.is_graph_output() or len(read.uses()) != 1:
             break
@@ -59,5 +60,5 @@ def _along_batch(node: ir.Node) -> bool:
     return axis == 0 or (shape is not None and axis == -len(shape))
 
 
-def _is(node: ir.Node, names: tuple[str, ...]) -> bool:
-    return node.op_type in names and node.domain in ("", "ai.onnx")
+def _is_softmax(node: ir.Node) -> bool:
+    return node.op_type in _SOFTMAX and node.domain in ("", "ai.onnx")
