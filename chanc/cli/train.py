@@ -23,7 +23,7 @@ class TrainCommand(GroupedCommand):
 
     headings = (
         ("What", ("data", "data_root", "output", "force", "limit_train", "limit_test", "insert_batchnorm")),
-        ("Optimizer", ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "adas_beta",
+        ("Optimizer", ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "adas_beta", "evbmf",
                        "clip_norm", "ema_decay")),
         ("Schedule", ("schedule", "step_epochs", "step_gamma", "final_lr", "warmup", "restart_epochs",
                       "restart_factor")),
