@@ -32,6 +32,7 @@ demo: setup
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m 'not nightly' -n 2 --dist worksteal
 	$(MAKE) kernels
 
@@ -49,6 +50,7 @@ nightly: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf .venv demo build dist *.egg-info

@@ -25,8 +25,10 @@ from chanc.frontends import zoo
 from chanc.frontends.torch import export
 from chanc.ir import copy_model
 from chanc.ir import load as load_model
-from chanc.training.classifier import recover_norms, train_classifier
-from chanc.training.trainer import TrainOptions
+from chanc.tasks import Classification
+from chanc.training.images import recover_norms
+from chanc.training.options import TrainOptions
+from chanc.training.train import train
 from chanc.transforms import fold_batchnorm
 
 ARMS = ("norms kept", "folded, then inserted", "folded")
@@ -45,7 +47,7 @@ def top1(model: ir.Model, data: Dataset, seed: int, epochs: int, lr: float) -> f
     options = TrainOptions(
         epochs=epochs, lr=lr, batch_size=64, crop_padding=1, flip=False, schedule="cosine", device="cpu", seed=seed
     )
-    return train_classifier(model, data, options).result.top1
+    return train(model, data, Classification(), options).result.score
 
 
 def one_seed(seed: int, data: Dataset, epochs: int, folder: Path) -> tuple[float, float, float]:

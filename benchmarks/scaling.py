@@ -1,14 +1,18 @@
 """How the cost of analysis and rewrite grows with the number of nodes and with the image size.
 
-    python benchmarks/scaling.py [--nodes 1000 3000 10000 30000] [--sizes 32 224] [--out benchmarks/results/scaling.md]
+    python benchmarks/scaling.py [--nodes 1000 3000 10000 30000] [--sizes 32 224] [--kinds residual shared]
+                                 [--out benchmarks/results/scaling.md]
 
-The models are chains of residual blocks (convolution, BatchNorm, Relu, convolution, BatchNorm, Add, Relu), 16 channels
-wide, with a Concat and a Split every tenth block. Seconds are CPU time, the best of three (of one over 5,000 nodes).
+The models are chains, 16 channels wide. "residual": blocks of convolution, BatchNorm, Relu, convolution, BatchNorm,
+Add, Relu, with a Concat and a Split every tenth block. "shared": convolution, BatchNorm, Relu, where all BatchNorms
+read the same four vectors, which a rewrite must part. Seconds are CPU time, the best of three (of one over 5,000
+nodes).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +29,8 @@ WIDTH = 16
 MANY = 5000
 
 
-def chain(nodes: int, size: int) -> onnx.ModelProto:
-    """A chain of about so many nodes for images of size x size."""
+def residual(nodes: int, size: int) -> onnx.ModelProto:
+    """Residual blocks, about so many nodes, for images of size x size."""
     graph = Graph()
     x = graph.input("image", [1, 3, size, size], dynamic={0: "n"}).conv(WIDTH).bn().relu()
     block = 0
@@ -39,6 +43,19 @@ def chain(nodes: int, size: int) -> onnx.ModelProto:
     return graph.model(x.gap().flatten().gemm(10))
 
 
+def shared(nodes: int, size: int) -> onnx.ModelProto:
+    """A plain chain of about so many nodes whose norms share their vectors."""
+    graph = Graph()
+    x = graph.input("image", [1, 3, size, size], dynamic={0: "n"})
+    vectors = [graph.vector(WIDTH, 0.5, 1.5) for _ in range(4)]
+    while len(graph.nodes) < nodes - 5:
+        x = x.conv(WIDTH).op("BatchNormalization", *vectors).relu()
+    return graph.model(x.gap().flatten().gemm(10))
+
+
+KINDS = {"residual": residual, "shared": shared}
+
+
 def best(function: Callable[[], object], repeats: int) -> float:
     times = []
     for _ in range(repeats):
@@ -48,15 +65,16 @@ def best(function: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def measure(nodes: int, size: int) -> str:
-    proto = chain(nodes, size)
+def measure(kind: str, nodes: int, size: int) -> str:
+    proto = KINDS[kind](nodes, size)
     loaded = load(proto)
     normalize(loaded)
     count = len(proto.graph.node)
     repeats = 3 if nodes <= MANY else 1
     analysis = best(lambda: analyze_model(loaded), repeats)
     whole = best(lambda: chanc.rewrite(load(proto), scale=0.5), repeats)
-    return (f"| {count} | {size} | {len(analyze_model(loaded).groups)} | {analysis:.3f} | {analysis / count * 1e6:.0f} "
+    groups = len(analyze_model(loaded).groups)
+    return (f"| {kind} | {count} | {size} | {groups} | {analysis:.3f} | {analysis / count * 1e6:.0f} "
             f"| {whole:.3f} | {whole / count * 1e6:.0f} |")  # fmt: skip
 
 
@@ -64,18 +82,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, nargs="*", default=[1000, 3000, 10000, 30000])
     parser.add_argument("--sizes", type=int, nargs="*", default=[32, 224])
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     lines = [
         "# Scaling: nodes and image size", "", "`python benchmarks/scaling.py`", "",
-        "Residual chains; CPU time, best of three (one over 5,000 nodes), on a shared machine.", "",
-        "| nodes | image | groups | `analyze_model`, s | µs a node | load + rewrite to half, s | µs a node |",
-        "|---|---|---|---|---|---|---|",
+        "Chains, residual or of shared constants; CPU time, best of three (one over 5,000 nodes), on a shared machine.",
+        "",
+        "| kind | nodes | image | groups | `analyze_model`, s | µs a node | load + rewrite to half, s | µs a node |",
+        "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for nodes in args.nodes:
-        for size in args.sizes:
-            lines.append(measure(nodes, size))
-            print(lines[-1], flush=True)
+    for kind, nodes, size in itertools.product(args.kinds, args.nodes, args.sizes):
+        lines.append(measure(kind, nodes, size))
+        print(lines[-1], flush=True)
     if args.out:
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chanc import fields, plugins
+from chanc import plugins
 from chanc.analysis import Analysis, analyze
-from chanc.errors import ChancError, ModelError, RunError
+from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
 from chanc.rewriter import Rewrite, rewrite
 from chanc.study import Run, search
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chanc.oracles import Difference
     from chanc.rewriter import Trace
     from chanc.training.options import TrainOptions
+    from chanc.training.task import Task
 
 __all__ = [
     "Analysis",
@@ -184,11 +185,11 @@ def train(
 ) -> Trained:
     """Train a classifier of images: the same graph with new values comes out, the model that came in stays as it is.
 
-    data: a data set by name or path (`chanc.data.load`). options: fields of `chanc.training.options.TrainOptions`; what
-    isn't given follows from the optimizer (`RECIPES`) and from the images. insert_batchnorm: first put BatchNorm
-    behind bare convolutions, with statistics of training images. checkpoint: a .safetensors file that is written after
-    each epoch, and from which a training that was stopped goes on. say: gets notes. on_step, on_epoch: as in
-    `chanc.training.trainer.train`.
+    data: a data set by name or path (`chanc.data.load`). options: fields of `chanc.training.options.TrainOptions` and
+    of `chanc.tasks.Classification`; what isn't given follows from the optimizer (`RECIPES`) and from the images.
+    insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of training images. checkpoint: a
+    .safetensors file that is written after each epoch, and from which a training that was stopped goes on. say: gets
+    notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
 
     Raises ModelError for a model that PyTorch can't express or train, DataError for data that don't fit it, RunError
     for an option out of range, TrialError where the training diverges, MissingDependencyError without PyTorch.
@@ -196,31 +197,41 @@ def train(
     plugins.require("torch", "training", "torch")
     from chanc import data as datasets
     from chanc.ir import check, like
-    from chanc.training.classifier import fit, recover_norms, train_classifier
+    from chanc.tasks import Classification
+    from chanc.training.images import recover_norms
+    from chanc.training.train import score
+    from chanc.training.train import train as train_values
 
     loaded = load(model)
     check(loaded)
     seed = options.get("seed", 0)
     limits = {"limit_train": limit_train, "limit_test": limit_test}
-    dataset = fit(loaded, datasets.load(data, root=data_root, seed=seed, **limits))
-    chosen = _options(dataset, {**options, "epochs": epochs})
+    dataset = Classification().fit(loaded, datasets.load(data, root=data_root, seed=seed, **limits))
+    task, chosen = _configured(dataset, {**options, "epochs": epochs})
     notes = [dataset.note] if dataset.note else []
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
     if say is not None:
         for note in notes:
             say(f"note: {note}")
-    done = train_classifier(loaded, dataset, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint)
+    before: list[float] = []
+    done = train_values(
+        loaded,
+        dataset,
+        task,
+        chosen,
+        start=lambda net: before.append(score(net, dataset, task, chosen)),
+        on_step=on_step,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
     result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
-    return Trained(result, done.before, done.result.top1, done.params, dataset.name, len(dataset.test_labels))
+    return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
 
 
-def _options(dataset: Dataset, given: Mapping[str, Any]) -> TrainOptions:
-    """The options that were given, a recipe for the optimizer, and augmentation that suits the images."""
-    from chanc.training.options import TrainOptions
+def _configured(dataset: Dataset, given: Mapping[str, Any]) -> tuple[Task, TrainOptions]:
+    """The task, and the options that were given, a recipe for the optimizer, and augmentation that suits the images."""
+    from chanc.tasks import configured
 
-    unknown = sorted(set(given) - set(fields.options(TrainOptions)))
-    if unknown:
-        raise RunError(f"there is no training option {unknown[0]!r}")
     recipe = RECIPES.get(given.get("optimizer", "sgd"), {})
-    return TrainOptions(**{**recipe, **dataset.augmentation, **given})
+    return configured("classification", {**recipe, **dataset.augmentation, **given})

@@ -19,8 +19,8 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 import chanc
+from chanc.analysis.context import Context
 from chanc.analysis.rules import rule as analysis_rule
-from chanc.analysis.sweep import Sweep
 from chanc.ir import to_proto
 from chanc.ops import Trait, Weight, free, operator
 from chanc.oracles import compare, zeroed
@@ -41,18 +41,18 @@ class ChannelGate(OpRun):
         return (data / (1 + np.exp(-gain))[:, None, None],)
 
 
-def analyze_gate(sweep: Sweep) -> None:
+def analyze_gate(context: Context) -> None:
     """Channel k of X and entry k of the gain are one; the output's channels are those of X."""
-    data = sweep.input(0)
-    gain = sweep.parameter(1, (0,))
-    channels, entries = sweep.project(data, 1), sweep.project(gain, 0)
+    data = context.input(0)
+    gain = context.parameter(1, (0,))
+    channels, entries = context.project(data, 1), context.project(gain, 0)
     if entries is None:
         return
     if channels is None:
-        sweep.pin(entries, f"it meets {data.why}")
+        context.pin(entries, f"it meets {data.why}")
     else:
-        sweep.same(entries, channels)
-    sweep.output(data)
+        context.same(entries, channels)
+    context.output(data)
 
 
 def rewrite_gate(site: Site) -> None:

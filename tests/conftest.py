@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import onnx
@@ -39,6 +41,29 @@ def zoo_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def lines_run() -> Callable[[Callable[[], object]], int]:
+    """How many lines of Python a call runs: how its work grows, whatever the machine does beside."""
+
+    def count(function: Callable[[], object]) -> int:
+        total = 0
+
+        def trace(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal total
+            total += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            function()
+        finally:
+            sys.settrace(before)
+        return total
+
+    return count
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import escape
 
 import onnx_ir as ir
 
+from chanc.analysis.findings import Findings
 from chanc.analysis.groups import Group, find_groups, pin_text
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.analysis.order import ordered
-from chanc.analysis.run import sweep_model
+from chanc.analysis.run import visit_model
 from chanc.analysis.sizes import SizesAt, SizeTable
 from chanc.analysis.solve import Units, solve
-from chanc.analysis.sweep import Sweep
 from chanc.cost.cost import Cost, Counter, NodeCost
 from chanc.cost.sizes import Declared
 from chanc.errors import PlanError
@@ -33,16 +34,37 @@ class Pinned:
     op: str
     reason: str
 
+    def __repr__(self) -> str:
+        return f"<Pinned '{self.tensor}': {pin_text(self.node, self.op, self.reason)}>"
+
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found. `model` is the normal form that the groups speak of; the caller's model is untouched."""
+    """What `analyze` found. `model` is the normal form that the groups speak of; the caller's model is untouched.
+
+    It is `spent` once its model is rewritten in place: its groups speak of widths that are no more.
+    """
 
     model: ir.Model
     groups: tuple[Group, ...]
     pinned: tuple[Pinned, ...]
-    sweep: Sweep
+    findings: Findings
     units: Units
+    spent: bool = field(default=False, init=False)
+
+    def __repr__(self) -> str:
+        return f"<Analysis of '{self.model.graph.name or ''}': {len(self.groups)} groups, {len(self.pinned)} pinned>"
+
+    def _repr_html_(self) -> str:
+        """A table of the groups, for notebooks."""
+        rows = [(group.id, group.size, group.step, group.reason or "may change") for group in self.groups]
+        body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+        head = "<tr><th>group</th><th>channels</th><th>step</th><th></th></tr>"
+        return f"<table><caption>{escape(repr(self))}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+    def spend(self) -> None:
+        """Say that the model is about to be changed in place."""
+        object.__setattr__(self, "spent", True)
 
     @functools.cached_property
     def by_id(self) -> dict[str, Group]:
@@ -73,11 +95,11 @@ class Analysis:
 
     @functools.cached_property
     def _sizes(self) -> SizeTable:
-        return SizeTable(self.sweep, self.units, self.groups)
+        return SizeTable(self.findings, self.units, self.groups)
 
     @functools.cached_property
     def _declared(self) -> Declared:
-        infer_shapes(self.model, self.sweep)
+        infer_shapes(self.model, self.findings)
         return Declared(self.model.graph)
 
     @functools.cached_property
@@ -118,19 +140,19 @@ def analyze(model: object) -> Analysis:
 def analyze_model(model: ir.Model, modes: dict[object, str] | None = None) -> Analysis:
     """Find the channel groups of a model that is in normal form already; it is not changed.
 
-    `modes` are those of an earlier sweep: the same nodes at other widths are then read in the same way.
+    `modes` are those of earlier findings: the same nodes at other widths are then read in the same way.
     """
     with uncollected():
-        sweep = sweep_model(model, modes)
-        units = ordered(sweep, solve(sweep))
-        return Analysis(model, find_groups(sweep, units), _pinned(sweep), sweep, units)
+        findings = visit_model(model, modes)
+        units = ordered(findings, solve(findings))
+        return Analysis(model, find_groups(findings, units), _pinned(findings), findings, units)
 
 
-def _pinned(sweep: Sweep) -> tuple[Pinned, ...]:
+def _pinned(findings: Findings) -> tuple[Pinned, ...]:
     seen: dict[Pinned, None] = {}
-    for _, pin in sweep.pins:
+    for _, pin in findings.pins:
         seen.setdefault(Pinned(pin.tensor, pin.node, pin.op, pin.reason))
-    for value, reason in sweep.held.items():
+    for value, reason in findings.held.items():
         seen.setdefault(Pinned(value.name or "", "", "", reason))
     return tuple(seen)
 

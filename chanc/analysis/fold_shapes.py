@@ -11,30 +11,31 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from chanc.analysis.dims import Dim
-from chanc.analysis.run import sweep_model
-from chanc.analysis.sweep import Array, Sweep
+from chanc.analysis.findings import Array, Findings
+from chanc.analysis.run import visit_model
 from chanc.ir.initializers import add_constant
+from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 
 
-def fold_shapes(model: ir.Model, sweep: Sweep | None = None) -> bool:
-    """Fold, in place, what a sweep of this very model has read through; says whether anything changed.
+def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
+    """Fold, in place, what `findings` on this very model have read through; says whether anything changed.
 
-    The model must be in normal form. Without a sweep one is made.
+    The model must be in normal form. Without findings they are made.
     """
-    sweep = sweep if sweep is not None else sweep_model(model)
-    changed = False
+    findings = findings if findings is not None else visit_model(model)
+    names, changed = Names(value_names(model.graph)), False
     for node in nodes_of(model.graph):
         for index, value in enumerate(node.inputs):
-            if value is None or value.const_value is not None or value not in sweep.data:
+            if value is None or value.const_value is not None or value not in findings.data:
                 continue
             # Within a chain only the known parts of a Concat: a width that was read off a tensor must not follow it.
-            result = sweep.data.get(node.outputs[0])
+            result = findings.data.get(node.outputs[0])
             if result is not None and (node.op_type != "Concat" or result.dtype != object):
                 continue
-            array = _constant(node, index, sweep.data[value], sweep)
+            array = _constant(node, index, findings.data[value], findings)
             if array is not None:
-                node.replace_input_with(index, _initializer(model.graph, value, array))
+                node.replace_input_with(index, _initializer(model.graph, names, value, array))
                 changed = True
     if changed:
         _remove_unused(model)
@@ -50,7 +51,7 @@ def _remove_unused(model: ir.Model) -> None:
             node.outputs[0].name = names[node]
 
 
-def _constant(node: ir.Node, index: int, array: Array, sweep: Sweep) -> Array | None:
+def _constant(node: ir.Node, index: int, array: Array, findings: Findings) -> Array | None:
     """The constant that can stand for a value at this input, or None."""
     if array.dtype != object:
         return array
@@ -60,7 +61,7 @@ def _constant(node: ir.Node, index: int, array: Array, sweep: Sweep) -> Array | 
     unknown = [k for k, n in enumerate(sizes) if isinstance(n, Dim)]
     if len(unknown) == 1 and 0 not in sizes and -1 not in sizes:
         return np.array([-1 if isinstance(n, Dim) else n for n in sizes], dtype=np.int64)
-    layout = sweep.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
+    layout = findings.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
     if layout is None or node.attributes.get("allowzero") is not None or 0 in sizes or -1 in sizes:
         return None
     copied = [k for k in unknown if k < layout.rank and layout.size(k) == sizes[k]]
@@ -70,7 +71,7 @@ def _constant(node: ir.Node, index: int, array: Array, sweep: Sweep) -> Array | 
     return np.array([0 if k in copied else -1 if k in left else n for k, n in enumerate(sizes)], dtype=np.int64)
 
 
-def _initializer(graph: ir.Graph, value: ir.Value, array: Array) -> ir.Value:
+def _initializer(graph: ir.Graph, names: Names, value: ir.Value, array: Array) -> ir.Value:
     """An initializer of that content, named after the value; an equal one is used again."""
     base = f"{value.name or 'shape'}.folded"
     known = graph.initializers.get(base)
@@ -78,5 +79,5 @@ def _initializer(graph: ir.Graph, value: ir.Value, array: Array) -> ir.Value:
         same = known.dtype == ir.DataType.from_numpy(array.dtype) and np.array_equal(known.const_value.numpy(), array)
         if same:
             return known
-    return add_constant(graph, base, array)
+    return add_constant(graph, names.fresh(base), array)
 

@@ -12,8 +12,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.findings import Findings
+from chanc.analysis.initializers import ParameterAxis
 from chanc.analysis.solve import Units
-from chanc.analysis.sweep import ParameterAxis, Sweep
 from chanc.ir.nodes import called
 
 CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv")
@@ -33,6 +34,10 @@ class Operand:
     axis: int
     role: Literal["producer", "consumer", "follower"]
     indices: IntArray
+
+    def __repr__(self) -> str:
+        where = f"input {self.input} of {self.op} '{self.node}'"
+        return f"<Operand '{self.initializer}', axis {self.axis} ({self.role}), {where}: width {self.indices.size}>"
 
 
 class Operands(Sequence[Operand]):
@@ -82,6 +87,9 @@ class Group:
     units: IntArray
     scalable: bool = True
 
+    def __repr__(self) -> str:
+        return f"<Group '{self.id}': width {self.size}, step {self.step}, {self.reason or 'may change'}>"
+
     @property
     def producers(self) -> tuple[Operand, ...]:
         """The operands that make the group's channels."""
@@ -101,11 +109,11 @@ class Group:
         return tuple(o for o in self.operands if o.op in CONVOLUTIONS and o.role != "follower")
 
 
-def find_groups(sweep: Sweep, units: Units) -> tuple[Group, ...]:
-    """The channel groups of a solved sweep, in the order of the graph."""
-    if not sweep.parameters:
+def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
+    """The channel groups of a solved findings, in the order of the graph."""
+    if not findings.parameters:
         return ()
-    table = _Table.of(sweep, units)
+    table = _Table.of(findings, units)
     marks = tuple(_mask(units, marked) for marked in (units.pinned, units.inexact, units.unscaled))
     order = np.argsort(table.kind_of_root, kind="stable")
     cuts = np.flatnonzero(np.diff(table.kind_of_root[order])) + 1
@@ -135,13 +143,13 @@ class _Table:
     owners: list[list[int]]
 
     @classmethod
-    def of(cls, sweep: Sweep, units: Units) -> _Table:
-        """The table of a solved sweep."""
+    def of(cls, findings: Findings, units: Units) -> _Table:
+        """The table of a solved findings."""
         places: dict[int, int] = {}
         lines: list[IntArray] = []
         using: list[list[int]] = []
         line: list[int] = []
-        for k, parameter in enumerate(sweep.parameters):
+        for k, parameter in enumerate(findings.parameters):
             place = places.setdefault(id(parameter.labels), len(lines))
             if place == len(lines):
                 lines.append(parameter.labels)
@@ -151,7 +159,7 @@ class _Table:
         sizes = np.array([labels.size for labels in lines])
         unit = units.unit[np.concatenate(lines)]
         owner = np.repeat(np.arange(sizes.size), sizes)
-        key = _signatures(sweep, units, owner, unit)
+        key = _signatures(findings, units, owner, unit)
         seen = np.zeros(units.unit.size, dtype=bool)
         seen[unit] = True
         roots = np.flatnonzero(seen)
@@ -168,7 +176,7 @@ class _Table:
         for of_kind in owners:
             of_kind.sort()
         start = [0, *np.cumsum(sizes).tolist()]
-        return cls(sweep.parameters, line, start, unit, kind, roots, kind_of_root, owners)
+        return cls(findings.parameters, line, start, unit, kind, roots, kind_of_root, owners)
 
     def inside(self, owner: int) -> slice:
         """Where in the table the positions of a parameter are."""
@@ -201,13 +209,13 @@ def _numbered(keys: IntArray) -> IntArray:
     return found
 
 
-def _signatures(sweep: Sweep, units: Units, owner: IntArray, unit: IntArray) -> IntArray:
+def _signatures(findings: Findings, units: Units, owner: IntArray, unit: IntArray) -> IntArray:
     """A number for each unit, equal for units that occur alike: sums of random numbers, one an axis and segment."""
     random = np.random.default_rng(0)
     codes = random.integers(1, 1 << 62, size=owner[-1] + 1, dtype=np.int64)
     key = np.zeros(units.unit.size, dtype=np.int64)
     np.add.at(key, unit, codes[owner])
-    for labels in sweep.segments:
+    for labels in findings.segments:
         np.add.at(key, units.unit[labels], random.integers(1, 1 << 62, dtype=np.int64))
     for marked in (units.pinned, units.inexact):
         if marked:

@@ -1,4 +1,4 @@
-"""Shapes and types of every value: ONNX's own inference, completed by the sweep where shape chains stop it."""
+"""Shapes and types of every value: ONNX's own inference, completed by the analysis where shape chains stop it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import onnx
 import onnx_ir as ir
 
 from chanc.analysis.dims import Size
-from chanc.analysis.run import sweep_model
-from chanc.analysis.sweep import Sweep
+from chanc.analysis.findings import Findings
+from chanc.analysis.run import visit_model
 from chanc.ir.initializers import constant_shape
 from chanc.ir.nodes import nodes_of
 
 BIG = 1 << 12
 
 
-def infer_shapes(model: ir.Model, sweep: Sweep | None = None) -> bool:
+def infer_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     """Fill in shapes and types, in place; a dynamic axis gets a name. Says whether any was missing.
 
-    A sweep of the model saves making one.
+    Findings on the model save making them.
     """
     inferred = {info.name: info for info in _onnx_inference(model)}
-    sweep = sweep if sweep is not None else sweep_model(model)
+    findings = findings if findings is not None else visit_model(model)
     changed = False
     for node in nodes_of(model.graph):
         for value in node.outputs:
@@ -28,7 +28,7 @@ def infer_shapes(model: ir.Model, sweep: Sweep | None = None) -> bool:
             info = inferred.get(value.name or "")
             if info is not None:
                 _adopt(value, info)
-            layout = sweep.layouts.get(value)
+            layout = findings.layouts.get(value)
             if layout is not None and not _known(value.shape):
                 value.shape = ir.Shape([_named(n) for n in layout.sizes])
             changed |= before != (value.type, value.shape)

@@ -9,7 +9,7 @@ Structural operators are executed on layouts: nothing here knows about convoluti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,9 @@ class Field(NamedTuple):
     slots: tuple[Slot, ...]
     labels: IntArray
 
+    def __repr__(self) -> str:
+        return f"<Field: {self.labels.size} labels on {self.slots}>"
+
     def on(self, axis: int) -> bool:
         """Whether the labels vary along that axis."""
         slots = self.slots
@@ -50,12 +53,17 @@ class Field(NamedTuple):
 class Layout(NamedTuple):
     """The axes of a tensor as products of factors, and the channel labels on them.
 
-    `why` tells what stands where no labels do ("graph input 'x'"); it becomes the reason of what it pins.
+    `why` tells what stands where no labels do ("graph input 'x'"); it becomes the reason of what it pins. Written out,
+    a star marks the axes with channels.
     """
 
     axes: tuple[Factors, ...]
     fields: tuple[Field, ...] = ()
     why: str = ""
+
+    def __repr__(self) -> str:
+        sizes = " x ".join(f"{self.size(k)}{'*' if self.on(k) else ''}" for k in range(len(self.axes)))
+        return f"<Layout {sizes or 'of a scalar'}{f', {self.why}' if self.why else ''}>"
 
     @property
     def rank(self) -> int:
@@ -126,6 +134,12 @@ def without(layout: Layout, axis: int, size: Size = 1) -> Layout:
     axes = list(layout.axes)
     axes[axis] = factors_of(size)
     return Layout(tuple(axes), tuple(f for f in layout.fields if not f.on(axis)), layout.why)
+
+
+def with_axes(layout: Layout, sizes: Mapping[int, Size]) -> Layout:
+    """The layout with other sizes on axes without labels."""
+    axes = [factors_of(sizes[k]) if k in sizes else factors for k, factors in enumerate(layout.axes)]
+    return Layout(tuple(axes), layout.fields, layout.why)
 
 
 def _moved(fields: Iterable[Field], home: dict[int, int]) -> tuple[Field, ...]:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
+from chanc.analysis.findings import Findings, Pin
 from chanc.analysis.layout import Factors, Field, Layout, Slot
 from chanc.analysis.solve import NOTHING, Units, by_axis, moving_axis
-from chanc.analysis.sweep import Pin, Sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +29,27 @@ class Order:
     seams: IntArray
     torn: IntArray
 
+    def __repr__(self) -> str:
+        return f"<Order: {self.seams.size} seams, {self.torn.size} torn units>"
 
-def ordered(sweep: Sweep, units: Units) -> Units:
+
+def ordered(findings: Findings, units: Units) -> Units:
     """The units with the order of their copies; those that no order suits are pinned."""
     free = np.ones(units.unit.size, dtype=bool)
     free[list(units.pinned)] = False
-    order = find_order(sweep, units.channel, units.unit, free)
+    order = find_order(findings, units.channel, units.unit, free)
     torn = {unit: Pin("", "", "", "copies of it would have no order to stand in") for unit in order.torn.tolist()}
     return replace(units, pinned=units.pinned | torn, seams=order.seams)
 
 
-def find_order(sweep: Sweep, channel: IntArray, unit: IntArray, free: NDArray[np.bool_]) -> Order:
+def find_order(findings: Findings, channel: IntArray, unit: IntArray, free: NDArray[np.bool_]) -> Order:
     """The order of copies: `channel[l]` and `unit[l]` as solved; only units that are `free` to change matter."""
     soft = NOTHING
-    if sweep.seams:
-        left, right = np.array(sweep.seams, dtype=np.int64).T
+    if findings.seams:
+        left, right = np.array(findings.seams, dtype=np.int64).T
         alike = (unit[left] == unit[right]) & free[unit[left]]
         soft = channel[left[alike]] * channel.size + channel[right[alike]]
-    sites = list(_sites(sweep))
+    sites = list(_sites(findings))
     if not soft.size and not any(_may_part(part.labels, unit, free) for _, part, _ in sites):
         return Order(NOTHING, NOTHING)
     pairs = _Pairs(channel.size)
@@ -64,14 +67,14 @@ def _may_part(labels: IntArray, unit: IntArray, free: NDArray[np.bool_]) -> bool
     return bool(first == last and free[first])
 
 
-def _sites(sweep: Sweep) -> Iterator[tuple[Layout, Field, Slot | None]]:
+def _sites(findings: Findings) -> Iterator[tuple[Layout, Field, Slot | None]]:
     """(layout, field, what to repeat where all is one unit) of each axis that is cut into factors.
 
     Most axes are of one factor, and say nothing.
     """
     seen: set[tuple[object, ...]] = set()
-    views = [(layout, None) for layout in sweep.layouts.values() if layout.fields]
-    for layout, moves in [*views, *sweep.views]:
+    views = [(layout, None) for layout in findings.layouts.values() if layout.fields]
+    for layout, moves in [*views, *findings.views]:
         for part in layout.fields:
             if len(part.slots) == 1 and len(layout.axes[part.slots[0][0]]) == 1:
                 continue

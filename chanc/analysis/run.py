@@ -7,15 +7,17 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from chanc.analysis.dims import Dim, Size, unknown
+from chanc.analysis.context import Context
+from chanc.analysis.declared import declared, graph_input
+from chanc.analysis.dims import Size
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
-from chanc.analysis.layout import Layout, Opaque, factors_of, plain
+from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
+from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
-from chanc.analysis.rules.control import captured_by, forget
-from chanc.analysis.sweep import CURVED, DATA_LIMIT, Sweep
+from chanc.analysis.tables import CURVED
 from chanc.ir.initializers import constant_shape
-from chanc.ir.nodes import bodies
+from chanc.ir.nodes import bodies, captured_by
 
 NO_SOURCES: frozenset[int] = frozenset()
 MISFITS = (IndexError, KeyError, ValueError, TypeError, AssertionError, ArithmeticError)
@@ -23,103 +25,111 @@ INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
 
-def sweep_model(model: ir.Model, modes: dict[object, str] | None = None) -> Sweep:
-    """Sweep a model in normal form: nodes sorted, weights in initializers.
+def visit_model(model: ir.Model, modes: dict[object, str] | None = None) -> Findings:
+    """Visit the nodes of a model in normal form: nodes sorted, weights in initializers.
 
     Nothing of the model is changed. Channels that enter an operator without a rule, a subgraph or a graph output are
-    pinned there. `modes` are those of an earlier sweep of the same nodes.
+    pinned there. `modes` are those of earlier findings on the same nodes.
     """
     graph = model.graph
-    sweep = Sweep(graph, graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 1)))
-    sweep.modes.update(modes or {})
-    runner = _Runner(sweep)
+    findings = Findings(graph, graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 1)))
+    findings.modes.update(modes or {})
+    runner = _Runner(findings)
     for value in graph.inputs:
         if value.const_value is None:
-            sweep.layouts[value] = _graph_input(value)
+            findings.layouts[value] = graph_input(value)
     for node in graph:
         runner.visit(node)
-    sweep.node = None
     for value in graph.outputs:
-        for field in sweep.fields_of(value):
-            sweep.pin(field.labels, "it is a graph output", tensor=value.name or "")
-    sweep.assign_roles()
-    return sweep
+        pin = Pin(value.name or "", "", "", "it is a graph output")
+        findings.pins += [(field.labels.ravel(), pin) for field in findings.fields_of(value)]
+    findings.unscaled += findings.roles.assign(findings.initializers)
+    return findings
 
 
 class _Runner:
-    """What visiting needs besides the sweep: where shapes were read, and what subgraphs capture."""
+    """What visiting needs besides the findings: where shapes were read, and what subgraphs capture."""
 
-    def __init__(self, sweep: Sweep) -> None:
-        self.sweep = sweep
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
         self.sources: dict[ir.Value, frozenset[int]] = {}
         self.read: list[IntArray] = []
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
-        sweep.visit_body = self.visit_body
+        self.body = self.visit_body
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts."""
-        sweep = self.sweep
-        sweep.enter(node)
+        findings = self.findings
+        context = Context(findings, node, self.body)
         graphs = bodies(node)
-        if not graphs and self._evaluated(node):
+        if not graphs and self._evaluated(context):
             return
         kind = (node.domain, node.op_type)
         if kind not in self.rules:
-            self.rules[kind] = REGISTRY.find(*kind, sweep.opset if not node.domain else 1 << 20)
+            self.rules[kind] = REGISTRY.find(*kind, findings.opset if not node.domain else 1 << 20)
         rule = self.rules[kind]
         if graphs:
-            self._control(node, graphs, rule)
+            self._control(context, graphs, rule)
             return
         if rule is None:
-            self._opaque(node, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
+            self._opaque(context, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
         if self._from_constants(node):
-            sweep.weights.update(node.outputs)
-            if node.op_type in CURVED or not sweep.bent.isdisjoint(v for v in node.inputs if v is not None):
-                sweep.bent.update(node.outputs)
+            findings.weights.update(node.outputs)
+            if node.op_type in CURVED or not findings.bent.isdisjoint(v for v in node.inputs if v is not None):
+                findings.bent.update(node.outputs)
+        self._execute(context, rule)
+
+    def _execute(self, context: Context, rule: AnalysisRule) -> None:
+        node = context.node
         try:
-            rule(sweep)
-            sweep.settle_unread()
+            rule(context)
+            context.settle_unread()
         except Opaque as why:
-            self._opaque(node, str(why), [])
+            self._opaque(context, str(why), [])
         except MISFITS:
             # A branch that is never taken may hold what doesn't fit; elsewhere that is an error of a rule.
-            if node.graph is sweep.graph:
+            if node.graph is self.findings.graph:
                 raise
-            self._opaque(node, "it doesn't fit what it is given", [])
+            self._opaque(context, "it doesn't fit what it is given", [])
         self._declare_rest(node)
 
     def _declare_rest(self, node: ir.Node) -> None:
         for output in node.outputs:
-            if output not in self.sweep.layouts:
-                _declare(self.sweep, output)
+            if output not in self.findings.layouts:
+                self._declare(node, output)
+
+    def _declare(self, node: ir.Node, value: ir.Value) -> None:
+        """Give an output the shape that the model declares; without one it has no layout: what reads it is opaque."""
+        self.findings.layouts.pop(value, None)
+        if value.shape is not None:
+            layout = declared(value)
+            why = f"the output of {node.op_type} '{value.name}'"
+            self.findings.layouts[value] = Layout(layout.axes, layout.fields, why)
 
     def visit_body(self, graph: ir.Graph) -> None:
         """Execute the nodes of a body; its inputs have their layouts."""
-        node = self.sweep.node
-        assert node is not None
-        for inner in graph:
-            self.visit(inner)
-        self.sweep.enter(node)
+        for node in graph:
+            self.visit(node)
 
-    def _control(self, node: ir.Node, graphs: list[ir.Graph], rule: AnalysisRule | None) -> None:
+    def _control(self, context: Context, graphs: list[ir.Graph], rule: AnalysisRule | None) -> None:
         """A node with bodies: its rule visits them; what one reads of outer values, each of its results may hold."""
+        node = context.node
         captured = list(captured_by(node))
         if rule is None:
-            self._opaque(node, "it is used in a subgraph", captured)
+            self._opaque(context, "it is used in a subgraph", captured)
             return
         sources = self._sources([*node.inputs, *captured])
         if sources:
             self.sources.update((value, sources) for graph in graphs for value in graph.inputs)
         try:
-            rule(self.sweep)
+            rule(context)
         except Opaque as why:
-            self.sweep.enter(node)
             for graph in graphs:
-                forget(self.sweep, graph)
+                self.findings.forget(graph)
             inside = [value for graph in graphs for inner in graph.all_nodes() for value in inner.inputs]
             constants = {value for value in inside if value is not None and value.const_value is not None}
-            self._opaque(node, str(why), [*captured, *sorted(constants, key=lambda value: value.name or "")])
+            self._opaque(context, str(why), [*captured, *sorted(constants, key=lambda value: value.name or "")])
         sources |= self._sources([value for graph in graphs for value in graph.outputs])
         if sources:
             self.sources.update((output, sources) for output in node.outputs)
@@ -135,21 +145,21 @@ class _Runner:
 
     def _constant(self, value: ir.Value) -> bool:
         """Whether a value is computed from initializers and known numbers alone."""
-        known = self.sweep.data.get(value)
+        known = self.findings.data.get(value)
         if known is not None:
             return known.dtype != object
-        return value.const_value is not None or value in self.sweep.weights
+        return value.const_value is not None or value in self.findings.weights
 
-    def _evaluated(self, node: ir.Node) -> bool:
+    def _evaluated(self, context: Context) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""
-        sweep = self.sweep
+        node, findings = context.node, self.findings
         sources = NO_SOURCES
         if self.sources:
             read = [self.sources[value] for value in node.inputs if value is not None and value in self.sources]
             sources = frozenset().union(*read) if read else NO_SOURCES
         content: Array | None = None
         if node.op_type == "Shape" and not node.domain:
-            content, sources = self._shape_content(node)
+            content, sources = self._shape_content(context)
         elif node.op_type in EVALUATORS:
             known = [self._content(value) for value in node.inputs if value is not None]
             if known and all(array is not None for array in known):
@@ -159,35 +169,35 @@ class _Runner:
                 self.sources.update((output, sources) for output in node.outputs)
             return False
         output = node.outputs[0]
-        sweep.data[output] = content
-        sweep.layouts[output] = plain([int(n) for n in content.shape], f"constant '{output.name}'")
+        findings.data[output] = content
+        findings.layouts[output] = plain([int(n) for n in content.shape], f"constant '{output.name}'")
         if sources and content.dtype == object:
             self.sources[output] = sources
         return True
 
-    def _shape_content(self, node: ir.Node) -> tuple[Array | None, frozenset[int]]:
+    def _shape_content(self, context: Context) -> tuple[Array | None, frozenset[int]]:
         """What Shape gives, and the numbers of the label arrays (in `read`) on which it depends."""
-        sweep = self.sweep
-        value = node.inputs[0]
+        layouts = self.findings.layouts
+        value = context.value(0)
         sources = NO_SOURCES
         if value is None:
             return None, sources
-        if value.const_value is not None and value not in sweep.layouts:
+        if value.const_value is not None and value not in layouts:
             sizes: tuple[Size, ...] = constant_shape(value)
-        elif value in sweep.layouts:
-            layout = sweep.layouts[value]
+        elif value in layouts:
+            layout = layouts[value]
             sizes = layout.sizes
             sources = frozenset(range(len(self.read), len(self.read) + len(layout.fields)))
             self.read += [field.labels.ravel() for field in layout.fields]
         else:
             return None, sources
-        start, end = sweep.integer("start", 0), sweep.integer("end", len(sizes))
+        start, end = context.integer("start", 0), context.integer("end", len(sizes))
         content = np.empty(len(sizes), dtype=object)
         content[:] = sizes
         return settle(content[start:end]), sources
 
     def _content(self, value: ir.Value) -> Array | None:
-        known = self.sweep.data.get(value)
+        known = self.findings.data.get(value)
         tensor = value.const_value
         if known is not None or tensor is None:
             return known
@@ -195,39 +205,16 @@ class _Runner:
         limit = DATA_LIMIT if value.dtype in INTEGERS else 1 if value.dtype in SCALARS else 0
         return tensor.numpy() if tensor.size <= limit else None
 
-    def _opaque(self, node: ir.Node, reason: str, captured: list[ir.Value]) -> None:
+    def _opaque(self, context: Context, reason: str, captured: list[ir.Value]) -> None:
         """Pin whatever enters a node that isn't understood; its outputs have the shapes that the model declares."""
-        sweep = self.sweep
-        sweep.opaque[node] = reason
+        node, findings = context.node, self.findings
+        findings.opaque[node] = reason
         for value in [*(v for v in node.inputs if v is not None), *captured]:
             for number in self.sources.get(value, ()):
-                sweep.pin(self.read[number], reason)
-            for field in sweep.fields_of(value):
-                sweep.pin(field.labels, reason, tensor=value.name or "")
-            if value.const_value is not None and value not in sweep.layouts:
-                sweep.hold(value, reason)
+                context.pin(self.read[number], reason)
+            for field in findings.fields_of(value):
+                context.pin(field.labels, reason, tensor=value.name or "")
+            if value.const_value is not None and value not in findings.layouts:
+                findings.hold(value, reason)
         for output in node.outputs:
-            _declare(sweep, output)
-
-
-def _graph_input(value: ir.Value) -> Layout:
-    sizes: list[Size] = []
-    for axis, size in enumerate(value.shape or ()):
-        known = size.value if isinstance(size, ir.SymbolicDim) else size
-        # Paddle writes -1 and 0 for axes of any size.
-        sizes.append(known if isinstance(known, int) and known > 0 else unknown(str(known or f"{value.name}.{axis}")))
-    named = [
-        unknown(f"{value.name}.{k}") if isinstance(n, Dim) and n.atoms[0] in ("?", "-1") else n
-        for k, n in enumerate(sizes)
-    ]
-    return Layout(tuple(factors_of(size) for size in named), (), f"graph input '{value.name}'")
-
-
-def _declare(sweep: Sweep, value: ir.Value) -> None:
-    """Give a value the shape that the model declares; without one it has no layout, and what reads it is opaque."""
-    sweep.layouts.pop(value, None)
-    if value.shape is not None:
-        layout = sweep.declared(value)
-        why = f"the output of {sweep.node.op_type if sweep.node else ''} '{value.name}'"
-        sweep.layouts[value] = Layout(layout.axes, layout.fields, why)
-
+            self._declare(node, output)

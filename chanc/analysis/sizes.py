@@ -18,10 +18,10 @@ import onnx_ir as ir
 
 from chanc.analysis.dims import Dim, Size
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.findings import Findings
 from chanc.analysis.groups import Group
 from chanc.analysis.layout import Field, Layout
 from chanc.analysis.solve import Units, by_axis, moving_axis
-from chanc.analysis.sweep import Sweep
 from chanc.cost.sizes import Declared
 from chanc.ir.initializers import constant_shape
 from chanc.ops.spec import Number
@@ -58,9 +58,9 @@ Axis = tuple[Size | Factor, ...]
 class SizeTable:
     """The axes of all tensors of a solved model as products of factors, each worked out once when it is asked for."""
 
-    def __init__(self, sweep: Sweep, units: Units, groups: Iterable[Group]) -> None:
-        self._layouts = sweep.layouts
-        self.batch = _batch_atoms(sweep.graph)
+    def __init__(self, findings: Findings, units: Units, groups: Iterable[Group]) -> None:
+        self._layouts = findings.layouts
+        self.batch = _batch_atoms(findings.graph)
         """The names under which a dynamic batch stands in sizes."""
         self._unit = units.unit
         self._groups = [group for group in groups if group.resizable]
@@ -69,7 +69,7 @@ class SizeTable:
             self._owner[group.units] = number
         self._weights = {
             (node, index, parameter.axis): parameter.labels
-            for parameter in sweep.parameters
+            for parameter in findings.parameters
             for node, index in parameter.uses
         }
         self._lines: dict[int, tuple[IntArray, Size | Factor]] = {}

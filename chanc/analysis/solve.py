@@ -1,4 +1,4 @@
-"""From the findings of a sweep to units: sets of labels that can only go together, and which of them must stay."""
+"""From findings to units: sets of labels that can only go together, and which of them must stay."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
+from chanc.analysis.findings import Findings, Pin
+from chanc.analysis.initializers import ParameterAxis
 from chanc.analysis.layout import Field, Layout
-from chanc.analysis.sweep import ParameterAxis, Pin, Sweep
 from chanc.ir.nodes import called
 
 TARGETS = {"Expand": 1, "Reshape": 1, "ConstantOfShape": 0}
@@ -36,25 +37,29 @@ class Units:
     unscaled: frozenset[int]
     seams: IntArray = dataclasses.field(default_factory=NOTHING.copy)
 
+    def __repr__(self) -> str:
+        return f"<Units: {np.unique(self.unit).size} of {self.unit.size} labels, {len(self.pinned)} pinned>"
 
-def solve(sweep: Sweep) -> Units:
+
+def solve(findings: Findings) -> Units:
     """Solve the unions, see to it that tensors stay rectangular, and find what is pinned."""
-    channel = sweep.channels.roots(sweep.label_count)
-    unit = sweep.couplings.roots(sweep.label_count, channel)
-    held = list(_all_held(sweep))
-    spanning = list(_spanning(sweep.layouts.items()))
-    unit = _rectangular(sweep, unit, [labels for labels, _ in (*sweep.pins, *held)], [field for _, field in spanning])
-    pinned = _first_of_each(unit, [*sweep.pins, *held])
-    for labels, pin in sweep.rows:
+    channel = findings.channels.roots(findings.label_count)
+    unit = findings.couplings.roots(findings.label_count, channel)
+    held = list(_all_held(findings))
+    spanning = list(_spanning(findings.layouts.items()))
+    staying = [*findings.pins, *held]
+    unit = _rectangular(findings, unit, [labels for labels, _ in staying], [field for _, field in spanning])
+    pinned = _first_of_each(unit, staying)
+    for labels, pin in findings.rows:
         if unit[labels[0]] == unit[labels[-1]]:
             pinned.setdefault(int(unit[labels[0]]), pin)
-    for name, root in _knots(sweep, channel, unit):
+    for name, root in _knots(findings, channel, unit):
         pinned.setdefault(root, Pin(name, "", "", f"all that '{name}' makes is combined with itself"))
     for value, root in _sole_units(spanning, unit):
         pinned.setdefault(root, Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes"))
-    inexact = _first_of_each(unit, sweep.inexact)
-    unscaled = frozenset(np.unique(unit[np.concatenate(sweep.unscaled)]).tolist()) if sweep.unscaled else frozenset()
-    return Units(channel, unit, pinned, inexact, unscaled)
+    inexact = _first_of_each(unit, findings.inexact)
+    unscaled = np.unique(unit[np.concatenate(findings.unscaled)]).tolist() if findings.unscaled else []
+    return Units(channel, unit, pinned, inexact, frozenset(unscaled))
 
 
 def _first_of_each(unit: IntArray, marked: Sequence[tuple[IntArray, What]]) -> dict[int, What]:
@@ -67,39 +72,39 @@ def _first_of_each(unit: IntArray, marked: Sequence[tuple[IntArray, What]]) -> d
     return {root: marked[k][1] for root, k in zip(found.tolist(), which, strict=True)}
 
 
-def _all_held(sweep: Sweep) -> Iterator[tuple[IntArray, Pin]]:
+def _all_held(findings: Findings) -> Iterator[tuple[IntArray, Pin]]:
     """The axes of initializers that must stay as they are, and why."""
-    for parameter in sweep.parameters:
-        reason = _held(sweep, parameter) if parameter.tied or sweep.held else None
+    for parameter in findings.parameters:
+        reason = _held(findings, parameter) if parameter.tied or findings.held else None
         if reason is not None:
             node = parameter.uses[0][0]
             yield parameter.labels, Pin(parameter.value.name or "", called(node), node.op_type, reason)
 
 
-def _held(sweep: Sweep, parameter: ParameterAxis) -> str | None:
+def _held(findings: Findings, parameter: ParameterAxis) -> str | None:
     """Why an initializer must keep this axis wherever it is used, or None."""
     users, known = parameter.value.uses(), len(parameter.uses)
-    if parameter.tied and known < len(users) and known < sum(not _sizes_only(sweep, user) for user, _ in users):
+    if parameter.tied and known < len(users) and known < sum(not _sizes_only(findings, user) for user, _ in users):
         return "it is also used where this axis is not a channel axis"
-    return sweep.held.get(parameter.value)
+    return findings.held.get(parameter.value)
 
 
-def _sizes_only(sweep: Sweep, node: ir.Node) -> bool:
+def _sizes_only(findings: Findings, node: ir.Node) -> bool:
     """Whether a node reads off sizes, and they end in targets that are rewritten: zeros as long as a weight is."""
-    if node.op_type != "Shape" and node.outputs[0] not in sweep.data:
+    if node.op_type != "Shape" and node.outputs[0] not in findings.data:
         return False
     return all(
-        (user.op_type in TARGETS and index == TARGETS[user.op_type]) or _sizes_only(sweep, user)
+        (user.op_type in TARGETS and index == TARGETS[user.op_type]) or _sizes_only(findings, user)
         for user, index in node.outputs[0].uses()
     ) and not node.outputs[0].is_graph_output()
 
 
-def _rectangular(sweep: Sweep, unit: IntArray, staying: Sequence[IntArray], fields: Sequence[Field]) -> IntArray:
+def _rectangular(findings: Findings, unit: IntArray, staying: Sequence[IntArray], fields: Sequence[Field]) -> IntArray:
     """Couple labels until each field that spans several axes loses whole rows or whole columns."""
-    stay = np.zeros(sweep.label_count if fields else 0, dtype=np.int64)
+    stay = np.zeros(findings.label_count if fields else 0, dtype=np.int64)
     if fields and staying:
         stay[np.concatenate(staying)] = 1
-    ends = np.array([(labels[0], labels[-1]) for labels, _ in sweep.rows], dtype=np.int64).reshape(-1, 2)
+    ends = np.array([(labels[0], labels[-1]) for labels, _ in findings.rows], dtype=np.int64).reshape(-1, 2)
     settled = False
     while not settled:
         settled = True
@@ -135,12 +140,12 @@ def _sole_units(spanning: Sequence[tuple[str, Field]], unit: IntArray) -> Iterat
             yield name, int(unit[field.labels.flat[0]])
 
 
-def _knots(sweep: Sweep, channel: IntArray, unit: IntArray) -> Iterator[tuple[str, int]]:
+def _knots(findings: Findings, channel: IntArray, unit: IntArray) -> Iterator[tuple[str, int]]:
     """Units that fill all of a producer's axis and in which channels made apart are one: x + roll(x).
 
     They can't shrink, and copies of them have no order to stand in.
     """
-    for parameter in sweep.parameters:
+    for parameter in findings.parameters:
         labels = parameter.labels
         if parameter.role != "producer" or labels.size < 2 or unit[labels[0]] != unit[labels[-1]]:
             continue

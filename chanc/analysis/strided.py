@@ -15,8 +15,8 @@ import onnx_ir as ir
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.findings import Findings
 from chanc.analysis.layout import Factors, Field, Layout, factors_of
-from chanc.analysis.sweep import Sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,13 @@ class View:
     digits: tuple[dict[int, IntArray], ...]
     runs: dict[int, tuple[Run, int]]
 
+    def __repr__(self) -> str:
+        return f"<View: {' x '.join(map(str, self.sizes))} of {len(self.digits)} factors>"
 
-def find_view(sweep: Sweep, layout: Layout, index: ir.Value, rank: int) -> View | None:
+
+def find_view(findings: Findings, layout: Layout, index: ir.Value, rank: int) -> View | None:
     """How indices of that rank read the flattened tensor `layout` [size]; None where that is not understood."""
-    terms = _terms(sweep, index)
+    terms = _terms(findings, index)
     factors = layout.axes[0]
     if terms is None or any(isinstance(size, Dim) for size in factors[1:]) or min(terms, default=-1) < -rank:
         return None
@@ -101,10 +104,10 @@ def viewed(layout: Layout, view: View) -> Layout:
     return Layout(tuple(sizes), tuple(fields), layout.why)
 
 
-def _terms(sweep: Sweep, value: ir.Value | None) -> Terms | None:
+def _terms(findings: Findings, value: ir.Value | None) -> Terms | None:
     if value is None:
         return None
-    known = sweep.data.get(value)
+    known = findings.data.get(value)
     if known is None and value.const_value is not None:
         known = value.const_value.numpy()
     if known is not None:
@@ -113,8 +116,8 @@ def _terms(sweep: Sweep, value: ir.Value | None) -> Terms | None:
     if node is None or node.domain not in ("", "ai.onnx"):
         return None
     if node.op_type == "Range":
-        return _range(sweep, node, value)
-    inputs = [_terms(sweep, v) for v in node.inputs[: 2 if node.op_type in ("Add", "Mul") else 1]]
+        return _range(findings, node, value)
+    inputs = [_terms(findings, v) for v in node.inputs[: 2 if node.op_type in ("Add", "Mul") else 1]]
     terms = [t for t in inputs if t is not None]
     if len(terms) < len(inputs):
         return None
@@ -124,7 +127,7 @@ def _terms(sweep: Sweep, value: ir.Value | None) -> Terms | None:
         return _times(*terms)
     if node.op_type in ("Cast", "Identity"):
         return terms[0]
-    return _moved(sweep, node, terms[0]) if node.op_type in ("Reshape", "Unsqueeze") else None
+    return _moved(findings, node, terms[0]) if node.op_type in ("Reshape", "Unsqueeze") else None
 
 
 def _table(array: IntArray) -> Terms | None:
@@ -143,9 +146,9 @@ def _table(array: IntArray) -> Terms | None:
     return found if np.array_equal(np.broadcast_to(total, array.shape), array) else None
 
 
-def _range(sweep: Sweep, node: ir.Node, value: ir.Value) -> Terms | None:
+def _range(findings: Findings, node: ir.Node, value: ir.Value) -> Terms | None:
     """Range(0, limit, 1)."""
-    known = [sweep.data.get(v) if v is not None else None for v in node.inputs]
+    known = [findings.data.get(v) if v is not None else None for v in node.inputs]
     numbers = [
         v.const_value.numpy() if found is None and v is not None and v.const_value is not None else found
         for v, found in zip(node.inputs, known, strict=True)
@@ -184,10 +187,10 @@ def _times(left: Terms, right: Terms) -> Terms | None:
     return None
 
 
-def _moved(sweep: Sweep, node: ir.Node, terms: Terms) -> Terms | None:
+def _moved(findings: Findings, node: ir.Node, terms: Terms) -> Terms | None:
     """A vector along another axis, by a Reshape or Unsqueeze of it."""
-    source = sweep.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
-    layout = sweep.layouts.get(node.outputs[0])
+    source = findings.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
+    layout = findings.layouts.get(node.outputs[0])
     if list(terms) != [-1] or source is None or source.rank != 1 or layout is None:
         return None
     long = [axis - layout.rank for axis in range(layout.rank) if layout.size(axis) != 1]

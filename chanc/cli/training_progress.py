@@ -51,7 +51,7 @@ class TrainingProgress:
         self._done += 1
         left = (time.monotonic() - self._begun) / self._done * (self.epochs - record.epoch - 1)
         self.say(
-            f"epoch {record.epoch + 1}/{self.epochs}  loss {record.loss:.4f}  top-1 {record.top1:.2%}  "
+            f"epoch {record.epoch + 1}/{self.epochs}  loss {record.loss:.4f}  top-1 {record.score:.2%}  "
             f"lr {record.lr:.3g}  ETA {duration(left)}"
         )
 

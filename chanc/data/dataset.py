@@ -21,7 +21,8 @@ Labels = NDArray[np.int64]
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-UNMIRRORED = ("digits",)
+UNMIRRORED = ("digits", "mnist", "emnist", "kmnist", "qmnist", "svhn", "usps")
+"""Data sets of written characters, by name in lower case: a mirrored one is another, or none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,8 @@ class Dataset:
 
     @property
     def augmentation(self) -> dict[str, Any]:
-        """Crop padding (pixels, an eighth of the height) and flip that suit the images: a mirrored digit is another."""
-        return {"crop_padding": max(1, self.shape[1] // 8), "flip": self.name not in UNMIRRORED}
+        """Crop padding (pixels, an eighth of the height) and flip that suit the images."""
+        return {"crop_padding": max(1, self.shape[1] // 8), "flip": self.name.lower() not in UNMIRRORED}
 
     def fit_to(self, channels: int, height: int, width: int) -> Dataset:
         """The same images at a model's input size: resized bilinearly, grey repeated, colour turned to luma.

@@ -17,7 +17,7 @@ from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
 
 from chanc.errors import ModelError
 from chanc.ir import external, screen
-from chanc.ir.graphsurgeon import Carry, restore
+from chanc.ir.gs_carry import Carry, restore
 from chanc.ir.gs_values import constant_tensor, describe, plain_attribute, same_tensor
 from chanc.ir.gs_write import SharedValues
 from chanc.ir.verify import verify

@@ -6,9 +6,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-BODIED = ("If", "Loop", "Scan", "SequenceMap")
-"""The standard operators that hold graphs: looking into the attributes of all others takes long."""
-
 
 def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
     """A value that holds `array` under that name; it belongs to no graph yet."""
@@ -19,33 +16,11 @@ def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = 
     return ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
 
 
-def add_constant(graph: ir.Graph, base: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
-    """Add an initializer to a graph, under `base` or the first free `base.1`, `base.2`, ..."""
-    value = constant(fresh_name(graph, base), array, dtype)
+def add_constant(graph: ir.Graph, name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
+    """Add an initializer to a graph, under a name that must be free (see `chanc.ir.names`)."""
+    value = constant(name, array, dtype)
     graph.register_initializer(value)
     return value
-
-
-def fresh_name(graph: ir.Graph, base: str) -> str:
-    """A name that no initializer, input or node output of the graph or of a body in it has yet."""
-    name, k = base, 0
-    while name in graph.initializers or _is_made(graph, name):
-        k += 1
-        name = f"{base}.{k}"
-    return name
-
-
-def _is_made(graph: ir.Graph, name: str) -> bool:
-    if any(value.name == name for value in graph.inputs):
-        return True
-    for node in graph:
-        if any(value.name == name for value in node.outputs):
-            return True
-        if node.op_type in BODIED or node.domain not in ("", "ai.onnx"):
-            inner = [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
-            if any(name in body.initializers or _is_made(body, name) for body in inner):
-                return True
-    return False
 
 
 def constant_shape(value: ir.Value) -> tuple[int, ...]:

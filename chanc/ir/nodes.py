@@ -37,8 +37,26 @@ def subgraphs(graph: ir.Graph | ir.Function) -> Iterator[ir.Graph]:
             yield from subgraphs(body)
 
 
-def nodes_of(graph: ir.Graph) -> Iterator[ir.Node]:
-    """The nodes of a graph, each followed by those of its bodies, at any depth."""
+def captured_by(node: ir.Node) -> Iterator[ir.Value]:
+    """Values of the outer graph that the node's bodies use."""
+    for graph in bodies(node):
+        yield from _free(graph)
+
+
+def _free(graph: ir.Graph) -> Iterator[ir.Value]:
+    inside = set(graph.inputs) | set(graph.initializers.values())
+    for node in graph:
+        for value in (*node.inputs, *captured_by(node)):
+            if value is not None and value not in inside:
+                yield value
+        inside.update(node.outputs)
+    for value in graph.outputs:
+        if value not in inside:
+            yield value
+
+
+def nodes_of(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
+    """The nodes of a graph or function, each followed by those of its bodies, at any depth."""
     for node in graph:
         yield node
         for body in bodies(node):

@@ -7,14 +7,14 @@ except where two bodies side by side use the same.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from chanc.ir.nodes import subgraphs
-from chanc.ir.sequences import unroll_sequences
+from chanc.ir.names import Names, value_names, values_of
+from chanc.ir.nodes import nodes_of, subgraphs
+from chanc.ir.sequences import unroll_sequences, unrollable
 
 NO_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
 
@@ -31,8 +31,24 @@ def normalize(model: ir.Model) -> bool:
     changed |= _lift_constants(model.graph)
     changed |= _lift_from_bodies(model.graph)
     changed |= _drop_initializer_identities(model.graph)
-    changed |= unroll_sequences(model.graph)
+    if unroll_sequences(model.graph):
+        _drop_initializer_identities(model.graph)  # a part of a sequence may be an initializer
+        changed = True
     return changed
+
+
+def is_normal(model: ir.Model) -> bool:
+    """Whether a model is in normal form: `normalize` would change nothing."""
+    if _calls(model) or not _sorted(model.graph):
+        return False
+    to_do = (_repeated, _constants, _body_initializers, _body_constants, _aliases, unrollable)
+    return not any(True for find in to_do for _ in find(model.graph))
+
+
+def _calls(model: ir.Model) -> bool:
+    """Whether a node calls a function of the model, in the graph or in another function; mere definitions may stay."""
+    owners: tuple[ir.Graph | ir.Function, ...] = (model.graph, *model.functions.values()) if model.functions else ()
+    return any(node.op_identifier() in model.functions for owner in owners for node in nodes_of(owner))
 
 
 def _sorted(graph: ir.Graph) -> bool:
@@ -52,67 +68,73 @@ def _sorted(graph: ir.Graph) -> bool:
 
 def _lift_constants(graph: ir.Graph) -> bool:
     """Every Constant node of the main graph becomes an initializer of the same name; graph outputs stay nodes."""
-    changed = False
-    for node in list(graph):
-        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
-            continue
-        tensor = _constant(node)
+    found = list(_constants(graph))
+    for node, tensor in found:
         output = node.outputs[0]
-        if tensor is None or output.is_graph_output():
-            continue
         shape = ir.Shape(tensor.shape.numpy())
         value = ir.Value(name=output.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
         output.replace_all_uses_with(value)
         graph.remove(node, safe=True)
         graph.register_initializer(value)
-        changed = True
-    return changed
+    return bool(found)
+
+
+def _constants(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.TensorProtocol]]:
+    """The Constant nodes of a graph itself whose value is a tensor and no graph output."""
+    for node in graph:
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and not node.outputs[0].is_graph_output():
+            tensor = _constant(node)
+            if tensor is not None:
+                yield node, tensor
 
 
 def distinct_names(graph: ir.Graph) -> bool:
     """Bodies side by side may use a name twice: the later values get `name.1`, `name.2`, ..., so that names tell."""
+    later = list(_repeated(graph))
+    names = Names(value_names(graph) if later else ())
+    for value in later:
+        tensor, value.const_value = value.const_value, None  # it may be shared with the caller's model
+        value.name = names.fresh(value.name or "")
+        value.const_value = tensor
+    return bool(later)
+
+
+def _repeated(graph: ir.Graph) -> Iterator[ir.Value]:
+    """The values of bodies whose name an earlier one has."""
     bodies = list(subgraphs(graph))
-    if not bodies:
-        return False
-    scopes = [list(_values(one)) for one in (graph, *bodies)]
-    names = {value.name for scope in scopes for value in scope}
-    seen = {value.name for value in scopes[0]}
-    changed = False
-    for value in itertools.chain.from_iterable(scopes[1:]):
-        if value.name and value.name in seen:
-            tensor, value.const_value = value.const_value, None  # it may be shared with the caller's model
-            value.name = next(new for k in itertools.count(1) if (new := f"{value.name}.{k}") not in names)
-            value.const_value = tensor
-            names.add(value.name)
-            changed = True
-        seen.add(value.name)
-    return changed
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    yield from graph.inputs
-    yield from [value for value in graph.initializers.values() if value not in graph.inputs]
-    for node in graph:
-        yield from node.outputs
+    seen = {value.name for value in values_of(graph)} if bodies else set()
+    for body in bodies:
+        for value in values_of(body):
+            if value.name and value.name in seen:
+                yield value
+            seen.add(value.name)
 
 
 def _lift_from_bodies(graph: ir.Graph) -> bool:
     """Weights that bodies hold, as initializers or Constant nodes, go to the main graph, which every body sees."""
-    changed = False
-    for body in list(subgraphs(graph)):
-        for value in list(body.initializers.values()):
+    held, made = list(_body_initializers(graph)), list(_body_constants(graph))
+    for body, value, tensor in held:
+        body.initializers.pop(value.name or "")
+        _move(graph, value, tensor)
+    for body, node, tensor in made:
+        _move(graph, node.outputs[0], tensor)
+        body.remove(node, safe=True)
+    return bool(held or made)
+
+
+def _body_initializers(graph: ir.Graph) -> Iterator[tuple[ir.Graph, ir.Value, ir.TensorProtocol]]:
+    """The weights that bodies hold as initializers, but those that are inputs or outputs of theirs."""
+    for body in subgraphs(graph):
+        for value in body.initializers.values():
             tensor = value.const_value
-            if tensor is not None and _is_weight(tensor) and not value.is_graph_output() and value not in body.inputs:
-                body.initializers.pop(value.name or "")
-                _move(graph, value, tensor)
-                changed = True
-        for node in list(body):
-            held = _constant(node) if node.op_type == "Constant" and node.domain in ("", "ai.onnx") else None
-            if held is not None and _is_weight(held) and not node.outputs[0].is_graph_output():
-                _move(graph, node.outputs[0], held)
-                body.remove(node, safe=True)
-                changed = True
-    return changed
+            if tensor is not None and _is_weight(tensor) and not value.is_graph_output() and not value.is_graph_input():
+                yield body, value, tensor
+
+
+def _body_constants(graph: ir.Graph) -> Iterator[tuple[ir.Graph, ir.Node, ir.TensorProtocol]]:
+    """The weights that bodies hold as Constant nodes."""
+    for body in subgraphs(graph):
+        yield from ((body, node, tensor) for node, tensor in _constants(body) if _is_weight(tensor))
 
 
 def _is_weight(tensor: ir.TensorProtocol) -> bool:
@@ -147,13 +169,17 @@ def _constant(node: ir.Node) -> ir.TensorProtocol | None:
 def _drop_initializer_identities(graph: ir.Graph) -> bool:
     """Exporters alias equal tensors through Identity: their uses read the initializer itself."""
     changed = False
-    for node in list(graph):
-        if node.op_type != "Identity" or node.domain not in ("", "ai.onnx"):
-            continue
-        source, output = node.inputs[0], node.outputs[0]
-        if source is None or source.const_value is None or output.is_graph_output():
-            continue
-        output.replace_all_uses_with(source)
+    for node, source in _aliases(graph):  # not a list of them: what is replaced here may make the next one
+        node.outputs[0].replace_all_uses_with(source)
         graph.remove(node, safe=True)
         changed = True
     return changed
+
+
+def _aliases(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value]]:
+    """The Identity nodes of initializers, and what they read; graph outputs stay nodes."""
+    for node in graph:
+        if node.op_type == "Identity" and node.domain in ("", "ai.onnx") and not node.outputs[0].is_graph_output():
+            source = node.inputs[0]
+            if source is not None and source.const_value is not None:
+                yield node, source

@@ -6,47 +6,68 @@ they are Split and Concat (ONNX SplitToSequence-11, SequenceAt-11, ConcatFromSeq
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx_ir as ir
 
-from chanc.ir.initializers import add_constant, fresh_name
+from chanc.ir.initializers import add_constant
+from chanc.ir.names import Names, value_names
 
 
 def unroll_sequences(graph: ir.Graph) -> bool:
     """Replace, in place, every sequence whose parts are known; says whether there was one."""
-    changed = False
-    for node in list(graph):
-        if node.domain not in ("", "ai.onnx"):
-            continue
-        if node.op_type == "SplitToSequence":
-            changed |= _split(graph, node)
-        elif node.op_type == "SequenceConstruct":
-            changed |= _gathered(graph, node, [value for value in node.inputs if value is not None])
-    return changed
-
-
-def _split(graph: ir.Graph, node: ir.Node) -> bool:
-    data = node.inputs[0]
-    sizes = _sizes(node)
-    if data is None or not sizes or not _readable(node.outputs[0], len(sizes)):
+    made = list(unrollable(graph))
+    if not made:
         return False
+    names = Names(value_names(graph))
+    for node in made:
+        if node.op_type == "SplitToSequence":
+            _split(graph, names, node)
+        else:
+            _gathered(graph, names, node, _parts(node))
+    return True
+
+
+def unrollable(graph: ir.Graph) -> Iterator[ir.Node]:
+    """The nodes that make a sequence whose parts are known, and which is only taken apart again."""
+    for node in graph:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in ("SplitToSequence", "SequenceConstruct"):
+            continue
+        count = len(_sizes(node)) if node.op_type == "SplitToSequence" else len(_parts(node))
+        if count and _readable(node.outputs[0], count):
+            yield node
+
+
+def _parts(node: ir.Node) -> list[ir.Value]:
+    """What a SequenceConstruct joins."""
+    return [value for value in node.inputs if value is not None]
+
+
+def _split(graph: ir.Graph, names: Names, node: ir.Node) -> None:
+    data = node.inputs[0]
+    assert data is not None
+    sizes = _sizes(node)
     axis = _attribute(node, "axis", 0)
-    parts = _made(graph, node, "Split", [data], {"axis": axis}, len(sizes))
+    parts = _made(graph, names, node, "Split", [data], {"axis": axis}, len(sizes))
     if graph.opset_imports.get("", 1) >= 13:
         split = parts[0].producer()
         assert split is not None
         split.resize_inputs(2)
-        split.replace_input_with(1, add_constant(graph, f"{node.outputs[0].name}.sizes", np.array(sizes)))
+        name = names.fresh(f"{node.outputs[0].name}.sizes")
+        split.replace_input_with(1, add_constant(graph, name, np.array(sizes)))
     elif (made := parts[0].producer()) is not None:
         made.attributes["split"] = ir.AttrInt64s("split", sizes)
     if (len(node.inputs) < 2 or node.inputs[1] is None) and not _attribute(node, "keepdims", 1):
-        parts = [_with_axes(graph, node, "Squeeze", part, axis) for part in parts]
-    return _gathered(graph, node, parts)
+        parts = [_with_axes(graph, names, node, "Squeeze", part, axis) for part in parts]
+    _gathered(graph, names, node, parts)
 
 
 def _sizes(node: ir.Node) -> list[int]:
     """How long each part is; empty where that isn't known."""
     data, given = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    if data is None:
+        return []
     each: int = 1
     if given is not None:
         if given.const_value is None:
@@ -56,7 +77,7 @@ def _sizes(node: ir.Node) -> list[int]:
             return [int(n) for n in known]
         each = int(known)
     axis = _attribute(node, "axis", 0)
-    whole = data.shape[axis] if data is not None and data.shape is not None else None
+    whole = data.shape[axis] if data.shape is not None else None
     if not isinstance(whole, int) or each < 1:
         return []
     return [each] * (whole // each) + ([whole % each] if whole % each else [])
@@ -76,49 +97,53 @@ def _readable(sequence: ir.Value, count: int) -> bool:
     return True
 
 
-def _gathered(graph: ir.Graph, node: ir.Node, parts: list[ir.Value]) -> bool:
+def _gathered(graph: ir.Graph, names: Names, node: ir.Node, parts: list[ir.Value]) -> None:
     """Give the readers of a node's sequence the parts themselves."""
-    sequence = node.outputs[0]
-    if not _readable(sequence, len(parts)):
-        return False
-    for user, _ in list(sequence.uses()):
+    for user, _ in list(node.outputs[0].uses()):
         old = user.outputs[0]
         if user.op_type == "SequenceAt":
             index = user.inputs[1]
             assert index is not None and index.const_value is not None
-            (new,) = _made(graph, user, "Identity", [parts[int(index.const_value.numpy().ravel()[0])]], {}, 1)
+            (new,) = _made(graph, names, user, "Identity", [parts[int(index.const_value.numpy().ravel()[0])]], {}, 1)
         else:
             axis, joined = _attribute(user, "axis", 0), parts
             if _attribute(user, "new_axis", 0):
-                joined = [_with_axes(graph, user, "Unsqueeze", part, axis) for part in parts]
-            (new,) = _made(graph, user, "Concat", joined, {"axis": axis}, 1)
+                joined = [_with_axes(graph, names, user, "Unsqueeze", part, axis) for part in parts]
+            (new,) = _made(graph, names, user, "Concat", joined, {"axis": axis}, 1)
         name, new.type, new.shape = old.name, old.type, old.shape
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         graph.remove(user, safe=True)
         new.name = name
     graph.remove(node, safe=True)
-    return True
 
 
-def _with_axes(graph: ir.Graph, before: ir.Node, op: str, value: ir.Value, axis: int) -> ir.Value:
+def _with_axes(
+    graph: ir.Graph, names: Names, before: ir.Node, op: str, value: ir.Value, axis: int
+) -> ir.Value:
     """Squeeze or Unsqueeze of one axis, in the form of the opset."""
     if graph.opset_imports.get("", 1) < 13:
-        (made,) = _made(graph, before, op, [value], {}, 1)
+        (made,) = _made(graph, names, before, op, [value], {}, 1)
         node = made.producer()
         assert node is not None
         node.attributes["axes"] = ir.AttrInt64s("axes", [axis])
         return made
-    axes = add_constant(graph, f"{value.name}.axes", np.array([axis], dtype=np.int64))
-    return _made(graph, before, op, [value, axes], {}, 1)[0]
+    axes = add_constant(graph, names.fresh(f"{value.name}.axes"), np.array([axis], dtype=np.int64))
+    return _made(graph, names, before, op, [value, axes], {}, 1)[0]
 
 
 def _made(
-    graph: ir.Graph, before: ir.Node, op: str, inputs: list[ir.Value], attributes: dict[str, int], count: int
+    graph: ir.Graph,
+    names: Names,
+    before: ir.Node,
+    op: str,
+    inputs: list[ir.Value],
+    attributes: dict[str, int],
+    count: int,
 ) -> list[ir.Value]:
     node = ir.node(op, inputs, attributes, num_outputs=count)
     graph.insert_before(before, node)
     for output in node.outputs:
-        output.name = fresh_name(graph, f"{before.outputs[0].name}.{op.lower()}")
+        output.name = names.fresh(f"{before.outputs[0].name}.{op.lower()}")
     return list(node.outputs)
 
 

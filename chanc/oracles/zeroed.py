@@ -12,6 +12,7 @@ import onnx_ir.passes.common as common
 from chanc.errors import VerifyError
 from chanc.ir import load
 from chanc.ir.initializers import add_constant
+from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import called, nodes_of
 from chanc.ir.normalize import distinct_names
 from chanc.ops import spec_of
@@ -28,6 +29,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     if copy.functions:
         common.InlinePass()(copy)  # the trace names the nodes that functions are made of
     distinct_names(copy.graph)
+    names = Names(value_names(copy.graph))
     by_output = {called(node): node for node in nodes_of(copy.graph)}
     for name, index, axes in _operands(trace):
         node = by_output.get(name)
@@ -43,7 +45,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         for axis, source in axes.items():
             gone = np.setdiff1d(np.arange(array.shape[axis]), source)
             array[(slice(None),) * axis + (gone,)] = 0
-        own = add_constant(copy.graph, f"{value.name}.zeroed", array)
+        own = add_constant(copy.graph, names.fresh(f"{value.name}.zeroed"), array)
         node.replace_input_with(index, own)
     return copy
 

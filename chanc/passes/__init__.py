@@ -1,8 +1,9 @@
 """The compiler's passes, one a file: each takes an onnx_ir.Model, changes it, and says whether it did.
 
 They are `onnx_ir.passes` passes, so they run unchanged in any pipeline made of those (Olive, onnxscript, torch.onnx).
-Called by hand they take a `ModelProto` or a `gs.Graph` as well, and give a new one of the same kind back. The work
-is done by functions of `chanc.ir`, `chanc.analysis`, `chanc.rewriter` and `chanc.transforms`.
+Each checks what it needs before and that it leaves a legal graph. Called by hand they take a `ModelProto` or a
+`gs.Graph` as well, and give a new one of the same kind back. The work is done by functions of `chanc.ir`,
+`chanc.analysis`, `chanc.rewriter` and `chanc.transforms`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from chanc.passes.base import Pass
 class FoldShapes(Pass):
     """Fold what an analysis has read through (`chanc.analysis.fold_shapes`); the model must be in normal form."""
 
+    needs_normal_form = True
+
     def call(self, model: ir.Model) -> PassResult:
         """Fold in place."""
         return PassResult(model, fold_shapes(model))

@@ -12,6 +12,8 @@ from chanc.passes.base import Pass
 class InferShapes(Pass):
     """Fill in `value.shape` and `value.dtype` (`chanc.analysis.infer_shapes`); the model must be in normal form."""
 
+    needs_normal_form = True
+
     def call(self, model: ir.Model) -> PassResult:
         """Infer in place."""
         return PassResult(model, infer_shapes(model))

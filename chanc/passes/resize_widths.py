@@ -37,6 +37,7 @@ class ResizeWidths(Pass):
     def call(self, model: ir.Model) -> PassResult:
         """Resize in place; `model.meta["chanc.trace"]` says what changed."""
         changed = normalize(model)
+        before = _tensors(model)
         result = rewrite(
             analyze_model(model),
             self.plan,
@@ -48,4 +49,9 @@ class ResizeWidths(Pass):
             seed=self.seed,
         )
         model.meta[TRACE] = result.trace
-        return PassResult(model, changed or result.changed)
+        return PassResult(model, changed or _tensors(model) != before)
+
+
+def _tensors(model: ir.Model) -> dict[str, ir.TensorProtocol | None]:
+    """The initializers' tensors: no width changes, and no weight is drawn anew, without one of them being another."""
+    return {name: value.const_value for name, value in model.graph.initializers.items()}

@@ -35,6 +35,9 @@ class Resize:
     _known: dict[int, tuple[IntArray, bool]] = dataclasses.field(default_factory=dict)
     _lines: dict[int, tuple[IntArray, IntArray]] = dataclasses.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Resize: {np.count_nonzero(self.copies[self.unit] != 1)} of {self.unit.size} labels change>"
+
     def changes(self, labels: IntArray) -> bool:
         """Whether any of these labels goes or is repeated."""
         # Many axes share one array of labels.

@@ -10,10 +10,10 @@ import onnx_ir as ir
 from chanc.analysis import Analysis
 from chanc.analysis.dims import Dim
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.findings import Findings
 from chanc.analysis.layout import Factors, Layout, axis_labels, merge
-from chanc.analysis.run import sweep_model
+from chanc.analysis.run import visit_model
 from chanc.analysis.solve import solve
-from chanc.analysis.sweep import Sweep
 from chanc.errors import VerifyError
 from chanc.ir.nodes import called
 from chanc.rewriter.axis_maps import Resize
@@ -33,21 +33,21 @@ def check_against(
     `structure` gives the old position of each new one for the parameter axes that changed; with `resize` the order of
     repeated blocks is compared between the parameters as well, but for `unordered` values.
     """
-    sweep = sweep_model(model, before.sweep.modes)
-    units = solve(sweep)
-    worse = [node for node in sweep.opaque if node not in before.sweep.opaque]
+    findings = visit_model(model, before.findings.modes)
+    units = solve(findings)
+    worse = [node for node in findings.opaque if node not in before.findings.opaque]
     if worse:
         raise VerifyError(
-            f"after the rewrite {worse[0].op_type} '{called(worse[0])}' is not understood: {sweep.opaque[worse[0]]}"
+            f"after the rewrite {worse[0].op_type} '{called(worse[0])}' is not understood: {findings.opaque[worse[0]]}"
         )
-    found = {(node, i, p.axis): p.labels for p in sweep.parameters for node, i in p.uses}
+    found = {(node, i, p.axis): p.labels for p in findings.parameters for node, i in p.uses}
     origin = _origin(before, structure)
     # All axes that had one line of labels and have one again say the same.
     seen: set[tuple[int, int, int]] = set()
     descent: list[IntArray] = []
     channel: list[IntArray] = []
-    alone = [units.channel[p.labels] for p in sweep.parameters if p.labels.size == 1]
-    for parameter in before.sweep.parameters:
+    alone = [units.channel[p.labels] for p in findings.parameters if p.labels.size == 1]
+    for parameter in before.findings.parameters:
         for node, index in parameter.uses:
             if node.graph is None:
                 continue  # nothing read it
@@ -67,7 +67,7 @@ def check_against(
             channel.append(units.channel[labels])
             descent.append(origin[parameter.labels if source is None else parameter.labels[source]])
     if resize is not None:
-        for old, labels in _blocks(before, sweep, resize, unordered):
+        for old, labels in _blocks(before, findings, resize, unordered):
             if old.size != labels.size:
                 raise VerifyError("the rewritten model has a tensor of another width than its neighbours")
             channel.append(units.channel[labels])
@@ -79,14 +79,14 @@ def check_against(
 
 
 def _blocks(
-    before: Analysis, sweep: Sweep, resize: Resize, unordered: Collection[ir.Value]
+    before: Analysis, findings: Findings, resize: Resize, unordered: Collection[ir.Value]
 ) -> Iterator[tuple[IntArray, IntArray]]:
     """(old labels, new labels) along each axis of an activation on which blocks of several positions are repeated."""
     if not resize.grows:
         return
     seen: set[tuple[int, int, Factors]] = set()
-    for value, layout in before.sweep.layouts.items():
-        after = sweep.layouts.get(value) if value not in unordered else None
+    for value, layout in before.findings.layouts.items():
+        after = findings.layouts.get(value) if value not in unordered else None
         for field in layout.fields:
             axis = resize.axis(field)
             if axis is None or after is None or len(after.on(axis)) != 1 or len(layout.on(axis)) != 1:
@@ -114,7 +114,7 @@ def _origin(before: Analysis, structure: dict[Place, IntArray]) -> IntArray:
     """What must not be mixed: [labels]. A unit that is repeated keeps its channels apart; any other keeps its order."""
     repeated = np.zeros(before.units.unit.size, dtype=bool)
     seen: set[tuple[int, int]] = set()
-    for parameter in before.sweep.parameters:
+    for parameter in before.findings.parameters:
         for node, index in parameter.uses:
             source = structure.get((node, index, parameter.axis))
             if source is not None and (id(parameter.labels), id(source)) not in seen:

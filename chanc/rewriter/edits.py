@@ -21,6 +21,9 @@ class Part:
     new: IntArray
     source: IntArray
 
+    def __repr__(self) -> str:
+        return f"<Part: {self.old.shape[0]} units become {self.new.shape[0]}>"
+
     @property
     def copies(self) -> IntArray:
         """How many new units share the source of unit j: [n']."""
@@ -42,3 +45,6 @@ class AxisEdit:
     role: Literal["producer", "consumer", "follower"]
     source: IntArray
     parts: tuple[Part, ...]
+
+    def __repr__(self) -> str:
+        return f"<AxisEdit of axis {self.axis} ({self.role}): {self.source.size} positions of {len(self.parts)} groups>"

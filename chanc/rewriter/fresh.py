@@ -15,10 +15,10 @@ import onnx_ir as ir
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.sweep import ParameterAxis
+from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.initializers import constant_shape
 from chanc.ops import Reader, Trait, Weight, fan_in, has, reader, weight_of
-from chanc.rewriter.transfer.use import KEPT, Use
+from chanc.rewriter.transfer._common import KEPT, Use
 
 
 class Fresh:
@@ -26,8 +26,8 @@ class Fresh:
 
     def __init__(self, analysis: Analysis) -> None:
         self._unit = analysis.units.unit
-        self._made = np.zeros(analysis.sweep.label_count, dtype=bool)
-        for parameter in analysis.sweep.parameters:
+        self._made = np.zeros(analysis.findings.label_count, dtype=bool)
+        for parameter in analysis.findings.parameters:
             if parameter.role == "producer":
                 self._made[self._unit[parameter.labels]] = True
         self._free = self._made.copy()

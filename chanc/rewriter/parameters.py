@@ -11,23 +11,29 @@ import onnx_ir as ir
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.sweep import ParameterAxis
+from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.initializers import add_constant
+from chanc.ir.names import Names
 from chanc.ir.nodes import called, subgraphs
 from chanc.rewriter.axis_maps import Resize, occurrence
 from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.fresh import Fresh
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
-from chanc.rewriter.transfer import Method, Tensor
-from chanc.rewriter.transfer.use import KEPT
+from chanc.rewriter.transfer import Method
+from chanc.rewriter.transfer._common import KEPT, Tensor
 
 Place = tuple[ir.Node, int, int]
 """A node, one of its inputs, and an axis of it."""
 
 
 def resize_parameters(
-    analysis: Analysis, resize: Resize, chosen: Sequence[Resizing], method: Method, rng: np.random.Generator
+    analysis: Analysis,
+    resize: Resize,
+    chosen: Sequence[Resizing],
+    method: Method,
+    rng: np.random.Generator,
+    names: Names,
 ) -> tuple[tuple[TraceOperand, ...], dict[Place, IntArray]]:
     """Give every initializer its new values.
 
@@ -37,11 +43,12 @@ def resize_parameters(
     table = _Table(analysis, resize, chosen)
     fresh = Fresh(analysis) if method.fresh else None
     by_value: dict[ir.Value, list[ParameterAxis]] = defaultdict(list)
-    for parameter in analysis.sweep.parameters:
+    for parameter in analysis.findings.parameters:
         by_value[parameter.value].append(parameter)
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
     for value, parameters in by_value.items():
+        readers = len(value.uses())  # counted once: the answer is a copy, as long as there are readers
         for users in _sharing(parameters, table, fresh):
             edits = [edit for p in users if (edit := table.edit(p)) is not None]
             for parameter in users:
@@ -54,28 +61,35 @@ def resize_parameters(
             name = value.name or ""
             use = fresh.use(value, *uses[0], users) if fresh is not None else KEPT
             distinct = list({edit.axis: edit for edit in edits}.values())
-            _replace(analysis.model.graph, value, uses, method.apply(_array(value), distinct, use, rng))
+            array = method.apply(_array(value), distinct, use, rng)
+            readers = _give(analysis.model.graph, names, value, uses, array, readers)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
     if fresh is not None:
-        seen = {use for parameter in analysis.sweep.parameters for use in parameter.uses}
-        _draw_others(analysis.model.graph, fresh, seen, method, rng)
+        seen = {use for parameter in analysis.findings.parameters for use in parameter.uses}
+        _draw_others(analysis.model.graph, names, fresh, seen, method, rng)
     return tuple(operands), structure
 
 
 def _draw_others(
-    graph: ir.Graph, fresh: Fresh, seen: set[tuple[ir.Node, int]], method: Method, rng: np.random.Generator
+    graph: ir.Graph,
+    names: Names,
+    fresh: Fresh,
+    seen: set[tuple[ir.Node, int]],
+    method: Method,
+    rng: np.random.Generator,
 ) -> None:
     """New values for the weights without channels of their own: those of a layer that isn't understood, single ones."""
     for owner in (graph, *subgraphs(graph)):
         for value in list(owner.initializers.values()):
-            uses = [(user, index) for user, index in value.uses() if (user, index) not in seen]
+            readers = value.uses()
+            uses = [(user, index) for user, index in readers if (user, index) not in seen]
             if not uses or value.const_value is None:
                 continue
             use = fresh.use(value, *uses[0])
             if use.fill is not None:
-                _replace(owner, value, uses, method.apply(_array(value), (), use, rng))
+                _give(owner, names, value, uses, method.apply(_array(value), (), use, rng), len(readers))
 
 
 def _sharing(parameters: list[ParameterAxis], table: _Table, fresh: Fresh | None) -> list[list[ParameterAxis]]:
@@ -99,20 +113,33 @@ def _sharing(parameters: list[ParameterAxis], table: _Table, fresh: Fresh | None
     return list(alike.values())
 
 
-def _replace(graph: ir.Graph, value: ir.Value, uses: list[tuple[ir.Node, int]], array: Tensor) -> None:
-    """New values for an initializer as these uses see it; it becomes a tensor of its own where others use it too."""
-    old = value.const_value
+def _give(
+    graph: ir.Graph,
+    names: Names,
+    value: ir.Value,
+    uses: Sequence[tuple[ir.Node, int]],
+    array: Tensor,
+    readers: int,
+) -> int:
+    """New values for an initializer as these uses of it see it; says how many of its `readers` it has left.
+
+    It becomes a tensor of its own where others use it too. What is as before stays as it is.
+    """
+    old, before = value.const_value, _array(value)
     assert old is not None
+    if array.shape == before.shape and array.tobytes() == before.tobytes():
+        return readers
     array = np.asarray(array, order="C")
-    if len(uses) == len(value.uses()):
+    if len(uses) == readers:
         new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
         new.metadata_props.update(old.metadata_props)
         value.const_value = new
         value.shape = ir.Shape(array.shape)
-        return
-    own = add_constant(graph, f"{value.name}.own", array, value.dtype)
+        return readers
+    own = add_constant(graph, names.fresh(f"{value.name}.own"), array, value.dtype)
     for node, index in uses:
         node.replace_input_with(index, own)
+    return readers - len(uses)
 
 
 def _array(value: ir.Value) -> Tensor:
@@ -134,7 +161,7 @@ class _Table:
 
     def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing]) -> None:
         self.resize, self.chosen, self._edits, self._alike = resize, chosen, {}, {}
-        count = analysis.sweep.label_count
+        count = analysis.findings.label_count
         self.group = np.full(count, -1, dtype=np.int64)
         self.rank = np.zeros(count, dtype=np.int64)
         self.start = np.zeros(count, dtype=np.int64)

@@ -31,6 +31,9 @@ class Resizing:
     copies: IntArray
     source: IntArray
 
+    def __repr__(self) -> str:
+        return f"<Resizing of '{self.group.id}': {self.group.size} to {self.size} channels>"
+
     @property
     def size(self) -> int:
         """The new width in channels."""

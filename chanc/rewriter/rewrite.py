@@ -14,6 +14,7 @@ from chanc.analysis.layout import Layout
 from chanc.errors import PlanError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
+from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.check import check_against
@@ -33,6 +34,9 @@ class Rewrite:
 
     model: Any
     trace: Trace
+
+    def __repr__(self) -> str:
+        return f"<Rewrite of a {type(self.model).__name__}: {self.trace}>"
 
     @property
     def changed(self) -> bool:
@@ -57,20 +61,25 @@ def rewrite(
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
     `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`).
-    An `Analysis` may stand for the model; it can't be used again afterwards.
+    An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
 
-    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had, VerifyError where the
-    second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't follow.
+    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
+    VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
+    follow.
     """
     method = TRANSFERS[transfer]
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
     analysis = model if isinstance(model, Analysis) else analyze(model)
+    if analysis.spent:
+        raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(seed)
     order = "first" if method.ordered else importance
     chosen = resizings(analysis, plan, scale, order, Sizing(round_to, min_width), rng)
     chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
+    # From here on the model may be half changed, whatever happens.
+    analysis.spend()
     with uncollected():
         trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
     widths = {r.group.id: (r.group.size, r.size) for r in chosen}
@@ -85,23 +94,25 @@ def _reflected(resizing: Resizing) -> Resizing:
 
 def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: np.random.Generator) -> Trace:
     """Change the analysis' model in place."""
-    sweep, model = analysis.sweep, analysis.model
-    copies = np.ones(sweep.label_count, dtype=np.int64)
+    findings, model = analysis.findings, analysis.model
+    copies = np.ones(findings.label_count, dtype=np.int64)
     for resizing in chosen:
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
-    fold_shapes(model, sweep)
-    sizes = {value: resize.sizes(layout) for value, layout in sweep.layouts.items() if _affected(resize, layout)}
+    if chosen:
+        fold_shapes(model, findings)
+    sizes = {value: resize.sizes(layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
+    names = Names(value_names(model.graph))
     for node in [n for n in nodes_of(model.graph) if any(value in sizes for value in (*n.inputs, *n.outputs))]:
-        rule = REGISTRY.find(node.domain, node.op_type, sweep.opset if not node.domain else 1 << 20)
+        rule = REGISTRY.find(node.domain, node.op_type, findings.opset if not node.domain else 1 << 20)
         if rule is not None:
-            rule(Site(node, sweep, resize, unordered))
-    operands, structure = resize_parameters(analysis, resize, chosen, method, rng)
+            rule(Site(node, findings, resize, names, unordered))
+    operands, structure = resize_parameters(analysis, resize, chosen, method, rng, names)
     for value, new in sizes.items():
-        _set_shape(value, new, sweep.layouts[value])
-    for value, row in sweep.sequences.items():
+        _set_shape(value, new, findings.layouts[value])
+    for value, row in findings.sequences.items():
         if any(_affected(resize, layout) for layout in row):
             value.shape = None
     if chosen:

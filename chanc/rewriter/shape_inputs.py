@@ -42,7 +42,7 @@ def _follows(site: Site, value: ir.Value, wanted: Sequence[Size]) -> bool:
         above = source.producer() if source is not None else None
         # A part of the shape of the node's own input: a Resize keeps its channels.
         return above is not None and above.op_type == "Shape" and above.inputs[0] is site.node.inputs[0]
-    layout = site.sweep.layouts.get(source) if source is not None else None
+    layout = site.findings.layouts.get(source) if source is not None else None
     return layout is not None and list(site.sizes(layout)) == list(wanted)
 
 
@@ -62,27 +62,28 @@ def _joined(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value | N
         if asked != sizes and not _follows(site, part, sizes):
             if any(isinstance(n, Dim) for n in sizes):
                 return None
-            part = add_constant(site.sweep.graph, f"{part.name}.resized", np.array(sizes, dtype=np.int64))
+            name = site.names.fresh(f"{part.name}.resized")
+            part = add_constant(site.findings.graph, name, np.array(sizes, dtype=np.int64))
         parts.append(part)
     return _added(site, ir.Node("", "Concat", parts, [ir.AttrInt64("axis", 0)]), value)
 
 
 def _merged(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value:
     """Where(known, numbers, value)."""
-    if site.sweep.opset < 9:
+    if site.findings.opset < 9:
         raise IllegalMove(f"{site.node.op_type} '{site.node.outputs[0].name}' computes a shape that can't be changed")
-    graph = site.sweep.graph
+    graph = site.findings.graph
     mask = np.array([not isinstance(n, Dim) for n in wanted])
     numbers = np.array([1 if isinstance(n, Dim) else n for n in wanted], dtype=np.int64)
-    chosen = add_constant(graph, f"{value.name}.known", mask)
-    sizes = add_constant(graph, f"{value.name}.sizes", numbers)
+    chosen = add_constant(graph, site.names.fresh(f"{value.name}.known"), mask)
+    sizes = add_constant(graph, site.names.fresh(f"{value.name}.sizes"), numbers)
     return _added(site, ir.Node("", "Where", [chosen, sizes, value]), value)
 
 
 def _added(site: Site, node: ir.Node, like: ir.Value) -> ir.Value:
     site.graph.insert_before(site.node, node)
     output = node.outputs[0]
-    output.name = f"{like.name}.{site.node.outputs[0].name}.resized"
+    output.name = site.names.fresh(f"{like.name}.{site.node.outputs[0].name}.resized")
     output.type, output.shape = like.type, like.shape
     return output
 
@@ -90,5 +91,5 @@ def _added(site: Site, node: ir.Node, like: ir.Value) -> ir.Value:
 def _content(site: Site, value: ir.Value | None) -> Array | None:
     if value is None:
         return None
-    known = site.sweep.data.get(value)
+    known = site.findings.data.get(value)
     return value.const_value.numpy() if known is None and value.const_value is not None else known

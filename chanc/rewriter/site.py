@@ -10,24 +10,30 @@ from numpy.typing import NDArray
 
 from chanc.analysis.dims import Dim, Size
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.findings import Findings
 from chanc.analysis.layout import Layout
-from chanc.analysis.sweep import Sweep
 from chanc.errors import IllegalMove
-from chanc.ir.initializers import add_constant, constant, fresh_name
+from chanc.ir.initializers import add_constant, constant
+from chanc.ir.names import Names
+from chanc.ir.nodes import called
 from chanc.rewriter.axis_maps import Resize, remap
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One node, the layouts around it before the resize, and the resize.
+    """One node, the layouts around it before the resize, the resize, and the names that are free.
 
     `unordered` gathers the values whose copies stand in another order than their layouts have them.
     """
 
     node: ir.Node
-    sweep: Sweep
+    findings: Findings
     resize: Resize
+    names: Names
     unordered: set[ir.Value] = field(default_factory=set)
+
+    def __repr__(self) -> str:
+        return f"<Site of {self.node.op_type} '{called(self.node)}'>"
 
     @property
     def graph(self) -> ir.Graph:
@@ -41,12 +47,12 @@ class Site:
         value = self.node.inputs[index] if index < len(self.node.inputs) else None
         if value is None:
             return None
-        found = self.sweep.layouts.get(value)
-        return self.sweep.labelled(self.node, index, value) if found is None else found
+        found = self.findings.layouts.get(value)
+        return self.findings.initializers.seen(value, (self.node, index)) if found is None else found
 
     def result(self, index: int = 0) -> Layout:
         """The layout of an output before the resize."""
-        found = self.sweep.layouts.get(self.node.outputs[index])
+        found = self.findings.layouts.get(self.node.outputs[index])
         if found is None:
             raise IllegalMove(f"the shape of '{self.node.outputs[index].name}' is not known")
         return found
@@ -60,12 +66,12 @@ class Site:
         return None if layout is None else self.resize.source(layout, axis)
 
     def constant(self, index: int) -> NDArray[np.generic] | None:
-        """The content of an input as the sweep knows it."""
+        """The content of an input as the analysis knows it."""
         value = self.node.inputs[index] if index < len(self.node.inputs) else None
         if value is None:
             return None
-        if value in self.sweep.data:
-            return self.sweep.data[value]
+        if value in self.findings.data:
+            return self.findings.data[value]
         return value.const_value.numpy() if value.const_value is not None else None
 
     def attribute(self, name: str, default: int) -> int:
@@ -86,7 +92,7 @@ class Site:
             old.const_value, old.type, old.shape = new.const_value, new.type, new.shape
             return
         base = (old.name if old is not None else None) or self.node.outputs[0].name
-        value = add_constant(self.sweep.graph, f"{base}.resized", array)
+        value = add_constant(self.findings.graph, self.names.fresh(f"{base}.resized"), array)
         if index >= len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)
@@ -108,17 +114,17 @@ class Site:
         old, result = self.node.outputs[0], self.result()
         gather = ir.node("Gather", [old, None], {"axis": axis})
         new = gather.outputs[0]
-        new.name, new.type = fresh_name(self.sweep.graph, f"{old.name}.ordered"), old.type
+        new.name, new.type = self.names.fresh(f"{old.name}.ordered"), old.type
         if old.shape is not None:
             sizes = self.sizes(result)
             new.shape = ir.Shape([n if isinstance(n, int) else old.shape[k] for k, n in enumerate(sizes)])
         for user, index in tuple(old.uses()):
             if user is not gather:
                 user.replace_input_with(index, new)
-        self.sweep.graph.insert_after(self.node, gather)
-        self.sweep.layouts[new] = result
+        self.findings.graph.insert_after(self.node, gather)
+        self.findings.layouts[new] = result
         self.unordered.add(old)
-        Site(gather, self.sweep, self.resize, self.unordered).set_input(1, positions)
+        Site(gather, self.findings, self.resize, self.names, self.unordered).set_input(1, positions)
 
     def integers(self, sizes: tuple[Size, ...]) -> list[int]:
         """Sizes that must all be known."""

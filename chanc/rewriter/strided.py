@@ -10,7 +10,7 @@ from chanc.analysis.dims import Size
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Layout
 from chanc.analysis.strided import Run, View, find_view
-from chanc.ir.initializers import add_constant, fresh_name
+from chanc.ir.initializers import add_constant
 from chanc.rewriter.axis_maps import remap
 from chanc.rewriter.site import Site
 
@@ -20,7 +20,7 @@ def strided(site: Site, data: Layout, result: Layout) -> bool:
     index = site.node.inputs[1]
     if index is None or data.rank != 1 or not data.fields or len(data.axes[0]) == 1:
         return False
-    view = find_view(site.sweep, data, index, result.rank)
+    view = find_view(site.findings, data, index, result.rank)
     if view is None:
         return False
     changed = site.resize.factors(data, 0)
@@ -64,12 +64,13 @@ def _write(site: Site, index: ir.Value, tables: dict[int, IntArray], runs: dict[
     if not runs:
         site.set_input(1, total.astype(dtype))
         return
-    graph = site.sweep.graph
+    graph, names = site.findings.graph, site.names
     name = site.node.outputs[0].name
-    summed = add_constant(graph, f"{name}.table", total.astype(dtype))
+    summed = add_constant(graph, names.fresh(f"{name}.table"), total.astype(dtype))
     for axis, (run, step) in runs.items():
-        by = add_constant(graph, f"{name}.step", np.array(step, dtype=dtype))
-        shape = add_constant(graph, f"{name}.axis", np.array([-1 if k == axis else 1 for k in range(rank)]))
+        by = add_constant(graph, names.fresh(f"{name}.step"), np.array(step, dtype=dtype))
+        sizes = np.array([-1 if k == axis else 1 for k in range(rank)])
+        shape = add_constant(graph, names.fresh(f"{name}.axis"), sizes)
         steps = _added(site, "Mul", [_of_type(site, run.value, index), by], index)
         summed = _added(site, "Add", [_added(site, "Reshape", [steps, shape], index), summed], index)
     site.node.replace_input_with(1, summed)
@@ -84,7 +85,7 @@ def _of_type(site: Site, value: ir.Value, index: ir.Value) -> ir.Value:
 
 def _added(site: Site, op: str, inputs: list[ir.Value], like: ir.Value, **attributes: int) -> ir.Value:
     node = ir.node(op, inputs, attributes)
-    site.sweep.graph.insert_before(site.node, node)
+    site.findings.graph.insert_before(site.node, node)
     output = node.outputs[0]
-    output.name, output.type = fresh_name(site.sweep.graph, f"{site.node.outputs[0].name}.index"), like.type
+    output.name, output.type = site.names.fresh(f"{site.node.outputs[0].name}.index"), like.type
     return output

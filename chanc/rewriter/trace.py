@@ -17,6 +17,10 @@ class TraceOperand:
     initializer: str
     axes: dict[int, IntArray]
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"axis {axis} has {source.size} channels" for axis, source in sorted(self.axes.items()))
+        return f"<TraceOperand '{self.initializer}', input {self.input} of '{self.node}': {sizes}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -29,6 +33,11 @@ class Trace:
     groups: dict[str, tuple[int, int]]
     operands: tuple[TraceOperand, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        changed = sum(old != new for old, new in self.groups.values())
+        exact = "exact" if self.exact else "not exact"
+        return f"<Trace: {changed} of {len(self.groups)} groups changed, {len(self.operands)} operands, {exact}>"
 
     def to_json(self) -> dict[str, Any]:
         """The trace file's content (format 1)."""

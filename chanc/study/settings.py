@@ -1,4 +1,7 @@
-"""From what was asked to every setting of a run: defaults, then a preset's values, then the caller's own."""
+"""From what was asked to every setting of a run.
+
+What comes later wins: defaults, a preset's values, augmentation that suits the data, the caller's own.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from chanc.study.sampler import SAMPLERS, Sampler, make
 class Settings:
     """All that decides what a search does.
 
-    train, final: fields of TrainOptions for the trials and for the final trainings. holdout: the share of the training
-    images that trials are judged on. transfer: how weights follow widths. reset: draw norms and linear layers anew
-    after each change of widths. carry_optimizer: learning rates go on from trial to trial. from_weights: start from
-    the weights of the given model instead of fresh ones.
+    train, final: fields of TrainOptions for the trials and for the final trainings; asked_train, asked_final: which of
+    them the caller named. holdout: the share of the training images that trials are judged on. transfer: how weights
+    follow widths. reset: draw norms and linear layers anew after each change of widths. carry_optimizer: learning rates
+    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones.
     """
 
     sampler: Sampler
@@ -37,10 +40,16 @@ class Settings:
     carry_optimizer: bool = False
     from_weights: bool = False
     note: str = ""
+    asked_train: frozenset[str] = frozenset()
+    asked_final: frozenset[str] = frozenset()
 
     def suited(self, images: Mapping[str, Any]) -> Settings:
-        """With the augmentation that suits the images, where nothing else was asked for."""
-        return dataclasses.replace(self, train={**images, **self.train}, final={**images, **self.final})
+        """With the augmentation that suits the images, where the caller asked for no other: it wins over a preset's."""
+        train, final = (
+            {**recipe, **{name: value for name, value in images.items() if name not in asked}}
+            for recipe, asked in ((self.train, self.asked_train), (self.final, self.asked_final))
+        )
+        return dataclasses.replace(self, train=train, final=final)
 
     def decisive(self, model: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON object that a resumed run must agree with; final trainings may differ, they start from scratch."""
@@ -99,6 +108,8 @@ def resolve(
         final={**base_final, **given(final)},
         preset=preset_name,
         note=note,
+        asked_train=frozenset(given(train)),
+        asked_final=frozenset(given(final)),
         **rest,
     )
 

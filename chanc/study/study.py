@@ -28,6 +28,7 @@ from chanc.study.space import SearchGroup, Space, Widths
 
 if TYPE_CHECKING:
     from chanc.data import Dataset
+    from chanc.study.torch_engine import TorchEngine
 
 
 def search(
@@ -134,7 +135,8 @@ def _search(
     if resume:
         run = rundir.resume(out, decisive)
     else:
-        about = {**environment(model, command), "final": dict(settings.final), "note": settings.note}
+        about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
+                 "note": settings.note}  # fmt: skip
         run = rundir.create(out, decisive, about, {INPUT: lambda path: engine.save(analysis.model, path)})
     with run.locked(), _stoppable(progress, out):
         task = make_task(settings, space, engine, members(analysis, measured_weights(analysis.model)), run, progress)
@@ -161,17 +163,13 @@ def load_data(analysis: Any, settings: Settings, data_root: str | os.PathLike[st
     return fit_data(analysis, datasets.load(settings.data, root=data_root, seed=settings.sampler.seed, **limits))
 
 
-def make_engine(settings: Settings, whole: Dataset) -> Finisher:
+def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
     """The engine on its data, a part of it held out; raises RunError for an unknown training option."""
-    from chanc.study.torch_engine import TorchEngine
-    from chanc.training.options import TrainOptions
+    from chanc.study.torch_engine import TorchEngine, recipe
 
-    try:
-        train, final = TrainOptions(**settings.train), TrainOptions(**settings.final)
-    except TypeError as error:
-        raise RunError(f"unknown training option: {error}") from None
     part = whole.split(settings.holdout, seed=settings.sampler.seed)
-    return TorchEngine(part, train, whole, final, settings.transfer, settings.reset)
+    trial, final = recipe(part, settings.train), recipe(whole, settings.final)
+    return TorchEngine(trial, final, settings.transfer, settings.reset)
 
 
 def make_task(
@@ -209,12 +207,12 @@ def _refuse_early(out: Path, resume: bool) -> None:
         raise RunError(f"{out} holds no run to resume: its config.json is missing")
 
 
-def _announce(progress: Progress, settings: Settings, engine: Any) -> None:
+def _announce(progress: Progress, settings: Settings, engine: TorchEngine) -> None:
     if settings.preset:
         progress.say(f"preset {settings.preset}: {_line(settings.sampler.options())}")
         progress.say(f"  trials: {_line(settings.train)}")
         progress.say(f"  final:  {_line(settings.final)}")
-    for note in (settings.note, getattr(getattr(engine, "data", None), "note", "")):
+    for note in (settings.note, engine.trial.data.note):
         if note:
             progress.say(f"note: {note}")
 

@@ -8,60 +8,89 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chanc.errors import DataError, MissingDependencyError, ModelError
+import onnx_ir as ir
+
+from chanc.errors import MissingDependencyError
 from chanc.files import atomic_write_json
 from chanc.study.engine import Trained, Watcher
 from chanc.study.measure import measured_weights
 from chanc.study.rundir import read_json
 from chanc.study.space import Price
 
-if TYPE_CHECKING:
-    from torch import nn
+try:
+    import torch
+except ImportError as error:
+    raise MissingDependencyError("a search needs PyTorch: pip install 'chanc[torch]'") from error
 
-    from chanc.data import Dataset
-    from chanc.metrics.evbmf import Minimum
-    from chanc.metrics.quality import LayerQuality
-    from chanc.training.options import TrainOptions
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from chanc.analysis import Analysis
+from chanc.backends.torch import Built
+from chanc.data import Dataset
+from chanc.metrics.evbmf import Minimum
+from chanc.metrics.quality import LayerQuality
+from chanc.tasks import Classification, configured
+from chanc.training.devices import precision
+from chanc.training.module import Trainable, trainable
+from chanc.training.options import TrainOptions
+from chanc.training.records import EpochRecord, StepInfo
+from chanc.training.task import Task
+from chanc.training.train import rehearse, train
 
 MODES = ("rank", "kappa", "qc")
 
 
 @dataclass(frozen=True)
-class TorchEngine:
-    """Trains with `train` on `data` (a training set split in two: the test part is held out from it).
-
-    final, final_data: recipe and data (with the real test set) of the final trainings. transfer: how weights follow
-    widths. reset: draw norms and linear layers anew after each change of widths, as the public code of CONetV2 does.
-    """
+class Recipe:
+    """How networks are trained: on which data (judged on its test part), for what, with which options."""
 
     data: Dataset
-    train_options: TrainOptions
-    final_data: Dataset
-    final_options: TrainOptions | None = None
+    task: Task
+    options: TrainOptions
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """Trains trials by one recipe, whose test part is held out from the training set, and final networks by another.
+
+    transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths, as the
+    public code of CONetV2 does.
+    """
+
+    trial: Recipe
+    final: Recipe | None = None
     transfer: str = "svd"
     reset: bool = False
 
-    def load(self, path: Path) -> Any:
+    @property
+    def precision(self) -> str:
+        """What trials are trained in, "float32" or "bfloat16"."""
+        return precision(self.trial.options)
+
+    def load(self, path: Path) -> ir.Model:
         """Read an ONNX model."""
         from chanc.ir import load
 
         return load(path)
 
-    def save(self, model: Any, path: Path) -> None:
+    def save(self, model: ir.Model, path: Path) -> None:
         """Write an ONNX model atomically."""
         from chanc.ir import save
 
         save(model, path)
 
-    def resize(self, model: Any, widths: Mapping[str, int], *, fresh: bool, seed: int) -> Any:
+    def resize(self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int) -> ir.Model:
         """The rewritten model; values that are drawn anew before the training are not worth a transfer."""
         from chanc.rewriter import rewrite
 
-        return rewrite(model, dict(widths), transfer="select" if fresh else self.transfer, seed=seed).model
+        transfer = "select" if fresh else self.transfer
+        rewritten: ir.Model = rewrite(model, dict(widths), transfer=transfer, seed=seed).model
+        return rewritten
 
-    def price(self, model: Any) -> Price:
+    def price(self, model: ir.Model) -> Price:
         """Parameters and MACs, counted node by node."""
         from chanc.analysis.infer_shapes import infer_shapes
         from chanc.cost.cost import cost
@@ -69,18 +98,18 @@ class TorchEngine:
         infer_shapes(model)
         return cost(model)
 
-    def latency(self, model: Any) -> float:
+    def latency(self, model: ir.Model) -> float:
         """Median seconds of one input in onnxruntime."""
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         from chanc.backends.ort import latency
 
         return latency(model, batch=1).median_s
 
-    def check(self, model: Any) -> None:
-        """Raise ModelError where PyTorch can't express the model."""
-        _build(model)
+    def check(self, model: ir.Model) -> None:
+        """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
+        rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
 
-    def export(self, model: Any, folder: Path) -> None:
+    def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
         from chanc.analysis.infer_shapes import infer_shapes
         from chanc.backends.torch.package import write_package
@@ -93,90 +122,76 @@ class TorchEngine:
         write_package(prepared, folder, "Network", folder / "best.onnx")
 
     def train(
-        self, model: Any, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
+        self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None, watch: Watcher
     ) -> Trained:
         """One trial on the search's data."""
-        from chanc.training.trainer import train
-
-        built = _build(model)
-        _draw_anew(built.module, seed, everything=fresh, norms_and_linear=self.reset)
-        layers = _layers(built, measured_weights(model))
+        task, options = self.trial.task, dataclasses.replace(self.trial.options, seed=seed)
+        weights = measured_weights(model)
+        layers: dict[str, tuple[str, bool]] = {}
         epochs: list[dict[str, Any]] = []
         measuring: list[float] = []
 
-        def record(epoch: Any, module: nn.Module) -> dict[str, Any]:
+        def start(net: Trainable) -> None:
+            _draw_anew(net.module, seed, everything=fresh, norms_and_linear=self.reset)
+            layers.update(_layers(net.built, weights))
+
+        def record(epoch: EpochRecord, module: nn.Module) -> dict[str, dict[str, float]]:
             begun = time.perf_counter()
-            metrics = _measure(module, layers, epoch.qualities, self.train_options.evbmf)
+            metrics = _measure(module, layers, epoch.qualities, options.evbmf)
             measuring.append(time.perf_counter() - begun)
-            epochs.append({"epoch": epoch.epoch, "loss": epoch.loss, "top1": epoch.top1, "lr": epoch.lr,
-                           "metrics": metrics})  # fmt: skip
-            watch.epoch(epoch.epoch, epoch.loss, epoch.top1)
+            epochs.append(_line(epoch, task) | {"metrics": metrics})
+            watch.epoch(epoch.epoch, epoch.loss, epoch.score)
             return metrics
 
-        options = dataclasses.replace(self.train_options, seed=seed)
-        state = read_json(carry_from) if carry_from is not None else None
-        result = train(built.module, self.data, options, on_step=_stepper(watch), on_epoch=record, state=state)
+        rates = read_json(carry_from)["adas"] if carry_from is not None else None
+        done = train(
+            model, self.trial.data, task, options, start=start, on_step=_stepper(watch), on_epoch=record, rates=rates
+        ).result
         if carry_to is not None:
-            atomic_write_json(carry_to, {"adas": result.optimizer_state["adas"]})
-        built.write_back(model)
-        return Trained(model, epochs, result.top1, result.loss, sum(measuring))
+            atomic_write_json(carry_to, {"adas": done.optimizer_state["adas"]})
+        return Trained(model, epochs, done.score, done.loss, sum(measuring))
 
-    def train_final(self, model: Any, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
-        """A final training from scratch, top-1 on the test set; goes on from `checkpoint` where it exists."""
-        from chanc.training.trainer import train
-
-        if self.final_options is None:
+    def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
+        """A final training from scratch, scored on the test set; goes on from `checkpoint` where it exists."""
+        if self.final is None:
             raise ValueError("this engine has no recipe for final trainings")
-        built = _build(model)
-        _draw_anew(built.module, seed, everything=True)
-        options = dataclasses.replace(self.final_options, seed=seed)
+        task, options = self.final.task, dataclasses.replace(self.final.options, seed=seed)
 
-        def record(epoch: Any, module: nn.Module) -> None:
-            watch.epoch(epoch.epoch, epoch.loss, epoch.top1)
+        def start(net: Trainable) -> None:
+            _draw_anew(net.module, seed, everything=True)
 
-        result = train(
-            built.module, self.final_data, options, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint
-        )
-        built.write_back(model)
-        epochs = [{"epoch": one.epoch, "loss": one.loss, "top1": one.top1, "lr": one.lr} for one in result.history]
-        return Trained(model, epochs, result.top1, result.loss)
+        def record(epoch: EpochRecord, module: nn.Module) -> None:
+            watch.epoch(epoch.epoch, epoch.loss, epoch.score)
 
-
-def fit_data(analysis: Any, data: Dataset) -> Dataset:
-    """The data at the model's input size.
-
-    Raises DataError where the model's output has other classes than the data; ModelError where it takes no images.
-    """
-    inputs, outputs = analysis.model.graph.inputs, analysis.model.graph.outputs
-    if len(inputs) != 1 or inputs[0].shape is None or len(inputs[0].shape) != 4:
-        raise ModelError("a search needs a model with one input of images [N, C, H, W]")
-    classes = outputs[0].shape[-1] if outputs[0].shape is not None and len(outputs[0].shape) else None
-    if isinstance(classes, int) and classes != data.classes:
-        raise DataError(f"the model has {classes} classes, the data set {data.name} has {data.classes}")
-    wanted = zip(list(inputs[0].shape)[1:], data.shape, strict=True)
-    return data.fit_to(*(want if isinstance(want, int) else have for want, have in wanted))
+        done = train(
+            model, self.final.data, task, options,
+            start=start, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint,
+        ).result  # fmt: skip
+        return Trained(model, [_line(one, task) for one in done.history], done.score, done.loss)
 
 
-def _stepper(watch: Watcher) -> Callable[[Any], None]:
+def recipe(data: Dataset, settings: Mapping[str, Any]) -> Recipe:
+    """A recipe for classification; raises RunError for settings that neither the task nor the trainer has."""
+    return Recipe(data, *configured("classification", settings))
+
+
+def fit_data(analysis: Analysis, data: Dataset) -> Dataset:
+    """The data at the model's input size; raises what `Classification.fit` does where they don't fit."""
+    return Classification().fit(analysis.model, data)
+
+
+def _line(epoch: EpochRecord, task: Task) -> dict[str, Any]:
+    """An epoch for the log."""
+    return {"epoch": epoch.epoch, "loss": epoch.loss, task.score_name: epoch.score, "lr": epoch.lr}
+
+
+def _stepper(watch: Watcher) -> Callable[[StepInfo], None]:
     """Tell of each step without reading its loss, which would make the CPU wait for the device."""
     return lambda info: watch.step(info.epoch, (info.step + 1) / info.steps)
 
 
-def _build(model: Any) -> Any:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("a search needs PyTorch: pip install 'chanc[torch]'") from error
-    from chanc.backends.torch import build
-
-    return build(model)
-
-
 def _draw_anew(module: nn.Module, seed: int, *, everything: bool, norms_and_linear: bool = False) -> None:
     """Reset all submodules, or norms and linear layers only, to PyTorch's default initialisation."""
-    import torch
-    from torch.nn.modules.batchnorm import _NormBase
-
     if not everything and not norms_and_linear:
         return
     with torch.random.fork_rng():
@@ -187,7 +202,7 @@ def _draw_anew(module: nn.Module, seed: int, *, everything: bool, norms_and_line
                 reset()
 
 
-def _layers(built: Any, weights: Mapping[str, bool]) -> dict[str, tuple[str, bool]]:
+def _layers(built: Built, weights: Mapping[str, bool]) -> dict[str, tuple[str, bool]]:
     """Initializer -> (state_dict key, whether the first two axes are swapped) of every measured weight."""
     return {
         binding.initializer: (key, weights[binding.initializer])

@@ -57,7 +57,7 @@ class RuleContract:
         """No node of the operator is opaque, and some group that passes through may change."""
         for model in self.models():
             analysis = analyze(model)
-            reasons = [why for node, why in analysis.sweep.opaque.items() if node.op_type == self.operator]
+            reasons = [why for node, why in analysis.findings.opaque.items() if node.op_type == self.operator]
             assert not reasons, reasons[0]
             assert any(group.resizable for group in analysis.groups)
 

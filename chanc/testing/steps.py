@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from chanc.testing import blocks
 from chanc.testing.graphs import Tensor
-from chanc.testing.strategies import MOST_CHANNELS, WIDTHS, Growth, step
+from chanc.testing.growth import MOST_CHANNELS, WIDTHS, Growth
 
+Step = Callable[[Growth, Tensor], "Tensor | None"]
+STEPS: dict[str, tuple[Step, int]] = {}
 SMOOTH = ("Relu", "Sigmoid", "Tanh", "HardSwish", "Elu", "LeakyRelu", "Softplus", "Selu", "HardSigmoid", "Abs", "Neg",
           "Softsign", "Sin", "Erf", "Identity", "Dropout")  # fmt: skip
+
+
+def step(weight: int = 1) -> Callable[[Step], Step]:
+    """Register a step; it returns None where it doesn't suit the tensor."""
+
+    def register(function: Step) -> Step:
+        STEPS[function.__name__] = (function, weight)
+        return function
+
+    return register
 
 
 def _static(growth: Growth) -> bool:

@@ -3,35 +3,26 @@
     @given(graphs())
     def test(model): ...
 
-A graph grows from one to three inputs by steps drawn from `STEPS`; each takes a live tensor and adds what it makes. At
-the end every tensor that nothing reads becomes an output, as it is or through a head.
+A graph grows from one to three inputs by the steps of `chanc.testing.steps`; each takes a live tensor and adds what it
+makes. At the end every tensor that nothing reads becomes an output, as it is or through a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
+from chanc.testing import steps
 from chanc.testing.graphs import Graph, Tensor
+from chanc.testing.growth import MOST_CHANNELS, WIDTHS, Draws, Growth
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-T = TypeVar("T")
-WIDTHS = (4, 5, 6, 8, 10, 12, 16)
-MOST_CHANNELS = 48
 MOST_PIXELS = 256
-
-
-class Draws(Protocol):
-    """Where random choices come from."""
-
-    def below(self, count: int) -> int:
-        """An integer in 0..count-1; 0 is the simplest."""
 
 
 @dataclass
@@ -61,57 +52,6 @@ class HypothesisDraws:
         return self.draw(strategies.integers(0, count - 1))
 
 
-@dataclass
-class Growth:
-    """A graph while it grows: the live tensors, of which `unread` are outputs if nothing else reads them."""
-
-    draws: Draws
-    graph: Graph
-    openness: int
-    live: list[Tensor] = field(default_factory=list)
-    unread: dict[str, Tensor] = field(default_factory=dict)
-    shared: list[Tensor] = field(default_factory=list)
-
-    def pick(self, options: Sequence[T]) -> T:
-        """One of the options."""
-        return options[self.draws.below(len(options))]
-
-    def chance(self, one_in: int) -> bool:
-        """True once in so many."""
-        return self.draws.below(one_in) == one_in - 1
-
-    def tensor(self) -> Tensor:
-        """A live tensor, a recent one more often than not."""
-        back = self.draws.below(min(3, len(self.live))) if self.draws.below(2) else self.draws.below(len(self.live))
-        return self.live[-1 - back]
-
-    def add(self, made: Tensor, *read: Tensor) -> None:
-        """A new live tensor, and what it was made from."""
-        for tensor in read:
-            self.unread.pop(tensor.name, None)
-        self.live.append(made)
-        self.unread[made.name] = made
-
-    def divisor(self, size: int) -> int:
-        """A divisor of a size, longer than 1 where there is one."""
-        found = [n for n in range(2, size) if size % n == 0]
-        return self.pick(found) if found else size
-
-
-Step = Callable[[Growth, Tensor], "Tensor | None"]
-STEPS: dict[str, tuple[Step, int]] = {}
-
-
-def step(weight: int = 1) -> Callable[[Step], Step]:
-    """Register a step; it returns None where it doesn't suit the tensor."""
-
-    def register(function: Step) -> Step:
-        STEPS[function.__name__] = (function, weight)
-        return function
-
-    return register
-
-
 def graph_of_seed(seed: int, nodes: int = 60) -> onnx.ModelProto:
     """The random graph of that seed, with at most about so many nodes."""
     return grow(SeededDraws(seed), nodes)
@@ -130,11 +70,9 @@ def graphs(nodes: int = 60) -> SearchStrategy[onnx.ModelProto]:
 
 def grow(draws: Draws, nodes: int) -> onnx.ModelProto:
     """Build a graph from random choices."""
-    from chanc.testing import steps  # noqa: F401  (registers the steps)
-
     growth = Growth(draws, Graph(opset=(17, 18, 14, 21)[draws.below(4)], seed=draws.below(1 << 16)), draws.below(3))
     _inputs(growth)
-    table = [function for function, weight in STEPS.values() for _ in range(weight)]
+    table = [function for function, weight in steps.STEPS.values() for _ in range(weight)]
     goal = 5 + draws.below(max(nodes - 20, 1))
     for _ in range(4 * nodes):
         if len(growth.graph.nodes) >= goal:

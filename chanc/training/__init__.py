@@ -1,1 +1,1 @@
-"""Training in PyTorch: the trainer, its options, optimisers, schedules and checkpoints."""
+"""Training in PyTorch: from a graph to something that trains; the trainer, its options, schedules and checkpoints."""

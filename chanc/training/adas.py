@@ -14,7 +14,7 @@ with G_t = S_out of the last convolution. The update is SGD with momentum and L2
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from chanc.errors import MissingDependencyError
 from chanc.metrics.evbmf import Minimum
@@ -38,6 +38,13 @@ _CONVOLUTIONS = (
     torch.nn.ConvTranspose2d,
     torch.nn.ConvTranspose3d,
 )
+
+
+class Schedule(TypedDict):
+    """The learning rates by layer, and each one's last knowledge gain: what goes on from trial to trial."""
+
+    eta: dict[str, float]
+    gain: dict[str, float]
 
 
 class AdaS(torch.optim.Optimizer):
@@ -104,7 +111,7 @@ class AdaS(torch.optim.Optimizer):
             group["lr"] = self.eta[group["name"]]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One update of all parameters that have a gradient, a few fused kernels for the whole model."""
         loss = None
         if closure is not None:
@@ -128,12 +135,11 @@ class AdaS(torch.optim.Optimizer):
         buffer: torch.Tensor = state["momentum_buffer"]
         return buffer
 
-    def carry_over(self, state: Mapping[str, Any]) -> None:
-        """Go on from the learning rates and gains of another trial's `state_dict`, whatever its widths were.
+    def carry_over(self, schedule: Schedule) -> None:
+        """Go on from the learning rates and gains of another trial ("adas" in its state), whatever its widths were.
 
         Layers that the other trial did not have start at the initial learning rate; momentum starts at zero.
         """
-        schedule = state["adas"]
         self.eta |= {name: eta for name, eta in schedule["eta"].items() if name in self.eta}
         self.gain = {name: gain for name, gain in schedule["gain"].items() if name in self.eta}
         self._apply()
@@ -145,7 +151,7 @@ class AdaS(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Restore what `state_dict` gave."""
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "adas"})
-        self.carry_over(state_dict)
+        self.carry_over(state_dict["adas"])
 
 
 def parameter_layers(module: torch.nn.Module) -> dict[str, list[torch.nn.Parameter]]:

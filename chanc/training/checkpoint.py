@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -18,14 +20,16 @@ from chanc.files import atomic_write
 
 _KEY = "chanc"
 
+Json: TypeAlias = "bool | int | float | str | list[Json] | None"
 
-def save_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+
+def save_state(path: str | os.PathLike[str], state: Mapping[str, object]) -> None:
     """Write `state` atomically. Raises: RunError where the file can't be written; TypeError for other values."""
     safetensors_torch = _safetensors()
     from safetensors import SafetensorError
 
     tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_pack(state, "", tensors))
+    tree = json.dumps(_pack(dict(state), "", tensors))
     try:
         with atomic_write(path) as temporary:
             safetensors_torch.save_file(tensors, temporary, metadata={_KEY: tree})
@@ -33,7 +37,7 @@ def save_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
         raise RunError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def load_state(path: str | os.PathLike[str], device: torch.device | None = None) -> dict[str, Any]:
+def load_state(path: str | os.PathLike[str], device: torch.device | None = None) -> dict[str, object]:
     """What `save_state` wrote, tensors on `device` (the CPU by default). Raises: RunError for a damaged file."""
     _safetensors()
     from safetensors import SafetensorError, safe_open
@@ -49,7 +53,7 @@ def load_state(path: str | os.PathLike[str], device: torch.device | None = None)
     return state
 
 
-def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+def _pack(value: object, path: str, tensors: dict[str, Tensor]) -> Json:
     """JSON in which every container is a list that starts with its kind; tensors go into `tensors`."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -67,20 +71,23 @@ def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     raise TypeError(f"{path.lstrip('.')}: a {type(value).__name__} can't be kept in a checkpoint")
 
 
-def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
-    if not isinstance(tree, list):
-        return tree
-    kind, content = tree[0], tree[1]
-    if kind == "tensor":
-        tensor = tensors[content]
-        return tensor.contiguous(memory_format=torch.channels_last) if tree[2] else tensor
-    if kind == "dict":
-        return {key: _unpack(item, tensors) for key, item in content}
-    items = [_unpack(item, tensors) for item in content]
-    return items if kind == "list" else tuple(items)
+def _unpack(tree: Json, tensors: Mapping[str, Tensor]) -> object:
+    match tree:
+        case ["tensor", str(name), channels_last]:
+            tensor = tensors[name]
+            return tensor.contiguous(memory_format=torch.channels_last) if channels_last else tensor
+        case ["dict", list(entries)]:
+            pairs = cast(list[tuple[str | int, Json]], entries)
+            return {key: _unpack(item, tensors) for key, item in pairs}
+        case ["list" | "tuple" as kind, list(entries)]:
+            items = [_unpack(item, tensors) for item in entries]
+            return items if kind == "list" else tuple(items)
+        case list():
+            raise ValueError(f"unknown kind of content {tree[:1]}")
+    return tree
 
 
-def _safetensors() -> Any:
+def _safetensors() -> ModuleType:
     try:
         import safetensors.torch
     except ImportError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 
@@ -20,6 +21,11 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" or (name == "auto" and available):
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
+
+
+def precision(options: TrainOptions) -> Literal["float32", "bfloat16"]:
+    """What the forward pass of such a training computes in: bfloat16 autocast is for CUDA only."""
+    return "bfloat16" if options.amp and pick_device(options.device).type == "cuda" else "float32"
 
 
 @contextlib.contextmanager

@@ -12,11 +12,10 @@ which DistributedDataParallel sums up while the backward pass runs; norms take t
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 import torch.distributed as dist
@@ -24,13 +23,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from chanc.data.dataset import Dataset
 from chanc.errors import RunError
 from chanc.training.devices import pick_device
-from chanc.training.evaluation import outputs
+from chanc.training.module import Trainable, to_device
 from chanc.training.options import TrainOptions
-from chanc.training.records import TrainResult
-from chanc.training.trainer import train
 
 # Buffers are the same everywhere without it; the option has two names, the old one warns.
 _TAKES = inspect.signature(DistributedDataParallel).parameters
@@ -65,55 +61,32 @@ def joined(device: str) -> Iterator[int]:
         dist.destroy_process_group()
 
 
-def train_together(module: nn.Module, dataset: Dataset, options: TrainOptions, **more: Any) -> TrainResult:
-    """As `chanc.training.trainer.train`, in every process at once, within `joined`; all get the same result.
+def together(net: Trainable, options: TrainOptions) -> Trainable:
+    """The network shared among all processes, within `joined`; trained in every one at once, all get the same result.
 
     The module's norms are replaced by such as count over all processes; its state_dict keeps its names. Dropout masks
     are drawn for each process's part. A checkpoint may be gone on from with any number of processes.
     """
     device = pick_device(options.device)
-    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    shared = Shared(with_shared_norms(module, device), device, options.compile)
-    return train(shared, dataset, dataclasses.replace(options, compile=False), **more)
+    with_shared_norms(to_device(net, device).module, device)
+    return net.through(Shared(net.module, device, options.compile))
 
 
-class Shared(nn.Module):
-    """A module whose forward takes a whole batch, runs this process's part, and returns the outputs of all parts.
-
-    Its parameters and its state_dict go by the names that they have in the module itself.
-    """
-
-    plain: nn.Module
+class Shared:
+    """Runs a whole batch through a module: this process's part of it, and then the outputs of all parts."""
 
     def __init__(self, module: nn.Module, device: torch.device, compiled: bool = False) -> None:
-        super().__init__()
         devices = [device] if device.type == "cuda" else None
-        inner = torch.compile(module) if compiled else module
+        inner = cast(nn.Module, torch.compile(module)) if compiled else module
         self.parallel = DistributedDataParallel(inner, device_ids=devices, **_NO_BROADCAST)
-        self.__dict__["plain"] = module
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, C, H, W], the same in every process, to outputs [B, ...]."""
-        parts = images.tensor_split(dist.get_world_size())
-        sizes = [len(part) for part in parts]
-        found = outputs(self.parallel(parts[dist.get_rank()]))
-        return tuple(_Gather.apply(output, sizes) for output in found)  # type: ignore[no-untyped-call]
-
-    def named_modules(self, *args: Any, **options: Any) -> Any:
-        """Those of the module itself."""
-        return self.plain.named_modules(*args, **options)
-
-    def named_parameters(self, *args: Any, **options: Any) -> Any:
-        """Those of the module itself."""
-        return self.plain.named_parameters(*args, **options)
-
-    def state_dict(self, *args: Any, **options: Any) -> Any:
-        """That of the module itself."""
-        return self.plain.state_dict(*args, **options)
-
-    def load_state_dict(self, *args: Any, **options: Any) -> Any:
-        """Into the module itself."""
-        return self.plain.load_state_dict(*args, **options)
+    def __call__(self, *inputs: Tensor) -> list[Tensor | None]:
+        """Inputs [B, ...], the same in every process, to outputs [B, ...]."""
+        rank, processes = dist.get_rank(), dist.get_world_size()
+        sizes = [len(part) for part in inputs[0].tensor_split(processes)]
+        result = self.parallel(*(value.tensor_split(processes)[rank] for value in inputs))
+        found = [result] if isinstance(result, Tensor) else result
+        return [_gathered(output, sizes) if output is not None else None for output in found]
 
 
 def with_shared_norms(module: nn.Module, device: torch.device) -> nn.Module:
@@ -167,6 +140,11 @@ class _SharedNorm(_BatchNorm):
         self.running_var.lerp_(variance, share)
 
 
+def _gathered(part: Tensor, sizes: list[int]) -> Tensor:
+    whole: Tensor = _Gather.apply(part, sizes)  # type: ignore[no-untyped-call]
+    return whole
+
+
 def _sum(part: Tensor) -> Tensor:
     whole: Tensor = _Sum.apply(part)  # type: ignore[no-untyped-call]
     return whole
@@ -176,23 +154,29 @@ class _Sum(torch.autograd.Function):
     """The sum of a tensor over all processes; so is its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, part: Tensor) -> Tensor:
+    def forward(ctx: object, part: Tensor) -> Tensor:
         whole = part.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(whole)
         return whole
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
         whole = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(whole)
         return whole
+
+
+class _Sizes(Protocol):
+    """What `_Gather` remembers: how many samples each process has."""
+
+    sizes: list[int]
 
 
 class _Gather(torch.autograd.Function):
     """The parts of all processes, [b_r, ...] each, one behind the other."""
 
     @staticmethod
-    def forward(ctx: Any, part: Tensor, sizes: list[int]) -> Tensor:
+    def forward(ctx: _Sizes, part: Tensor, sizes: list[int]) -> Tensor:
         ctx.sizes = sizes
         padded = part.new_zeros(max(sizes), *part.shape[1:])
         padded[: len(part)] = part
@@ -201,7 +185,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat([whole[:size] for whole, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _Sizes, *gradients: Tensor) -> tuple[Tensor, None]:
         # DistributedDataParallel divides by the number of processes what is a sum here.
         own = torch.split(gradients[0], ctx.sizes)[dist.get_rank()]
         return own * len(ctx.sizes), None

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
+
+
+class EmaState(TypedDict):
+    """The averages by name, and how many updates they had."""
+
+    updates: int
+    shadow: dict[str, Tensor]
 
 
 class Ema:
@@ -20,13 +27,13 @@ class Ema:
         self.decay = decay
         self.updates = 0
         self._live = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
-        self._shadow = {name: value.clone() for name, value in self._live.items()}
+        self.shadow = {name: value.clone() for name, value in self._live.items()}
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the module's present weights."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self._shadow.values()), list(self._live.values()), 1 - decay)
+        torch._foreach_lerp_(list(self.shadow.values()), list(self._live.values()), 1 - decay)
         self.updates += 1
 
     @contextlib.contextmanager
@@ -41,16 +48,21 @@ class Ema:
 
     def apply(self) -> None:
         """Put the averages into the module for good."""
-        _copy(self._shadow, self._live)
+        _copy(self.shadow, self._live)
 
-    def state_dict(self) -> dict[str, Any]:
+    def follow(self, module: nn.Module, shadow: Mapping[str, Tensor]) -> None:
+        """Go on with a module whose tensors have changed their shapes, from averages of the new ones."""
+        self._live = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
+        self.shadow = {name: shadow[name] for name in self._live}
+
+    def state_dict(self) -> EmaState:
         """The averages and the count of updates."""
-        return {"updates": self.updates, "shadow": dict(self._shadow)}
+        return {"updates": self.updates, "shadow": dict(self.shadow)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: EmaState) -> None:
         """Take back what `state_dict` gave, for the same module."""
         self.updates = state["updates"]
-        _copy(state["shadow"], self._shadow)
+        _copy(state["shadow"], self.shadow)
 
 
 @torch.no_grad()

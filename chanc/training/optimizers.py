@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, AdamW, Optimizer
 
 from chanc.errors import ModelError
+from chanc.training.adas import AdaS
 from chanc.training.options import TrainOptions
 
 
-def make_optimizer(module: nn.Module, options: TrainOptions) -> Any:
-    """The optimiser that `options` name, over all parameters of `module` alike.
-
-    For adas it has `step_epoch` and `carry_over` besides the interface of `torch.optim.Optimizer`.
+def make_optimizer(module: nn.Module, options: TrainOptions) -> Optimizer:
+    """The optimiser that `options` name, over all parameters of `module` alike; adas is an `AdaS`.
 
     Raises: ModelError where adas finds no convolution to measure.
     """
     return OPTIMIZERS[options.optimizer](module, options)
 
 
-def _sgd(module: nn.Module, options: TrainOptions) -> Any:
+def _sgd(module: nn.Module, options: TrainOptions) -> Optimizer:
     return SGD(module.parameters(), lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
 
 
-def _adamw(module: nn.Module, options: TrainOptions) -> Any:
+def _adamw(module: nn.Module, options: TrainOptions) -> Optimizer:
     return AdamW(module.parameters(), lr=options.lr, weight_decay=options.weight_decay)
 
 
-def _adas(module: nn.Module, options: TrainOptions) -> Any:
-    from chanc.training.adas import AdaS
-
+def _adas(module: nn.Module, options: TrainOptions) -> Optimizer:
     try:
         return AdaS(
             module,
@@ -46,4 +42,4 @@ def _adas(module: nn.Module, options: TrainOptions) -> Any:
         raise ModelError(str(error)) from error
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, TrainOptions], Any]] = {"sgd": _sgd, "adamw": _adamw, "adas": _adas}
+OPTIMIZERS: dict[str, Callable[[nn.Module, TrainOptions], Optimizer]] = {"sgd": _sgd, "adamw": _adamw, "adas": _adas}

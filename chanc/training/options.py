@@ -51,8 +51,6 @@ class TrainOptions:
     restart_epochs: int = field(default=10, metadata={"help": "sgdr: length of the first cycle.", "range": (1, INF)})
     restart_factor: int = field(default=2, metadata={
         "help": "sgdr: each cycle is so many times as long.", "range": (1, INF)})  # fmt: skip
-    label_smoothing: float = field(default=0.0, metadata={
-        "help": "Share of a label that goes to all classes.", "range": (0, 1)})  # fmt: skip
     cutout: int = field(default=0, metadata={"help": "Side of a blanked square, in pixels.", "range": (0, INF)})
     crop_padding: int = field(default=4, metadata={
         "help": "Random shift, in pixels.", "range": (0, INF), "default": "an eighth of the height"})  # fmt: skip

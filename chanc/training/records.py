@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
 from torch import Tensor
+from torch.optim.optimizer import StateDict
 
 from chanc.metrics.quality import LayerQuality
 
@@ -25,32 +26,34 @@ class StepInfo:
 class EpochRecord:
     """A finished epoch, counted from 0.
 
-    loss: mean training loss; top1 (0..1) and test_loss: on the held-out part; lr: at the epoch's start, the mean where
-    layers differ; metrics: what `on_epoch` returned, JSON values; qualities: what AdaS measured of the weights that
-    `on_epoch` is shown, by name, so that it need not measure them again. Only the record that `on_epoch` gets has it.
+    loss: mean training loss; score (the task's) and test_loss: on the held-out part; lr: at the epoch's start, the mean
+    where layers differ; metrics: what `on_epoch` returned, JSON values; qualities: what AdaS measured of the weights
+    that `on_epoch` is shown, by name, so that it need not measure them again. Only the record that `on_epoch` gets has
+    it.
     """
 
     epoch: int
     loss: float
-    top1: float
+    score: float
     test_loss: float
     lr: float
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, object] = field(default_factory=dict)
     qualities: Mapping[str, LayerQuality] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The epochs, the held-out top-1 (0..1) and loss of the last one, and what may be carried to another run.
+    """The epochs, the held-out score and loss of the last one, and what may be carried to another run.
 
     optimizer_state: the optimiser's state_dict; resumed_from: finished epochs found in the checkpoint; seconds: wall
-    time of this call; steps: optimiser steps of all epochs.
+    time of this call; steps: optimiser steps of all epochs; precision: what the forward pass computed in.
     """
 
     history: tuple[EpochRecord, ...]
-    top1: float
+    score: float
     loss: float
     steps: int
     seconds: float
     resumed_from: int
-    optimizer_state: Mapping[str, Any]
+    optimizer_state: StateDict
+    precision: Literal["float32", "bfloat16"]

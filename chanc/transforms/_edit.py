@@ -10,6 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from chanc.ir.initializers import constant
+from chanc.ir.names import Names, value_names
+from chanc.ir.nodes import nodes_of
 from chanc.ops import Weight, weight_of
 
 Array = NDArray[Any]
@@ -121,26 +123,24 @@ def parameter_stem(node: ir.Node) -> str:
     return (weight or node.outputs[0].name or node.op_type).removesuffix(".weight")
 
 
+def set_type(node: ir.Node) -> None:
+    """The type of a layer's output is that of its weight, where shapes were never inferred."""
+    output, weight = node.outputs[0], content(node.inputs[1])
+    if output.type is None and weight is not None:
+        output.type = ir.TensorType(ir.DataType.from_numpy(weight.dtype))
+
+
 class Editor:
     """Edits of the main graph: new names are free in the whole model, constants that nobody reads any more go."""
 
     def __init__(self, model: ir.Model) -> None:
         self.model, self.graph = model, model.graph
-        self._names: set[str] = set()
-        for graph in model.graphs():
-            self._names.update(value.name or "" for value in (*graph.inputs, *graph.initializers.values()))
-            for node in graph:
-                self._names.add(node.name or "")
-                self._names.update(value.name or "" for value in node.outputs)
+        called = {node.name for node in nodes_of(model.graph) if node.name}
+        self._names = Names(called | value_names(model.graph), joint="_", first=2)
 
     def free(self, base: str) -> str:
         """`base`, or `base_2`, `base_3`, ... where it is taken; taken from now on."""
-        name, count = base, 1
-        while name in self._names:
-            count += 1
-            name = f"{base}_{count}"
-        self._names.add(name)
-        return name
+        return self._names.fresh(base)
 
     def initializer(self, name: str, array: Array, dtype: ir.DataType) -> ir.Value:
         """A new initializer of that content, cast to `dtype`."""
@@ -184,7 +184,7 @@ class Editor:
         if value.is_initializer():
             if not value.is_graph_input() and self.graph.initializers.get(value.name or "") is value:
                 del self.graph.initializers[value.name or ""]
-                self._names.discard(value.name or "")
+                self._names.release(value.name or "")
             return
         node = value.producer()
         if node is None or node.graph is not self.graph or len(node.outputs) != 1:

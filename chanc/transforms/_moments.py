@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from chanc.errors import DataError
 from chanc.ir import copy_model
-from chanc.transforms._edit import Array, Editor, content, opset
+from chanc.transforms._edit import Array, Editor, content, opset, set_type
 
 Feeds = Mapping[str, Array]
 _AXES_ARE_INPUTS = 18
@@ -72,6 +72,9 @@ def _reduced(model: ir.Model, names: Sequence[str]) -> ir.Model:
     outputs: list[ir.Value] = []
     for name in names:
         value = by_name[name]
+        maker = value.producer()
+        assert maker is not None
+        set_type(maker)
         outputs += _statistics(editor, value, [0, *range(2, _rank(value))])
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(outputs)

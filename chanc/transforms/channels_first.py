@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis.infer_shapes import infer_shapes
+from chanc.ir.nodes import nodes_of
 from chanc.transforms._edit import Editor, content, is_alone, opset
 from chanc.transforms._layout_plan import Plan, Seed, View, best, permuted, transposed
 from chanc.transforms._layout_rules import Move, Perm, identity, inverse
@@ -28,11 +29,12 @@ def channels_first(model: ir.Model, *, reorder: bool = True) -> bool:
     if not any(transposed(node) is not None for node in model.graph):
         return any(folded)
     declared = [(value.type, value.shape) for value in model.graph.outputs]
+    before = [(value, value.type, value.shape) for node in nodes_of(model.graph) for value in node.outputs]
     infer_shapes(model)
     changed = _Mover(editor, best(model.graph, opset(model), reorder=reorder)).run()
     for value, (kind, shape) in zip(model.graph.outputs, declared, strict=True):
         value.type, value.shape = kind or value.type, shape or value.shape
-    return changed or any(folded)
+    return changed or any(folded) or any((value.type, value.shape) != (kind, shape) for value, kind, shape in before)
 
 
 def _fold(editor: Editor, node: ir.Node) -> bool:

@@ -18,7 +18,17 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.ops import Trait, has
-from chanc.transforms._edit import Array, Editor, batch_norm, content, float64, is_alone, kernel_of, parameter_stem
+from chanc.transforms._edit import (
+    Array,
+    Editor,
+    batch_norm,
+    content,
+    float64,
+    is_alone,
+    kernel_of,
+    parameter_stem,
+    set_type,
+)
 from chanc.transforms._moments import Feeds, Moments, measure
 from chanc.transforms.fold_batchnorm import scaled
 
@@ -44,8 +54,6 @@ def insert_batchnorm(
     Raises ModelError where the model does not run on the batches, DataError where there is none.
     """
     bare = [node for node in model.graph if _is_bare(node)]
-    for node in bare:
-        set_type(node)
     moments = measure(model, [node.outputs[0] for node in bare], calibration)
     editor = Editor(model)
     changed = False
@@ -60,6 +68,7 @@ def insert_batchnorm(
 def _insert(editor: Editor, node: ir.Node, found: Moments, epsilon: float, momentum: float) -> None:
     output = node.outputs[0]
     name, stem = output.name or "", parameter_stem(node)
+    set_type(node)
     bias = float64(node.inputs[2]) if len(node.inputs) > 2 else None
     mean = found.mean
     if bias is not None:
@@ -120,10 +129,3 @@ def _is_pointwise(node: ir.Node) -> bool:
 
 def _weight(node: ir.Node) -> Array | None:
     return content(node.inputs[1])
-
-
-def set_type(node: ir.Node) -> None:
-    """The type of the output is that of the weight, where shapes were never inferred."""
-    output, weight = node.outputs[0], _weight(node)
-    if output.type is None and weight is not None:
-        output.type = ir.TensorType(ir.DataType.from_numpy(weight.dtype))

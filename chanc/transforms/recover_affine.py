@@ -27,9 +27,10 @@ from chanc.transforms._edit import (
     kernel_of,
     only_use,
     parameter_stem,
+    set_type,
 )
 from chanc.transforms._moments import Feeds, measure
-from chanc.transforms.insert_batchnorm import put_between, set_type
+from chanc.transforms.insert_batchnorm import put_between
 
 
 def recover_affine(
@@ -45,10 +46,6 @@ def recover_affine(
     Raises ModelError where the model does not run on the batches.
     """
     chains = [chain for node in model.graph if (chain := _chain(node)) is not None]
-    for chain in chains:
-        maker = chain.value.producer()
-        assert maker is not None
-        set_type(maker)
     moments = measure(model, [chain.value for chain in chains], calibration) if calibration else {}
     editor = Editor(model)
     for chain in chains:
@@ -66,6 +63,7 @@ def _replace(
     value = chain.value
     node = value.producer()
     assert node is not None
+    set_type(node)
     norm = batch_norm(editor, value, f"{parameter_stem(node)}.bn", vectors, epsilon=epsilon, momentum=momentum)
     put_between(editor, value, norm, editor.free(f"{value.name}.bn"))
     for step in chain.steps:

@@ -172,7 +172,7 @@ def test_sizes_that_only_a_branch_knows_stay_apart() -> None:
     )  # fmt: skip
     found = analyze(model)
     assert found.group("w1").resizable
-    result = next(layout for value, layout in found.sweep.layouts.items() if value.name == "c")
+    result = next(layout for value, layout in found.findings.layouts.items() if value.name == "c")
     assert str(result.size(2)) == "c.2"
 
 

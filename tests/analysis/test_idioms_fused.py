@@ -64,7 +64,7 @@ def test_what_onnxruntime_fuses_has_the_groups_from_before(make: Callable[[], on
     fused = optimized(model, tmp_path, "EXTENDED")
     assert any(node.domain == "com.microsoft" for node in fused.graph.node)
     before, after = analyze(model), analyze(fused)
-    assert not after.sweep.opaque
+    assert not after.findings.opaque
     sizes = [(g.size, g.step, g.resizable, g.exact, g.scalable) for g in before.groups]
     assert sorted((g.size, g.step, g.resizable, g.exact, g.scalable) for g in after.groups) == sorted(sizes)
     assert check_shrink(fused).operands
@@ -78,7 +78,7 @@ def test_blocks_for_one_processor_are_left_as_they_are(tmp_path: Path) -> None:
         pytest.skip("onnxruntime has no blocked kernels for this processor")
     found = analyze(fused)
     assert not any(g.resizable for g in found.groups if not g.id.startswith("w"))
-    assert any("level 'extended'" in why for why in found.sweep.opaque.values())
+    assert any("level 'extended'" in why for why in found.findings.opaque.values())
 
 
 def test_fused_conv_in_groups_with_an_addend(idiom: Idiom) -> None:

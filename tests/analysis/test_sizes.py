@@ -42,7 +42,7 @@ def operands(analysis, widths) -> dict[str, list]:
     return {
         called(node): [known(sizes.output, node, 0)] + [known(sizes.input, node, k) for k in weights(node)]
         for node in analysis.model.graph
-        if node.outputs[0] not in analysis.sweep.data
+        if node.outputs[0] not in analysis.findings.data
     }
 
 

@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chanc.analysis import analyze
+from chanc.analysis.context import Context
+from chanc.analysis.findings import Findings
 from chanc.analysis.layout import Field, Layout, vector
 from chanc.analysis.solve import Units, by_axis, moving_axis, solve
-from chanc.analysis.sweep import Sweep
 from chanc.testing.builders import build
 
 PAIRS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=14)
 
 
-def empty_sweep(labels: int = 0) -> Sweep:
-    sweep = Sweep(ir.Graph([], [], nodes=[], opset_imports={"": 17}), 17)
-    sweep.fresh(labels)
-    return sweep
+def empty(labels: int = 0) -> Context:
+    findings = Findings(ir.Graph([], [], nodes=[]), opset=17, label_count=labels)
+    return Context(findings, ir.node("Identity", []), visit_body=lambda graph: None)
 
 
 def array(*numbers: int) -> np.ndarray:
@@ -47,22 +47,22 @@ def united(pairs: list[tuple[int, int]], unite) -> None:
 
 @given(same=PAIRS, coupled=PAIRS)
 def test_channels_and_units_are_connected_components(same, coupled) -> None:
-    sweep = empty_sweep(12)
-    united(same, sweep.same)
-    united(coupled, sweep.couple)
-    units = solve(sweep)
+    context = empty(12)
+    united(same, context.same)
+    united(coupled, context.couple)
+    units = solve(context.findings)
     assert units.channel.tolist() == smallest(12, same)
     assert units.unit.tolist() == smallest(12, same + coupled)
 
 
 @given(same=PAIRS, coupled=PAIRS, pinned=st.sets(st.integers(0, 11)))
 def test_a_pin_holds_the_whole_unit_and_the_first_reason_stays(same, coupled, pinned) -> None:
-    sweep = empty_sweep(12)
-    united(same, sweep.same)
-    united(coupled, sweep.couple)
+    context = empty(12)
+    united(same, context.same)
+    united(coupled, context.couple)
     for k in sorted(pinned):
-        sweep.pin(array(k), f"reason {k}")
-    units = solve(sweep)
+        context.pin(array(k), f"reason {k}")
+    units = solve(context.findings)
     for root in set(units.unit.tolist()):
         members = np.flatnonzero(units.unit == root).tolist()
         reasons = [k for k in sorted(pinned) if k in members]
@@ -72,11 +72,11 @@ def test_a_pin_holds_the_whole_unit_and_the_first_reason_stays(same, coupled, pi
 
 
 def test_inexact_and_unscaled_units() -> None:
-    sweep = empty_sweep(6)
-    sweep.couple(array(0), array(1))
-    sweep.mark_inexact(array(1), "a LayerNorm")
-    sweep.unscaled.append(array(4))
-    units = solve(sweep)
+    context = empty(6)
+    context.couple(array(0), array(1))
+    context.mark_inexact(array(1), "a LayerNorm")
+    context.findings.unscaled.append(array(4))
+    units = solve(context.findings)
     assert units.inexact == {0: "a LayerNorm"}
     assert units.unscaled == {4}
 
@@ -111,13 +111,13 @@ def test_labels_by_axis() -> None:
     assert np.array_equal(by_axis(field), expected)
 
 
-def spread(rows: int, columns: int) -> tuple[Sweep, np.ndarray]:
+def spread(rows: int, columns: int) -> tuple[Context, np.ndarray]:
     """A tensor [rows, columns] with a label at every position."""
-    sweep = empty_sweep()
-    labels = sweep.fresh(rows * columns).reshape(rows, columns)
+    context = empty()
+    labels = context.fresh(rows * columns).reshape(rows, columns)
     layout = Layout(((rows,), (columns,)), (Field(((0, 0), (1, 0)), labels),))
-    sweep.layouts[ir.Value(name="t")] = layout
-    return sweep, labels
+    context.findings.layouts[ir.Value(name="t")] = layout
+    return context, labels
 
 
 def units_of(units: Units, labels: np.ndarray) -> np.ndarray:
@@ -125,26 +125,26 @@ def units_of(units: Units, labels: np.ndarray) -> np.ndarray:
 
 
 def test_free_labels_over_two_axes_go_in_whole_rows_or_columns() -> None:
-    sweep, labels = spread(4, 3)
-    found = units_of(solve(sweep), labels)
+    context, labels = spread(4, 3)
+    found = units_of(solve(context.findings), labels)
     moving = moving_axis(found)
     assert moving in (0, 1)
     assert np.unique(found).size == labels.shape[moving]
 
 
 def test_a_pinned_column_leaves_the_other_columns_free() -> None:
-    sweep, labels = spread(3, 4)
-    sweep.pin(labels[:, 0], "it is fixed")
-    units = solve(sweep)
+    context, labels = spread(3, 4)
+    context.pin(labels[:, 0], "it is fixed")
+    units = solve(context.findings)
     found = units_of(units, labels)
     assert moving_axis(found) == 1
     assert set(units.pinned) == {int(found[0, 0])}
 
 
 def test_a_pinned_row_leaves_the_other_rows_free() -> None:
-    sweep, labels = spread(3, 4)
-    sweep.pin(labels[1], "it is fixed")
-    units = solve(sweep)
+    context, labels = spread(3, 4)
+    context.pin(labels[1], "it is fixed")
+    units = solve(context.findings)
     found = units_of(units, labels)
     assert moving_axis(found) == 0
     assert set(units.pinned) == {int(found[1, 0])}
@@ -152,38 +152,38 @@ def test_a_pinned_row_leaves_the_other_rows_free() -> None:
 
 def test_rows_that_are_tied_across_lose_their_columns() -> None:
     """One pair in different rows and columns: its two rows go together, or its two columns do."""
-    sweep, labels = spread(4, 4)
-    sweep.same(labels[0, 1:2], labels[2, 3:4])
-    found = units_of(solve(sweep), labels)
+    context, labels = spread(4, 4)
+    context.same(labels[0, 1:2], labels[2, 3:4])
+    found = units_of(solve(context.findings), labels)
     assert moving_axis(found) in (0, 1)
     assert np.unique(found).size == 3
 
 
 def test_two_tensors_pull_on_each_other() -> None:
     """[A, B] loses columns where B is fixed by another tensor's rows: solved until both are rectangular."""
-    sweep, labels = spread(3, 4)
-    other = sweep.fresh(12).reshape(4, 3)
-    sweep.same(labels, other.T)
-    sweep.layouts[ir.Value(name="u")] = Layout(((4,), (3,)), (Field(((0, 0), (1, 0)), other),))
-    sweep.pin(labels[0], "it is fixed")
-    units = solve(sweep)
+    context, labels = spread(3, 4)
+    other = context.fresh(12).reshape(4, 3)
+    context.same(labels, other.T)
+    context.findings.layouts[ir.Value(name="u")] = Layout(((4,), (3,)), (Field(((0, 0), (1, 0)), other),))
+    context.pin(labels[0], "it is fixed")
+    units = solve(context.findings)
     assert moving_axis(units.unit[labels]) == 0
     assert moving_axis(units.unit[other]) == 1
     assert len(units.pinned) == 1
 
 
 def test_a_single_unit_over_two_axes_is_pinned() -> None:
-    sweep, labels = spread(2, 2)
-    sweep.couple(labels, labels[:1, :1])
-    units = solve(sweep)
+    context, labels = spread(2, 2)
+    context.couple(labels, labels[:1, :1])
+    units = solve(context.findings)
     assert units.pinned[0].reason == "it is the only unit of 't', which spans several axes"
 
 
 def test_one_axis_never_couples() -> None:
-    sweep = empty_sweep()
-    labels = sweep.fresh(5)
-    sweep.layouts[ir.Value(name="t")] = vector(labels, 1, [2, 5, 7])
-    assert solve(sweep).unit.tolist() == [0, 1, 2, 3, 4]
+    context = empty()
+    labels = context.fresh(5)
+    context.findings.layouts[ir.Value(name="t")] = vector(labels, 1, [2, 5, 7])
+    assert solve(context.findings).unit.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_kernel_that_is_also_read_as_a_whole_stays() -> None:

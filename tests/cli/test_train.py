@@ -16,7 +16,7 @@ from rich.console import Console
 torch = pytest.importorskip("torch")
 
 from chanc import data as datasets  # noqa: E402
-from chanc.api import _options  # noqa: E402
+from chanc.api import _configured  # noqa: E402
 from chanc.backends import ort  # noqa: E402
 from chanc.cli import main  # noqa: E402
 from chanc.cli.train import command  # noqa: E402
@@ -24,10 +24,13 @@ from chanc.cli.training_progress import TrainingProgress  # noqa: E402
 from chanc.frontends import zoo  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
 from chanc.ir import copy_model, load, save  # noqa: E402
+from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
-from chanc.training.classifier import fit, recover_norms, train_classifier  # noqa: E402
-from chanc.training.records import EpochRecord, StepInfo  # noqa: E402
-from chanc.training.trainer import TrainOptions  # noqa: E402
+from chanc.training.images import recover_norms  # noqa: E402
+from chanc.training.options import TrainOptions  # noqa: E402
+from chanc.training.records import EpochRecord, StepInfo, TrainResult  # noqa: E402
+from chanc.training.task import Task  # noqa: E402
+from chanc.training.train import score, train  # noqa: E402
 from chanc.transforms import fold_batchnorm  # noqa: E402
 
 
@@ -53,6 +56,14 @@ def network(*, batch: int | None = None, end: str = "", seed: int = 0) -> ir.Mod
 def model(tmp_path: Path) -> Path:
     save(network(), tmp_path / "model.onnx")
     return tmp_path / "model.onnx"
+
+
+def taught(model: ir.Model, data: datasets.Dataset, options: TrainOptions) -> tuple[float, TrainResult]:
+    """Train in place as a classifier; top-1 before, and the result."""
+    task, before = Classification(), []
+    whole = task.fit(model, data)
+    done = train(model, whole, task, options, start=lambda net: before.append(score(net, whole, task, options)))
+    return before[0], done.result
 
 
 def trained(*args: str | Path) -> None:
@@ -164,22 +175,24 @@ def test_models_that_are_no_classifiers_of_images(tmp_path, capsys) -> None:
 
 
 def test_options_that_suit_data_and_optimizer() -> None:
-    def options(*args: str, data: datasets.Dataset) -> TrainOptions:
+    def options(*args: str, data: datasets.Dataset) -> tuple[Task, TrainOptions]:
         params = command.make_context("train", ["m.onnx", "--data", "d", "--epochs", "2", "-o", "o", *args]).params
-        names = dataclasses.fields(TrainOptions)
-        return _options(data, {field.name: params[field.name] for field in names if params[field.name] is not None})
+        names = {field.name for field in (*dataclasses.fields(TrainOptions), *dataclasses.fields(Classification))}
+        return _configured(data, {name: params[name] for name in names if params[name] is not None})
 
     digits, synthetic = datasets.load("digits"), datasets.load("synthetic").fit_to(3, 32, 32)
-    found = options(data=digits)
+    _, found = options(data=digits)
     assert (found.crop_padding, found.flip, found.lr, found.schedule) == (1, False, 0.1, "cosine")
-    found = options("--optimizer", "adas", data=synthetic)
+    _, found = options("--optimizer", "adas", data=synthetic)
     assert (found.crop_padding, found.flip, found.lr, found.schedule) == (4, True, 0.03, "constant")
     text = ("--optimizer adamw --lr 0.5 --weight-decay 0.1 --schedule sgdr --restart-epochs 3 --label-smoothing 0.1 "
             "--cutout 2 --ema-decay 0.9 --no-bf16 --clip-norm 1 --compile --batch-size 32 --seed 7 --device cpu "
             "--crop-padding 0 --no-flip --deterministic")  # fmt: skip
-    assert options(*text.split(), data=synthetic) == TrainOptions(
+    task, found = options(*text.split(), data=synthetic)
+    assert task == Classification(label_smoothing=0.1)
+    assert found == TrainOptions(
         epochs=2, batch_size=32, optimizer="adamw", lr=0.5, weight_decay=0.1, schedule="sgdr", restart_epochs=3,
-        label_smoothing=0.1, cutout=2, ema_decay=0.9, amp=False, clip_norm=1.0, compile=True, seed=7, device="cpu",
+        cutout=2, ema_decay=0.9, amp=False, clip_norm=1.0, compile=True, seed=7, device="cpu",
         crop_padding=0, flip=False, deterministic=True,
     )  # fmt: skip
 
@@ -199,10 +212,8 @@ def test_last_softmax_is_left_out_while_training(end, tmp_path) -> None:
     data = datasets.load("digits", limit_train=400)
     plain, ended = network(), network(end=end)
     options = TrainOptions(epochs=2, batch_size=64, crop_padding=1, flip=False, seed=1, device="cpu")
-    expected, found = (train_classifier(one, fit(one, data), options) for one in (plain, ended))
-    assert (found.before, found.result.top1, found.result.loss) == (
-        expected.before, expected.result.top1, expected.result.loss,
-    )  # fmt: skip
+    (before, expected), (same, found) = (taught(one, data, options) for one in (plain, ended))
+    assert (same, found.score, found.loss) == (before, expected.score, expected.loss)
     assert [node.op_type for node in ended.graph][-1] == end
     for name, value in plain.graph.initializers.items():
         assert np.array_equal(value.const_value.numpy(), ended.graph.initializers[name].const_value.numpy())
@@ -217,8 +228,8 @@ def test_auxiliary_output_is_trained_too() -> None:
     before = weight.const_value.numpy().copy()
     data = datasets.load("digits")
     options = TrainOptions(epochs=2, batch_size=32, schedule="cosine", crop_padding=1, flip=False, device="cpu")
-    found = train_classifier(model, fit(model, data), options)
-    assert found.result.top1 > found.before + 0.2
+    top1, found = taught(model, data, options)
+    assert found.score > top1 + 0.2
     assert np.abs(weight.const_value.numpy() - before).max() > 0.01
 
 
@@ -239,7 +250,7 @@ def folded_and_recovered(kept: ir.Model, seed: int, epochs: int) -> tuple[float,
     """top-1 after fine-tuning: of a network that kept its norms; of its twin, folded and with norms inserted again."""
     data = datasets.load("digits")
     common = {"batch_size": 64, "crop_padding": 1, "flip": False, "schedule": "cosine", "device": "cpu", "seed": seed}
-    train_classifier(kept, data, TrainOptions(epochs=2, **common))
+    taught(kept, data, TrainOptions(epochs=2, **common))
     bare = copy_model(kept)
     assert fold_batchnorm(bare)
     assert "BatchNormalization" not in [node.op_type for node in bare.graph]
@@ -248,7 +259,7 @@ def folded_and_recovered(kept: ir.Model, seed: int, epochs: int) -> tuple[float,
     feeds = ort.random_feeds(bare, batch=4)
     np.testing.assert_allclose(ort.run(twin, feeds)[0], ort.run(bare, feeds)[0], rtol=1e-4, atol=1e-4)
     options = TrainOptions(epochs=epochs, lr=0.05, **common)
-    return tuple(train_classifier(one, data, options).result.top1 for one in (kept, twin))
+    return tuple(taught(one, data, options)[1].score for one in (kept, twin))
 
 
 def test_folded_norms_come_back() -> None:

@@ -171,3 +171,9 @@ def test_synthetic_is_always_the_same_and_says_what_it_is() -> None:
     assert (first.train_images == second.train_images).all()
     assert first.shape == (3, 32, 32)
     assert "made-up" in first.note
+
+
+@pytest.mark.parametrize(("name", "flip"), [("digits", False), ("MNIST", False), ("fashion-mnist", True)])
+def test_written_characters_are_not_mirrored(name: str, flip: bool) -> None:
+    images, labels = np.zeros((4, 1, 28, 28), np.uint8), np.arange(4) % 2
+    assert make(name, (images, labels), (images, labels)).augmentation == {"crop_padding": 3, "flip": flip}

@@ -10,10 +10,12 @@ import onnx_ir.passes.common as common
 import pytest
 from onnx_ir.passes import PassManager
 
-from chanc.ir.normalize import normalize
+from chanc.ir import load
+from chanc.ir.normalize import is_normal, normalize
 from chanc.passes import Normalize
 from chanc.testing.builders import build
 from chanc.testing.graphs import Graph
+from chanc.testing.strategies import graph_of_seed
 
 
 def test_constants_become_initializers_of_the_same_name(same, ops) -> None:
@@ -158,3 +160,41 @@ def test_bodies_side_by_side_get_distinct_names(same) -> None:
     assert set(names) >= {"a", "a.1", "e", "e.1"}
     same(model, loaded, tolerance=0)
     assert not Normalize()(loaded).modified
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_normal_is_what_normalize_leaves_as_it_is(seed: int) -> None:
+    model = load(graph_of_seed(seed))
+    normal = is_normal(model)
+    assert normal == (not normalize(model))
+    assert is_normal(model)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "declared"),
+    [
+        ("c = Constant<value_float=2.0>() y = Mul(x, c)", ""),
+        ("c = Identity(w) d = Identity(c) y = Mul(x, d)", ""),
+        ("d = Neg(c) c = Neg(x) y = Neg(d)", ""),
+        ("y = If(k) <then_branch = a () => (float[3] p) {p = Mul(x, w)},"
+         " else_branch = b () => (float[3] p) {p = Neg(x)}>", ""),
+        ("y = If(k) <then_branch = a () => (float[3] p) {c = Constant<value_floats=[1.0, 2.0, 3.0]>() p = Mul(x, c)},"
+         " else_branch = b () => (float[3] q) {q = Neg(x)}>", ""),
+        ("y = If(k) <then_branch = a () => (float[3] p) <float[3] c = {1, 2, 3}> {p = Mul(x, c)},"
+         " else_branch = b () => (float[3] q) {q = Neg(x)}>", ""),
+        ("s = SequenceConstruct(x, w) i = Constant<value_int=1>() y = SequenceAt(s, i)", ""),
+        ("y = own.twice(x)", '<opset_import: ["" : 17], domain: "own"> twice (x) => (y) { y = Add(x, x) }'),
+    ],
+)  # fmt: skip
+def test_what_is_not_normal_becomes_it_at_once(nodes: str, declared: str) -> None:
+    own = ', "own" : 1' if declared else ""
+    model = ir.serde.deserialize_model(
+        onnx.parser.parse_model(
+            f'<ir_version: 9, opset_import: ["" : 17{own}]> g (float[3] x, bool k) => (float[3] y) '
+            f"<float[3] w = {{1, 2, 3}}> {{ {nodes} }} {declared}"
+        )
+    )
+    assert not is_normal(model)
+    assert normalize(model)
+    assert is_normal(model)
+    assert not normalize(model)

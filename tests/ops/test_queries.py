@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from chanc.analysis.groups import CONVOLUTIONS
-from chanc.analysis.sweep import ADDITIVE, CURVED, CUTTERS
+from chanc.analysis.tables import ADDITIVE, CURVED, CUTTERS
 from chanc.errors import ChancError
 from chanc.ops import (
     Trait,

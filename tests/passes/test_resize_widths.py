@@ -63,6 +63,13 @@ def test_nothing_to_change_is_said(model):
     assert not ResizeWidths(scale=1.0)(ir.serde.deserialize_model(model)).modified
 
 
+def test_weights_drawn_anew_are_a_change_at_the_same_widths(model):
+    loaded = ir.serde.deserialize_model(model)
+    assert ResizeWidths(scale=1.0, transfer="init")(loaded).modified
+    assert not ResizeWidths(scale=1.0, transfer="init")(loaded).modified  # the same seed draws the same
+    assert ResizeWidths(scale=1.0, transfer="init", seed=1)(loaded).modified
+
+
 def test_a_wrong_plan_is_refused(model):
     with pytest.raises(PlanError, match="no channel group 'w9'"):
         ResizeWidths(plan={"w9": 4})(model)

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from chanc.analysis import analyze, analyze_model
-from chanc.analysis.sweep import Sweep
+from chanc.analysis.context import Context
 from chanc.errors import VerifyError
 from chanc.ir import load
 from chanc.ir.normalize import normalize
@@ -54,14 +54,14 @@ def test_the_rules_as_they_are_pass(add, cut) -> None:
 
 
 def test_an_add_that_forgets_to_unite(add, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sweep, "same", nothing)
+    monkeypatch.setattr(Context, "same", nothing)
     with pytest.raises(VerifyError, match="after the rewrite"):
         rewrite(add, {"wa": 3})
 
 
 def test_an_add_that_forgets_to_unite_under_the_oracle(add, monkeypatch: pytest.MonkeyPatch) -> None:
     """At equal widths every shape fits, and only the values tell."""
-    monkeypatch.setattr(Sweep, "same", nothing)
+    monkeypatch.setattr(Context, "same", nothing)
     assert rewrite(add, scale=0.5).changed
     with pytest.raises(AssertionError, match="output 'y' differs"):
         check_shrink(add, scale=0.5)
@@ -69,7 +69,7 @@ def test_an_add_that_forgets_to_unite_under_the_oracle(add, monkeypatch: pytest.
 
 def test_a_grouped_convolution_that_forgets_to_couple(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(INPUT, "float y", GROUPED, GROUPED_SHAPES)
-    monkeypatch.setattr(Sweep, "couple", nothing)
+    monkeypatch.setattr(Context, "couple", nothing)
     with pytest.raises(VerifyError):
         rewrite(model, {"wa#0": 2})
     with pytest.raises(AssertionError, match="output 'y' differs"):

@@ -6,8 +6,8 @@ import pytest
 from chanc.oracles import check_shrink, differences
 from chanc.rewriter import rewrite
 from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.transfer._common import KEPT
 from chanc.rewriter.transfer.select import select
-from chanc.rewriter.transfer.use import KEPT
 
 VECTORS = ("b1", "gamma1", "beta1", "mean1", "var1")
 RNG = np.random.default_rng(0)

@@ -7,8 +7,8 @@ import pytest
 
 from chanc.rewriter import rewrite
 from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.transfer._common import KEPT
 from chanc.rewriter.transfer.svd import svd
-from chanc.rewriter.transfer.use import KEPT
 from chanc.testing.builders import build
 
 RNG = np.random.default_rng(0)

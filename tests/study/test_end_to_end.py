@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from chanc.cli import main
-from chanc.errors import RunError
+from chanc.errors import ModelError, RunError
 from chanc.study.progress import Progress
 from chanc.study.study import search
 from chanc.study.sweep import cells, finished, run_cell
@@ -44,6 +44,7 @@ def test_two_trials_on_digits(tmp_path: Path, digits_model: Path) -> None:
                for line in lines(out))  # fmt: skip
     assert [row["name"] for row in run.rows] == ["found", "baseline", "uniform", "random"]
     assert run.rows[1]["params"] == 5706
+    assert json.loads((out / "config.json").read_text())["environment"]["precision"] == "float32"
     assert {path.name for path in out.iterdir()} >= {"config.json", "best.onnx", "model.py", "model.safetensors",
                                                      "report.html", "comparison.json"}  # fmt: skip
 
@@ -174,3 +175,16 @@ def test_sigterm_says_how_to_go_on(
     assert stop.value.code == 130
     assert "the same command with --resume goes on from there" in capsys.readouterr().out
     assert len(lines(out)) == 1
+
+
+def test_a_model_of_a_fixed_batch_is_refused_before_anything_is_written(tmp_path: Path, digits_model: Path) -> None:
+    model = onnx.load(digits_model)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    pooled = next(node for node in model.graph.node if node.op_type == "Flatten")
+    pooled.op_type = "Reshape"
+    pooled.input.append("shape")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 24]), "shape"))
+    with pytest.raises(ModelError, match="its batch is fixed to 1, export it with a dynamic batch"):
+        small_search(model, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

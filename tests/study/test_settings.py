@@ -70,6 +70,17 @@ def test_the_callers_values_win_over_the_preset() -> None:
     assert (chosen.train["lr"], chosen.train["epochs"]) == (0.2, 20)
 
 
+@pytest.mark.parametrize("name", [None, *PRESETS])
+def test_augmentation_that_suits_the_data_wins_over_the_preset_and_loses_to_the_caller(name: str | None) -> None:
+    digits = {"crop_padding": 1, "flip": False}
+    chosen = settings(preset_name=name).suited(digits)
+    assert [(recipe["flip"], recipe["crop_padding"]) for recipe in (chosen.train, chosen.final)] == [(False, 1)] * 2
+    asked = settings(preset_name=name, train={"flip": True, "crop_padding": None}, final={"crop_padding": 3})
+    chosen = asked.suited(digits)
+    assert (chosen.train["flip"], chosen.train["crop_padding"]) == (True, 1)
+    assert (chosen.final["flip"], chosen.final["crop_padding"]) == (False, 3)
+
+
 def test_preset_with_another_method_keeps_what_fits() -> None:
     chosen = settings(preset_name="conetv2-resnet34", algo="sa")
     assert chosen.sampler.name == "sa"

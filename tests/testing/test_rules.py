@@ -47,15 +47,15 @@ class TestChannelGate(RuleContract):
         return example.run(model, feeds)
 
 
-def _forgets_the_gain(sweep):
-    sweep.parameter(1, (0,))
-    sweep.output(sweep.input(0))
+def _forgets_the_gain(context):
+    context.parameter(1, (0,))
+    context.output(context.input(0))
 
 
-def _forgets_the_data(sweep):
-    sweep.parameter(1, (0,))
-    sweep.output(sweep.input(0))
-    sweep.pin(sweep.input(0).fields[0].labels, "as if it weren't understood")
+def _forgets_the_data(context):
+    context.parameter(1, (0,))
+    context.output(context.input(0))
+    context.pin(context.input(0).fields[0].labels, "as if it weren't understood")
 
 
 def _whole(contract):

@@ -23,6 +23,7 @@ class Net(torch.nn.Module):
 
     def __init__(self, classes: int = 4, aux: bool = False) -> None:
         super().__init__()
+        self.outputs = ("main", "aux") if aux else ("main",)
         nn = torch.nn
         self.body = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1, bias=False),

@@ -145,7 +145,7 @@ def test_rates_carry_over_to_other_widths() -> None:
     first.step_epoch(golden(0))
     first.step_epoch(golden(1))
     second = AdaS(network(10))
-    second.carry_over(first.state_dict())
+    second.carry_over(first.state_dict()["adas"])
     assert rates(second) == rates(first)
     assert not second.state
     second.step_epoch(golden(2))
@@ -156,7 +156,7 @@ def test_rates_carry_over_to_other_widths() -> None:
 def test_layers_that_the_other_trial_did_not_have_start_afresh() -> None:
     state = {"adas": {"eta": {"0.weight": 0.2, "gone.weight": 0.7}, "gain": {"0.weight": 0.3, "gone.weight": 0.1}}}
     optimizer = AdaS(network())
-    optimizer.carry_over(state)
+    optimizer.carry_over(state["adas"])
     assert rates(optimizer) == {"0.weight": 0.2, "3.weight": 0.03, CLASSIFIER: 0.03}
     optimizer.step_epoch(golden(1))
     assert rates(optimizer)["0.weight"] == pytest.approx(0.16 + 0.18 - 0.3)

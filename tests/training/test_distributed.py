@@ -14,8 +14,11 @@ torch = pytest.importorskip("torch")
 
 import torch.distributed as dist  # noqa: E402
 
+from chanc.tasks import Classification  # noqa: E402
+from chanc.testing.modules import by_hand  # noqa: E402
 from chanc.training import distributed  # noqa: E402
-from chanc.training.trainer import TrainOptions, train  # noqa: E402
+from chanc.training.options import TrainOptions  # noqa: E402
+from chanc.training.trainer import train_module  # noqa: E402
 
 _TRAINED = """
 import os
@@ -25,27 +28,33 @@ from conftest import Net
 import numpy as np, torch
 from safetensors.torch import save_file
 from chanc.data.dataset import make
-from chanc.training.distributed import joined, processes, train_together
-from chanc.training.trainer import TrainOptions
+from chanc.tasks import Classification
+from chanc.testing.modules import by_hand
+from chanc.training.distributed import joined, processes, together
+from chanc.training.options import TrainOptions
+from chanc.training.trainer import train_module
 torch.set_num_threads(1)
 data = np.load({data!r})
 dataset = make("colours", (data["a"], data["b"]), (data["c"], data["d"]))
 assert processes() == 2
 with joined("cpu") as rank:
-    for k, options in enumerate({options!r}):
+    for k, (smoothing, options) in enumerate({options!r}):
+        options = TrainOptions(**options)
         torch.manual_seed(0)
         module = Net(aux=True)
         module.body[6].p = 0.0
         more = dict(checkpoint={out!r} + "/checkpoint") if k == 0 else {{}}
-        result = train_together(module, dataset, TrainOptions(**options), **more)
-        found = {{"loss": repr(result.loss), "top1": repr(result.top1)}}
+        net = together(by_hand(module, outputs=module.outputs), options)
+        result = train_module(net, dataset, Classification(smoothing), options, **more)
+        found = {{"loss": repr(result.loss), "top1": repr(result.score)}}
         save_file({{n: v.contiguous() for n, v in module.state_dict().items()}}, f"{out}/{{k}}-{{rank}}", found)
 os._exit(0)  # gloo's threads can abort the interpreter on its way out
 """
 _COMMON = {"epochs": 2, "batch_size": 33, "lr": 0.02, "crop_padding": 1, "seed": 5, "device": "cpu"}
+# Label smoothing and options.
 _OPTIONS = (
-    {**_COMMON, "clip_norm": 1.0, "ema_decay": 0.9, "schedule": "cosine"},
-    {**_COMMON, "optimizer": "adas", "label_smoothing": 0.1},
+    (0.0, {**_COMMON, "clip_norm": 1.0, "ema_decay": 0.9, "schedule": "cosine"}),
+    (0.1, {**_COMMON, "optimizer": "adas"}),
 )
 
 
@@ -63,6 +72,11 @@ def _net(net):
     return module
 
 
+def _trained(module, dataset, smoothing, options, **more):
+    net = by_hand(module, outputs=module.outputs)
+    return train_module(net, dataset, Classification(smoothing), TrainOptions(**options), **more)
+
+
 def test_two_processes_equal_one(net, dataset, tmp_path) -> None:
     from safetensors import safe_open
 
@@ -75,18 +89,18 @@ def test_two_processes_equal_one(net, dataset, tmp_path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, capture_output=True, text=True, timeout=250, env=environment)
     assert done.returncode == 0, done.stderr[:3000]
-    for k, options in enumerate(_OPTIONS):
+    for k, (smoothing, options) in enumerate(_OPTIONS):
         module = _net(net)
-        expected = train(module, dataset, TrainOptions(**options))
+        expected = _trained(module, dataset, smoothing, options)
         for rank in (0, 1):
             with safe_open(tmp_path / f"{k}-{rank}", "pt") as file:
                 assert set(file.keys()) == set(module.state_dict())
                 for name, value in module.state_dict().items():
                     torch.testing.assert_close(file.get_tensor(name), value, rtol=0, atol=1e-5)
                 assert float(file.metadata()["loss"]) == pytest.approx(expected.loss, abs=1e-5)
-                assert float(file.metadata()["top1"]) == expected.top1
+                assert float(file.metadata()["top1"]) == expected.score
     # A checkpoint of two processes is one of a single process, too.
-    again = train(_net(net), dataset, TrainOptions(**_OPTIONS[0]), checkpoint=tmp_path / "checkpoint")
+    again = _trained(_net(net), dataset, *_OPTIONS[0], checkpoint=tmp_path / "checkpoint")
     assert again.resumed_from == 2
 
 
@@ -113,16 +127,19 @@ def test_shared_norms_are_batch_norms(net) -> None:
 
 
 @pytest.mark.usefixtures("alone")
-def test_names_are_the_modules_own(net) -> None:
+def test_a_shared_network_is_the_modules_own(net) -> None:
     module = _net(net)
-    shared = distributed.Shared(module, torch.device("cpu"))
-    assert list(shared.state_dict()) == list(module.state_dict())
-    assert [name for name, _ in shared.named_parameters()] == [name for name, _ in module.named_parameters()]
-    shared.eval()
-    assert not module.training
+    names, parameters = list(module.state_dict()), [name for name, _ in module.named_parameters()]
+    plain = by_hand(module, outputs=module.outputs)
+    shared = distributed.together(plain, TrainOptions(device="cpu"))
+    assert list(shared.module.state_dict()) == names
+    assert [name for name, _ in shared.module.named_parameters()] == parameters
+    shared.module.eval()
     images = torch.randn(5, 3, 8, 8)
     with torch.no_grad():
-        assert all(torch.equal(a, b) for a, b in zip(shared(images), module(images), strict=True))
+        ours, theirs = shared.forward({"image": images}), plain.forward({"image": images})
+    assert list(ours) == list(theirs) == ["main", "aux"]
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_processes_and_devices(monkeypatch) -> None:

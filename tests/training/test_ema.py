@@ -52,4 +52,4 @@ def test_state_goes_to_another_average_of_the_same_module() -> None:
     second.load_state_dict(first.state_dict())
     assert second.updates == 1
     assert all(torch.equal(first.state_dict()["shadow"][k], v) for k, v in second.state_dict()["shadow"].items())
-    assert all(a is not b for a, b in zip(first._shadow.values(), second._shadow.values(), strict=True))
+    assert all(a is not b for a, b in zip(first.shadow.values(), second.shadow.values(), strict=True))

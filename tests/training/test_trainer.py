@@ -18,9 +18,14 @@ torch = pytest.importorskip("torch")
 from chanc.data.augment import Augment  # noqa: E402
 from chanc.data.batches import Batches  # noqa: E402
 from chanc.metrics.quality import layers_quality  # noqa: E402
+from chanc.tasks import Classification  # noqa: E402
+from chanc.testing.modules import by_hand  # noqa: E402
 from chanc.training.adas import AdaS  # noqa: E402
+from chanc.training.devices import precision  # noqa: E402
 from chanc.training.evaluation import evaluate  # noqa: E402
-from chanc.training.trainer import TrainOptions, train  # noqa: E402
+from chanc.training.feed import held_out_feed  # noqa: E402
+from chanc.training.options import TrainOptions  # noqa: E402
+from chanc.training.trainer import train_module  # noqa: E402
 
 _BASE = TrainOptions(epochs=3, batch_size=32, lr=0.05, crop_padding=1, seed=5, device="cpu")
 _VARIANTS = {
@@ -28,12 +33,21 @@ _VARIANTS = {
     "adamw": replace(_BASE, optimizer="adamw", lr=0.01, schedule="onecycle", cutout=2),
     "adas": replace(_BASE, optimizer="adas", adas_beta=0.9, clip_norm=1.0),
     "sgdr": replace(_BASE, schedule="sgdr", restart_epochs=1, ema_decay=0.9),
-    "step": replace(_BASE, schedule="step", step_epochs=1, label_smoothing=0.1, deterministic=True),
+    "step": replace(_BASE, schedule="step", step_epochs=1, deterministic=True),
 }
 
 
 class _Stop(Exception):
     pass
+
+
+def train(module, dataset, options, task=None, **more):
+    return train_module(by_hand(module, outputs=module.outputs), dataset, task or Classification(), options, **more)
+
+
+def measure(module, dataset):
+    net = by_hand(module, outputs=module.outputs)
+    return evaluate(net, Classification(), held_out_feed(dataset, "image", torch.device("cpu")))
 
 
 def _same(first, second) -> bool:
@@ -45,7 +59,8 @@ def _same(first, second) -> bool:
 @pytest.mark.parametrize("where", ["between epochs", "within an epoch"])
 def test_interrupted_and_resumed_equals_undisturbed(options, where, net, dataset, tmp_path) -> None:
     whole, parted = net(aux=True), net(aux=True)
-    expected = train(whole, dataset, options, checkpoint=tmp_path / "whole.safetensors")
+    task = Classification(label_smoothing=0.1)
+    expected = train(whole, dataset, options, task, checkpoint=tmp_path / "whole.safetensors")
 
     def on_step(info) -> None:
         if where == "within an epoch" and (info.epoch, info.step) == (1, 3):
@@ -57,10 +72,10 @@ def test_interrupted_and_resumed_equals_undisturbed(options, where, net, dataset
 
     path = tmp_path / "parted.safetensors"
     with pytest.raises(_Stop):
-        train(parted, dataset, options, on_step=on_step, on_epoch=on_epoch, checkpoint=path)
+        train(parted, dataset, options, task, on_step=on_step, on_epoch=on_epoch, checkpoint=path)
     resumed = net(aux=True)
     torch.manual_seed(99)
-    result = train(resumed, dataset, options, checkpoint=path)
+    result = train(resumed, dataset, options, task, checkpoint=path)
     assert result.resumed_from == 1
     assert result.history == expected.history
     assert _same(resumed, whole)
@@ -74,7 +89,7 @@ def test_finished_checkpoint_trains_no_more(net, dataset, tmp_path) -> None:
     steps = []
     result = train(again, dataset, _VARIANTS["sgdr"], on_step=steps.append, checkpoint=tmp_path / "c.safetensors")
     assert steps == []
-    assert (result.history, result.top1, result.steps) == (expected.history, expected.top1, 21)
+    assert (result.history, result.score, result.steps) == (expected.history, expected.score, 21)
     assert _same(again, first)
 
 
@@ -84,7 +99,10 @@ sys.path.insert(0, {tests!r})
 from conftest import Net
 import numpy as np, torch
 from chanc.data.dataset import make
-from chanc.training.trainer import TrainOptions, train
+from chanc.tasks import Classification
+from chanc.testing.modules import by_hand
+from chanc.training.options import TrainOptions
+from chanc.training.trainer import train_module
 torch.set_num_threads(1)
 torch.manual_seed(0)
 module = Net()
@@ -94,7 +112,7 @@ def on_step(info):
     if (info.epoch, info.step) == (2, 2):
         os.kill(os.getpid(), signal.SIGKILL)
 options = TrainOptions(epochs=3, batch_size=32, lr=0.05, crop_padding=1, seed=5, device="cpu")
-train(module, dataset, options, on_step=on_step, checkpoint={path!r})
+train_module(by_hand(module), dataset, Classification(), options, on_step=on_step, checkpoint={path!r})
 """
 
 
@@ -114,9 +132,9 @@ def test_killed_process_is_resumed(net, dataset, tmp_path) -> None:
 
 
 def test_agrees_with_a_plain_loop(net, dataset) -> None:
-    options = replace(_BASE, schedule="cosine", momentum=0.8, weight_decay=1e-3, label_smoothing=0.05, flip=False)
+    options = replace(_BASE, schedule="cosine", momentum=0.8, weight_decay=1e-3, flip=False)
     ours, theirs = net(), net()
-    result = train(ours, dataset, options)
+    result = train(ours, dataset, options, Classification(label_smoothing=0.05))
     theirs.to(memory_format=torch.channels_last).train()
     images, labels = torch.tensor(dataset.train_images), torch.tensor(dataset.train_labels)
     generator = torch.Generator().manual_seed(5)
@@ -138,7 +156,7 @@ def test_agrees_with_a_plain_loop(net, dataset) -> None:
     with torch.no_grad():
         logits = theirs((test - mean) / std)
     truth = torch.tensor(dataset.test_labels)
-    assert result.top1 == float((logits.argmax(1) == truth).double().mean())
+    assert result.score == float((logits.argmax(1) == truth).double().mean())
     assert result.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, truth)), rel=1e-5)
 
 
@@ -148,13 +166,12 @@ def test_learns_and_reports_it(net, dataset) -> None:
     result = train(module, dataset, options)
     assert [record.epoch for record in result.history] == list(range(8))
     assert result.history[-1].loss < 0.5 * result.history[0].loss
-    assert result.top1 > 0.9
-    assert (result.top1, result.loss) == (result.history[-1].top1, result.history[-1].test_loss)
+    assert result.score > 0.9
+    assert (result.score, result.loss) == (result.history[-1].score, result.history[-1].test_loss)
     assert result.steps == 8 * 7
     assert not module.training
-    images, labels = torch.tensor(dataset.test_images), torch.tensor(dataset.test_labels)
-    measured = evaluate(module, images, labels, dataset.mean, dataset.std)
-    assert (measured.top1, measured.loss) == (result.top1, result.loss)
+    measured = measure(module, dataset)
+    assert (measured.score, measured.loss) == (result.score, result.loss)
 
 
 def test_seed_decides_and_the_caller_is_left_alone(net, dataset) -> None:
@@ -248,8 +265,7 @@ def test_averaged_weights_are_evaluated_and_kept(net, dataset) -> None:
     result = train(module, dataset, options, on_step=on_step)
     for name, value in shadow.items():
         torch.testing.assert_close(module.state_dict()[name], value, rtol=1e-4, atol=1e-6)
-    images, labels = torch.tensor(dataset.test_images), torch.tensor(dataset.test_labels)
-    assert evaluate(module, images, labels, dataset.mean, dataset.std).loss == result.loss
+    assert measure(module, dataset).loss == result.loss
     plain = train(net(), dataset, replace(options, ema_decay=None))
     assert [record.loss for record in plain.history] == [record.loss for record in result.history]
     assert plain.loss != result.loss
@@ -260,13 +276,13 @@ def test_adas_rates_move_and_carry_over(net, dataset) -> None:
     first = train(net(), dataset, options)
     assert first.history[0].lr == first.history[1].lr == pytest.approx(0.05)
     assert first.history[2].lr != pytest.approx(0.05)
-    carried = train(net(), dataset, options, state={"adas": first.optimizer_state["adas"]})
+    carried = train(net(), dataset, options, rates=first.optimizer_state["adas"])
     etas = first.optimizer_state["adas"]["eta"]
     assert carried.history[0].lr == pytest.approx(sum(etas.values()) / len(etas))
     with pytest.raises(RunError, match="only adas has"):
-        train(net(), dataset, _BASE, state=first.optimizer_state)
+        train(net(), dataset, _BASE, rates=first.optimizer_state["adas"])
     with pytest.raises(ModelError, match="convolution"):
-        train(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4)), dataset, options)
+        train_module(by_hand(torch.nn.Linear(192, 4)), dataset, Classification(), options)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adas"])
@@ -315,6 +331,8 @@ def test_checkpoint_of_another_run_is_refused(net, dataset, tmp_path) -> None:
     ):
         with pytest.raises(RunError, match=message):
             train(net(), dataset, replace(_BASE, **changes), checkpoint=path)
+    with pytest.raises(RunError, match=r"task Classification\(label_smoothing=0.0\), not Classification\(label_sm"):
+        train(net(), dataset, replace(_BASE, epochs=1), Classification(0.1), checkpoint=path)
     with pytest.raises(RunError, match="other data"):
         train(net(), dataset.limit(100), replace(_BASE, epochs=1), checkpoint=path)
     with pytest.raises(RunError, match="another model"):
@@ -345,6 +363,12 @@ def test_options_are_checked(changes, message) -> None:
         TrainOptions(**changes)
 
 
+def test_precision_is_recorded(net, dataset, monkeypatch) -> None:
+    assert train(net(), dataset, replace(_BASE, epochs=1)).precision == "float32"
+    monkeypatch.setattr("chanc.training.devices.pick_device", lambda name: torch.device("cuda"))
+    assert [precision(replace(_BASE, amp=amp)) for amp in (True, False)] == ["bfloat16", "float32"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
 def test_cuda_asked_for_where_there_is_none(net, dataset) -> None:
     with pytest.raises(RunError, match="torch sees none"):
@@ -356,6 +380,7 @@ def test_cuda_learns_and_resumes(net, dataset, tmp_path) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     options = replace(_BASE, epochs=4, device="cuda", deterministic=True)
     expected = train(net(), dataset, options)
+    assert expected.precision == "bfloat16"
 
     def on_epoch(record, _) -> None:
         if record.epoch == 2:

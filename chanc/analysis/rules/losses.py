@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from chanc.analysis.context import Context
 from chanc.analysis.layout import plain
+from chanc.analysis.operands import fixed, unlabelled
 from chanc.analysis.rules import rule
-from chanc.analysis.rules.vision import fixed, unlabelled
-from chanc.analysis.sweep import Sweep
 
 
 @rule("SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss")
-def loss(sweep: Sweep) -> None:
+def loss(context: Context) -> None:
     """Scores [N, C, ...], labels [N, ...] and weights [C] -> a number or [N, ...], and the logarithms [N, C, ...]."""
-    assert sweep.node is not None
     reason = "a loss is taken over it"
-    scores = sweep.input(0)
-    scores = fixed(sweep, scores, range(scores.rank), reason)
+    scores = context.input(0)
+    scores = fixed(context, scores, range(scores.rank), reason)
     for index in (1, 2):
-        unlabelled(sweep, index, reason)
-    whole = sweep.attribute("reduction", "mean") == "none"
-    sweep.output(plain([scores.size(0), *scores.sizes[2:]] if whole else [], "a loss"))
-    if len(sweep.node.outputs) > 1:
-        sweep.output(scores, 1)
+        unlabelled(context, index, reason)
+    whole = context.attribute("reduction", "mean") == "none"
+    context.output(plain([scores.size(0), *scores.sizes[2:]] if whole else [], "a loss"))
+    if len(context.node.outputs) > 1:
+        context.output(scores, 1)

@@ -4,68 +4,67 @@ from __future__ import annotations
 
 import numpy as np
 
+from chanc.analysis.context import Context
 from chanc.analysis.dims import Size, window
 from chanc.analysis.layout import Layout, factors_of, take
 from chanc.analysis.rules import rule
-from chanc.analysis.rules.conv import padding
-from chanc.analysis.sweep import Sweep
+from chanc.analysis.windows import padding
 
 
 @rule("MaxPool", "AveragePool", "LpPool")
-def pool(sweep: Sweep) -> None:
+def pool(context: Context) -> None:
     """X [N, C, ...] -> [N, C, ...] with smaller spatial axes; windows may also run over channels that lie on one."""
-    kernel = sweep.integer_list("kernel_shape") or []
-    strides = sweep.integer_list("strides", [1] * len(kernel)) or []
-    dilations = sweep.integer_list("dilations", [1] * len(kernel)) or []
-    across = _neighbours(sweep, kernel, strides, dilations)
+    kernel = context.integer_list("kernel_shape") or []
+    strides = context.integer_list("strides", [1] * len(kernel)) or []
+    dilations = context.integer_list("dilations", [1] * len(kernel)) or []
+    across = _neighbours(context, kernel, strides, dilations)
     if across is not None:
-        sweep.output(across)
+        context.output(across)
         return
-    layout = _fixed(sweep)
-    ceil = bool(sweep.integer("ceil_mode", 0))
+    layout = _fixed(context)
+    ceil = bool(context.integer("ceil_mode", 0))
     spatial = []
     for k, span in enumerate(kernel):
         size = layout.size(k + 2)
-        pad = padding(sweep, k, len(kernel), size, span)
+        pad = padding(context, k, len(kernel), size, span)
         spatial.append(window(size, span, strides[k], dilations[k], pad, ceil))
-    _emit(sweep, layout, spatial)
+    _emit(context, layout, spatial)
 
 
-def _neighbours(sweep: Sweep, kernel: list[int], strides: list[int], dilations: list[int]) -> Layout | None:
+def _neighbours(context: Context, kernel: list[int], strides: list[int], dilations: list[int]) -> Layout | None:
     """Windows over neighbouring channels, and over nothing else (a local response norm as exporters write it)."""
-    layout = sweep.input(0)
+    layout = context.input(0)
     wide = [k + 2 for k, span in enumerate(kernel) if span > 1]
     if len(wide) != 1 or not layout.on(wide[0]) or set(strides) != {1}:
         return None
-    pads = sweep.integer_list("pads", [0] * 2 * len(kernel)) or []
-    labels = sweep.project(layout, wide[0])
-    padded = any(pads) or sweep.attribute("auto_pad", "NOTSET") != "NOTSET"
+    pads = context.integer_list("pads", [0] * 2 * len(kernel)) or []
+    labels = context.project(layout, wide[0])
+    padded = any(pads) or context.attribute("auto_pad", "NOTSET") != "NOTSET"
     if padded or labels is None or any(layout.on(k + 2) for k in range(len(kernel)) if k + 2 != wide[0]):
         return None
-    sweep.mark_inexact(labels, "a window over neighbouring channels")
+    context.mark_inexact(labels, "a window over neighbouring channels")
     reach = (kernel[wide[0] - 2] - 1) * dilations[wide[0] - 2]
     start, end = reach // 2, labels.size - (reach - reach // 2)
     # What is only looked at, from beside, must stay: the result doesn't tell that it is gone.
-    sweep.pin(np.concatenate([labels[:start], labels[end:]]), "it is a margin of a pooled axis")
+    context.pin(np.concatenate([labels[:start], labels[end:]]), "it is a margin of a pooled axis")
     return take(layout, wide[0], np.arange(start, end))
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
-def global_pool(sweep: Sweep) -> None:
+def global_pool(context: Context) -> None:
     """X [N, C, ...] -> [N, C, 1, ...]."""
-    layout = _fixed(sweep)
-    _emit(sweep, layout, [1] * (layout.rank - 2))
+    layout = _fixed(context)
+    _emit(context, layout, [1] * (layout.rank - 2))
 
 
-def _fixed(sweep: Sweep) -> Layout:
-    layout = sweep.input(0)
+def _fixed(context: Context) -> Layout:
+    layout = context.input(0)
     for axis in range(2, layout.rank):
-        layout = sweep.fix(layout, axis, "it varies along a pooled axis")
+        layout = context.fix(layout, axis, "it varies along a pooled axis")
     return layout
 
 
-def _emit(sweep: Sweep, layout: Layout, spatial: list[Size]) -> None:
-    assert sweep.node is not None
+def _emit(context: Context, layout: Layout, spatial: list[Size]) -> None:
     axes = (*layout.axes[:2], *(factors_of(size) for size in spatial))
-    for index in range(len(sweep.node.outputs)):
-        sweep.output(Layout(axes, layout.fields, layout.why), index)
+    for index in range(len(context.node.outputs)):
+        context.output(Layout(axes, layout.fields, layout.why), index)

@@ -5,137 +5,139 @@ from __future__ import annotations
 
 import numpy as np
 
+from chanc.analysis.context import Context
 from chanc.analysis.dims import Size
-from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, plain, take
+from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, plain, take, with_axes
+from chanc.analysis.operands import fixed, unlabelled
 from chanc.analysis.rules import rule
-from chanc.analysis.rules.vision import fixed, made, unlabelled, with_axes
-from chanc.analysis.sweep import Sweep
 
 POSITIONS = "positions on this axis come out"
 
 
-def _all_fixed(sweep: Sweep, index: int, reason: str) -> Layout:
-    layout = sweep.input(index)
-    return fixed(sweep, layout, range(layout.rank), reason)
+def _all_fixed(context: Context, index: int, reason: str) -> Layout:
+    layout = context.input(index)
+    return fixed(context, layout, range(layout.rank), reason)
 
 
 @rule("NonZero")
-def non_zero(sweep: Sweep) -> None:
+def non_zero(context: Context) -> None:
     """NonZero: [rank, count]."""
-    sweep.output(plain([_all_fixed(sweep, 0, POSITIONS).rank, made(sweep, 1)], "positions"))
+    context.output(plain([_all_fixed(context, 0, POSITIONS).rank, context.unknown_size(1)], "positions"))
 
 
 @rule("NonMaxSuppression")
-def non_max_suppression(sweep: Sweep) -> None:
+def non_max_suppression(context: Context) -> None:
     """NonMaxSuppression: [count, 3] of boxes [N, boxes, 4] and scores [N, classes, boxes]."""
     for index in (0, 1):
-        _all_fixed(sweep, index, POSITIONS)
-    sweep.output(plain([made(sweep, 0), 3], "positions"))
+        _all_fixed(context, index, POSITIONS)
+    context.output(plain([context.unknown_size(0), 3], "positions"))
 
 
 @rule("Unique")
-def unique(sweep: Sweep) -> None:
+def unique(context: Context) -> None:
     """Unique values, or unique slices along an axis, and where they are."""
-    assert sweep.node is not None
-    layout = sweep.input(0)
-    given = sweep.attribute("axis")
-    axes = range(layout.rank) if given is None else [sweep.integer("axis", 0) % layout.rank]
-    layout = fixed(sweep, layout, axes, POSITIONS)
-    for index in range(len(sweep.node.outputs)):
+    layout = context.input(0)
+    given = context.attribute("axis")
+    axes = range(layout.rank) if given is None else [context.integer("axis", 0) % layout.rank]
+    layout = fixed(context, layout, axes, POSITIONS)
+    for index in range(len(context.node.outputs)):
+        size = context.unknown_size(index)
         whole = index == 0 and given is not None
-        sweep.output(with_axes(layout, {axes[0]: made(sweep, 0)}) if whole else plain([made(sweep, index)]), index)
+        context.output(with_axes(layout, {axes[0]: size}) if whole else plain([size]), index)
 
 
 @rule("Compress")
-def compress(sweep: Sweep) -> None:
+def compress(context: Context) -> None:
     """Compress: the chosen slices of an axis, or of the flattened input; by a constant mask channels are taken."""
-    layout = sweep.input(0)
-    unlabelled(sweep, 1, POSITIONS)
-    if sweep.attribute("axis") is None:
-        _all_fixed(sweep, 0, "some of it is chosen")
-        sweep.output(plain([made(sweep, 0)], "chosen values"))
+    layout = context.input(0)
+    unlabelled(context, 1, POSITIONS)
+    if context.attribute("axis") is None:
+        _all_fixed(context, 0, "some of it is chosen")
+        context.output(plain([context.unknown_size(0)], "chosen values"))
         return
-    axis = sweep.integer("axis", 0) % layout.rank
-    known, size = sweep.constant(1), layout.size(axis)
+    axis = context.integer("axis", 0) % layout.rank
+    known, size = context.constant(1), layout.size(axis)
     if known is not None and isinstance(size, int) and layout.on(axis):
         chosen = take(layout, axis, np.flatnonzero(known[:size]))
-        sweep.segment(chosen, axis)
-        sweep.output(chosen)
+        context.segment(chosen, axis)
+        context.output(chosen)
         return
-    sweep.output(with_axes(sweep.fix(layout, axis, "some of it is chosen"), {axis: made(sweep, axis)}))
+    context.output(with_axes(context.fix(layout, axis, "some of it is chosen"), {axis: context.unknown_size(axis)}))
 
 
 @rule("OneHot")
-def one_hot(sweep: Sweep) -> None:
+def one_hot(context: Context) -> None:
     """OneHot: a new axis of `depth`; the others are those of the indices."""
-    layout = sweep.input(0)
-    axis = sweep.integer("axis", -1) % (layout.rank + 1)
-    known = sweep.constant(1)
-    depth: Size = int(known.ravel()[0]) if known is not None and known.dtype != object else made(sweep, axis)
-    sweep.output(with_axes(insert_axes(layout, [axis]), {axis: depth}))
+    layout = context.input(0)
+    axis = context.integer("axis", -1) % (layout.rank + 1)
+    known = context.constant(1)
+    depth: Size = int(known.ravel()[0]) if known is not None and known.dtype != object else context.unknown_size(axis)
+    context.output(with_axes(insert_axes(layout, [axis]), {axis: depth}))
 
 
 @rule("EyeLike")
-def eye_like(sweep: Sweep) -> None:
+def eye_like(context: Context) -> None:
     """EyeLike: ones on a diagonal, of the input's shape."""
-    sweep.output(_all_fixed(sweep, 0, "its shape is read"))
+    context.output(_all_fixed(context, 0, "its shape is read"))
 
 
 @rule("Trilu")
-def trilu(sweep: Sweep) -> None:
+def trilu(context: Context) -> None:
     """Trilu: a triangle of the last two axes."""
-    layout = sweep.input(0)
-    sweep.output(fixed(sweep, layout, (layout.rank - 2, layout.rank - 1), "a triangle of it is kept"))
+    layout = context.input(0)
+    context.output(fixed(context, layout, (layout.rank - 2, layout.rank - 1), "a triangle of it is kept"))
 
 
 @rule("Det")
-def det(sweep: Sweep) -> None:
+def det(context: Context) -> None:
     """Det: [..., M, M] -> [...]."""
-    layout = sweep.input(0)
+    layout = context.input(0)
     last = [layout.rank - 2, layout.rank - 1]
-    sweep.output(drop_axes(fixed(sweep, layout, last, "its determinant is taken"), last))
+    context.output(drop_axes(fixed(context, layout, last, "its determinant is taken"), last))
 
 
 @rule("DFT")
-def dft(sweep: Sweep) -> None:
+def dft(context: Context) -> None:
     """DFT along one axis (an input since opset 20); the last axis holds real and imaginary part."""
-    layout = sweep.input(0)
-    default = 1 if sweep.opset < 20 else -2
-    given = sweep.integers(2) if sweep.opset >= 20 else None
-    axis = (given[0] if given else sweep.integer("axis", default)) % layout.rank
-    layout = fixed(sweep, layout, (axis, layout.rank - 1), "it is transformed along this axis")
-    whole = not sweep.integer("onesided", 0) and sweep.value(1) is None
-    parts = 1 if sweep.integer("inverse", 0) and sweep.integer("onesided", 0) else 2
-    sweep.output(with_axes(layout, {axis: layout.size(axis) if whole else made(sweep, axis), layout.rank - 1: parts}))
+    layout = context.input(0)
+    default = 1 if context.opset < 20 else -2
+    given = context.integers(2) if context.opset >= 20 else None
+    axis = (given[0] if given else context.integer("axis", default)) % layout.rank
+    layout = fixed(context, layout, (axis, layout.rank - 1), "it is transformed along this axis")
+    whole = not context.integer("onesided", 0) and context.value(1) is None
+    parts = 1 if context.integer("inverse", 0) and context.integer("onesided", 0) else 2
+    frequencies = layout.size(axis) if whole else context.unknown_size(axis)
+    context.output(with_axes(layout, {axis: frequencies, layout.rank - 1: parts}))
 
 
 @rule("STFT")
-def stft(sweep: Sweep) -> None:
+def stft(context: Context) -> None:
     """STFT: a signal [N, length, 1 or 2] -> [N, frames, frequencies, 2]."""
-    layout = _all_fixed(sweep, 0, "it is transformed along this axis")
-    unlabelled(sweep, 2, "it is a window")
-    sweep.output(plain([layout.size(0), made(sweep, 1), made(sweep, 2), 2], "a spectrum"))
+    layout = _all_fixed(context, 0, "it is transformed along this axis")
+    unlabelled(context, 2, "it is a window")
+    context.output(plain([layout.size(0), context.unknown_size(1), context.unknown_size(2), 2], "a spectrum"))
 
 
 @rule("HannWindow", "HammingWindow", "BlackmanWindow")
-def window(sweep: Sweep) -> None:
+def window(context: Context) -> None:
     """A window function of a given length."""
-    known = sweep.constant(0)
-    whole = known is not None and known.dtype != object
-    sweep.output(plain([int(known.ravel()[0]) if known is not None and whole else made(sweep, 0)], "a window"))
+    known = context.constant(0)
+    told = known is not None and known.dtype != object
+    length = int(known.ravel()[0]) if known is not None and told else context.unknown_size(0)
+    context.output(plain([length], "a window"))
 
 
 @rule("MelWeightMatrix")
-def mel_weight_matrix(sweep: Sweep) -> None:
+def mel_weight_matrix(context: Context) -> None:
     """MelWeightMatrix: [dft_length / 2 + 1, mel bins]."""
-    bins, length = sweep.constant(0), sweep.constant(1)
+    bins, length = context.constant(0), context.constant(1)
     if bins is None or length is None or bins.dtype == object or length.dtype == object:
         raise Opaque("its sizes are computed while the model runs")
-    sweep.output(plain([int(length.ravel()[0]) // 2 + 1, int(bins.ravel()[0])], "a filter bank"))
+    context.output(plain([int(length.ravel()[0]) // 2 + 1, int(bins.ravel()[0])], "a filter bank"))
 
 
 @rule("Multinomial")
-def multinomial(sweep: Sweep) -> None:
+def multinomial(context: Context) -> None:
     """Multinomial: samples [N, sample_size] of classes [N, classes]."""
-    layout = _all_fixed(sweep, 0, POSITIONS)
-    sweep.output(plain([layout.size(0), sweep.integer("sample_size", 1)], "samples"))
+    layout = _all_fixed(context, 0, POSITIONS)
+    context.output(plain([layout.size(0), context.integer("sample_size", 1)], "samples"))

@@ -6,9 +6,9 @@ channels like others. Products of integers (QLinearConv, ConvInteger, QLinearMat
 
 from __future__ import annotations
 
+from chanc.analysis.context import Context
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import rule
-from chanc.analysis.sweep import Sweep
 from chanc.ir.initializers import constant_shape
 
 INTEGER_PRODUCTS = (
@@ -19,77 +19,76 @@ INTEGER_PRODUCTS = (
 
 @rule("QuantizeLinear", "DequantizeLinear", domain="com.microsoft")
 @rule("QuantizeLinear", "DequantizeLinear")
-def quantize(sweep: Sweep) -> None:
+def quantize(context: Context) -> None:
     """x, scale and zero point of one value, or of one a position of `axis`; blocks along an axis are opaque."""
-    if sweep.integer("block_size", 0):
+    if context.integer("block_size", 0):
         raise Opaque("it is quantised in blocks")
-    layout = _data(sweep)
-    scale = sweep.value(1)
+    layout = _data(context)
+    scale = context.value(1)
     size = constant_shape(scale) if scale is not None and scale.const_value is not None else None
     if size is None:
-        size = tuple(int(str(n)) for n in sweep.input(1).sizes)
-    axis = sweep.integer("axis", 1)
+        size = tuple(int(str(n)) for n in context.input(1).sizes)
+    axis = context.integer("axis", 1)
     if len(size) == 1 and size[0] > 1:
-        layout = _by_channel(sweep, layout, axis % layout.rank)
+        layout = _by_channel(context, layout, axis % layout.rank)
     elif len(size) > 1:
         raise Opaque("it is quantised in blocks")
-    assert sweep.node is not None
-    if sweep.node.op_type == "QuantizeLinear" and sweep.is_weight(0):
+    if context.node.op_type == "QuantizeLinear" and context.is_weight(0):
         for field in layout.fields:
             # Dividing a weight among copies of a channel would round it anew.
-            sweep.unscaled.append(field.labels.ravel())
-    sweep.output(layout)
+            context.findings.unscaled.append(field.labels.ravel())
+    context.output(layout)
 
 
-def _data(sweep: Sweep) -> Layout:
+def _data(context: Context) -> Layout:
     """The input; of a kernel [O, I, ...] only the first two axes can be channels."""
-    value = sweep.value(0)
-    if value is None or not sweep.is_parameter(0):
-        return sweep.input(0)
+    value = context.value(0)
+    if value is None or not context.is_parameter(0):
+        return context.input(0)
     shape = constant_shape(value)
     axes = [k for k, n in enumerate(shape) if n > 1 or len(shape) > 2]
-    return sweep.parameter(0, axes[:2] if len(shape) > 2 else axes, integers=True)
+    return context.parameter(0, axes[:2] if len(shape) > 2 else axes, integers=True)
 
 
-def _by_channel(sweep: Sweep, layout: Layout, axis: int) -> Layout:
-    labels = sweep.project(layout, axis)
+def _by_channel(context: Context, layout: Layout, axis: int) -> Layout:
+    labels = context.project(layout, axis)
     for index in (1, 2):
-        if sweep.value(index) is None:
+        if context.value(index) is None:
             continue
-        if labels is None and sweep.is_parameter(index):
+        if labels is None and context.is_parameter(index):
             continue
-        vector = sweep.parameter(index, (0,), integers=True) if sweep.is_parameter(index) else sweep.input(index)
-        own = sweep.project(vector, 0)
+        vector = context.parameter(index, (0,), integers=True) if context.is_parameter(index) else context.input(index)
+        own = context.project(vector, 0)
         if labels is None:
             if own is not None:
-                sweep.pin(own, "it meets values that are not channels")
+                context.pin(own, "it meets values that are not channels")
         elif own is None:
-            sweep.pin(labels, f"it is scaled by {vector.why or 'values that are not channels'}")
+            context.pin(labels, f"it is scaled by {vector.why or 'values that are not channels'}")
         elif own.size != labels.size:
             raise Opaque(f"{own.size} scales for {labels.size} channels")
         else:
-            sweep.same(labels, own)
+            context.same(labels, own)
     return layout
 
 
 @rule("DynamicQuantizeLinear")
-def dynamic_quantize(sweep: Sweep) -> None:
+def dynamic_quantize(context: Context) -> None:
     """x -> y, scale, zero point: the range always holds 0, so channels that are zero don't count."""
-    layout = sweep.input(0)
-    sweep.output(layout)
+    layout = context.input(0)
+    context.output(layout)
     for index in (1, 2):
-        sweep.output(plain([], "a scale"), index)
+        context.output(plain([], "a scale"), index)
 
 
 @rule(*INTEGER_PRODUCTS, domain="com.microsoft")
 @rule("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger")
-def integer_product(sweep: Sweep) -> None:
+def integer_product(context: Context) -> None:
     """Products of integers keep the widths on both sides."""
     raise Opaque("its weights are quantised integers")
 
 
 @rule("Conv", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", domain="com.microsoft.nchwc")
 @rule("ReorderInput", "ReorderOutput", "Upsample", domain="com.microsoft.nchwc")
-def blocked(sweep: Sweep) -> None:
+def blocked(context: Context) -> None:
     """What onnxruntime writes at its highest level: kernels in blocks of one processor's vectors, padded to them."""
     raise Opaque("onnxruntime optimised it for one processor: take the model from before, or of the level 'extended'")

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from chanc.analysis.context import Context
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.initializers import Role
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
+from chanc.analysis.operands import consume
 from chanc.analysis.rules import rule
-from chanc.analysis.rules.conv import consume
-from chanc.analysis.sweep import Role, Sweep
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 STATES = (5, 6)
@@ -22,47 +23,46 @@ PEEPHOLES = 7
 
 
 @rule(*GATES)
-def recurrent(sweep: Sweep) -> None:
+def recurrent(context: Context) -> None:
     """LSTM, GRU, RNN."""
-    assert sweep.node is not None
-    data = sweep.input(0)
+    data = context.input(0)
     if data.rank != 3:
         raise Opaque("its input is not [sequence, batch, channels]")
-    batch_first = bool(sweep.integer("layout", 0))
-    data = sweep.fix(data, 1 if batch_first else 0, "it varies along the sequence of a recurrent layer")
-    if any(sweep.value(index) is not None for index in (4, *STATES)):
-        data = sweep.fix(data, 0 if batch_first else 1, "each has a length or a first state of its own")
-    gates = GATES[sweep.node.op_type]
-    weight, recurrence = _matrix(sweep, 1), _matrix(sweep, 2)
-    rows, inner = _labels(sweep, weight, 1, "producer"), _labels(sweep, weight, 2, "consumer")
-    again, hidden = _labels(sweep, recurrence, 1, "producer"), _labels(sweep, recurrence, 2, "consumer")
+    batch_first = bool(context.integer("layout", 0))
+    data = context.fix(data, 1 if batch_first else 0, "it varies along the sequence of a recurrent layer")
+    if any(context.value(index) is not None for index in (4, *STATES)):
+        data = context.fix(data, 0 if batch_first else 1, "each has a length or a first state of its own")
+    gates = GATES[context.node.op_type]
+    weight, recurrence = _matrix(context, 1), _matrix(context, 2)
+    rows, inner = _labels(context, weight, 1, "producer"), _labels(context, weight, 2, "consumer")
+    again, hidden = _labels(context, recurrence, 1, "producer"), _labels(context, recurrence, 2, "consumer")
     if rows.size != gates * hidden.size or again.size != rows.size:
         raise Opaque(f"its weights are not {gates} gates of {hidden.size} hidden units")
-    consume(sweep, data, 2, inner)
-    sweep.same(rows, again)
-    _by_gate(sweep, rows, hidden)
-    _vectors(sweep, hidden, left_out(sweep.mode(_zeros(sweep))))
-    _outputs(sweep, data, weight.axes[0], hidden, batch_first)
+    consume(context, data, 2, inner)
+    context.same(rows, again)
+    _by_gate(context, rows, hidden)
+    _vectors(context, hidden, left_out(context.mode(_zeros(context))))
+    _outputs(context, data, weight.axes[0], hidden, batch_first)
 
 
-def _matrix(sweep: Sweep, index: int) -> Layout:
-    return sweep.parameter(index, (1, 2)) if sweep.is_parameter(index) else sweep.input(index)
+def _matrix(context: Context, index: int) -> Layout:
+    return context.parameter(index, (1, 2)) if context.is_parameter(index) else context.input(index)
 
 
-def _labels(sweep: Sweep, layout: Layout, axis: int, role: Role) -> IntArray:
-    found = sweep.project(layout, axis) if layout.rank == 3 else None
+def _labels(context: Context, layout: Layout, axis: int, role: Role) -> IntArray:
+    found = context.project(layout, axis) if layout.rank == 3 else None
     if found is None and layout.rank == 3 and layout.size(axis) == 1:
-        found = sweep.fresh(1)
-        sweep.pin(found, "it is a single channel of a computed weight")
+        found = context.fresh(1)
+        context.pin(found, "it is a single channel of a computed weight")
     if found is None:
         raise Opaque("its weights are computed from activations, or aren't floating point")
-    sweep.mark(layout, axis, role)
+    context.mark(layout, axis, role)
     return found
 
 
-def _zeros(sweep: Sweep) -> str:
+def _zeros(context: Context) -> str:
     """Which initial states are generated zeros, as the node's mode: folded, they can't be told from learned ones."""
-    values = {index: sweep.value(index) for index in STATES}
+    values = {index: context.value(index) for index in STATES}
     return " ".join(str(index) for index, value in values.items() if value is not None and generated_zeros(value))
 
 
@@ -71,40 +71,39 @@ def left_out(mode: str) -> set[int]:
     return {int(index) for index in mode.split()}
 
 
-def _vectors(sweep: Sweep, hidden: IntArray, zeros: set[int]) -> None:
+def _vectors(context: Context, hidden: IntArray, zeros: set[int]) -> None:
     """Biases and peepholes hold several values a hidden unit; an initial state holds one."""
     for index in (3, PEEPHOLES, *STATES):
-        value = sweep.value(index)
+        value = context.value(index)
         if value is None:
             continue
         if index in zeros:
-            for part in sweep.layouts[value].fields if value in sweep.layouts else ():
-                sweep.pin(part.labels, "it is an initial state of zeros", tensor=value.name or "")
+            for part in context.findings.layouts[value].fields if value in context.findings.layouts else ():
+                context.pin(part.labels, "it is an initial state of zeros", tensor=value.name or "")
             continue
         axis = 2 if index in STATES else 1
-        layout = sweep.parameter(index, (axis,)) if sweep.is_parameter(index) else sweep.input(index)
-        found = sweep.project(layout, axis)
+        layout = context.parameter(index, (axis,)) if context.is_parameter(index) else context.input(index)
+        found = context.project(layout, axis)
         if found is None:
-            sweep.pin(hidden, f"it meets {layout.why or 'values that are not channels'}", tensor=value.name or "")
+            context.pin(hidden, f"it meets {layout.why or 'values that are not channels'}", tensor=value.name or "")
         elif found.size % hidden.size:
             raise Opaque(f"'{value.name}' doesn't fit {hidden.size} hidden units")
         elif index in STATES:
-            sweep.same(found, hidden)
+            context.same(found, hidden)
         else:
-            _by_gate(sweep, found, hidden)
+            _by_gate(context, found, hidden)
 
 
-def _by_gate(sweep: Sweep, rows: IntArray, hidden: IntArray) -> None:
+def _by_gate(context: Context, rows: IntArray, hidden: IntArray) -> None:
     """Rows seen as [gates, hidden]: a hidden unit is a row of each."""
     grid = rows.reshape(-1, hidden.size)
-    sweep.couple(grid, hidden[None])
-    sweep.cut(rows, grid.shape[0], 1)
-    sweep.beside(hidden, grid.T)
+    context.couple(grid, hidden[None])
+    context.cut(rows, grid.shape[0], 1)
+    context.beside(hidden, grid.T)
 
 
-def _outputs(sweep: Sweep, data: Layout, directions: Factors, hidden: IntArray, batch_first: bool) -> None:
+def _outputs(context: Context, data: Layout, directions: Factors, hidden: IntArray, batch_first: bool) -> None:
     """Y, Y_h and Y_c, whichever there are."""
-    assert sweep.node is not None
     last = factors_of(hidden.size) or (1,)
     if batch_first:
         whole, state = (data.axes[0], data.axes[1], directions, last), (data.axes[0], directions, last)
@@ -112,11 +111,11 @@ def _outputs(sweep: Sweep, data: Layout, directions: Factors, hidden: IntArray, 
         whole, state = (data.axes[0], directions, data.axes[1], last), (directions, data.axes[1], last)
     batch = 0 if batch_first else 1
     along = [f for f in data.fields if f.on(batch) and not f.on(2)]
-    for index in range(len(sweep.node.outputs)):
+    for index in range(len(context.node.outputs)):
         axes = state if index else whole
         place = 0 if batch_first else len(axes) - 2
         kept = [Field(tuple((place, k) for _, k in f.slots), f.labels) for f in along]
-        sweep.output(Layout(axes, (Field(((len(axes) - 1, 0),), hidden), *kept), data.why), index)
+        context.output(Layout(axes, (Field(((len(axes) - 1, 0),), hidden), *kept), data.why), index)
 
 
 def generated_zeros(value: ir.Value) -> bool:

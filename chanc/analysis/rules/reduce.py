@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from chanc.analysis.dims import Size, unknown
+from chanc.analysis.context import Context
+from chanc.analysis.dims import Size
+from chanc.analysis.grouping import normalise
 from chanc.analysis.layout import Layout, drop_axes, factors_of, narrowed, without
 from chanc.analysis.rules import rule
-from chanc.analysis.rules.norm import normalise
-from chanc.analysis.sweep import Sweep
 
 REDUCTIONS = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
@@ -15,49 +15,48 @@ REDUCTIONS = (
 
 
 @rule(*REDUCTIONS)
-def reduce(sweep: Sweep) -> None:
+def reduce(context: Context) -> None:
     """Axes are an attribute, or from opset 13 or 18 on an input; none means all, or none at all with the noop flag."""
-    layout = sweep.input(0)
-    axes = sweep.integer_list("axes")
+    layout = context.input(0)
+    axes = context.integer_list("axes")
     if axes is None:
-        axes = sweep.integers(1)
+        axes = context.integers(1)
     if not axes:
-        axes = [] if sweep.integer("noop_with_empty_axes", 0) else list(range(layout.rank))
+        axes = [] if context.integer("noop_with_empty_axes", 0) else list(range(layout.rank))
     axes = sorted(axis % layout.rank for axis in axes)
-    normalise(sweep, layout, axes)
-    sweep.output(_gone(layout, axes, bool(sweep.integer("keepdims", 1))))
+    normalise(context, layout, axes)
+    context.output(_gone(layout, axes, bool(context.integer("keepdims", 1))))
 
 
 @rule("ArgMax", "ArgMin")
-def argmax(sweep: Sweep) -> None:
+def argmax(context: Context) -> None:
     """ArgMax, ArgMin: the axis that is searched keeps its size, for positions on it come out."""
-    layout = sweep.input(0)
-    axis = sweep.integer("axis", 0) % layout.rank
-    layout = sweep.fix(layout, axis, "positions on this axis come out")
-    sweep.output(_gone(layout, [axis], bool(sweep.integer("keepdims", 1))))
+    layout = context.input(0)
+    axis = context.integer("axis", 0) % layout.rank
+    layout = context.fix(layout, axis, "positions on this axis come out")
+    context.output(_gone(layout, [axis], bool(context.integer("keepdims", 1))))
 
 
 @rule("TopK")
-def top_k(sweep: Sweep) -> None:
+def top_k(context: Context) -> None:
     """TopK: the sorted axis keeps its size; values and indices come out."""
-    layout = sweep.input(0)
-    axis = sweep.integer("axis", -1) % layout.rank
-    layout = sweep.fix(layout, axis, "positions on this axis come out")
-    count: Size = sweep.integer("k", 0)
-    known = sweep.constant(1)
+    layout = context.input(0)
+    axis = context.integer("axis", -1) % layout.rank
+    layout = context.fix(layout, axis, "positions on this axis come out")
+    count: Size = context.integer("k", 0)
+    known = context.constant(1)
     if known is not None:
         count = known.ravel()[0].item() if hasattr(known.ravel()[0], "item") else known.ravel()[0]
-    assert sweep.node is not None
-    for index in range(len(sweep.node.outputs)):
-        sweep.output(without(layout, axis, count or unknown(f"{sweep.node.outputs[0].name}.k")), index)
+    for index in range(len(context.node.outputs)):
+        context.output(without(layout, axis, count or context.unknown_size("k")), index)
 
 
 @rule("CumSum", "CumProd")
-def cumsum(sweep: Sweep) -> None:
+def cumsum(context: Context) -> None:
     """CumSum: the axis that is summed keeps its size."""
-    layout = sweep.input(0)
-    axis = (sweep.integers(1) or [0])[0] % layout.rank
-    sweep.output(sweep.fix(layout, axis, "a running sum over this axis"))
+    layout = context.input(0)
+    axis = (context.integers(1) or [0])[0] % layout.rank
+    context.output(context.fix(layout, axis, "a running sum over this axis"))
 
 
 def _gone(layout: Layout, axes: list[int], keep: bool) -> Layout:

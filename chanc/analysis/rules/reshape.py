@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from chanc.analysis import dims
+from chanc.analysis.context import Context
+from chanc.analysis.declared import declared
 from chanc.analysis.dims import Dim, Size
 from chanc.analysis.layout import (
     Field,
@@ -21,39 +23,37 @@ from chanc.analysis.layout import (
 )
 from chanc.analysis.layout import transpose as permuted
 from chanc.analysis.rules import rule
-from chanc.analysis.sweep import Sweep
 
 
 @rule("Reshape")
-def reshape_to(sweep: Sweep) -> None:
+def reshape_to(context: Context) -> None:
     """Reshape: 0 copies a size (unless `allowzero`), -1 is what is left over."""
-    layout = sweep.input(0)
-    target = target_sizes(sweep, layout)
+    layout = context.input(0)
+    target = target_sizes(context, layout)
     if target is None:
-        assert sweep.node is not None
         if layout.fields:
             raise Opaque("its target shape is computed while the model runs")
-        sweep.output(sweep.declared(sweep.node.outputs[0]))
+        context.output(declared(context.node.outputs[0]))
         return
     try:
-        sweep.output(sweep.reshaped(layout, target))
+        context.output(context.reshaped(layout, target))
     except Opaque:
         if layout.fields:
             raise
-        sweep.output(plain(target, layout.why))
+        context.output(plain(target, layout.why))
 
 
-def target_sizes(sweep: Sweep, layout: Layout) -> list[Size] | None:
+def target_sizes(context: Context, layout: Layout) -> list[Size] | None:
     """The sizes a Reshape asks for, all resolved; None where they aren't known."""
-    given = sweep.integer_list("shape")
+    given = context.integer_list("shape")
     if given is None:
-        known = sweep.constant(1)
+        known = context.constant(1)
         if known is None:
             return None
         sizes: list[Size] = known.ravel().tolist()
     else:
         sizes = list(given)
-    if not sweep.integer("allowzero", 0):
+    if not context.integer("allowzero", 0):
         sizes = [layout.size(k) if size == 0 else size for k, size in enumerate(sizes)]
     if -1 in sizes:
         rest = dims.divide(dims.product(layout.sizes), dims.product(size for size in sizes if size != -1))
@@ -64,67 +64,67 @@ def target_sizes(sweep: Sweep, layout: Layout) -> list[Size] | None:
 
 
 @rule("Flatten")
-def flatten(sweep: Sweep) -> None:
+def flatten(context: Context) -> None:
     """Flatten to two axes, cut at `axis`."""
-    layout = sweep.input(0)
-    axis = sweep.integer("axis", 1)
+    layout = context.input(0)
+    axis = context.integer("axis", 1)
     axis = axis + layout.rank if axis < 0 else axis
     sizes = layout.sizes
-    sweep.output(sweep.reshaped(layout, [dims.product(sizes[:axis]), dims.product(sizes[axis:])]))
+    context.output(context.reshaped(layout, [dims.product(sizes[:axis]), dims.product(sizes[axis:])]))
 
 
 @rule("Squeeze")
-def squeeze(sweep: Sweep) -> None:
+def squeeze(context: Context) -> None:
     """Squeeze axes of size 1; a channel axis of size 1 that goes must stay 1."""
-    layout = sweep.input(0)
-    axes = sweep.integer_list("axes")
+    layout = context.input(0)
+    axes = context.integer_list("axes")
     if axes is None:
-        axes = sweep.integers(1)
+        axes = context.integers(1)
     if axes is None:
         axes = [k for k, size in enumerate(layout.sizes) if size == 1]
     axes = [axis % layout.rank for axis in axes]
-    sweep.output(drop_axes(_flattened(sweep, layout, axes), axes))
+    context.output(drop_axes(_flattened(context, layout, axes), axes))
 
 
-def _flattened(sweep: Sweep, layout: Layout, axes: list[int]) -> Layout:
+def _flattened(context: Context, layout: Layout, axes: list[int]) -> Layout:
     """Axes of size 1 without labels: a field that varies along others as well goes on along those."""
     fields = []
     for field in layout.fields:
         rest = narrowed(field, axes)
         if rest is None:
-            sweep.pin(field.labels, "it is squeezed")
+            context.pin(field.labels, "it is squeezed")
         else:
-            sweep.row(rest.labels.ravel(), "it is squeezed")
+            context.row(rest.labels.ravel(), "it is squeezed")
             fields.append(rest)
     sizes = tuple(() if k in axes else factors for k, factors in enumerate(layout.axes))
     return Layout(sizes, tuple(fields), layout.why)
 
 
 @rule("Unsqueeze")
-def unsqueeze(sweep: Sweep) -> None:
+def unsqueeze(context: Context) -> None:
     """Unsqueeze: new axes of size 1."""
-    layout = sweep.input(0)
-    axes = sweep.integer_list("axes")
+    layout = context.input(0)
+    axes = context.integer_list("axes")
     if axes is None:
-        axes = sweep.integers(1) or []
-    sweep.output(insert_axes(layout, [axis % (layout.rank + len(axes)) for axis in axes]))
+        axes = context.integers(1) or []
+    context.output(insert_axes(layout, [axis % (layout.rank + len(axes)) for axis in axes]))
 
 
 @rule("Transpose")
-def transpose(sweep: Sweep) -> None:
+def transpose(context: Context) -> None:
     """Transpose by `perm`; reversed axes where it is left out."""
-    layout = sweep.input(0)
-    sweep.output(permuted(layout, sweep.integer_list("perm") or list(range(layout.rank))[::-1]))
+    layout = context.input(0)
+    context.output(permuted(layout, context.integer_list("perm") or list(range(layout.rank))[::-1]))
 
 
 @rule("Expand")
-def expand(sweep: Sweep) -> None:
+def expand(context: Context) -> None:
     """Expand: an axis of size 1 is repeated; a 1 in the target keeps the axis.
 
     Copies along axis 1, where channels usually are, or along a vector are channels of their own: any of them may go.
     """
-    layout = sweep.input(0)
-    known = sweep.constant(1)
+    layout = context.input(0)
+    known = context.constant(1)
     if known is None:
         raise Opaque("its target shape is computed while the model runs")
     target: list[Size] = known.ravel().tolist()
@@ -135,19 +135,21 @@ def expand(sweep: Sweep) -> None:
         if size == 1 or size == layout.size(axis):
             continue
         if layout.on(axis):
-            layout = sweep.strip(layout, axis, "it is broadcast")
+            layout = context.strip(layout, axis, "it is broadcast")
         axes = list(layout.axes)
         axes[axis] = factors_of(size)
-        copies = (Field(((axis, 0),), sweep.fresh(size)),) if axis == min(1, rank - 1) and isinstance(size, int) else ()
+        copies: tuple[Field, ...] = ()
+        if axis == min(1, rank - 1) and isinstance(size, int):
+            copies = (Field(((axis, 0),), context.fresh(size)),)
         layout = Layout(tuple(axes), (*layout.fields, *copies), layout.why)
-    sweep.output(layout)
+    context.output(layout)
 
 
 @rule("Tile")
-def tile(sweep: Sweep) -> None:
+def tile(context: Context) -> None:
     """Tile: an axis repeated as a whole."""
-    layout = sweep.input(0)
-    known = sweep.constant(1)
+    layout = context.input(0)
+    known = context.constant(1)
     if known is None:
         raise Opaque("its repeats are computed while the model runs")
     for axis, times in enumerate(known.ravel().tolist()):
@@ -158,43 +160,43 @@ def tile(sweep: Sweep) -> None:
             if isinstance(times, Dim) or isinstance(size, Dim):
                 raise Opaque("channels are repeated an unknown number of times")
             layout = take(layout, axis, np.tile(np.arange(size), times))
-            sweep.seam(layout, axis, range(size, size * times, size))
+            context.seam(layout, axis, range(size, size * times, size))
         else:
             axes = list(layout.axes)
             axes[axis] = factors_of(dims.multiply(layout.size(axis), times))
             layout = Layout(tuple(axes), layout.fields, layout.why)
-    sweep.output(layout)
+    context.output(layout)
 
 
 @rule("DepthToSpace")
-def depth_to_space(sweep: Sweep) -> None:
+def depth_to_space(context: Context) -> None:
     """DepthToSpace: [N, b*b*C, H, W] (DCR) or [N, C*b*b, H, W] (CRD) -> [N, C, H*b, W*b]; b*b go together."""
-    layout = sweep.input(0)
-    block = sweep.integer("blocksize", 1)
+    layout = context.input(0)
+    block = context.integer("blocksize", 1)
     batch, channels, height, width = layout.sizes
     depth = dims.divide(channels, block * block)
     if depth is None:
         raise Opaque("its blocks don't divide its channels")
-    if sweep.attribute("mode", "DCR") == "CRD":
-        split = sweep.reshaped(layout, [batch, depth, block, block, height, width])
+    if context.attribute("mode", "DCR") == "CRD":
+        split = context.reshaped(layout, [batch, depth, block, block, height, width])
         turned = permuted(split, [0, 1, 4, 2, 5, 3])
     else:
-        split = sweep.reshaped(layout, [batch, block, block, depth, height, width])
+        split = context.reshaped(layout, [batch, block, block, depth, height, width])
         turned = permuted(split, [0, 3, 4, 1, 5, 2])
     for axis in range(2, 6):
-        turned = sweep.fix(turned, axis, "it becomes a spatial axis")
-    sweep.output(sweep.reshaped(turned, [batch, depth, dims.multiply(height, block), dims.multiply(width, block)]))
+        turned = context.fix(turned, axis, "it becomes a spatial axis")
+    context.output(context.reshaped(turned, [batch, depth, dims.multiply(height, block), dims.multiply(width, block)]))
 
 
 @rule("SpaceToDepth")
-def space_to_depth(sweep: Sweep) -> None:
+def space_to_depth(context: Context) -> None:
     """SpaceToDepth: [N, C, H*b, W*b] -> [N, b*b*C, H, W]; a channel is repeated b*b times."""
-    layout = sweep.input(0)
-    block = sweep.integer("blocksize", 1)
+    layout = context.input(0)
+    block = context.integer("blocksize", 1)
     for axis in (2, 3):
-        layout = sweep.fix(layout, axis, "it becomes a channel axis")
+        layout = context.fix(layout, axis, "it becomes a channel axis")
     batch, channels, height, width = layout.sizes
     high, wide = dims.floor_divide(height, block), dims.floor_divide(width, block)
     axes = (layout.axes[0], layout.axes[1], factors_of(high), factors_of(block), factors_of(wide), factors_of(block))
     turned = permuted(Layout(axes, layout.fields, layout.why), [0, 3, 5, 1, 2, 4])
-    sweep.output(sweep.reshaped(turned, [batch, dims.multiply(channels, block * block), high, wide]))
+    context.output(context.reshaped(turned, [batch, dims.multiply(channels, block * block), high, wide]))

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from chanc.analysis import dims
-from chanc.analysis.dims import Dim, Size, unknown
+from chanc.analysis.context import Context
+from chanc.analysis.dims import Dim, Size
 from chanc.analysis.evaluate import folded
-from chanc.analysis.layout import Field, Layout, Opaque, factors_of
+from chanc.analysis.layout import Field, Layout, Opaque, factors_of, without
 from chanc.analysis.rules import rule
-from chanc.analysis.rules.select import emptied
-from chanc.analysis.sweep import Sweep
 
 
 @rule("Pad")
-def pad(sweep: Sweep) -> None:
+def pad(context: Context) -> None:
     """Pad: constant channels before and after are channels of their own; a negative pad crops."""
-    layout = sweep.input(0)
-    for axis, before, after in pad_amounts(sweep, layout.rank):
+    layout = context.input(0)
+    for axis, before, after in pad_amounts(context, layout.rank):
         size = layout.size(axis)
         if not layout.on(axis):
             axes = list(layout.axes)
@@ -29,34 +26,34 @@ def pad(sweep: Sweep) -> None:
         if isinstance(size, Dim) or isinstance(before, Dim) or isinstance(after, Dim):
             raise Opaque("channels are padded by an unknown number")
         if before or after:
-            if sweep.attribute("mode", "constant") != "constant":
+            if context.attribute("mode", "constant") != "constant":
                 raise Opaque("channels are padded with one another")
-            layout = _padded(sweep, layout, axis, before, after)
-    sweep.output(layout)
+            layout = _padded(context, layout, axis, before, after)
+    context.output(layout)
 
 
-def _padded(sweep: Sweep, layout: Layout, axis: int, before: int, after: int) -> Layout:
-    labels = sweep.project(layout, axis)
+def _padded(context: Context, layout: Layout, axis: int, before: int, after: int) -> Layout:
+    labels = context.project(layout, axis)
     assert labels is not None
     labels = labels[max(-before, 0) : labels.size - max(-after, 0)]
-    ends = [sweep.fresh(max(before, 0)), labels, sweep.fresh(max(after, 0))]
+    ends = [context.fresh(max(before, 0)), labels, context.fresh(max(after, 0))]
     full = np.concatenate(ends)
-    sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(e for e in ends if e.size)]
-    rest = emptied(layout, axis)
+    context.chain(ends)
+    rest = without(layout, axis)
     axes = list(rest.axes)
     axes[axis] = (full.size,)
     return Layout(tuple(axes), (Field(((axis, 0),), full), *rest.fields), layout.why)
 
 
-def pad_amounts(sweep: Sweep, rank: int) -> list[tuple[int, Size, Size]]:
+def pad_amounts(context: Context, rank: int) -> list[tuple[int, Size, Size]]:
     """(axis, before, after) of each padded axis; Opaque where they are computed while the model runs."""
-    given = sweep.integer_list("pads") or sweep.integer_list("paddings")
+    given = context.integer_list("pads") or context.integer_list("paddings")
     if given is None:
-        known = sweep.constant(1)
+        known = context.constant(1)
         if known is None:
             raise Opaque("its pads are computed while the model runs")
         amounts: list[Size] = known.ravel().tolist()
-        axes = sweep.integers(3)
+        axes = context.integers(3)
     else:
         amounts, axes = list(given), None
     axes = [axis % rank for axis in axes] if axes is not None else list(range(rank))
@@ -65,16 +62,15 @@ def pad_amounts(sweep: Sweep, rank: int) -> list[tuple[int, Size, Size]]:
 
 
 @rule("Resize", "Upsample")
-def resize(sweep: Sweep) -> None:
+def resize(context: Context) -> None:
     """Resize, Upsample: spatial axes change, a channel axis keeps its size."""
-    layout = sweep.input(0)
-    assert sweep.node is not None
-    axes = sweep.integer_list("axes")
+    layout = context.input(0)
+    axes = context.integer_list("axes")
     axes = [axis % layout.rank for axis in axes] if axes is not None else list(range(layout.rank))
-    scales, sizes = _scales(sweep), _sizes(sweep)
+    scales, sizes = _scales(context), _sizes(context)
     for k, axis in enumerate(axes):
         size = layout.size(axis)
-        new: Size = unknown(f"{sweep.node.outputs[0].name}.{axis}")
+        new: Size = context.unknown_size(axis)
         if sizes is not None:
             new = sizes[k]
         elif scales is not None and (scales[k] == 1 or isinstance(size, int)):
@@ -82,27 +78,26 @@ def resize(sweep: Sweep) -> None:
         if layout.on(axis):
             if new == size:
                 continue
-            layout = sweep.strip(layout, axis, "it is resized")
+            layout = context.strip(layout, axis, "it is resized")
         changed = list(layout.axes)
         changed[axis] = factors_of(new)
         layout = Layout(tuple(changed), layout.fields, layout.why)
-    sweep.output(layout)
+    context.output(layout)
 
 
-def _scales(sweep: Sweep) -> list[float] | None:
-    assert sweep.node is not None
-    given = sweep.attribute("scales")
+def _scales(context: Context) -> list[float] | None:
+    given = context.attribute("scales")
     if isinstance(given, (list, tuple)):
         return [float(n) for n in given]
-    at = 1 if sweep.node.op_type == "Upsample" or len(sweep.node.inputs) == 2 else 2
-    known = sweep.constant(at)
-    if known is None and (value := sweep.value(at)) is not None:
+    at = 1 if context.node.op_type == "Upsample" or len(context.node.inputs) == 2 else 2
+    known = context.constant(at)
+    if known is None and (value := context.value(at)) is not None:
         known = folded(value)
     if known is None or known.size == 0 or known.dtype == object:
         return None
     return [float(n) for n in known.ravel().tolist()]
 
 
-def _sizes(sweep: Sweep) -> list[Size] | None:
-    known = sweep.constant(3)
+def _sizes(context: Context) -> list[Size] | None:
+    known = context.constant(3)
     return None if known is None or known.size == 0 else known.ravel().tolist()

@@ -2,112 +2,53 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis import dims
-from chanc.analysis.dims import Dim, Size, unknown
-from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.context import Context
+from chanc.analysis.dims import Dim, Size
 from chanc.analysis.evaluate import onnx_slice
-from chanc.analysis.layout import Factors, Field, Layout, Opaque, drop_axes, factors_of, plain, take
+from chanc.analysis.joining import joined, squared
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, drop_axes, factors_of, plain, take, without
 from chanc.analysis.rules import rule
 from chanc.analysis.strided import View, find_view, viewed
-from chanc.analysis.sweep import Sweep
 from chanc.ir.initializers import constant_shape
 
 
 @rule("Concat")
-def concat(sweep: Sweep) -> None:
+def concat(context: Context) -> None:
     """Concat: the labels of one axis put one after the other; along all other axes the inputs are one."""
-    assert sweep.node is not None
-    rank = _rank(sweep)
-    axis = sweep.integer("axis", 1) % rank
-    operands = [_operand(sweep, k, axis) for k in range(len(sweep.node.inputs))]
-    _tie_phases(sweep, operands, axis)
-    operands = squared(sweep, operands, axis)
-    sweep.output(joined(sweep, operands, axis))
+    rank = context.rank(0)
+    axis = context.integer("axis", 1) % rank
+    operands = [_operand(context, k, axis) for k in range(len(context.node.inputs))]
+    _tie_phases(context, operands, axis)
+    operands = squared(context, operands, axis)
+    context.output(joined(context, operands, axis))
 
 
-def _rank(sweep: Sweep) -> int:
-    value = sweep.value(0)
-    if value is not None and sweep.is_parameter(0) and value.const_value is not None:
-        return len(value.const_value.shape)
-    return sweep.input(0).rank
-
-
-def _operand(sweep: Sweep, index: int, axis: int) -> Layout:
+def _operand(context: Context, index: int, axis: int) -> Layout:
     """An input; a constant has labels everywhere, and makes channels of its own on the joined axis."""
-    layout = sweep.input(index)
-    if sweep.is_parameter(index):
-        sweep.mark(layout, axis, "producer")
+    layout = context.input(index)
+    if context.is_parameter(index):
+        context.mark(layout, axis, "producer")
     return layout
 
 
-def joined(sweep: Sweep, operands: Sequence[Layout], axis: int) -> Layout:
-    """The layout of operands joined along an axis."""
-    labelled = any(operand.on(axis) for operand in operands)
-    if not labelled:
-        sizes = [operand.size(axis) for operand in operands]
-        total: Size = 0
-        for size in sizes:
-            total = dims.add(total, size)
-        shared = sweep.together([emptied(operand, axis) for operand in operands])
-        axes = list(shared.axes)
-        axes[axis] = factors_of(total)
-        return Layout(tuple(axes), shared.fields, shared.why)
-    parts: list[IntArray] = []
-    rests: dict[tuple[object, ...], Layout] = {}
-    for number, operand in enumerate(operands):
-        labels = sweep.project(operand, axis)
-        if labels is None:
-            size = operand.size(axis)
-            if isinstance(size, Dim):
-                raise Opaque("channels are joined with an axis of unknown size")
-            labels = sweep.fresh(size)
-            sweep.pin(labels, f"it is joined with {operand.why or 'values that are not channels'}")
-        parts.append(labels)
-        rest = emptied(operand, axis)
-        # Without channels, layouts of the same axes say nothing new.
-        rests.setdefault((number,) if rest.fields else rest.axes, rest)
-    shared = sweep.together(list(rests.values()))
-    sweep.seams += [(int(a[-1]), int(b[0])) for a, b in itertools.pairwise(p for p in parts if p.size)]
-    labels = np.concatenate(parts)
-    axes = list(shared.axes)
-    axes[axis] = (labels.size,)
-    return Layout(tuple(axes), (Field(((axis, 0),), labels), *shared.fields), shared.why)
-
-
-def squared(sweep: Sweep, operands: list[Layout], axis: int) -> list[Layout]:
-    """Along other axes a Concat doesn't broadcast: a channel axis of size 1 beside one without channels stays 1."""
-    result = list(operands)
-    if all(part.axes == (axis,) for operand in operands for part in operand.fields):
-        return result
-    for other in range(operands[0].rank):
-        if other != axis and any(not operand.on(other) for operand in operands):
-            result = [
-                sweep.strip(o, other, "it is joined with values that are not channels")
-                if o.on(other) and o.size(other) == 1 else o
-                for o in result
-            ]
-    return result
-
-
-def _tie_phases(sweep: Sweep, operands: Sequence[Layout], axis: int) -> None:
+def _tie_phases(context: Context, operands: Sequence[Layout], axis: int) -> None:
     """Couple the halves of a FactorizedReduce (DARTS): strided convolutions that sample alternate pixels are one width.
 
     They are told by a kernel smaller than the stride: each sees only what the other leaves out.
     """
-    assert sweep.node is not None
-    makers = [value.producer() if value is not None else None for value in sweep.node.inputs]
+    makers = [value.producer() if value is not None else None for value in context.node.inputs]
     if len(makers) < 2 or not all(maker is not None and _skips_pixels(maker) for maker in makers):
         return
     labels = [operand.on(axis)[0].labels.ravel() for operand in operands if len(operand.on(axis)) == 1]
     if len(labels) == len(makers) and len({part.size for part in labels}) == 1:
         for part in labels[1:]:
-            sweep.couple(labels[0], part)
+            context.couple(labels[0], part)
 
 
 def _skips_pixels(node: ir.Node) -> bool:
@@ -119,21 +60,13 @@ def _skips_pixels(node: ir.Node) -> bool:
     return all(k < s for k, s in zip(kernel.as_ints(), strides.as_ints(), strict=True))
 
 
-def emptied(layout: Layout, axis: int) -> Layout:
-    """The layout with size 1 on one axis, without the fields that vary along it."""
-    axes = list(layout.axes)
-    axes[axis] = ()
-    return Layout(tuple(axes), tuple(f for f in layout.fields if not f.on(axis)), layout.why)
-
-
 @rule("Split")
-def split(sweep: Sweep) -> None:
+def split(context: Context) -> None:
     """Split: parts of an axis, by the sizes given or evenly (the last one smaller)."""
-    assert sweep.node is not None
-    layout = sweep.input(0)
-    axis = sweep.integer("axis", 0) % layout.rank
-    sizes = split_sizes(sweep, layout.size(axis))
-    if len(sizes) != len(sweep.node.outputs) or not _adds_up(sizes, layout.size(axis)):
+    layout = context.input(0)
+    axis = context.integer("axis", 0) % layout.rank
+    sizes = split_sizes(context, layout.size(axis))
+    if len(sizes) != len(context.node.outputs) or not _adds_up(sizes, layout.size(axis)):
         raise Opaque("its parts don't add up to what it splits")
     start = 0
     for index, size in enumerate(sizes):
@@ -141,13 +74,13 @@ def split(sweep: Sweep) -> None:
             if isinstance(size, Dim):
                 raise Opaque("parts of unknown size")
             part = take(layout, axis, np.arange(start, start + size))
-            sweep.segment(part, axis)
+            context.segment(part, axis)
             start += size
         else:
             axes = list(layout.axes)
             axes[axis] = factors_of(size)
             part = Layout(tuple(axes), layout.fields, layout.why)
-        sweep.output(part, index)
+        context.output(part, index)
 
 
 def _adds_up(sizes: list[Size], total: Size) -> bool:
@@ -155,17 +88,16 @@ def _adds_up(sizes: list[Size], total: Size) -> bool:
     return min(known, default=0) >= 0 and (len(known) <= len(sizes) or sum(known[:-1]) == total)
 
 
-def split_sizes(sweep: Sweep, total: Size) -> list[Size]:
+def split_sizes(context: Context, total: Size) -> list[Size]:
     """The sizes of the parts of a Split."""
-    assert sweep.node is not None
-    count = len(sweep.node.outputs)
-    given = sweep.integer_list("split")
+    count = len(context.node.outputs)
+    given = context.integer_list("split")
     if given is not None:
         return list(given)
-    known = sweep.constant(1)
+    known = context.constant(1)
     if known is not None:
         return list(known.ravel().tolist())
-    if sweep.value(1) is not None:
+    if context.value(1) is not None:
         raise Opaque("its sizes are computed while the model runs")
     if isinstance(total, Dim):
         part = dims.floor_divide(total, count)
@@ -175,39 +107,38 @@ def split_sizes(sweep: Sweep, total: Size) -> list[Size]:
 
 
 @rule("Slice")
-def slice_axes(sweep: Sweep) -> None:
+def slice_axes(context: Context) -> None:
     """Slice: starts, ends, axes and steps, as attributes before opset 10 and as inputs since."""
-    layout = sweep.input(0)
-    for axis, start, end, step in slice_bounds(sweep, layout.rank):
+    layout = context.input(0)
+    for axis, start, end, step in slice_bounds(context, layout.rank):
         size = layout.size(axis)
         if layout.on(axis):
             if isinstance(size, Dim) or not isinstance(start, int) or not isinstance(end, int):
                 raise Opaque("channels are cut at an unknown place")
             layout = take(layout, axis, np.arange(size)[onnx_slice(start, end, step, size)])
-            sweep.segment(layout, axis)
+            context.segment(layout, axis)
             continue
         axes = list(layout.axes)
-        axes[axis] = factors_of(_sliced(sweep, size, start, end, step, axis))
+        axes[axis] = factors_of(_sliced(context, size, start, end, step, axis))
         layout = Layout(tuple(axes), layout.fields, layout.why)
-    sweep.output(layout)
+    context.output(layout)
 
 
-def slice_bounds(sweep: Sweep, rank: int) -> list[tuple[int, Size, Size, int]]:
+def slice_bounds(context: Context, rank: int) -> list[tuple[int, Size, Size, int]]:
     """(axis, start, end, step) of each sliced axis; Opaque where they are computed while the model runs."""
-    starts, ends = sweep.integer_list("starts"), sweep.integer_list("ends")
-    axes, steps = sweep.integer_list("axes"), None
+    starts, ends = context.integer_list("starts"), context.integer_list("ends")
+    axes, steps = context.integer_list("axes"), None
     if starts is None or ends is None:
-        first, last = sweep.constant(1), sweep.constant(2)
+        first, last = context.constant(1), context.constant(2)
         if first is None or last is None:
             raise Opaque("its bounds are computed while the model runs")
         starts, ends = first.ravel().tolist(), last.ravel().tolist()
-        axes, steps = sweep.integers(3), sweep.integers(4)
+        axes, steps = context.integers(3), context.integers(4)
     axes = [axis % rank for axis in axes] if axes is not None else list(range(len(starts)))
     return list(zip(axes, starts, ends, steps or [1] * len(starts), strict=True))
 
 
-def _sliced(sweep: Sweep, size: Size, start: Size, end: Size, step: int, axis: int) -> Size:
-    assert sweep.node is not None
+def _sliced(context: Context, size: Size, start: Size, end: Size, step: int, axis: int) -> Size:
     if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
         return len(range(size)[onnx_slice(start, end, step, size)])
     everything = isinstance(end, int) and end >= 2**31 - 1
@@ -215,22 +146,22 @@ def _sliced(sweep: Sweep, size: Size, start: Size, end: Size, step: int, axis: i
         return size
     if start == -1 and step == -1 and isinstance(end, int) and end <= -(2**31):
         return size
-    return unknown(f"{sweep.node.outputs[0].name}.{axis}")
+    return context.unknown_size(axis)
 
 
 @rule("Gather")
-def gather(sweep: Sweep) -> None:
+def gather(context: Context) -> None:
     """Gather along one axis: by constant indices channels are taken, by computed ones the axis keeps its size."""
-    layout = sweep.input(0)
-    axis = sweep.integer("axis", 0) % layout.rank
-    known = sweep.constant(1)
+    layout = context.input(0)
+    axis = context.integer("axis", 0) % layout.rank
+    known = context.constant(1)
     whole = known is not None and known.dtype != object
-    table = sweep.is_parameter(0)
-    if (view := view_of(sweep, layout)) is not None and not table:
+    table = context.is_parameter(0)
+    if (view := view_of(context, layout)) is not None and not table:
         result = viewed(layout, view)
         for part in result.fields:
-            sweep.segments.append(part.labels.ravel())
-        sweep.output(result)
+            context.findings.segments.append(part.labels.ravel())
+        context.output(result)
         return
     if known is not None and whole and layout.on(axis) and not table:
         indices = np.asarray(known, dtype=np.int64)
@@ -238,40 +169,40 @@ def gather(sweep: Sweep) -> None:
         if isinstance(size, Dim):
             raise Opaque("channels are taken from an axis of unknown size")
         taken = take(layout, axis, indices.ravel() % size)
-        sweep.segment(taken, axis)
+        context.segment(taken, axis)
         if indices.ndim == 0:
-            sweep.output(drop_axes(_scalar(sweep, taken, axis), [axis]))
+            context.output(drop_axes(_scalar(context, taken, axis), [axis]))
         elif indices.ndim == 1:
-            sweep.output(taken)
+            context.output(taken)
         else:
-            sweep.output(sweep.reshaped(taken, [*taken.sizes[:axis], *indices.shape, *taken.sizes[axis + 1 :]]))
+            context.output(context.reshaped(taken, [*taken.sizes[:axis], *indices.shape, *taken.sizes[axis + 1 :]]))
         return
-    layout = sweep.fix(layout, axis, "it is looked up")
+    layout = context.fix(layout, axis, "it is looked up")
     for other in range(layout.rank):
         if table and other != axis:
-            sweep.mark(layout, other, "producer")
-    index = plain(known.shape) if known is not None else sweep.input(1)
-    sweep.output(_placed(layout, axis, index))
+            context.mark(layout, other, "producer")
+    index = plain(known.shape) if known is not None else context.input(1)
+    context.output(_placed(layout, axis, index))
 
 
-def view_of(sweep: Sweep, layout: Layout) -> View | None:
+def view_of(context: Context, layout: Layout) -> View | None:
     """How the current Gather reads a flattened tensor with channels; None where it is not one, or not understood."""
-    index = sweep.value(1)
+    index = context.value(1)
     if layout.rank != 1 or not layout.fields or index is None or len(layout.axes[0]) == 1:
         return None
     shape = constant_shape(index) if index.const_value is not None else None
-    rank = len(shape) if shape is not None else sweep.input(1).rank
-    return find_view(sweep, layout, index, rank)
+    rank = len(shape) if shape is not None else context.input(1).rank
+    return find_view(context.findings, layout, index, rank)
 
 
-def _scalar(sweep: Sweep, layout: Layout, axis: int) -> Layout:
+def _scalar(context: Context, layout: Layout, axis: int) -> Layout:
     """A single position taken out of an axis: labels that vary along it alone must stay."""
     fields = []
     for field in layout.fields:
         if not field.on(axis):
             fields.append(field)
         elif field.axes == (axis,):
-            sweep.pin(field.labels, "a single channel is taken")
+            context.pin(field.labels, "a single channel is taken")
         else:
             k = field.slots.index((axis, 0))
             slots = tuple(slot for slot in field.slots if slot[0] != axis)
@@ -294,11 +225,11 @@ def _shifted(layout: Layout, by: int) -> tuple[Field, ...]:
 
 
 @rule("GatherND")
-def gather_nd(sweep: Sweep) -> None:
+def gather_nd(context: Context) -> None:
     """GatherND with constant indices [..., 1] is a Gather along the first axis; else only axes without channels go."""
-    layout = sweep.input(0)
-    known = sweep.constant(1)
-    batch = sweep.integer("batch_dims", 0)
+    layout = context.input(0)
+    known = context.constant(1)
+    batch = context.integer("batch_dims", 0)
     if (
         known is not None
         and known.dtype != object
@@ -311,70 +242,69 @@ def gather_nd(sweep: Sweep) -> None:
         if isinstance(size, Dim):
             raise Opaque("channels are taken from an axis of unknown size")
         taken = take(layout, 0, np.asarray(known[:, 0], dtype=np.int64) % size)
-        sweep.segment(taken, 0)
-        sweep.output(taken)
+        context.segment(taken, 0)
+        context.output(taken)
         return
-    index = plain(known.shape) if known is not None else sweep.input(1)
+    index = plain(known.shape) if known is not None else context.input(1)
     outer = index.rank - 1
-    index = sweep.fix(index, outer, "it tells a place")
+    index = context.fix(index, outer, "it tells a place")
     depth = index.size(outer)
     if isinstance(depth, Dim) or batch:
         raise Opaque("its indices are not understood")
     for axis in range(depth):
-        layout = sweep.fix(layout, axis, "it is looked up")
+        layout = context.fix(layout, axis, "it is looked up")
     rest = drop_axes(Layout(((),) * depth + layout.axes[depth:], layout.fields, layout.why), range(depth))
     fields = (*index.fields, *_shifted(rest, outer))
-    sweep.output(Layout((*index.axes[:-1], *rest.axes), fields, layout.why))
+    context.output(Layout((*index.axes[:-1], *rest.axes), fields, layout.why))
 
 
 @rule("ScatterND")
-def scatter_nd(sweep: Sweep) -> None:
+def scatter_nd(context: Context) -> None:
     """ScatterND of rows at constant indices [k, 1]: what is overwritten goes with what overwrites it."""
-    layout = sweep.input(0)
-    updates = sweep.parameter(2, ()) if sweep.is_parameter(2) and not layout.fields else sweep.input(2)
-    known = sweep.constant(1)
-    if known is None and sweep.input(1).fields:
+    layout = context.input(0)
+    updates = context.parameter(2, ()) if context.is_parameter(2) and not layout.fields else context.input(2)
+    known = context.constant(1)
+    if known is None and context.input(1).fields:
         raise Opaque("its indices are not understood")
     if not layout.fields and not updates.fields:
-        sweep.output(layout)
+        context.output(layout)
         return
     if known is None or known.dtype == object or known.ndim != 2 or known.shape[-1] != 1:
         raise Opaque("its indices are not understood")
     if not layout.on(0) or not updates.on(0):
         raise Opaque("channels are written over values that are not channels")
     rows = np.asarray(known[:, 0], dtype=np.int64)
-    base, new = sweep.project(layout, 0), sweep.project(updates, 0)
+    base, new = context.project(layout, 0), context.project(updates, 0)
     assert base is not None and new is not None
     labels = base.copy()
-    sweep.couple(base[rows], new)
+    context.couple(base[rows], new)
     labels[rows] = new
-    sweep.beside(base, labels)
-    shared = sweep.together([emptied(layout, 0), emptied(updates, 0)])
+    context.beside(base, labels)
+    shared = context.together([without(layout, 0), without(updates, 0)])
     axes = ((labels.size,), *shared.axes[1:])
-    sweep.output(Layout(axes, (Field(((0, 0),), labels), *shared.fields), layout.why))
+    context.output(Layout(axes, (Field(((0, 0),), labels), *shared.fields), layout.why))
 
 
 @rule("TensorScatter")
-def tensor_scatter(sweep: Sweep) -> None:
+def tensor_scatter(context: Context) -> None:
     """TensorScatter: positions of a cache are written over along one axis; along all others both are one."""
-    cache, update = sweep.input(0), sweep.input(1)
-    axis = sweep.integer("axis", -2) % cache.rank
-    cache, update = (sweep.fix(layout, axis, "it is written over") for layout in (cache, update))
-    if sweep.value(2) is not None:
-        cache = sweep.fix(cache, 0, "each is written at a place of its own")
-        update = sweep.fix(update, 0, "each is written at a place of its own")
+    cache, update = context.input(0), context.input(1)
+    axis = context.integer("axis", -2) % cache.rank
+    cache, update = (context.fix(layout, axis, "it is written over") for layout in (cache, update))
+    if context.value(2) is not None:
+        cache = context.fix(cache, 0, "each is written at a place of its own")
+        update = context.fix(update, 0, "each is written at a place of its own")
     length = cache.axes[axis]
-    shared = sweep.together(squared(sweep, [emptied(cache, axis), emptied(update, axis)], axis))
+    shared = context.together(squared(context, [without(cache, axis), without(update, axis)], axis))
     axes = tuple(length if k == axis else factors for k, factors in enumerate(shared.axes))
-    sweep.output(Layout(axes, shared.fields, cache.why))
+    context.output(Layout(axes, shared.fields, cache.why))
 
 
 @rule("GatherElements", "ScatterElements", "Scatter")
-def elements(sweep: Sweep) -> None:
+def elements(context: Context) -> None:
     """GatherElements, ScatterElements: understood only where no channels are near."""
-    layout = sweep.input(0)
-    others = [sweep.input(k) for k in range(1, len(sweep.node.inputs if sweep.node else ()))]
+    layout = context.input(0)
+    others = [context.input(k) for k in range(1, len(context.inputs))]
     if layout.fields or any(other.fields for other in others):
         raise Opaque("elements are picked one by one")
-    assert sweep.node is not None
-    sweep.output(others[0] if sweep.node.op_type == "GatherElements" else layout)
+    context.output(others[0] if context.node.op_type == "GatherElements" else layout)

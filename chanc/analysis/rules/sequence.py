@@ -9,105 +9,103 @@ from collections.abc import Callable
 
 import numpy as np
 
+from chanc.analysis.context import Context
 from chanc.analysis.dims import Dim, Size
+from chanc.analysis.joining import joined, squared
 from chanc.analysis.layout import Layout, Opaque, drop_axes, factors_of, insert_axes, plain, take
 from chanc.analysis.rules import rule
-from chanc.analysis.rules.select import joined, squared
-from chanc.analysis.sweep import Sweep
 
 Row = tuple[Layout, ...]
 
 
 @rule("SequenceEmpty")
-def empty(sweep: Sweep) -> None:
+def empty(context: Context) -> None:
     """SequenceEmpty: no tensors."""
-    _emit(sweep, ())
+    _emit(context, ())
 
 
 @rule("SequenceConstruct")
-def construct(sweep: Sweep) -> None:
+def construct(context: Context) -> None:
     """SequenceConstruct: the inputs in order."""
-    assert sweep.node is not None
-    _emit(sweep, tuple(sweep.input(index) for index in range(len(sweep.node.inputs))))
+    _emit(context, tuple(context.input(index) for index in range(len(context.node.inputs))))
 
 
 @rule("SequenceAt")
-def at(sweep: Sweep) -> None:
+def at(context: Context) -> None:
     """SequenceAt: one tensor."""
-    row = _row(sweep)
-    sweep.output(row[_place(sweep, 1, len(row) - 1, len(row))])
+    row = _row(context)
+    context.output(row[_place(context, 1, len(row) - 1, len(row))])
 
 
 @rule("SequenceInsert")
-def insert(sweep: Sweep) -> None:
+def insert(context: Context) -> None:
     """SequenceInsert: at a place, or at the end."""
-    row = _row(sweep)
-    place = _place(sweep, 2, len(row), len(row) + 1) if sweep.value(2) is not None else len(row)
-    _emit(sweep, (*row[:place], sweep.input(1), *row[place:]))
+    row = _row(context)
+    place = _place(context, 2, len(row), len(row) + 1) if context.value(2) is not None else len(row)
+    _emit(context, (*row[:place], context.input(1), *row[place:]))
 
 
 @rule("SequenceErase")
-def erase(sweep: Sweep) -> None:
+def erase(context: Context) -> None:
     """SequenceErase: at a place, or the last."""
-    row = _row(sweep)
-    place = _place(sweep, 1, len(row) - 1, len(row)) if sweep.value(1) is not None else len(row) - 1
-    _emit(sweep, (*row[:place], *row[place + 1 :]))
+    row = _row(context)
+    place = _place(context, 1, len(row) - 1, len(row)) if context.value(1) is not None else len(row) - 1
+    _emit(context, (*row[:place], *row[place + 1 :]))
 
 
 @rule("SequenceLength")
-def length(sweep: Sweep) -> None:
+def length(context: Context) -> None:
     """SequenceLength: a number that is known."""
-    assert sweep.node is not None
-    sweep.data[sweep.node.outputs[0]] = np.array(len(_row(sweep)))
-    sweep.output(plain([], "a length"))
+    context.findings.data[context.node.outputs[0]] = np.array(len(_row(context)))
+    context.output(plain([], "a length"))
 
 
 @rule("ConcatFromSequence")
-def concat(sweep: Sweep) -> None:
+def concat(context: Context) -> None:
     """ConcatFromSequence: all tensors joined along an axis, or stacked along a new one."""
-    row = list(_row(sweep))
+    row = list(_row(context))
     if not row:
         raise Opaque("its sequence is empty")
-    stacked = bool(sweep.integer("new_axis", 0))
-    axis = sweep.integer("axis", 0) % (row[0].rank + int(stacked))
+    stacked = bool(context.integer("new_axis", 0))
+    axis = context.integer("axis", 0) % (row[0].rank + int(stacked))
     if stacked:
         row = [insert_axes(layout, [axis]) for layout in row]
-    sweep.output(joined(sweep, squared(sweep, row, axis), axis))
+    context.output(joined(context, squared(context, row, axis), axis))
 
 
 @rule("SplitToSequence")
-def split(sweep: Sweep) -> None:
+def split(context: Context) -> None:
     """SplitToSequence: parts of an axis, of the sizes given or of one size; without any, single positions."""
-    layout = sweep.input(0)
-    axis = sweep.integer("axis", 0) % layout.rank
-    if sweep.value(1) is None:
-        layout = sweep.fix(layout, axis, "single positions are taken of it")
-        single = _cut(sweep, layout, axis)(0, 1)
-        keep = sweep.integer("keepdims", 1)
-        _emit(sweep, (single if keep else drop_axes(single, [axis]),) * len(_sizes(sweep, layout.size(axis))))
+    layout = context.input(0)
+    axis = context.integer("axis", 0) % layout.rank
+    if context.value(1) is None:
+        layout = context.fix(layout, axis, "single positions are taken of it")
+        single = _cut(context, layout, axis)(0, 1)
+        keep = context.integer("keepdims", 1)
+        _emit(context, (single if keep else drop_axes(single, [axis]),) * len(_sizes(context, layout.size(axis))))
         return
-    part, parts, start = _cut(sweep, layout, axis), [], 0
-    for size in _sizes(sweep, layout.size(axis)):
+    part, parts, start = _cut(context, layout, axis), [], 0
+    for size in _sizes(context, layout.size(axis)):
         parts.append(part(start, size))
         start += size
-    _emit(sweep, tuple(parts))
+    _emit(context, tuple(parts))
 
 
-def _cut(sweep: Sweep, layout: Layout, axis: int) -> Callable[[int, int], Layout]:
+def _cut(context: Context, layout: Layout, axis: int) -> Callable[[int, int], Layout]:
     def part(start: int, size: int) -> Layout:
         if not layout.on(axis):
             axes = [factors_of(size) if k == axis else factors for k, factors in enumerate(layout.axes)]
             return Layout(tuple(axes), layout.fields, layout.why)
         found = take(layout, axis, np.arange(start, start + size))
-        sweep.segment(found, axis)
+        context.segment(found, axis)
         return found
 
     return part
 
 
-def _sizes(sweep: Sweep, total: Size) -> list[int]:
+def _sizes(context: Context, total: Size) -> list[int]:
     """The sizes of the parts; an axis of unknown size has a number of parts that isn't known."""
-    known = sweep.constant(1) if sweep.value(1) is not None else np.array(1)
+    known = context.constant(1) if context.value(1) is not None else np.array(1)
     if known is None or known.dtype == object or isinstance(total, Dim):
         raise Opaque("its parts are not known")
     if known.ndim:
@@ -121,35 +119,34 @@ def _sizes(sweep: Sweep, total: Size) -> list[int]:
 
 
 @rule("Optional", "OptionalGetElement")
-def optional(sweep: Sweep) -> None:
+def optional(context: Context) -> None:
     """Optional, OptionalGetElement: the tensor that is there."""
-    if sweep.value(0) in sweep.sequences:
+    if context.value(0) in context.findings.sequences:
         raise Opaque("it is an optional sequence")
-    sweep.output(sweep.input(0))
+    context.output(context.input(0))
 
 
 @rule("OptionalHasElement")
-def has_element(sweep: Sweep) -> None:
+def has_element(context: Context) -> None:
     """OptionalHasElement: a truth value."""
-    sweep.unneeded(0)
-    sweep.output(plain([], "a truth value"))
+    context.unneeded(0)
+    context.output(plain([], "a truth value"))
 
 
-def _row(sweep: Sweep) -> Row:
-    value = sweep.value(0)
-    if value is None or value not in sweep.sequences:
+def _row(context: Context) -> Row:
+    value = context.value(0)
+    if value is None or value not in context.findings.sequences:
         raise Opaque("what its sequence holds is not known")
-    return sweep.sequences[value]
+    return context.findings.sequences[value]
 
 
-def _emit(sweep: Sweep, row: Row) -> None:
-    assert sweep.node is not None
-    sweep.sequences[sweep.node.outputs[0]] = row
+def _emit(context: Context, row: Row) -> None:
+    context.findings.sequences[context.node.outputs[0]] = row
 
 
-def _place(sweep: Sweep, index: int, last: int, count: int) -> int:
+def _place(context: Context, index: int, last: int, count: int) -> int:
     """A place in a sequence; negative ones count from the end."""
-    known = sweep.integers(index)
+    known = context.integers(index)
     place = known[0] + (count if known[0] < 0 else 0) if known else -1
     if not 0 <= place <= last:
         raise Opaque("its place is not in the sequence")

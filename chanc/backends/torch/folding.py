@@ -5,22 +5,18 @@ The reference implementation of the operators (onnx.reference) does the computin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import onnx_ir as ir
 
+from chanc.backends.torch.node import Node
+from chanc.backends.torch.values import Values
 from chanc.ops import Trait, has
-
-if TYPE_CHECKING:
-    from chanc.backends.torch.emitter import Emitter
-    from chanc.backends.torch.node import Node
 
 _NEVER = frozenset(["Constant", "Identity", "If", "Loop", "Scan", "Dropout", "BatchNormalization"])
 _LIMIT = 1 << 24
 
 
-def fold(ctx: Emitter, node: Node) -> bool:
+def fold(values: Values, node: Node) -> bool:
     """Compute the node's outputs where that is possible; says whether it did."""
     if node.op in _NEVER or has(node.raw, Trait.RANDOM) or node.raw.domain not in ("", "ai.onnx"):
         return False
@@ -28,7 +24,7 @@ def fold(ctx: Emitter, node: Node) -> bool:
     for value in node.inputs:
         if value is None:
             continue
-        array = ctx.frozen(value)
+        array = values.frozen(value)
         if array is None or array.size > _LIMIT or array.dtype.kind not in "iubf":
             return False
         arrays[value.name or ""] = array
@@ -36,8 +32,8 @@ def fold(ctx: Emitter, node: Node) -> bool:
         return False
     if node.op in ("ConstantOfShape", "Expand", "Range", "Tile") and _too_big(node, arrays):
         return False
-    for value, array in zip(node.outputs, _evaluate(ctx, node, arrays), strict=True):
-        ctx.set_const(value, np.asarray(array))
+    for value, array in zip(node.outputs, _evaluate(values, node, arrays), strict=True):
+        values.set_const(value, np.asarray(array))
     return True
 
 
@@ -54,7 +50,7 @@ def _too_big(node: Node, arrays: dict[str, np.ndarray]) -> bool:
     return bool(np.prod(sizes.astype(np.float64)) > _LIMIT)
 
 
-def _evaluate(ctx: Emitter, node: Node, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _evaluate(values: Values, node: Node, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     import onnx
     from onnx.reference import ReferenceEvaluator
 
@@ -66,7 +62,7 @@ def _evaluate(ctx: Emitter, node: Node, arrays: dict[str, np.ndarray]) -> list[n
         for name, array in arrays.items()
     ]
     graph = onnx.helper.make_graph([proto], "fold", feeds, untyped)
-    opsets = [onnx.helper.make_opsetid("", ctx.opsets.get("", 1))]
+    opsets = [onnx.helper.make_opsetid("", values.opsets.get("", 1))]
     with np.errstate(all="ignore"):
         results = dict(
             zip(

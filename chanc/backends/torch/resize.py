@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import onnx_ir as ir
 import torch
@@ -28,11 +28,19 @@ from chanc.errors import ModelError
 from chanc.ir import load as load_model
 from chanc.rewriter import Rewrite
 
-if TYPE_CHECKING:
-    from chanc.training.ema import Ema
-
 GROW = ("init", "copy", "zero")
 _SECOND_MOMENTS = frozenset(["exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum"])
+
+
+class Averages(Protocol):
+    """Running averages of a module's tensors, by their keys in its state_dict."""
+
+    @property
+    def shadow(self) -> Mapping[str, Tensor]:
+        """The averages as they are."""
+
+    def follow(self, module: nn.Module, shadow: Mapping[str, Tensor]) -> None:
+        """Go on with the module's tensors of other shapes, from these averages."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ def resize_module(
     rewritten: Rewrite,
     *,
     optimizer: torch.optim.Optimizer | None = None,
-    ema: Ema | None = None,
+    ema: Averages | None = None,
     grow: str = "init",
 ) -> Built:
     """Give `built.module` the widths of `rewritten`, which is `rewrite(model, ...)`; `built` is `build(model)`.
@@ -93,8 +101,7 @@ def resize_module(
         state[name] = value
     _copy_attributes(skeleton, built.module)
     if ema is not None:
-        vars(ema).update(vars(type(ema)(built.module, ema.decay)))
-        ema.load_state_dict(averages)
+        ema.follow(built.module, averages | {key: live[key].clone() for key in constants})
     return Built(built.module, source.text, source.bindings, built.name)
 
 
@@ -177,16 +184,12 @@ def _optimizer_state(
             yield state, name, change.carried(old, old.mean() if name in _SECOND_MOMENTS else old.new_zeros(()))
 
 
-def _averages(ema: Ema | None, changes: Mapping[str, _Change]) -> dict[str, Any]:
-    """The averages' state for the new shapes; they start with the module's own values where there were none."""
-    if ema is None:
-        return {}
-    state = ema.state_dict()
-    shadow = {
+def _averages(ema: Averages | None, changes: Mapping[str, _Change]) -> dict[str, Tensor]:
+    """The averages for the new shapes; they start with the module's own values where there were none."""
+    return {
         key: changes[key].carried(old, changes[key].value) if key in changes else old
-        for key, old in state["shadow"].items()
+        for key, old in (ema.shadow.items() if ema is not None else ())
     }
-    return state | {"shadow": shadow}
 
 
 def _replace(tensor: Tensor, value: Tensor) -> None:

@@ -18,7 +18,7 @@ def attention(site: Site) -> None:
     query, key = site.layout(0), site.layout(1)
     if query is None or key is None:
         return
-    if site.sweep.modes.get(site.node) == "heads":
+    if site.findings.modes.get(site.node) == "heads":
         _heads(site, "q_num_heads", query)
         _heads(site, "kv_num_heads", key)
         return
@@ -34,7 +34,7 @@ def attention(site: Site) -> None:
 def multi_head_attention(site: Site) -> None:
     """`num_heads` where whole heads go, `scale` where columns of a single head go."""
     query = site.layout(0)
-    if query is not None and site.sweep.modes.get(site.node) == "heads":
+    if query is not None and site.findings.modes.get(site.node) == "heads":
         _heads(site, "num_heads", query)
     elif query is not None and site.source(query, 2) is not None:
         _keep_scale(site, site.integers((query.size(2),))[0])
@@ -45,13 +45,13 @@ def fused_attention(site: Site) -> None:
     """As MultiHeadAttention; its numbers of queries, keys and values are written out."""
     result, kept = site.result(), site.node.attributes.get("qkv_hidden_sizes")
     weight = site.node.inputs[1]
-    made = next((p for p in site.sweep.parameters if p.value is weight and p.axis == 1), None)
+    made = next((p for p in site.findings.parameters if p.value is weight and p.axis == 1), None)
     if made is None or not site.resize.changes(made.labels):
         return
     sizes = list(kept.as_ints()) if kept is not None else [made.labels.size // 3] * 3
     ends = np.cumsum(sizes)
     new = [site.resize.line(made.labels[end - size : end]).size for size, end in zip(sizes, ends, strict=True)]
-    if site.sweep.modes.get(site.node) == "heads":
+    if site.findings.modes.get(site.node) == "heads":
         _heads(site, "num_heads", result)
     elif new[0] != sizes[0]:
         _keep_scale(site, sizes[0])

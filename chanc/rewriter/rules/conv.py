@@ -24,7 +24,7 @@ def _regroup(site: Site, layout: Layout | None) -> None:
     group = site.attribute("group", 1)
     if group == 1 or layout is None:
         return
-    if site.sweep.modes.get(site.node) != "rows":
+    if site.findings.modes.get(site.node) != "rows":
         return
     old, new = layout.size(1), site.resize.size(layout, 1)
     if old != new and isinstance(old, int) and isinstance(new, int):

@@ -14,5 +14,5 @@ def recurrent(site: Site) -> None:
     if site.source(result, 3) is None:
         return
     site.set_attribute("hidden_size", site.integers((site.resize.size(result, 3),))[0])
-    for index in left_out(site.sweep.modes.get(site.node, "")):
+    for index in left_out(site.findings.modes.get(site.node, "")):
         site.node.replace_input_with(index, None)

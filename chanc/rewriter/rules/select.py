@@ -52,7 +52,7 @@ def split(site: Site) -> None:
         _split_by_gather(site, parts, axis)
         return
     sizes = [part.size for part in parts]
-    if site.sweep.opset < 13:
+    if site.findings.opset < 13:
         site.set_attribute("split", sizes)
         return
     site.node.attributes.pop("num_outputs", None)
@@ -80,8 +80,8 @@ def _split_by_gather(site: Site, parts: list[IntArray], axis: int) -> None:
         new.name, new.type, new.shape = old.name, old.type, old.shape
         graph.insert_before(node, gather)
         old.replace_all_uses_with(new, replace_graph_outputs=True)
-        site.sweep.layouts[new] = site.sweep.layouts[old]
-        Site(gather, site.sweep, site.resize).set_input(1, positions)
+        site.findings.layouts[new] = site.findings.layouts[old]
+        Site(gather, site.findings, site.resize, site.names).set_input(1, positions)
     graph.remove(node, safe=True)
 
 

@@ -13,7 +13,7 @@ from chanc.rewriter.site import Site
 @rule("SplitToSequence")
 def split_to_sequence(site: Site) -> None:
     """Every part has the channels that are left of it; sizes become explicit."""
-    data, parts = site.layout(0), site.sweep.sequences.get(site.node.outputs[0])
+    data, parts = site.layout(0), site.findings.sequences.get(site.node.outputs[0])
     axis = site.attribute("axis", 0)
     source = site.source(data, axis % data.rank) if data is not None else None
     if data is None or parts is None or source is None:

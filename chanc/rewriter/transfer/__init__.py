@@ -9,14 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chanc.errors import PlanError
 from chanc.registry import Registry
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer.use import Use
+from chanc.rewriter.transfer._common import Tensor, Use
 
-Tensor = NDArray[np.generic]
 Transfer = Callable[[Tensor, Sequence[AxisEdit], Use, np.random.Generator], Tensor]
 
 

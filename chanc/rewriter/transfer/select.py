@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit
 from chanc.rewriter.transfer import register
-from chanc.rewriter.transfer.use import Use
-
-Tensor = NDArray[np.generic]
+from chanc.rewriter.transfer._common import Tensor, Use, take
 
 
 @register("select")
@@ -29,10 +26,3 @@ def select(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.G
                 if later.size:
                     taken[(slice(None),) * edit.axis + (later,)] = 0
     return taken
-
-
-def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
-    """A new tensor with the source's value at every position."""
-    for edit in edits:
-        tensor = np.take(tensor, edit.source, axis=edit.axis)
-    return tensor

@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.transfer import register
-from chanc.rewriter.transfer.select import take
-from chanc.rewriter.transfer.use import Use
-
-Tensor = NDArray[np.generic]
+from chanc.rewriter.transfer._common import Tensor, Use, take
 
 
 @register("svd", ordered=True)

@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit
 from chanc.rewriter.transfer import register
-from chanc.rewriter.transfer.select import take
-from chanc.rewriter.transfer.use import Use
-
-Tensor = NDArray[np.generic]
+from chanc.rewriter.transfer._common import Tensor, Use, take
 
 
 @register("widen")

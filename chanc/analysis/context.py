@@ -1,0 +1,210 @@
+"""What the rule of an operator gets: a node, what is known of its inputs, and where it reports what it does to them.
+
+    @rule("ChannelGate", domain="com.example")
+    def gate(context: Context) -> None:
+        data, gain = context.input(0), context.parameter(1, (0,))
+        ...
+        context.output(data)
+
+A context is made for each node. What rules report (`same`, `couple`, `pin`, ...) is in `chanc.analysis.notes`, what
+they do to layouts (`fix`, `strip`, `project`, `together`) in `chanc.analysis.fixing` and `chanc.analysis.broadcast`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import onnx_ir as ir
+
+from chanc.analysis import broadcast, fixing
+from chanc.analysis.dims import Size, unknown
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.findings import Array, Findings
+from chanc.analysis.initializers import Constant, Role
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
+from chanc.analysis.notes import Notes
+from chanc.ir.nodes import called
+
+VisitBody = Callable[[ir.Graph], None]
+
+
+class Context(Notes):
+    """One node of a graph, its inputs and attributes; `visit_body` runs the rules of a body's nodes."""
+
+    __slots__ = ("_read", "attributes", "visit_body")
+
+    def __init__(self, findings: Findings, node: ir.Node, visit_body: VisitBody) -> None:
+        self.findings = findings
+        self.node = node
+        # Read once: rules ask again and again, and the properties of a node make new views each time.
+        self.inputs = node.inputs
+        self.attributes: Mapping[str, ir.Attr] = node.attributes.data
+        self.visit_body = visit_body
+        self._read: set[ir.Value] = set()
+
+    def __repr__(self) -> str:
+        return f"<Context of {self.node.op_type} '{called(self.node)}'>"
+
+    @property
+    def opset(self) -> int:
+        """The version of ONNX's operators that the graph uses."""
+        return self.findings.opset
+
+    # Inputs
+
+    def input(self, index: int) -> Layout:
+        """The layout of an input; an initializer gets labels on every axis longer than 1."""
+        value = self.value(index)
+        if value is None:
+            raise Opaque(f"input {index} is missing")
+        self._read.add(value)
+        found = self.findings.layouts.get(value)
+        if found is not None:
+            return found
+        if value.const_value is not None:
+            return self.parameter(index, [k for k, n in enumerate(self.initializer(index).shape) if n > 1])
+        raise Opaque(f"the shape of '{value.name}' is not known")
+
+    def value(self, index: int) -> ir.Value | None:
+        """An input, or None where it is left out."""
+        inputs = self.inputs
+        return inputs[index] if index < len(inputs) else None
+
+    def unneeded(self, index: int) -> None:
+        """The node takes nothing of an input's channels: it may be of any width."""
+        if (value := self.value(index)) is not None:
+            self._read.add(value)
+
+    def settle_unread(self) -> None:
+        """Pin the channels of inputs that the rule took no notice of: scales made by a Concat."""
+        layouts = self.findings.layouts
+        for value in self.inputs:
+            layout = layouts.get(value) if value is not None and value not in self._read else None
+            for part in layout.fields if layout is not None else ():
+                self.pin(part.labels, f"{self.node.op_type} takes it as it is")
+
+    def rank(self, index: int) -> int:
+        """The number of axes of an input."""
+        return len(self.initializer(index).shape) if self.is_parameter(index) else self.input(index).rank
+
+    # Weights
+
+    def is_parameter(self, index: int) -> bool:
+        """Whether an input is an initializer whose axes can be labelled."""
+        value = self.value(index)
+        return value is not None and value.const_value is not None and value not in self.findings.layouts
+
+    def is_weight(self, index: int) -> bool:
+        """Whether an input is an initializer, or computed from initializers alone."""
+        value = self.value(index)
+        return value is not None and (value in self.findings.weights or self.is_parameter(index))
+
+    def initializer(self, index: int) -> Constant:
+        """Shape and kind of an input that is an initializer; Opaque where it is none."""
+        value = self.value(index)
+        if value is None:
+            raise Opaque(f"input {index} is missing")
+        return self.findings.initializers.constant(value)
+
+    def parameter(self, index: int, axes: Iterable[int], integers: bool = False) -> Layout:
+        """The layout of an initializer input, with labels on the axes named and none on others.
+
+        The labels of a vector belong to this one use (exporters let equal vectors share a tensor: they part when they
+        must); those of a matrix or kernel, or of a vector that is cut up (biases of gates), belong to the tensor, so
+        tied weights stay tied. Wide integers are indices and get no labels, unless `integers` says that these are
+        quantised values.
+        """
+        value = self.value(index)
+        if value is None:
+            raise Opaque(f"input {index} is missing")
+        constant = self.findings.initializers.constant(value)
+        shape = constant.shape
+        layout: list[Factors] = [factors_of(n) for n in shape]
+        if not constant.channels and not integers:
+            return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
+        fields = []
+        for axis in axes:
+            layout[axis] = (shape[axis],)
+            fields.append(Field(((axis, 0),), self._labels(value, axis, index, constant)))
+        return Layout(tuple(layout), tuple(fields), f"constant '{value.name}'")
+
+    def _labels(self, value: ir.Value, axis: int, index: int, constant: Constant) -> IntArray:
+        initializers, use = self.findings.initializers, (self.node, index)
+        known = initializers.find(value, axis, use, constant.tied)
+        if known is not None:
+            return known.labels
+        labels = self.findings.fresh(constant.shape[axis])
+        initializers.label(value, axis, use, constant.tied, labels)
+        if constant.shown:
+            self.pin(labels, "it is a graph output")
+        return labels
+
+    def adopt(self, index: int, axis: int, labels: IntArray, role: Role = "follower") -> bool:
+        """Let an axis of a vector, or of a matrix or kernel used once, take the labels that it meets: [its size].
+
+        The same as `parameter` and `same`, without labels or unions of its own; False where it must have its own.
+        """
+        value, weights = self.inputs[index], self.findings.weights
+        assert value is not None
+        # Weights that are computed from weights pass their roles on by labels of their own.
+        if weights and self.node.outputs[0] in weights:
+            return False
+        return self.findings.initializers.adopt(value, axis, (self.node, index), labels, role)
+
+    # Contents
+
+    def constant(self, index: int) -> Array | None:
+        """The content of an input where it is known: an initializer, or a small tensor that was read through."""
+        value = self.value(index)
+        if value is None:
+            return None
+        known = self.findings.data.get(value)
+        if known is None and value.const_value is not None:
+            known = value.const_value.numpy()
+        return known
+
+    def integers(self, index: int) -> list[int] | None:
+        """The content of an integer input as Python integers, or None where it is left out; Opaque where unknown."""
+        value = self.value(index)
+        if value is None:
+            return None
+        known = self.constant(index)
+        if known is None or any(not isinstance(n, int) for n in known.ravel().tolist()):
+            raise Opaque(f"'{value.name}' is computed while the model runs")
+        return [int(n) for n in known.ravel().tolist()]
+
+    def attribute(self, name: str, default: object = None) -> object:
+        """An attribute of the node."""
+        found = self.attributes.get(name)
+        return default if found is None else found.value
+
+    def integer(self, name: str, default: int) -> int:
+        """An integer attribute of the node."""
+        found = self.attribute(name, default)
+        assert isinstance(found, int)
+        return found
+
+    def integer_list(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
+        """A list attribute of the node, or the default."""
+        found = self.attribute(name)
+        if found is None:
+            return None if default is None else list(default)
+        assert isinstance(found, (list, tuple))
+        return list(found)
+
+    # Results
+
+    def output(self, layout: Layout, index: int = 0) -> None:
+        """Set the layout of an output."""
+        self.findings.layouts[self.node.outputs[index]] = layout
+
+    def unknown_size(self, what: int | str) -> Size:
+        """A size that only running the model tells, named after the first output and the axis, or whatever it is of."""
+        return unknown(f"{self.node.outputs[0].name}.{what}")
+
+    # Layouts
+
+    fix = fixing.fix
+    strip = fixing.strip
+    project = fixing.project
+    together = broadcast.together

@@ -1,0 +1,110 @@
+"""What a pass over the nodes of a graph finds: what solving, grouping and rewriting read.
+
+It has, for each value, a layout (where its channels are) and, for small integer tensors, the content (so that
+Shape -> Gather -> Concat -> Reshape chains are read through). Rules report labels that are one channel, labels that
+must go together and labels that must stay, each through the `Context` of its node. Nothing is decided yet:
+`chanc.analysis.solve` does that when the pass is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from chanc.analysis.disjoint_set import DisjointSet, IntArray
+from chanc.analysis.initializers import Initializers, ParameterAxis
+from chanc.analysis.layout import Field, Layout, Slot
+from chanc.analysis.roles import Roles
+from chanc.ir.nodes import subgraphs
+
+Array = NDArray[np.generic]
+
+DATA_LIMIT = 1 << 20
+"""Constants of integers up to this size (elements) are read through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Why labels must stay: the tensor and node at which they meet something that can't change."""
+
+    tensor: str
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(slots=True, repr=False)
+class Findings:
+    """What was found in a graph, by value, node or label.
+
+    `layouts`, `sequences` (a row of layouts each) and `data` are of values. `channels` unites labels that are one
+    channel, `couplings` labels that go together. `pins` are labels that stay; `inexact` those whose removal changes
+    the function of the rest, `unscaled` those whose repetition does; `segments` are parts of an axis that form groups
+    of their own; `rows` labels of which no unit may reach from the first to the last. `views` are layouts that were
+    cut into factors, and what is repeated of them; `seams` places where rather a seam than a block is (both for
+    `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the reason
+    given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
+    initializers alone, `bent` those of them that passed a curve. `lines` are what labels were broadcast along, by
+    (first label, number of labels).
+    """
+
+    graph: ir.Graph
+    opset: int
+    layouts: dict[ir.Value, Layout] = field(default_factory=dict)
+    data: dict[ir.Value, Array] = field(default_factory=dict)
+    sequences: dict[ir.Value, tuple[Layout, ...]] = field(default_factory=dict)
+    initializers: Initializers = field(default_factory=Initializers)
+    roles: Roles = field(default_factory=Roles)
+    channels: DisjointSet = field(default_factory=DisjointSet)
+    couplings: DisjointSet = field(default_factory=DisjointSet)
+    pins: list[tuple[IntArray, Pin]] = field(default_factory=list)
+    inexact: list[tuple[IntArray, str]] = field(default_factory=list)
+    unscaled: list[IntArray] = field(default_factory=list)
+    segments: list[IntArray] = field(default_factory=list)
+    opaque: dict[ir.Node, str] = field(default_factory=dict)
+    seams: list[tuple[int, int]] = field(default_factory=list)
+    views: list[tuple[Layout, Slot | None]] = field(default_factory=list)
+    rows: list[tuple[IntArray, Pin]] = field(default_factory=list)
+    modes: dict[object, str] = field(default_factory=dict)
+    weights: set[ir.Value] = field(default_factory=set)
+    bent: set[ir.Value] = field(default_factory=set)
+    held: dict[ir.Value, str] = field(default_factory=dict)
+    lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
+    label_count: int = 0
+
+    def __repr__(self) -> str:
+        counts = f"{self.label_count} labels, {len(self.layouts)} layouts, {len(self.parameters)} parameter axes"
+        return f"<Findings in '{self.graph.name}': {counts}>"
+
+    @property
+    def parameters(self) -> list[ParameterAxis]:
+        """The axes of initializers that have labels."""
+        return self.initializers.axes
+
+    def fresh(self, size: int) -> IntArray:
+        """New labels: [size]."""
+        start = self.label_count
+        self.label_count += size
+        return np.arange(start, start + size, dtype=np.int64)
+
+    def fields_of(self, value: ir.Value) -> tuple[Field, ...]:
+        """The fields of a tensor, or of all tensors of a sequence."""
+        layouts = (*self.sequences.get(value, ()), *([self.layouts[value]] if value in self.layouts else []))
+        return tuple(field for layout in layouts for field in layout.fields)
+
+    def hold(self, value: ir.Value, reason: str) -> None:
+        """An initializer that must keep its shape wherever else it is used: it enters what is not understood."""
+        self.held[value] = reason
+
+    def forget(self, graph: ir.Graph) -> None:
+        """Drop what is known of a body's values; labels that were united stay so."""
+        for inner in (graph, *subgraphs(graph)):
+            for value in (*inner.inputs, *(output for node in inner for output in node.outputs)):
+                self.layouts.pop(value, None)
+                self.data.pop(value, None)
+                self.sequences.pop(value, None)
+            for node in inner:
+                self.opaque.pop(node, None)

@@ -1,0 +1,110 @@
+"""What is known of a graph's initializers: their kinds, and the labels on their axes as nodes use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import onnx_ir as ir
+
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
+from chanc.analysis.tables import CHANNEL_TYPES, CUTTERS
+from chanc.ir.initializers import constant_shape
+
+Role = Literal["producer", "consumer", "follower"]
+Use = tuple[ir.Node, int]
+"""A node, and one of its inputs."""
+
+
+@dataclass(slots=True)
+class ParameterAxis:
+    """One axis of an initializer with labels, as one or more nodes use it."""
+
+    value: ir.Value
+    axis: int
+    labels: IntArray
+    uses: list[Use]
+    tied: bool
+    role: Role = "follower"
+
+    def __repr__(self) -> str:
+        return f"<ParameterAxis '{self.value.name}':{self.axis}: {self.labels.size} labels, {self.role}>"
+
+
+class Constant(NamedTuple):
+    """What rules ask of an initializer again and again.
+
+    channels: its type may be that of channels; tied: all its uses are one; shown: it is a graph output; once: one use.
+    """
+
+    shape: tuple[int, ...]
+    channels: bool
+    tied: bool
+    shown: bool
+    once: bool
+
+
+@dataclass(slots=True, repr=False)
+class Initializers:
+    """`axes` are those with labels, in the order in which they were met; `own` those that have labels of their own."""
+
+    axes: list[ParameterAxis] = field(default_factory=list)
+    own: list[ParameterAxis] = field(default_factory=list)
+    _constants: dict[ir.Value, Constant] = field(default_factory=dict)
+    _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
+
+    def constant(self, value: ir.Value) -> Constant:
+        """Shape and kind of an initializer; Opaque where the value is none."""
+        found = self._constants.get(value)
+        if found is None:
+            if value.const_value is None:
+                raise Opaque(f"'{value.name}' is not an initializer")
+            shape = constant_shape(value)
+            users = value.uses()
+            shown = value.is_graph_output()
+            tied = shown or len(shape) - shape.count(1) > 1 or any(user.op_type in CUTTERS for user, _ in users)
+            found = Constant(shape, value.dtype in CHANNEL_TYPES, tied, shown, len(users) == 1)
+            self._constants[value] = found
+        return found
+
+    def find(self, value: ir.Value, axis: int, use: Use, tied: bool) -> ParameterAxis | None:
+        """The axis as a node uses it, which is noted; None where it has no labels yet."""
+        found = self._known.get((value, axis) if tied else (value, axis, use))
+        if found is not None and use not in found.uses:
+            found.uses.append(use)
+        return found
+
+    def label(self, value: ir.Value, axis: int, use: Use, tied: bool, labels: IntArray) -> None:
+        """Give an axis labels of its own: [its size]."""
+        found = ParameterAxis(value, axis, labels, [use], tied)
+        self._known[(value, axis) if tied else (value, axis, use)] = found
+        self.own.append(found)
+        self.axes.append(found)
+
+    def adopt(self, value: ir.Value, axis: int, use: Use, labels: IntArray, role: Role) -> bool:
+        """Give an axis labels that others have as well; False where it must have its own."""
+        constant = self._constants.get(value) or self.constant(value)
+        if constant.shown or not constant.channels or constant.shape[axis] != labels.size:
+            return False
+        if constant.tied and not constant.once:
+            return False
+        key = (value, axis) if constant.tied else (value, axis, use)
+        if key in self._known:
+            return False
+        found = ParameterAxis(value, axis, labels, [use], constant.tied, role)
+        self._known[key] = found
+        self.axes.append(found)
+        return True
+
+    def seen(self, value: ir.Value, use: Use) -> Layout | None:
+        """The layout of an initializer as a node that was visited saw it; None where it had no labels."""
+        shape = constant_shape(value)
+        axes: list[Factors] = [factors_of(n) for n in shape]
+        fields = []
+        for axis, size in enumerate(shape):
+            known = self._known.get((value, axis)) or self._known.get((value, axis, use))
+            if known is not None and use in known.uses:
+                axes[axis] = (size,)
+                fields.append(Field(((axis, 0),), known.labels))
+        return Layout(tuple(axes), tuple(fields)) if fields else None

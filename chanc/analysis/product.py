@@ -1,0 +1,127 @@
+"""Products of two operands with a contracted axis.
+
+Letters name the axes of the operands and the result. A letter that both operands have and the result lacks is
+contracted, so its labels are one channel; a letter of both and the result is a batch axis (attention heads).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chanc.analysis.context import Context
+from chanc.analysis.layout import Layout, Opaque, axis_labels, drop_axes, insert_axes, merge, transpose
+
+Letters = list[int]
+"""A number for each axis of an operand."""
+
+
+def contract(context: Context, left: tuple[int, Letters], right: tuple[int, Letters], out: Letters) -> Layout:
+    """The result of a product of two inputs of the current node, (index, letters) each."""
+    (i, a), (j, b) = left, right
+    shared = [k for k in a if k in b]
+    # Of two weights only one is divided among the copies of a channel that is summed over.
+    once = context.is_weight(i) and context.is_weight(j)
+    one = _operand(context, i, a, b, out, summed=not once)
+    two = _operand(context, j, b, a, out)
+    if len(a) != one.rank or len(b) != two.rank:
+        raise Opaque("its operands have other ranks than the product takes")
+    heads = [k for k in shared if k in out]
+    for letter in (k for k in shared if k not in out):
+        one, two = _contracted(context, (one, a, i), (two, b, j), letter, heads)
+    one = reduced(context, one, a, out, shared)
+    two = reduced(context, two, b, out, shared)
+    return context.together(
+        [arranged(one, [k for k in a if k in out], out), arranged(two, [k for k in b if k in out], out)]
+    )
+
+
+def _operand(context: Context, index: int, mine: Letters, other: Letters, out: Letters, summed: bool = True) -> Layout:
+    """An operand; a weight has labels on its own axes and the contracted ones, on batch axes where it has several.
+
+    `summed` says whether it consumes the channels that are contracted.
+    """
+    if not context.is_weight(index):
+        return context.input(index)
+    if not context.is_parameter(index):
+        layout = context.input(index)
+    else:
+        shape = context.initializer(index).shape
+        if len(shape) != len(mine):
+            raise Opaque("its weight has another rank than the product takes")
+        axes = [k for k, letter in enumerate(mine) if not (letter in other and letter in out) or shape[k] != 1]
+        layout = context.parameter(index, axes)
+    for axis, letter in enumerate(mine):
+        if letter not in out:
+            if summed or letter not in other:
+                context.mark(layout, axis, "consumer")
+        elif letter not in other:
+            context.mark(layout, axis, "producer")
+    return layout
+
+
+def _contracted(
+    context: Context, left: tuple[Layout, Letters, int], right: tuple[Layout, Letters, int], letter: int, heads: Letters
+) -> tuple[Layout, Layout]:
+    """Unite the contracted axis of both operands; whole rows go where both vary along a common batch axis as well."""
+    (one, a, i), (two, b, j) = left, right
+    modes = context.findings.modes
+    p, q = a.index(letter), b.index(letter)
+    common = {k for k in heads if _joint(one, a, letter, k) or _joint(two, b, letter, k)}
+    whole = any(_joint(one, a, letter, k) and _joint(two, b, letter, k) for k in common)
+    if whole:
+        _aligned(context, (one, a), (two, b), letter, common)
+    if whole or not one.on(p) or not two.on(q) or modes.get(context.node) == "whole heads":
+        modes[context.node] = "whole heads"
+        reasons = [f"it is multiplied with {x.why or 'values that are not channels'}" for x in (two, one)]
+        return context.fix(one, p, reasons[0]), context.fix(two, q, reasons[1])
+    x, y = context.project(one, p), context.project(two, q)
+    assert x is not None and y is not None
+    if x.size != y.size:
+        raise Opaque("the contracted axes have other sizes")
+    context.same(x, y)
+    if context.is_weight(i) == context.is_weight(j) and (not context.is_weight(i) or np.intersect1d(x, y).size):
+        context.findings.unscaled.append(x)
+    return _cleared(one, p), _cleared(two, q)
+
+
+def _joint(layout: Layout, letters: Letters, one: int, two: int) -> bool:
+    p, q = letters.index(one), letters.index(two)
+    return any(field.on(p) and field.on(q) for field in layout.fields)
+
+
+def _aligned(
+    context: Context, left: tuple[Layout, Letters], right: tuple[Layout, Letters], letter: int, heads: set[int]
+) -> None:
+    """Channel d of a head meets channel d of the same head: note it, for with one head left they are one channel."""
+    spread = []
+    for layout, letters in (left, right):
+        for field in layout.fields:
+            named = [letters[axis] for axis, _ in field.slots]
+            if letter in named and heads & set(named) and len(set(named)) == len(named):
+                order = sorted(range(len(named)), key=lambda k: named[k])
+                spread.append((sorted(named), field.labels.transpose(order)))
+                break
+    if len(spread) == 2 and spread[0][0] == spread[1][0] and spread[0][1].shape == spread[1][1].shape:
+        context.same(spread[0][1], spread[1][1])
+
+
+def _cleared(layout: Layout, axis: int) -> Layout:
+    return Layout(layout.axes, tuple(f for f in layout.fields if not f.on(axis)), layout.why)
+
+
+def reduced(context: Context, layout: Layout, mine: Letters, out: Letters, shared: Letters) -> Layout:
+    """Without the axes whose letter is not in the result; a sum over channels that are not contracted is inexact."""
+    gone = [k for k, letter in enumerate(mine) if letter not in out]
+    for axis in gone:
+        if mine[axis] not in shared:
+            for field in merge(layout, axis).on(axis):
+                context.mark_inexact(axis_labels(field, axis), "a sum over channels")
+        layout = _cleared(layout, axis)
+    return drop_axes(layout, gone)
+
+
+def arranged(layout: Layout, mine: Letters, out: Letters) -> Layout:
+    """The axes in the order of the result, size 1 where the operand has none."""
+    order = [mine.index(letter) for letter in out if letter in mine]
+    missing = [k for k, letter in enumerate(out) if letter not in mine]
+    return insert_axes(transpose(layout, order), missing)

@@ -1,0 +1,64 @@
+"""Which weights make channels and which take them: rules mark labels, and the axes that the labels came from get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.initializers import Initializers, ParameterAxis, Role
+from chanc.analysis.tables import FLOATS
+
+
+@dataclass(slots=True, repr=False)
+class Roles:
+    """The labels that were marked, and those of weights that are joined or added, which play one role."""
+
+    _marked: list[tuple[IntArray, Role]] = field(default_factory=list)
+    _parallel: list[tuple[IntArray, IntArray]] = field(default_factory=list)
+
+    def mark(self, labels: IntArray, role: Role) -> None:
+        """The parameters that have these labels as their own are producers or consumers of their channels."""
+        self._marked.append((labels, role))
+
+    def join(self, left: IntArray, right: IntArray) -> None:
+        """The labels at right play the role that those at left are given."""
+        self._parallel.append((left.ravel(), right.ravel()))
+
+    def assign(self, initializers: Initializers) -> list[IntArray]:
+        """Hand the roles to the axes from which the labels came; the labels that can't be divided among copies."""
+        unscaled = []
+        own = initializers.own
+        homes = {id(p.labels): p for p in own}
+        starts = np.array([p.labels[0] if p.labels.size else -1 for p in own], dtype=np.int64)
+        for labels, role in self._spread():
+            home = homes.get(id(labels))
+            for parameter in [home] if home is not None else _homes(own, starts, labels):
+                if {parameter.role, role} == {"producer", "consumer"}:
+                    # Tied: what makes a copy would have to be cloned and divided at once.
+                    unscaled.append(parameter.labels)
+                parameter.role = role
+        # Integers can't be divided among the copies of a channel.
+        integers = (p for p in initializers.axes if p.role == "consumer" and p.value.dtype not in FLOATS)
+        return [*unscaled, *(p.labels for p in integers)]
+
+    def _spread(self) -> list[tuple[IntArray, Role]]:
+        """The roles that were marked, and those that they give to weights joined with, or added to, the marked ones."""
+        roles = list(self._marked)
+        for left, right in reversed(self._parallel):
+            for labels, role in list(roles):
+                hit = np.isin(left, labels)
+                if hit.any():
+                    roles.append((right[hit], role))
+        return roles
+
+
+def _homes(own: list[ParameterAxis], starts: IntArray, labels: IntArray) -> list[ParameterAxis]:
+    """The parameter axes whose own labels are among these; `starts` are the first labels of all, ascending."""
+    if not starts.size or not labels.size:
+        return []
+    found = np.unique(np.searchsorted(starts, labels.ravel(), side="right") - 1)
+    parameters = [own[k] for k in found.tolist() if k >= 0]
+    low, high = labels.min(), labels.max()
+    return [p for p in parameters if p.labels.size and p.labels[0] <= high and low <= p.labels[-1]]

@@ -1,0 +1,82 @@
+"""Classification of images: one label an image, cross-entropy, top-1.
+
+loss = CE(first output) + 0.4 sum CE(auxiliary outputs)       in training, with label smoothing
+loss = CE(first output)                                       on held-out images
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from torch import Tensor
+from torch.nn import functional
+
+from chanc.data.dataset import Dataset
+from chanc.errors import DataError, ModelError, RunError
+from chanc.training.images import image_input
+from chanc.training.task import Batch, Outputs, Task
+
+_AUX_WEIGHT = 0.4
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """The first output is [B, classes], and so are those of auxiliary heads; the graph may end in a Softmax.
+
+    Raises: RunError for a label smoothing outside 0..1.
+    """
+
+    label_smoothing: float = 0.0
+
+    name = "classification"
+    score_name = "top1"
+    takes_logits = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing <= 1:
+            raise RunError(f"label_smoothing {self.label_smoothing} lies outside 0..1")
+
+    def fit(self, model: ir.Model, data: Dataset) -> Dataset:
+        """The data at the model's input size.
+
+        Raises: DataError where the model's output has other classes than the data; ModelError where it takes no images.
+        """
+        value = image_input(model)
+        if not model.graph.outputs:
+            raise ModelError("training needs a model with an output")
+        shape = model.graph.outputs[0].shape
+        classes = shape[-1] if shape is not None and len(shape) == 2 else None
+        if isinstance(classes, int) and classes != data.classes:
+            raise DataError(f"the model has {classes} classes, the data set {data.name} has {data.classes}")
+        wanted = zip(list(value.shape or ())[1:], data.shape, strict=True)
+        return data.fit_to(*(want if isinstance(want, int) else have for want, have in wanted))
+
+    def check(self, outputs: Outputs, data: Dataset) -> None:
+        """Raises: DataError where an output does not have one column a class."""
+        for logits in outputs.values():
+            if logits.ndim != 2 or logits.shape[1] != data.classes:
+                shape = "x".join(str(extent) for extent in logits.shape[1:])
+                raise DataError(f"{data.name} has {data.classes} classes, the model's output is {shape} an image")
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Cross-entropy in nats."""
+        labels, (main, *aux) = _labels(batch), outputs.values()
+        if not batch.training:
+            return functional.cross_entropy(main.float(), labels)
+        loss = functional.cross_entropy(main.float(), labels, label_smoothing=self.label_smoothing)
+        for logits in aux:
+            side = functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+            loss = loss + _AUX_WEIGHT * side
+        return loss
+
+    def score(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, int]:
+        """Correct answers of the first output, int64, and images."""
+        main = next(iter(outputs.values()))
+        return (main.argmax(1) == _labels(batch)).sum(), len(batch)
+
+
+def _labels(batch: Batch) -> Tensor:
+    if batch.labels is None:
+        raise DataError("classification needs data with labels")
+    return batch.labels

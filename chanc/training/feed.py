@@ -1,0 +1,76 @@
+"""A data set as the batches of a network: images and labels by name, and what a teacher says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from chanc.data.augment import Augment
+from chanc.data.batches import Batches
+from chanc.data.dataset import Dataset
+from chanc.training.module import Trainable
+from chanc.training.options import TrainOptions
+from chanc.training.task import Batch, Outputs
+
+EVALUATION_BATCH = 512
+
+
+class Feed:
+    """One epoch an iteration. Batches with a generator are for training, without one to judge by.
+
+    name: the graph's input. teacher: fills `Batch.teacher`; it is on the batches' device, and stays as it is.
+    """
+
+    def __init__(self, batches: Batches, name: str, teacher: Trainable | None = None) -> None:
+        self.batches = batches
+        self.name = name
+        self.teacher = teacher
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are made."""
+        return self.batches.labels.device
+
+    @property
+    def samples(self) -> int:
+        """Samples an epoch."""
+        return len(self.batches.labels)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        training = self.batches.generator is not None
+        for images, labels in self.batches:
+            yield Batch({self.name: images}, labels, training, self._taught(images))
+
+    def _taught(self, images: Tensor) -> Outputs | None:
+        if self.teacher is None:
+            return None
+        # In full precision, whatever the student runs in.
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            return self.teacher.forward({self.name: images})
+
+
+def training_feed(
+    data: Dataset,
+    options: TrainOptions,
+    name: str,
+    device: torch.device,
+    generator: torch.Generator,
+    teacher: Trainable | None = None,
+) -> Feed:
+    """The training part on the device, shuffled and augmented."""
+    augment = Augment(options.crop_padding, options.flip, options.cutout)
+    images, labels = (torch.tensor(array).to(device) for array in (data.train_images, data.train_labels))
+    batches = Batches(images, labels, options.batch_size, data.mean, data.std, augment, generator)
+    return Feed(batches, name, teacher)
+
+
+def held_out_feed(data: Dataset, name: str, device: torch.device, teacher: Trainable | None = None) -> Feed:
+    """The test part on the device, in stored order."""
+    images, labels = (torch.tensor(array).to(device) for array in (data.test_images, data.test_labels))
+    return Feed(Batches(images, labels, EVALUATION_BATCH, data.mean, data.std), name, teacher)

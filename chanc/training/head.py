@@ -1,0 +1,63 @@
+"""The end of a graph while it trains: a loss with a softmax of its own wants what stands before the graph's."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+_SOFTMAX = ("Softmax", "LogSoftmax")
+_VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+
+def end_at_logits(graph: ir.Graph) -> None:
+    """Leave out, in place, the Softmax or LogSoftmax that an output ends in, views behind it included.
+
+    One along the batch axis, or on a graph's input, stays: it is no head. So does one whose views are read elsewhere.
+    """
+    for index, output in enumerate(list(graph.outputs)):
+        views, last = _views(output), output
+        if views:
+            last = views[-1].inputs[0] or output
+        node = last.producer()
+        if node is None or not _is(node, _SOFTMAX) or _along_batch(node):
+            continue
+        logits = node.inputs[0]
+        if logits is None or logits.producer() is None:
+            continue
+        if views:
+            views[-1].replace_input_with(0, logits)
+        else:
+            graph.outputs[index] = _exit(graph, logits, output)
+        if not last.uses() and not last.is_graph_output():
+            graph.remove(node, safe=True)
+
+
+def _views(output: ir.Value) -> list[ir.Node]:
+    """The reshaping nodes that an output ends in, the last one first; nobody else reads what they read."""
+    found: list[ir.Node] = []
+    node = output.producer()
+    while node is not None and _is(node, _VIEWS):
+        read = node.inputs[0]
+        if read is None or read.is_graph_output() or len(read.uses()) != 1:
+            break
+        found.append(node)
+        node = read.producer()
+    return found
+
+
+def _exit(graph: ir.Graph, logits: ir.Value, output: ir.Value) -> ir.Value:
+    """The logits as a graph output of their own."""
+    if logits.is_graph_output():
+        node = ir.node("Identity", [logits])
+        graph.append(node)
+        logits = node.outputs[0]
+    logits.type, logits.shape = output.type, output.shape
+    return logits
+
+
+def _along_batch(node: ir.Node) -> bool:
+    axis, shape = node.attributes.get_int("axis", 1), node.outputs[0].shape
+    return axis == 0 or (shape is not None and axis == -len(shape))
+
+
+def _is(node: ir.Node, names: tuple[str, ...]) -> bool:
+    return node.op_type in names and node.domain in ("", "ai.onnx")

@@ -1,0 +1,72 @@
+"""What a network is trained for: the interface of a task, and the batches that it sees.
+
+A task is one file: a frozen dataclass whose fields are its options. A checkpoint must agree on its repr.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from chanc.data.dataset import Dataset
+
+Outputs = Mapping[str, Tensor]
+"""What a network said of a batch, by the names of its graph's outputs: [B, ...] each."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples by the names of the graph's inputs, [B, ...] each, and what is known of them.
+
+    labels: int64 [B], None where the data has none. training: whether a step is made of it, or it is judged only.
+    teacher: the teacher's outputs, for a task that wants them.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor | None
+    training: bool
+    teacher: Outputs | None = None
+
+    def __len__(self) -> int:
+        """Samples."""
+        return len(next(iter(self.inputs.values())))
+
+
+class Task(ABC):
+    """A loss and a score, and which models and data they are for.
+
+    score_name: the score's key in records; higher_is_better: its direction. takes_logits: the loss has a softmax of its
+    own, so that a last Softmax of the graph is left out while training. wants_teacher: batches bring the teacher's
+    outputs.
+    """
+
+    name: ClassVar[str]
+    score_name: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+    takes_logits: ClassVar[bool] = False
+    wants_teacher: ClassVar[bool] = False
+
+    @abstractmethod
+    def fit(self, model: ir.Model, data: Dataset) -> Dataset:
+        """The data as the model takes it; nothing is trained. Raises: ModelError or DataError where they don't fit."""
+
+    @abstractmethod
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The mean loss of a batch, a float32 scalar. Regularisation and auxiliary outputs count in training only."""
+
+    @abstractmethod
+    def score(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, int]:
+        """The sum of the samples' scores on the outputs' device, or whatever `reduce` makes one number of; samples."""
+
+    def reduce(self, parts: Sequence[tuple[Tensor, int]]) -> float:
+        """One number from the scores of all batches: the mean."""
+        return float(torch.stack([total for total, _ in parts]).sum()) / sum(count for _, count in parts)
+
+    def check(self, outputs: Outputs, data: Dataset) -> None:  # noqa: B027  (most tasks have nothing to check)
+        """Raises: DataError for outputs that don't suit the data, where the graph's own shapes didn't say so."""
