@@ -186,10 +186,10 @@ def train(
     """Train a classifier of images: the same graph with new values comes out, the model that came in stays as it is.
 
     data: a data set by name or path (`chanc.data.load`). options: fields of `chanc.training.options.TrainOptions` and
-    of `chanc.tasks.Classification`; what isn't given follows from the optimizer (`RECIPES`) and from the images.
-    insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of training images. checkpoint: a
-    .safetensors file that is written after each epoch, and from which a training that was stopped goes on. say: gets
-    notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
+    of the task, `chanc.tasks.Classification`; what isn't given follows from the optimizer (`RECIPES`) and from the
+    images. insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of training images.
+    checkpoint: a .safetensors file that is written after each epoch, and from which a training that was stopped goes
+    on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
 
     Raises ModelError for a model that PyTorch can't express or train, DataError for data that don't fit it, RunError
     for an option out of range, TrialError where the training diverges, MissingDependencyError without PyTorch.
@@ -200,13 +200,13 @@ def train(
     from chanc.tasks import Classification
     from chanc.training.images import recover_norms
     from chanc.training.train import score
-    from chanc.training.train import train as train_values
+    from chanc.training.train import train as train_model
 
     loaded = load(model)
     check(loaded)
-    seed = options.get("seed", 0)
     limits = {"limit_train": limit_train, "limit_test": limit_test}
-    dataset = Classification().fit(loaded, datasets.load(data, root=data_root, seed=seed, **limits))
+    whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
+    dataset = Classification().fit(loaded, whole)
     task, chosen = _configured(dataset, {**options, "epochs": epochs})
     notes = [dataset.note] if dataset.note else []
     if insert_batchnorm and not recover_norms(loaded, dataset):
@@ -215,16 +215,10 @@ def train(
         for note in notes:
             say(f"note: {note}")
     before: list[float] = []
-    done = train_values(
-        loaded,
-        dataset,
-        task,
-        chosen,
+    done = train_model(
+        loaded, dataset, task, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
         start=lambda net: before.append(score(net, dataset, task, chosen)),
-        on_step=on_step,
-        on_epoch=on_epoch,
-        checkpoint=checkpoint,
-    )
+    )  # fmt: skip
     result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
     return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
 

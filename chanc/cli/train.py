@@ -19,7 +19,7 @@ from chanc.errors import RunError
 
 
 class TrainCommand(GroupedCommand):
-    """`chanc train`: its options besides those below are the fields of TrainOptions."""
+    """`chanc train`: its options besides those below are the fields of TrainOptions and of the task."""
 
     headings = (
         ("What", ("data", "data_root", "output", "force", "limit_train", "limit_test", "insert_batchnorm")),
@@ -33,9 +33,10 @@ class TrainCommand(GroupedCommand):
 
     def found(self) -> list[click.Option]:
         """An option for each field."""
+        from chanc.tasks import Classification
         from chanc.training.options import TrainOptions
 
-        options = settable(TrainOptions)
+        options = {**settable(TrainOptions), **settable(Classification)}
         epochs = dataclasses.replace(options.pop("epochs"), default=None)
         return [field_option(epochs, required=True), *map(field_option, options.values())]
 

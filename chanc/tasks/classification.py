@@ -6,20 +6,25 @@ loss = CE(first output)                                       on held-out images
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
-from torch import Tensor
-from torch.nn import functional
 
+from chanc import fields
 from chanc.data.dataset import Dataset
 from chanc.errors import DataError, ModelError, RunError
+from chanc.tasks.registry import TASKS
 from chanc.training.images import image_input
 from chanc.training.task import Batch, Outputs, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _AUX_WEIGHT = 0.4
 
 
+@TASKS.register("classification")
 @dataclass(frozen=True)
 class Classification(Task):
     """The first output is [B, classes], and so are those of auxiliary heads; the graph may end in a Softmax.
@@ -27,15 +32,16 @@ class Classification(Task):
     Raises: RunError for a label smoothing outside 0..1.
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: float = field(default=0.0, metadata={
+        "help": "Share of a label that goes to all classes.", "range": (0, 1)})  # fmt: skip
 
     name = "classification"
     score_name = "top1"
     takes_logits = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing <= 1:
-            raise RunError(f"label_smoothing {self.label_smoothing} lies outside 0..1")
+        if wrong := fields.fault(self):
+            raise RunError(wrong)
 
     def fit(self, model: ir.Model, data: Dataset) -> Dataset:
         """The data at the model's input size.
@@ -61,6 +67,8 @@ class Classification(Task):
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Cross-entropy in nats."""
+        from torch.nn import functional
+
         labels, (main, *aux) = _labels(batch), outputs.values()
         if not batch.training:
             return functional.cross_entropy(main.float(), labels)

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
-import torch
 
-from chanc.data.batches import Batches
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError
 from chanc.transforms import insert_batchnorm, recover_affine
@@ -43,6 +41,10 @@ def recover_norms(model: ir.Model, dataset: Dataset) -> bool:
 
 def _calibration(value: ir.Value, dataset: Dataset) -> Iterator[dict[str, np.ndarray]]:
     """Some training images as the model takes them, in batches of its own size where that is fixed."""
+    import torch
+
+    from chanc.data.batches import Batches
+
     fixed = fixed_batch(value)
     part = dataset.limit(train=CALIBRATION_IMAGES)
     images = torch.tensor(part.train_images)

@@ -1,6 +1,7 @@
 """What a network is trained for: the interface of a task, and the batches that it sees.
 
-A task is one file: a frozen dataclass whose fields are its options. A checkpoint must agree on its repr.
+A task is one file: a frozen dataclass whose fields are its options. A checkpoint must agree on its repr. Tasks are
+listed, with their options, where PyTorch may be missing: they import it when they work.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import onnx_ir as ir
-import torch
-from torch import Tensor
 
 from chanc.data.dataset import Dataset
 
-Outputs = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Outputs = Mapping[str, "Tensor"]
 """What a network said of a batch, by the names of its graph's outputs: [B, ...] each."""
 
 
@@ -66,6 +68,8 @@ class Task(ABC):
 
     def reduce(self, parts: Sequence[tuple[Tensor, int]]) -> float:
         """One number from the scores of all batches: the mean."""
+        import torch
+
         return float(torch.stack([total for total, _ in parts]).sum()) / sum(count for _, count in parts)
 
     def check(self, outputs: Outputs, data: Dataset) -> None:  # noqa: B027  (most tasks have nothing to check)

@@ -40,11 +40,9 @@ SAID = {
     "rewrite m.onnx -o half.onnx --scale 0.5 --no-verify": "",
     "rewrite m.onnx -o wide.onnx --scale 1.5 --transfer widen --no-verify": "",
     "verify m.onnx m.onnx": ORT,
-    "search m.onnx": "the digits come with scikit-learn: pip install 'chanc[data]'",
+    "search m.onnx": "a search needs PyTorch: pip install 'chanc[torch]'",
     "search m.onnx --data synthetic": "a search needs PyTorch: pip install 'chanc[torch]'",
     "search m.onnx --data synthetic --max-latency 5": "a search needs PyTorch: pip install 'chanc[torch]'",
-    "search m.onnx --data photos": "pip install 'chanc[data]'",
-    "search m.onnx --data parquet": "pip install 'chanc[data]'",
     "sweep m.onnx": "a sweep on this machine needs torch: pip install 'chanc[torch]'",
     "sweep m.onnx --workers 2 --data synthetic": "a sweep on this machine needs torch: pip install 'chanc[torch]'",
     "sweep m.onnx --ray local": "--ray needs Ray: pip install 'chanc[ray]'",
@@ -61,7 +59,7 @@ SAID = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model, a finished run, folders that look like data sets, and the packages taken away."""
+    """A folder with a model and a finished run, and the packages taken away."""
     home = tmp_path_factory.mktemp("bare")
     (home / "site").mkdir()
     (home / "site" / "sitecustomize.py").write_text(CUSTOMIZE)
@@ -74,12 +72,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "finished" / "config.json").write_text('{"settings": {"algo": "greedy"}}')
     lines = [json.dumps({"trial": number, "widths": {"a.weight": 16 + number}, **trial}) for number in range(3)]
     (home / "finished" / "trials.jsonl").write_text("\n".join(lines) + "\n")
-    for name in ("train/ant/1.png", "train/bee/1.png", "test/ant/1.png", "test/bee/1.png"):
-        (home / "photos" / name).parent.mkdir(parents=True)
-        (home / "photos" / name).write_bytes(b"\x89PNG")
-    (home / "parquet").mkdir()
-    for name in ("train-0.parquet", "test-0.parquet"):
-        (home / "parquet" / name).write_bytes(b"PAR1")
     return home
 
 

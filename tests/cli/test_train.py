@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import subprocess
@@ -16,6 +15,7 @@ from rich.console import Console
 torch = pytest.importorskip("torch")
 
 from chanc import data as datasets  # noqa: E402
+from chanc import fields  # noqa: E402
 from chanc.api import _configured  # noqa: E402
 from chanc.backends import ort  # noqa: E402
 from chanc.cli import main  # noqa: E402
@@ -177,7 +177,7 @@ def test_models_that_are_no_classifiers_of_images(tmp_path, capsys) -> None:
 def test_options_that_suit_data_and_optimizer() -> None:
     def options(*args: str, data: datasets.Dataset) -> tuple[Task, TrainOptions]:
         params = command.make_context("train", ["m.onnx", "--data", "d", "--epochs", "2", "-o", "o", *args]).params
-        names = {field.name for field in (*dataclasses.fields(TrainOptions), *dataclasses.fields(Classification))}
+        names = [*fields.options(TrainOptions), *fields.options(Classification)]
         return _configured(data, {name: params[name] for name in names if params[name] is not None})
 
     digits, synthetic = datasets.load("digits"), datasets.load("synthetic").fit_to(3, 32, 32)
