@@ -22,11 +22,13 @@ from chanc.rewriter import IMPORTANCES, TRANSFERS
 from chanc.rewriter.rules import REGISTRY as REWRITE
 from chanc.study.presets import PRESETS
 from chanc.study.sampler import SAMPLERS, Sampler, register
+from chanc.tasks import TASKS
 
 NAMED = {
     "transfers": (TRANSFERS, {"select", "svd", "reflect", "widen", "init"}),
     "importances": (IMPORTANCES, {"l2", "l1", "first", "random"}),
     "methods": (SAMPLERS, {"greedy", "sa", "conet", "uniform", "random"}),
+    "tasks": (TASKS, {"classification"}),
     "presets": (PRESETS, {"conetv2-resnet34", "conetv2-darts7", "conet-darts7", "conet-resnet34"}),
     "data": (DATASETS, {"digits", "cifar10", "cifar100", "fashion-mnist", "synthetic"}),
     "frontends": (FRONTENDS, {"zoo", "torch"}),

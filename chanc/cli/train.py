@@ -51,7 +51,6 @@ class TrainCommand(GroupedCommand):
 @click.option("--limit-test", type=click.IntRange(1), help="Use at most so many test images.")
 @click.option("--insert-batchnorm", is_flag=True,
               help="First put BatchNorm behind bare convolutions, statistics from training images.")  # fmt: skip
-@click.option("--label-smoothing", type=float, help="Share of a label that goes to all classes. [0]")
 @click.option("--checkpoint", metavar="FILE", help="Write everything to FILE after each epoch (.safetensors).")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint.")
 @click.option("--quiet", is_flag=True, help="Show nothing but the result.")

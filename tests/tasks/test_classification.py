@@ -76,7 +76,7 @@ def test_a_recipe_is_parted_among_task_and_trainer() -> None:
     for name, recipe, message in (
         ("classification", {"rate": 1}, "unknown training option: rate"),
         ("classification", {"label_smoothing": 1.5}, "label_smoothing 1.5 lies outside 0..1"),
-        ("clasification", {}, "no task 'clasification'"),
+        ("clasification", {}, "there is no task 'clasification'"),
     ):
         with pytest.raises(RunError, match=message):
             configured(name, recipe)
