@@ -61,6 +61,11 @@ from chanc.data.named import register
 @register("mine")
 def mine(root): ...
 """,
+    "chanc.tasks": """
+from chanc.tasks import TASKS, Classification
+@TASKS.register("mine")
+class Mine(Classification): ...
+""",
     "chanc.frontends": """
 from chanc.frontends import FRONTENDS, Frontend
 FRONTENDS.add("mine", Frontend(lambda name, options: None, "mine:NAME"))
@@ -78,6 +83,7 @@ REGISTRIES = {
     "chanc.methods": "from chanc.study import SAMPLERS as REGISTRY",
     "chanc.presets": "from chanc.study.presets import PRESETS as REGISTRY",
     "chanc.data": "from chanc.data import DATASETS as REGISTRY",
+    "chanc.tasks": "from chanc.tasks import TASKS as REGISTRY",
     "chanc.frontends": "from chanc.frontends import FRONTENDS as REGISTRY",
     "chanc.exporters": "from chanc.frontends.exporters import EXPORTERS as REGISTRY",
 }

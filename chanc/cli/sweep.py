@@ -42,7 +42,8 @@ class SweepCommand(GroupedCommand):
 
     def found(self) -> list[click.Option]:
         """The options of the methods, but for those that are declared below."""
-        return [option for option in Methods().click_options(wrap=Values) if option.name not in WIDTHS]
+        taken = {param.name or "" for param in self.params} - set(WIDTHS)
+        return [option for option in Methods().click_options(taken, wrap=Values) if option.name not in WIDTHS]
 
     def grouped(self) -> list[tuple[str, list[str]]]:
         """The headings of --help."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chanc import runs
 from chanc.cli import COMMANDS
 from chanc.ir import save
-from chanc.runs import Decision, Epoch, TrialEvent
 from chanc.testing.graphs import Graph
 
 ABSENT = ("torch", "onnxruntime", "matplotlib", "pyarrow", "PIL", "sklearn", "onnxscript", "ray", "safetensors",
@@ -44,8 +43,6 @@ SAID = {
     "search m.onnx": "a search needs PyTorch: pip install 'chanc[torch]'",
     "search m.onnx --data synthetic": "a search needs PyTorch: pip install 'chanc[torch]'",
     "search m.onnx --data synthetic --max-latency 5": "a search needs PyTorch: pip install 'chanc[torch]'",
-    "search m.onnx --data photos": "a search needs PyTorch: pip install 'chanc[torch]'",
-    "search m.onnx --data parquet": "a search needs PyTorch: pip install 'chanc[torch]'",
     "sweep m.onnx": "a sweep on this machine needs torch: pip install 'chanc[torch]'",
     "sweep m.onnx --workers 2 --data synthetic": "a sweep on this machine needs torch: pip install 'chanc[torch]'",
     "sweep m.onnx --ray local": "--ray needs Ray: pip install 'chanc[ray]'",
@@ -62,22 +59,19 @@ SAID = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model, a finished run, folders that look like data sets, and the packages taken away."""
+    """A folder with a model and a finished run, and the packages taken away."""
     home = tmp_path_factory.mktemp("bare")
     (home / "site").mkdir()
     (home / "site" / "sitecustomize.py").write_text(CUSTOMIZE)
     graph = Graph(seed=0)
     x = graph.input("image", [2, 3, 32, 32], dynamic={0: "n"}).conv(8, bias=False).bn().relu().conv(12, stride=4).relu()
     save(graph.ir(x.gap().flatten().gemm(10)), home / "m.onnx")
-    run = runs.create(home / "finished", {"algo": "greedy"}, {})
-    for number in range(3):
-        run.append(TrialEvent(number, Decision({"a.weight": 16 + number}), 1000, 9000, 0.5, 1.0, (Epoch(0, 1.0, 0.5),)))
-    for name in ("train/ant/1.png", "train/bee/1.png", "test/ant/1.png", "test/bee/1.png"):
-        (home / "photos" / name).parent.mkdir(parents=True)
-        (home / "photos" / name).write_bytes(b"\x89PNG")
-    (home / "parquet").mkdir()
-    for name in ("train-0.parquet", "test-0.parquet"):
-        (home / "parquet" / name).write_bytes(b"PAR1")
+    epochs = [{"epoch": 0, "top1": 0.5, "loss": 1.0, "metrics": {}}]
+    trial = {"params": 1000, "macs": 9000, "top1": 0.5, "epochs": epochs}
+    (home / "finished").mkdir()
+    (home / "finished" / "config.json").write_text('{"settings": {"algo": "greedy"}}')
+    lines = [json.dumps({"trial": number, "widths": {"a.weight": 16 + number}, **trial}) for number in range(3)]
+    (home / "finished" / "trials.jsonl").write_text("\n".join(lines) + "\n")
     return home
 
 

@@ -108,6 +108,14 @@ def test_every_field_of_train_options_is_an_option() -> None:
     assert set(training_options()[0]) == fields - {"epochs", "seed", "final_lr"}
 
 
+def test_no_option_is_declared_twice() -> None:
+    """By hand and by a field, or by two fields."""
+    for command in (search_command, sweep_command, train_command):
+        params = command.get_params(click.Context(command))
+        for words in ([param.name for param in params], [word for param in params for word in param.opts]):
+            assert len(words) == len(set(words)), command.name
+
+
 def test_a_new_field_is_a_new_option(monkeypatch: pytest.MonkeyPatch) -> None:
     import chanc.training.options
 

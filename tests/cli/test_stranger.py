@@ -104,10 +104,12 @@ def test_the_search_runs(stranger, model: Path, tmp_path: Path) -> None:
 
 def test_an_option_of_the_command_itself_is_refused(stranger) -> None:
     """A field that is named like an option of `chanc search` would be lost: one line says whose it is."""
-    taken = METHOD.replace("    stair: int =", "    holdout: int =")
-    done = chanc(stranger(taken, "chanc.methods"), "search", "none.onnx")
-    assert done.returncode == 1
-    assert done.stderr == "chanc: the stairs search's option holdout is one of the command itself: rename the field\n"
+    environment = stranger(METHOD.replace("    stair: int =", "    limit_train: int ="), "chanc.methods")
+    for command in ("search", "sweep"):
+        done = chanc(environment, command, "none.onnx")
+        assert done.returncode == 1
+        told = "the stairs search's option limit_train is one of the command itself: rename the field"
+        assert done.stderr == f"chanc: {told}\n"
 
 
 def test_two_methods_may_read_one_option_differently(stranger) -> None:
