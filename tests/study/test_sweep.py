@@ -71,7 +71,7 @@ def test_a_method_takes_only_its_own_axes() -> None:
     ]  # fmt: skip
     with pytest.raises(RunError, match="no method of this sweep has an option 'mu'"):
         cells(["greedy"], {"mu": [1]}, range(1))
-    with pytest.raises(RunError, match="no search method is named 'gredy'"):
+    with pytest.raises(RunError, match="there is no search method 'gredy'"):
         cells(["gredy"], {}, range(1))
 
 
