@@ -11,7 +11,7 @@ import pytest
 
 from chanc import registry as module
 from chanc.analysis.rules import REGISTRY as ANALYSIS
-from chanc.backends.torch.registry import REGISTRY as EMITTERS
+from chanc.backends.torch.emitter import REGISTRY as EMITTERS
 from chanc.data import DATASETS
 from chanc.errors import ChancError, PlanError, RunError
 from chanc.frontends import FRONTENDS
@@ -20,8 +20,8 @@ from chanc.ops.table import SPECS
 from chanc.registry import Operator, Operators, Registry
 from chanc.rewriter import IMPORTANCES, TRANSFERS
 from chanc.rewriter.rules import REGISTRY as REWRITE
-from chanc.study.presets import PRESETS
 from chanc.study.methods.sampler import SAMPLERS, Sampler, register
+from chanc.study.presets import PRESETS
 from chanc.tasks import TASKS
 
 NAMED = {
