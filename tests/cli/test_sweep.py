@@ -9,6 +9,8 @@ from click.testing import CliRunner
 from chanc.cli.options import Count
 from chanc.cli.sweep import Values, command, open_pool
 from chanc.errors import ChancError
+from chanc.runs.rows import Row
+from chanc.runs.sweeps import CellResult
 from chanc.study import sweep as sweeps
 from chanc.study.pools import ray, slurm
 from chanc.study.pools.local import LocalPool
@@ -28,7 +30,7 @@ def test_cells_and_settings_reach_the_sweep(tmp_path: Path, monkeypatch: pytest.
 
     def fake(model: str, todo: list[Cell], **given: object) -> SweepResult:
         seen.update(given, model=model, todo=[cell.name for cell in todo])
-        row = {"cell": todo[0].name, "rows": {"found": {"params": 1234, "top1": 0.875}}}
+        row = CellResult(todo[0].name, "greedy", rows={"found": Row("found", params=1234, top1=0.875)})
         return SweepResult(tmp_path, [row], {todo[1].name: "TrialError: no luck"})
 
     monkeypatch.setattr(sweeps, "sweep", fake)
