@@ -197,6 +197,16 @@ def test_pinned_groups_say_why() -> None:
     assert [(p.op, p.node, p.tensor) for p in analysis.pinned if "no rule" in p.reason] == [("Odd", "y", "r")]
 
 
+def test_the_json_names_what_is_not_counted() -> None:
+    from chanc.cli.analyze import to_json
+
+    graph = Graph()
+    x = graph.input("x", [1, 3, 4, 4]).conv(4)
+    (odd,) = graph.node("Odd", [x], outputs={"odd": x.shape}, domain="me")
+    found = to_json(chanc.analyze(graph.model(odd.relu())), "net.onnx")["model"]
+    assert (found["macs"], found["uncounted"]) == (4 * 3 * 9 * 16, ["odd"])
+
+
 def test_the_json_of_an_analysis(analysed) -> None:
     from chanc.cli.analyze import to_json
 
