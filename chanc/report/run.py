@@ -15,7 +15,7 @@ from chanc.report.embed import page
 from chanc.report.plots import Section
 from chanc.report.published import search_days
 from chanc.report.record import Record, Tree, read_record
-from chanc.report.run_plots import sections
+from chanc.report.sections import sections
 from chanc.report.summary import COLUMNS, comparison, row_cells
 from chanc.report.sweep import is_sweep, read_sweep, sweep_facts, sweep_sections
 from chanc.runs import Row, Timing, verdict
