@@ -52,6 +52,11 @@ from chanc.study import Greedy, register
 @register("mine")
 class Mine(Greedy): ...
 """,
+    "chanc.plots": """
+from chanc.report.sections import register
+@register("mine")
+def mine(record): ...
+""",
     "chanc.presets": """
 from chanc.study.presets import PRESETS, Preset
 PRESETS.add("mine", Preset("greedy", "resnet18", {}, {}, {}))
@@ -81,6 +86,7 @@ REGISTRIES = {
     "chanc.transfers": "from chanc.rewriter import TRANSFERS as REGISTRY",
     "chanc.importances": "from chanc.rewriter import IMPORTANCES as REGISTRY",
     "chanc.methods": "from chanc.study import SAMPLERS as REGISTRY",
+    "chanc.plots": "from chanc.report.sections import PLOTS as REGISTRY",
     "chanc.presets": "from chanc.study.presets import PRESETS as REGISTRY",
     "chanc.data": "from chanc.data import DATASETS as REGISTRY",
     "chanc.tasks": "from chanc.tasks import TASKS as REGISTRY",

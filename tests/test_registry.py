@@ -18,6 +18,7 @@ from chanc.frontends import FRONTENDS
 from chanc.frontends.exporters import EXPORTERS
 from chanc.ops.table import SPECS
 from chanc.registry import Operator, Operators, Registry
+from chanc.report.sections import PLOTS
 from chanc.rewriter import IMPORTANCES, TRANSFERS
 from chanc.rewriter.rules import REGISTRY as REWRITE
 from chanc.study.methods.sampler import SAMPLERS, Sampler, register
@@ -30,6 +31,7 @@ NAMED = {
     "methods": (SAMPLERS, {"greedy", "sa", "conet", "uniform", "random"}),
     "tasks": (TASKS, {"classification"}),
     "presets": (PRESETS, {"conetv2-resnet34", "conetv2-darts7", "conet-darts7", "conet-resnet34"}),
+    "plots": (PLOTS, {"accuracy", "widths", "metrics", "cumulative", "acceptance", "training"}),
     "data": (DATASETS, {"digits", "cifar10", "cifar100", "fashion-mnist", "synthetic"}),
     "frontends": (FRONTENDS, {"zoo", "torch"}),
     "exporters": (EXPORTERS, {"torchscript", "dynamo"}),
