@@ -52,6 +52,11 @@ from chanc.study import Greedy, register
 @register("mine")
 class Mine(Greedy): ...
 """,
+    "chanc.metrics": """
+from chanc.metrics.registry import register
+@register("mine")
+def mine(weights): ...
+""",
     "chanc.plots": """
 from chanc.report.sections import register
 @register("mine")
@@ -86,6 +91,7 @@ REGISTRIES = {
     "chanc.transfers": "from chanc.rewriter import TRANSFERS as REGISTRY",
     "chanc.importances": "from chanc.rewriter import IMPORTANCES as REGISTRY",
     "chanc.methods": "from chanc.study import SAMPLERS as REGISTRY",
+    "chanc.metrics": "from chanc.metrics.registry import METRICS as REGISTRY",
     "chanc.plots": "from chanc.report.sections import PLOTS as REGISTRY",
     "chanc.presets": "from chanc.study.presets import PRESETS as REGISTRY",
     "chanc.data": "from chanc.data import DATASETS as REGISTRY",

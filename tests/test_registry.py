@@ -16,6 +16,7 @@ from chanc.data import DATASETS
 from chanc.errors import ChancError, PlanError, RunError
 from chanc.frontends import FRONTENDS
 from chanc.frontends.exporters import EXPORTERS
+from chanc.metrics.registry import METRICS
 from chanc.ops.table import SPECS
 from chanc.registry import Operator, Operators, Registry
 from chanc.report.sections import PLOTS
@@ -31,6 +32,7 @@ NAMED = {
     "methods": (SAMPLERS, {"greedy", "sa", "conet", "uniform", "random"}),
     "tasks": (TASKS, {"classification"}),
     "presets": (PRESETS, {"conetv2-resnet34", "conetv2-darts7", "conet-darts7", "conet-resnet34"}),
+    "metrics": (METRICS, {"quality"}),
     "plots": (PLOTS, {"accuracy", "widths", "metrics", "cumulative", "acceptance", "training"}),
     "data": (DATASETS, {"digits", "cifar10", "cifar100", "fashion-mnist", "synthetic"}),
     "frontends": (FRONTENDS, {"zoo", "torch"}),

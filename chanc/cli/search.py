@@ -33,7 +33,7 @@ class SearchCommand(GroupedCommand):
         train, final = training_options()
         return (
             ("What", ("algo", "preset", "data", "data_root", "out", "resume")),
-            ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", *train)),
+            ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", "metrics", *train)),
             ("Budgets", ("max_params", "max_macs", "max_latency")),
             *Methods().headings("Widths"),
             ("Weights between trials", ("transfer", "reset", "adas_carry", "from_weights")),
@@ -81,6 +81,8 @@ def _final_option(option: Option) -> click.Option:
 @click.option("--reset", is_flag=True, help="Draw norms and linear layers anew after each change of widths.")
 @click.option("--adas-carry", is_flag=True, help="Keep AdaS's learning rates from trial to trial.")
 @click.option("--from-weights", is_flag=True, help="Start from the model's own weights, not from fresh ones.")
+@click.option("--metric", "metrics", multiple=True, type=Named("chanc.metrics.registry:METRICS"),
+              help="Measure this of the layers too, besides quality; may be given several times.")  # fmt: skip
 @click.option("--final-epochs", type=click.IntRange(0), show_default="the preset's, or 0",
               help="Train the best widths from scratch for so long, and the rivals with the same recipe.")  # fmt: skip
 @click.option("--final-seeds", type=click.IntRange(1), default=1, show_default=True, help="Repeats of each one.")

@@ -6,12 +6,13 @@ What comes later wins: defaults, a preset's values, augmentation that suits the 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from chanc.errors import RunError
 from chanc.files import Json
+from chanc.metrics.registry import METRICS
 from chanc.study.budgets import Budget
 from chanc.study.methods.sampler import SAMPLERS, Sampler, make
 from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
@@ -24,7 +25,8 @@ class Settings:
     train, final: fields of TrainOptions for the trials and for the final trainings; asked_train, asked_final: which of
     them the caller named. holdout: the share of the training images that trials are judged on. transfer: how weights
     follow widths. reset: draw norms and linear layers anew after each change of widths. carry_optimizer: learning rates
-    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones.
+    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones. metrics:
+    what is measured of the layers besides `quality`.
     """
 
     sampler: Sampler
@@ -40,6 +42,7 @@ class Settings:
     reset: bool = False
     carry_optimizer: bool = False
     from_weights: bool = False
+    metrics: tuple[str, ...] = ()
     note: str = ""
     asked_train: frozenset[str] = frozenset()
     asked_final: frozenset[str] = frozenset()
@@ -70,6 +73,7 @@ class Settings:
             "reset": self.reset,
             "carry_optimizer": self.carry_optimizer,
             "from_weights": self.from_weights,
+            "metrics": list(self.metrics),
         }
 
 
@@ -81,11 +85,12 @@ def resolve(
     options: Options,
     train: Options,
     final: Options,
+    metrics: Sequence[str] = (),
     **rest: Any,
 ) -> Settings:
     """Make the settings. Entries of the mappings that are None count as not given.
 
-    Raises RunError for an unknown method, preset or option.
+    Raises RunError for an unknown method, preset, metric or option.
     """
     base_options: Options = {}
     base_train, base_final, note = DEFAULT_TRAIN, DEFAULT_FINAL, ""
@@ -108,6 +113,7 @@ def resolve(
         train=recipe,
         final={**base_final, **given(final)},
         preset=preset_name,
+        metrics=_besides_quality(metrics),
         note=note,
         asked_train=frozenset(given(train)),
         asked_final=frozenset(given(final)),
@@ -118,6 +124,12 @@ def resolve(
 def fields_of(algo: str) -> set[str]:
     """The options of a search method; raises RunError for an unknown one."""
     return {entry.name for entry in dataclasses.fields(SAMPLERS[algo])}
+
+
+def _besides_quality(metrics: Sequence[str]) -> tuple[str, ...]:
+    for name in metrics:
+        METRICS[name]  # one that isn't there is told before anything is read
+    return tuple(dict.fromkeys(name for name in metrics if name != "quality"))
 
 
 def given(values: Options) -> Options:

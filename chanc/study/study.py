@@ -62,6 +62,7 @@ def search(
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
+    metrics: Sequence[str] = (),
     console: Console | None = None,
     quiet: bool = True,
     command: Sequence[str] = (),
@@ -81,6 +82,7 @@ def search(
             trainings.
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime).
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
+        metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
         command: the command line, for the record.
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
             it is said and not raised.
@@ -105,6 +107,7 @@ def search(
         reset=reset,
         carry_optimizer=carry_optimizer,
         from_weights=from_weights,
+        metrics=metrics,
     )
     progress = Progress(settings.sampler.trials, settings.train["epochs"], console or Console(), quiet)
     _refuse_early(Path(out), resume)
@@ -178,7 +181,7 @@ def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
 
     part = whole.split(settings.holdout, seed=settings.sampler.seed)
     trial, final = recipe(part, settings.train), recipe(whole, settings.final)
-    return TorchEngine(trial, final, settings.transfer, settings.reset)
+    return TorchEngine(trial, final, settings.transfer, settings.reset, ("quality", *settings.metrics))
 
 
 def make_task(

@@ -95,6 +95,7 @@ def test_preset_with_another_method_keeps_what_fits() -> None:
         ({"preset_name": "conet"}, "no preset 'conet'"),
         ({"algo": "greedy", "options": {"delta": 0.1}}, "the greedy search has no option 'delta'"),
         ({"algo": "greedy", "options": {"gamma": 1.5}}, "gamma 1.5 lies outside 0..1"),
+        ({"metrics": ["qualty"]}, r"no metric 'qualty' \(did you mean 'quality'\?\)"),
         ({"train": {"optimizer": "sgd"}, "carry_optimizer": True}, "sgd has no learning rates to carry"),
         ({"algo": "greedy", "options": {"min_width": 512}}, "min_width 512 lies above max_width 256"),
     ],
@@ -110,4 +111,6 @@ def test_device_and_final_training_do_not_decide_a_search() -> None:
     assert one.decisive({}) == other.decisive({})
     assert one.decisive({}) != settings(train={"lr": 0.5}).decisive({})
     assert one.decisive({}) != settings(train={"evbmf": "brent"}).decisive({})
+    assert one.decisive({}) == settings(metrics=["quality"]).decisive({})
+    assert one.decisive({}) != dataclasses.replace(one, metrics=("mine",)).decisive({})
     assert one.decisive({}) != dataclasses.replace(one, holdout=0.2).decisive({})
