@@ -90,7 +90,7 @@ def mine(request): ...
 REGISTRIES = {
     "chanc.transfers": "from chanc.rewriter import TRANSFERS as REGISTRY",
     "chanc.importances": "from chanc.rewriter import IMPORTANCES as REGISTRY",
-    "chanc.methods": "from chanc.study import SAMPLERS as REGISTRY",
+    "chanc.methods": "from chanc.study import METHODS as REGISTRY",
     "chanc.metrics": "from chanc.metrics.registry import METRICS as REGISTRY",
     "chanc.plots": "from chanc.report.sections import PLOTS as REGISTRY",
     "chanc.presets": "from chanc.study.presets import PRESETS as REGISTRY",

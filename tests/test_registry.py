@@ -22,14 +22,15 @@ from chanc.registry import Operator, Operators, Registry
 from chanc.report.sections import PLOTS
 from chanc.rewriter import IMPORTANCES, TRANSFERS
 from chanc.rewriter.rules import REGISTRY as REWRITE
-from chanc.study.methods.sampler import SAMPLERS, Sampler, register
+from chanc.study.methods.registry import METHODS, register
+from chanc.study.methods.sampler import Sampler
 from chanc.study.presets import PRESETS
 from chanc.tasks import TASKS
 
 NAMED = {
     "transfers": (TRANSFERS, {"select", "svd", "reflect", "widen", "init"}),
     "importances": (IMPORTANCES, {"l2", "l1", "first", "random"}),
-    "methods": (SAMPLERS, {"greedy", "sa", "conet", "uniform", "random"}),
+    "methods": (METHODS, {"greedy", "sa", "conet", "uniform", "random"}),
     "tasks": (TASKS, {"classification"}),
     "presets": (PRESETS, {"conetv2-resnet34", "conetv2-darts7", "conet-darts7", "conet-resnet34"}),
     "metrics": (METRICS, {"quality"}),
@@ -130,16 +131,16 @@ def test_equal_values_are_one_thing() -> None:
 def test_a_sampler_in_a_notebook() -> None:
     """A method's cell may run as often as it likes; the name of another one is refused, and neither changes."""
     code = "from chanc.study import {0}\nclass Mine({0}): pass"
-    with SAMPLERS.scratch():
+    with METHODS.scratch():
         for _ in range(2):
             mine = register("mine")(cell(code.format("Greedy")))
-            assert SAMPLERS["mine"] is mine
+            assert METHODS["mine"] is mine
             assert mine.name == "mine"
         with pytest.raises(RunError, match=r"search method 'greedy': .*Greedy and __main__\.Mine"):
             register("greedy")(mine)
         assert mine.name == "mine"
-    assert "mine" not in SAMPLERS
-    assert issubclass(SAMPLERS["greedy"], Sampler)
+    assert "mine" not in METHODS
+    assert issubclass(METHODS["greedy"], Sampler)
 
 
 def test_homes_are_imported_when_something_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def _final_option(option: Option) -> click.Option:
 
 @click.command(cls=SearchCommand, name="search")
 @click.argument("model", type=click.Path())
-@click.option("--algo", type=Named("chanc.study.methods.sampler:SAMPLERS"), help="The search method.")
+@click.option("--algo", type=Named("chanc.study.methods.registry:METHODS"), help="The search method.")
 @click.option("--preset", type=Named("chanc.study.presets:PRESETS"),
               help="Settings of a published search; yours win over it.")  # fmt: skip
 @click.option("--data", default="digits", show_default=True, help="Data set: a name, a folder or an .npz file.")

@@ -14,8 +14,10 @@ from chanc.errors import RunError
 from chanc.files import Json
 from chanc.metrics.registry import METRICS
 from chanc.study.budgets import Budget
-from chanc.study.methods.sampler import SAMPLERS, Sampler, make
+from chanc.study.methods.protocol import TrialMethod, WholeMethod
+from chanc.study.methods.registry import fields_of, make, options_of
 from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
+from chanc.study.space import WIDEST, Limits
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,11 @@ class Settings:
     what is measured of the layers besides `quality`.
     """
 
-    sampler: Sampler
+    method: TrialMethod | WholeMethod
     data: str
     train: Options
     final: Options
+    seed: int = 0
     preset: str | None = None
     budget: Budget = field(default_factory=Budget)
     limit_train: int | None = None
@@ -47,6 +50,17 @@ class Settings:
     asked_train: frozenset[str] = frozenset()
     asked_final: frozenset[str] = frozenset()
 
+    @property
+    def limits(self) -> Limits:
+        """The bounds of a legal width, for budgets and rivals: a whole method has none."""
+        return Limits(1, WIDEST, 1) if isinstance(self.method, WholeMethod) else self.method.limits
+
+    @property
+    def length(self) -> tuple[int, int]:
+        """Trials, and epochs of each; what a method that trains by itself does is one trial."""
+        options = options_of(self.method)
+        return int(options.get("trials", 1)), int(options.get("epochs", self.train["epochs"]))
+
     def suited(self, images: Mapping[str, object]) -> Settings:
         """With the augmentation that suits the images, where the caller asked for no other: it wins over a preset's."""
         train, final = (
@@ -59,9 +73,10 @@ class Settings:
         """The JSON object that a resumed run must agree with; final trainings may differ, they start from scratch."""
         train = {name: value for name, value in self.train.items() if name != "device"}
         return {
-            "algo": self.sampler.name,
-            **self.sampler.options(),
+            "algo": self.method.name,
+            "seed": self.seed,
             "epochs": train["epochs"],
+            **options_of(self.method),
             "preset": self.preset,
             "graph": dict(model),
             "data": self.data,
@@ -85,7 +100,9 @@ def resolve(
     options: Options,
     train: Options,
     final: Options,
+    seed: int = 0,
     metrics: Sequence[str] = (),
+    budget: Budget | None = None,
     **rest: Any,
 ) -> Settings:
     """Make the settings. Entries of the mappings that are None count as not given.
@@ -100,15 +117,17 @@ def resolve(
         known = fields_of(algo)
         base_options = {name: value for name, value in chosen.options.items() if name in known}
         base_train, base_final = dict(chosen.train), dict(chosen.final)
-    try:
-        sampler = make(algo or "greedy", **{**base_options, **given(options)})
-    except ValueError as error:
-        raise RunError(str(error)) from None
     recipe = {**base_train, **given(train)}
+    method = _method(algo or "greedy", {**base_options, **given(options)}, seed, train.get("epochs"))
+    budget = budget or Budget()
+    if isinstance(method, WholeMethod) and budget != Budget():
+        raise RunError(f"the {method.name} search takes no budget: there are no trials whose widths one could bound")
     if rest.get("carry_optimizer") and recipe["optimizer"] != "adas":
         raise RunError(f"{recipe['optimizer']} has no learning rates to carry from trial to trial: only adas has")
     return Settings(
-        sampler=sampler,
+        method=method,
+        seed=seed,
+        budget=budget,
         data=data,
         train=recipe,
         final={**base_final, **given(final)},
@@ -121,9 +140,13 @@ def resolve(
     )
 
 
-def fields_of(algo: str) -> set[str]:
-    """The options of a search method; raises RunError for an unknown one."""
-    return {entry.name for entry in dataclasses.fields(SAMPLERS[algo])}
+def _method(algo: str, options: Options, seed: int, epochs: object) -> TrialMethod | WholeMethod:
+    """The method, with the search's own seed and epochs where it has such options."""
+    known, own = fields_of(algo), given({"seed": seed, "epochs": epochs})
+    try:
+        return make(algo, **{**options, **{name: value for name, value in own.items() if name in known}})
+    except ValueError as error:
+        raise RunError(str(error)) from None
 
 
 def _besides_quality(metrics: Sequence[str]) -> tuple[str, ...]:
