@@ -58,8 +58,8 @@ class Settings:
     @property
     def length(self) -> tuple[int, int]:
         """Trials, and epochs of each; what a method that trains by itself does is one trial."""
-        options = options_of(self.method)
-        return int(options.get("trials", 1)), int(options.get("epochs", self.train["epochs"]))
+        trials, epochs = (getattr(self.method, name, None) for name in ("trials", "epochs"))
+        return trials or 1, epochs or self.train["epochs"]
 
     def suited(self, images: Mapping[str, object]) -> Settings:
         """With the augmentation that suits the images, where the caller asked for no other: it wins over a preset's."""

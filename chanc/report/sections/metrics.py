@@ -22,7 +22,7 @@ FIGURES = {
 
 @register("metrics", order=30)
 def metric_section(record: Record) -> Section | None:
-    """Metrics of each layer over the epochs of all trials (CONetV2, figures 10 and 11), and each group's mean."""
+    """Metrics of each layer over all epochs of the search (CONetV2, figures 10 and 11), and each group's mean."""
     plots: list[Plot | HeatMap] = [*_layers(record), *_groups(record)]
     if not plots:
         return None
@@ -30,7 +30,7 @@ def metric_section(record: Record) -> Section | None:
 
 
 def _layers(record: Record) -> list[Plot]:
-    epochs = [epoch for trial in record.trials for epoch in trial.epochs]
+    epochs = record.epochs
     places = list(range(1, len(epochs) + 1))
     layers = list(dict.fromkeys(layer for epoch in epochs for layer in epoch.metrics))
     there = dict.fromkeys(name for epoch in epochs for figures in epoch.metrics.values() for name in figures)

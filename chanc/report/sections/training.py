@@ -10,8 +10,8 @@ from chanc.report.sections._common import EPOCH, ROLES
 
 @register("training", order=60)
 def training_section(record: Record) -> Section | None:
-    """Loss and top-1 over the epochs of all trials."""
-    epochs = [epoch for trial in record.trials for epoch in trial.epochs]
+    """Loss and top-1 over all epochs of the search."""
+    epochs = record.epochs
     top1 = percent([finite(epoch.score) for epoch in epochs])
     loss = [finite(epoch.loss) for epoch in epochs]
     plots = []
@@ -20,4 +20,5 @@ def training_section(record: Record) -> Section | None:
             places = range(1, len(values) + 1)
             series = Series(axis.label, places, values, ROLES["found"], marker="circle" if len(values) < 100 else "")
             plots.append(Plot(f"training-{key}", axis.label, EPOCH, axis, [series]))
-    return Section("training", "Training", "Each trial's training, one after the other.", plots) if plots else None
+    text = "Each trial's training, one after the other." if record.trials else "The search's own training."
+    return Section("training", "Training", text, plots) if plots else None

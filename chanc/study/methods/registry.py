@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from chanc import fields
 from chanc.errors import RunError
 from chanc.files import Json
 from chanc.registry import Registry
-from chanc.study.methods.protocol import Method
+from chanc.study.methods.protocol import Method, TrialMethod, WholeMethod
 
 METHODS: Registry[type[Method]] = Registry("search method", "chanc.methods", "chanc.study.methods", error=RunError)
 M = TypeVar("M", bound=type[Method])
@@ -39,7 +39,7 @@ def names() -> tuple[str, ...]:
     return METHODS.names()
 
 
-def make(name: str, **options: Any) -> Method:
+def make(name: str, **options: Any) -> TrialMethod | WholeMethod:
     """The method of that name with the given options.
 
     Raises RunError for an unknown name or option, ValueError for a value out of range.
@@ -51,7 +51,7 @@ def make(name: str, **options: Any) -> Method:
     method = METHODS[name](**options)
     if wrong := fields.fault(method):
         raise ValueError(wrong)
-    return method
+    return cast(TrialMethod | WholeMethod, method)
 
 
 def fields_of(name: str) -> set[str]:
