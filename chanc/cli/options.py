@@ -138,6 +138,13 @@ def settable(cls: type, *, but: Iterable[str] = ()) -> dict[str, Option]:
     return {name: one for name, one in fields.options(cls).items() if one.kind is not None and name not in left_out}
 
 
+def task_options() -> dict[str, Option]:
+    """The options of all tasks, each once: a task refuses those that it has not."""
+    from chanc.tasks import TASKS
+
+    return {name: option for task in TASKS.values() for name, option in settable(task).items()}
+
+
 class Methods:
     """The options of all search methods: each once, whatever methods have it."""
 

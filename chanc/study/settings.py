@@ -24,17 +24,18 @@ from chanc.study.space import WIDEST, Limits
 class Settings:
     """All that decides what a search does.
 
-    train, final: fields of TrainOptions for the trials and for the final trainings; asked_train, asked_final: which of
-    them the caller named. holdout: the share of the training images that trials are judged on. transfer: how weights
-    follow widths. reset: draw norms and linear layers anew after each change of widths. carry_optimizer: learning rates
-    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones. metrics:
-    what is measured of the layers besides `quality`.
+    train, final: fields of TrainOptions and of the task, for the trials and for the final trainings; asked_train,
+    asked_final: which of them the caller named. holdout: the share of the training images that trials are judged on.
+    transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
+    carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
+    instead of fresh ones. metrics: what is measured of the layers besides `quality`.
     """
 
     method: TrialMethod | WholeMethod
     data: str
     train: Options
     final: Options
+    task: str = "classification"
     seed: int = 0
     preset: str | None = None
     budget: Budget = field(default_factory=Budget)
@@ -80,6 +81,7 @@ class Settings:
             "preset": self.preset,
             "graph": dict(model),
             "data": self.data,
+            "task": self.task,
             "limit_train": self.limit_train,
             "holdout": self.holdout,
             "train": train,

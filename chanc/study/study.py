@@ -40,6 +40,7 @@ def search(
     *,
     algo: str | None = None,
     data: str | os.PathLike[str] = "digits",
+    task: str = "classification",
     trials: int | None = None,
     epochs: int | None = None,
     out: str | os.PathLike[str] = "run",
@@ -75,11 +76,13 @@ def search(
         model: anything that `chanc.load` takes.
         algo: a search method (`chanc.study.names()`); the preset's, or greedy.
         data: a data set by name or path (`chanc.data.load`); a part of its training images is held out to judge trials.
+        task: what networks are trained for (`chanc.tasks.TASKS`); a higher score must be a better one.
         trials, epochs: number of trials, and epochs of each; a method that trains by itself has no trials, and the
             epochs may be its own.
         out, resume: the run directory, and whether to go on with the run in it.
         preset: a name of `chanc.study.presets.PRESETS`; whatever is passed here besides wins over it.
-        options: fields of the method. train, final: fields of `TrainOptions`, of the trials and the final trainings.
+        options: fields of the method. train, final: fields of `TrainOptions` and of the task, for the trials and the
+            final trainings.
         final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals of the final
             trainings.
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime) of trials.
@@ -97,6 +100,7 @@ def search(
     settings = resolve(
         algo=algo,
         data=os.fspath(data),
+        task=task,
         preset_name=preset,
         options={**(options or {}), "trials": trials},
         seed=seed,
@@ -170,12 +174,13 @@ def space_of(analysis: Analysis) -> Space:
 
 
 def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> Dataset:
-    """The data at the model's input size; raises DataError where data and model don't fit."""
+    """The data as the task gives it to the model; raises DataError where the two don't fit."""
     from chanc import data as datasets
-    from chanc.study.torch_engine import fit_data
+    from chanc.study.torch_engine import task_of
 
     limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
-    return fit_data(analysis, datasets.load(settings.data, root=data_root, seed=settings.seed, **limits))
+    whole = datasets.load(settings.data, root=data_root, seed=settings.seed, **limits)
+    return task_of(settings.task, settings.train).fit(analysis.model, whole)
 
 
 def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
@@ -183,7 +188,7 @@ def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
     from chanc.study.torch_engine import TorchEngine, recipe
 
     part = whole.split(settings.holdout, seed=settings.seed)
-    trial, final = recipe(part, settings.train), recipe(whole, settings.final)
+    trial, final = recipe(part, settings.task, settings.train), recipe(whole, settings.task, settings.final)
     return TorchEngine(trial, final, settings.transfer, settings.reset, ("quality", *settings.metrics))
 
 

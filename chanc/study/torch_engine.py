@@ -27,13 +27,12 @@ except ImportError as error:
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from chanc.analysis import Analysis
 from chanc.backends.torch import Built
 from chanc.data import Dataset
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import LayerQuality
 from chanc.metrics.registry import Weights, measure
-from chanc.tasks import Classification, configured
+from chanc.tasks import configured
 from chanc.training.adas import Schedule
 from chanc.training.devices import precision
 from chanc.training.module import Trainable, trainable
@@ -176,14 +175,18 @@ class TorchEngine:
         return Trained(model, history, done.score, done.loss)
 
 
-def recipe(data: Dataset, settings: Mapping[str, Any]) -> Recipe:
-    """A recipe for classification; raises RunError for settings that neither the task nor the trainer has."""
-    return Recipe(data, *configured("classification", settings))
+def recipe(data: Dataset, task: str, settings: Mapping[str, Any]) -> Recipe:
+    """A recipe for a task; raises RunError for settings that neither the task nor the trainer has."""
+    return Recipe(data, *configured(task, settings))
 
 
-def fit_data(analysis: Analysis, data: Dataset) -> Dataset:
-    """The data at the model's input size; raises what `Classification.fit` does where they don't fit."""
-    return Classification().fit(analysis.model, data)
+def task_of(name: str, settings: Mapping[str, Any]) -> Task:
+    """The task of that name with its options among the settings; raises RunError for one that no search can follow."""
+    task = configured(name, settings)[0]
+    if task.wants_teacher or not task.higher_is_better:
+        why = "it wants a teacher" if task.wants_teacher else "a lower score is the better one"
+        raise RunError(f"a search can't follow the task {name}: {why}")
+    return task
 
 
 def _rates(path: Path) -> Schedule:

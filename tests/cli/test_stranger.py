@@ -84,6 +84,39 @@ class Shrinker:
 """
 
 
+TASK = """
+from dataclasses import dataclass, field
+
+from chanc.tasks import TASKS, Classification
+from chanc.training.task import Task
+
+
+@TASKS.register("sharp")
+@dataclass(frozen=True)
+class Sharp(Task):
+    '''The network shall be sure of the label.'''
+
+    sharpness: float = field(default=1.0, metadata={"help": "Power of the probability.", "range": (0.5, 9)})
+
+    name = "sharp"
+    score_name = "confidence"
+    takes_logits = True
+
+    def fit(self, model, data):
+        return Classification().fit(model, data)
+
+    def sure(self, outputs, batch):
+        (logits,) = outputs.values()
+        return logits.float().softmax(1).gather(1, batch.labels[:, None])[:, 0]
+
+    def loss(self, outputs, batch):
+        return -self.sharpness * self.sure(outputs, batch).log().mean()
+
+    def score(self, outputs, batch):
+        return self.sure(outputs, batch).double().sum(), len(batch)
+"""
+
+
 def chanc(environment: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
     environment = {**environment, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-m", "chanc", *map(str, args)], capture_output=True, text=True,
@@ -215,3 +248,17 @@ def test_what_only_trials_have_is_refused(stranger, args: tuple[object, ...], co
 def test_the_widths_of_trial_methods_keep_their_heading(stranger) -> None:
     text = chanc(stranger(WHOLE, "chanc.methods"), "search", "--help").stdout
     assert text.index("Widths:") < text.index("--min-width") < text.index("shrinker:") < text.index("--loss-of")
+
+
+def test_a_task_of_another_distribution_is_trained_and_searched(stranger, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    environment = stranger(TASK, "chanc.tasks")
+    common = ("--task", "sharp", "--sharpness", 2, "--data", "synthetic", "--limit-train", 20, "--limit-test", 10,
+              "--batch-size", 8, "--quiet", "--epochs", 1)  # fmt: skip
+    done = chanc(environment, "train", model, *common, "-o", tmp_path / "out.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "out.onnx: confidence 0." in done.stdout
+    done = chanc(environment, "search", model, *common, "--trials", 1, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    assert (settings["task"], settings["train"]["sharpness"]) == ("sharp", 2.0)

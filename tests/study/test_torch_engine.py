@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from chanc.analysis import analyze
+from chanc.errors import RunError
 from chanc.metrics import quality
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import layers_quality
@@ -22,7 +23,8 @@ from chanc.metrics.registry import METRICS, measure
 from chanc.report import write_report
 from chanc.study.settings import resolve
 from chanc.study.study import load_data, make_engine, search
-from chanc.study.torch_engine import _weights
+from chanc.study.torch_engine import _weights, task_of
+from chanc.tasks import TASKS, Classification
 from chanc.training.adas import AdaS
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
@@ -134,3 +136,21 @@ def test_other_metrics_are_logged_beside_quality(tmp_path: Path, digits_model: P
     assert all(set(layer) == FIGURES | {"channels", "half_rank"} for layer in layers.values())
     assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["metrics"] == ["mine"]
     assert '"figure-half_rank"' in write_report(tmp_path / "run").read_text()
+
+
+def test_a_search_follows_a_score_that_rises() -> None:
+    class Backwards(Classification):
+        higher_is_better = False
+
+    class Pupil(Classification):
+        wants_teacher = True
+
+    assert task_of("classification", {"label_smoothing": 0.1, "lr": 0.1}) == Classification(0.1)
+    with TASKS.scratch():
+        for name, task, why in (
+            ("backwards", Backwards, "a lower score is the better one"),
+            ("pupil", Pupil, "it wants a teacher"),
+        ):
+            TASKS.add(name, task)
+            with pytest.raises(RunError, match=f"a search can't follow the task {name}: {why}"):
+                task_of(name, {})
