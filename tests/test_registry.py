@@ -148,6 +148,9 @@ def test_homes_are_imported_when_something_is_asked(tmp_path: Path, monkeypatch:
     (tmp_path / "home_of_things").mkdir()
     (tmp_path / "home_of_things" / "__init__.py").write_text("")
     (tmp_path / "home_of_things" / "one.py").write_text("import holder\nholder.things.register('one')(print)\n")
+    (tmp_path / "home_of_things" / "room").mkdir()
+    (tmp_path / "home_of_things" / "room" / "__init__.py").write_text("")
+    (tmp_path / "home_of_things" / "room" / "three.py").write_text("import holder\nholder.things.register('3')(len)\n")
     (tmp_path / "lone_thing.py").write_text("import holder\nholder.things.register('two')(repr)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     holder = types.ModuleType("holder")
@@ -156,7 +159,7 @@ def test_homes_are_imported_when_something_is_asked(tmp_path: Path, monkeypatch:
     assert "home_of_things.one" not in sys.modules
     with pytest.raises(ChancError, match=r"builtins\.print and __main__\.Mine"):
         holder.things.register("one")(cell("class Mine: pass"))
-    assert list(holder.things) == ["one", "two"]
+    assert list(holder.things) == ["3", "one", "two"]
     assert holder.things["two"] is repr
 
 
