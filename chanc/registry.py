@@ -43,7 +43,7 @@ class _Table(Mapping[K, T]):
     """What both registries share: things are loaded when they are needed, and no name means two of them."""
 
     def __init__(self, what: str, group: str, *homes: str, error: type[ChancError] = ChancError) -> None:
-        """Name what is registered, its entry points and its homes (of a package: all modules); `error` is raised."""
+        """Name what is registered, its entry points and its homes (of a package: all below it); `error` is raised."""
         self.what = what
         self.group = group
         self.error = error
@@ -143,8 +143,8 @@ class _Table(Mapping[K, T]):
         try:
             for home in self._homes:
                 package = importlib.import_module(home)
-                for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
-                    importlib.import_module(f"{home}.{module.name}")
+                for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{home}."):
+                    importlib.import_module(module.name)
         except BaseException:
             self._imported = False
             raise

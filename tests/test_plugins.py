@@ -52,6 +52,16 @@ from chanc.study import Greedy, register
 @register("mine")
 class Mine(Greedy): ...
 """,
+    "chanc.metrics": """
+from chanc.metrics.registry import register
+@register("mine")
+def mine(weights): ...
+""",
+    "chanc.plots": """
+from chanc.report.sections import register
+@register("mine")
+def mine(record): ...
+""",
     "chanc.presets": """
 from chanc.study.presets import PRESETS, Preset
 PRESETS.add("mine", Preset("greedy", "resnet18", {}, {}, {}))
@@ -80,7 +90,9 @@ def mine(request): ...
 REGISTRIES = {
     "chanc.transfers": "from chanc.rewriter import TRANSFERS as REGISTRY",
     "chanc.importances": "from chanc.rewriter import IMPORTANCES as REGISTRY",
-    "chanc.methods": "from chanc.study import SAMPLERS as REGISTRY",
+    "chanc.methods": "from chanc.study import METHODS as REGISTRY",
+    "chanc.metrics": "from chanc.metrics.registry import METRICS as REGISTRY",
+    "chanc.plots": "from chanc.report.sections import PLOTS as REGISTRY",
     "chanc.presets": "from chanc.study.presets import PRESETS as REGISTRY",
     "chanc.data": "from chanc.data import DATASETS as REGISTRY",
     "chanc.tasks": "from chanc.tasks import TASKS as REGISTRY",
