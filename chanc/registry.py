@@ -203,10 +203,9 @@ class Operators(_Table[Operator, T]):
 
     def versions(self, domain: str, name: str) -> tuple[tuple[int, T], ...]:
         """(since-version, thing) of everything an operator has, the newest first."""
-        newest = self._newest
-        if newest is None:
-            newest = self._newest = self._by_operator()
-        return newest.get((_short(domain), name), ())
+        if self._newest is None:
+            self._newest = self._by_operator()
+        return self._newest.get(("" if domain == "ai.onnx" else domain, name), ())
 
     def names(self) -> Iterator[tuple[str, str]]:
         """(domain, operator) of everything here, sorted."""

@@ -56,7 +56,10 @@ def kind_of(node: ir.Node) -> Kind:
 
 def has(node: ir.Node | None, *traits: Trait) -> bool:
     """Whether a node is of any of these kinds."""
-    spec = spec_of(node) if node is not None else None
+    if node is None:
+        return False
+    versions = SPECS.versions(node.domain, node.op_type)
+    spec = versions[0][1] if len(versions) == 1 else spec_of(node)
     return spec is not None and not spec.traits.isdisjoint(traits)
 
 
