@@ -134,6 +134,7 @@ class _Table(Mapping[K, T]):
                 plugins.load(self.group)
         except BaseException:
             self._loaded = False
+            self._changed()  # what was asked meanwhile must not be taken for all there is
             raise
 
     def _import_homes(self) -> None:
@@ -202,14 +203,9 @@ class Operators(_Table[Operator, T]):
 
     def versions(self, domain: str, name: str) -> tuple[tuple[int, T], ...]:
         """(since-version, thing) of everything an operator has, the newest first."""
-        self._load()
         if self._newest is None:
-            newest: dict[tuple[str, str], tuple[tuple[int, T], ...]] = {}
-            for key in sorted(self._entries, reverse=True):
-                kind = (key.domain, key.name)
-                newest[kind] = (*newest.get(kind, ()), (key.since, self._entries[key].thing))
-            self._newest = newest
-        return self._newest.get((_short(domain), name), ())
+            self._newest = self._by_operator()
+        return self._newest.get(("" if domain == "ai.onnx" else domain, name), ())
 
     def names(self) -> Iterator[tuple[str, str]]:
         """(domain, operator) of everything here, sorted."""
@@ -218,6 +214,14 @@ class Operators(_Table[Operator, T]):
     def written(self, key: Operator) -> str:
         """`ai.onnx::Relu since version 14`."""
         return f"of {key.domain or 'ai.onnx'}::{key.name} since version {key.since}"
+
+    def _by_operator(self) -> dict[tuple[str, str], tuple[tuple[int, T], ...]]:
+        self._load()
+        newest: dict[tuple[str, str], tuple[tuple[int, T], ...]] = {}
+        for key in sorted(self._entries, reverse=True):
+            kind = (key.domain, key.name)
+            newest[kind] = (*newest.get(kind, ()), (key.since, self._entries[key].thing))
+        return newest
 
     def _changed(self) -> None:
         self._newest = None

@@ -55,12 +55,11 @@ class _Runner:
         self.sources: dict[ir.Value, frozenset[int]] = {}
         self.read: list[IntArray] = []
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
-        self.body = self.visit_body
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts."""
         findings = self.findings
-        context = Context(findings, node, self.body)
+        context = Context(findings, node, self.visit_body)
         graphs = bodies(node)
         if not graphs and self._evaluated(context):
             return
@@ -141,7 +140,10 @@ class _Runner:
 
     def _from_constants(self, node: ir.Node) -> bool:
         """Whether a node computes weights or numbers."""
-        return all(value is None or self._constant(value) for value in node.inputs)
+        for value in node.inputs:
+            if value is not None and not self._constant(value):
+                return False
+        return True
 
     def _constant(self, value: ir.Value) -> bool:
         """Whether a value is computed from initializers and known numbers alone."""
