@@ -55,5 +55,6 @@ def open_spec(spec: str, *, seed: int | None = None, **options: Any) -> nn.Modul
     with torch.random.fork_rng() if seed is not None else contextlib.nullcontext():
         if seed is not None:
             torch.manual_seed(seed)
-        module: nn.Module = frontend.open(rest, options)
+        with plugins.guarded(f"making {spec}"):
+            module: nn.Module = frontend.open(rest, options)
     return module

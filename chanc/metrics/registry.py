@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from chanc.errors import ChancError, RunError
+from chanc import plugins
+from chanc.errors import RunError
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import LayerQuality, layers_quality
 from chanc.registry import Registry
@@ -74,10 +75,6 @@ def measure(names: Iterable[str], weights: Weights) -> dict[str, dict[str, float
 
 def _figures(name: str, weights: Weights) -> dict[str, dict[str, float]]:
     metric = METRICS[name]
-    try:
+    with plugins.guarded(f"the metric {name}", RunError):
         return {layer: {figure: float(value) for figure, value in figures.items()}
                 for layer, figures in metric(weights).items()}  # fmt: skip
-    except ChancError:
-        raise
-    except Exception as error:  # a stranger's code may raise anything
-        raise RunError(f"the metric {name} failed: {type(error).__name__}: {error}") from error

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from chanc import plugins
 from chanc.registry import Registry
 from chanc.report.plots import Section
 from chanc.report.record import Record
@@ -42,6 +43,11 @@ def register(name: str, *, order: int = 100) -> Callable[[F], F]:
 
 
 def sections(record: Record) -> list[Section]:
-    """The sections of the report for which the run has data, in their order."""
-    placed = sorted(PLOTS.values(), key=lambda one: one.order)
-    return [section for one in placed if (section := one.make(record)) is not None]
+    """The sections of the report for which the run has data, in their order. Raises ChancError for one that fails."""
+    found = []
+    for name, placed in sorted(PLOTS.items(), key=lambda item: item[1].order):
+        with plugins.guarded(f"the section {name} of the report"):
+            section = placed.make(record)
+        if section is not None:
+            found.append(section)
+    return found
