@@ -140,10 +140,7 @@ class _Runner:
 
     def _from_constants(self, node: ir.Node) -> bool:
         """Whether a node computes weights or numbers."""
-        for value in node.inputs:
-            if value is not None and not self._constant(value):
-                return False
-        return True
+        return all(value is None or self._constant(value) for value in node.inputs)
 
     def _constant(self, value: ir.Value) -> bool:
         """Whether a value is computed from initializers and known numbers alone."""
