@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -118,3 +119,17 @@ def _stir(module) -> None:
             part.bias.data.normal_(0.0, 0.3)
             part.running_mean.normal_(0.0, 0.3)
             part.running_var.uniform_(0.5, 1.5)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("mounting a tmpfs is not permitted")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

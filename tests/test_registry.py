@@ -16,20 +16,25 @@ from chanc.data import DATASETS
 from chanc.errors import ChancError, PlanError, RunError
 from chanc.frontends import FRONTENDS
 from chanc.frontends.exporters import EXPORTERS
+from chanc.metrics.registry import METRICS
 from chanc.ops.table import SPECS
 from chanc.registry import Operator, Operators, Registry
+from chanc.report.sections import PLOTS
 from chanc.rewriter import IMPORTANCES, TRANSFERS
 from chanc.rewriter.rules import REGISTRY as REWRITE
-from chanc.study.methods.sampler import SAMPLERS, Sampler, register
+from chanc.study.methods.registry import METHODS, register
+from chanc.study.methods.sampler import Sampler
 from chanc.study.presets import PRESETS
 from chanc.tasks import TASKS
 
 NAMED = {
     "transfers": (TRANSFERS, {"select", "svd", "reflect", "widen", "init"}),
     "importances": (IMPORTANCES, {"l2", "l1", "first", "random"}),
-    "methods": (SAMPLERS, {"greedy", "sa", "conet", "uniform", "random"}),
+    "methods": (METHODS, {"greedy", "sa", "conet", "uniform", "random"}),
     "tasks": (TASKS, {"classification"}),
     "presets": (PRESETS, {"conetv2-resnet34", "conetv2-darts7", "conet-darts7", "conet-resnet34"}),
+    "metrics": (METRICS, {"quality"}),
+    "plots": (PLOTS, {"accuracy", "widths", "metrics", "cumulative", "acceptance", "training"}),
     "data": (DATASETS, {"digits", "cifar10", "cifar100", "fashion-mnist", "synthetic"}),
     "frontends": (FRONTENDS, {"zoo", "torch"}),
     "exporters": (EXPORTERS, {"torchscript", "dynamo"}),
@@ -83,10 +88,10 @@ def test_operators_share_a_group() -> None:
 
 def test_a_name_has_one_meaning() -> None:
     registry = fresh(error=PlanError)
-    registry.register("one")(print)
-    with pytest.raises(PlanError, match=r"two things are the thing 'one': builtins\.print and builtins\.repr"):
+    registry.register("one")(len)
+    with pytest.raises(PlanError, match=r"two things are the thing 'one': builtins\.len and builtins\.repr"):
         registry.register("one")(repr)
-    assert registry["one"] is print
+    assert registry["one"] is len
 
 
 @pytest.mark.parametrize("source", ["class Mine: size = {}", "def Mine(): return {}"])
@@ -126,32 +131,35 @@ def test_equal_values_are_one_thing() -> None:
 def test_a_sampler_in_a_notebook() -> None:
     """A method's cell may run as often as it likes; the name of another one is refused, and neither changes."""
     code = "from chanc.study import {0}\nclass Mine({0}): pass"
-    with SAMPLERS.scratch():
+    with METHODS.scratch():
         for _ in range(2):
             mine = register("mine")(cell(code.format("Greedy")))
-            assert SAMPLERS["mine"] is mine
+            assert METHODS["mine"] is mine
             assert mine.name == "mine"
         with pytest.raises(RunError, match=r"search method 'greedy': .*Greedy and __main__\.Mine"):
             register("greedy")(mine)
         assert mine.name == "mine"
-    assert "mine" not in SAMPLERS
-    assert issubclass(SAMPLERS["greedy"], Sampler)
+    assert "mine" not in METHODS
+    assert issubclass(METHODS["greedy"], Sampler)
 
 
 def test_homes_are_imported_when_something_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package's modules all register themselves; a stranger that comes first is refused, not the home's own."""
     (tmp_path / "home_of_things").mkdir()
     (tmp_path / "home_of_things" / "__init__.py").write_text("")
-    (tmp_path / "home_of_things" / "one.py").write_text("import holder\nholder.things.register('one')(print)\n")
+    (tmp_path / "home_of_things" / "one.py").write_text("import holder\nholder.things.register('one')(len)\n")
+    (tmp_path / "home_of_things" / "room").mkdir()
+    (tmp_path / "home_of_things" / "room" / "__init__.py").write_text("")
+    (tmp_path / "home_of_things" / "room" / "three.py").write_text("import holder\nholder.things.register('3')(max)\n")
     (tmp_path / "lone_thing.py").write_text("import holder\nholder.things.register('two')(repr)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     holder = types.ModuleType("holder")
     monkeypatch.setitem(sys.modules, "holder", holder)
     holder.things = fresh("home_of_things", "lone_thing")
     assert "home_of_things.one" not in sys.modules
-    with pytest.raises(ChancError, match=r"builtins\.print and __main__\.Mine"):
+    with pytest.raises(ChancError, match=r"builtins\.len and __main__\.Mine"):
         holder.things.register("one")(cell("class Mine: pass"))
-    assert list(holder.things) == ["one", "two"]
+    assert list(holder.things) == ["3", "one", "two"]
     assert holder.things["two"] is repr
 
 
@@ -167,7 +175,7 @@ def test_a_home_that_fails_fails_again(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_scratch_and_remove() -> None:
     registry = fresh()
-    registry.register("kept")(print)
+    registry.register("kept")(len)
     with registry.scratch():
         registry.remove("kept")
         registry.register("new")(repr)
@@ -183,9 +191,9 @@ def operators() -> Operators:
 
 def test_the_newest_rule_that_holds() -> None:
     table = operators()
-    table.rule("NotAnOperator")(print)
+    table.rule("NotAnOperator")(len)
     table.rule("NotAnOperator", since=13)(repr)
-    assert table.find("", "NotAnOperator", 12) is print
+    assert table.find("", "NotAnOperator", 12) is len
     assert table.find("ai.onnx", "NotAnOperator", 13) is repr
     assert table.find("", "NotAnOperator", 1 << 20) is repr
     assert table.find("", "NotAnOperator", 0) is None
@@ -193,12 +201,12 @@ def test_the_newest_rule_that_holds() -> None:
     assert table[Operator("", "NotAnOperator", 13)] is repr
     assert list(table.names()) == [("", "NotAnOperator")]
     table.remove(Operator("", "NotAnOperator", 13))
-    assert table.find("", "NotAnOperator", 13) is print
+    assert table.find("", "NotAnOperator", 13) is len
 
 
 def test_a_second_rule_for_the_same_version_is_refused() -> None:
     table = operators()
-    table.rule("Relu", domain="ai.onnx")(print)
+    table.rule("Relu", domain="ai.onnx")(len)
     table.rule("Relu", since=14)(repr)
     with pytest.raises(ChancError, match=r"the rule of ai\.onnx::Relu since version 14: .*repr and .*print"):
         table.rule("Relu", since=14)(print)
