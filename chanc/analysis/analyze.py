@@ -10,6 +10,7 @@ from html import escape
 import onnx_ir as ir
 
 from chanc.analysis.findings import Findings
+from chanc.analysis.fold_shapes import settled
 from chanc.analysis.groups import Group, find_groups, pin_text
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.analysis.order import ordered
@@ -134,18 +135,19 @@ def analyze(model: object) -> Analysis:
     """
     copy = load(model)
     normalize(copy)
-    return analyze_model(copy)
-
-
-def analyze_model(model: ir.Model, modes: dict[object, str] | None = None) -> Analysis:
-    """Find the channel groups of a model that is in normal form already; it is not changed.
-
-    `modes` are those of earlier findings: the same nodes at other widths are then read in the same way.
-    """
     with uncollected():
-        findings = visit_model(model, modes)
-        units = ordered(findings, solve(findings))
-        return Analysis(model, find_groups(findings, units), _pinned(findings), findings, units)
+        return _grouped(copy, settled(copy))
+
+
+def analyze_model(model: ir.Model) -> Analysis:
+    """Find the channel groups of a model that is in normal form already; it is not changed, its shapes not folded."""
+    with uncollected():
+        return _grouped(model, visit_model(model))
+
+
+def _grouped(model: ir.Model, findings: Findings) -> Analysis:
+    units = ordered(findings, solve(findings))
+    return Analysis(model, find_groups(findings, units), _pinned(findings), findings, units)
 
 
 def _pinned(findings: Findings) -> tuple[Pinned, ...]:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from chanc.analysis import broadcast, fixing
+from chanc.analysis import broadcast, dims, fixing
 from chanc.analysis.dims import Size, unknown
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.evaluate import computed
 from chanc.analysis.findings import Array, Findings
 from chanc.analysis.initializers import Constant, Role
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
@@ -191,6 +192,26 @@ class Context(Notes):
             return None if default is None else list(default)
         assert isinstance(found, (list, tuple))
         return list(found)
+
+    def numbers(self, index: int) -> list[Size]:
+        """The content of an input that is a vector of integers; what is computed while the model runs has a name.
+
+        Opaque where not even their count is known.
+        """
+        value, known = self.value(index), self.constant(index)
+        if known is not None:
+            return list(known.ravel().tolist())
+        layout = self.input(index)
+        count = dims.product(layout.sizes)
+        if value is None or not isinstance(count, int) or layout.fields:
+            raise Opaque("its sizes are computed while the model runs")
+        return computed(value, count)
+
+    def filled(self, sizes: Sequence[Size], why: str) -> Layout:
+        """The layout of a tensor that is one number everywhere: every position of every axis may go, as a weight's."""
+        axes = tuple(factors_of(size) for size in sizes)
+        known = [(axis, size) for axis, size in enumerate(sizes) if isinstance(size, int) and size > 1]
+        return Layout(axes, tuple(Field(((axis, 0),), self.fresh(size)) for axis, size in known), why)
 
     # Results
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from chanc.analysis.dims import Dim, divide, floor_divide
+from chanc.analysis.dims import Dim, Size, divide, floor_divide, unknown
 
 Array = NDArray[Any]
 LIMIT = 1 << 18
@@ -80,6 +80,24 @@ def folded(value: ir.Value, limit: int = 64) -> Array | None:
     inputs = [folded(each, limit) for each in node.inputs if each is not None]
     known = [array for array in inputs if array is not None]
     return evaluate(node, known) if known and len(known) == len(inputs) else None
+
+
+def is_fill(value: ir.Value) -> bool:
+    """Whether a value is a tensor of floats that are all one number: it can be made at any width."""
+    node = value.producer()
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "ConstantOfShape":
+        fill = node.attributes.get("value")
+        return fill is None or fill.as_tensor().dtype.is_floating_point()
+    source = node.inputs[0] if node.op_type == "Expand" else None
+    number = source.const_value if source is not None else None
+    return number is not None and number.size == 1 and number.dtype.is_floating_point()
+
+
+def computed(value: ir.Value, count: int) -> list[Size]:
+    """The integers of a small tensor that only running the model tells, each an unknown of its own."""
+    return [unknown(f"{value.name}[{k}]") for k in range(count)]
 
 
 def symbolic(array: Array) -> bool:

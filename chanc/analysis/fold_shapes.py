@@ -1,7 +1,8 @@
 """Replace shape chains by what they compute, where that is known.
 
 A Reshape whose target is computed from its own input's shape gets a constant target; one dynamic axis becomes -1.
-Masks and index tables that depend on nothing but sizes become initializers. Nodes that nobody reads any more go.
+Masks and index tables that depend on nothing but sizes become initializers; a tensor filled with one number stays the
+node that it is, for it fits any width. Nodes that nobody reads any more go.
 """
 
 from __future__ import annotations
@@ -11,11 +12,20 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from chanc.analysis.dims import Dim
+from chanc.analysis.evaluate import is_fill
 from chanc.analysis.findings import Array, Findings
 from chanc.analysis.run import visit_model
 from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
+
+
+def settled(model: ir.Model) -> Findings:
+    """Fold a model in normal form to a fixed point, in place: the findings on what it is then."""
+    findings = visit_model(model)
+    while fold_shapes(model, findings):
+        findings = visit_model(model)
+    return findings
 
 
 def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
@@ -27,7 +37,7 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     names, changed = Names(value_names(model.graph)), False
     for node in nodes_of(model.graph):
         for index, value in enumerate(node.inputs):
-            if value is None or value.const_value is not None or value not in findings.data:
+            if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
                 continue
             # Within a chain only the known parts of a Concat: a width that was read off a tensor must not follow it.
             result = findings.data.get(node.outputs[0])

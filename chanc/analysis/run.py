@@ -11,7 +11,7 @@ from chanc.analysis.context import Context
 from chanc.analysis.declared import declared, graph_input
 from chanc.analysis.dims import Size
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
+from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, is_fill, settle
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
@@ -170,7 +170,9 @@ class _Runner:
             return False
         output = node.outputs[0]
         findings.data[output] = content
-        findings.layouts[output] = plain([int(n) for n in content.shape], f"constant '{output.name}'")
+        sizes = [int(n) for n in content.shape]
+        why = f"constant '{output.name}'"
+        findings.layouts[output] = context.filled(sizes, why) if is_fill(output) else plain(sizes, why)
         if sources and content.dtype == object:
             self.sources[output] = sources
         return True

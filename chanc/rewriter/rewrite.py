@@ -9,7 +9,6 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis import Analysis, analyze
-from chanc.analysis.fold_shapes import fold_shapes
 from chanc.analysis.layout import Layout
 from chanc.errors import PlanError
 from chanc.ir import like
@@ -100,8 +99,6 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
-    if chosen:
-        fold_shapes(model, findings)
     sizes = {value: resize.sizes(layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
     names = Names(value_names(model.graph))

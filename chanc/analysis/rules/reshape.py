@@ -9,6 +9,7 @@ from chanc.analysis import dims
 from chanc.analysis.context import Context
 from chanc.analysis.declared import declared
 from chanc.analysis.dims import Dim, Size
+from chanc.analysis.evaluate import is_fill
 from chanc.analysis.layout import (
     Field,
     Layout,
@@ -124,15 +125,15 @@ def expand(context: Context) -> None:
     Copies along axis 1, where channels usually are, or along a vector are channels of their own: any of them may go.
     """
     layout = context.input(0)
-    known = context.constant(1)
-    if known is None:
-        raise Opaque("its target shape is computed while the model runs")
-    target: list[Size] = known.ravel().tolist()
+    target = context.numbers(1)
     rank = max(layout.rank, len(target))
     layout = insert_axes(layout, range(rank - layout.rank))
     target = [*[1] * (rank - len(target)), *target]
+    if is_fill(context.node.outputs[0]):
+        context.output(context.filled(target, layout.why))
+        return
     for axis, size in enumerate(target):
-        if size == 1 or size == layout.size(axis):
+        if size in (1, layout.size(axis)) or (isinstance(size, Dim) and layout.size(axis) != 1):
             continue
         if layout.on(axis):
             layout = context.strip(layout, axis, "it is broadcast")
@@ -149,16 +150,15 @@ def expand(context: Context) -> None:
 def tile(context: Context) -> None:
     """Tile: an axis repeated as a whole."""
     layout = context.input(0)
-    known = context.constant(1)
-    if known is None:
-        raise Opaque("its repeats are computed while the model runs")
-    for axis, times in enumerate(known.ravel().tolist()):
+    for axis, times in enumerate(context.numbers(1)):
         if times == 1:
             continue
+        size = layout.size(axis)
+        if isinstance(times, Dim) or isinstance(size, Dim):
+            layout = context.fix(layout, axis, "channels are repeated an unknown number of times")
         if layout.on(axis):
-            size = merge(layout, axis).size(axis)
-            if isinstance(times, Dim) or isinstance(size, Dim):
-                raise Opaque("channels are repeated an unknown number of times")
+            assert isinstance(times, int) and isinstance(size, int)
+            layout = merge(layout, axis)
             layout = take(layout, axis, np.tile(np.arange(size), times))
             context.seam(layout, axis, range(size, size * times, size))
         else:

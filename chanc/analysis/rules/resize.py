@@ -8,7 +8,7 @@ from chanc.analysis import dims
 from chanc.analysis.context import Context
 from chanc.analysis.dims import Dim, Size
 from chanc.analysis.evaluate import folded
-from chanc.analysis.layout import Field, Layout, Opaque, factors_of, without
+from chanc.analysis.layout import Field, Layout, Opaque, factors_of, with_axes, without
 from chanc.analysis.rules import rule
 
 
@@ -24,7 +24,9 @@ def pad(context: Context) -> None:
             layout = Layout(tuple(axes), layout.fields, layout.why)
             continue
         if isinstance(size, Dim) or isinstance(before, Dim) or isinstance(after, Dim):
-            raise Opaque("channels are padded by an unknown number")
+            layout = context.fix(layout, axis, "channels are padded by an unknown number")
+            layout = with_axes(layout, {axis: dims.add(size, dims.add(before, after))})
+            continue
         if before or after:
             if context.attribute("mode", "constant") != "constant":
                 raise Opaque("channels are padded with one another")
@@ -46,13 +48,10 @@ def _padded(context: Context, layout: Layout, axis: int, before: int, after: int
 
 
 def pad_amounts(context: Context, rank: int) -> list[tuple[int, Size, Size]]:
-    """(axis, before, after) of each padded axis; Opaque where they are computed while the model runs."""
+    """(axis, before, after) of each padded axis; Opaque where not even their number is known."""
     given = context.integer_list("pads") or context.integer_list("paddings")
     if given is None:
-        known = context.constant(1)
-        if known is None:
-            raise Opaque("its pads are computed while the model runs")
-        amounts: list[Size] = known.ravel().tolist()
+        amounts = context.numbers(1)
         axes = context.integers(3)
     else:
         amounts, axes = list(given), None

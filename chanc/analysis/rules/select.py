@@ -113,11 +113,11 @@ def slice_axes(context: Context) -> None:
     for axis, start, end, step in slice_bounds(context, layout.rank):
         size = layout.size(axis)
         if layout.on(axis):
-            if isinstance(size, Dim) or not isinstance(start, int) or not isinstance(end, int):
-                raise Opaque("channels are cut at an unknown place")
-            layout = take(layout, axis, np.arange(size)[onnx_slice(start, end, step, size)])
-            context.segment(layout, axis)
-            continue
+            if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+                layout = take(layout, axis, np.arange(size)[onnx_slice(start, end, step, size)])
+                context.segment(layout, axis)
+                continue
+            layout = context.fix(layout, axis, "channels are cut at an unknown place")
         axes = list(layout.axes)
         axes[axis] = factors_of(_sliced(context, size, start, end, step, axis))
         layout = Layout(tuple(axes), layout.fields, layout.why)
@@ -125,14 +125,14 @@ def slice_axes(context: Context) -> None:
 
 
 def slice_bounds(context: Context, rank: int) -> list[tuple[int, Size, Size, int]]:
-    """(axis, start, end, step) of each sliced axis; Opaque where they are computed while the model runs."""
-    starts, ends = context.integer_list("starts"), context.integer_list("ends")
+    """(axis, start, end, step) of each sliced axis; Opaque where not even the axes are known."""
+    first, last = context.integer_list("starts"), context.integer_list("ends")
     axes, steps = context.integer_list("axes"), None
-    if starts is None or ends is None:
-        first, last = context.constant(1), context.constant(2)
-        if first is None or last is None:
-            raise Opaque("its bounds are computed while the model runs")
-        starts, ends = first.ravel().tolist(), last.ravel().tolist()
+    if first is not None and last is not None:
+        starts: list[Size] = list(first)
+        ends: list[Size] = list(last)
+    else:
+        starts, ends = context.numbers(1), context.numbers(2)
         axes, steps = context.integers(3), context.integers(4)
     axes = [axis % rank for axis in axes] if axes is not None else list(range(len(starts)))
     return list(zip(axes, starts, ends, steps or [1] * len(starts), strict=True))
@@ -144,6 +144,8 @@ def _sliced(context: Context, size: Size, start: Size, end: Size, step: int, axi
     everything = isinstance(end, int) and end >= 2**31 - 1
     if start == 0 and step == 1 and (everything or end == size):
         return size
+    if start == 0 and step == 1 and isinstance(end, Dim) and end.factor > 0:
+        return end
     if start == -1 and step == -1 and isinstance(end, int) and end <= -(2**31):
         return size
     return context.unknown_size(axis)
