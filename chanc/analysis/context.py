@@ -19,7 +19,7 @@ import onnx_ir as ir
 from chanc.analysis import broadcast, dims, fixing
 from chanc.analysis.dims import Size, unknown
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.evaluate import computed
+from chanc.analysis.evaluate import named
 from chanc.analysis.findings import Array, Findings
 from chanc.analysis.initializers import Constant, Role
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
@@ -202,10 +202,10 @@ class Context(Notes):
         if known is not None:
             return list(known.ravel().tolist())
         layout = self.input(index)
-        count = dims.product(layout.sizes)
-        if value is None or not isinstance(count, int) or layout.fields:
+        array = named(value, dims.product(layout.sizes)) if value is not None and not layout.fields else None
+        if array is None:
             raise Opaque("its sizes are computed while the model runs")
-        return computed(value, count)
+        return list(array.tolist())
 
     def filled(self, sizes: Sequence[Size], why: str) -> Layout:
         """The layout of a tensor that is one number everywhere: every position of every axis may go, as a weight's."""

@@ -11,7 +11,7 @@ from chanc.analysis.context import Context
 from chanc.analysis.declared import declared, graph_input
 from chanc.analysis.dims import Size
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, is_fill, settle
+from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, is_fill, named, settle
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
@@ -36,7 +36,7 @@ def visit_model(model: ir.Model, modes: dict[object, str] | None = None) -> Find
     findings.modes.update(modes or {})
     runner = _Runner(findings)
     for value in graph.inputs:
-        if value.const_value is None:
+        if value.const_value is None and value.shape is not None:
             findings.layouts[value] = graph_input(value)
     for node in graph:
         runner.visit(node)
@@ -164,6 +164,8 @@ class _Runner:
             known = [self._content(value) for value in node.inputs if value is not None]
             if known and all(array is not None for array in known):
                 content = evaluate(node, [array for array in known if array is not None])
+            elif node.op_type == "Concat":
+                content = self._joined(node, known)
         if content is None or len(node.outputs) != 1:
             if sources:
                 self.sources.update((output, sources) for output in node.outputs)
@@ -197,6 +199,18 @@ class _Runner:
         content = np.empty(len(sizes), dtype=object)
         content[:] = sizes
         return settle(content[start:end]), sources
+
+    def _joined(self, node: ir.Node, known: list[Array | None]) -> Array | None:
+        """A vector of sizes of which some are known, the others only named; None where it is anything else."""
+        parts: list[Array] = []
+        for value, array in zip(node.inputs, known, strict=True):
+            layout = self.findings.layouts.get(value) if value is not None and array is None else None
+            if value is not None and layout is not None and layout.rank == 1 and not layout.fields:
+                array = named(value, layout.size(0))
+            if array is None or array.dtype.kind not in "iO" or array.ndim != 1:
+                return None
+            parts.append(array)
+        return evaluate(node, parts) if any(array is not None for array in known) else None
 
     def _content(self, value: ir.Value) -> Array | None:
         known = self.findings.data.get(value)

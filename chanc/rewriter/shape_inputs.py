@@ -26,10 +26,23 @@ def follow(site: Site, index: int, wanted: Sequence[Size]) -> None:
     """
     value = site.node.inputs[index]
     known = site.constant(index)
-    if value is None or known is None or known.ravel().tolist() == list(wanted) or _follows(site, value, wanted):
+    if value is None or known is None or _follows(site, value, wanted):
+        return
+    if known.ravel().tolist() == list(wanted) and not reads_resized(site, value):
         return
     joined = _joined(site, value, wanted)
     site.node.replace_input_with(index, joined if joined is not None else _merged(site, value, wanted))
+
+
+def reads_resized(site: Site, value: ir.Value | None) -> bool:
+    """Whether a shape is computed from that of a tensor that is resized: its numbers may be others then."""
+    node = value.producer() if value is not None else None
+    if node is None:
+        return False
+    if node.op_type != "Shape" or node.domain not in ("", "ai.onnx"):
+        return any(reads_resized(site, source) for source in node.inputs)
+    layout = site.findings.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
+    return layout is not None and site.sizes(layout) != layout.sizes
 
 
 def _follows(site: Site, value: ir.Value, wanted: Sequence[Size]) -> bool:
@@ -59,7 +72,7 @@ def _joined(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value | N
             return None
         asked, sizes = content.tolist(), list(wanted[start : start + content.size])
         start += content.size
-        if asked != sizes and not _follows(site, part, sizes):
+        if (asked != sizes or reads_resized(site, part)) and not _follows(site, part, sizes):
             if any(isinstance(n, Dim) for n in sizes):
                 return None
             name = site.names.fresh(f"{part.name}.resized")

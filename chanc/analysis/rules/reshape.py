@@ -36,6 +36,11 @@ def reshape_to(context: Context) -> None:
             raise Opaque("its target shape is computed while the model runs")
         context.output(declared(context.node.outputs[0]))
         return
+    known = dims.equated(dims.product(layout.sizes), dims.product(target))
+    if known:
+        target = [dims.substituted(size, known) for size in target]
+        axes = [tuple(dims.substituted(size, known) for size in factors) for factors in layout.axes]
+        layout = Layout(tuple(axes), layout.fields, layout.why)
     try:
         context.output(context.reshaped(layout, target))
     except Opaque:

@@ -7,7 +7,7 @@ import numpy as np
 from chanc.analysis.dims import Dim, Size
 from chanc.errors import IllegalMove
 from chanc.rewriter.rules import rule
-from chanc.rewriter.shape_inputs import follow
+from chanc.rewriter.shape_inputs import follow, reads_resized
 from chanc.rewriter.site import Site
 
 
@@ -28,7 +28,7 @@ def reshape(site: Site) -> None:
     other = [k for k, n in enumerate(target) if isinstance(n, Dim) and n != asked[k]]
     if len(other) == 1 and -1 not in target:
         target[other[0]] = -1
-    if target == asked:
+    if target == asked and not (known.dtype == object and reads_resized(site, site.node.inputs[1])):
         return
     numbers = _written(site, target, after)
     if numbers is None and given is None:
