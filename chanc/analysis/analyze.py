@@ -14,7 +14,6 @@ from chanc.analysis.fold_shapes import settled
 from chanc.analysis.groups import Group, find_groups, pin_text
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.analysis.order import ordered
-from chanc.analysis.run import visit_model
 from chanc.analysis.sizes import SizesAt, SizeTable
 from chanc.analysis.solve import Units, solve
 from chanc.cost.cost import Cost, Counter, NodeCost
@@ -135,17 +134,17 @@ def analyze(model: object) -> Analysis:
     """
     copy = load(model)
     normalize(copy)
-    with uncollected():
-        return _grouped(copy, settled(copy))
+    return analyze_model(copy)
 
 
 def analyze_model(model: ir.Model) -> Analysis:
-    """Find the channel groups of a model that is in normal form already; it is not changed, its shapes not folded."""
+    """Find the channel groups of a model that is in normal form already; its shapes are folded, in place."""
     with uncollected():
-        return _grouped(model, visit_model(model))
+        return grouped(model, settled(model)[0])
 
 
-def _grouped(model: ir.Model, findings: Findings) -> Analysis:
+def grouped(model: ir.Model, findings: Findings) -> Analysis:
+    """The channel groups that were found in a model whose shapes are folded."""
     units = ordered(findings, solve(findings))
     return Analysis(model, find_groups(findings, units), _pinned(findings), findings, units)
 

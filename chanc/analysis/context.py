@@ -205,6 +205,7 @@ class Context(Notes):
         array = named(value, dims.product(layout.sizes)) if value is not None and not layout.fields else None
         if array is None:
             raise Opaque("its sizes are computed while the model runs")
+        self.pin_sources(value)
         return list(array.tolist())
 
     def filled(self, sizes: Sequence[Size], why: str) -> Layout:

@@ -104,6 +104,11 @@ def named(value: ir.Value, count: Size) -> Array | None:
     return _objects([unknown(f"{value.name}[{k}]") for k in range(count)], (count,))
 
 
+def atoms(array: Array) -> set[str]:
+    """The unknowns in an array."""
+    return {atom for n in array.ravel().tolist() if isinstance(n, Dim) for atom in n.atoms}
+
+
 def symbolic(array: Array) -> bool:
     """Whether the array holds unknowns."""
     return array.dtype == object

@@ -20,12 +20,12 @@ from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 
 
-def settled(model: ir.Model) -> Findings:
-    """Fold a model in normal form to a fixed point, in place: the findings on what it is then."""
-    findings = visit_model(model)
+def settled(model: ir.Model) -> tuple[Findings, bool]:
+    """Fold a model in normal form to a fixed point, in place: the findings on what it is then, and if it changed."""
+    findings, changed = visit_model(model), False
     while fold_shapes(model, findings):
-        findings = visit_model(model)
-    return findings
+        findings, changed = visit_model(model), True
+    return findings, changed
 
 
 def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
@@ -39,9 +39,10 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
                 continue
-            # Within a chain only the known parts of a Concat: a width that was read off a tensor must not follow it.
+            # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow it,
+            # but for a multiple of one, which may.
             result = findings.data.get(node.outputs[0])
-            if result is not None and (node.op_type != "Concat" or result.dtype != object):
+            if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
                 continue
             array = _constant(node, index, findings.data[value], findings)
             if array is not None:

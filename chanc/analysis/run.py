@@ -11,7 +11,7 @@ from chanc.analysis.context import Context
 from chanc.analysis.declared import declared, graph_input
 from chanc.analysis.dims import Size
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, is_fill, named, settle
+from chanc.analysis.evaluate import EVALUATORS, Array, atoms, evaluate, is_fill, named, settle
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
@@ -48,12 +48,10 @@ def visit_model(model: ir.Model, modes: dict[object, str] | None = None) -> Find
 
 
 class _Runner:
-    """What visiting needs besides the findings: where shapes were read, and what subgraphs capture."""
+    """What visiting needs besides the findings."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
-        self.sources: dict[ir.Value, frozenset[int]] = {}
-        self.read: list[IntArray] = []
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
         self.body = self.visit_body
 
@@ -121,7 +119,7 @@ class _Runner:
             return
         sources = self._sources([*node.inputs, *captured])
         if sources:
-            self.sources.update((value, sources) for graph in graphs for value in graph.inputs)
+            self.findings.sources.update((value, sources) for graph in graphs for value in graph.inputs)
         try:
             rule(context)
         except Opaque as why:
@@ -132,12 +130,12 @@ class _Runner:
             self._opaque(context, str(why), [*captured, *sorted(constants, key=lambda value: value.name or "")])
         sources |= self._sources([value for graph in graphs for value in graph.outputs])
         if sources:
-            self.sources.update((output, sources) for output in node.outputs)
+            self.findings.sources.update((output, sources) for output in node.outputs)
         self._declare_rest(node)
 
     def _sources(self, values: Iterable[ir.Value | None]) -> frozenset[int]:
         """The widths from which the contents of any of these values may be computed."""
-        return NO_SOURCES.union(*(self.sources.get(value, NO_SOURCES) for value in values if value is not None))
+        return NO_SOURCES.union(*(self.findings.sources.get(value, NO_SOURCES) for value in values if value is not None))
 
     def _from_constants(self, node: ir.Node) -> bool:
         """Whether a node computes weights or numbers."""
@@ -153,10 +151,7 @@ class _Runner:
     def _evaluated(self, context: Context) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""
         node, findings = context.node, self.findings
-        sources = NO_SOURCES
-        if self.sources:
-            read = [self.sources[value] for value in node.inputs if value is not None and value in self.sources]
-            sources = frozenset().union(*read) if read else NO_SOURCES
+        sources = self._sources(node.inputs) if findings.sources else NO_SOURCES
         content: Array | None = None
         if node.op_type == "Shape" and not node.domain:
             content, sources = self._shape_content(context)
@@ -165,19 +160,29 @@ class _Runner:
             if known and all(array is not None for array in known):
                 content = evaluate(node, [array for array in known if array is not None])
             elif node.op_type == "Concat":
-                content = self._joined(node, known)
+                content = self._joined(context, known)
         if content is None or len(node.outputs) != 1:
             if sources:
-                self.sources.update((output, sources) for output in node.outputs)
+                self.findings.sources.update((output, sources) for output in node.outputs)
             return False
         output = node.outputs[0]
+        if sources and content.dtype == object:
+            self._note_sources(context, content, sources)
         findings.data[output] = content
         sizes = [int(n) for n in content.shape]
         why = f"constant '{output.name}'"
         findings.layouts[output] = context.filled(sizes, why) if is_fill(output) else plain(sizes, why)
-        if sources and content.dtype == object:
-            self.sources[output] = sources
         return True
+
+    def _note_sources(self, context: Context, content: Array, sources: frozenset[int]) -> None:
+        """Widths that a shape may tell go with it; those that a size was computed from, and is named after, must stay."""
+        node, data = context.node, self.findings.data
+        known = {atom for value in node.inputs if value in data for atom in atoms(data[value])}
+        if node.op_type != "Shape" and not known.issuperset(atoms(content)):
+            for value in node.inputs:
+                context.pin_sources(value)
+        if any(isinstance(n, int) or n.factor != 1 for n in content.ravel().tolist()):
+            self.findings.sources[node.outputs[0]] = sources
 
     def _shape_content(self, context: Context) -> tuple[Array | None, frozenset[int]]:
         """What Shape gives, and the numbers of the label arrays (in `read`) on which it depends."""
@@ -191,8 +196,8 @@ class _Runner:
         elif value in layouts:
             layout = layouts[value]
             sizes = layout.sizes
-            sources = frozenset(range(len(self.read), len(self.read) + len(layout.fields)))
-            self.read += [field.labels.ravel() for field in layout.fields]
+            sources = frozenset(range(len(self.findings.read), len(self.findings.read) + len(layout.fields)))
+            self.findings.read += [field.labels.ravel() for field in layout.fields]
         else:
             return None, sources
         start, end = context.integer("start", 0), context.integer("end", len(sizes))
@@ -200,17 +205,22 @@ class _Runner:
         content[:] = sizes
         return settle(content[start:end]), sources
 
-    def _joined(self, node: ir.Node, known: list[Array | None]) -> Array | None:
+    def _joined(self, context: Context, known: list[Array | None]) -> Array | None:
         """A vector of sizes of which some are known, the others only named; None where it is anything else."""
         parts: list[Array] = []
-        for value, array in zip(node.inputs, known, strict=True):
+        for value, array in zip(context.inputs, known, strict=True):
             layout = self.findings.layouts.get(value) if value is not None and array is None else None
             if value is not None and layout is not None and layout.rank == 1 and not layout.fields:
                 array = named(value, layout.size(0))
             if array is None or array.dtype.kind not in "iO" or array.ndim != 1:
                 return None
             parts.append(array)
-        return evaluate(node, parts) if any(array is not None for array in known) else None
+        if all(array is None for array in known):
+            return None
+        for value, array in zip(context.inputs, known, strict=True):
+            if array is None:
+                context.pin_sources(value)
+        return evaluate(context.node, parts)
 
     def _content(self, value: ir.Value) -> Array | None:
         known = self.findings.data.get(value)
@@ -226,8 +236,7 @@ class _Runner:
         node, findings = context.node, self.findings
         findings.opaque[node] = reason
         for value in [*(v for v in node.inputs if v is not None), *captured]:
-            for number in self.sources.get(value, ()):
-                context.pin(self.read[number], reason)
+            context.pin_sources(value, reason)
             for field in findings.fields_of(value):
                 context.pin(field.labels, reason, tensor=value.name or "")
             if value.const_value is not None and value not in findings.layouts:

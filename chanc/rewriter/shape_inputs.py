@@ -36,13 +36,21 @@ def follow(site: Site, index: int, wanted: Sequence[Size]) -> None:
 
 def reads_resized(site: Site, value: ir.Value | None) -> bool:
     """Whether a shape is computed from that of a tensor that is resized: its numbers may be others then."""
-    node = value.producer() if value is not None else None
-    if node is None:
-        return False
-    if node.op_type != "Shape" or node.domain not in ("", "ai.onnx"):
-        return any(reads_resized(site, source) for source in node.inputs)
-    layout = site.findings.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
-    return layout is not None and site.sizes(layout) != layout.sizes
+    seen: set[ir.Value] = set()
+    todo = [value]
+    while todo:
+        here = todo.pop()
+        node = here.producer() if here is not None and here not in seen else None
+        if here is None or node is None:
+            continue
+        seen.add(here)
+        if node.op_type != "Shape" or node.domain not in ("", "ai.onnx"):
+            todo += node.inputs
+            continue
+        layout = site.findings.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
+        if layout is not None and site.sizes(layout) != layout.sizes:
+            return True
+    return False
 
 
 def _follows(site: Site, value: ir.Value, wanted: Sequence[Size]) -> bool:
