@@ -39,8 +39,8 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
                 continue
-            # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow it,
-            # but for a multiple of one, which may.
+            # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow
+            # it. A multiple of one may.
             result = findings.data.get(node.outputs[0])
             if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
                 continue

@@ -10,7 +10,6 @@ import onnx_ir as ir
 from chanc.analysis.context import Context
 from chanc.analysis.declared import declared, graph_input
 from chanc.analysis.dims import Size
-from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import EVALUATORS, Array, atoms, evaluate, is_fill, named, settle
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
@@ -85,11 +84,9 @@ class _Runner:
             context.settle_unread()
         except Opaque as why:
             self._opaque(context, str(why), [])
-        except MISFITS:
-            # A branch that is never taken may hold what doesn't fit; elsewhere that is an error of a rule.
-            if node.graph is self.findings.graph:
-                raise
-            self._opaque(context, "it doesn't fit what it is given", [])
+        except MISFITS as error:
+            # A branch that is never taken, or a model whose declared shapes are wrong, may hold what doesn't fit.
+            self._opaque(context, f"it doesn't fit what it is given ({str(error) or type(error).__name__})", [])
         self._declare_rest(node)
 
     def _declare_rest(self, node: ir.Node) -> None:
@@ -135,7 +132,8 @@ class _Runner:
 
     def _sources(self, values: Iterable[ir.Value | None]) -> frozenset[int]:
         """The widths from which the contents of any of these values may be computed."""
-        return NO_SOURCES.union(*(self.findings.sources.get(value, NO_SOURCES) for value in values if value is not None))
+        sources = self.findings.sources
+        return NO_SOURCES.union(*(sources.get(value, NO_SOURCES) for value in values if value is not None))
 
     def _from_constants(self, node: ir.Node) -> bool:
         """Whether a node computes weights or numbers."""
@@ -175,7 +173,7 @@ class _Runner:
         return True
 
     def _note_sources(self, context: Context, content: Array, sources: frozenset[int]) -> None:
-        """Widths that a shape may tell go with it; those that a size was computed from, and is named after, must stay."""
+        """Widths that a shape may tell go with it; those that a size is named after, being computed of them, must stay."""
         node, data = context.node, self.findings.data
         known = {atom for value in node.inputs if value in data for atom in atoms(data[value])}
         if node.op_type != "Shape" and not known.issuperset(atoms(content)):

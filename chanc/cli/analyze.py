@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chanc.cli.outputs import refuse_early
+from chanc.cli.sizes import size_options
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 @click.option("--metrics", is_flag=True, help="Print rank, condition and QC of every convolution's weight.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the groups as JSON; - is standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the channel visualizer, a page that needs no network.")
-def command(model: str, deps: bool, metrics: bool, json_file: str | None, html_file: str | None) -> None:
+@size_options
+def command(
+    model: str,
+    deps: bool,
+    metrics: bool,
+    json_file: str | None,
+    html_file: str | None,
+    dims: dict[str, int],
+    shapes: dict[str, list[int]],
+) -> None:
     """Find the channel groups of MODEL: which widths must change together.
 
     \b
@@ -28,6 +38,7 @@ def command(model: str, deps: bool, metrics: bool, json_file: str | None, html_f
     chanc analyze model.onnx --deps           every group with its members
     chanc analyze model.onnx --html net.html  the network as a graph, a colour a group
     chanc analyze model.onnx --json - | jq .groups
+    chanc analyze model.onnx --dim T=24       at 24 positions, where the axis called T is open
     """
     from chanc.analysis import analyze
     from chanc.ir import atomic_write_text, check, load
@@ -36,7 +47,7 @@ def command(model: str, deps: bool, metrics: bool, json_file: str | None, html_f
         refuse_early(file, model, force=None)
     loaded = load(model)
     check(loaded)
-    analysis = analyze(loaded)
+    analysis = analyze(loaded, dims=dims, shapes=shapes)
     if json_file is not None:
         text = json.dumps(to_json(analysis, model))
         if json_file == "-":

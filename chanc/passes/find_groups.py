@@ -12,7 +12,10 @@ from chanc.passes.base import ANALYSIS, Pass
 
 
 class FindGroups(Pass):
-    """Bring a model into normal form, fold its shapes and analyse it: `model.meta["chanc.analysis"]` is an `Analysis` afterwards."""
+    """Bring a model into normal form, fold its shapes and analyse it.
+
+    `model.meta["chanc.analysis"]` is an `Analysis` afterwards.
+    """
 
     def call(self, model: ir.Model) -> PassResult:
         """Analyse; `modified` says whether the normal form or the folding changed anything."""

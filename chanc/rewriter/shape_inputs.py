@@ -31,7 +31,7 @@ def follow(site: Site, index: int, wanted: Sequence[Size]) -> None:
     if known.ravel().tolist() == list(wanted) and not reads_resized(site, value):
         return
     joined = _joined(site, value, wanted)
-    site.node.replace_input_with(index, joined if joined is not None else _merged(site, value, wanted))
+    site.node.replace_input_with(index, joined if joined is not None else _merged(site, index, value, wanted))
 
 
 def reads_resized(site: Site, value: ir.Value | None) -> bool:
@@ -89,14 +89,16 @@ def _joined(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value | N
     return _added(site, ir.Node("", "Concat", parts, [ir.AttrInt64("axis", 0)]), value)
 
 
-def _merged(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value:
-    """Where(known, numbers, value)."""
+def _merged(site: Site, index: int, value: ir.Value, wanted: Sequence[Size]) -> ir.Value:
+    """Where(changed, numbers, value)."""
     if site.findings.opset < 9:
         raise IllegalMove(f"{site.node.op_type} '{site.node.outputs[0].name}' computes a shape that can't be changed")
     graph = site.findings.graph
-    mask = np.array([not isinstance(n, Dim) for n in wanted])
-    numbers = np.array([1 if isinstance(n, Dim) else n for n in wanted], dtype=np.int64)
-    chosen = add_constant(graph, site.names.fresh(f"{value.name}.known"), mask)
+    known, stale = site.constant(index), reads_resized(site, value)
+    asked = known.ravel().tolist() if known is not None else [None] * len(wanted)
+    mask = np.array([isinstance(n, int) and (stale or n != old) for n, old in zip(wanted, asked, strict=True)])
+    numbers = np.array([n if isinstance(n, int) else 1 for n in wanted], dtype=np.int64)
+    chosen = add_constant(graph, site.names.fresh(f"{value.name}.changed"), mask)
     sizes = add_constant(graph, site.names.fresh(f"{value.name}.sizes"), numbers)
     return _added(site, ir.Node("", "Where", [chosen, sizes, value]), value)
 

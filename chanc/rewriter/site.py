@@ -79,6 +79,11 @@ class Site:
         found = self.node.attributes.get(name)
         return default if found is None else found.as_int()
 
+    def computed(self, index: int) -> bool:
+        """Whether an input is computed while the model runs, even where its content is known at the sizes given."""
+        value = self.node.inputs[index] if index < len(self.node.inputs) else None
+        return value is not None and value.const_value is None
+
     def set_attribute(self, name: str, value: int | list[int]) -> None:
         """Replace an attribute."""
         attribute = ir.AttrInt64(name, value) if isinstance(value, int) else ir.AttrInt64s(name, value)
