@@ -148,9 +148,9 @@ def analyze(
         return analyze_model(copy)
     # Shapes are folded with the axes open: what is written must not be tied to the sizes given.
     with uncollected():
-        settled(copy)
+        findings, _ = settled(copy)
         opened = bind(copy, sizes)
-        return grouped(copy, visit_model(copy), sizes, opened)
+        return grouped(copy, visit_model(copy, open_data=findings.data), sizes, opened)
 
 
 def analyze_model(model: ir.Model) -> Analysis:

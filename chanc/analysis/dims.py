@@ -59,27 +59,32 @@ Size = int | Dim
 LONGEST = 96
 """Characters of a name. Sizes computed from sizes, layer after layer, would double theirs at each."""
 
-FRACTION = "~"
-"""How the name of what may be no whole number begins: not a size yet, but what sizes are rounded from."""
+FRACTION, ANY_SIGN = "~", "±"
+"""Marks in the name of what may be no whole number (not a size yet, but what sizes are rounded from), or not above 0."""
 
 
 def unknown(name: str) -> Dim:
     """A size of which only the name is known."""
     if len(name) > LONGEST:
-        kind = FRACTION if FRACTION in name else ""
-        name = f"{kind}size {hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}"
+        marks = "".join(mark for mark in (FRACTION, ANY_SIGN) if mark in name)
+        name = f"{marks}size {hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}"
     return Dim(1, (name,))
 
 
 def applied(op: str, *operands: object, whole: bool = True) -> Dim:
     """What an operator makes of operands of which some are unknown; the same of the same operands."""
-    name = f"{op}({','.join(map(str, operands))})"
+    name = f"{ANY_SIGN}{op}({','.join(map(str, operands))})"
     return unknown(name.replace(FRACTION, "") if whole else FRACTION + name)
 
 
 def is_whole(size: Size) -> bool:
     """Whether a size is known to be a whole number."""
     return isinstance(size, int) or not any(FRACTION in atom for atom in size.atoms)
+
+
+def is_positive(size: Size) -> bool:
+    """Whether a size is that of an axis, or computed from such in a way that hardly makes it 0 or less."""
+    return size > 0 if isinstance(size, int) else size.factor > 0 and not any(ANY_SIGN in atom for atom in size.atoms)
 
 
 def make(factor: int, atoms: Iterable[str]) -> Size:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from chanc.analysis.dims import Dim, Size, applied, divide, floor_divide, is_whole, unknown
+from chanc.analysis.dims import ANY_SIGN, Dim, Size, applied, divide, floor_divide, is_positive, is_whole, unknown
 
 Array = NDArray[Any]
 LIMIT = 1 << 18
@@ -101,7 +101,7 @@ def named(value: ir.Value, count: Size) -> Array | None:
     """The integers of a vector that only running the model tells, each an unknown of its own; None where it is long."""
     if isinstance(count, Dim) or count > LONGEST_SHAPE:
         return None
-    return _objects([unknown(f"{value.name}[{k}]") for k in range(count)], (count,))
+    return _objects([unknown(f"{ANY_SIGN}{value.name}[{k}]") for k in range(count)], (count,))
 
 
 def atoms(array: Array) -> set[str]:
@@ -169,11 +169,20 @@ def _whole(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return run
 
 
+def _extreme(choose: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Max or Min of two sizes: known for two numbers, and for two equal ones."""
+
+    def run(a: Any, b: Any) -> Any:
+        return a if a == b else None if isinstance(a, Dim) or isinstance(b, Dim) else choose(a, b)
+
+    return run
+
+
 EVALUATORS["Add"] = _arithmetic(lambda a, b: np.add(a, b), _whole(lambda a, b: a + b))
 EVALUATORS["Sub"] = _arithmetic(lambda a, b: np.subtract(a, b), _whole(lambda a, b: a - b))
 EVALUATORS["Mul"] = _arithmetic(lambda a, b: np.multiply(a, b), _whole(lambda a, b: a * b))
-EVALUATORS["Max"] = _arithmetic(lambda a, b: np.maximum(a, b), lambda a, b: a if a == b else None)
-EVALUATORS["Min"] = _arithmetic(lambda a, b: np.minimum(a, b), lambda a, b: a if a == b else None)
+EVALUATORS["Max"] = _arithmetic(lambda a, b: np.maximum(a, b), _extreme(max))
+EVALUATORS["Min"] = _arithmetic(lambda a, b: np.minimum(a, b), _extreme(min))
 EVALUATORS["Pow"] = _arithmetic(lambda a, b: np.power(a, b), lambda a, b: None)
 
 
@@ -195,7 +204,7 @@ def _comparison(exact: Callable[[Array, Array], Array]) -> Evaluator:
         if not symbolic(left) and not symbolic(right):
             return np.asarray(exact(left, right))
         pairs = np.broadcast(left, right)
-        # An unknown size is at least 1, so it differs from -1 and 0: what exporters test for.
+        # The size of an axis is at least 1, so it differs from -1 and 0: what exporters test for.
         decided = [_certain(exact, _python(a), _python(b)) for a, b in pairs]
         return None if None in decided else np.array(decided, dtype=bool).reshape(pairs.shape)
 
@@ -205,8 +214,8 @@ def _comparison(exact: Callable[[Array, Array], Array]) -> Evaluator:
 def _certain(exact: Callable[[Any, Any], Any], a: Any, b: Any) -> bool | None:
     if a == b or (isinstance(a, int) and isinstance(b, int)):
         return bool(exact(np.int64(1 if a == b else a), np.int64(1 if a == b else b)))
-    other = b if isinstance(a, Dim) else a
-    known_positive = isinstance(other, int) and other <= 0
+    size, other = (a, b) if isinstance(a, Dim) else (b, a)
+    known_positive = isinstance(other, int) and other <= 0 and is_positive(size)
     return (
         bool(exact(np.int64(1), np.int64(0)))
         if known_positive and isinstance(a, Dim)

@@ -49,7 +49,7 @@ class Findings:
     given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
     initializers alone, `bent` those of them that passed a curve. `lines` are what labels were broadcast along, by
     (first label, number of labels). `sources` says of values computed from shapes which label arrays in `read` their
-    content may tell the number of.
+    content may tell the number of. Where open axes have sizes given, `open_data` is what `data` was without.
     """
 
     graph: ir.Graph
@@ -76,6 +76,7 @@ class Findings:
     lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
     sources: dict[ir.Value, frozenset[int]] = field(default_factory=dict)
     read: list[IntArray] = field(default_factory=list)
+    open_data: dict[ir.Value, Array] | None = None
     label_count: int = 0
 
     def __repr__(self) -> str:

@@ -24,15 +24,19 @@ INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
 
-def visit_model(model: ir.Model, modes: dict[object, str] | None = None) -> Findings:
+def visit_model(
+    model: ir.Model, modes: dict[object, str] | None = None, open_data: dict[ir.Value, Array] | None = None
+) -> Findings:
     """Visit the nodes of a model in normal form: nodes sorted, weights in initializers.
 
     Nothing of the model is changed. Channels that enter an operator without a rule, a subgraph or a graph output are
-    pinned there. `modes` are those of earlier findings on the same nodes.
+    pinned there. `modes` are those of earlier findings on the same nodes, `open_data` the contents that are known
+    whatever open axes measure, where they have sizes given.
     """
     graph = model.graph
     findings = Findings(graph, graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 1)))
     findings.modes.update(modes or {})
+    findings.open_data = open_data
     runner = _Runner(findings)
     for value in graph.inputs:
         if value.const_value is None and value.shape is not None:
@@ -167,13 +171,12 @@ class _Runner:
         if sources and content.dtype == object:
             self._note_sources(context, content, sources)
         findings.data[output] = content
-        sizes = [int(n) for n in content.shape]
         why = f"constant '{output.name}'"
-        findings.layouts[output] = context.filled(sizes, why) if is_fill(output) else plain(sizes, why)
+        findings.layouts[output] = context.filled(why) if is_fill(output) else plain(content.shape, why)
         return True
 
     def _note_sources(self, context: Context, content: Array, sources: frozenset[int]) -> None:
-        """Widths that a shape may tell go with it; those that a size is named after, being computed of them, must stay."""
+        """Widths that a shape may tell go with it; those that a size was computed from, and named after, must stay."""
         node, data = context.node, self.findings.data
         known = {atom for value in node.inputs if value in data for atom in atoms(data[value])}
         if node.op_type != "Shape" and not known.issuperset(atoms(content)):

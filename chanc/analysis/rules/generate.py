@@ -52,9 +52,9 @@ def constant_of_shape(context: Context) -> None:
     if like is not None:
         context.output(like)
         return
-    sizes = context.numbers(0)
     why = "a generated tensor"
-    context.output(context.filled(sizes, why) if is_fill(context.node.outputs[0]) else plain(sizes, why))
+    fill = is_fill(context.node.outputs[0])
+    context.output(context.filled(why) if fill else plain(context.numbers(0), why))
 
 
 @rule("RandomNormal", "RandomUniform")

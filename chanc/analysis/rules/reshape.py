@@ -130,13 +130,13 @@ def expand(context: Context) -> None:
     Copies along axis 1, where channels usually are, or along a vector are channels of their own: any of them may go.
     """
     layout = context.input(0)
+    if is_fill(context.node.outputs[0]):
+        context.output(context.filled(layout.why))
+        return
     target = context.numbers(1)
     rank = max(layout.rank, len(target))
     layout = insert_axes(layout, range(rank - layout.rank))
     target = [*[1] * (rank - len(target)), *target]
-    if is_fill(context.node.outputs[0]):
-        context.output(context.filled(target, layout.why))
-        return
     for axis, size in enumerate(target):
         if size in (1, layout.size(axis)) or (isinstance(size, Dim) and layout.size(axis) != 1):
             continue
@@ -155,11 +155,12 @@ def expand(context: Context) -> None:
 def tile(context: Context) -> None:
     """Tile: an axis repeated as a whole."""
     layout = context.input(0)
+    certain = context.numbers(1, certain=True)
     for axis, times in enumerate(context.numbers(1)):
         if times == 1:
             continue
         size = layout.size(axis)
-        if isinstance(times, Dim) or isinstance(size, Dim):
+        if isinstance(certain[axis], Dim) or isinstance(size, Dim):
             layout = context.fix(layout, axis, "channels are repeated an unknown number of times")
         if layout.on(axis):
             assert isinstance(times, int) and isinstance(size, int)

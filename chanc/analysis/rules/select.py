@@ -68,11 +68,12 @@ def split(context: Context) -> None:
     sizes = split_sizes(context, layout.size(axis))
     if len(sizes) != len(context.node.outputs) or not _adds_up(sizes, layout.size(axis)):
         raise Opaque("its parts don't add up to what it splits")
+    if any(isinstance(size, Dim) for size in split_sizes(context, layout.size(axis), certain=True)):
+        layout = context.fix(layout, axis, "channels are cut at an unknown place")
     start = 0
     for index, size in enumerate(sizes):
         if layout.on(axis):
-            if isinstance(size, Dim):
-                raise Opaque("parts of unknown size")
+            assert isinstance(size, int)
             part = take(layout, axis, np.arange(start, start + size))
             context.segment(part, axis)
             start += size
@@ -88,17 +89,14 @@ def _adds_up(sizes: list[Size], total: Size) -> bool:
     return min(known, default=0) >= 0 and (len(known) <= len(sizes) or sum(known[:-1]) == total)
 
 
-def split_sizes(context: Context, total: Size) -> list[Size]:
+def split_sizes(context: Context, total: Size, certain: bool = False) -> list[Size]:
     """The sizes of the parts of a Split."""
     count = len(context.node.outputs)
     given = context.integer_list("split")
     if given is not None:
         return list(given)
-    known = context.constant(1)
-    if known is not None:
-        return list(known.ravel().tolist())
     if context.value(1) is not None:
-        raise Opaque("its sizes are computed while the model runs")
+        return context.numbers(1, certain)
     if isinstance(total, Dim):
         part = dims.floor_divide(total, count)
         return [part] * count
@@ -110,10 +108,12 @@ def split_sizes(context: Context, total: Size) -> list[Size]:
 def slice_axes(context: Context) -> None:
     """Slice: starts, ends, axes and steps, as attributes before opset 10 and as inputs since."""
     layout = context.input(0)
+    certain = {axis: (start, end) for axis, start, end, _ in slice_bounds(context, layout.rank, certain=True)}
     for axis, start, end, step in slice_bounds(context, layout.rank):
         size = layout.size(axis)
         if layout.on(axis):
-            if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+            if isinstance(size, int) and all(isinstance(bound, int) for bound in certain[axis]):
+                assert isinstance(start, int) and isinstance(end, int)
                 layout = take(layout, axis, np.arange(size)[onnx_slice(start, end, step, size)])
                 context.segment(layout, axis)
                 continue
@@ -124,7 +124,7 @@ def slice_axes(context: Context) -> None:
     context.output(layout)
 
 
-def slice_bounds(context: Context, rank: int) -> list[tuple[int, Size, Size, int]]:
+def slice_bounds(context: Context, rank: int, certain: bool = False) -> list[tuple[int, Size, Size, int]]:
     """(axis, start, end, step) of each sliced axis; Opaque where not even the axes are known."""
     first, last = context.integer_list("starts"), context.integer_list("ends")
     axes, steps = context.integer_list("axes"), None
@@ -132,7 +132,7 @@ def slice_bounds(context: Context, rank: int) -> list[tuple[int, Size, Size, int
         starts: list[Size] = list(first)
         ends: list[Size] = list(last)
     else:
-        starts, ends = context.numbers(1), context.numbers(2)
+        starts, ends = context.numbers(1, certain), context.numbers(2, certain)
         axes, steps = context.integers(3), context.integers(4)
     axes = [axis % rank for axis in axes] if axes is not None else list(range(len(starts)))
     return list(zip(axes, starts, ends, steps or [1] * len(starts), strict=True))
@@ -157,7 +157,7 @@ def gather(context: Context) -> None:
     layout = context.input(0)
     axis = context.integer("axis", 0) % layout.rank
     known = context.constant(1)
-    whole = known is not None and known.dtype != object
+    whole = known is not None and known.dtype != object and context.certain(1) is not None
     table = context.is_parameter(0)
     if (view := view_of(context, layout)) is not None and not table:
         result = viewed(layout, view)
@@ -235,6 +235,7 @@ def gather_nd(context: Context) -> None:
     if (
         known is not None
         and known.dtype != object
+        and context.certain(1) is not None
         and known.ndim == 2
         and known.shape[-1] == 1
         and not batch
