@@ -144,7 +144,7 @@ def _sliced(context: Context, size: Size, start: Size, end: Size, step: int, axi
     everything = isinstance(end, int) and end >= 2**31 - 1
     if start == 0 and step == 1 and (everything or end == size):
         return size
-    if start == 0 and step == 1 and isinstance(end, Dim) and end.factor > 0:
+    if start == 0 and step == 1 and isinstance(end, Dim) and dims.is_positive(end):
         return end
     if start == -1 and step == -1 and isinstance(end, int) and end <= -(2**31):
         return size
