@@ -48,7 +48,8 @@ def reads_resized(site: Site, value: ir.Value | None) -> bool:
             todo += node.inputs
             continue
         layout = site.findings.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
-        if layout is not None and site.sizes(layout) != layout.sizes:
+        first, last = (node.attributes[key].as_int() if key in node.attributes else None for key in ("start", "end"))
+        if layout is not None and site.sizes(layout)[first:last] != layout.sizes[first:last]:
             return True
     return False
 
@@ -95,8 +96,11 @@ def _merged(site: Site, index: int, value: ir.Value, wanted: Sequence[Size]) -> 
         raise IllegalMove(f"{site.node.op_type} '{site.node.outputs[0].name}' computes a shape that can't be changed")
     graph = site.findings.graph
     known, stale = site.constant(index), reads_resized(site, value)
-    asked = known.ravel().tolist() if known is not None else [None] * len(wanted)
-    mask = np.array([isinstance(n, int) and (stale or n != old) for n, old in zip(wanted, asked, strict=True)])
+    assert known is not None
+    mask = np.array([
+        isinstance(n, int) and (n != old or (stale and not depends))
+        for n, old, depends in zip(wanted, known.ravel().tolist(), site.open_entries(index), strict=True)
+    ])  # fmt: skip
     numbers = np.array([n if isinstance(n, int) else 1 for n in wanted], dtype=np.int64)
     chosen = add_constant(graph, site.names.fresh(f"{value.name}.changed"), mask)
     sizes = add_constant(graph, site.names.fresh(f"{value.name}.sizes"), numbers)

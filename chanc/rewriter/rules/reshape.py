@@ -31,7 +31,7 @@ def reshape(site: Site) -> None:
     if target == asked and not (given is None and site.computed(1) and reads_resized(site, site.node.inputs[1])):
         return
     numbers = _written(site, target, after)
-    if given is None and (numbers is None or (known.dtype != object and site.computed(1))):
+    if given is None and (numbers is None or (site.findings.open_data is not None and site.computed(1))):
         follow(site, 1, target)
     elif numbers is None:
         raise IllegalMove(f"Reshape '{site.node.outputs[0].name}' has several sizes that aren't known")
