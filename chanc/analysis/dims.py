@@ -60,7 +60,7 @@ LONGEST = 96
 """Characters of a name. Sizes computed from sizes, layer after layer, would double theirs at each."""
 
 FRACTION, ANY_SIGN = "~", "±"
-"""Marks in the name of what may be no whole number (not a size yet, but what sizes are rounded from), or not above 0."""
+"""Marks in the name of what may be no whole number (sizes are rounded from it), and of what may be 0 or less."""
 
 
 def unknown(name: str) -> Dim:

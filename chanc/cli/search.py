@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from chanc.cli.options import Count, GroupedCommand, Headings, Methods, Named, field_option, settable
+from chanc.cli.sizes import size_options
 from chanc.fields import Option
 
 FINAL = ("lr", "weight_decay", "schedule")
@@ -32,7 +33,7 @@ class SearchCommand(GroupedCommand):
         """The headings of --help."""
         train, final = training_options()
         return (
-            ("What", ("algo", "preset", "data", "data_root", "out", "resume")),
+            ("What", ("algo", "preset", "data", "data_root", "out", "resume", "dims", "shapes")),
             ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", *train)),
             ("Budgets", ("max_params", "max_macs", "max_latency")),
             *Methods().headings("Widths"),
@@ -86,6 +87,7 @@ def _final_option(option: Option) -> click.Option:
 @click.option("--final-seeds", type=click.IntRange(1), default=1, show_default=True, help="Repeats of each one.")
 @click.option("--compare", default="baseline,uniform", show_default=True,
               help="Rivals of the final training: baseline, uniform, random, or none.")  # fmt: skip
+@size_options
 @click.option("--quiet", is_flag=True, help="Show nothing but the path of the run.")
 def command(model: str, **given: Any) -> None:
     """Search for the best widths of MODEL, an ONNX file, by training trials in PyTorch.

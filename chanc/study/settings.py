@@ -24,7 +24,8 @@ class Settings:
     train, final: fields of TrainOptions for the trials and for the final trainings; asked_train, asked_final: which of
     them the caller named. holdout: the share of the training images that trials are judged on. transfer: how weights
     follow widths. reset: draw norms and linear layers anew after each change of widths. carry_optimizer: learning rates
-    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones.
+    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones. sizes: of
+    open axes, at which the model is analysed and counted.
     """
 
     sampler: Sampler
@@ -40,6 +41,7 @@ class Settings:
     reset: bool = False
     carry_optimizer: bool = False
     from_weights: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
     asked_train: frozenset[str] = frozenset()
     asked_final: frozenset[str] = frozenset()
@@ -70,6 +72,7 @@ class Settings:
             "reset": self.reset,
             "carry_optimizer": self.carry_optimizer,
             "from_weights": self.from_weights,
+            **({"sizes": dict(self.sizes)} if self.sizes else {}),
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -15,6 +16,8 @@ from rich.console import Console
 
 from chanc import runs
 from chanc.errors import ModelError
+from chanc.ir import copy_model, load
+from chanc.ir.sizes import release, sizes_of
 from chanc.runs import INPUT, RunDir
 from chanc.runs.rundir import refuse_empty, refuse_taken
 from chanc.study.about import environment, fingerprint
@@ -29,6 +32,8 @@ from chanc.study.settings import Settings, resolve
 from chanc.study.space import SearchGroup, Space, Widths
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from chanc.analysis import Analysis
     from chanc.data import Dataset
     from chanc.study.torch_engine import TorchEngine
@@ -62,6 +67,8 @@ def search(
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     console: Console | None = None,
     quiet: bool = True,
     command: Sequence[str] = (),
@@ -81,6 +88,7 @@ def search(
             trainings.
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime).
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
+        dims, shapes: sizes of open axes, as `chanc.analyze` takes them; what is written has them open.
         command: the command line, for the record.
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
             it is said and not raised.
@@ -110,6 +118,8 @@ def search(
     _refuse_early(Path(out), resume)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
+    given = sizes_of(load(model), dims, shapes) if dims or shapes else {}
+    settings = dataclasses.replace(settings, sizes=given)
     return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed)
 
 
@@ -125,11 +135,11 @@ def _search(
     changed: Callable[[], None],
 ) -> Run:
     from chanc.analysis import analyze
-    from chanc.ir import check, load
+    from chanc.ir import check
 
     loaded = load(model)
     check(loaded)
-    analysis = analyze(loaded)
+    analysis = analyze(loaded, dims=settings.sizes)
     space = space_of(analysis)
     settings.budget.check(space, settings.sampler.limits)
     whole = load_data(analysis, settings, data_root)
@@ -145,7 +155,7 @@ def _search(
     else:
         about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
                  "note": settings.note}  # fmt: skip
-        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(analysis.model, path)})
+        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)})
     with run.locked(), _stoppable(progress, out):
         groups = members(analysis, measured_weights(analysis.model))
         task = make_task(settings, space, engine, groups, run, progress, changed)
@@ -153,6 +163,13 @@ def _search(
         result = finish(task, engine, run, finals, settings.sampler.round_to)
         changed()
     return result
+
+
+def _opened(analysis: Analysis) -> ir.Model:
+    """The analysed model with its axes open, whatever sizes they were given."""
+    model = copy_model(analysis.model)
+    release(model, analysis.opened)
+    return model
 
 
 def space_of(analysis: Analysis) -> Space:
@@ -178,7 +195,7 @@ def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
 
     part = whole.split(settings.holdout, seed=settings.sampler.seed)
     trial, final = recipe(part, settings.train), recipe(whole, settings.final)
-    return TorchEngine(trial, final, settings.transfer, settings.reset)
+    return TorchEngine(trial, final, settings.transfer, settings.reset, settings.sizes)
 
 
 def make_task(

@@ -22,7 +22,8 @@ MLP = {"w1": (6, 16), "w2": (16, 5)}
 def test_a_table_cut_by_a_runtime_length(idiom: Idiom, bounds: str) -> None:
     """Learned positions: only the axis of the positions is cut."""
     start, end = bounds.split(", ")
-    second = "u = Add(h, pick)" if bounds == "zero, t" else "pm = ReduceMean<axes=[1], keepdims=1>(pick)\n u = Add(h, pm)"
+    mean = "pm = ReduceMean<axes=[1], keepdims=1>(pick)\n u = Add(h, pm)"
+    second = "u = Add(h, pick)" if bounds == "zero, t" else mean
     idiom(
         f"""
         h = MatMul(x, w1)
@@ -108,17 +109,16 @@ def test_same_padding_rounded_in_floats(idiom: Idiom) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("body", "extra"),
-    [
-        ("t = Tile(h, reps)\n u = ReduceMean<axes=[1], keepdims=1>(t)", "reps = Concat<axis=0>(one, some, one)"),
-        ("t = Pad(h, pads)\n u = ReduceMean<axes=[1], keepdims=1>(t)", "pads = Concat<axis=0>(none, none, none, none, some, none)"),
-        ("l, m = Split<axis=1>(h, parts)\n u = ReduceMean<axes=[1], keepdims=1>(l)", "rest = Sub(len, some)\n parts = Concat<axis=0>(some, rest)"),
-        ("t = ReduceMean<axes=[1], keepdims=1>(h)\n u = Expand(t, to)", "to = Concat<axis=0>(one, some, one)"),
-    ],
-    ids=["tile", "pad", "split", "expand"],
-)  # fmt: skip
-def test_amounts_that_only_running_tells(idiom: Idiom, body: str, extra: str) -> None:
+AMOUNTS = {
+    "tile": "reps = Concat<axis=0>(one, some, one)\n t = Tile(h, reps)",
+    "pad": "pads = Concat<axis=0>(none, none, none, none, some, none)\n t = Pad(h, pads)",
+    "split": "rest = Sub(len, some)\n parts = Concat<axis=0>(some, rest)\n t, m = Split<axis=1>(h, parts)",
+    "expand": "o = ReduceMax<axes=[1], keepdims=1>(h)\n to = Concat<axis=0>(one, some, one)\n t = Expand(o, to)",
+}
+
+
+@pytest.mark.parametrize("body", AMOUNTS.values(), ids=AMOUNTS)
+def test_amounts_that_only_running_tells(idiom: Idiom, body: str) -> None:
     """The count of positive inputs says how much, along the positions; channels are as they were."""
     idiom(
         f"""
@@ -128,8 +128,8 @@ def test_amounts_that_only_running_tells(idiom: Idiom, body: str, extra: str) ->
         all = ReduceMax<keepdims=0>(counts)
         some = Reshape(all, one)
         len = Shape<start=1, end=2>(x)
-        {extra}
         {body}
+        u = ReduceMean<axes=[1], keepdims=1>(t)
         r = Relu(u)
         y = MatMul(r, w2)
         """,

@@ -58,7 +58,9 @@ def test_rewrite_verifies_at_two_other_sizes(
     made, trace = tmp_path / "half.onnx", tmp_path / "trace.json"
     assert run("rewrite", model, "-o", made, "--scale", 0.5, "--trace", trace, *sizes) == 0
     said = capsys.readouterr().out
-    assert "also at" in said and "T=5" in said and "T=20" in said
+    assert "also at" in said
+    assert "T=5" in said
+    assert "T=20" in said
     written = onnx.load(made).graph.input[0].type.tensor_type.shape.dim
     assert [dim.dim_param or dim.dim_value for dim in written] == ["N", "T", 6]
     for length in (1, 7, 30):
@@ -73,7 +75,8 @@ def test_sizes_at_which_the_original_fails_are_left_out(
     """The table has 30 rows: 48 positions are too many."""
     assert run("rewrite", model, "-o", tmp_path / "half.onnx", "--scale", 0.5, "--dim", "T=24") == 0
     said = capsys.readouterr().out
-    assert "T=12" in said and "T=48" not in said
+    assert "T=12" in said
+    assert "T=48" not in said
 
 
 @pytest.mark.parametrize(
