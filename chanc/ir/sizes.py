@@ -7,6 +7,7 @@ has none. What is written keeps its open axes: `bind` says what it replaced, `re
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count, takewhile
 
 import onnx_ir as ir
 
@@ -31,7 +32,7 @@ def sizes_of(model: ir.Model, dims: Sizes | None = None, shapes: Mapping[str, Se
     found = dict(dims or {})
     known = {key for value in inputs.values() for _, key in _open_axes(value)}
     for name in found:
-        if name not in known:
+        if name not in known and not _of_shapeless(inputs, name):
             raise ModelError(f"no open axis of the model's inputs is called '{name}'; {_listed(known)}")
     for name, shape in (shapes or {}).items():
         if name not in inputs:
@@ -43,6 +44,12 @@ def sizes_of(model: ir.Model, dims: Sizes | None = None, shapes: Mapping[str, Se
         if size < 1:
             raise ModelError(f"the size of '{name}' must be at least 1, not {size}")
     return found
+
+
+def _of_shapeless(inputs: Mapping[str, ir.Value], name: str) -> bool:
+    """Whether "<input>:<axis>" names an axis of an input that has no shape at all."""
+    owner, _, axis = name.rpartition(":")
+    return owner in inputs and inputs[owner].shape is None and axis.isdecimal()
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -79,7 +86,7 @@ def bind(model: ir.Model, sizes: Sizes) -> Opened:
     for value in _values(model) if sizes else ():
         name = value.name or ""
         if value.shape is None:
-            bare = [sizes[key] for axis in range(len(sizes)) if (key := f"{name}:{axis}") in sizes]
+            bare = [sizes[key] for key in takewhile(sizes.__contains__, (f"{name}:{axis}" for axis in count()))]
             if bare and value.is_graph_input():
                 opened[name], value.shape = None, ir.Shape(bare)
             continue

@@ -95,3 +95,9 @@ def test_the_rewritten_model_is_open_again() -> None:
     made = chanc.rewrite(load(model()), scale=0.5, dims={"T": 24}).model
     assert shapes(made) == ["[N,T,6]", "[N,T,5]"]
     chanc.verify(made, made, dims={"T": 7})
+
+
+def test_an_input_without_a_shape_may_be_called_by_axis() -> None:
+    bare = model()
+    bare.graph.input[0].type.tensor_type.ClearField("shape")
+    assert shapes(load(bare, dims={"x:0": 2, "x:1": 24, "x:2": 6}))[0] == "[2,24,6]"
