@@ -1,4 +1,4 @@
-"""Exported networks with open axes change as much as their twins of fixed sizes; run where CHANC_SHARED has the files."""
+"""Exported networks with open axes change as much as their twins of fixed sizes; run where CHANC_SHARED has them."""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@ Tile, DepthToSpace, SpaceToDepth): executed on layouts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
+
 import numpy as np
 
 from chanc.analysis import dims
@@ -41,12 +44,36 @@ def reshape_to(context: Context) -> None:
         target = [dims.substituted(size, known) for size in target]
         axes = [tuple(dims.substituted(size, known) for size in factors) for factors in layout.axes]
         layout = Layout(tuple(axes), layout.fields, layout.why)
+    context.output(_between(context, layout, target))
+
+
+def _between(context: Context, layout: Layout, target: list[Size]) -> Layout:
+    """The layout seen through a Reshape; where sizes don't fit, axes before and after those without labels stay.
+
+    Windows of an image of open size: [N, H, W, C] -> [N, floor(H / 4), 4, floor(W / 4), 4, C].
+    """
     try:
-        context.output(context.reshaped(layout, target))
+        return context.reshaped(layout, target)
     except Opaque:
-        if layout.fields:
+        if not layout.fields:
+            return plain(target, layout.why)
+        first, last = _alike(layout.sizes, target), -_alike(layout.sizes[::-1], target[::-1])
+        middle = range(first, layout.rank + last)
+        if any(layout.on(axis) for axis in middle) or first - last > min(layout.rank, len(target)):
             raise
-        context.output(plain(target, layout.why))
+    new = [factors_of(size) for size in target[first : len(target) + last]]
+    shift = len(target) - layout.rank
+    axes = (*layout.axes[:first], *new, *layout.axes[layout.rank + last :])
+    fields = [
+        Field(tuple((axis if axis < first else axis + shift, k) for axis, k in part.slots), part.labels)
+        for part in layout.fields
+    ]
+    return Layout(axes, tuple(fields), layout.why)
+
+
+def _alike(left: Sequence[Size], right: Sequence[Size]) -> int:
+    """How many sizes are alike from the start on."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
 
 
 def target_sizes(context: Context, layout: Layout) -> list[Size] | None:
@@ -63,9 +90,7 @@ def target_sizes(context: Context, layout: Layout) -> list[Size] | None:
         sizes = [layout.size(k) if size == 0 else size for k, size in enumerate(sizes)]
     if -1 in sizes:
         rest = dims.divide(dims.product(layout.sizes), dims.product(size for size in sizes if size != -1))
-        if rest is None:
-            raise Opaque("the size left over (-1) is not a whole number")
-        sizes = [rest if size == -1 else size for size in sizes]
+        sizes = [(context.unknown_size("rest") if rest is None else rest) if size == -1 else size for size in sizes]
     return sizes
 
 

@@ -266,16 +266,14 @@ def scatter_nd(context: Context) -> None:
     """ScatterND of rows at constant indices [k, 1]: what is overwritten goes with what overwrites it."""
     layout = context.input(0)
     updates = context.parameter(2, ()) if context.is_parameter(2) and not layout.fields else context.input(2)
-    known = context.constant(1)
-    if known is None and context.input(1).fields:
-        raise Opaque("its indices are not understood")
-    if not layout.fields and not updates.fields:
-        context.output(layout)
+    known = context.certain(1)
+    rows_known = known is not None and known.dtype != object and known.ndim == 2 and known.shape[-1] == 1
+    if known is None or not rows_known or not layout.on(0) or not updates.on(0):
+        for part in (layout, updates, *([context.input(1)] if known is None else [])):
+            for axis in range(part.rank):
+                context.fix(part, axis, "values are written over at places that are not whole channels")
+        context.output(plain(layout.sizes, layout.why))
         return
-    if known is None or known.dtype == object or known.ndim != 2 or known.shape[-1] != 1:
-        raise Opaque("its indices are not understood")
-    if not layout.on(0) or not updates.on(0):
-        raise Opaque("channels are written over values that are not channels")
     rows = np.asarray(known[:, 0], dtype=np.int64)
     base, new = context.project(layout, 0), context.project(updates, 0)
     assert base is not None and new is not None
