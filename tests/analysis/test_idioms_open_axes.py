@@ -230,3 +230,71 @@ def test_a_width_beside_an_unknown_stays_a_number() -> None:
     assert [group.id for group in analyze(model).groups if group.resizable] == ["w1"]
     check_shrink(model)
     check_widen(model)
+
+
+def test_windows_of_an_open_image(idiom: Idiom) -> None:
+    """Swin pads height and width to whole windows, cuts them and puts them together: channels stay apart from that."""
+    idiom(
+        """
+        a = Conv(x, w1)
+        nhwc = Transpose<perm=[0, 2, 3, 1]>(a)
+        n = Shape<end=1>(nhwc)
+        hw = Shape<start=1, end=3>(nhwc)
+        over = Mod(hw, four)
+        short = Sub(four, over)
+        lack = Mod(short, four)
+        pads = Concat<axis=0>(none, lack, zero)
+        p = Pad(nhwc, pads)
+        full = Shape<start=1, end=3>(p)
+        count = Div(full, four)
+        h, w = Split<axis=0>(count, ones)
+        cut = Concat<axis=0>(n, h, side, w, side, six)
+        v = Reshape(p, cut)
+        t = Transpose<perm=[0, 1, 3, 2, 4, 5]>(v)
+        windows = Reshape(t, flat)
+        m = MatMul(windows, w2)
+        r = Relu(m)
+        o = MatMul(r, w3)
+        wide = Concat<axis=0>(n, h, w, side, side, six)
+        u = Reshape(o, wide)
+        back = Transpose<perm=[0, 1, 3, 2, 4, 5]>(u)
+        whole = Concat<axis=0>(n, full, six)
+        image = Reshape(back, whole)
+        b = Transpose<perm=[0, 3, 1, 2]>(image)
+        y = Conv(b, w4)
+        """,
+        {
+            "w1": (6, 3, 1, 1), "w2": (6, 8), "w3": (8, 6), "w4": (5, 6, 1, 1), "four": np.array([4, 4]),
+            "none": np.array([0, 0, 0, 0, 0]), "zero": np.array([0]), "ones": np.array([1, 1]), "side": np.array([4]),
+            "six": np.array([6]), "flat": np.array([-1, 16, 6]),
+        },
+        {"w1": (6, 1), "w2": (8, 1), "w3": (6, 1)}, inputs="float[N,3,H,W] x",
+    )  # fmt: skip
+
+
+def test_a_table_that_is_written_over(idiom: Idiom) -> None:
+    """Sines are written into every other column of zeros of an open length: what they meet stays, nothing else."""
+    idiom(
+        """
+        h = MatMul(x, w1)
+        t = Shape<start=1, end=2>(x)
+        size = Concat<axis=0>(t, width)
+        z = ConstantOfShape(size)
+        n = ReduceMean<axes=[0, 2], keepdims=0>(x)
+        rows = Range(zero, len, step)
+        where = Unsqueeze(rows, last)
+        line = Unsqueeze(n, last)
+        ones = Expand(one, size)
+        sines = Mul(line, ones)
+        pe = ScatterND(z, where, sines)
+        u = Add(h, pe)
+        f = MatMul(u, w3)
+        r = Relu(f)
+        y = MatMul(r, w4)
+        """.replace("rows = Range", "len = Squeeze(t)\n        rows = Range"),
+        {
+            "w1": (6, 16), "w3": (16, 12), "w4": (12, 5), "width": np.array([16]), "zero": np.array(0),
+            "step": np.array(1), "last": np.array([-1]), "one": np.float32(1),
+        },
+        {"w3": (12, 1)}, inputs=SEQUENCE, pinned={"w1": "it is combined with"},
+    )  # fmt: skip
