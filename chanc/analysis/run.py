@@ -87,9 +87,9 @@ class _Runner:
             context.settle_unread()
         except Opaque as why:
             self._opaque(context, str(why), [])
-        except MISFITS as error:
+        except MISFITS:
             # A branch that is never taken, or a model whose declared shapes are wrong, may hold what doesn't fit.
-            self._opaque(context, f"it doesn't fit what it is given ({str(error) or type(error).__name__})", [])
+            self._opaque(context, "it doesn't fit what it is given", [])
         self._declare_rest(node)
 
     def _declare_rest(self, node: ir.Node) -> None:
