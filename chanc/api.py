@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chanc.backends.torch import Source
     from chanc.data import Dataset
     from chanc.frontends.torch import Exported
+    from chanc.ir.sizes import Sizes
     from chanc.oracles import Difference
     from chanc.rewriter import Trace
     from chanc.training.options import TrainOptions
@@ -87,12 +88,15 @@ def verify(
     trace: Trace | Mapping[str, Any] | None = None,
     batch: int = 2,
     seed: int = 0,
+    dims: Sizes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Difference]:
     """Run two models in onnxruntime on the same random inputs, and compare them output by output.
 
     With the `trace` of a rewrite (as it is, or the object of its file) the channels that it dropped are zeroed in
     `original` first: a shrunken model must then compute the same. Without one both must compute the same as they are,
-    which is what widening promises. `batch` is the size of an open first axis.
+    which is what widening promises. `batch` is the size of an open first axis; `dims`
+    and `shapes` are those of others (`chanc.analyze`).
 
     Returns a `Difference` an output; its `error` is relative to the output's largest entry, and 1e-4 is much. Raises
     ModelError for a model that isn't valid or can't be run, and where the two have other inputs or outputs;
@@ -101,7 +105,7 @@ def verify(
     from chanc.ir import check
     from chanc.oracles import differences, zeroed
 
-    expected, actual = load(original), load(rewritten)
+    expected, actual = (load(model, dims=dims, shapes=shapes) for model in (original, rewritten))
     check(expected)
     check(actual)
     if trace is not None:
@@ -113,11 +117,19 @@ def verify(
     return differences(expected, actual, seed=seed, batch=batch)
 
 
-def codegen(model: Any, folder: str | os.PathLike[str], *, name: str | None = None) -> Source:
+def codegen(
+    model: Any,
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    dims: Sizes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Source:
     """Write a model as readable, trainable PyTorch source that does not need chanc.
 
     `folder` gets model.py (the network is its last class, called `name`), model.safetensors (its weights) and check.py,
-    which compares it with onnxruntime on random inputs. Returns the source with the origin of every tensor.
+    which compares it with onnxruntime on random inputs. `dims` and `shapes` give open axes a size (`chanc.analyze`).
+    Returns the source with the origin of every tensor.
 
     Raises ModelError for a model that can't be read, and for what PyTorch can't express, naming the node; ChancError
     for a name that no class can have; MissingDependencyError without PyTorch or safetensors; OSError.
@@ -134,7 +146,7 @@ def codegen(model: Any, folder: str | os.PathLike[str], *, name: str | None = No
         raise ChancError(f"{name!r} can't be the name of a class")
     if Path(folder).exists() and not Path(folder).is_dir():
         raise ModelError(f"{os.fspath(folder)} is a file; the source wants a folder")
-    loaded = load(model)
+    loaded = load(model, dims=dims, shapes=shapes)
     check(loaded)
     normalize(loaded)
     infer_shapes(loaded)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
 import onnx_ir as ir
 
 from chanc.analysis.findings import Findings
+from chanc.analysis.fold_shapes import settled
 from chanc.analysis.groups import Group, find_groups, pin_text
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.analysis.order import ordered
@@ -22,6 +23,7 @@ from chanc.errors import PlanError
 from chanc.ir import load
 from chanc.ir.collector import uncollected
 from chanc.ir.normalize import normalize
+from chanc.ir.sizes import Opened, Sizes, bind, sizes_of
 from chanc.ops.spec import Number
 
 
@@ -42,6 +44,8 @@ class Pinned:
 class Analysis:
     """What `analyze` found. `model` is the normal form that the groups speak of; the caller's model is untouched.
 
+    It was made at the sizes `given` for open axes of the model, which are those that were `opened`.
+
     It is `spent` once its model is rewritten in place: its groups speak of widths that are no more.
     """
 
@@ -50,6 +54,8 @@ class Analysis:
     pinned: tuple[Pinned, ...]
     findings: Findings
     units: Units
+    given: Sizes = field(default_factory=dict)
+    opened: Opened = field(default_factory=dict)
     spent: bool = field(default=False, init=False)
 
     def __repr__(self) -> str:
@@ -127,25 +133,36 @@ class Analysis:
         return int(self.cost.macs_all)
 
 
-def analyze(model: object) -> Analysis:
+def analyze(
+    model: object, *, dims: Sizes | None = None, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Analysis:
     """Find the channel groups of a model (a path, ModelProto, onnx_ir.Model or gs.Graph), which stays as it is.
 
-    Raises ModelError where the model can't be read.
+    `dims` gives open axes a size, by the name of the dimension, `shapes` whole inputs: the analysis is made, and the
+    work counted, at these. Raises ModelError where the model can't be read, or has no such axes.
     """
     copy = load(model)
+    sizes = sizes_of(copy, dims, shapes)
     normalize(copy)
-    return analyze_model(copy)
-
-
-def analyze_model(model: ir.Model, modes: dict[object, str] | None = None) -> Analysis:
-    """Find the channel groups of a model that is in normal form already; it is not changed.
-
-    `modes` are those of earlier findings: the same nodes at other widths are then read in the same way.
-    """
+    if not sizes:
+        return analyze_model(copy)
+    # Shapes are folded with the axes open: what is written must not be tied to the sizes given.
     with uncollected():
-        findings = visit_model(model, modes)
-        units = ordered(findings, solve(findings))
-        return Analysis(model, find_groups(findings, units), _pinned(findings), findings, units)
+        findings, _ = settled(copy)
+        opened = bind(copy, sizes)
+        return grouped(copy, visit_model(copy, open_data=findings.data), sizes, opened)
+
+
+def analyze_model(model: ir.Model) -> Analysis:
+    """Find the channel groups of a model that is in normal form already; its shapes are folded, in place."""
+    with uncollected():
+        return grouped(model, settled(model)[0])
+
+
+def grouped(model: ir.Model, findings: Findings, given: Sizes | None = None, opened: Opened | None = None) -> Analysis:
+    """The channel groups that were found in a model whose shapes are folded."""
+    units = ordered(findings, solve(findings))
+    return Analysis(model, find_groups(findings, units), _pinned(findings), findings, units, given or {}, opened or {})
 
 
 def _pinned(findings: Findings) -> tuple[Pinned, ...]:

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from chanc.analysis import broadcast, fixing
+from chanc.analysis import broadcast, dims, fixing
 from chanc.analysis.dims import Size, unknown
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.evaluate import named
 from chanc.analysis.findings import Array, Findings
 from chanc.analysis.initializers import Constant, Role
-from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of, insert_axes
 from chanc.analysis.notes import Notes
 from chanc.ir.nodes import called
 
@@ -165,6 +166,16 @@ class Context(Notes):
             known = value.const_value.numpy()
         return known
 
+    def certain(self, index: int) -> Array | None:
+        """The content of an input as it is whatever open axes measure: where channels are cut must not depend on that.
+
+        Other than `constant`, which may hold only at the sizes given.
+        """
+        value, open_data = self.value(index), self.findings.open_data
+        if value is None or open_data is None or value.const_value is not None:
+            return self.constant(index)
+        return open_data.get(value)
+
     def integers(self, index: int) -> list[int] | None:
         """The content of an integer input as Python integers, or None where it is left out; Opaque where unknown."""
         value = self.value(index)
@@ -193,6 +204,33 @@ class Context(Notes):
             return None if default is None else list(default)
         assert isinstance(found, (list, tuple))
         return list(found)
+
+    def numbers(self, index: int, certain: bool = False) -> list[Size]:
+        """The content of an input that is a vector of integers; what is computed while the model runs has a name.
+
+        `certain` asks for what it is whatever open axes measure. Opaque where not even their count is known.
+        """
+        value, known = self.value(index), self.certain(index) if certain else self.constant(index)
+        if known is not None:
+            return list(known.ravel().tolist())
+        layout = self.input(index)
+        array = named(value, dims.product(layout.sizes)) if value is not None and not layout.fields else None
+        if array is None:
+            raise Opaque("its sizes are computed while the model runs")
+        self.pin_sources(value)
+        return list(array.tolist())
+
+    def filled(self, why: str) -> Layout:
+        """The layout of ConstantOfShape or Expand of one number: every position of an axis may go, as in a weight.
+
+        But for axes whose size follows from that of open ones.
+        """
+        index = 0 if self.node.op_type == "ConstantOfShape" else 1
+        sizes, certain = self.numbers(index), self.numbers(index, certain=True)
+        known = [(axis, size) for axis, size in enumerate(certain) if isinstance(size, int) and size > 1]
+        fields = tuple(Field(((axis, 0),), self.fresh(size)) for axis, size in known)
+        layout = Layout(tuple(factors_of(size) for size in sizes), fields, why)
+        return insert_axes(layout, range(max(self.rank(0) - layout.rank, 0))) if index else layout
 
     # Results
 

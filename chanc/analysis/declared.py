@@ -16,8 +16,8 @@ def declared(value: ir.Value) -> Layout:
 
 
 def graph_input(value: ir.Value) -> Layout:
-    """The layout of an input of the graph: each nameless axis is an unknown of its own."""
-    sizes = _sizes(value) if value.shape is not None else []
+    """The layout of an input of the graph that has a shape: each nameless axis is an unknown of its own."""
+    sizes = _sizes(value)
     named = [
         unknown(f"{value.name}.{k}") if isinstance(n, Dim) and n.atoms[0] in ("?", "-1") else n
         for k, n in enumerate(sizes)

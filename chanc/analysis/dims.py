@@ -7,8 +7,9 @@ an integer times a sorted tuple of atoms. What isn't a monomial becomes an atom 
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -55,9 +56,35 @@ class Dim:
 Size = int | Dim
 
 
+LONGEST = 96
+"""Characters of a name. Sizes computed from sizes, layer after layer, would double theirs at each."""
+
+FRACTION, ANY_SIGN = "~", "±"
+"""Marks in the name of what may be no whole number (sizes are rounded from it), and of what may be 0 or less."""
+
+
 def unknown(name: str) -> Dim:
     """A size of which only the name is known."""
+    if len(name) > LONGEST:
+        marks = "".join(mark for mark in (FRACTION, ANY_SIGN) if mark in name)
+        name = f"{marks}size {hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}"
     return Dim(1, (name,))
+
+
+def applied(op: str, *operands: object, whole: bool = True) -> Dim:
+    """What an operator makes of operands of which some are unknown; the same of the same operands."""
+    name = f"{ANY_SIGN}{op}({','.join(map(str, operands))})"
+    return unknown(name.replace(FRACTION, "") if whole else FRACTION + name)
+
+
+def is_whole(size: Size) -> bool:
+    """Whether a size is known to be a whole number."""
+    return isinstance(size, int) or not any(FRACTION in atom for atom in size.atoms)
+
+
+def is_positive(size: Size) -> bool:
+    """Whether a size is that of an axis, or computed from such in a way that hardly makes it 0 or less."""
+    return size > 0 if isinstance(size, int) else size.factor > 0 and not any(ANY_SIGN in atom for atom in size.atoms)
 
 
 def make(factor: int, atoms: Iterable[str]) -> Size:
@@ -95,6 +122,28 @@ def divide(a: Size, b: Size) -> Size | None:
             return None
         rest.remove(atom)
     return make(fa // fb, rest)
+
+
+def equated(a: Size, b: Size) -> dict[str, Size]:
+    """What an unknown must be for a and b to be equal, by its name; nothing where that is open."""
+    (fa, aa), (fb, ab) = _parts(a), _parts(b)
+    left, right = list(aa), list(ab)
+    for atom in aa:
+        if atom in right:
+            left.remove(atom)
+            right.remove(atom)
+    if len(left) == 1 and not right and fa and fb % fa == 0:
+        return {left[0]: fb // fa}
+    if len(right) == 1 and not left and fb and fa % fb == 0:
+        return {right[0]: fa // fb}
+    return {left[0]: Dim(1, (right[0],))} if len(left) == len(right) == 1 and fa == fb else {}
+
+
+def substituted(size: Size, known: Mapping[str, Size]) -> Size:
+    """The size with unknowns replaced by what they are."""
+    if isinstance(size, int) or known.keys().isdisjoint(size.atoms):
+        return size
+    return multiply(size.factor, product(known.get(atom, Dim(1, (atom,))) for atom in size.atoms))
 
 
 def floor_divide(a: Size, b: Size) -> Size:

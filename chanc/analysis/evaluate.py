@@ -15,10 +15,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from chanc.analysis.dims import Dim, divide, floor_divide
+from chanc.analysis.dims import ANY_SIGN, Dim, Size, applied, divide, floor_divide, is_positive, is_whole, unknown
 
 Array = NDArray[Any]
 LIMIT = 1 << 18
+LONGEST_SHAPE = 16
+"""Entries of a vector that may be a shape, or amounts to pad."""
 
 
 class _Node:
@@ -82,6 +84,31 @@ def folded(value: ir.Value, limit: int = 64) -> Array | None:
     return evaluate(node, known) if known and len(known) == len(inputs) else None
 
 
+def is_fill(value: ir.Value) -> bool:
+    """Whether a value is a tensor of floats that are all one number: it can be made at any width."""
+    node = value.producer()
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "ConstantOfShape":
+        fill = node.attributes.get("value")
+        return fill is None or fill.as_tensor().dtype.is_floating_point()
+    source = node.inputs[0] if node.op_type == "Expand" else None
+    number = source.const_value if source is not None else None
+    return number is not None and number.size == 1 and number.dtype.is_floating_point()
+
+
+def named(value: ir.Value, count: Size) -> Array | None:
+    """The integers of a vector that only running the model tells, each an unknown of its own; None where it is long."""
+    if isinstance(count, Dim) or count > LONGEST_SHAPE:
+        return None
+    return _objects([unknown(f"{ANY_SIGN}{value.name}[{k}]") for k in range(count)], (count,))
+
+
+def atoms(array: Array) -> set[str]:
+    """The unknowns in an array."""
+    return {atom for n in array.ravel().tolist() if isinstance(n, Dim) for atom in n.atoms}
+
+
 def symbolic(array: Array) -> bool:
     """Whether the array holds unknowns."""
     return array.dtype == object
@@ -102,12 +129,17 @@ def _arithmetic(exact: Callable[[Array, Array], Array], unknowns: Callable[[Any,
         if not symbolic(left) and not symbolic(right):
             return np.asarray(exact(left, right)).astype(left.dtype)
         pairs = np.broadcast(left, right)
-        out = [unknowns(_python(a), _python(b)) for a, b in pairs]
-        if any(n is None for n in out):
-            return None
+        out = [_known_or_named(node.node.op_type, unknowns, _python(a), _python(b)) for a, b in pairs]
         return settle(_objects(out, pairs.shape))
 
     return run
+
+
+def _known_or_named(op: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """What a function of two numbers gives, or a name for it; a fraction is named as one."""
+    found = function(a, b)
+    fraction = op in ("Div", "Mul", "Pow") or not all(is_whole(n) for n in (a, b) if isinstance(n, Dim))
+    return applied(op, a, b, whole=not fraction) if found is None else found
 
 
 def _python(item: object) -> object:
@@ -137,11 +169,20 @@ def _whole(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return run
 
 
+def _extreme(choose: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Max or Min of two sizes: known for two numbers, and for two equal ones."""
+
+    def run(a: Any, b: Any) -> Any:
+        return a if a == b else None if isinstance(a, Dim) or isinstance(b, Dim) else choose(a, b)
+
+    return run
+
+
 EVALUATORS["Add"] = _arithmetic(lambda a, b: np.add(a, b), _whole(lambda a, b: a + b))
 EVALUATORS["Sub"] = _arithmetic(lambda a, b: np.subtract(a, b), _whole(lambda a, b: a - b))
 EVALUATORS["Mul"] = _arithmetic(lambda a, b: np.multiply(a, b), _whole(lambda a, b: a * b))
-EVALUATORS["Max"] = _arithmetic(np.maximum, lambda a, b: a if a == b else None)
-EVALUATORS["Min"] = _arithmetic(np.minimum, lambda a, b: a if a == b else None)
+EVALUATORS["Max"] = _arithmetic(lambda a, b: np.maximum(a, b), _extreme(max))
+EVALUATORS["Min"] = _arithmetic(lambda a, b: np.minimum(a, b), _extreme(min))
 EVALUATORS["Pow"] = _arithmetic(lambda a, b: np.power(a, b), lambda a, b: None)
 
 
@@ -163,7 +204,7 @@ def _comparison(exact: Callable[[Array, Array], Array]) -> Evaluator:
         if not symbolic(left) and not symbolic(right):
             return np.asarray(exact(left, right))
         pairs = np.broadcast(left, right)
-        # An unknown size is at least 1, so it differs from -1 and 0: what exporters test for.
+        # The size of an axis is at least 1, so it differs from -1 and 0: what exporters test for.
         decided = [_certain(exact, _python(a), _python(b)) for a, b in pairs]
         return None if None in decided else np.array(decided, dtype=bool).reshape(pairs.shape)
 
@@ -173,8 +214,8 @@ def _comparison(exact: Callable[[Array, Array], Array]) -> Evaluator:
 def _certain(exact: Callable[[Any, Any], Any], a: Any, b: Any) -> bool | None:
     if a == b or (isinstance(a, int) and isinstance(b, int)):
         return bool(exact(np.int64(1 if a == b else a), np.int64(1 if a == b else b)))
-    other = b if isinstance(a, Dim) else a
-    known_positive = isinstance(other, int) and other <= 0
+    size, other = (a, b) if isinstance(a, Dim) else (b, a)
+    known_positive = isinstance(other, int) and other <= 0 and is_positive(size)
     return (
         bool(exact(np.int64(1), np.int64(0)))
         if known_positive and isinstance(a, Dim)
@@ -204,9 +245,7 @@ def _not(node: _Node, inputs: Sequence[Array]) -> Array | None:
 def _unary(node: _Node, inputs: Sequence[Array]) -> Array | None:
     op, array = node.node.op_type, inputs[0]
     if symbolic(array):
-        if op in ("Floor", "Abs"):
-            return array
-        return _objects([-n for n in array.ravel().tolist()], array.shape) if op == "Neg" else None
+        return settle(_objects([_unary_size(op, n) for n in array.ravel().tolist()], array.shape))
     table = {
         "Neg": np.negative, "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Sqrt": np.sqrt, "Round": np.rint,
         "Sign": np.sign,
@@ -214,12 +253,37 @@ def _unary(node: _Node, inputs: Sequence[Array]) -> Array | None:
     return np.asarray(table[op](array)).astype(array.dtype)
 
 
+def _unary_size(op: str, n: Any) -> Any:
+    """What a function of one number makes of a size."""
+    if op == "Neg":
+        return -n
+    if isinstance(n, Dim) and (op in ("Sqrt", "Sign") or not is_whole(n)):
+        return applied(op, n, whole=op != "Sqrt" and op != "Abs")
+    return abs(n) if op == "Abs" and isinstance(n, int) else n
+
+
 @evaluates("Cast")
 def _cast(node: _Node, inputs: Sequence[Array]) -> Array | None:
-    if symbolic(inputs[0]):
-        return inputs[0]
     target = ir.DataType(node.integer("to", 0))
+    if symbolic(inputs[0]):
+        if not target.is_integer():
+            return inputs[0]
+        # Sizes are not negative: a fraction becomes the whole number under it.
+        return _objects([_unary_size("Floor", n) for n in inputs[0].ravel().tolist()], inputs[0].shape)
     return inputs[0].astype(target.numpy())
+
+
+@evaluates("Clip")
+def _clip(node: _Node, inputs: Sequence[Array]) -> Array | None:
+    """Bounds are attributes before opset 11, and inputs that may be left out since."""
+    given = node.node.inputs
+    bounds = iter(inputs[1:])
+    found = [next(bounds) if k < len(given) and given[k] is not None else None for k in (1, 2)]
+    low, high = (node.get(name) if array is None else array for name, array in zip(("min", "max"), found, strict=True))
+    if not symbolic(inputs[0]):
+        return np.asarray(np.clip(inputs[0], low, high)).astype(inputs[0].dtype)
+    out = [applied("Clip", n, low, high, whole=is_whole(n)) for n in inputs[0].ravel().tolist()]
+    return _objects(list(out), inputs[0].shape)
 
 
 @evaluates("Identity")

@@ -48,7 +48,8 @@ class Findings:
     `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the reason
     given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
     initializers alone, `bent` those of them that passed a curve. `lines` are what labels were broadcast along, by
-    (first label, number of labels).
+    (first label, number of labels). `sources` says of values computed from shapes which label arrays in `read` their
+    content may tell the number of. Where open axes have sizes given, `open_data` is what `data` was without.
     """
 
     graph: ir.Graph
@@ -73,6 +74,9 @@ class Findings:
     bent: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
     lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
+    sources: dict[ir.Value, frozenset[int]] = field(default_factory=dict)
+    read: list[IntArray] = field(default_factory=list)
+    open_data: dict[ir.Value, Array] | None = None
     label_count: int = 0
 
     def __repr__(self) -> str:

@@ -1,7 +1,8 @@
 """Replace shape chains by what they compute, where that is known.
 
 A Reshape whose target is computed from its own input's shape gets a constant target; one dynamic axis becomes -1.
-Masks and index tables that depend on nothing but sizes become initializers. Nodes that nobody reads any more go.
+Masks and index tables that depend on nothing but sizes become initializers; a tensor filled with one number stays the
+node that it is, for it fits any width. Nodes that nobody reads any more go.
 """
 
 from __future__ import annotations
@@ -11,11 +12,20 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from chanc.analysis.dims import Dim
+from chanc.analysis.evaluate import is_fill
 from chanc.analysis.findings import Array, Findings
 from chanc.analysis.run import visit_model
 from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
+
+
+def settled(model: ir.Model) -> tuple[Findings, bool]:
+    """Fold a model in normal form to a fixed point, in place: the findings on what it is then, and if it changed."""
+    findings, changed = visit_model(model), False
+    while fold_shapes(model, findings):
+        findings, changed = visit_model(model), True
+    return findings, changed
 
 
 def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
@@ -27,11 +37,12 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     names: Names | None = None  # most models have nothing to fold
     for node in nodes_of(model.graph):
         for index, value in enumerate(node.inputs):
-            if value is None or value.const_value is not None or value not in findings.data:
+            if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
                 continue
-            # Within a chain only the known parts of a Concat: a width that was read off a tensor must not follow it.
+            # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow
+            # it. A multiple of one may.
             result = findings.data.get(node.outputs[0])
-            if result is not None and (node.op_type != "Concat" or result.dtype != object):
+            if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
                 continue
             array = _constant(node, index, findings.data[value], findings)
             if array is not None:

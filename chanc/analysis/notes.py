@@ -42,6 +42,11 @@ class Notes:
         """These labels must stay."""
         self.findings.pins.append((labels.ravel(), self._here(reason, tensor)))
 
+    def pin_sources(self, value: ir.Value | None, reason: str = "a size is computed from its width") -> None:
+        """The channels whose number the content of a value may tell must stay."""
+        for number in self.findings.sources.get(value, ()) if value is not None else ():
+            self.pin(self.findings.read[number], reason)
+
     def _here(self, reason: str, tensor: str = "") -> Pin:
         name = called(self.node)
         return Pin(tensor or name, name, self.node.op_type, reason)

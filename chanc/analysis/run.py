@@ -10,8 +10,7 @@ import onnx_ir as ir
 from chanc.analysis.context import Context
 from chanc.analysis.declared import declared, graph_input
 from chanc.analysis.dims import Size
-from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
+from chanc.analysis.evaluate import EVALUATORS, Array, atoms, evaluate, is_fill, named, settle
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
@@ -25,18 +24,22 @@ INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
 
-def visit_model(model: ir.Model, modes: dict[object, str] | None = None) -> Findings:
+def visit_model(
+    model: ir.Model, modes: dict[object, str] | None = None, open_data: dict[ir.Value, Array] | None = None
+) -> Findings:
     """Visit the nodes of a model in normal form: nodes sorted, weights in initializers.
 
     Nothing of the model is changed. Channels that enter an operator without a rule, a subgraph or a graph output are
-    pinned there. `modes` are those of earlier findings on the same nodes.
+    pinned there. `modes` are those of earlier findings on the same nodes, `open_data` the contents that are known
+    whatever open axes measure, where they have sizes given.
     """
     graph = model.graph
     findings = Findings(graph, graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 1)))
     findings.modes.update(modes or {})
+    findings.open_data = open_data
     runner = _Runner(findings)
     for value in graph.inputs:
-        if value.const_value is None:
+        if value.const_value is None and value.shape is not None:
             findings.layouts[value] = graph_input(value)
     for node in graph:
         runner.visit(node)
@@ -48,12 +51,10 @@ def visit_model(model: ir.Model, modes: dict[object, str] | None = None) -> Find
 
 
 class _Runner:
-    """What visiting needs besides the findings: where shapes were read, and what subgraphs capture."""
+    """What visiting needs besides the findings."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
-        self.sources: dict[ir.Value, frozenset[int]] = {}
-        self.read: list[IntArray] = []
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
         self.body = self.visit_body
 
@@ -88,9 +89,7 @@ class _Runner:
         except Opaque as why:
             self._opaque(context, str(why), [])
         except MISFITS:
-            # A branch that is never taken may hold what doesn't fit; elsewhere that is an error of a rule.
-            if node.graph is self.findings.graph:
-                raise
+            # A branch that is never taken, or a model whose declared shapes are wrong, may hold what doesn't fit.
             self._opaque(context, "it doesn't fit what it is given", [])
         self._declare_rest(node)
 
@@ -121,7 +120,7 @@ class _Runner:
             return
         sources = self._sources([*node.inputs, *captured])
         if sources:
-            self.sources.update((value, sources) for graph in graphs for value in graph.inputs)
+            self.findings.sources.update((value, sources) for graph in graphs for value in graph.inputs)
         try:
             rule(context)
         except Opaque as why:
@@ -132,12 +131,13 @@ class _Runner:
             self._opaque(context, str(why), [*captured, *sorted(constants, key=lambda value: value.name or "")])
         sources |= self._sources([value for graph in graphs for value in graph.outputs])
         if sources:
-            self.sources.update((output, sources) for output in node.outputs)
+            self.findings.sources.update((output, sources) for output in node.outputs)
         self._declare_rest(node)
 
     def _sources(self, values: Iterable[ir.Value | None]) -> frozenset[int]:
         """The widths from which the contents of any of these values may be computed."""
-        return NO_SOURCES.union(*(self.sources.get(value, NO_SOURCES) for value in values if value is not None))
+        sources = self.findings.sources
+        return NO_SOURCES.union(*(sources.get(value, NO_SOURCES) for value in values if value is not None))
 
     def _from_constants(self, node: ir.Node) -> bool:
         """Whether a node computes weights or numbers."""
@@ -153,10 +153,7 @@ class _Runner:
     def _evaluated(self, context: Context) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""
         node, findings = context.node, self.findings
-        sources = NO_SOURCES
-        if self.sources:
-            read = [self.sources[value] for value in node.inputs if value is not None and value in self.sources]
-            sources = frozenset().union(*read) if read else NO_SOURCES
+        sources = self._sources(node.inputs) if findings.sources else NO_SOURCES
         content: Array | None = None
         if node.op_type == "Shape" and not node.domain:
             content, sources = self._shape_content(context)
@@ -164,16 +161,29 @@ class _Runner:
             known = [self._content(value) for value in node.inputs if value is not None]
             if known and all(array is not None for array in known):
                 content = evaluate(node, [array for array in known if array is not None])
+            elif node.op_type == "Concat":
+                content = self._joined(context, known)
         if content is None or len(node.outputs) != 1:
             if sources:
-                self.sources.update((output, sources) for output in node.outputs)
+                self.findings.sources.update((output, sources) for output in node.outputs)
             return False
         output = node.outputs[0]
-        findings.data[output] = content
-        findings.layouts[output] = plain([int(n) for n in content.shape], f"constant '{output.name}'")
         if sources and content.dtype == object:
-            self.sources[output] = sources
+            self._note_sources(context, content, sources)
+        findings.data[output] = content
+        why = f"constant '{output.name}'"
+        findings.layouts[output] = context.filled(why) if is_fill(output) else plain(content.shape, why)
         return True
+
+    def _note_sources(self, context: Context, content: Array, sources: frozenset[int]) -> None:
+        """Widths that a shape may tell go with it; those that a size was computed from, and named after, must stay."""
+        node, data = context.node, self.findings.data
+        known = {atom for value in node.inputs if value in data for atom in atoms(data[value])}
+        if node.op_type != "Shape" and not known.issuperset(atoms(content)):
+            for value in node.inputs:
+                context.pin_sources(value)
+        if any(isinstance(n, int) or n.factor != 1 for n in content.ravel().tolist()):
+            self.findings.sources[node.outputs[0]] = sources
 
     def _shape_content(self, context: Context) -> tuple[Array | None, frozenset[int]]:
         """What Shape gives, and the numbers of the label arrays (in `read`) on which it depends."""
@@ -187,14 +197,31 @@ class _Runner:
         elif value in layouts:
             layout = layouts[value]
             sizes = layout.sizes
-            sources = frozenset(range(len(self.read), len(self.read) + len(layout.fields)))
-            self.read += [field.labels.ravel() for field in layout.fields]
+            sources = frozenset(range(len(self.findings.read), len(self.findings.read) + len(layout.fields)))
+            self.findings.read += [field.labels.ravel() for field in layout.fields]
         else:
             return None, sources
         start, end = context.integer("start", 0), context.integer("end", len(sizes))
         content = np.empty(len(sizes), dtype=object)
         content[:] = sizes
         return settle(content[start:end]), sources
+
+    def _joined(self, context: Context, known: list[Array | None]) -> Array | None:
+        """A vector of sizes of which some are known, the others only named; None where it is anything else."""
+        parts: list[Array] = []
+        for value, array in zip(context.inputs, known, strict=True):
+            layout = self.findings.layouts.get(value) if value is not None and array is None else None
+            if value is not None and layout is not None and layout.rank == 1 and not layout.fields:
+                array = named(value, layout.size(0))
+            if array is None or array.dtype.kind not in "iO" or array.ndim != 1:
+                return None
+            parts.append(array)
+        if all(array is None for array in known):
+            return None
+        for value, array in zip(context.inputs, known, strict=True):
+            if array is None:
+                context.pin_sources(value)
+        return evaluate(context.node, parts)
 
     def _content(self, value: ir.Value) -> Array | None:
         known = self.findings.data.get(value)
@@ -210,8 +237,7 @@ class _Runner:
         node, findings = context.node, self.findings
         findings.opaque[node] = reason
         for value in [*(v for v in node.inputs if v is not None), *captured]:
-            for number in self.sources.get(value, ()):
-                context.pin(self.read[number], reason)
+            context.pin_sources(value, reason)
             for field in findings.fields_of(value):
                 context.pin(field.labels, reason, tensor=value.name or "")
             if value.const_value is not None and value not in findings.layouts:

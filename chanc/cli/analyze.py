@@ -11,6 +11,7 @@ import click
 
 from chanc.cli.options import Named
 from chanc.cli.outputs import refuse_early
+from chanc.cli.sizes import size_options
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group
@@ -24,8 +25,16 @@ if TYPE_CHECKING:
               help="Print what this metric finds; may be given several times.")  # fmt: skip
 @click.option("--json", "json_file", metavar="FILE", help="Write the groups as JSON; - is standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the channel visualizer, a page that needs no network.")
+@size_options
 def command(
-    model: str, deps: bool, metrics: bool, more: tuple[str, ...], json_file: str | None, html_file: str | None
+    model: str,
+    deps: bool,
+    metrics: bool,
+    more: tuple[str, ...],
+    json_file: str | None,
+    html_file: str | None,
+    dims: dict[str, int],
+    shapes: dict[str, list[int]],
 ) -> None:
     """Find the channel groups of MODEL: which widths must change together.
 
@@ -34,6 +43,7 @@ def command(
     chanc analyze model.onnx --deps           every group with its members
     chanc analyze model.onnx --html net.html  the network as a graph, a colour a group
     chanc analyze model.onnx --json - | jq .groups
+    chanc analyze model.onnx --dim T=24       at 24 positions, where the axis called T is open
     """
     from chanc.analysis import analyze
     from chanc.ir import atomic_write_text, check, load
@@ -42,7 +52,7 @@ def command(
         refuse_early(file, model, force=None)
     loaded = load(model)
     check(loaded)
-    analysis = analyze(loaded)
+    analysis = analyze(loaded, dims=dims, shapes=shapes)
     if json_file is not None:
         text = json.dumps(to_json(analysis, model))
         if json_file == "-":

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from chanc.cli.sizes import size_options
+
 
 @click.command("codegen")
 @click.argument("model", metavar="MODEL")
@@ -13,7 +15,10 @@ import click
     "-o", "--output", metavar="DIR", required=True, help="Folder for model.py, model.safetensors and check.py."
 )
 @click.option("--name", metavar="NAME", help="Name of the network's class. [the file's name]")
-def command(model: str, output: str, name: str | None) -> None:
+@size_options
+def command(
+    model: str, output: str, name: str | None, dims: dict[str, int], shapes: dict[str, list[int]]
+) -> None:
     """Write MODEL as readable, trainable PyTorch source that does not need chanc.
 
     DIR gets model.py (the network is its last class), model.safetensors (its weights) and check.py, which compares it
@@ -24,6 +29,6 @@ def command(model: str, output: str, name: str | None) -> None:
 
     if name is not None and identifier(name) != name:
         raise click.BadParameter(f"{name!r} can't be the name of a class", param_hint="--name")
-    source = codegen(model, output, name=name)
+    source = codegen(model, output, name=name, dims=dims, shapes=shapes)
     lines = source.text.count("\n")
     click.echo(f"{Path(output) / 'model.py'}: class {source.name}, {lines} lines, {len(source.bindings)} tensors")

@@ -8,9 +8,11 @@ import click
 
 from chanc.cli.options import Named
 from chanc.cli.outputs import force_option, refuse_early
+from chanc.cli.sizes import size_options
 from chanc.errors import MissingDependencyError, PlanError, VerifyError
 
 if TYPE_CHECKING:
+    from chanc.ir.sizes import Sizes
     from chanc.rewriter import Rewrite
 
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
 @click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
 @click.option("--verify/--no-verify", default=True, help="Check the result with onnx and in onnxruntime. [on]")
+@size_options
 @force_option
 def command(
     model: str,
@@ -62,6 +65,8 @@ def command(
     trace_file: str | None,
     verify: bool,
     force: bool,
+    dims: dict[str, int],
+    shapes: dict[str, list[int]],
 ) -> None:
     """Give the channel groups of MODEL new widths and write OUT; MODEL stays as it is.
 
@@ -69,8 +74,10 @@ def command(
     chanc rewrite model.onnx -o half.onnx --scale 0.5                      keep the strongest half
     chanc rewrite model.onnx -o wide.onnx --scale 1.5 --transfer widen     grow, same function
     chanc rewrite model.onnx -o small.onnx --plan plan.json --trace t.json
+    chanc rewrite model.onnx -o half.onnx --scale 0.5 --dim T=24           analysed at 24, written with T open
     """
     from chanc.ir import atomic_write_json, check, load, save
+    from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan
 
@@ -90,22 +97,25 @@ def command(
         round_to=round_to,
         min_width=min_width,
         seed=seed,
+        dims=dims,
+        shapes=shapes,
     )
+    given = sizes_of(loaded, dims, shapes)
     if not result.changed:
-        raise PlanError(f"nothing changes: {_why_nothing(loaded, plan, scale)}")
-    note = _verified(loaded, result, transfer) if verify else ""
+        raise PlanError(f"nothing changes: {_why_nothing(loaded, given)}")
+    note = _verified(loaded, result, transfer, given) if verify else ""
     save(result.model, output)
     if trace_file is not None:
         atomic_write_json(trace_file, result.trace.to_json())
     _say(result, output, note)
 
 
-def _why_nothing(model: Any, plan: object, scale: float | None) -> str:
+def _why_nothing(model: Any, given: Sizes) -> str:
     from collections import Counter
 
     from chanc.analysis import analyze
 
-    groups = analyze(model).groups
+    groups = analyze(model, dims=given).groups
     if not groups:
         return "the model has no channel groups"
     if not any(group.resizable for group in groups):
@@ -114,20 +124,51 @@ def _why_nothing(model: Any, plan: object, scale: float | None) -> str:
     return "every group has the width that is asked for already"
 
 
-def _verified(original: Any, result: Rewrite, transfer: str) -> str:
-    """Check the rewritten model; what was checked, in words. VerifyError where it fails."""
-    from chanc.api import verify
+def _verified(original: Any, result: Rewrite, transfer: str, given: Sizes) -> str:
+    """Check the rewritten model at the sizes given, and two others; what was checked, in words.
+
+    VerifyError where it fails, ModelError where the original doesn't run at the sizes given.
+    """
     from chanc.ir import check
-    from chanc.oracles import TOLERANCE, runs
+    from chanc.ir.sizes import others
 
     check(result.model)
+    note = _verified_at(original, result, transfer, given)
+    if not given:
+        return note
+    ran = [sizes for sizes in others(given) if _runs_at(original, sizes)]
+    for sizes in ran:
+        _verified_at(original, result, transfer, sizes)
+    told = [" ".join(f"{name}={size}" for name, size in sizes.items()) for sizes in ran]
+    return f"{note}; also at {' and '.join(told)}" if ran else f"{note}; the original runs at no other sizes tried"
+
+
+def _runs_at(model: Any, sizes: Sizes) -> bool:
+    """Whether a model can be run at other sizes: a table may be too short, a Reshape tied to one."""
+    from chanc.errors import ModelError
+    from chanc.ir import load
+    from chanc.oracles import runs
+
+    try:
+        runs(load(model, dims=sizes))
+    except (ModelError, VerifyError):
+        return False
+    return True
+
+
+def _verified_at(original: Any, result: Rewrite, transfer: str, given: Sizes) -> str:
+    """Check the rewritten model at these sizes of open axes; what was checked, in words."""
+    from chanc.api import verify
+    from chanc.ir import load
+    from chanc.oracles import TOLERANCE, runs
+
     grown = any(new > old for old, new in result.trace.groups.values())
     shrunk = any(new < old for old, new in result.trace.groups.values())
     try:
         if not result.trace.exact or transfer not in ("select", "widen") or (grown and shrunk):
-            runs(result.model)
+            runs(load(result.model, dims=given))
             return "runs in onnxruntime"
-        found = verify(original, result.model, trace=result.trace)
+        found = verify(original, result.model, trace=result.trace, dims=given)
     except MissingDependencyError as error:
         raise MissingDependencyError(f"{error}; or rewrite without that check: --no-verify") from None
     worst = max((difference.error for difference in found), default=0.0)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from chanc.cli.options import Count, GroupedCommand, Headings, Methods, Named, field_option, settable, task_options
+from chanc.cli.sizes import size_options
 from chanc.fields import Option
 
 FINAL = ("lr", "weight_decay", "schedule")
@@ -34,6 +35,7 @@ class SearchCommand(GroupedCommand):
         train, final = training_options()
         return (
             ("What", ("algo", "preset", "data", "data_root", "task", *task_options(), "out", "resume")),
+            ("Open axes", ("dims", "shapes")),
             ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", "metrics", *train)),
             ("Budgets", ("max_params", "max_macs", "max_latency")),
             *Methods().headings("Widths"),
@@ -91,6 +93,7 @@ def _final_option(option: Option) -> click.Option:
 @click.option("--final-seeds", type=click.IntRange(1), default=1, show_default=True, help="Repeats of each one.")
 @click.option("--compare", default="baseline,uniform", show_default=True,
               help="Rivals of the final training: baseline, uniform, random, or none.")  # fmt: skip
+@size_options
 @click.option("--quiet", is_flag=True, help="Show nothing but the path of the run.")
 def command(model: str, **given: Any) -> None:
     """Search for the best widths of MODEL, an ONNX file, by training trials in PyTorch.

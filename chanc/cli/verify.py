@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from chanc.cli.sizes import size_options
 from chanc.errors import VerifyError
 
 
@@ -22,7 +23,17 @@ from chanc.errors import VerifyError
 )
 @click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True, help="Samples of random input.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
-def command(original: str, rewritten: str, trace_file: str | None, tolerance: float, batch: int, seed: int) -> None:
+@size_options
+def command(
+    original: str,
+    rewritten: str,
+    trace_file: str | None,
+    tolerance: float,
+    batch: int,
+    seed: int,
+    dims: dict[str, int],
+    shapes: dict[str, list[int]],
+) -> None:
     """Check REWRITTEN against ORIGINAL in onnxruntime, on random inputs, output by output.
 
     With a trace, channels that the rewrite dropped are zeroed in ORIGINAL first: a shrunken model must then compute the
@@ -35,7 +46,7 @@ def command(original: str, rewritten: str, trace_file: str | None, tolerance: fl
     from chanc.api import verify
 
     trace = _read(trace_file) if trace_file is not None else None
-    found = verify(original, rewritten, trace=trace, seed=seed, batch=batch)
+    found = verify(original, rewritten, trace=trace, seed=seed, batch=batch, dims=dims, shapes=shapes)
     for item in found:
         verdict = "ok" if item.error <= tolerance else "DIFFERS"
         click.echo(f"{verdict:8}{item.output}  {list(item.shape)}  error {item.error:.2e}")

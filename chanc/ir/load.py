@@ -13,6 +13,7 @@ import mmap
 import os
 import stat
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from chanc.errors import ModelError
 from chanc.ir import external, screen, wire
 from chanc.ir.collector import uncollected
+from chanc.ir.sizes import Sizes, bind, sizes_of
 from chanc.ir.verify import verify
 
 HOLLOW_BYTES = 1024
@@ -41,15 +43,25 @@ DESCRIBED_KEY = "chanc.described_initializers"
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
-def load(source: Any, *, copy: bool = True) -> ir.Model:
+def load(
+    source: Any, *, copy: bool = True, dims: Sizes | None = None, shapes: Mapping[str, Sequence[int]] | None = None
+) -> ir.Model:
     """Read `source` (a path, `onnx.ModelProto`, `onnx_ir.Model` or `gs.Graph`) as an `onnx_ir.Model`.
 
     The result is a working copy: changing it never changes the caller's object. Tensors of an `onnx_ir.Model` are
-    shared with it. With `copy=False` an `onnx_ir.Model` comes back as it is, after the same checks.
+    shared with it. With `copy=False` an `onnx_ir.Model` comes back as it is, after the same checks. `dims` gives open
+    axes a size, by the name of the dimension, `shapes` whole inputs, by theirs: the copy has them.
 
     Raises:
-        ModelError: the source can't be read, is not a legal graph (`chanc.ir.verify`), or holds what chanc can't carry.
+        ModelError: the source can't be read, is not a legal graph (`chanc.ir.verify`), or holds what chanc can't carry;
+            it has no axes of that name.
     """
+    model = _read_in(source, copy or bool(dims or shapes))
+    bind(model, sizes_of(model, dims, shapes))
+    return model
+
+
+def _read_in(source: Any, copy: bool) -> ir.Model:
     if isinstance(source, ir.Model):
         return _from_ir(source, copy)
     if isinstance(source, onnx.ModelProto):

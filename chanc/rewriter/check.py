@@ -33,7 +33,7 @@ def check_against(
     `structure` gives the old position of each new one for the parameter axes that changed; with `resize` the order of
     repeated blocks is compared between the parameters as well, but for `unordered` values.
     """
-    findings = visit_model(model, before.findings.modes)
+    findings = visit_model(model, before.findings.modes, before.findings.open_data)
     units = solve(findings)
     worse = [node for node in findings.opaque if node not in before.findings.opaque]
     if worse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis import Analysis, analyze
-from chanc.analysis.fold_shapes import fold_shapes
 from chanc.analysis.layout import Layout
 from chanc.errors import PlanError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
+from chanc.ir.sizes import Sizes, release
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.check import check_against
 from chanc.rewriter.importance import Importance
@@ -54,6 +55,8 @@ def rewrite(
     round_to: int = 1,
     min_width: int = 1,
     seed: int = 0,
+    dims: Sizes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Rewrite:
     """Give channel groups new widths, weights carried over; the caller's model stays as it is.
 
@@ -61,7 +64,8 @@ def rewrite(
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
     `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). An `Analysis` may stand for the model,
-    which is then changed in place; it is spent afterwards.
+    which is then changed in place; it is spent afterwards. `dims` and `shapes` give open axes the sizes at which the
+    model is analysed (`chanc.analyze`); in the result they are open again.
 
     Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
     VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
@@ -71,7 +75,7 @@ def rewrite(
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
-    analysis = model if isinstance(model, Analysis) else analyze(model)
+    analysis = model if isinstance(model, Analysis) else analyze(model, dims=dims, shapes=shapes)
     if analysis.spent:
         raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(seed)
@@ -82,6 +86,7 @@ def rewrite(
     analysis.spend()
     with uncollected():
         trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
+    release(analysis.model, analysis.opened)
     widths = {r.group.id: (r.group.size, r.size) for r in chosen}
     result = analysis.model if isinstance(model, Analysis) else like(analysis.model, model)
     return Rewrite(result, Trace(trace.exact, widths, trace.operands, trace.notes))
@@ -100,8 +105,6 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
-    if chosen:
-        fold_shapes(model, findings)
     sizes = {value: resize.sizes(layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
     names = Names(value_names(model.graph))

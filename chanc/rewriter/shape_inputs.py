@@ -26,10 +26,32 @@ def follow(site: Site, index: int, wanted: Sequence[Size]) -> None:
     """
     value = site.node.inputs[index]
     known = site.constant(index)
-    if value is None or known is None or known.ravel().tolist() == list(wanted) or _follows(site, value, wanted):
+    if value is None or known is None or _follows(site, value, wanted):
+        return
+    if known.ravel().tolist() == list(wanted) and not reads_resized(site, value):
         return
     joined = _joined(site, value, wanted)
-    site.node.replace_input_with(index, joined if joined is not None else _merged(site, value, wanted))
+    site.node.replace_input_with(index, joined if joined is not None else _merged(site, index, value, wanted))
+
+
+def reads_resized(site: Site, value: ir.Value | None) -> bool:
+    """Whether a shape is computed from that of a tensor that is resized: its numbers may be others then."""
+    seen: set[ir.Value] = set()
+    todo = [value]
+    while todo:
+        here = todo.pop()
+        node = here.producer() if here is not None and here not in seen else None
+        if here is None or node is None:
+            continue
+        seen.add(here)
+        if node.op_type != "Shape" or node.domain not in ("", "ai.onnx"):
+            todo += node.inputs
+            continue
+        layout = site.findings.layouts.get(node.inputs[0]) if node.inputs[0] is not None else None
+        first, last = (node.attributes[key].as_int() if key in node.attributes else None for key in ("start", "end"))
+        if layout is not None and site.sizes(layout)[first:last] != layout.sizes[first:last]:
+            return True
+    return False
 
 
 def _follows(site: Site, value: ir.Value, wanted: Sequence[Size]) -> bool:
@@ -59,7 +81,7 @@ def _joined(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value | N
             return None
         asked, sizes = content.tolist(), list(wanted[start : start + content.size])
         start += content.size
-        if asked != sizes and not _follows(site, part, sizes):
+        if (asked != sizes or reads_resized(site, part)) and not _follows(site, part, sizes):
             if any(isinstance(n, Dim) for n in sizes):
                 return None
             name = site.names.fresh(f"{part.name}.resized")
@@ -68,14 +90,19 @@ def _joined(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value | N
     return _added(site, ir.Node("", "Concat", parts, [ir.AttrInt64("axis", 0)]), value)
 
 
-def _merged(site: Site, value: ir.Value, wanted: Sequence[Size]) -> ir.Value:
-    """Where(known, numbers, value)."""
+def _merged(site: Site, index: int, value: ir.Value, wanted: Sequence[Size]) -> ir.Value:
+    """Where(changed, numbers, value)."""
     if site.findings.opset < 9:
         raise IllegalMove(f"{site.node.op_type} '{site.node.outputs[0].name}' computes a shape that can't be changed")
     graph = site.findings.graph
-    mask = np.array([not isinstance(n, Dim) for n in wanted])
-    numbers = np.array([1 if isinstance(n, Dim) else n for n in wanted], dtype=np.int64)
-    chosen = add_constant(graph, site.names.fresh(f"{value.name}.known"), mask)
+    known, stale = site.constant(index), reads_resized(site, value)
+    assert known is not None
+    mask = np.array([
+        isinstance(n, int) and (n != old or (stale and not depends))
+        for n, old, depends in zip(wanted, known.ravel().tolist(), site.open_entries(index), strict=True)
+    ])  # fmt: skip
+    numbers = np.array([n if isinstance(n, int) else 1 for n in wanted], dtype=np.int64)
+    chosen = add_constant(graph, site.names.fresh(f"{value.name}.changed"), mask)
     sizes = add_constant(graph, site.names.fresh(f"{value.name}.sizes"), numbers)
     return _added(site, ir.Node("", "Where", [chosen, sizes, value]), value)
 

@@ -79,6 +79,18 @@ class Site:
         found = self.node.attributes.get(name)
         return default if found is None else found.as_int()
 
+    def computed(self, index: int) -> bool:
+        """Whether an input is computed while the model runs, even where its content is known at the sizes given."""
+        value = self.node.inputs[index] if index < len(self.node.inputs) else None
+        return value is not None and value.const_value is None
+
+    def open_entries(self, index: int) -> list[bool]:
+        """For each entry of a known input whether it follows from open axes, be they given a size or not."""
+        value, known, open_data = self.node.inputs[index], self.constant(index), self.findings.open_data
+        if value is not None and open_data is not None and value in open_data:
+            known = open_data[value]
+        return [isinstance(n, Dim) for n in known.ravel().tolist()] if known is not None else []
+
     def set_attribute(self, name: str, value: int | list[int]) -> None:
         """Replace an attribute."""
         attribute = ir.AttrInt64(name, value) if isinstance(value, int) else ir.AttrInt64s(name, value)

@@ -28,7 +28,8 @@ class Settings:
     asked_final: which of them the caller named. holdout: the share of the training images that trials are judged on.
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
     carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
-    instead of fresh ones. metrics: what is measured of the layers besides `quality`.
+    instead of fresh ones. metrics: what is measured of the layers besides `quality`. sizes: of open axes, at which the
+    model is analysed and counted.
     """
 
     method: TrialMethod | WholeMethod
@@ -47,6 +48,7 @@ class Settings:
     carry_optimizer: bool = False
     from_weights: bool = False
     metrics: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
     asked_train: frozenset[str] = frozenset()
     asked_final: frozenset[str] = frozenset()
@@ -91,6 +93,7 @@ class Settings:
             "carry_optimizer": self.carry_optimizer,
             "from_weights": self.from_weights,
             "metrics": list(self.metrics),
+            **({"sizes": dict(self.sizes)} if self.sizes else {}),
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -15,6 +16,8 @@ from rich.console import Console
 
 from chanc import runs
 from chanc.errors import ModelError
+from chanc.ir import copy_model, load
+from chanc.ir.sizes import release, sizes_of
 from chanc.runs import INPUT, RunDir
 from chanc.runs.rundir import refuse_empty, refuse_taken
 from chanc.study.about import environment, fingerprint
@@ -30,6 +33,8 @@ from chanc.study.settings import Settings, resolve
 from chanc.study.space import SearchGroup, Space, Widths
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from chanc.analysis import Analysis
     from chanc.data import Dataset
     from chanc.study.torch_engine import TorchEngine
@@ -64,6 +69,8 @@ def search(
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     metrics: Sequence[str] = (),
     console: Console | None = None,
     quiet: bool = True,
@@ -88,6 +95,7 @@ def search(
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime) of trials.
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
+        dims, shapes: sizes of open axes, as `chanc.analyze` takes them; what is written has them open.
         command: the command line, for the record.
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
             it is said and not raised.
@@ -120,6 +128,8 @@ def search(
     _refuse_early(Path(out), resume)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
+    given = sizes_of(load(model), dims, shapes) if dims or shapes else {}
+    settings = dataclasses.replace(settings, sizes=given)
     return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed)
 
 
@@ -135,11 +145,11 @@ def _search(
     changed: Callable[[], None],
 ) -> Run:
     from chanc.analysis import analyze
-    from chanc.ir import check, load
+    from chanc.ir import check
 
     loaded = load(model)
     check(loaded)
-    analysis = analyze(loaded)
+    analysis = analyze(loaded, dims=settings.sizes)
     space = space_of(analysis)
     settings.budget.check(space, settings.limits)
     whole = load_data(analysis, settings, data_root)
@@ -155,7 +165,7 @@ def _search(
     else:
         about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
                  "note": settings.note}  # fmt: skip
-        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(analysis.model, path)})
+        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)})
     with run.locked(), _stoppable(progress, out):
         groups = members(analysis, measured_weights(analysis.model))
         task = make_task(settings, space, engine, groups, run, progress, changed)
@@ -163,6 +173,13 @@ def _search(
         result = finish(task, engine, run, finals, settings.limits.round_to)
         changed()
     return result
+
+
+def _opened(analysis: Analysis) -> ir.Model:
+    """The analysed model with its axes open, whatever sizes they were given."""
+    model = copy_model(analysis.model)
+    release(model, analysis.opened)
+    return model
 
 
 def space_of(analysis: Analysis) -> Space:
@@ -189,7 +206,8 @@ def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
 
     part = whole.split(settings.holdout, seed=settings.seed)
     trial, final = recipe(part, settings.task, settings.train), recipe(whole, settings.task, settings.final)
-    return TorchEngine(trial, final, settings.transfer, settings.reset, ("quality", *settings.metrics))
+    measured = ("quality", *settings.metrics)
+    return TorchEngine(trial, final, settings.transfer, settings.reset, measured, settings.sizes)
 
 
 def make_task(

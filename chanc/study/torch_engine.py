@@ -6,7 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,7 +56,8 @@ class TorchEngine:
     """Trains trials by one recipe, whose test part is held out from the training set, and final networks by another.
 
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths, as the
-    public code of CONetV2 does. metrics: what is measured of the layers; methods are told of `quality`.
+    public code of CONetV2 does. metrics: what is measured of the layers; methods are told of `quality`. sizes: of open
+    axes, at which models are analysed, counted and timed.
     """
 
     trial: Recipe
@@ -64,6 +65,7 @@ class TorchEngine:
     transfer: str = "svd"
     reset: bool = False
     metrics: Sequence[str] = ("quality",)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def precision(self) -> str:
@@ -89,23 +91,25 @@ class TorchEngine:
         from chanc.rewriter import rewrite
 
         chosen = "select" if fresh else transfer or self.transfer
-        rewritten: ir.Model = rewrite(model, dict(widths), transfer=chosen, seed=seed).model
+        rewritten: ir.Model = rewrite(model, dict(widths), transfer=chosen, seed=seed, dims=self.sizes).model
         return rewritten
 
     def price(self, model: ir.Model) -> Price:
         """Parameters and MACs, counted node by node."""
         from chanc.analysis.infer_shapes import infer_shapes
         from chanc.cost.cost import cost
+        from chanc.ir import load
 
-        infer_shapes(model)
-        return cost(model)
+        sized = load(model, dims=self.sizes) if self.sizes else model
+        infer_shapes(sized)
+        return cost(sized)
 
     def latency(self, model: ir.Model) -> float:
         """Median seconds of one input in onnxruntime."""
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         from chanc.backends.ort import latency
 
-        return latency(model, batch=1).median_s
+        return latency(model, batch=1, sizes=self.sizes).median_s
 
     def check(self, model: ir.Model) -> None:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""

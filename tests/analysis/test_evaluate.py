@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from chanc.analysis.dims import Size, floor_divide, multiply, unknown
+from chanc.analysis.dims import Size, applied, floor_divide, multiply, unknown
 from chanc.analysis.evaluate import EVALUATORS, evaluate, onnx_slice
 
 N, H, W = unknown("N"), unknown("H"), unknown("W")
@@ -34,6 +34,8 @@ CASES = {
     "xor": ("y = Xor(a, b)", {"a": np.array([True, False]), "b": np.array([True, True])}),
     "not": ("y = Not(a)", {"a": np.array([True, False])}),
     "neg": ("y = Neg(a)", {"a": A}),
+    "clip": ("y = Clip(a, l, h)", {"a": A, "l": np.array(-2), "h": np.array(4)}),
+    "clip_below": ("y = Clip(a, l)", {"a": A, "l": np.array(0)}),
     "abs": ("y = Abs(a)", {"a": A}),
     "sign": ("y = Sign(a)", {"a": A}),
     "floor": ("y = Floor(a)", {"a": np.array([1.5, -1.5], np.float32)}),
@@ -111,6 +113,10 @@ def made(op: str, count: int = 2, **attributes: int) -> ir.Node:
     return ir.Node("", op, inputs, [ir.AttrInt64(name, value) for name, value in attributes.items()])
 
 
+def of_floats(op: str, count: int = 2) -> ir.Node:
+    return ir.Node("", op, [ir.Value(name=f"i{k}", type=ir.TensorType(ir.DataType.FLOAT)) for k in range(count)])
+
+
 def test_unknown_sizes_go_through_a_shape_chain() -> None:
     shape = objects(N, 6, H, W)
     picked = evaluate(made("Gather", axis=0), [shape, np.array([2, 3])])
@@ -127,7 +133,8 @@ def test_arithmetic_with_unknown_sizes() -> None:
     assert evaluate(made("Div"), [objects(H), np.array([2])]).tolist() == [floor_divide(H, 2)]
     assert evaluate(made("Sub"), [objects(H), objects(H)]).tolist() == [0]
     assert evaluate(made("Mod"), [objects(multiply(H, 4)), np.array([2])]).tolist() == [0]
-    assert evaluate(made("Max"), [objects(H), np.array([2])]) is None
+    assert evaluate(made("Max"), [objects(H), np.array([2])]).tolist() == [applied("Max", H, 2)]
+    assert evaluate(made("Max"), [objects(H, 3), np.array([1, 2])]).tolist()[1] == 3
 
 
 def test_known_results_are_integers_again() -> None:
@@ -145,6 +152,31 @@ def test_an_unknown_size_is_at_least_one(op: str, other: int, expected: bool) ->
 @pytest.mark.parametrize("op", ["Equal", "Greater", "Less"])
 def test_other_comparisons_with_unknown_sizes_are_open(op: str) -> None:
     assert evaluate(made(op), [objects(H), np.array([3])]) is None
+
+
+@pytest.mark.parametrize("op", ["Equal", "Greater", "Less"])
+def test_what_is_computed_may_be_zero(op: str) -> None:
+    """An amount to pad, clipped at 0, is no axis: a branch that depends on it stays open."""
+    amount = evaluate(made("Clip"), [objects(H), np.array(0)])
+    assert evaluate(made(op), [amount, np.array([0])]) is None
+
+
+def test_a_fraction_is_told_from_what_it_is_rounded_to() -> None:
+    half = evaluate(of_floats("Mul"), [objects(H), np.array([0.5], np.float32)])
+    floor, ceil = (evaluate(of_floats(op, 1), [half]) for op in ("Floor", "Ceil"))
+    whole = evaluate(made("Cast", 1, to=7), [half])
+    assert len({half.tolist()[0], floor.tolist()[0], ceil.tolist()[0]}) == 3
+    assert whole.tolist() == floor.tolist() == evaluate(of_floats("Floor", 1), [whole]).tolist()
+    assert evaluate(of_floats("Mul"), [floor, np.array([2])]).tolist() != [H]
+
+
+def test_long_names_stay_short_and_tell_apart() -> None:
+    sizes = [objects(H), objects(W)]
+    for _ in range(40):
+        sizes = [evaluate(made("Sub"), [size, evaluate(made("Max"), [size, np.array([3])])]) for size in sizes]
+    names = [size.tolist()[0].atoms[0] for size in sizes]
+    assert names[0] != names[1]
+    assert max(map(len, names)) < 100
 
 
 def test_a_size_equals_itself() -> None:

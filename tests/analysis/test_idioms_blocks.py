@@ -394,7 +394,7 @@ def test_padded_with_zeros_of_a_constant_shape(idiom: Idiom) -> None:
         y = Conv(c, w4)
         """,
         {"w1": (4, 3, 1, 1), "w4": (5, 8, 1, 1)},
-        {"w1": (4, 1)},
+        {"w1": (4, 1), "w4:1": (4, 1)},
         inputs="float[2,3,256,256] x",
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis.context import Context
-from chanc.analysis.dims import Dim, Size
+from chanc.analysis.evaluate import is_fill
 from chanc.analysis.findings import DATA_LIMIT
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import rule
@@ -45,24 +45,22 @@ def constant(context: Context) -> None:
     context.output(plain(array.shape, f"constant '{output.name}'"))
 
 
-@rule("ConstantOfShape", "RandomNormal", "RandomUniform")
+@rule("ConstantOfShape")
 def constant_of_shape(context: Context) -> None:
-    """ConstantOfShape and random tensors of a given shape; of the shape of a tensor, they have its channels."""
+    """ConstantOfShape: of the shape of a tensor, it has its channels; of any other shape, it takes any width."""
     like = _shape_of(context)
     if like is not None:
         context.output(like)
         return
-    known = context.constant(0) if context.value(0) is not None else None
-    if known is None:
-        given = context.integer_list("shape")
-        if given is None:
-            raise Opaque("its shape is computed while the model runs")
-        context.output(plain(given, "a generated tensor"))
-        return
-    sizes: list[Size] = known.ravel().tolist()
-    if any(isinstance(n, Dim) for n in sizes) and _reads_widths(context, context.value(0)):
-        raise Opaque("its shape is computed while the model runs")
-    context.output(plain(sizes, "a generated tensor"))
+    why = "a generated tensor"
+    fill = is_fill(context.node.outputs[0])
+    context.output(context.filled(why) if fill else plain(context.numbers(0), why))
+
+
+@rule("RandomNormal", "RandomUniform")
+def random(context: Context) -> None:
+    """Noise of a shape that is an attribute."""
+    context.output(plain(context.integer_list("shape", ()) or (), "a generated tensor"))
 
 
 def _shape_of(context: Context) -> Layout | None:
@@ -73,17 +71,6 @@ def _shape_of(context: Context) -> Layout | None:
         return None
     source = node.inputs[0]
     return context.findings.layouts.get(source) if source is not None else None
-
-
-def _reads_widths(context: Context, value: ir.Value | None) -> bool:
-    """Whether numbers in a shape are computed from others that may change, so that they can't be told to stay."""
-    node = value.producer() if value is not None else None
-    if value is None or node is None:
-        return False
-    if node.op_type == "Concat":
-        return any(_reads_widths(context, part) for part in node.inputs)
-    known = context.findings.data.get(value)
-    return known is None or any(not isinstance(n, Dim) for n in known.ravel().tolist())
 
 
 @rule("RandomNormalLike", "RandomUniformLike", "Bernoulli")

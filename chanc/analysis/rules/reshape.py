@@ -3,12 +3,16 @@ Tile, DepthToSpace, SpaceToDepth): executed on layouts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
+
 import numpy as np
 
 from chanc.analysis import dims
 from chanc.analysis.context import Context
 from chanc.analysis.declared import declared
 from chanc.analysis.dims import Dim, Size
+from chanc.analysis.evaluate import is_fill
 from chanc.analysis.layout import (
     Field,
     Layout,
@@ -35,12 +39,41 @@ def reshape_to(context: Context) -> None:
             raise Opaque("its target shape is computed while the model runs")
         context.output(declared(context.node.outputs[0]))
         return
+    known = dims.equated(dims.product(layout.sizes), dims.product(target))
+    if known:
+        target = [dims.substituted(size, known) for size in target]
+        axes = [tuple(dims.substituted(size, known) for size in factors) for factors in layout.axes]
+        layout = Layout(tuple(axes), layout.fields, layout.why)
+    context.output(_between(context, layout, target))
+
+
+def _between(context: Context, layout: Layout, target: list[Size]) -> Layout:
+    """The layout seen through a Reshape; where sizes don't fit, axes before and after those without labels stay.
+
+    Windows of an image of open size: [N, H, W, C] -> [N, floor(H / 4), 4, floor(W / 4), 4, C].
+    """
     try:
-        context.output(context.reshaped(layout, target))
+        return context.reshaped(layout, target)
     except Opaque:
-        if layout.fields:
+        if not layout.fields:
+            return plain(target, layout.why)
+        first, last = _alike(layout.sizes, target), -_alike(layout.sizes[::-1], target[::-1])
+        middle = range(first, layout.rank + last)
+        if any(layout.on(axis) for axis in middle) or first - last > min(layout.rank, len(target)):
             raise
-        context.output(plain(target, layout.why))
+    new = [factors_of(size) for size in target[first : len(target) + last]]
+    shift = len(target) - layout.rank
+    axes = (*layout.axes[:first], *new, *layout.axes[layout.rank + last :])
+    fields = [
+        Field(tuple((axis if axis < first else axis + shift, k) for axis, k in part.slots), part.labels)
+        for part in layout.fields
+    ]
+    return Layout(axes, tuple(fields), layout.why)
+
+
+def _alike(left: Sequence[Size], right: Sequence[Size]) -> int:
+    """How many sizes are alike from the start on."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
 
 
 def target_sizes(context: Context, layout: Layout) -> list[Size] | None:
@@ -57,9 +90,7 @@ def target_sizes(context: Context, layout: Layout) -> list[Size] | None:
         sizes = [layout.size(k) if size == 0 else size for k, size in enumerate(sizes)]
     if -1 in sizes:
         rest = dims.divide(dims.product(layout.sizes), dims.product(size for size in sizes if size != -1))
-        if rest is None:
-            raise Opaque("the size left over (-1) is not a whole number")
-        sizes = [rest if size == -1 else size for size in sizes]
+        sizes = [(context.unknown_size("rest") if rest is None else rest) if size == -1 else size for size in sizes]
     return sizes
 
 
@@ -124,15 +155,15 @@ def expand(context: Context) -> None:
     Copies along axis 1, where channels usually are, or along a vector are channels of their own: any of them may go.
     """
     layout = context.input(0)
-    known = context.constant(1)
-    if known is None:
-        raise Opaque("its target shape is computed while the model runs")
-    target: list[Size] = known.ravel().tolist()
+    if is_fill(context.node.outputs[0]):
+        context.output(context.filled(layout.why))
+        return
+    target = context.numbers(1)
     rank = max(layout.rank, len(target))
     layout = insert_axes(layout, range(rank - layout.rank))
     target = [*[1] * (rank - len(target)), *target]
     for axis, size in enumerate(target):
-        if size == 1 or size == layout.size(axis):
+        if size in (1, layout.size(axis)) or (isinstance(size, Dim) and layout.size(axis) != 1):
             continue
         if layout.on(axis):
             layout = context.strip(layout, axis, "it is broadcast")
@@ -149,16 +180,16 @@ def expand(context: Context) -> None:
 def tile(context: Context) -> None:
     """Tile: an axis repeated as a whole."""
     layout = context.input(0)
-    known = context.constant(1)
-    if known is None:
-        raise Opaque("its repeats are computed while the model runs")
-    for axis, times in enumerate(known.ravel().tolist()):
+    certain = context.numbers(1, certain=True)
+    for axis, times in enumerate(context.numbers(1)):
         if times == 1:
             continue
+        size = layout.size(axis)
+        if isinstance(certain[axis], Dim) or isinstance(size, Dim):
+            layout = context.fix(layout, axis, "channels are repeated an unknown number of times")
         if layout.on(axis):
-            size = merge(layout, axis).size(axis)
-            if isinstance(times, Dim) or isinstance(size, Dim):
-                raise Opaque("channels are repeated an unknown number of times")
+            assert isinstance(times, int) and isinstance(size, int)
+            layout = merge(layout, axis)
             layout = take(layout, axis, np.tile(np.arange(size), times))
             context.seam(layout, axis, range(size, size * times, size))
         else:

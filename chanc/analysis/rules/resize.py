@@ -8,7 +8,7 @@ from chanc.analysis import dims
 from chanc.analysis.context import Context
 from chanc.analysis.dims import Dim, Size
 from chanc.analysis.evaluate import folded
-from chanc.analysis.layout import Field, Layout, Opaque, factors_of, without
+from chanc.analysis.layout import Field, Layout, Opaque, factors_of, with_axes, without
 from chanc.analysis.rules import rule
 
 
@@ -16,6 +16,7 @@ from chanc.analysis.rules import rule
 def pad(context: Context) -> None:
     """Pad: constant channels before and after are channels of their own; a negative pad crops."""
     layout = context.input(0)
+    certain = {axis for axis, *ends in pad_amounts(context, layout.rank, certain=True) if not _unknown(ends)}
     for axis, before, after in pad_amounts(context, layout.rank):
         size = layout.size(axis)
         if not layout.on(axis):
@@ -23,13 +24,19 @@ def pad(context: Context) -> None:
             axes[axis] = factors_of(dims.add(size, dims.add(before, after)))
             layout = Layout(tuple(axes), layout.fields, layout.why)
             continue
-        if isinstance(size, Dim) or isinstance(before, Dim) or isinstance(after, Dim):
-            raise Opaque("channels are padded by an unknown number")
+        if axis not in certain or isinstance(size, Dim) or isinstance(before, Dim) or isinstance(after, Dim):
+            layout = context.fix(layout, axis, "channels are padded by an unknown number")
+            layout = with_axes(layout, {axis: dims.add(size, dims.add(before, after))})
+            continue
         if before or after:
             if context.attribute("mode", "constant") != "constant":
                 raise Opaque("channels are padded with one another")
             layout = _padded(context, layout, axis, before, after)
     context.output(layout)
+
+
+def _unknown(sizes: list[Size]) -> bool:
+    return any(isinstance(size, Dim) for size in sizes)
 
 
 def _padded(context: Context, layout: Layout, axis: int, before: int, after: int) -> Layout:
@@ -45,14 +52,11 @@ def _padded(context: Context, layout: Layout, axis: int, before: int, after: int
     return Layout(tuple(axes), (Field(((axis, 0),), full), *rest.fields), layout.why)
 
 
-def pad_amounts(context: Context, rank: int) -> list[tuple[int, Size, Size]]:
-    """(axis, before, after) of each padded axis; Opaque where they are computed while the model runs."""
+def pad_amounts(context: Context, rank: int, certain: bool = False) -> list[tuple[int, Size, Size]]:
+    """(axis, before, after) of each padded axis; Opaque where not even their number is known."""
     given = context.integer_list("pads") or context.integer_list("paddings")
     if given is None:
-        known = context.constant(1)
-        if known is None:
-            raise Opaque("its pads are computed while the model runs")
-        amounts: list[Size] = known.ravel().tolist()
+        amounts = context.numbers(1, certain)
         axes = context.integers(3)
     else:
         amounts, axes = list(given), None

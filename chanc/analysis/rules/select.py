@@ -68,11 +68,12 @@ def split(context: Context) -> None:
     sizes = split_sizes(context, layout.size(axis))
     if len(sizes) != len(context.node.outputs) or not _adds_up(sizes, layout.size(axis)):
         raise Opaque("its parts don't add up to what it splits")
+    if any(isinstance(size, Dim) for size in split_sizes(context, layout.size(axis), certain=True)):
+        layout = context.fix(layout, axis, "channels are cut at an unknown place")
     start = 0
     for index, size in enumerate(sizes):
         if layout.on(axis):
-            if isinstance(size, Dim):
-                raise Opaque("parts of unknown size")
+            assert isinstance(size, int)
             part = take(layout, axis, np.arange(start, start + size))
             context.segment(part, axis)
             start += size
@@ -88,17 +89,14 @@ def _adds_up(sizes: list[Size], total: Size) -> bool:
     return min(known, default=0) >= 0 and (len(known) <= len(sizes) or sum(known[:-1]) == total)
 
 
-def split_sizes(context: Context, total: Size) -> list[Size]:
+def split_sizes(context: Context, total: Size, certain: bool = False) -> list[Size]:
     """The sizes of the parts of a Split."""
     count = len(context.node.outputs)
     given = context.integer_list("split")
     if given is not None:
         return list(given)
-    known = context.constant(1)
-    if known is not None:
-        return list(known.ravel().tolist())
     if context.value(1) is not None:
-        raise Opaque("its sizes are computed while the model runs")
+        return context.numbers(1, certain)
     if isinstance(total, Dim):
         part = dims.floor_divide(total, count)
         return [part] * count
@@ -110,29 +108,31 @@ def split_sizes(context: Context, total: Size) -> list[Size]:
 def slice_axes(context: Context) -> None:
     """Slice: starts, ends, axes and steps, as attributes before opset 10 and as inputs since."""
     layout = context.input(0)
+    certain = {axis: (start, end) for axis, start, end, _ in slice_bounds(context, layout.rank, certain=True)}
     for axis, start, end, step in slice_bounds(context, layout.rank):
         size = layout.size(axis)
         if layout.on(axis):
-            if isinstance(size, Dim) or not isinstance(start, int) or not isinstance(end, int):
-                raise Opaque("channels are cut at an unknown place")
-            layout = take(layout, axis, np.arange(size)[onnx_slice(start, end, step, size)])
-            context.segment(layout, axis)
-            continue
+            if isinstance(size, int) and all(isinstance(bound, int) for bound in certain[axis]):
+                assert isinstance(start, int) and isinstance(end, int)
+                layout = take(layout, axis, np.arange(size)[onnx_slice(start, end, step, size)])
+                context.segment(layout, axis)
+                continue
+            layout = context.fix(layout, axis, "channels are cut at an unknown place")
         axes = list(layout.axes)
         axes[axis] = factors_of(_sliced(context, size, start, end, step, axis))
         layout = Layout(tuple(axes), layout.fields, layout.why)
     context.output(layout)
 
 
-def slice_bounds(context: Context, rank: int) -> list[tuple[int, Size, Size, int]]:
-    """(axis, start, end, step) of each sliced axis; Opaque where they are computed while the model runs."""
-    starts, ends = context.integer_list("starts"), context.integer_list("ends")
+def slice_bounds(context: Context, rank: int, certain: bool = False) -> list[tuple[int, Size, Size, int]]:
+    """(axis, start, end, step) of each sliced axis; Opaque where not even the axes are known."""
+    first, last = context.integer_list("starts"), context.integer_list("ends")
     axes, steps = context.integer_list("axes"), None
-    if starts is None or ends is None:
-        first, last = context.constant(1), context.constant(2)
-        if first is None or last is None:
-            raise Opaque("its bounds are computed while the model runs")
-        starts, ends = first.ravel().tolist(), last.ravel().tolist()
+    if first is not None and last is not None:
+        starts: list[Size] = list(first)
+        ends: list[Size] = list(last)
+    else:
+        starts, ends = context.numbers(1, certain), context.numbers(2, certain)
         axes, steps = context.integers(3), context.integers(4)
     axes = [axis % rank for axis in axes] if axes is not None else list(range(len(starts)))
     return list(zip(axes, starts, ends, steps or [1] * len(starts), strict=True))
@@ -144,6 +144,8 @@ def _sliced(context: Context, size: Size, start: Size, end: Size, step: int, axi
     everything = isinstance(end, int) and end >= 2**31 - 1
     if start == 0 and step == 1 and (everything or end == size):
         return size
+    if start == 0 and step == 1 and isinstance(end, Dim) and dims.is_positive(end):
+        return end
     if start == -1 and step == -1 and isinstance(end, int) and end <= -(2**31):
         return size
     return context.unknown_size(axis)
@@ -155,7 +157,7 @@ def gather(context: Context) -> None:
     layout = context.input(0)
     axis = context.integer("axis", 0) % layout.rank
     known = context.constant(1)
-    whole = known is not None and known.dtype != object
+    whole = known is not None and known.dtype != object and context.certain(1) is not None
     table = context.is_parameter(0)
     if (view := view_of(context, layout)) is not None and not table:
         result = viewed(layout, view)
@@ -233,6 +235,7 @@ def gather_nd(context: Context) -> None:
     if (
         known is not None
         and known.dtype != object
+        and context.certain(1) is not None
         and known.ndim == 2
         and known.shape[-1] == 1
         and not batch
@@ -263,16 +266,14 @@ def scatter_nd(context: Context) -> None:
     """ScatterND of rows at constant indices [k, 1]: what is overwritten goes with what overwrites it."""
     layout = context.input(0)
     updates = context.parameter(2, ()) if context.is_parameter(2) and not layout.fields else context.input(2)
-    known = context.constant(1)
-    if known is None and context.input(1).fields:
-        raise Opaque("its indices are not understood")
-    if not layout.fields and not updates.fields:
-        context.output(layout)
+    known = context.certain(1)
+    rows_known = known is not None and known.dtype != object and known.ndim == 2 and known.shape[-1] == 1
+    if known is None or not rows_known or not layout.on(0) or not updates.on(0):
+        for part in (layout, updates, *([context.input(1)] if known is None else [])):
+            for axis in range(part.rank):
+                context.fix(part, axis, "values are written over at places that are not whole channels")
+        context.output(plain(layout.sizes, layout.why))
         return
-    if known is None or known.dtype == object or known.ndim != 2 or known.shape[-1] != 1:
-        raise Opaque("its indices are not understood")
-    if not layout.on(0) or not updates.on(0):
-        raise Opaque("channels are written over values that are not channels")
     rows = np.asarray(known[:, 0], dtype=np.int64)
     base, new = context.project(layout, 0), context.project(updates, 0)
     assert base is not None and new is not None

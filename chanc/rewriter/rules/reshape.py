@@ -7,7 +7,7 @@ import numpy as np
 from chanc.analysis.dims import Dim, Size
 from chanc.errors import IllegalMove
 from chanc.rewriter.rules import rule
-from chanc.rewriter.shape_inputs import follow
+from chanc.rewriter.shape_inputs import follow, reads_resized
 from chanc.rewriter.site import Site
 
 
@@ -28,10 +28,10 @@ def reshape(site: Site) -> None:
     other = [k for k, n in enumerate(target) if isinstance(n, Dim) and n != asked[k]]
     if len(other) == 1 and -1 not in target:
         target[other[0]] = -1
-    if target == asked:
+    if target == asked and not (given is None and site.computed(1) and reads_resized(site, site.node.inputs[1])):
         return
     numbers = _written(site, target, after)
-    if numbers is None and given is None:
+    if given is None and (numbers is None or (site.findings.open_data is not None and site.computed(1))):
         follow(site, 1, target)
     elif numbers is None:
         raise IllegalMove(f"Reshape '{site.node.outputs[0].name}' has several sizes that aren't known")
@@ -90,7 +90,7 @@ def expand(site: Site) -> None:
     offset = result.rank - len(asked)
     new = site.sizes(result)
     target = [n if n == 1 else new[k + offset] for k, n in enumerate(asked)]
-    if any(isinstance(n, Dim) for n in asked):
+    if site.computed(1):
         follow(site, 1, target)
     elif target != asked:
         site.set_input(1, np.array(site.integers(tuple(target)), dtype=np.int64))

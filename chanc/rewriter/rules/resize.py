@@ -76,7 +76,7 @@ def resize(site: Site) -> None:
         site.resize.size(result, axis) if result.on(axis) else n
         for axis, n in zip(axes, known.ravel().tolist(), strict=True)
     ]
-    if known.dtype == object:
+    if site.computed(3):
         follow(site, 3, new)
     elif new != known.ravel().tolist():
         site.set_input(3, np.array(new, dtype=np.int64))

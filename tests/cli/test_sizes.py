@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from chanc.backends import ort
+from chanc.cli import main
+from chanc.testing.builders import build
+
+WEIGHTS = {"w1": (6, 16), "w2": (16, 5), "pos": (1, 30, 16), "zero": np.array([0]), "one": np.array([1])}
+BODY = """
+h = MatMul(x, w1)
+t = Shape<start=1, end=2>(x)
+pick = Slice(pos, zero, t, one)
+u = Add(h, pick)
+s = Shape<end=2>(u)
+heads = Concat<axis=0>(s, four, four)
+v = Reshape(u, heads)
+p = Transpose<perm=[0, 2, 1, 3]>(v)
+q = Relu(p)
+b = Transpose<perm=[0, 2, 1, 3]>(q)
+size = Concat<axis=0>(s, minus)
+w = Reshape(b, size)
+y = MatMul(w, w2)
+"""
+
+
+def run(*arguments: object) -> int:
+    """Run a command here: the exit code."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    weights = {**WEIGHTS, "four": np.array([4]), "minus": np.array([-1])}
+    onnx.save(build("float[N,T,6] x", "float[N,T,5] y", BODY, weights), path)
+    return path
+
+
+def test_analyze_counts_at_the_sizes_given(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("analyze", model, "--dim", "T=10", "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["model"]["macs"] == 10 * (6 * 16 + 16 * 5)
+
+
+@pytest.mark.parametrize("sizes", [["--dim", "T=10"], ["--dim", "T=10", "--dim", "N=3"], ["--shape", "x=2,10,6"]])
+def test_rewrite_verifies_at_two_other_sizes(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sizes: list[str]
+) -> None:
+    made, trace = tmp_path / "half.onnx", tmp_path / "trace.json"
+    assert run("rewrite", model, "-o", made, "--scale", 0.5, "--trace", trace, *sizes) == 0
+    said = capsys.readouterr().out
+    assert "also at" in said
+    assert "T=5" in said
+    assert "T=20" in said
+    written = onnx.load(made).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param or dim.dim_value for dim in written] == ["N", "T", 6]
+    for length in (1, 7, 30):
+        (out,) = ort.run(str(made), {"x": np.zeros((2, length, 6), np.float32)})
+        assert out.shape == (2, length, 5)
+    assert run("verify", model, made, "--trace", trace, "--dim", "T=17") == 0
+
+
+def test_sizes_at_which_the_original_fails_are_left_out(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table has 30 rows: 48 positions are too many."""
+    assert run("rewrite", model, "-o", tmp_path / "half.onnx", "--scale", 0.5, "--dim", "T=24") == 0
+    said = capsys.readouterr().out
+    assert "T=12" in said
+    assert "T=48" not in said
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "message"),
+    [
+        (["--dim", "Q=3"], 1, "no open axis of the model's inputs is called 'Q'"),
+        (["--dim", "T"], 2, "is not a name and a size of at least 1, as in T=24"),
+        (["--dim", "T=0"], 2, "is not a name and a size of at least 1, as in T=24"),
+        (["--dim", "T=3", "--dim", "T=4"], 2, "'T' is given twice"),
+        (["--shape", "x=2,,6"], 2, "is not an input and its shape, as in x=2,24,16"),
+        (["--shape", "x=2,24,7"], 1, "doesn't fit input 'x'"),
+    ],
+)
+def test_refusals(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str], code: int, message: str
+) -> None:
+    assert run("rewrite", model, "-o", tmp_path / "half.onnx", "--scale", 0.5, *option) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "half.onnx").exists()
