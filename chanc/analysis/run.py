@@ -88,9 +88,7 @@ class _Runner:
         except Opaque as why:
             self._opaque(context, str(why), [])
         except MISFITS:
-            # A branch that is never taken may hold what doesn't fit; elsewhere that is an error of a rule.
-            if node.graph is self.findings.graph:
-                raise
+            # A branch that is never taken, a graph that no runtime would take, or a rule's mistake.
             self._opaque(context, "it doesn't fit what it is given", [])
         self._declare_rest(node)
 
