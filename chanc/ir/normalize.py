@@ -1,7 +1,8 @@
 """The normal form that every analysis starts from.
 
 Functions are inlined, weights held in Constant nodes become initializers, `Identity(initializer)` goes, nodes are
-sorted; weights of bodies (If, Loop, Scan) become initializers of the main graph. Names of surviving outputs stay,
+sorted; weights of bodies (If, Loop, Scan) become initializers of the main graph; pools over more axes than runtimes
+take become ones over fewer (`chanc.ir.pools`). Names of surviving outputs stay,
 except where two bodies side by side use the same.
 """
 
@@ -14,6 +15,7 @@ import onnx_ir.passes.common as common
 
 from chanc.ir.names import Names, value_names, values_of
 from chanc.ir.nodes import nodes_of, subgraphs
+from chanc.ir.pools import narrow_pools, wide_pools
 from chanc.ir.sequences import unroll_sequences, unrollable
 
 NO_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
@@ -31,6 +33,7 @@ def normalize(model: ir.Model) -> bool:
     changed |= _lift_constants(model.graph)
     changed |= _lift_from_bodies(model.graph)
     changed |= _drop_initializer_identities(model.graph)
+    changed |= narrow_pools(model.graph)
     if unroll_sequences(model.graph):
         _drop_initializer_identities(model.graph)  # a part of a sequence may be an initializer
         changed = True
@@ -41,7 +44,7 @@ def is_normal(model: ir.Model) -> bool:
     """Whether a model is in normal form: `normalize` would change nothing."""
     if _calls(model) or not _sorted(model.graph):
         return False
-    to_do = (_repeated, _constants, _body_initializers, _body_constants, _aliases, unrollable)
+    to_do = (_repeated, _constants, _body_initializers, _body_constants, _aliases, wide_pools, unrollable)
     return not any(True for find in to_do for _ in find(model.graph))
 
 

@@ -1,4 +1,4 @@
-"""Kernels that run along channels (ECA-Net, Wang et al. 2020): pooled channels as [N, 1, C], a Conv along them, a gate."""
+"""Kernels along channels (ECA-Net, Wang et al. 2020): pooled channels as [N, 1, C], a Conv along them, a gate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ AROUND = {"w": (16, 3, 3, 3), "b": (16,), "w2": (5, 16, 1, 1), "along": np.array
 
 
 @pytest.mark.parametrize(
-    ("kernel", "pads", "dilation", "back"), [(3, 1, 1, [0, 16, 1, 1]), (5, 2, 1, [-1, 16, 1, 1]), (3, 2, 2, [0, -1, 1, 1])]
+    ("kernel", "pads", "dilation", "back"),
+    [(3, 1, 1, [0, 16, 1, 1]), (5, 2, 1, [-1, 16, 1, 1]), (3, 2, 2, [0, -1, 1, 1])],
 )
 def test_gate_by_reshapes(idiom: Idiom, kernel: int, pads: int, dilation: int, back: list[int]) -> None:
     idiom(
