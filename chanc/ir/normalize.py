@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 
+from chanc.ir.functions import inline_functions
 from chanc.ir.names import Names, value_names, values_of
 from chanc.ir.nodes import nodes_of, subgraphs
 from chanc.ir.pools import narrow_pools, wide_pools
@@ -22,10 +22,11 @@ NO_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
 
 
 def normalize(model: ir.Model) -> bool:
-    """Bring a model into normal form, in place; says whether anything changed, the order of nodes included."""
-    changed = False
-    if model.functions:
-        changed |= common.InlinePass()(model).modified
+    """Bring a model into normal form, in place; says whether anything changed, the order of nodes included.
+
+    Raises ModelError for functions that can't be inlined (`chanc.ir.functions`).
+    """
+    changed = inline_functions(model)
     if not _sorted(model.graph):
         model.graph.sort()
         changed = True

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 
 from chanc.errors import VerifyError
 from chanc.ir import load
+from chanc.ir.functions import inline_functions
 from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import called, nodes_of
@@ -26,8 +26,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     Each use of an initializer gets a copy of its own, since one tensor may be dropped differently at two nodes.
     """
     copy = load(model)
-    if copy.functions:
-        common.InlinePass()(copy)  # the trace names the nodes that functions are made of
+    inline_functions(copy)  # the trace names the nodes that functions are made of
     distinct_names(copy.graph)
     names = Names(value_names(copy.graph))
     by_output = {called(node): node for node in nodes_of(copy.graph)}
