@@ -94,12 +94,17 @@ def _wrong_count(proto: onnx.ModelProto) -> str | None:
             ("outputs", _given(node.output), schema.min_output, schema.max_output),
         ):
             if not least <= given <= most:
-                wanted = f"{least}" if least == most else f"{least} to {most}" if most < 1 << 16 else f"at least {least}"
-                return f"{_called(node)} has {given} {what}, {node.op_type} takes {wanted}"
+                return f"{_called(node)} has {given} {what}, {node.op_type} takes {_range(least, most)}"
         for k in range(schema.min_input):
             if not node.input[k] and schema.inputs[k].option == onnx.defs.OpSchema.FormalParameterOption.Single:
                 return f"{_called(node)} lacks its input '{schema.inputs[k].name}'"
     return None
+
+
+def _range(least: int, most: int) -> str:
+    if least == most:
+        return f"{least}"
+    return f"{least} to {most}" if most < 1 << 16 else f"at least {least}"
 
 
 def _given(names: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Shapes that a file declares of inner tensors may be stale or wrong; onnxruntime runs such files, so they are models."""
+"""Shapes that a file declares of inner tensors may be stale or wrong: onnxruntime runs such files all the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from chanc.rewriter import rewrite
 from chanc.testing.builders import build
 
 WEIGHTS = {"w": (6, 3, 3, 3), "v": (4, 6, 1, 1)}
-BODY = "a = Conv<pads=[1, 1, 1, 1]>(x, w)\nr = Relu(a)\np = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(r)\ny = Conv(p, v)"
+BODY = """
+    a = Conv<pads=[1, 1, 1, 1]>(x, w)
+    r = Relu(a)
+    p = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(r)
+    y = Conv(p, v)
+"""
 
 
 def net() -> onnx.ModelProto:
