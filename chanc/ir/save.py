@@ -23,8 +23,8 @@ from chanc.errors import ModelError
 from chanc.files import atomic_write
 from chanc.ir import wire
 from chanc.ir.external import MappedTensor
-from chanc.ir.maps import MAPS_KEY, put_back
 from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY, HOLLOW_BYTES
+from chanc.ir.maps import MAPS_KEY, put_back
 from chanc.ir.screen import no_data
 
 PROTOBUF_BYTES = (1 << 31) - 1
