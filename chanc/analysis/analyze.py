@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from html import escape
 
 import onnx_ir as ir
 
 from chanc.analysis.findings import Findings
+from chanc.analysis.fold_weights import fold_weights
 from chanc.analysis.groups import Group, find_groups, pin_text
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.analysis.order import ordered
@@ -42,7 +44,8 @@ class Pinned:
 class Analysis:
     """What `analyze` found. `model` is the normal form that the groups speak of; the caller's model is untouched.
 
-    It is `spent` once its model is rewritten in place: its groups speak of widths that are no more.
+    `folded` names the weights that are constants here and that the caller's graph computes (`fold_weights`). It is
+    `spent` once its model is rewritten in place: its groups speak of widths that are no more.
     """
 
     model: ir.Model
@@ -50,6 +53,7 @@ class Analysis:
     pinned: tuple[Pinned, ...]
     findings: Findings
     units: Units
+    folded: tuple[str, ...] = ()
     spent: bool = field(default=False, init=False)
 
     def __repr__(self) -> str:
@@ -127,14 +131,18 @@ class Analysis:
         return int(self.cost.macs_all)
 
 
-def analyze(model: object) -> Analysis:
+def analyze(model: object, *, fold: bool | Collection[str] = True) -> Analysis:
     """Find the channel groups of a model (a path, ModelProto, onnx_ir.Model or gs.Graph), which stays as it is.
+
+    fold: whether weights that the graph computes from initializers alone are read as constants, as a rewrite makes them
+    (`chanc.analysis.fold_weights`), or the names of those that are; False for a model that goes on to train.
 
     Raises ModelError where the model can't be read.
     """
     copy = load(model)
     normalize(copy)
-    return analyze_model(copy)
+    folded = fold_weights(copy, None if fold is True else fold) if fold else ()
+    return dataclasses.replace(analyze_model(copy), folded=folded)
 
 
 def analyze_model(model: ir.Model, modes: dict[object, str] | None = None) -> Analysis:

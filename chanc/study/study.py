@@ -129,7 +129,7 @@ def _search(
 
     loaded = load(model)
     check(loaded)
-    analysis = analyze(loaded)
+    analysis = analyze(loaded, fold=False)
     space = space_of(analysis)
     settings.budget.check(space, settings.sampler.limits)
     whole = load_data(analysis, settings, data_root)

@@ -90,7 +90,7 @@ class TorchEngine:
         from chanc.rewriter import rewrite
 
         chosen = "select" if fresh else transfer or self.transfer
-        rewritten: ir.Model = rewrite(model, dict(widths), transfer=chosen, seed=seed).model
+        rewritten: ir.Model = rewrite(model, dict(widths), transfer=chosen, seed=seed, fold=False).model
         return rewritten
 
     def price(self, model: ir.Model) -> Price:
