@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chanc.cli.outputs import refuse_early
+from chanc.terminal import printable
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group
@@ -65,7 +66,7 @@ def _print(analysis: Analysis, deps: bool, metrics: bool) -> None:
         console.print(metrics_table(analysis))
         console.print()
     for line in summary(analysis):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def to_json(analysis: Analysis, path: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from chanc.cli.outputs import say
+
 
 @click.command("codegen")
 @click.argument("model", metavar="MODEL")
@@ -26,4 +28,4 @@ def command(model: str, output: str, name: str | None) -> None:
         raise click.BadParameter(f"{name!r} can't be the name of a class", param_hint="--name")
     source = codegen(model, output, name=name)
     lines = source.text.count("\n")
-    click.echo(f"{Path(output) / 'model.py'}: class {source.name}, {lines} lines, {len(source.bindings)} tensors")
+    say(f"{Path(output) / 'model.py'}: class {source.name}, {lines} lines, {len(source.bindings)} tensors")

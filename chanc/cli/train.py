@@ -14,7 +14,7 @@ import click
 
 from chanc import plugins
 from chanc.cli.options import GroupedCommand, field_option, settable
-from chanc.cli.outputs import force_option, refuse_early
+from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.errors import RunError
 
 
@@ -108,7 +108,7 @@ def command(
             )
         if rank == 0:
             save(done.model, output)
-            click.echo(
+            say(
                 f"wrote {output}: top-1 {done.before:.2%} -> {done.top1:.2%} on {done.test_images} test images of "
                 f"{done.data}, {done.params} params"
             )

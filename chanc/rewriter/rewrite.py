@@ -62,8 +62,8 @@ def rewrite(
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
     `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). Weights that change and that the graph
-    computes from initializers alone become constants, unless `fold` is False: for a model that goes on to train. An `Analysis` may stand for the model,
-    which is then changed in place; it is spent afterwards.
+    computes from initializers alone become constants, unless `fold` is False: for a model that goes on to train. An
+    `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
 
     Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
     VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
