@@ -47,7 +47,8 @@ class Findings:
     cut into factors, and what is repeated of them; `seams` places where rather a seam than a block is (both for
     `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the reason
     given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
-    initializers alone, `bent` those of them that passed a curve. `lines` are what labels were broadcast along, by
+    initializers alone, `bent` those of them that passed a curve. `fed` initializers are inputs that a caller may feed:
+    nothing is known of what they hold. `lines` are what labels were broadcast along, by
     (first label, number of labels).
     """
 
@@ -72,6 +73,7 @@ class Findings:
     weights: set[ir.Value] = field(default_factory=set)
     bent: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
+    fed: frozenset[ir.Value] = frozenset()
     lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
     label_count: int = 0
 

@@ -17,13 +17,12 @@ import onnx
 import onnx_ir as ir
 
 from chanc.analysis.findings import Array
-from chanc.ir.initializers import constant, constant_shape
+from chanc.ir.initializers import FLOATS, constant, constant_shape, fed
 from chanc.ir.nodes import bodies
 from chanc.ops import Trait, has, spec_of
 from chanc.ops.spec import NOWHERE
 
 QUANTISED = ("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear")
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 
 def fold_weights(model: ir.Model, only: Collection[str] | None = None) -> tuple[str, ...]:
@@ -32,7 +31,7 @@ def fold_weights(model: ir.Model, only: Collection[str] | None = None) -> tuple[
     A constant has the name of the initializer that it was made of, where that has no other use. `only` are the names
     of those to fold; None folds all.
     """
-    found = {_name(root, cone): (root, cone) for root, cone in _computed(model.graph)}
+    found = {_name(root, cone): (root, cone) for root, cone in _computed(model)}
     chosen = {name: entry for name, entry in found.items() if only is None or name in only}
     arrays = _evaluated(model, chosen) if chosen else {}
     for name, array in arrays.items():
@@ -45,11 +44,12 @@ Cone = list[ir.Node]
 """The nodes that compute a value from initializers alone, in order."""
 
 
-def _computed(graph: ir.Graph) -> Iterator[tuple[ir.Value, Cone]]:
+def _computed(model: ir.Model) -> Iterator[tuple[ir.Value, Cone]]:
     """The weights that activations meet and that are computed in a way that sees all of them, each with its cone."""
     cones: dict[ir.Value, Cone] = {}
+    graph, open_to_feeds = model.graph, fed(model)
     for node in graph:
-        cone = _cone(node, cones)
+        cone = _cone(node, cones, open_to_feeds)
         if cone is not None:
             cones.update((output, cone) for output in node.outputs)
     for value, cone in cones.items():
@@ -58,13 +58,13 @@ def _computed(graph: ir.Graph) -> Iterator[tuple[ir.Value, Cone]]:
             yield value, cone
 
 
-def _cone(node: ir.Node, cones: dict[ir.Value, Cone]) -> Cone | None:
+def _cone(node: ir.Node, cones: dict[ir.Value, Cone], open_to_feeds: Collection[ir.Value]) -> Cone | None:
     """The cone of what a node makes; None where it reads anything else than constants."""
     if node.domain not in ("", "ai.onnx") or node.op_type in QUANTISED or has(node, Trait.RANDOM) or bodies(node):
         return None
     inner: dict[ir.Node, None] = {}
     for value in node.inputs:
-        if value is None or (value.const_value is not None and not value.is_graph_input()):
+        if value is None or (value.const_value is not None and value not in open_to_feeds):
             continue
         if value not in cones:
             return None

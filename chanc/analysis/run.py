@@ -15,7 +15,7 @@ from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
-from chanc.ir.initializers import constant_shape
+from chanc.ir.initializers import constant_shape, fed
 from chanc.ir.nodes import bodies, captured_by
 from chanc.ops import Trait, has
 
@@ -35,8 +35,9 @@ def visit_model(model: ir.Model, modes: dict[object, str] | None = None) -> Find
     findings = Findings(graph, graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 1)))
     findings.modes.update(modes or {})
     runner = _Runner(findings)
+    findings.fed = fed(model)
     for value in graph.inputs:
-        if value.const_value is None:
+        if value.const_value is None or value in findings.fed:
             findings.layouts[value] = graph_input(value)
     for node in graph:
         runner.visit(node)
@@ -146,7 +147,8 @@ class _Runner:
         known = self.findings.data.get(value)
         if known is not None:
             return known.dtype != object
-        return value.const_value is not None or value in self.findings.weights
+        held = value.const_value is not None and value not in self.findings.fed
+        return held or value in self.findings.weights
 
     def _evaluated(self, context: Context) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""
@@ -197,7 +199,7 @@ class _Runner:
     def _content(self, value: ir.Value) -> Array | None:
         known = self.findings.data.get(value)
         tensor = value.const_value
-        if known is not None or tensor is None:
+        if known is not None or tensor is None or value in self.findings.fed:
             return known
         # Floats are weights, unless they are a single number.
         limit = DATA_LIMIT if value.dtype in INTEGERS else 1 if value.dtype in SCALARS else 0
