@@ -15,12 +15,12 @@ from chanc.analysis.evaluate import EVALUATORS, Array, evaluate, settle
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
+from chanc.errors import ChancError
 from chanc.ir.initializers import constant_shape, fed
 from chanc.ir.nodes import bodies, captured_by
 from chanc.ops import Trait, has
 
 NO_SOURCES: frozenset[int] = frozenset()
-MISFITS = (IndexError, KeyError, ValueError, TypeError, AssertionError, ArithmeticError)
 INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
@@ -88,8 +88,10 @@ class _Runner:
             context.settle_unread()
         except Opaque as why:
             self._opaque(context, str(why), [])
-        except MISFITS:
-            # A branch that is never taken, a graph that no runtime would take, or a rule's mistake.
+        except ChancError:
+            raise
+        except Exception:
+            # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
             self._opaque(context, "it doesn't fit what it is given", [])
         self._declare_rest(node)
 
@@ -163,7 +165,7 @@ class _Runner:
         elif node.op_type in EVALUATORS:
             known = [self._content(value) for value in node.inputs if value is not None]
             if known and all(array is not None for array in known):
-                content = evaluate(node, [array for array in known if array is not None])
+                content = _evaluate(node, [array for array in known if array is not None])
         if content is None or len(node.outputs) != 1:
             if sources:
                 self.sources.update((output, sources) for output in node.outputs)
@@ -218,3 +220,11 @@ class _Runner:
                 findings.hold(value, reason)
         for output in node.outputs:
             self._declare(node, output)
+
+
+def _evaluate(node: ir.Node, arrays: list[Array]) -> Array | None:
+    """What a node computes of small tensors; None where it doesn't fit them, which its rule tells."""
+    try:
+        return evaluate(node, arrays)
+    except (ArithmeticError, IndexError, KeyError, TypeError, ValueError):
+        return None

@@ -3,7 +3,7 @@
 onnx's own checker and strict shape inference do the work, on a copy in which big weights are graph inputs of the same
 shape, so the cost doesn't grow with the weights. Shapes that the file declares of inner tensors may be stale: they are
 left out and inferred anew. onnx's inference lets a convolution of the wrong channels pass: those are compared here
-(operator specification of Conv and ConvTranspose). What onnx doesn't know and onnxruntime takes is a model as well.
+(operator specification of Conv and ConvTranspose), and so are the axes of a Transpose. What onnx doesn't know and onnxruntime takes is a model as well.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _forget_shapes(graph: onnx.GraphProto, inputs: bool = True) -> None:
 
 
 def _wrong_channels(graph: onnx.GraphProto) -> str | None:
-    """The first node whose weight does not fit the channels of its input, and how."""
+    """The first node that doesn't fit the channels, or the axes, of its input, and how."""
     shapes = _shapes(graph)
     for node in graph.node:
         rule = _CHANNELS.get(node.op_type) if node.domain in ONNX else None
@@ -226,9 +226,19 @@ def _differ(a: int | None, b: int | None) -> bool:
     return a is not None and b is not None and a != b
 
 
+def _transpose(node: onnx.NodeProto, shapes: Shapes) -> str | None:
+    """A permutation names every axis once."""
+    shape = shapes.get(node.input[0])
+    order = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"), None)
+    if shape is None or order is None or sorted(order) == list(range(len(shape))):
+        return None
+    return f"perm {order} is no order of the {len(shape)} axes of its input"
+
+
 _CHANNELS: dict[str, Callable[[onnx.NodeProto, Shapes], str | None]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "Transpose": _transpose,
 }
 
 
