@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -11,6 +12,7 @@ import onnx_ir as ir
 
 from chanc.analysis.findings import Findings
 from chanc.analysis.fold_shapes import settled
+from chanc.analysis.fold_weights import fold_weights
 from chanc.analysis.groups import Group, find_groups, pin_text
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.analysis.order import ordered
@@ -44,7 +46,8 @@ class Pinned:
 class Analysis:
     """What `analyze` found. `model` is the normal form that the groups speak of; the caller's model is untouched.
 
-    It was made at the sizes `given` for open axes of the model, which are those that were `opened`.
+    It was made at the sizes `given` for open axes of the model, which are those that were `opened`. `folded` names the
+    weights that are constants here and that the caller's graph computes (`fold_weights`).
 
     It is `spent` once its model is rewritten in place: its groups speak of widths that are no more.
     """
@@ -56,6 +59,7 @@ class Analysis:
     units: Units
     given: Sizes = field(default_factory=dict)
     opened: Opened = field(default_factory=dict)
+    folded: tuple[str, ...] = ()
     spent: bool = field(default=False, init=False)
 
     def __repr__(self) -> str:
@@ -134,23 +138,31 @@ class Analysis:
 
 
 def analyze(
-    model: object, *, dims: Sizes | None = None, shapes: Mapping[str, Sequence[int]] | None = None
+    model: object,
+    *,
+    dims: Sizes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    fold: bool | Collection[str] = True,
 ) -> Analysis:
     """Find the channel groups of a model (a path, ModelProto, onnx_ir.Model or gs.Graph), which stays as it is.
 
     `dims` gives open axes a size, by the name of the dimension, `shapes` whole inputs: the analysis is made, and the
-    work counted, at these. Raises ModelError where the model can't be read, or has no such axes.
+    work counted, at these. `fold` says whether weights that the graph computes from initializers alone are read as
+    constants, as a rewrite makes them (`chanc.analysis.fold_weights`), or the names of those that are; False for a
+    model that goes on to train. Raises ModelError where the model can't be read, or has no such axes.
     """
     copy = load(model)
     sizes = sizes_of(copy, dims, shapes)
     normalize(copy)
+    folded = fold_weights(copy, None if fold is True else fold) if fold else ()
     if not sizes:
-        return analyze_model(copy)
+        return dataclasses.replace(analyze_model(copy), folded=folded)
     # Shapes are folded with the axes open: what is written must not be tied to the sizes given.
     with uncollected():
         findings, _ = settled(copy)
         opened = bind(copy, sizes)
-        return grouped(copy, visit_model(copy, open_data=findings.data), sizes, opened)
+        found = grouped(copy, visit_model(copy, open_data=findings.data), sizes, opened)
+    return dataclasses.replace(found, folded=folded)
 
 
 def analyze_model(model: ir.Model) -> Analysis:

@@ -70,6 +70,8 @@ def _aligned(notes: Notes, layouts: Sequence[Layout]) -> Layout:
 
 def _align(notes: Notes, operands: list[Layout], axis: int) -> list[Layout]:
     """Write one axis of all operands with the same factors; pin what meets an axis without channels."""
+    if len({o.axes[axis] for o in operands}) > 1:
+        operands = [_without_ones(notes, o, axis) for o in operands]
     full = [o for o in operands if o.axes[axis] and o.size(axis) != 1]
     if not full:
         return operands
@@ -89,6 +91,27 @@ def _align(notes: Notes, operands: list[Layout], axis: int) -> list[Layout]:
     for operand in full[1:]:
         common = common_factors(common, operand.axes[axis]) if common is not None else None
     return [_written(notes, operand, axis, common) for operand in operands]
+
+
+def _without_ones(notes: Notes, operand: Layout, axis: int) -> Layout:
+    """An axis without its factors of size 1 beside others: a single channel there stays, the others lie as they did."""
+    factors = operand.axes[axis]
+    if len(factors) < 2 or 1 not in factors:
+        return operand
+    kept = [k for k, size in enumerate(factors) if size != 1]
+    home = {(axis, k): (axis, n) for n, k in enumerate(kept)}
+    gone = {(axis, k) for k in range(len(factors)) if k not in kept}
+    fields = []
+    for part in operand.fields:
+        slots = tuple(home.get(slot, slot) for slot in part.slots if slot not in gone)
+        lengths = [n for slot, n in zip(part.slots, part.labels.shape, strict=True) if slot not in gone]
+        if slots:
+            fields.append(Field(slots, part.labels.reshape(lengths)))
+        else:
+            notes.pin(part.labels, "it is a single channel on an axis of others")
+    axes = list(operand.axes)
+    axes[axis] = tuple(factors[k] for k in kept)
+    return Layout(tuple(axes), tuple(fields), operand.why)
 
 
 def _written(notes: Notes, operand: Layout, axis: int, common: Factors | None) -> Layout:

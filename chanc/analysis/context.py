@@ -162,7 +162,7 @@ class Context(Notes):
         if value is None:
             return None
         known = self.findings.data.get(value)
-        if known is None and value.const_value is not None:
+        if known is None and value.const_value is not None and value not in self.findings.fed:
             known = value.const_value.numpy()
         return known
 

@@ -22,7 +22,8 @@ def graph_input(value: ir.Value) -> Layout:
         unknown(f"{value.name}.{k}") if isinstance(n, Dim) and n.atoms[0] in ("?", "-1") else n
         for k, n in enumerate(sizes)
     ]
-    return plain(named, f"graph input '{value.name}'")
+    what = ", which may be fed" if value.const_value is not None else ""
+    return plain(named, f"graph input '{value.name}'{what}")
 
 
 def _sizes(value: ir.Value) -> list[Size]:

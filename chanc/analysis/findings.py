@@ -47,9 +47,10 @@ class Findings:
     cut into factors, and what is repeated of them; `seams` places where rather a seam than a block is (both for
     `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the reason
     given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
-    initializers alone, `bent` those of them that passed a curve. `lines` are what labels were broadcast along, by
-    (first label, number of labels). `sources` says of values computed from shapes which label arrays in `read` their
-    content may tell the number of. Where open axes have sizes given, `open_data` is what `data` was without.
+    initializers alone, `bent` those of them that passed a curve. `fed` initializers are inputs that a caller may feed:
+    nothing is known of what they hold. `lines` are what labels were broadcast along, by (first label, number of
+    labels). `sources` says of values computed from shapes which label arrays in `read` their content may tell the
+    number of. Where open axes have sizes given, `open_data` is what `data` was without.
     """
 
     graph: ir.Graph
@@ -73,6 +74,7 @@ class Findings:
     weights: set[ir.Value] = field(default_factory=set)
     bent: set[ir.Value] = field(default_factory=set)
     held: dict[ir.Value, str] = field(default_factory=dict)
+    fed: frozenset[ir.Value] = frozenset()
     lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
     sources: dict[ir.Value, frozenset[int]] = field(default_factory=dict)
     read: list[IntArray] = field(default_factory=list)

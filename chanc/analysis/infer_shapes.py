@@ -1,6 +1,11 @@
-"""Shapes and types of every value: ONNX's own inference, completed by the analysis where shape chains stop it."""
+"""Shapes and types of every value: ONNX's own inference, completed by the analysis where shape chains stop it.
+
+A shape that the model declares and that contradicts what is inferred is stale, and is replaced.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
@@ -29,7 +34,7 @@ def infer_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
             if info is not None:
                 _adopt(value, info)
             layout = findings.layouts.get(value)
-            if layout is not None and not _known(value.shape):
+            if layout is not None and (not _known(value.shape) or _contradict(value.shape, layout.sizes)):
                 value.shape = ir.Shape([_named(n) for n in layout.sizes])
             changed |= before != (value.type, value.shape)
     return changed
@@ -53,10 +58,18 @@ def _adopt(value: ir.Value, info: onnx.ValueInfoProto) -> None:
         return
     if value.type is None and tensor.elem_type:
         value.type = ir.TensorType(ir.DataType(tensor.elem_type))
-    if value.shape is None and tensor.HasField("shape"):
-        value.shape = ir.Shape(
-            [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim]
-        )
+    if tensor.HasField("shape"):
+        sizes = [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim]
+        if _contradict(value.shape, sizes):
+            value.shape = ir.Shape(sizes)
+
+
+def _contradict(declared: ir.Shape | None, found: Sequence[object]) -> bool:
+    """Whether nothing is declared, or another rank, or another number for an axis."""
+    if declared is None or len(declared) != len(found):
+        return True
+    pairs = zip(declared, found, strict=True)
+    return any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
 def _onnx_inference(model: ir.Model) -> list[onnx.ValueInfoProto]:

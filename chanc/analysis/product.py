@@ -13,6 +13,8 @@ from chanc.analysis.layout import Layout, Opaque, axis_labels, drop_axes, insert
 
 Letters = list[int]
 """A number for each axis of an operand."""
+FIXED = "its size stays"
+"""How a contracted axis is read where it keeps its size; any other is free."""
 
 
 def contract(context: Context, left: tuple[int, Letters], right: tuple[int, Letters], out: Letters) -> Layout:
@@ -27,6 +29,8 @@ def contract(context: Context, left: tuple[int, Letters], right: tuple[int, Lett
         raise Opaque("its operands have other ranks than the product takes")
     heads = [k for k in shared if k in out]
     for letter in (k for k in shared if k not in out):
+        stays = _stays(context, (one, a, i), (two, b, j), letter, [k for k in out if k not in shared])
+        context.findings.modes.setdefault((context.node, letter), FIXED if stays else "free")
         one, two = _contracted(context, (one, a, i), (two, b, j), letter, heads)
     one = reduced(context, one, a, out, shared)
     two = reduced(context, two, b, out, shared)
@@ -64,14 +68,14 @@ def _contracted(
 ) -> tuple[Layout, Layout]:
     """Unite the contracted axis of both operands; whole rows go where both vary along a common batch axis as well."""
     (one, a, i), (two, b, j) = left, right
-    modes = context.findings.modes
+    modes, key = context.findings.modes, (context.node, letter)
     p, q = a.index(letter), b.index(letter)
     common = {k for k in heads if _joint(one, a, letter, k) or _joint(two, b, letter, k)}
     whole = any(_joint(one, a, letter, k) and _joint(two, b, letter, k) for k in common)
     if whole:
         _aligned(context, (one, a), (two, b), letter, common)
-    if whole or not one.on(p) or not two.on(q) or modes.get(context.node) == "whole heads":
-        modes[context.node] = "whole heads"
+    if whole or not one.on(p) or not two.on(q) or modes.get(key) == FIXED:
+        modes[key] = FIXED
         reasons = [f"it is multiplied with {x.why or 'values that are not channels'}" for x in (two, one)]
         return context.fix(one, p, reasons[0]), context.fix(two, q, reasons[1])
     x, y = context.project(one, p), context.project(two, q)
@@ -82,6 +86,29 @@ def _contracted(
     if context.is_weight(i) == context.is_weight(j) and (not context.is_weight(i) or np.intersect1d(x, y).size):
         context.findings.unscaled.append(x)
     return _cleared(one, p), _cleared(two, q)
+
+
+def _stays(
+    context: Context,
+    left: tuple[Layout, Letters, int],
+    right: tuple[Layout, Letters, int],
+    letter: int,
+    lasting: Letters,
+) -> bool:
+    """Whether a weight sums over k of an activation's (k, c), and c, which the result keeps, has more channels.
+
+    Either whole rows k go or whole columns c: partitions of a graph (ST-GCN) stay, and c is what moves.
+    """
+    for (layout, mine, _), (_, _, index) in ((left, right), (right, left)):
+        axis = mine.index(letter)
+        if not context.is_weight(index):
+            continue
+        for field in layout.on(axis):
+            sizes = {k: n for (k, _), n in zip(field.slots, field.labels.shape, strict=True)}
+            beside = [n for k, n in sizes.items() if mine[k] in lasting]
+            if max(beside, default=0) > sizes[axis]:
+                return True
+    return False
 
 
 def _joint(layout: Layout, letters: Letters, one: int, two: int) -> bool:

@@ -14,12 +14,12 @@ from chanc.analysis.evaluate import EVALUATORS, Array, atoms, evaluate, is_fill,
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
-from chanc.ir.initializers import constant_shape
+from chanc.errors import ChancError
+from chanc.ir.initializers import constant_shape, fed
 from chanc.ir.nodes import bodies, captured_by
 from chanc.ops import Trait, has
 
 NO_SOURCES: frozenset[int] = frozenset()
-MISFITS = (IndexError, KeyError, ValueError, TypeError, AssertionError, ArithmeticError)
 INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
@@ -38,8 +38,9 @@ def visit_model(
     findings.modes.update(modes or {})
     findings.open_data = open_data
     runner = _Runner(findings)
+    findings.fed = fed(model)
     for value in graph.inputs:
-        if value.const_value is None and value.shape is not None:
+        if (value.const_value is None or value in findings.fed) and value.shape is not None:
             findings.layouts[value] = graph_input(value)
     for node in graph:
         runner.visit(node)
@@ -88,8 +89,10 @@ class _Runner:
             context.settle_unread()
         except Opaque as why:
             self._opaque(context, str(why), [])
-        except MISFITS:
-            # A branch that is never taken, or a model whose declared shapes are wrong, may hold what doesn't fit.
+        except ChancError:
+            raise
+        except Exception:
+            # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
             self._opaque(context, "it doesn't fit what it is given", [])
         self._declare_rest(node)
 
@@ -148,7 +151,8 @@ class _Runner:
         known = self.findings.data.get(value)
         if known is not None:
             return known.dtype != object
-        return value.const_value is not None or value in self.findings.weights
+        held = value.const_value is not None and value not in self.findings.fed
+        return held or value in self.findings.weights
 
     def _evaluated(self, context: Context) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""
@@ -160,7 +164,7 @@ class _Runner:
         elif node.op_type in EVALUATORS:
             known = [self._content(value) for value in node.inputs if value is not None]
             if known and all(array is not None for array in known):
-                content = evaluate(node, [array for array in known if array is not None])
+                content = _evaluate(node, [array for array in known if array is not None])
             elif node.op_type == "Concat":
                 content = self._joined(context, known)
         if content is None or len(node.outputs) != 1:
@@ -226,7 +230,7 @@ class _Runner:
     def _content(self, value: ir.Value) -> Array | None:
         known = self.findings.data.get(value)
         tensor = value.const_value
-        if known is not None or tensor is None:
+        if known is not None or tensor is None or value in self.findings.fed:
             return known
         # Floats are weights, unless they are a single number.
         limit = DATA_LIMIT if value.dtype in INTEGERS else 1 if value.dtype in SCALARS else 0
@@ -244,3 +248,11 @@ class _Runner:
                 findings.hold(value, reason)
         for output in node.outputs:
             self._declare(node, output)
+
+
+def _evaluate(node: ir.Node, arrays: list[Array]) -> Array | None:
+    """What a node computes of small tensors; None where it doesn't fit them, which its rule tells."""
+    try:
+        return evaluate(node, arrays)
+    except (ArithmeticError, IndexError, KeyError, TypeError, ValueError):
+        return None

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from chanc import __version__
+from chanc.cli.outputs import say
 from chanc.errors import ChancError
 
 # command: (module, one line for --help)
@@ -68,15 +69,15 @@ def main(args: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+        say("stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except ChancError as error:
-        click.echo("chanc: " + " ".join(str(error).split()), err=True)
+        say("chanc: " + " ".join(str(error).split()), err=True)
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"chanc: {where}{error.strerror or error}", err=True)
+        say(f"chanc: {where}{error.strerror or error}", err=True)
         sys.exit(1)

@@ -12,6 +12,7 @@ import click
 from chanc.cli.options import Named
 from chanc.cli.outputs import refuse_early
 from chanc.cli.sizes import size_options
+from chanc.terminal import printable
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group
@@ -81,7 +82,7 @@ def _print(analysis: Analysis, deps: bool, metrics: Sequence[str]) -> None:
         console.print(metrics_table(analysis, metrics))
         console.print()
     for line in summary(analysis):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def to_json(analysis: Analysis, path: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from chanc.cli.outputs import say
 from chanc.cli.sizes import size_options
 
 
@@ -31,4 +32,4 @@ def command(
         raise click.BadParameter(f"{name!r} can't be the name of a class", param_hint="--name")
     source = codegen(model, output, name=name, dims=dims, shapes=shapes)
     lines = source.text.count("\n")
-    click.echo(f"{Path(output) / 'model.py'}: class {source.name}, {lines} lines, {len(source.bindings)} tensors")
+    say(f"{Path(output) / 'model.py'}: class {source.name}, {lines} lines, {len(source.bindings)} tensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chanc.cli.options import Named
-from chanc.cli.outputs import refuse_early
+from chanc.cli.outputs import refuse_early, say
 
 
 def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
@@ -90,8 +90,8 @@ def command(
         **{name: value for name, value in options.items() if value is not None},
     )
     if done.note:
-        click.echo(f"chanc: {' '.join(done.note.split())}", err=True)
-    click.echo(
+        say(f"chanc: {' '.join(done.note.split())}", err=True)
+    say(
         f"wrote {output}: {spec}, {done.params} params, {_signature(done.inputs)} -> {_signature(done.outputs)}, "
         f"opset {done.opset} ({done.exporter})"
     )

@@ -9,6 +9,13 @@ from pathlib import Path
 import click
 
 from chanc.errors import ChancError
+from chanc.terminal import printable
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line; what comes of a model's names can't steer the terminal."""
+    click.echo(printable(text), err=err)
+
 
 force_option = click.option("--force", is_flag=True, help="Let OUT overwrite MODEL itself.")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from chanc.cli.outputs import say
+
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -19,9 +21,9 @@ def command(run: Path, folder: Path | None, show: str) -> None:
     from chanc.report.run import write_images, write_report
 
     page = write_report(run)
-    click.echo(f"wrote {page}")
+    say(f"wrote {page}")
     if folder is not None:
         pictures = write_images(run, folder)
-        click.echo(f"wrote {len(pictures)} pictures into {folder}")
+        say(f"wrote {len(pictures)} pictures into {folder}")
     if show == "yes":
         webbrowser.open(page.resolve().as_uri())

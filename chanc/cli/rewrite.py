@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chanc.cli.options import Named
-from chanc.cli.outputs import force_option, refuse_early
+from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.cli.sizes import size_options
 from chanc.errors import MissingDependencyError, PlanError, VerifyError
 
@@ -182,8 +182,10 @@ def _say(result: Rewrite, output: str, note: str) -> None:
     changed = [(old, new) for old, new in result.trace.groups.values() if old != new]
     old, new = sum(a for a, _ in changed), sum(b for _, b in changed)
     exact = "" if result.trace.exact else "; not exact: a normalisation across channels sees the change"
-    click.echo(
+    say(
         f"wrote {output}: {len(changed)} of {len(result.trace.groups)} groups changed, {old} -> {new} channels{exact}"
     )
+    for line in result.trace.notes:
+        say(f"note: {line}")
     if note:
-        click.echo(f"verified: {note}")
+        say(f"verified: {note}")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from chanc.cli.options import Count, GroupedCommand, Headings, Methods, Named, field_option, settable, task_options
+from chanc.cli.outputs import say
 from chanc.cli.sizes import size_options
 from chanc.fields import Option
 
@@ -113,7 +114,7 @@ def command(model: str, **given: Any) -> None:
     from chanc.api import search
 
     run = search(model, **arguments(given), command=["chanc", *sys.argv[1:]])
-    click.echo(f"best model: {run.model}")
+    say(f"best model: {run.model}")
 
 
 def arguments(given: dict[str, Any]) -> dict[str, Any]:

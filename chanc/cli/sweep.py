@@ -10,6 +10,7 @@ import click
 
 from chanc import plugins
 from chanc.cli.options import GroupedCommand, Methods, Named
+from chanc.cli.outputs import say
 
 if TYPE_CHECKING:
     from chanc.study.pools import Pool
@@ -107,13 +108,13 @@ def command(model: str, algos: tuple[str, ...], seeds: int, **given: Any) -> Non
     options = {name: given.pop(name) for name in WIDTHS}
     common = {**given, "train": train, "options": options, "final": {"batch_size": train["batch_size"]}}
     pool, at_once = open_pool(out, **place)
-    click.echo(f"{len(todo)} cells, {at_once} at a time")
+    say(f"{len(todo)} cells, {at_once} at a time")
     function = functools.partial(run_cell, search=search)
-    result = sweep(model, todo, out=out, resume=resume, pool=pool, attempts=attempts, say=click.echo,
+    result = sweep(model, todo, out=out, resume=resume, pool=pool, attempts=attempts, say=say,
                    function=function, **common)  # fmt: skip
     for row in result.rows:
         found = row.rows.get("found", Row("found"))
-        click.echo(f"{row.cell:40}  params {found.params or 0:>11,}  "
+        say(f"{row.cell:40}  params {found.params or 0:>11,}  "
                    f"top-1 {'-' if found.top1 is None else format(found.top1, '.2%')}")  # fmt: skip
     if result.failed:
         raise RunError(f"{len(result.failed)} of {len(todo)} cells failed: {', '.join(result.failed)}; "

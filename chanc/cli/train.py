@@ -14,7 +14,7 @@ import click
 
 from chanc import plugins
 from chanc.cli.options import GroupedCommand, Named, field_option, settable, task_options
-from chanc.cli.outputs import force_option, refuse_early
+from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.errors import RunError
 
 
@@ -111,7 +111,7 @@ def command(
             )
         if rank == 0:
             save(done.model, output)
-            click.echo(
+            say(
                 f"wrote {output}: {_scores(task, done.before, done.top1)} on {done.test_images} test images of "
                 f"{done.data}, {done.params} params"
             )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chanc.study.progress import duration
+from chanc.terminal import printable
 
 
 class TrainingProgress:
@@ -58,4 +59,4 @@ class TrainingProgress:
     def say(self, line: str) -> None:
         """One line of text, above the bar where there is one."""
         if not self.quiet:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)

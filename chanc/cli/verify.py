@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from chanc.cli.outputs import say
 from chanc.cli.sizes import size_options
 from chanc.errors import VerifyError
 
@@ -49,7 +50,7 @@ def command(
     found = verify(original, rewritten, trace=trace, seed=seed, batch=batch, dims=dims, shapes=shapes)
     for item in found:
         verdict = "ok" if item.error <= tolerance else "DIFFERS"
-        click.echo(f"{verdict:8}{item.output}  {list(item.shape)}  error {item.error:.2e}")
+        say(f"{verdict:8}{item.output}  {list(item.shape)}  error {item.error:.2e}")
     wrong = [item for item in found if not item.error <= tolerance]
     if wrong and trace is not None and not trace.get("exact", True):
         raise VerifyError("the trace says that the rewrite is not exact, and the outputs do differ")

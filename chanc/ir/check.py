@@ -1,14 +1,16 @@
 """The deep check of a model at the command line's door: operators, attributes, and shapes that contradict each other.
 
 onnx's own checker and strict shape inference do the work, on a copy in which big weights are graph inputs of the same
-shape, so the cost doesn't grow with the weights. onnx's inference lets a convolution of the wrong channels pass: those
-are compared here (operator specification of Conv and ConvTranspose).
+shape, so the cost doesn't grow with the weights. Shapes that the file declares of inner tensors may be stale: they are
+left out and inferred anew. onnx's inference lets a convolution of the wrong channels pass: those are compared here
+(operator specification of Conv and ConvTranspose), and so are the axes of a Transpose. What onnx doesn't know and onnxruntime takes is a model as well.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -19,6 +21,7 @@ from chanc.ir.screen import no_data
 from chanc.ir.verify import verify
 
 Shapes = dict[str, tuple[int | None, ...]]
+ONNX = ("", "ai.onnx")
 
 
 def check(model: ir.Model) -> None:
@@ -33,26 +36,123 @@ def check(model: ir.Model) -> None:
             raise ModelError(f"initializer {tensor.name!r} has a shape but no data (its weights were stripped)")
     proto = stub_proto(model)
     _open_dims(proto.graph)
+    _forget_shapes(proto.graph, inputs=False)
+    reason = _wrong_count(proto)
+    if reason is not None:
+        raise ModelError(f"not a valid model: {reason}")
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
         if all(_has_shape(value) for value in inferred.graph.input):
             onnx.checker.check_model(_checkable(inferred))
     except Exception as error:
-        reason = _wrong_channels(onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
-        raise ModelError(f"not a valid model: {reason or _line(error)}") from error
+        reason = _wrong_channels(_inferred(proto))
+        if reason is not None or not _onnxruntime_takes(proto):
+            raise ModelError(f"not a valid model: {reason or _line(error)}") from error
+        return
     reason = _wrong_channels(inferred.graph)
     if reason is not None:
         raise ModelError(f"not a valid model: {reason}")
 
 
+def _inferred(proto: onnx.ModelProto) -> onnx.GraphProto:
+    """The graph with the shapes that can be inferred in spite of what is wrong with it."""
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    except Exception:
+        return proto.graph
+
+
+def _onnxruntime_takes(proto: onnx.ModelProto) -> bool:
+    """Whether onnxruntime is there and can load the model: it writes operators of its own into ONNX's domain."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return False
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception:
+        return False
+    return True
+
+
+def _wrong_count(proto: onnx.ModelProto) -> str | None:
+    """The first node of ONNX's own operators with too few or too many inputs or outputs, and how many it takes."""
+    imports = {entry.domain: entry.version for entry in proto.opset_import}
+    version = imports.get("", imports.get("ai.onnx", 1))
+    for node in _all_nodes(proto.graph.node):
+        if node.domain not in ONNX or not onnx.defs.has(node.op_type):
+            continue
+        try:
+            schema = onnx.defs.get_schema(node.op_type, version)
+        except onnx.defs.SchemaError:
+            continue
+        for what, given, least, most in (
+            ("inputs", _given(node.input), schema.min_input, schema.max_input),
+            ("outputs", _given(node.output), schema.min_output, schema.max_output),
+        ):
+            if not least <= given <= most:
+                return f"{_called(node)} has {given} {what}, {node.op_type} takes {_range(least, most)}"
+        for k in range(schema.min_input):
+            if not node.input[k] and schema.inputs[k].option == onnx.defs.OpSchema.FormalParameterOption.Single:
+                return f"{_called(node)} lacks its input '{schema.inputs[k].name}'"
+    return None
+
+
+def _range(least: int, most: int) -> str:
+    if least == most:
+        return f"{least}"
+    return f"{least} to {most}" if most < 1 << 16 else f"at least {least}"
+
+
+def _given(names: Sequence[str]) -> int:
+    """How many are given, without those left out at the end."""
+    return max((k + 1 for k, name in enumerate(names) if name), default=0)
+
+
+def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for body in _bodies(node):
+            yield from _all_nodes(body.node)
+
+
+def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _called(node: onnx.NodeProto) -> str:
+    name = node.name or next((output for output in node.output if output), "")
+    return f"{node.op_type} {name!r}"
+
+
+def _forget_shapes(graph: onnx.GraphProto, inputs: bool = True) -> None:
+    """Without the shapes declared of what ONNX's own operators make, and of the inputs of bodies."""
+    known = {name for node in graph.node if node.domain in ONNX for name in node.output}
+    kept = [value for value in graph.value_info if value.name not in known]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+    for value in (*graph.output, *(graph.input if inputs else ())):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    for node in graph.node:
+        for body in _bodies(node):
+            _forget_shapes(body)
+
+
 def _wrong_channels(graph: onnx.GraphProto) -> str | None:
-    """The first node whose weight does not fit the channels of its input, and how."""
+    """The first node that doesn't fit the channels, or the axes, of its input, and how."""
     shapes = _shapes(graph)
     for node in graph.node:
-        rule = _CHANNELS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        rule = _CHANNELS.get(node.op_type) if node.domain in ONNX else None
         reason = rule(node, shapes) if rule is not None else None
         if reason is not None:
-            return f"{node.op_type} {node.name or node.output[0]!r}: {reason}"
+            return f"{_called(node)}: {reason}"
     return None
 
 
@@ -126,9 +226,19 @@ def _differ(a: int | None, b: int | None) -> bool:
     return a is not None and b is not None and a != b
 
 
+def _transpose(node: onnx.NodeProto, shapes: Shapes) -> str | None:
+    """A permutation names every axis once."""
+    shape = shapes.get(node.input[0])
+    order = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"), None)
+    if shape is None or order is None or sorted(order) == list(range(len(shape))):
+        return None
+    return f"perm {order} is no order of the {len(shape)} axes of its input"
+
+
 _CHANNELS: dict[str, Callable[[onnx.NodeProto, Shapes], str | None]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "Transpose": _transpose,
 }
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+
 
 def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
     """A value that holds `array` under that name; it belongs to no graph yet."""
@@ -23,6 +25,20 @@ def add_constant(graph: ir.Graph, name: str, array: NDArray[np.generic], dtype: 
     value = constant(name, array, dtype)
     graph.register_initializer(value)
     return value
+
+
+def fed(model: ir.Model) -> frozenset[ir.Value]:
+    """The initializers that are graph inputs, too, so that a caller may feed something else.
+
+    Up to IR version 3 all initializers had to be inputs, and some exporters still write them all so: those are
+    constants. Where only some are, they are meant to be fed.
+    """
+    inputs = [value for value in model.graph.inputs if value.const_value is not None]
+    if not inputs or model.ir_version < 4:
+        return frozenset()
+    kernels = [value for value in model.graph.initializers.values() if len(constant_shape(value)) > 1]
+    whole = bool(kernels) and all(value.is_graph_input() for value in kernels if value.dtype in FLOATS)
+    return frozenset() if whole else frozenset(inputs)
 
 
 def constant_shape(value: ir.Value) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from chanc.errors import ModelError
 from chanc.ir import external, screen, wire
 from chanc.ir.collector import uncollected
+from chanc.ir.maps import MAPS_KEY, set_aside
 from chanc.ir.sizes import Sizes, bind, sizes_of
 from chanc.ir.verify import verify
 
@@ -147,6 +148,7 @@ def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
     screen.proto(proto, name)
     tensors = {index: _tensor(proto.graph.initializer[index], buffer, place, name) for index, place in places.items()}
     names = [tensor.name for tensor in proto.graph.initializer]
+    maps = set_aside(proto.graph)
     described = frozenset(screen.described_initializers(proto.graph))
     try:
         model: ir.Model = ir.from_proto(proto)
@@ -155,6 +157,8 @@ def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
     for index, tensor in tensors.items():
         model.graph.initializers[names[index]].const_value = tensor
     model.meta[DESCRIBED_KEY] = described
+    if maps:
+        model.meta[MAPS_KEY] = maps
     screen.text(model, name)
     screen.tensors(model, name)
     if external.resolve(model, path, name):

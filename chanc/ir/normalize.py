@@ -1,7 +1,8 @@
 """The normal form that every analysis starts from.
 
 Functions are inlined, weights held in Constant nodes become initializers, `Identity(initializer)` goes, nodes are
-sorted; weights of bodies (If, Loop, Scan) become initializers of the main graph. Names of surviving outputs stay,
+sorted; weights of bodies (If, Loop, Scan) become initializers of the main graph; pools over more axes than runtimes
+take become ones over fewer (`chanc.ir.pools`). Names of surviving outputs stay,
 except where two bodies side by side use the same.
 """
 
@@ -10,20 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 
+from chanc.ir.functions import inline_functions
 from chanc.ir.names import Names, value_names, values_of
 from chanc.ir.nodes import nodes_of, subgraphs
+from chanc.ir.pools import narrow_pools, wide_pools
 from chanc.ir.sequences import unroll_sequences, unrollable
 
 NO_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
 
 
 def normalize(model: ir.Model) -> bool:
-    """Bring a model into normal form, in place; says whether anything changed, the order of nodes included."""
-    changed = False
-    if model.functions:
-        changed |= common.InlinePass()(model).modified
+    """Bring a model into normal form, in place; says whether anything changed, the order of nodes included.
+
+    Raises ModelError for functions that can't be inlined (`chanc.ir.functions`).
+    """
+    changed = inline_functions(model)
     if not _sorted(model.graph):
         model.graph.sort()
         changed = True
@@ -31,6 +34,7 @@ def normalize(model: ir.Model) -> bool:
     changed |= _lift_constants(model.graph)
     changed |= _lift_from_bodies(model.graph)
     changed |= _drop_initializer_identities(model.graph)
+    changed |= narrow_pools(model.graph)
     if unroll_sequences(model.graph):
         _drop_initializer_identities(model.graph)  # a part of a sequence may be an initializer
         changed = True
@@ -41,7 +45,7 @@ def is_normal(model: ir.Model) -> bool:
     """Whether a model is in normal form: `normalize` would change nothing."""
     if _calls(model) or not _sorted(model.graph):
         return False
-    to_do = (_repeated, _constants, _body_initializers, _body_constants, _aliases, unrollable)
+    to_do = (_repeated, _constants, _body_initializers, _body_constants, _aliases, wide_pools, unrollable)
     return not any(True for find in to_do for _ in find(model.graph))
 
 

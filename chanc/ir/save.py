@@ -24,6 +24,7 @@ from chanc.files import atomic_write
 from chanc.ir import wire
 from chanc.ir.external import MappedTensor
 from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY, HOLLOW_BYTES
+from chanc.ir.maps import MAPS_KEY, put_back
 from chanc.ir.screen import no_data
 
 PROTOBUF_BYTES = (1 << 31) - 1
@@ -160,6 +161,7 @@ def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout |
         try:
             proto = ir.to_proto(model)
             _metadata_once(proto.graph)
+            put_back(proto.graph, model.meta.get(MAPS_KEY, {}))
             if DESCRIBED_KEY in model.meta:
                 _drop_descriptions(proto.graph, model.graph, model.meta[DESCRIBED_KEY])
             data: bytes = proto.SerializeToString()

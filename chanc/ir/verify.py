@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from chanc.errors import ModelError
+from chanc.ir.functions import recursion
 
 GraphLike = ir.Graph | ir.Function
 
@@ -59,6 +60,8 @@ def verify(model: ir.Model, *, outputs: Sequence[str] | None = None) -> None:
     Raises:
         ModelError: with the rule's name and the node, for the first rule that is broken.
     """
+    if (cycle := recursion(model)) is not None:
+        raise ModelError(f"illegal graph (functions-end): {cycle}")
     functions = frozenset(function.domain for function in model.functions.values())
     _graph(model.graph, Scope(model.graph.opset_imports, functions))
     for function in model.functions.values():

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 
 from chanc.errors import VerifyError
 from chanc.ir import load
+from chanc.ir.functions import inline_functions
 from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import called, nodes_of
@@ -26,10 +27,10 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     Each use of an initializer gets a copy of its own, since one tensor may be dropped differently at two nodes.
     """
     copy = load(model)
-    if copy.functions:
-        common.InlinePass()(copy)  # the trace names the nodes that functions are made of
+    inline_functions(copy)  # the trace names the nodes that functions are made of
     distinct_names(copy.graph)
     names = Names(value_names(copy.graph))
+    known: dict[ir.Value, Array] = {}
     by_output = {called(node): node for node in nodes_of(copy.graph)}
     for name, index, axes in _operands(trace):
         node = by_output.get(name)
@@ -41,7 +42,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         if spec is not None and index in spec.divisors:
             # Zero would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
             continue
-        array = _constant(value).copy()
+        array = _constant(value, known).copy()
         for axis, source in axes.items():
             gone = np.setdiff1d(np.arange(array.shape[axis]), source)
             array[(slice(None),) * axis + (gone,)] = 0
@@ -59,16 +60,34 @@ def _operands(trace: Trace | Mapping[str, Any]) -> list[tuple[str, int, dict[int
     ]
 
 
-def _constant(value: ir.Value) -> Array:
-    """The content of an initializer, or of a Constant or Identity that stands for one."""
+def _constant(value: ir.Value, known: dict[ir.Value, Array]) -> Array:
+    """The content of an initializer, or of what a graph computes from initializers alone; `known` is what was found."""
     if value.const_value is not None:
         return value.const_value.numpy()
     node = value.producer()
-    if node is not None and node.op_type == "Constant":
-        return _held(node)
-    if node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
-        return _constant(node.inputs[0])
-    raise VerifyError(f"'{value.name}' is not a constant of the model")
+    if node is None or (not node.inputs and node.op_type != "Constant"):
+        raise VerifyError(f"'{value.name}' is not a constant of the model")
+    if value not in known:
+        known[value] = _held(node) if node.op_type == "Constant" else _computed(node, value, known)
+    return known[value]
+
+
+def _computed(node: ir.Node, value: ir.Value, known: dict[ir.Value, Array]) -> Array:
+    """What a node of constants makes, by ONNX's reference implementation."""
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {entry.name or "": _constant(entry, known) for entry in node.inputs if entry is not None}
+    imports = node.graph.opset_imports if node.graph is not None else {}
+    graph = onnx.GraphProto(name="constant")
+    graph.node.append(ir.serde.serialize_node(node))
+    graph.input.extend(onnx.helper.make_value_info(name, onnx.TypeProto()) for name in feeds)
+    graph.output.append(onnx.helper.make_value_info(value.name or "", onnx.TypeProto()))
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in imports.items()]
+    try:
+        run = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run
+        return np.asarray(run(None, feeds)[0])
+    except Exception as error:
+        raise VerifyError(f"'{value.name}' can't be computed: {error}") from error
 
 
 def _held(node: ir.Node) -> Array:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from chanc.metrics.registry import Weights, measure
 from chanc.ops import groups, weight_of
-from chanc.report.tables import printable
+from chanc.terminal import printable
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chanc.ir.nodes import called
+from chanc.terminal import printable
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group, Operand
@@ -80,17 +81,12 @@ def _uncounted(analysis: Analysis) -> list[str]:
 def _sample(analysis: Analysis) -> str:
     """Say which axes of the input were counted as 1, where more than the batch is dynamic."""
     open_axes = [
-        f"{value.name}[{axis}]"
+        f"{printable(value.name or '')}[{axis}]"
         for value in analysis.model.graph.inputs
         for axis, size in enumerate(value.shape or ())
         if axis and not (isinstance(size, int) and size > 0) and value.const_value is None
     ]
     return f" (dynamic axes counted as 1: {', '.join(open_axes)})" if open_axes else ""
-
-
-def printable(text: str) -> str:
-    """Return `text` without control characters, which could rewrite a terminal: they show as \\xNN."""
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
 def _change(group: Group, reasons: Sequence[str]) -> Text:

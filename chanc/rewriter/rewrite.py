@@ -57,15 +57,17 @@ def rewrite(
     seed: int = 0,
     dims: Sizes | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    fold: bool = True,
 ) -> Rewrite:
     """Give channel groups new widths, weights carried over; the caller's model stays as it is.
 
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
-    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). An `Analysis` may stand for the model,
-    which is then changed in place; it is spent afterwards. `dims` and `shapes` give open axes the sizes at which the
-    model is analysed (`chanc.analyze`); in the result they are open again.
+    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). Weights that change and that the graph
+    computes from initializers alone become constants, unless `fold` is False: for a model that goes on to train. An
+    `Analysis` may stand for the model, which is then changed in place; it is spent afterwards. `dims` and `shapes` give
+    open axes the sizes at which the model is analysed (`chanc.analyze`); in the result they are open again.
 
     Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
     VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
@@ -75,12 +77,19 @@ def rewrite(
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
-    analysis = model if isinstance(model, Analysis) else analyze(model, dims=dims, shapes=shapes)
+    analysis = model if isinstance(model, Analysis) else analyze(model, dims=dims, shapes=shapes, fold=fold)
     if analysis.spent:
         raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
-    rng = np.random.default_rng(seed)
     order = "first" if method.ordered else importance
+    rng = np.random.default_rng(seed)
     chosen = resizings(analysis, plan, scale, order, Sizing(round_to, min_width), rng)
+    touched = {operand.initializer for r in chosen if r.changed for operand in r.group.operands}
+    if not isinstance(model, Analysis) and not touched.issuperset(analysis.folded):
+        # What doesn't change stays computed.
+        some = touched.intersection(analysis.folded)
+        analysis = analyze(model, dims=dims, shapes=shapes, fold=some)
+        rng = np.random.default_rng(seed)
+        chosen = resizings(analysis, plan, scale, order, Sizing(round_to, min_width), rng)
     chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
     # From here on the model may be half changed, whatever happens.
     analysis.spend()
@@ -89,7 +98,16 @@ def rewrite(
     release(analysis.model, analysis.opened)
     widths = {r.group.id: (r.group.size, r.size) for r in chosen}
     result = analysis.model if isinstance(model, Analysis) else like(analysis.model, model)
-    return Rewrite(result, Trace(trace.exact, widths, trace.operands, trace.notes))
+    return Rewrite(result, Trace(trace.exact, widths, trace.operands, (*trace.notes, *_notes(analysis))))
+
+
+def _notes(analysis: Analysis) -> list[str]:
+    """What a rewrite did besides changing widths, a line each."""
+    names = analysis.folded
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"weights that the graph computed from others are constants now: {', '.join(names[:3])}{more}"]
 
 
 def _reflected(resizing: Resizing) -> Resizing:

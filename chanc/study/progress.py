@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from chanc.terminal import printable
+
 
 def amount(number: float) -> str:
     """A count in three significant digits: 1.23M."""
@@ -77,7 +79,7 @@ class Progress:
     def say(self, line: str) -> None:
         """One line of text, above the table where there is one."""
         if not self.quiet:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
     def say_once(self, line: str) -> None:
         """A line that is not worth saying twice."""

@@ -149,7 +149,7 @@ def _search(
 
     loaded = load(model)
     check(loaded)
-    analysis = analyze(loaded, dims=settings.sizes)
+    analysis = analyze(loaded, dims=settings.sizes, fold=False)
     space = space_of(analysis)
     settings.budget.check(space, settings.limits)
     whole = load_data(analysis, settings, data_root)

@@ -91,7 +91,9 @@ class TorchEngine:
         from chanc.rewriter import rewrite
 
         chosen = "select" if fresh else transfer or self.transfer
-        rewritten: ir.Model = rewrite(model, dict(widths), transfer=chosen, seed=seed, dims=self.sizes).model
+        rewritten: ir.Model = rewrite(
+            model, dict(widths), transfer=chosen, seed=seed, dims=self.sizes, fold=False
+        ).model
         return rewritten
 
     def price(self, model: ir.Model) -> Price:

@@ -34,14 +34,6 @@ def test_weight_norm(idiom: Idiom) -> None:
             "w4": (5, 4, 1, 1),
         },
         {"v": (6, 1), "v2": (4, 1)},
-        inexact={"v", "v2"},
-        unscalable={"v"},  # half of v2's columns twice is not of the same norm
-        pinned={
-            "v:2": "it varies along a kernel axis (Conv 'a')",
-            "v:3": "it varies along a kernel axis (Conv 'a')",
-            "v2:2": "it varies along a kernel axis (Conv 'b')",
-            "v2:3": "it varies along a kernel axis (Conv 'b')",
-        },
     )
 
 

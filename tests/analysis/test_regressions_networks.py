@@ -223,10 +223,14 @@ def test_weights_that_pass_a_curve_can_be_cut_but_not_divided(curve, check):
     graph = Graph()
     x = _image(graph).conv(6).relu()
     model = graph.model(x.op("Conv", graph.weight(8, 6, 3, 3, fan_in=54).op(curve)).relu().conv(3, 1))
-    found = {group.size: group for group in analyze(model).groups if group.resizable}
+    computed = analyze(model, fold=False)
+    found = {group.size: group for group in computed.groups if group.resizable}
     assert [found[n].exact for n in (6, 8)] == [True, True]
     assert found[8].scalable
     assert found[6].scalable == (curve == "Abs")
+    folded = analyze(model)
+    assert bool(folded.folded) == (curve != "Abs")
+    assert all(group.exact and group.scalable for group in folded.groups if group.resizable)
     check(model)
 
 

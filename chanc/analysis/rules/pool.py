@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from chanc.analysis.context import Context
-from chanc.analysis.dims import Size, window
-from chanc.analysis.layout import Layout, factors_of, take
+from chanc.analysis.dims import window
+from chanc.analysis.layout import Factors, Layout, factors_of, take
 from chanc.analysis.rules import rule
 from chanc.analysis.windows import padding
 
@@ -21,13 +23,18 @@ def pool(context: Context) -> None:
     if across is not None:
         context.output(across)
         return
-    layout = _fixed(context)
+    pads = context.integer_list("pads", [0] * 2 * len(kernel)) or []
+    idle = {k + 2 for k, span in enumerate(kernel) if span == strides[k] == 1 and pads[k] == pads[k + len(kernel)] == 0}
+    layout = _fixed(context, idle)
     ceil = bool(context.integer("ceil_mode", 0))
-    spatial = []
+    spatial: list[Factors] = []
     for k, span in enumerate(kernel):
+        if k + 2 in idle:
+            spatial.append(layout.axes[k + 2])
+            continue
         size = layout.size(k + 2)
         pad = padding(context, k, len(kernel), size, span)
-        spatial.append(window(size, span, strides[k], dilations[k], pad, ceil))
+        spatial.append(factors_of(window(size, span, strides[k], dilations[k], pad, ceil)))
     _emit(context, layout, spatial)
 
 
@@ -54,17 +61,18 @@ def _neighbours(context: Context, kernel: list[int], strides: list[int], dilatio
 def global_pool(context: Context) -> None:
     """X [N, C, ...] -> [N, C, 1, ...]."""
     layout = _fixed(context)
-    _emit(context, layout, [1] * (layout.rank - 2))
+    _emit(context, layout, [()] * (layout.rank - 2))
 
 
-def _fixed(context: Context) -> Layout:
+def _fixed(context: Context, idle: Collection[int] = ()) -> Layout:
+    """The input with every pooled axis fixed; `idle` are those whose windows are 1 wide."""
     layout = context.input(0)
-    for axis in range(2, layout.rank):
+    for axis in (k for k in range(2, layout.rank) if k not in idle):
         layout = context.fix(layout, axis, "it varies along a pooled axis")
     return layout
 
 
-def _emit(context: Context, layout: Layout, spatial: list[Size]) -> None:
-    axes = (*layout.axes[:2], *(factors_of(size) for size in spatial))
+def _emit(context: Context, layout: Layout, spatial: list[Factors]) -> None:
+    axes = (*layout.axes[:2], *spatial)
     for index in range(len(context.node.outputs)):
         context.output(Layout(axes, layout.fields, layout.why), index)

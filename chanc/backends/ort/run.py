@@ -79,10 +79,20 @@ def run(
     opened = model if hasattr(model, "get_inputs") else session(model, exact=exact, threads=threads, device=device)
     _check_feeds(opened, feeds)
     try:
-        outputs: list[Array] = opened.run(None, dict(feeds))
+        outputs = [_array(output) for output in opened.run(None, dict(feeds))]
     except Exception as error:
         raise ModelError(f"onnxruntime can't run the model: {_line(error)}") from error
     return outputs
+
+
+def _array(output: Any) -> Array:
+    """An output as an array: a map, or a list of maps with the same keys, gives its values in the order of the keys."""
+    if isinstance(output, dict):
+        return np.array([output[key] for key in sorted(output)])
+    if isinstance(output, list) and output and isinstance(output[0], dict):
+        return np.array([_array(entry) for entry in output])
+    result: Array = output
+    return result
 
 
 def _open(ort: Any, model: Any, options: Any, providers: list[str]) -> Any:

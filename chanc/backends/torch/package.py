@@ -73,7 +73,7 @@ def main():
                 sys.exit(f"shapes differ: {{tuple(ours.shape)}} from model.py, {{theirs.shape}} from onnxruntime")
             theirs = theirs.astype(np.float64)
             scale = max(np.abs(theirs).max(initial=0.0), 1e-12)
-            gap = float(np.abs(ours.double().numpy() - theirs).max(initial=0.0) / scale)
+            gap = float(np.abs(ours.detach().double().numpy() - theirs).max(initial=0.0) / scale)
             worst = worst if gap <= worst else gap
     print(f"largest difference, relative to the largest output: {{worst:.1e}}")
     if not worst <= args.tolerance:

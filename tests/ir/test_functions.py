@@ -1,0 +1,73 @@
+"""Local functions: of another opset, in one another, calling themselves."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.parser
+import pytest
+
+from chanc.analysis import analyze
+from chanc.errors import ModelError
+from chanc.ir import check, load
+from chanc.ir.normalize import normalize
+from chanc.oracles import check_shrink, check_widen
+from chanc.rewriter import rewrite
+
+GRAPH = """
+    <ir_version: 9, opset_import: ["" : 18, "own" : 1]>
+    g (float[N,3,8,8] x) => (float[N,4,8,8] y)
+    <float[6,3,1,1] w = {%s}, float[4,6,1,1] v = {%s}>
+    {
+        a = Conv (x, w)
+        b = own.F (a)
+        y = Conv (b, v)
+    }
+""" % (", ".join(str(k % 5 - 1.5) for k in range(18)), ", ".join(str(k % 7 - 2.5) for k in range(24)))
+
+
+def model(functions: str) -> onnx.ModelProto:
+    return onnx.parser.parse_model(GRAPH + functions)
+
+
+def function(body: str, opset: int = 17, name: str = "F") -> str:
+    return f'<domain: "own", opset_import: ["" : {opset}, "own" : 1]> {name} (p) => (q) {{ {body} }}\n'
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        function("q = Relu (p)"),
+        function("r = Sigmoid (p) q = Mul (r, p)", opset=14),
+        function("q = own.G (p)", opset=18) + function("q = Relu (p)", opset=15, name="G"),
+        function("q = Relu (p)", opset=20),
+    ],
+)
+def test_operators_that_mean_the_same_in_both_opsets(functions: str) -> None:
+    proto = model(functions)
+    check(load(proto))
+    assert [g.id for g in analyze(proto).groups if g.resizable] == ["w"]
+    assert check_shrink(proto).operands
+    assert check_widen(proto).operands
+
+
+def test_operators_that_changed_are_named() -> None:
+    proto = model(function("q = ReduceMean <axes = [1]> (p)"))
+    for work in (analyze, lambda source: normalize(load(source)), lambda source: rewrite(source, scale=0.5)):
+        with pytest.raises(ModelError, match="'own::F' is of opset 17, the model of 18, and ReduceMean isn't the same"):
+            work(proto)
+
+
+@pytest.mark.parametrize(
+    ("functions", "calls"),
+    [
+        (function("q = own.F (p)"), "own::F -> own::F"),
+        (function("r = Relu (p) q = own.G (r)") + function("q = own.F (p)", name="G"), "own::F -> own::G -> own::F"),
+        (function("q = own.G (p)") + function("q = own.G (p)", name="G"), "own::G -> own::G"),
+    ],
+)
+def test_functions_that_call_themselves(functions: str, calls: str) -> None:
+    proto = model(functions)
+    for work in (load, analyze, lambda source: rewrite(source, scale=0.5)):
+        with pytest.raises(ModelError, match=f"calls itself \\({calls}\\), which ONNX forbids") as caught:
+            work(proto)
+        assert "\n" not in str(caught.value)
