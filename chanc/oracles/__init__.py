@@ -7,8 +7,8 @@ rewritten model equals the original. Both run in onnxruntime without graph optim
 from __future__ import annotations
 
 from chanc.oracles.compare import TOLERANCE, Difference, compare
-from chanc.oracles.outputs import differences, runs
+from chanc.oracles.outputs import differences
 from chanc.oracles.shrink_widen import check_shrink, check_widen
 from chanc.oracles.zeroed import zeroed
 
-__all__ = ["TOLERANCE", "Difference", "check_shrink", "check_widen", "compare", "differences", "runs", "zeroed"]
+__all__ = ["TOLERANCE", "Difference", "check_shrink", "check_widen", "compare", "differences", "zeroed"]
