@@ -1,0 +1,143 @@
+"""The judgement of a rewrite: what it must compute, as far as anyone can tell.
+
+A rewrite of exact groups by a transfer that keeps the function computes what the original does, without what was
+dropped. Of any other rewrite the groups are judged, each kind by its own twin: the exact ones, rewritten alone, must
+compute that; where a normalisation across channels sees the change, they are doubled, which no norm sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.analysis import Group, analyze
+from chanc.backends import ort
+from chanc.errors import ChancError, ModelError, VerifyError
+from chanc.ir import load
+from chanc.oracles.compare import TOLERANCE
+from chanc.oracles.doubled import doubled
+from chanc.oracles.outputs import Feeds
+from chanc.oracles.pair import Pairing, pairing
+from chanc.oracles.precision import HALVES
+from chanc.oracles.verdict import Finding, Verdict
+from chanc.oracles.zeroed import zeroed
+from chanc.rewriter import rewrite
+from chanc.rewriter.trace import Trace
+
+KEEPERS = ("select", "widen")
+"""Transfers that keep the function of exact groups."""
+
+_HALF_TOLERANCE = {ir.DataType.FLOAT16: 1e-2, ir.DataType.BFLOAT16: 8e-2}
+"""Weights that are shared out among copies are rounded to 2^-11, or 2^-8, of them: some 20 times that in a deep net."""
+
+_LARGEST = 1 << 30
+"""Bytes of weights of a model that is worth doubling: its twin has up to four times as many."""
+
+Widths = Mapping[str, tuple[int, int]]
+
+
+def judge(
+    original: Any,
+    rewritten: Any,
+    *,
+    trace: Trace | Mapping[str, Any] | None = None,
+    transfer: str = "select",
+    feeds: Feeds | None = None,
+    sizes: Mapping[str, int] | None = None,
+    batch: int = 2,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> Verdict:
+    """Judge a rewritten model by the original and the trace; without a trace both must compute the same.
+
+    transfer: the rewrite's; one that keeps no function leaves only the groups to be judged. feeds: the inputs, or None
+    for random ones (`batch` samples from `seed`, open axes of `sizes` by name). tolerance: of the largest entry of an
+    output; more where weights in half precision were shared out among copies.
+
+    Raises: ModelError where `feeds` were given and the original can't be run on them, or where nothing that is
+    installed can run it, VerifyError for a trace that is
+    not of `original`, MissingDependencyError without onnxruntime.
+    """
+    one, two = load(original), load(rewritten)
+    told = trace.to_json() if isinstance(trace, Trace) else trace
+    widths = {name: (width["old"], width["new"]) for name, width in told["groups"].items()} if told else {}
+    grown = told is None or any(new > old for old, new in widths.values())
+    allowed = max(tolerance, _rounding(one)) if grown else tolerance
+    pair = pairing(one, feeds, batch=batch, seed=seed, sizes=sizes, tolerance=allowed)
+    if told is None or (told["exact"] and transfer in KEEPERS):
+        shrunk = any(new < old for old, new in widths.values())
+        what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
+        return Verdict((pair.compare(one if told is None else zeroed(one, told), two, what),))
+    return Verdict((*_runs(pair, one, two), *_by_groups(pair, one, widths)))
+
+
+def _rounding(model: ir.Model) -> float:
+    kinds = {value.dtype for value in model.graph.initializers.values() if value.dtype is not None}
+    return max((_HALF_TOLERANCE[kind] for kind in kinds & HALVES), default=0.0)
+
+
+def _runs(pair: Pairing, original: ir.Model, rewritten: ir.Model) -> list[Finding]:
+    """Whether the rewritten model runs where the original does, and is finite where that is.
+
+    Nothing where onnxruntime can't load the original.
+    """
+    subject = "runs in onnxruntime"
+    if pair.trouble:
+        return [Finding(subject, "none", (), None, reason=pair.trouble)]
+    try:
+        want = ort.run(original, pair.tries[0])
+    except ort.LoadError:
+        return []
+    reason = ""
+    try:
+        have = ort.run(rewritten, pair.tries[0])
+    except ModelError as error:
+        return [Finding(subject, "float32", (), False, reason=str(error))]
+    for value, before, after in zip(rewritten.graph.outputs, want, have, strict=True):
+        if before.shape != after.shape:
+            reason = f"output '{value.name}' of the rewritten model is {after.shape}, not {before.shape}"
+        elif _finite(before) and not _finite(after):
+            reason = f"output '{value.name}' of the rewritten model is not finite"
+    return [Finding(subject, "float32", (), not reason, reason=reason)]
+
+
+def _finite(array: Any) -> bool:
+    return not np.issubdtype(array.dtype, np.floating) or bool(np.isfinite(array).all())
+
+
+def _by_groups(pair: Pairing, original: ir.Model, widths: Widths) -> list[Finding]:
+    """The findings on the groups that changed: exact ones at their new widths, the others doubled."""
+    found = {group.id: group for group in analyze(original).groups}
+    changed = {name: new for name, (old, new) in widths.items() if old != new}
+    if changed.keys() - found.keys():
+        raise VerifyError(f"the trace names the group '{min(changed.keys() - found.keys())}', which the model lacks")
+    exact = {name: new for name, new in changed.items() if _keeps(found[name], new)}
+    others = [name for name in changed if name not in exact]
+    findings = _alone(pair, original, exact)
+    if others and _bytes(original) > _LARGEST:
+        return [*findings, Finding(f"{len(others)} groups", "none", (), None, reason="the model is too big to double")]
+    return findings + doubled(pair, original, others)
+
+
+def _keeps(group: Group, width: int) -> bool:
+    return group.exact and (group.scalable or width < group.size)
+
+
+def _alone(pair: Pairing, original: ir.Model, widths: Mapping[str, int]) -> list[Finding]:
+    """The finding on exact groups, rewritten without the others."""
+    if not widths:
+        return []
+    subject = f"{len(widths)} exact groups, rewritten alone, compute what the original does"
+    try:
+        twin = rewrite(original, widths, transfer="widen")
+    except ChancError as error:
+        return [Finding(subject, "none", (), None, reason=str(error))]
+    return [pair.compare(zeroed(original, twin.trace), twin.model, subject)]
+
+
+def _bytes(model: ir.Model) -> int:
+    tensors = (value.const_value for value in model.graph.initializers.values())
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
