@@ -2,8 +2,8 @@
 
 Shrink: the rewritten model equals the original with every dropped slice zeroed. Widen: with `transfer="widen"` the
 rewritten model equals the original. Doubled: where norms across channels see a change of widths, twice each channel
-equals the original. All run in onnxruntime without graph optimisation on random inputs, in float32; what disagrees there
-goes on to float64. `judge` knows which is for what.
+equals the original. All run in onnxruntime without graph optimisation, in float32; what disagrees there goes on to
+float64. `judge` knows which is for what.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ class Difference:
 def compare(expected: Sequence[Array], actual: Sequence[Array], names: Sequence[str]) -> list[Difference]:
     """The difference of each output; an infinite error where shapes differ, or what is not finite is not the same.
 
-    A mask leaves -inf, or a huge number, in a score: both sides must have it at the same places, and it doesn't hide the
-    rest.
+    A mask leaves -inf, or a huge number, in a score: both sides must have it at the same places, and it hides nothing.
     """
     return [
         Difference(name, have.shape, _error(want, have))

@@ -11,30 +11,19 @@ import onnx_ir as ir
 
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
-from chanc.ops import Trait, has
-
-
-def is_random(model: ir.Model) -> bool:
-    """Whether a node draws numbers: a random operator, or a Dropout that may be training."""
-    return any(has(node, Trait.RANDOM) or _drops(node) for node in nodes_of(model.graph))
+from chanc.ops.chance import draws, drops
 
 
 def fixed(model: ir.Model) -> ir.Model:
     """Every random operator made a fill of its output's shape, every Dropout idle; the model itself, changed."""
-    if is_random(model):
-        names = Names(value_names(model.graph))
-        for node in list(nodes_of(model.graph)):
-            if _drops(node):
-                node.replace_input_with(2, None)
-            elif has(node, Trait.RANDOM):
-                _fill(node, names)
+    chancy = [node for node in nodes_of(model.graph) if draws(node)]
+    names = Names(value_names(model.graph)) if chancy else Names(())
+    for node in chancy:
+        if drops(node):
+            node.replace_input_with(2, None)
+        else:
+            _fill(node, names)
     return model
-
-
-def _drops(node: ir.Node) -> bool:
-    """Whether a Dropout may be in training mode: its third input is not known to be false."""
-    training = node.inputs[2] if node.op_type == "Dropout" and len(node.inputs) > 2 else None
-    return training is not None and (training.const_value is None or bool(training.const_value.numpy()))
 
 
 def _fill(node: ir.Node, names: Names) -> None:

@@ -7,5 +7,6 @@ from chanc.backends.ort.latency import Latency, latency
 from chanc.backends.ort.run import LoadError, run, session
 
 __all__ = [
-    "Latency", "LoadError", "candidate_feeds", "fitting_feeds", "latency", "random_feeds", "read_feeds", "run", "session"
+    "Latency", "LoadError", "candidate_feeds", "fitting_feeds", "latency", "random_feeds", "read_feeds", "run",
+    "session",
 ]  # fmt: skip
