@@ -12,16 +12,16 @@ from typing import Any
 import onnx_ir as ir
 
 from chanc import plugins
-from chanc.ir import load, to_proto
+from chanc.ir import to_proto
 from chanc.oracles.compare import Array
-from chanc.oracles.outputs import Feeds, as_inputs
+from chanc.oracles.outputs import Feeds, as_inputs, comparable
 from chanc.oracles.precision import NARROW, recast
 
 Computes = Callable[[ir.Model, Feeds], list[Array]]
 
 
-def in_double(expected: ir.Model, actual: ir.Model, feeds: Feeds) -> tuple[list[Array], list[Array]] | None:
-    """The outputs of two comparable models, both by the first that can compute them; None where neither can."""
+def in_double(expected: Any, actual: Any, feeds: Feeds) -> tuple[list[Array], list[Array]] | None:
+    """The outputs of two models, made comparable, both by the first that can compute them; None where neither can."""
     for compute in (_torch, _reference):
         try:
             return compute(_double(expected), feeds), compute(_double(actual), feeds)
@@ -30,8 +30,8 @@ def in_double(expected: ir.Model, actual: ir.Model, feeds: Feeds) -> tuple[list[
     return None
 
 
-def _double(model: ir.Model) -> ir.Model:
-    return recast(load(model), NARROW, ir.DataType.DOUBLE)
+def _double(model: Any) -> ir.Model:
+    return recast(comparable(model), NARROW, ir.DataType.DOUBLE)
 
 
 def _torch(model: ir.Model, feeds: Feeds) -> list[Array]:

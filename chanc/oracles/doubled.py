@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from chanc.analysis import Analysis
 from chanc.errors import ChancError
 from chanc.oracles.pair import Pairing
 from chanc.oracles.verdict import Finding
@@ -45,10 +46,13 @@ def doubled(pairing: Pairing, original: Any, groups: Sequence[str]) -> list[Find
     return _summary(proofs, f"{counted(sound)} verified by doubling") + untold(bad, reason)
 
 
-def twin(pairing: Pairing, original: Any, plan: Plan, subject: str) -> Finding:
-    """The finding on a rewrite of `original` that must keep what isn't dropped: `plan`, with `transfer="widen"`."""
+def twin(pairing: Pairing, original: Any, plan: Plan, subject: str, analysis: Analysis | None = None) -> Finding:
+    """The finding on a rewrite of `original` that must keep what isn't dropped: `plan`, with `transfer="widen"`.
+
+    An analysis of the original, which is spent, saves making one.
+    """
     try:
-        made = rewrite(original, plan, transfer="widen")
+        made = rewrite(original if analysis is None else analysis, plan, transfer="widen")
     except ChancError as error:
         return Finding(subject, "none", (), None, reason=str(error))
     return pairing.compare(zeroed(original, made.trace), made.model, subject)

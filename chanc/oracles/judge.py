@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from chanc.analysis import Group, analyze
+from chanc.analysis import Analysis, Group, analyze
 from chanc.backends import ort
 from chanc.errors import ModelError, VerifyError
 from chanc.ir import load
@@ -109,7 +109,8 @@ def _unloadable(model: ir.Model) -> bool:
 
 def _by_groups(pair: Pairing, original: ir.Model, widths: Widths) -> list[Finding]:
     """The findings on the groups that changed: exact ones at their new widths, the others doubled."""
-    found = {group.id: group for group in analyze(original).groups}
+    analysis = analyze(original)
+    found = {group.id: group for group in analysis.groups}
     changed = {name: new for name, (old, new) in widths.items() if old != new}
     if changed.keys() - found.keys():
         raise VerifyError(f"the trace names the group '{min(changed.keys() - found.keys())}', which the model lacks")
@@ -120,7 +121,7 @@ def _by_groups(pair: Pairing, original: ir.Model, widths: Widths) -> list[Findin
     if others and _bytes(original) > _LARGEST:
         told += untold(others, "the model is too big to double")
         others = []
-    at_once = _at_once(pair, original, exact, others) if exact and others else None
+    at_once = _at_once(pair, original, exact, others, analysis) if exact and others else None
     return [at_once, *told] if at_once else [*_alone(pair, original, exact), *doubled(pair, original, others), *told]
 
 
@@ -128,10 +129,13 @@ def _keeps(group: Group, width: int) -> bool:
     return group.exact and (group.scalable or width < group.size)
 
 
-def _at_once(pair: Pairing, original: ir.Model, exact: Plan, others: list[str]) -> Finding | None:
+def _at_once(
+    pair: Pairing, original: ir.Model, exact: Plan, others: list[str], analysis: Analysis
+) -> Finding | None:
     """One finding for all: one twin instead of two. None where it doesn't agree, and each kind has to be seen alone."""
     plan = {**exact, **{name: {"scale": 2} for name in others}}
-    finding = twin(pair, original, plan, f"{counted(exact, 'exact')} verified, {counted(others)} verified by doubling")
+    subject = f"{counted(exact, 'exact')} verified, {counted(others)} verified by doubling"
+    finding = twin(pair, original, plan, subject, analysis)
     return finding if finding.agrees else None
 
 

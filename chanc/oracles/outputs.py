@@ -23,9 +23,8 @@ def differences(
     expected: Any, actual: Any, *, seed: int = 0, batch: int = 2, feeds: Feeds | None = None
 ) -> list[Difference]:
     """Run two models of the same interface on the same inputs, random ones if none are given; compare their outputs."""
-    one, two = comparable(expected), comparable(actual)
-    feeds = feeds if feeds is not None else ort.fitting_feeds(one, seed=seed, batch=batch)
-    return compare(in_single(one, feeds), in_single(two, feeds), output_names(one))
+    feeds = feeds if feeds is not None else ort.fitting_feeds(expected, seed=seed, batch=batch)
+    return compare(in_single(expected, feeds), in_single(actual, feeds), output_names(expected))
 
 
 def comparable(model: Any) -> ir.Model:
@@ -36,17 +35,17 @@ def comparable(model: Any) -> ir.Model:
     return fixed(_before_saturation(copy))
 
 
-def output_names(model: ir.Model) -> list[str]:
-    """The names of a model's outputs; those of a comparable one name what stands before its last softmax."""
-    return [value.name or "" for value in model.graph.outputs]
+def output_names(model: Any) -> list[str]:
+    """The names of a model's outputs."""
+    return [value.name or "" for value in load(model, copy=False).graph.outputs]
 
 
-def in_single(model: ir.Model, feeds: Feeds) -> list[Array]:
-    """The outputs of a comparable model in onnxruntime without optimisation, halves made single.
+def in_single(model: Any, feeds: Feeds) -> list[Array]:
+    """The outputs of a model, made comparable, in onnxruntime without optimisation, halves made single.
 
     The rounding of halves, 1e-3, would hide what a wrong group does. Raises: ModelError, as `ort.run`.
     """
-    single = _written_out(recast(load(model), HALVES, ir.DataType.FLOAT))
+    single = _written_out(recast(comparable(model), HALVES, ir.DataType.FLOAT))
     return ort.run(single, as_inputs(single, feeds), exact=True)
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
 from chanc.backends import ort
 from chanc.errors import ModelError
 from chanc.oracles.compare import TOLERANCE, Array, Difference, compare, worst
 from chanc.oracles.double import in_double
-from chanc.oracles.outputs import Feeds, comparable, in_single, output_names
+from chanc.oracles.outputs import Feeds, in_single, output_names
 from chanc.oracles.verdict import Finding
 
 _STEP = 2.0**-23
@@ -46,29 +45,28 @@ class Pairing:
         """
         if self.trouble:
             return Finding(subject, "none", (), None, reason=self.trouble)
-        one, two = comparable(expected), comparable(actual)
         try:
-            want = in_single(one, self.tries[0]) if self.tries else []
+            want = in_single(expected, self.tries[0]) if self.tries else []
         except ort.LoadError as error:
-            return self._in_double(one, two, subject, str(error))
+            return self._in_double(expected, actual, subject, str(error))
         try:
-            have = in_single(two, self.tries[0])
+            have = in_single(actual, self.tries[0])
         except ModelError as error:
             return Finding(subject, "float32", (), False, reason=f"{subject}: {error}")
-        found = tuple(compare(want, have, output_names(one)))
+        found = tuple(compare(want, have, output_names(expected)))
         if not any(map(_speaks, want)):
             return Finding(subject, "float32", found, None, reason="no output of the original has a finite number")
         if worst(found) <= self.tolerance:
             return Finding(subject, "float32", found, True)
-        return self._again(one, two, want, found, subject)
+        return self._again(expected, actual, want, found, subject)
 
     def _again(
-        self, one: ir.Model, two: ir.Model, want: list[Array], found: tuple[Difference, ...], subject: str
+        self, expected: Any, actual: Any, want: list[Array], found: tuple[Difference, ...], subject: str
     ) -> Finding:
         """The judgement in float64 of what disagrees in float32; without one, by the noise of the original itself."""
-        both, names, judge = in_double(one, two, self.tries[0]), output_names(one), "float32"
+        both, names, judge = in_double(expected, actual, self.tries[0]), output_names(expected), "float32"
         if both is None:
-            noise = _NOISES * worst(compare(want, in_single(one, _shaken(self.tries[0])), names))
+            noise = _NOISES * worst(compare(want, in_single(expected, _shaken(self.tries[0])), names))
         else:
             noise, judge = worst(compare(both[0], want, names)), "float64"
             found = tuple(compare(*both, names))
@@ -79,12 +77,12 @@ class Pairing:
             return Finding(subject, judge, found, None, noise, told)
         return Finding(subject, judge, found, False, noise)
 
-    def _in_double(self, one: ir.Model, two: ir.Model, subject: str, reason: str) -> Finding:
+    def _in_double(self, expected: Any, actual: Any, subject: str, reason: str) -> Finding:
         """The judgement of what onnxruntime can't load: float64 alone."""
         for feeds in self.tries:
-            both = in_double(one, two, feeds)
+            both = in_double(expected, actual, feeds)
             if both is not None:
-                found = tuple(compare(*both, output_names(one)))
+                found = tuple(compare(*both, output_names(expected)))
                 return Finding(subject, "float64", found, worst(found) <= self.tolerance)
         raise ModelError(f"{reason}; PyTorch and ONNX's reference can't run it either")
 
