@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def read_feeds(path: str | os.PathLike[str], model: Any) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as held:
             feeds = {name: held[name] for name in held.files}
-    except (AttributeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{os.fspath(path)} is not an .npz file of arrays: {error}") from None
     loaded = load(model, copy=False)
     wanted = {str(value.name): value for value in _to_fill(loaded)}
