@@ -22,13 +22,14 @@ from chanc.study import Run
 from chanc.study import search as study_search
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import nn
 
     from chanc.backends.torch import Source
     from chanc.data import Dataset
     from chanc.frontends.torch import Exported
     from chanc.ir.sizes import Sizes
-    from chanc.oracles import Difference
+    from chanc.oracles import Verdict
     from chanc.rewriter import Trace
     from chanc.training.options import TrainOptions
     from chanc.training.task import Task
@@ -86,35 +87,41 @@ def verify(
     rewritten: Any,
     *,
     trace: Trace | Mapping[str, Any] | None = None,
+    feeds: Mapping[str, NDArray[Any]] | None = None,
     batch: int = 2,
     seed: int = 0,
     dims: Sizes | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
-) -> list[Difference]:
-    """Run two models in onnxruntime on the same random inputs, and compare them output by output.
+    tolerance: float = 1e-4,
+) -> Verdict:
+    """Judge a rewritten model on the same inputs as the original: in float32, and in float64 where that disagrees.
 
     With the `trace` of a rewrite (as it is, or the object of its file) the channels that it dropped are zeroed in
-    `original` first: a shrunken model must then compute the same. Without one both must compute the same as they are,
-    which is what widening promises. `batch` is the size of an open first axis; `dims`
-    and `shapes` are those of others (`chanc.analyze`).
+    `original` first: a shrunken model must then compute the same. Groups that the trace's rewrite can't keep exact are
+    doubled instead. Without a trace both must compute the same as they are, which is what widening promises. `feeds`
+    are the inputs by name; without them they are random, with `batch` samples where the first axis is open, and other
+    open axes as `dims` and `shapes` say (`chanc.analyze`).
 
-    Returns a `Difference` an output; its `error` is relative to the output's largest entry, and 1e-4 is much. Raises
-    ModelError for a model that isn't valid or can't be run, and where the two have other inputs or outputs;
-    VerifyError for a trace that isn't of `original`; MissingDependencyError without onnxruntime.
+    Returns a verdict: `agrees` is None where no judge can tell, the verdict's text says what was found, and it iterates
+    over a `Difference` an output, whose `error` is relative to the output's largest entry; 1e-4 is much. Raises
+    ModelError for a model that isn't valid, for `feeds` that the original can't be run on, and where the two have other
+    inputs or outputs; VerifyError for a trace that isn't of `original`; MissingDependencyError without onnxruntime.
     """
     from chanc.ir import check
-    from chanc.oracles import differences, zeroed
+    from chanc.ir.sizes import sizes_of
+    from chanc.oracles import judge
 
-    expected, actual = (load(model, dims=dims, shapes=shapes) for model in (original, rewritten))
+    expected, actual = load(original), load(rewritten)
+    sizes = sizes_of(expected, dims, shapes)
     check(expected)
     check(actual)
-    if trace is not None:
-        expected = zeroed(expected, trace)
     for kind in ("inputs", "outputs"):
         one, two = ([value.name for value in getattr(model.graph, kind)] for model in (expected, actual))
         if one != two:
             raise ModelError(f"the models have other {kind}: {one} and {two}")
-    return differences(expected, actual, seed=seed, batch=batch)
+    return judge(
+        expected, actual, trace=trace, feeds=feeds, sizes=sizes, batch=batch, seed=seed, tolerance=tolerance
+    )
 
 
 def codegen(

@@ -18,6 +18,12 @@ from chanc.errors import ChancError
 from chanc.fields import Option
 from chanc.registry import Registry
 
+inputs_option = click.option(
+    "--inputs",
+    metavar="FEEDS.npz",
+    help="Inputs to check on, an array for each by its name; without them they are random.",
+)
+
 Headings = Sequence[tuple[str, Sequence[str]]]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from chanc.analysis import analyze
 from chanc.oracles.compare import TOLERANCE
-from chanc.oracles.outputs import differences
+from chanc.oracles.pair import pairing
 from chanc.oracles.zeroed import zeroed
 from chanc.rewriter import rewrite
 from chanc.rewriter.trace import Trace
@@ -27,7 +27,7 @@ def check_widen(model: Any, *, scale: float = 1.5, tolerance: float = TOLERANCE,
 
 
 def _checked(expected: Any, actual: Any, trace: Trace, tolerance: float) -> Trace:
-    for found in differences(expected, actual):
-        if not found.error <= tolerance:
-            raise AssertionError(f"output '{found.output}' differs by {found.error:.2e} of its largest value")
+    finding = pairing(expected, None, tolerance=tolerance).compare(expected, actual, "the rewritten model")
+    if not finding.agrees:
+        raise AssertionError(str(finding))
     return trace

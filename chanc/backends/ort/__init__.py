@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from chanc.backends.ort.feeds import fitting_feeds, random_feeds
+from chanc.backends.ort.feeds import candidate_feeds, fitting_feeds, random_feeds, read_feeds
 from chanc.backends.ort.latency import Latency, latency
-from chanc.backends.ort.run import run, session
+from chanc.backends.ort.run import LoadError, run, session
 
-__all__ = ["Latency", "fitting_feeds", "latency", "random_feeds", "run", "session"]
+__all__ = [
+    "Latency", "LoadError", "candidate_feeds", "fitting_feeds", "latency", "random_feeds", "read_feeds", "run",
+    "session",
+]  # fmt: skip

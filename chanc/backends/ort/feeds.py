@@ -1,18 +1,23 @@
-"""Random inputs for a model whose sizes may be open."""
+"""Inputs for a model whose sizes may be open: random ones, or the user's own from a file."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from chanc.backends.ort.ids import INTEGERS_BELOW, below
+from chanc.backends.ort.open_sizes import shapes
 from chanc.backends.ort.run import Array, run, session
-from chanc.errors import ModelError
+from chanc.errors import DataError, ModelError
 from chanc.ir import load
-from chanc.ops import channels_taken, weight_of
 
 OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
@@ -23,13 +28,40 @@ CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
 _LARGEST = 1 << 25
 """Numbers in an input that is worth a try: a second of audio, but no image of 16000 x 16000."""
 
-_INTEGERS_BELOW = 4
+
+def read_feeds(path: str | os.PathLike[str], model: Any) -> dict[str, Array]:
+    """The inputs of a model from an .npz file: an array for each input that isn't an initializer, by its name.
+
+    Raises:
+        DataError: the file can't be read as one, or an input is missing, unknown, or of another rank.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            feeds = {name: held[name] for name in held.files}
+    except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{os.fspath(path)} is not an .npz file of arrays: {error}") from None
+    loaded = load(model, copy=False)
+    wanted = {str(value.name): value for value in _to_fill(loaded)}
+    optional = {value.name for value in loaded.graph.inputs}
+    wrong = sorted((wanted.keys() - feeds.keys()) | (feeds.keys() - optional))
+    if wrong:
+        raise DataError(f"{os.fspath(path)} holds {sorted(feeds)}; the model's inputs are {sorted(wanted)}")
+    for name, value in wanted.items():
+        if value.shape is not None and len(value.shape) != feeds[name].ndim:
+            raise DataError(f"{os.fspath(path)}: input '{name}' has {len(value.shape)} axes, not {feeds[name].ndim}")
+    return feeds
 
 
 def random_feeds(
-    model: Any, seed: int = 0, *, batch: int = 2, sizes: Mapping[str, int] | None = None, default: int = OPEN_SIZE
+    model: Any,
+    seed: int = 0,
+    *,
+    batch: int = 2,
+    sizes: Mapping[str, int] | None = None,
+    default: int = OPEN_SIZE,
+    largest: int = INTEGERS_BELOW,
 ) -> dict[str, Array]:
-    """Values for every graph input that isn't an initializer: standard normal floats, integers in 0..3, booleans.
+    """Values for every graph input that isn't an initializer: standard normal floats, small integers, booleans.
 
     Args:
         model: anything that `chanc.ir.load` takes.
@@ -37,77 +69,64 @@ def random_feeds(
         batch: size of a dynamic first axis.
         sizes: sizes of dynamic axes by the name of the dimension, or by "<input>:<axis>".
         default: size of other dynamic axes; a channel axis takes what the convolution behind it needs.
+        largest: integers are below it, and below the rows of the tables that they are looked up in.
 
     Raises:
         ModelError: an input has no known rank or element type, or one that can't be filled (strings, sequences).
     """
-    loaded = load(model, copy=False)
+    inputs = _to_fill(load(model, copy=False))
+    chosen = shapes(inputs, batch, dict(sizes or {}), default)
     generator = np.random.default_rng(seed)
-    return {
-        str(value.name): _fill(value, _shape(value, batch, dict(sizes or {}), default), generator)
-        for value in _to_fill(loaded)
-    }
+    return {str(value.name): _fill(value, chosen[str(value.name)], largest, generator) for value in inputs}
+
+
+def candidate_feeds(
+    model: Any, seed: int = 0, *, batch: int = 2, sizes: Mapping[str, int] | None = None
+) -> Iterator[dict[str, Array]]:
+    """`random_feeds` of every size of `CANDIDATES`, at `batch`, then at a batch of 1; then all integers zero.
+
+    Raises: ModelError, as `random_feeds`.
+    """
+    loaded = load(model, copy=False)
+    inputs = _to_fill(loaded)
+    integers = any(value.dtype is not None and value.dtype.is_integer() for value in inputs)
+    tried: set[tuple[Any, ...]] = set()
+    for largest, count in itertools.product((INTEGERS_BELOW, 1) if integers else (INTEGERS_BELOW,), (batch, 1)):
+        for default in CANDIDATES:
+            chosen = tuple(shapes(inputs, count, dict(sizes or {}), default).values())
+            if (largest, chosen) in tried or (tried and max(map(math.prod, chosen)) > _LARGEST):
+                continue
+            tried.add((largest, chosen))
+            yield random_feeds(loaded, seed, batch=count, sizes=sizes, default=default, largest=largest)
+
+
+def fitting_feeds(
+    model: Any, seed: int = 0, *, batch: int = 2, sizes: Mapping[str, int] | None = None
+) -> dict[str, Array]:
+    """The first of `candidate_feeds` that onnxruntime runs.
+
+    Raises:
+        LoadError: onnxruntime can't load the model.
+        ModelError: it runs none of them; the message is that of the first attempt.
+    """
+    loaded = load(model, copy=False)
+    opened = session(loaded)
+    first: ModelError | None = None
+    for feeds in candidate_feeds(loaded, seed, batch=batch, sizes=sizes):
+        try:
+            run(opened, feeds)
+        except ModelError as error:
+            first = first or error
+        else:
+            return feeds
+    raise first or ModelError("the model has no inputs that could be filled")
 
 
 def _to_fill(model: ir.Model) -> list[ir.Value]:
     return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
 
 
-def fitting_feeds(
-    model: Any, seed: int = 0, *, batch: int = 2, sizes: Mapping[str, int] | None = None
-) -> dict[str, Array]:
-    """`random_feeds` with the first size of `CANDIDATES` that onnxruntime runs, at `batch`, else at a batch of 1.
-
-    Raises:
-        ModelError: no size runs; the message is that of the first attempt.
-    """
-    loaded = load(model, copy=False)
-    opened = session(loaded)
-    first: ModelError | None = None
-    for count in dict.fromkeys((batch, 1)):
-        tried: set[tuple[tuple[int, ...], ...]] = set()
-        for default in CANDIDATES:
-            shapes = tuple(_shape(value, count, dict(sizes or {}), default) for value in _to_fill(loaded))
-            if shapes in tried or (tried and max(map(math.prod, shapes)) > _LARGEST):
-                continue
-            tried.add(shapes)
-            feeds = random_feeds(loaded, seed, batch=count, sizes=sizes, default=default)
-            try:
-                run(opened, feeds)
-            except ModelError as error:
-                first = first or error
-            else:
-                return feeds
-    raise first or ModelError("the model has no inputs that could be filled")
-
-
-def _shape(value: ir.Value, batch: int, sizes: dict[str, int], default: int) -> tuple[int, ...]:
-    if value.shape is None:
-        raise ModelError(f"input {value.name!r} has no shape: its rank is unknown, so it can't be filled")
-    shape = []
-    for axis, size in enumerate(value.shape):
-        key = f"{value.name}:{axis}"
-        symbol = None if isinstance(size, int) else size.value
-        if isinstance(size, int) and size > 0:
-            shape.append(size)
-        elif key in sizes or symbol in sizes:
-            shape.append(sizes.get(key, sizes.get(symbol or "", default)))
-        else:
-            shape.append(batch if axis == 0 else _channels(value, axis) or default)
-    return tuple(shape)
-
-
-def _channels(value: ir.Value, axis: int) -> int | None:
-    """Channels that a convolution of `value` takes, where the axis is the channel axis."""
-    for node in value.consumers() if axis == 1 else ():
-        kernel = weight_of(node, 1)
-        weight = node.inputs[1] if kernel is not None and kernel.kernel else None
-        if kernel is not None and weight is not None and weight.const_value is not None:
-            return channels_taken(kernel, node.attributes, weight.const_value.shape.numpy())
-    return None
-
-
-def _fill(value: ir.Value, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+def _fill(value: ir.Value, shape: tuple[int, ...], largest: int, generator: np.random.Generator) -> Array:
     dtype = value.dtype
     if dtype is None or not isinstance(value.type, ir.TensorType) or dtype == ir.DataType.STRING:
         raise ModelError(f"input {value.name!r} is of type {value.type}, which can't be filled with random numbers")
@@ -115,5 +134,5 @@ def _fill(value: ir.Value, shape: tuple[int, ...], generator: np.random.Generato
     if dtype == ir.DataType.BOOL:
         return generator.integers(0, 2, shape).astype(bool)
     if dtype.is_integer():
-        return generator.integers(0, _INTEGERS_BELOW, shape).astype(kind)
+        return generator.integers(0, min(largest, below(value)), shape).astype(kind)
     return generator.standard_normal(shape).astype(kind)

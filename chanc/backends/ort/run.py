@@ -20,6 +20,11 @@ from chanc.ir.save import PROTOBUF_BYTES
 
 Array = np.ndarray[Any, Any]
 
+
+class LoadError(ModelError):
+    """onnxruntime can't load a model: an operator, a type or a version that it doesn't know."""
+
+
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ONLY_FATAL = 4
 _OPSET_LIMIT = re.compile(r"ONNX Runtime only \*guarantees\*.*?till opset (\d+)", re.DOTALL)
@@ -50,7 +55,7 @@ def session(model: Any, *, exact: bool = False, threads: int = 0, device: str = 
         device: "cpu" or "cuda".
 
     Raises:
-        ModelError: onnxruntime refuses the model (its own first line is given).
+        LoadError: onnxruntime refuses the model (its own first line is given).
         MissingDependencyError: no onnxruntime, or CUDA was asked for and onnxruntime would run on the CPU instead.
     """
     ort = onnxruntime()
@@ -113,7 +118,7 @@ def _open(ort: Any, model: Any, options: Any, providers: list[str]) -> Any:
     except (ModelError, OSError):
         raise
     except Exception as error:
-        raise ModelError(f"onnxruntime {ort.__version__} can't load the model: {_reason(error)}") from error
+        raise LoadError(f"onnxruntime {ort.__version__} can't load the model: {_reason(error)}") from error
 
 
 def _require_file(path: Path) -> None:

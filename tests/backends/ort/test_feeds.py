@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from chanc.backends import ort
-from chanc.errors import ModelError
+from chanc.errors import DataError, ModelError
 
 SHARED = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[3].parent / "shared")) / "models"
 REAL = sorted(SHARED.glob("third_party/*.onnx"))
@@ -110,3 +110,110 @@ def test_real_models_run(path: Path) -> None:
     feeds = ort.fitting_feeds(path)
     for plain, exact in zip(ort.run(path, feeds), ort.run(path, feeds, exact=True), strict=True):
         np.testing.assert_allclose(plain, exact, rtol=1e-3, atol=1e-4)
+
+
+def test_one_value_for_one_name() -> None:
+    """The batch of an LSTM's states is their second axis."""
+    built = model("float[batch, L, 20] x, float[1, batch, 12] h, float[L, batch] m, float[2, 3] fixed")
+    shapes = {name: array.shape for name, array in ort.random_feeds(built, batch=3).items()}
+    assert shapes == {"x": (3, 3, 20), "h": (1, 3, 12), "m": (3, 3), "fixed": (2, 3)}, "L is a first axis, too"
+    built = model("float[1, batch, 12] h, float[batch, L, 20] x, float[8, L] m")
+    shapes = {name: array.shape for name, array in ort.random_feeds(built, sizes={"L": 7}).items()}
+    assert shapes == {"h": (1, 2, 12), "x": (2, 7, 20), "m": (8, 7)}
+    assert ort.random_feeds(built, sizes={"batch": 5})["h"].shape == (1, 5, 12)
+    assert ort.random_feeds(built, sizes={"x:1": 9, "L": 7})["m"].shape == (8, 7)
+
+
+def test_an_expression_follows_from_its_names() -> None:
+    """A decoder with a cache: the mask covers what was before and what is new."""
+    built = model("int64[batch, length] ids, float[batch, 2, past, 8] cache, int64[batch, length] mask", "y = Identity (ids)")
+    total = ir.Shape([ir.SymbolicDim("batch"), ir.SymbolicDim("past + length")])
+    built.graph.inputs[2].shape = total
+    assert ort.random_feeds(built, sizes={"past": 5, "length": 3})["mask"].shape == (2, 8)
+    assert ort.random_feeds(built, default=10)["mask"].shape == (2, 20)
+    assert ort.random_feeds(built, sizes={"past + length": 6})["mask"].shape == (2, 6)
+
+
+@pytest.mark.parametrize("name", ["batch-size", "a b", "?", "x/"])
+def test_a_name_that_reads_like_an_expression(name: str) -> None:
+    built = model("float[n, 4] x, float[1, n] h")
+    for value, shape in zip(built.graph.inputs, ([name, 4], [1, name]), strict=True):
+        value.shape = ir.Shape(shape)
+    assert {array.shape for array in ort.random_feeds(built).values()} == {(2, 4), (1, 2)}
+
+
+IDS = {
+    "Gather": "y = Gather (table, ids)",
+    "through views": "a = Unsqueeze (ids, to)\nb = Cast <to = 6> (a)\ny = Gather (table, b)",
+    "the other axis": "y = Gather <axis = 1> (other, ids)",
+    "GatherElements": "y = GatherElements (table, ids)",
+    "the smallest of two": "a = Gather (wide, ids)\nb = Gather (table, ids)\ny = Add (a, b)",
+    "a mask": "y = Cast <to = 1> (ids)",
+    "a boolean mask": "y = Cast <to = 9> (ids)",
+}
+
+
+@pytest.mark.parametrize("body", IDS.values(), ids=IDS)
+def test_ids_stay_below_the_tables_that_read_them(body: str) -> None:
+    tables = "<int64[1] to = {1}, float[2, 3] table = {1,2,3,4,5,6}, float[3, 2] other = {1,2,3,4,5,6}>"
+    tables = tables.replace(">", ", float[9, 3] wide = {" + ",".join("1" * 27) + "}>")
+    built = model("int64[N, 30] ids", body, tables)
+    assert set(np.unique(ort.random_feeds(built)["ids"])) == {0, 1}
+
+
+def test_ids_of_a_fused_embedding() -> None:
+    built = model("int32[N, 30] ids, int32[N, 30] types", "y = Identity (ids)")
+    tables = [ir.tensor(np.ones((rows, 8), np.float32), name=f"table{rows}") for rows in (3, 90, 1)]
+    values = [ir.Value(name=table.name, const_value=table) for table in tables]
+    for value in values:
+        built.graph.register_initializer(value)
+    built.graph.append(ir.node("EmbedLayerNormalization", [*built.graph.inputs, *values], domain="com.microsoft"))
+    built.graph.opset_imports["com.microsoft"] = 1
+    feeds = ort.random_feeds(built)
+    assert set(np.unique(feeds["ids"])) == {0, 1, 2}
+    assert not feeds["types"].any()
+
+
+def test_integers_may_have_to_be_zero() -> None:
+    """What computes a position may leave its table, whatever the graph tells."""
+    pytest.importorskip("onnxruntime")
+    body = "a = Mul (ids, five)\ny = Gather (table, a)"
+    built = model("int64[N] ids", body, "<int64[1] five = {5}, float[3] table = {1, 2, 3}>")
+    assert not ort.fitting_feeds(built)["ids"].any()
+
+
+def test_inputs_from_a_file(tmp_path: Path) -> None:
+    built = model("float[N, 3] x, int64[N] ids")
+    feeds = ort.random_feeds(built, batch=4)
+    np.savez(tmp_path / "feeds.npz", **feeds)
+    read = ort.read_feeds(tmp_path / "feeds.npz", built)
+    assert read.keys() == feeds.keys()
+    np.testing.assert_array_equal(read["x"], feeds["x"])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"x": np.zeros((2, 3))}, r"holds \['x'\]; the model's inputs are \['ids', 'x'\]"),
+        ({"x": np.zeros((2, 3)), "ids": np.zeros(2), "more": np.zeros(1)}, r"holds \['ids', 'more', 'x'\]"),
+        ({"x": np.zeros(3), "ids": np.zeros(2)}, "input 'x' has 2 axes, not 1"),
+        ({"x": np.array([None]), "ids": np.zeros(2)}, "is not an .npz file of arrays"),
+    ],
+)
+def test_inputs_that_do_not_fit(arrays: dict[str, np.ndarray], said: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "feeds.npz", **arrays)
+    with pytest.raises(DataError, match=said):
+        ort.read_feeds(tmp_path / "feeds.npz", model("float[N, 3] x, int64[N] ids"))
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
+def test_a_file_that_is_no_archive(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "feeds.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"is not an \.npz file"):
+        ort.read_feeds(tmp_path / "feeds.npz", model("float[N, 3] x"))
+
+
+def test_a_file_of_one_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 3)))
+    with pytest.raises(DataError, match=r"is not an \.npz file"):
+        ort.read_feeds(tmp_path / "x.npy", model("float[N, 3] x"))

@@ -1,0 +1,87 @@
+"""The doubled oracle: with every channel of a group repeated evenly, no normalisation across channels sees the change.
+
+Means and variances over channels stay when each channel stands there twice, so `scale=2` with `transfer="widen"` keeps
+the function, and fails loudly where a group is wrong. It judges groups whose own rewrite is not exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from chanc.analysis import Analysis
+from chanc.errors import ChancError
+from chanc.ir.sizes import Sizes
+from chanc.oracles.pair import Pairing
+from chanc.oracles.verdict import Finding
+from chanc.oracles.zeroed import zeroed
+from chanc.rewriter import rewrite
+from chanc.rewriter.plan import Plan
+
+_TRIES = 8
+"""Twins that are made at most, to tell groups that double evenly from others."""
+
+_SHOWN = 3
+
+
+def doubled(
+    pairing: Pairing, original: Any, groups: Sequence[str], sizes: Sizes | None = None
+) -> list[Finding]:
+    """Findings on groups of `original`, by their ids: on those that double evenly, and on those that don't.
+
+    Not to double evenly proves no defect: a softmax over channels sees how many there are.
+    """
+    waiting, proofs, bad, reason = [list(groups)], list[Finding](), list[str](), ""
+    for _ in range(_TRIES if groups else 0):
+        part = waiting.pop(0)
+        finding = twin(pairing, original, {name: {"scale": 2} for name in part}, "", sizes=sizes)
+        if finding.agrees:
+            proofs.append(finding)
+        else:
+            reason = finding.reason or f"doubled, they change the outputs by {finding.error:.1e}"
+            splits = len(part) > 1 and not pairing.trouble
+            waiting += [part[: len(part) // 2], part[len(part) // 2 :]] if splits else []
+            bad += [] if splits else part
+        if not waiting:
+            break
+    bad += [name for part in waiting for name in part]
+    sound = [name for name in groups if name not in bad]
+    return _summary(proofs, f"{counted(sound)} verified by doubling") + untold(bad, reason)
+
+
+def twin(
+    pairing: Pairing,
+    original: Any,
+    plan: Plan,
+    subject: str,
+    analysis: Analysis | None = None,
+    *,
+    sizes: Sizes | None = None,
+) -> Finding:
+    """The finding on a rewrite of `original` that must keep what isn't dropped: `plan`, with `transfer="widen"`.
+
+    An analysis of the original, which is spent, saves making one; else it is analysed at these `sizes` of open axes.
+    """
+    try:
+        made = rewrite(original if analysis is None else analysis, plan, transfer="widen", dims=sizes)
+    except ChancError as error:
+        return Finding(subject, "none", (), None, reason=str(error))
+    return pairing.compare(zeroed(original, made.trace), made.model, subject)
+
+
+def untold(groups: Sequence[str], reason: str) -> list[Finding]:
+    """The finding that nobody can tell of some groups, if there are any."""
+    names = ", ".join(f"'{name}'" for name in groups[:_SHOWN])
+    more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
+    return [Finding(f"{counted(groups)} ({names}{more})", "none", (), None, reason=reason)] if groups else []
+
+
+def counted(groups: Collection[str], kind: str = "") -> str:
+    """How many groups there are, in words."""
+    return f"{len(groups)} {kind and kind + ' '}group{'' if len(groups) == 1 else 's'}"
+
+
+def _summary(proofs: Sequence[Finding], subject: str) -> list[Finding]:
+    """One finding for all groups that double evenly: the one that was furthest apart."""
+    worst = max(proofs, key=lambda finding: finding.error, default=None)
+    return [Finding(subject, worst.judge, worst.differences, True, worst.noise)] if worst else []

@@ -1,0 +1,151 @@
+"""The judgement of a rewrite: what it must compute, as far as anyone can tell.
+
+A rewrite of exact groups by a transfer that keeps the function computes what the original does, without what was
+dropped. Of any other rewrite the groups are judged, each kind by its own twin: the exact ones, rewritten alone, must
+compute that; where a normalisation across channels sees the change, they are doubled, which no norm sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.analysis import Analysis, Group, analyze
+from chanc.backends import ort
+from chanc.errors import ModelError, VerifyError
+from chanc.ir import load
+from chanc.ir.sizes import Sizes
+from chanc.oracles.compare import TOLERANCE
+from chanc.oracles.doubled import counted, doubled, twin, untold
+from chanc.oracles.outputs import Feeds
+from chanc.oracles.pair import Pairing, pairing
+from chanc.oracles.precision import HALVES
+from chanc.oracles.verdict import Finding, Verdict
+from chanc.oracles.zeroed import zeroed
+from chanc.rewriter.plan import Plan
+from chanc.rewriter.trace import Trace
+
+KEEPERS = ("select", "widen")
+"""Transfers that keep the function of exact groups."""
+
+_HALF_TOLERANCE = {ir.DataType.FLOAT16: 1e-2, ir.DataType.BFLOAT16: 8e-2}
+"""Weights that are shared out among copies are rounded to 2^-11, or 2^-8, of them: some 20 times that in a deep net."""
+
+_LARGEST = 1 << 30
+"""Bytes of weights of a model that is worth doubling: its twin has up to four times as many."""
+
+Widths = Mapping[str, tuple[int, int]]
+
+
+def judge(
+    original: Any,
+    rewritten: Any,
+    *,
+    trace: Trace | Mapping[str, Any] | None = None,
+    transfer: str = "select",
+    feeds: Feeds | None = None,
+    sizes: Sizes | None = None,
+    batch: int = 2,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> Verdict:
+    """Judge a rewritten model by the original and the trace; without a trace both must compute the same.
+
+    transfer: the rewrite's; one that keeps no function leaves only the groups to be judged. feeds: the inputs, or None
+    for random ones (`batch` samples from `seed`). sizes: of open axes, by name, at which the rewrite was analysed.
+    tolerance: of the largest entry of an output; more where weights in half precision were shared out among copies.
+
+    Raises: ModelError where `feeds` were given and the original can't be run on them, or where nothing that is
+    installed can run it, VerifyError for a trace that is not of `original`, MissingDependencyError without onnxruntime.
+    """
+    one, two = load(original), load(rewritten)
+    told = trace.to_json() if isinstance(trace, Trace) else trace
+    widths = {name: (width["old"], width["new"]) for name, width in told["groups"].items()} if told else {}
+    grown = told is None or any(new > old for old, new in widths.values())
+    allowed = max(tolerance, _rounding(one)) if grown else tolerance
+    pair = pairing(load(one, dims=sizes) if sizes else one, feeds, batch=batch, seed=seed, tolerance=allowed)
+    if told is None or (told["exact"] and transfer in KEEPERS):
+        shrunk = any(new < old for old, new in widths.values())
+        what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
+        return Verdict((pair.compare(one if told is None else zeroed(one, told), two, what),))
+    return Verdict((*_runs(pair, one, two), *_by_groups(pair, one, widths, sizes)))
+
+
+def _rounding(model: ir.Model) -> float:
+    kinds = {value.dtype for value in model.graph.initializers.values() if value.dtype is not None}
+    return max((_HALF_TOLERANCE[kind] for kind in kinds & HALVES), default=0.0)
+
+
+def _runs(pair: Pairing, original: ir.Model, rewritten: ir.Model) -> list[Finding]:
+    """Whether the rewritten model runs, and is finite where the original is; nothing where that can't be loaded."""
+    subject, reason = "runs in onnxruntime", ""
+    if pair.trouble:
+        return [Finding(subject, "none", (), None, reason=pair.trouble)]
+    try:
+        have = ort.run(rewritten, pair.tries[0])
+        want = have if all(map(_finite, have)) else ort.run(original, pair.tries[0])
+    except ModelError as error:
+        return [] if _unloadable(original) else [Finding(subject, "float32", (), False, reason=str(error))]
+    for value, before, after in zip(rewritten.graph.outputs, want, have, strict=True):
+        if _finite(before) and not _finite(after):
+            reason = f"output '{value.name}' of the rewritten model is not finite"
+    return [Finding(subject, "float32", (), not reason, reason=reason)]
+
+
+def _finite(array: Any) -> bool:
+    return not np.issubdtype(array.dtype, np.floating) or bool(np.isfinite(array).all())
+
+
+def _unloadable(model: ir.Model) -> bool:
+    try:
+        ort.session(model)
+    except ort.LoadError:
+        return True
+    return False
+
+
+def _by_groups(pair: Pairing, original: ir.Model, widths: Widths, sizes: Sizes | None) -> list[Finding]:
+    """The findings on the groups that changed: exact ones at their new widths, the others doubled."""
+    analysis = analyze(original, dims=sizes)
+    found = {group.id: group for group in analysis.groups}
+    changed = {name: new for name, (old, new) in widths.items() if old != new}
+    if changed.keys() - found.keys():
+        raise VerifyError(f"the trace names the group '{min(changed.keys() - found.keys())}', which the model lacks")
+    exact: Plan = {name: new for name, new in changed.items() if _keeps(found[name], new)}
+    fixed = [name for name in changed if name not in exact and not found[name].scalable]
+    others = [name for name in changed if name not in exact and found[name].scalable]
+    told = untold(fixed, "their weights can't be shared out among copies")
+    if others and _bytes(original) > _LARGEST:
+        told += untold(others, "the model is too big to double")
+        others = []
+    at_once = _at_once(pair, original, exact, others, analysis) if exact and others else None
+    if at_once:
+        return [at_once, *told]
+    return [*_alone(pair, original, exact, sizes), *doubled(pair, original, others, sizes), *told]
+
+
+def _keeps(group: Group, width: int) -> bool:
+    return group.exact and (group.scalable or width < group.size)
+
+
+def _at_once(
+    pair: Pairing, original: ir.Model, exact: Plan, others: list[str], analysis: Analysis
+) -> Finding | None:
+    """One finding for all: one twin instead of two. None where it doesn't agree, and each kind has to be seen alone."""
+    plan = {**exact, **{name: {"scale": 2} for name in others}}
+    subject = f"{counted(exact, 'exact')} verified, {counted(others)} verified by doubling"
+    finding = twin(pair, original, plan, subject, analysis)
+    return finding if finding.agrees else None
+
+
+def _alone(pair: Pairing, original: ir.Model, exact: Plan, sizes: Sizes | None) -> list[Finding]:
+    """The finding on exact groups, rewritten without the others."""
+    return [twin(pair, original, exact, f"{counted(exact, 'exact')} verified", sizes=sizes)] if exact else []
+
+
+def _bytes(model: ir.Model) -> int:
+    tensors = (value.const_value for value in model.graph.initializers.values())
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)

@@ -1,0 +1,131 @@
+"""One comparison of two models: in float32 first, in float64 where that disagrees or can't be had."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chanc.backends import ort
+from chanc.errors import ModelError
+from chanc.oracles.compare import TOLERANCE, Array, Difference, compare, worst
+from chanc.oracles.double import in_double
+from chanc.oracles.outputs import Feeds, in_single, output_names, runnable
+from chanc.oracles.verdict import Finding
+
+_STEP = 2.0**-23
+"""The last digit of a float32."""
+
+_NOISES = 30
+"""A difference of this many times what one digit of the inputs does may be rounding."""
+
+_CANDIDATES = 4
+"""Invented inputs that are tried where onnxruntime can't be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """How models are compared with one original: on which inputs, and how near is near enough.
+
+    tries: the inputs, several where onnxruntime can't say which of them fit. trouble: why the original runs on none of
+    the inputs that were invented, else empty. tolerance: of the largest entry of an output.
+    """
+
+    tries: Sequence[Feeds]
+    trouble: str = ""
+    tolerance: float = TOLERANCE
+
+    def compare(self, expected: Any, actual: Any, subject: str) -> Finding:
+        """Whether two models of the original's interface compute the same; `subject` says what they are.
+
+        Raises: ModelError where the expected one can't be run on the inputs, or by nothing that is there.
+        """
+        if self.trouble:
+            return Finding(subject, "none", (), None, reason=self.trouble)
+        try:
+            want = in_single(expected, self.tries[0]) if self.tries else []
+        except ort.LoadError as error:
+            return self._in_double(expected, actual, subject, str(error))
+        try:
+            have = in_single(actual, self.tries[0])
+        except ModelError as error:
+            return Finding(subject, "float32", (), False, reason=f"{subject}: {error}")
+        found = tuple(compare(want, have, output_names(expected)))
+        if not any(map(_speaks, want)):
+            return Finding(subject, "float32", found, None, reason="no output of the original has a finite number")
+        if worst(found) <= self.tolerance:
+            return Finding(subject, "float32", found, True)
+        return self._again(expected, actual, want, found, subject)
+
+    def _again(
+        self, expected: Any, actual: Any, want: list[Array], found: tuple[Difference, ...], subject: str
+    ) -> Finding:
+        """The judgement in float64 of what disagrees in float32; without one, by the noise of the original itself."""
+        both, names, judge = in_double(expected, actual, self.tries[0]), output_names(expected), "float32"
+        if both is None:
+            noise = _NOISES * worst(compare(want, in_single(expected, _shaken(self.tries[0])), names))
+        else:
+            noise, judge = worst(compare(both[0], want, names)), "float64"
+            found = tuple(compare(*both, names))
+        if worst(found) <= self.tolerance:
+            return Finding(subject, judge, found, True, noise)
+        if worst(found) <= noise:
+            told = f"they differ by {worst(found):.1e} in {judge}, and rounding alone may make {noise:.1e}"
+            return Finding(subject, judge, found, None, noise, told)
+        return Finding(subject, judge, found, False, noise)
+
+    def _in_double(self, expected: Any, actual: Any, subject: str, reason: str) -> Finding:
+        """The judgement of what onnxruntime can't load: float64 alone."""
+        for feeds in self.tries:
+            both = in_double(expected, actual, feeds)
+            if both is not None:
+                found = tuple(compare(*both, output_names(expected)))
+                return Finding(subject, "float64", found, worst(found) <= self.tolerance)
+        raise ModelError(f"{reason}; PyTorch and ONNX's reference can't run it either")
+
+
+def pairing(
+    original: Any,
+    feeds: Feeds | None,
+    *,
+    batch: int = 2,
+    seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
+    tolerance: float = TOLERANCE,
+) -> Pairing:
+    """The comparison with `original` on the given inputs, else on random ones that onnxruntime runs it on.
+
+    `batch` is the size of an open first axis, `sizes` has those of other open axes, by name. Raises:
+    MissingDependencyError without onnxruntime.
+    """
+    if feeds is not None:
+        return Pairing([feeds], tolerance=tolerance)
+    original = runnable(original)
+    try:
+        return Pairing([ort.fitting_feeds(original, seed, batch=batch, sizes=sizes)], tolerance=tolerance)
+    except ort.LoadError as error:
+        first = str(error)
+    except ModelError as error:
+        return Pairing([], f"the original fails on made-up inputs, so give it some (--inputs): {error}", tolerance)
+    try:
+        every = ort.candidate_feeds(original, seed, batch=batch, sizes=sizes)
+        return Pairing(list(itertools.islice(every, _CANDIDATES)), tolerance=tolerance)
+    except ModelError as error:  # strings, sequences, an unknown rank
+        return Pairing([], f"{first}; {error}", tolerance)
+
+
+def _speaks(array: Array) -> bool:
+    return not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).any())
+
+
+def _shaken(feeds: Feeds) -> dict[str, Array]:
+    """The inputs with every float moved by its last digit, up or down."""
+    generator = np.random.default_rng(0)
+    moved = dict(feeds)
+    for name, array in feeds.items():
+        if np.issubdtype(array.dtype, np.floating):
+            moved[name] = (array * (1 + _STEP * generator.choice((-1, 1), array.shape))).astype(array.dtype)
+    return moved

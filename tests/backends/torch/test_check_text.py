@@ -1,0 +1,127 @@
+"""check.py of a folder of source: it invents inputs that fit, and compares as the judge of a rewrite does."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+
+import chanc
+from chanc.testing.builders import build
+from chanc.testing.graphs import Graph
+
+Check = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    """check(model, *arguments): the exit code of the check.py made for it, run here, and what it printed."""
+
+    def run(model: onnx.ModelProto, *arguments: str) -> tuple[int, str]:
+        onnx.save(model, tmp_path / "model.onnx")
+        chanc.codegen(tmp_path / "model.onnx", tmp_path / "out")
+        script = str(tmp_path / "out" / "check.py")
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        monkeypatch.delitem(sys.modules, "model", raising=False)
+        code: object = 0
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            sys.modules.pop("model", None)
+        said = capsys.readouterr().out
+        return (code, said) if isinstance(code, int) else (1, f"{said}{code}")
+
+    return run
+
+
+def test_one_value_for_one_name(check: Check) -> None:
+    """An LSTM's states have the batch as their second axis."""
+    body = "a, b, c = LSTM <hidden_size = 5> (x, w, r, , , h, k)\ny = Identity (b)"
+    inputs = "float[4, batch, 3] x, float[1, batch, 5] h, float[1, batch, 5] k"
+    code, said = check(build(inputs, "float y", body, {"w": (1, 20, 3), "r": (1, 20, 5)}))
+    assert (code, said.startswith("largest difference")) == (0, True)
+
+
+def test_ids_below_their_table(check: Check) -> None:
+    model = build("int64[n, 40] ids, int64[n, 40] kinds", "float y",
+                  "a = Gather (words, ids)\nb = Gather (types, kinds)\ny = Add (a, b)",
+                  {"words": (50, 6), "types": (1, 6)})  # fmt: skip
+    assert check(model)[0] == 0
+
+
+def test_the_size_that_runs(check: Check) -> None:
+    model = build("float[n, 3, h, w] x", "float y", "a = Conv (x, k)\ny = Reshape (a, to)",
+                  {"k": (4, 3, 1, 1), "to": np.array([-1, 4 * 32 * 32])})  # fmt: skip
+    assert check(model, "--size", "32")[0] == 0
+    code, said = check(model, "--size", "31")
+    assert code == 1
+    assert "give it some with --inputs" in said
+    assert check(model)[0] == 0
+
+
+def test_inputs_of_the_users(check: Check, tmp_path: Path) -> None:
+    model = build("float[n, 3, h, w] x", "float y", "a = Conv (x, k)\ny = Reshape (a, to)",
+                  {"k": (4, 3, 1, 1), "to": np.array([1, 4, 7, 11])})  # fmt: skip
+    assert check(model)[0] == 1
+    np.savez(tmp_path / "feeds.npz", x=np.ones((1, 3, 7, 11), np.float32))
+    assert check(model, "--inputs", str(tmp_path / "feeds.npz"))[0] == 0
+
+
+def test_a_weight_that_is_an_output(check: Check) -> None:
+    graph = Graph(opset=17)
+    x = graph.input("x", [1, 3, 6, 6], dynamic={0: "n"}).conv(4)
+    model = graph.model(x)
+    weight = model.graph.initializer[0]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+    assert check(model)[0] == 0
+
+
+def test_a_mask_of_infinity(check: Check) -> None:
+    graph = Graph(opset=17)
+    mask = np.where(np.arange(4) == 1, -np.inf, 0).astype(np.float32)
+    assert check(graph.model(graph.input("x", [1, 5], dynamic={0: "n"}).gemm(4) + graph.constant(mask)))[0] == 0
+
+
+def test_noise_leaves_shapes_to_compare(check: Check) -> None:
+    graph = Graph(opset=17)
+    x = graph.input("x", [1, 3, 6, 6], dynamic={0: "n"}).conv(4)
+    code, said = check(graph.model((x + graph.op("RandomNormalLike", x)).conv(2)))
+    assert (code, said) == (0, "the shapes are the same; the model draws random numbers, so values can't be compared\n")
+
+
+def chaotic(depth: int) -> onnx.ModelProto:
+    """Waves of waves: a difference in the last digit of float32 grows by a factor of some 40 a layer."""
+    graph = Graph(opset=17)
+    x = graph.input("x", [1, 3, 6, 6], dynamic={0: "n"}).conv(8)
+    for _ in range(depth):
+        x = graph.op("Sin", x.conv(8, 3, pads=[1, 1, 1, 1]) * graph.constant(np.float32(40)))
+    return graph.model(x.conv(5))
+
+
+def test_rounding_is_no_difference(check: Check) -> None:
+    code, said = check(chaotic(3))
+    assert code == 0
+    assert "can't tell: in float32 rounding alone makes" in said
+
+
+def test_a_difference_is_one(check: Check, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    assert check(chaotic(0))[0] == 0
+    path = tmp_path / "out" / "model.safetensors"
+    weights = load_file(path)
+    key = next(iter(weights))
+    save_file({**weights, key: weights[key] * 1.01}, path)
+    monkeypatch.setattr(chanc, "codegen", lambda *_: None)
+    assert check(chaotic(0))[0] == 1
