@@ -48,7 +48,9 @@ def command(
         click.echo(f"{word:8}{item.output}  {list(item.shape)}  error {item.error:.2e}")
     if verdict.wrong is not None:
         raise VerifyError(str(verdict.wrong))
-    click.echo(f"{'verified' if verdict.agrees else 'not verified'}: {verdict}")
+    if not verdict.agrees:
+        raise VerifyError(f"not verified: {verdict}")
+    click.echo(f"verified: {verdict}")
 
 
 def _read(path: str) -> dict[str, Any]:
