@@ -125,7 +125,7 @@ def _evaluated(model: ir.Model, chosen: dict[str, tuple[ir.Value, Cone]]) -> dic
             for value in node.inputs:
                 if value is not None and value.const_value is not None:
                     feeds[value.name or ""] = value.const_value.numpy()
-        graph.input.extend(onnx.helper.make_value_info(fed, onnx.TypeProto()) for fed in feeds)
+        graph.input.extend(onnx.helper.make_value_info(name, onnx.TypeProto()) for name in feeds)
         graph.output.append(onnx.helper.make_value_info(root.name or "", onnx.TypeProto()))
         imports = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
         proto = onnx.helper.make_model(graph, opset_imports=imports)

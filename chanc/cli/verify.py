@@ -62,7 +62,9 @@ def command(
         say(f"{word:8}{item.output}  {list(item.shape)}  error {item.error:.2e}")
     if verdict.wrong is not None:
         raise VerifyError(str(verdict.wrong))
-    say(f"{'verified' if verdict.agrees else 'not verified'}: {verdict}")
+    if not verdict.agrees:
+        raise VerifyError(f"not verified: {verdict}")
+    say(f"verified: {verdict}")
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from chanc.oracles.outputs import Feeds
 from chanc.oracles.pair import Pairing, pairing
 from chanc.oracles.precision import HALVES
 from chanc.oracles.verdict import Finding, Verdict
-from chanc.oracles.zeroed import zeroed
+from chanc.oracles.zeroed import strays, zeroed
 from chanc.rewriter.plan import Plan
 from chanc.rewriter.trace import Trace
 
@@ -71,6 +71,10 @@ def judge(
         shrunk = any(new < old for old, new in widths.values())
         what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
         return Verdict((pair.compare(one if told is None else zeroed(one, told), two, what),))
+    stray = strays(two, told)
+    if stray:
+        reason = f"the rewritten model is not what the trace tells of: {stray}"
+        return Verdict((Finding("follows the trace", "none", (), False, reason=reason),))
     return Verdict((*_runs(pair, one, two), *_by_groups(pair, one, widths, sizes)))
 
 

@@ -127,5 +127,6 @@ def _shaken(feeds: Feeds) -> dict[str, Array]:
     moved = dict(feeds)
     for name, array in feeds.items():
         if np.issubdtype(array.dtype, np.floating):
-            moved[name] = (array * (1 + _STEP * generator.choice((-1, 1), array.shape))).astype(array.dtype)
+            steps = 1 + _STEP * generator.choice((-1, 1), array.shape)
+            moved[name] = (array.astype(np.float64) * steps).astype(array.dtype)
     return moved

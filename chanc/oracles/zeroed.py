@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     distinct_names(copy.graph)
     names = Names(value_names(copy.graph))
     known: dict[ir.Value, Array] = {}
-    by_output = {called(node): node for node in nodes_of(copy.graph)}
-    for name, index, axes in _operands(trace):
-        node = by_output.get(name)
-        if node is None or index >= len(node.inputs) or node.inputs[index] is None:
-            raise VerifyError(f"the trace names '{name}', input {index}, which the model doesn't have")
-        value = node.inputs[index]
-        assert value is not None
+    for node, index, value, axes in _uses(copy, trace):
         spec = spec_of(node)
         if spec is not None and index in spec.divisors:
             # Zero would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
@@ -49,6 +43,33 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         own = add_constant(copy.graph, names.fresh(f"{value.name}.zeroed"), array)
         node.replace_input_with(index, own)
     return copy
+
+
+def strays(model: Any, trace: Trace | Mapping[str, Any]) -> str:
+    """Where a rewritten model is not of the sizes that the trace tells of, in words; empty where it is."""
+    known: dict[ir.Value, Array] = {}
+    try:
+        for node, index, value, axes in _uses(load(model), trace):
+            shape = _constant(value, known).shape
+            for axis, source in axes.items():
+                if axis >= len(shape) or shape[axis] != source.size:
+                    return f"input {index} of '{called(node)}' is {shape}, not {source.size} along axis {axis}"
+    except VerifyError as error:
+        return str(error)
+    return ""
+
+
+def _uses(
+    model: ir.Model, trace: Trace | Mapping[str, Any]
+) -> Iterator[tuple[ir.Node, int, ir.Value, dict[int, Array]]]:
+    """The operands of a trace in a model: node, input, its value, and the sources by axis."""
+    by_output = {called(node): node for node in nodes_of(model.graph)}
+    for name, index, axes in _operands(trace):
+        node = by_output.get(name)
+        value = node.inputs[index] if node is not None and index < len(node.inputs) else None
+        if node is None or value is None:
+            raise VerifyError(f"the trace names '{name}', input {index}, which the model doesn't have")
+        yield node, index, value, axes
 
 
 def _operands(trace: Trace | Mapping[str, Any]) -> list[tuple[str, int, dict[int, Array]]]:

@@ -60,6 +60,15 @@ def test_made_up_inputs_that_do_not_fit_are_no_refusal(odd: Path, capsys: pytest
     said = capsys.readouterr().out
     assert "not verified: " in said
     assert "the original fails on made-up inputs, so give it some (--inputs)" in said
+    assert chanc("verify", odd, small) == 1
+    assert "not verified: computes what the original does: can't tell" in capsys.readouterr().err
+
+
+def test_another_model_is_not_what_the_trace_tells(normed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small, trace = normed.with_name("s.onnx"), normed.with_name("t.json")
+    assert chanc("rewrite", normed, "-o", small, "--scale", "0.5", "--trace", trace) == 0
+    assert chanc("verify", normed, normed, "--trace", trace) == 1
+    assert "the rewritten model is not what the trace tells of" in capsys.readouterr().err
 
 
 def test_inputs_of_the_users(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:

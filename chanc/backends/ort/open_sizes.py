@@ -68,7 +68,7 @@ def _terms(name: str) -> frozenset[str]:
 
 def _evaluated(name: str, terms: frozenset[str], named: Mapping[str, int], default: int) -> int:
     found = ir.SymbolicDim(name).evaluate({term: named.get(term, default) for term in terms})
-    return found if found is not None and found > 0 else default
+    return found if isinstance(found, int) and found > 0 else default
 
 
 def _needed(value: ir.Value, axis: int, batch: int) -> int | None:

@@ -29,6 +29,7 @@ from safetensors.torch import load_file  # noqa: E402
 ONNX = {onnx}
 BELOW = {below}  # what integers index has so many rows
 RANDOM = {random}  # the model draws numbers, so that only shapes can be compared
+LARGEST = 1 << 25
 SIZES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
 TOLERANCES = {{torch.float16: 1e-2, torch.bfloat16: 8e-2}}
 DTYPES = {{
@@ -37,15 +38,24 @@ DTYPES = {{
 }}  # fmt: skip
 
 
-def random_feeds(values, batch, size, generator):
-    """Numbers for every input: open axes take `batch` (the first) or `size`, one value for one name."""
+def shapes_of(values, batch, size):
+    """Shapes for the inputs: open axes take `batch` (the first) or `size`, one value for one name."""
     first = {{value.shape[0]: batch for value in values if value.shape and isinstance(value.shape[0], str)}}
-    feeds = {{}}
-    for value in values:
-        shape = [
+    return [
+        [
             d if isinstance(d, int) and d > 0 else first.get(d, size) if d or axis else batch
             for axis, d in enumerate(value.shape)
         ]
+        for value in values
+    ]
+
+
+def random_feeds(values, shapes, generator):
+    """Numbers for every input; None where one would be huge."""
+    if max(map(np.prod, shapes), default=0) > LARGEST:
+        return None
+    feeds = {{}}
+    for value, shape in zip(values, shapes, strict=True):
         dtype = DTYPES[value.type[len("tensor(") : -1]]
         if np.issubdtype(dtype, np.floating):
             feeds[value.name] = generator.standard_normal(shape).astype(dtype)
@@ -56,15 +66,16 @@ def random_feeds(values, batch, size, generator):
 
 def fitting_feeds(session, batches, sizes, generator):
     """The first random inputs that onnxruntime takes."""
+    values, said = session.get_inputs(), "they would be huge"
     for batch in batches:
         for size in sizes:
-            feeds = random_feeds(session.get_inputs(), batch, size, generator)
+            feeds = random_feeds(values, shapes_of(values, batch, size), generator)
             try:
-                session.run(None, feeds)
+                if feeds is not None:
+                    session.run(None, feeds)
+                    return feeds
             except Exception as error:
                 said = " ".join(str(error).split())
-            else:
-                return feeds
     sys.exit(f"onnxruntime runs the model on none of the random inputs, so give it some with --inputs: {{said}}")
 
 

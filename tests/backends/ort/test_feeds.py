@@ -126,7 +126,8 @@ def test_one_value_for_one_name() -> None:
 
 def test_an_expression_follows_from_its_names() -> None:
     """A decoder with a cache: the mask covers what was before and what is new."""
-    built = model("int64[batch, length] ids, float[batch, 2, past, 8] cache, int64[batch, length] mask", "y = Identity (ids)")
+    inputs = "int64[batch, length] ids, float[batch, 2, past, 8] cache, int64[batch, length] mask"
+    built = model(inputs, "y = Identity (ids)")
     total = ir.Shape([ir.SymbolicDim("batch"), ir.SymbolicDim("past + length")])
     built.graph.inputs[2].shape = total
     assert ort.random_feeds(built, sizes={"past": 5, "length": 3})["mask"].shape == (2, 8)

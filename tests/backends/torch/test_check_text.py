@@ -105,7 +105,7 @@ def chaotic(depth: int) -> onnx.ModelProto:
     graph = Graph(opset=17)
     x = graph.input("x", [1, 3, 6, 6], dynamic={0: "n"}).conv(8)
     for _ in range(depth):
-        x = graph.op("Sin", x.conv(8, 3, pads=[1, 1, 1, 1]) * graph.constant(np.float32(40)))
+        x = graph.op("Sin", x.conv(8) * graph.constant(np.float32(40)))
     return graph.model(x.conv(5))
 
 
