@@ -41,12 +41,13 @@ class Findings:
     """What was found in a graph, by value, node or label.
 
     `layouts`, `sequences` (a row of layouts each) and `data` are of values. `channels` unites labels that are one
-    channel, `couplings` labels that go together. `pins` are labels that stay; `inexact` those whose removal changes
-    the function of the rest, `unscaled` those whose repetition does; `segments` are parts of an axis that form groups
-    of their own; `rows` labels of which no unit may reach from the first to the last. `views` are layouts that were
-    cut into factors, and what is repeated of them; `seams` places where rather a seam than a block is (both for
-    `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the reason
-    given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
+    channel, `couplings` labels that go together. `pins` are labels that stay; `inexact` those whose removal changes the
+    function of the rest, `unscaled` those whose repetition does, each with its reason; `undivided` those whose
+    consumers' weights can't be shared out, so that the first copy must keep them; `segments` are parts of an axis that
+    form groups of their own; `rows` labels of which no unit may reach from the first to the last. `views` are layouts
+    that were cut into factors, and what is repeated of them; `seams` places where rather a seam than a block is (both
+    for `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the
+    reason given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
     initializers alone, `bent` those of them that passed a curve. `lines` are what labels were broadcast along, by
     (first label, number of labels).
     """
@@ -62,7 +63,8 @@ class Findings:
     couplings: DisjointSet = field(default_factory=DisjointSet)
     pins: list[tuple[IntArray, Pin]] = field(default_factory=list)
     inexact: list[tuple[IntArray, str]] = field(default_factory=list)
-    unscaled: list[IntArray] = field(default_factory=list)
+    unscaled: list[tuple[IntArray, str]] = field(default_factory=list)
+    undivided: list[IntArray] = field(default_factory=list)
     segments: list[IntArray] = field(default_factory=list)
     opaque: dict[ir.Node, str] = field(default_factory=dict)
     seams: list[tuple[int, int]] = field(default_factory=list)

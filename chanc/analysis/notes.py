@@ -49,14 +49,22 @@ class Notes:
         """Removing these labels changes the function of the rest (a normalisation across channels)."""
         self.findings.inexact.append((labels.ravel(), reason))
 
+    def mark_unscaled(self, labels: IntArray, reason: str) -> None:
+        """Repeating these labels changes the function, however their consumers' weights are shared out."""
+        self.findings.unscaled.append((labels.ravel(), reason))
+
+    def mark_undivided(self, labels: IntArray) -> None:
+        """What consumes these labels can't be shared out among copies, but the first one can keep it, the rest 0."""
+        self.findings.undivided.append(labels.ravel())
+
     def mark(self, layout: Layout, axis: int, role: Role) -> None:
         """The parameters that label this axis are producers or consumers of their channels."""
         findings = self.findings
-        bent = bool(findings.bent) and any(value in findings.bent for value in self.inputs)
+        bent = next((value for value in self.inputs if value in findings.bent), None) if findings.bent else None
         for part in layout.on(axis):
             findings.roles.mark(part.labels, role)
-            if bent and role == "consumer":
-                findings.unscaled.append(part.labels.ravel())
+            if bent is not None and role == "consumer":
+                self.mark_unscaled(part.labels, f"the weight '{bent.name}' is computed by a curve")
 
     def mode(self, default: str) -> str:
         """How the node is read where sizes alone would decide; a second analysis reads it as the first did."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Layout, Opaque, axis_labels, drop_axes, insert_axes, merge, transpose
+from chanc.ir.nodes import called
 
 Letters = list[int]
 """A number for each axis of an operand."""
@@ -80,7 +81,8 @@ def _contracted(
         raise Opaque("the contracted axes have other sizes")
     context.same(x, y)
     if context.is_weight(i) == context.is_weight(j) and (not context.is_weight(i) or np.intersect1d(x, y).size):
-        context.findings.unscaled.append(x)
+        made = "weights" if context.is_weight(i) else "values that the model computes"
+        context.mark_unscaled(x, f"it is summed over in a product of two {made} ({called(context.node)})")
     return _cleared(one, p), _cleared(two, q)
 
 

@@ -43,7 +43,7 @@ def visit_model(model: ir.Model, modes: dict[object, str] | None = None) -> Find
     for value in graph.outputs:
         pin = Pin(value.name or "", "", "", "it is a graph output")
         findings.pins += [(field.labels.ravel(), pin) for field in findings.fields_of(value)]
-    findings.unscaled += findings.roles.assign(findings.initializers)
+    findings.roles.assign(findings)
     return findings
 
 
@@ -76,7 +76,9 @@ class _Runner:
             return
         if self._from_constants(node):
             findings.weights.update(node.outputs)
-            if has(node, Trait.CURVED) or not findings.bent.isdisjoint(v for v in node.inputs if v is not None):
+            # Rounding keeps 0, and the first copy of a channel keeps what is rounded: see `rules/quantize.py`.
+            curved = has(node, Trait.CURVED) and not has(node, Trait.RECAST)
+            if curved or not findings.bent.isdisjoint(v for v in node.inputs if v is not None):
                 findings.bent.update(node.outputs)
         self._execute(context, rule)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +14,9 @@ from chanc.errors import MissingDependencyError, PlanError, VerifyError
 
 if TYPE_CHECKING:
     from chanc.rewriter import Rewrite
+
+MOST_LEFT = 10
+"""Groups that were left alone are named one in a line, no more than these."""
 
 
 @click.command("rewrite")
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     "--min-width", type=click.IntRange(min=1), default=1, metavar="N", help="No scaled width under N channels."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
+@click.option("--exact", is_flag=True, help="Change only groups that keep the function of the rest.")
 @click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
 @click.option("--verify/--no-verify", default=True, help="Check the result with onnx and in onnxruntime. [on]")
 @force_option
@@ -59,6 +65,7 @@ def command(
     round_to: int,
     min_width: int,
     seed: int,
+    exact: bool,
     trace_file: str | None,
     verify: bool,
     force: bool,
@@ -90,9 +97,10 @@ def command(
         round_to=round_to,
         min_width=min_width,
         seed=seed,
+        exact=exact,
     )
     if not result.changed:
-        raise PlanError(f"nothing changes: {_why_nothing(loaded, plan, scale)}")
+        raise PlanError(f"nothing changes: {_why_nothing(loaded, result)}")
     note = _verified(loaded, result, transfer) if verify else ""
     save(result.model, output)
     if trace_file is not None:
@@ -100,18 +108,23 @@ def command(
     _say(result, output, note)
 
 
-def _why_nothing(model: Any, plan: object, scale: float | None) -> str:
-    from collections import Counter
-
+def _why_nothing(model: Any, result: Rewrite) -> str:
     from chanc.analysis import analyze
 
+    if result.trace.left:
+        return f"all groups were left alone, {_most(result.trace.left)}"
     groups = analyze(model).groups
     if not groups:
         return "the model has no channel groups"
     if not any(group.resizable for group in groups):
-        reason, count = Counter(group.reason for group in groups).most_common(1)[0]
-        return f"all {len(groups)} channel groups are pinned, {count} of them because {reason}"
+        return f"all {len(groups)} channel groups are pinned, {_most({group.id: group.reason for group in groups})}"
     return "every group has the width that is asked for already"
+
+
+def _most(reasons: Mapping[str, str]) -> str:
+    """The reason that most groups have, and how many."""
+    reason, count = Counter(reasons.values()).most_common(1)[0]
+    return f"{count} of them because {reason}"
 
 
 def _verified(original: Any, result: Rewrite, transfer: str) -> str:
@@ -138,11 +151,19 @@ def _verified(original: Any, result: Rewrite, transfer: str) -> str:
 
 
 def _say(result: Rewrite, output: str, note: str) -> None:
-    changed = [(old, new) for old, new in result.trace.groups.values() if old != new]
+    trace = result.trace
+    changed = [(old, new) for old, new in trace.groups.values() if old != new]
     old, new = sum(a for a, _ in changed), sum(b for _, b in changed)
-    exact = "" if result.trace.exact else "; not exact: a normalisation across channels sees the change"
-    click.echo(
-        f"wrote {output}: {len(changed)} of {len(result.trace.groups)} groups changed, {old} -> {new} channels{exact}"
-    )
+    exact = "" if trace.exact else f"; {len(trace.inexact)} of them not exactly: {_causes(trace.inexact)}"
+    click.echo(f"wrote {output}: {len(changed)} of {len(trace.groups)} groups changed, {old} -> {new} channels{exact}")
+    for name, reason in list(trace.left.items())[:MOST_LEFT]:
+        click.echo(f"left alone: {name}: {reason}")
+    if len(trace.left) > MOST_LEFT:
+        click.echo(f"left alone: {len(trace.left) - MOST_LEFT} more groups; --trace has them all")
     if note:
         click.echo(f"verified: {note}")
+
+
+def _causes(reasons: Mapping[str, str]) -> str:
+    """The causes, each once, the commonest first."""
+    return ", ".join(cause for cause, _ in Counter(reasons.values()).most_common(3))

@@ -37,7 +37,6 @@ def test_integer_weights(idiom: Idiom) -> None:
             "vz": np.full((5,), 0, np.int8),
         },
         {"w": (8, 1)},
-        unscalable={"w"},
     )
 
 
@@ -61,7 +60,6 @@ def test_float_weights(idiom: Idiom) -> None:
             "wz": np.full((8,), 0, np.int8), "b": (8,), "v": (5, 8, 1, 1),
         },
         {"w": (8, 1)},
-        unscalable={"w"},
     )
 
 
@@ -82,7 +80,6 @@ def test_linear_layers(idiom: Idiom) -> None:
         },
         {"w": (8, 1)},
         inputs="float[N,6] x",
-        unscalable={"w"},
     )
 
 

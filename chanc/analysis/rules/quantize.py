@@ -35,8 +35,8 @@ def quantize(context: Context) -> None:
         raise Opaque("it is quantised in blocks")
     if context.node.op_type == "QuantizeLinear" and context.is_weight(0):
         for field in layout.fields:
-            # Dividing a weight among copies of a channel would round it anew.
-            context.findings.unscaled.append(field.labels.ravel())
+            # Shared out among copies of a channel, a weight would be rounded anew.
+            context.mark_undivided(field.labels)
     context.output(layout)
 
 
