@@ -48,8 +48,8 @@ class Findings:
     that were cut into factors, and what is repeated of them; `seams` places where rather a seam than a block is (both
     for `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the
     reason given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
-    initializers alone, `bent` those of them that passed a curve. `lines` are what labels were broadcast along, by
-    (first label, number of labels).
+    initializers alone, `bent` those in which a half of a weight is no half any more, and why. `lines` are what labels
+    were broadcast along, by (first label, number of labels).
     """
 
     graph: ir.Graph
@@ -72,7 +72,7 @@ class Findings:
     rows: list[tuple[IntArray, Pin]] = field(default_factory=list)
     modes: dict[object, str] = field(default_factory=dict)
     weights: set[ir.Value] = field(default_factory=set)
-    bent: set[ir.Value] = field(default_factory=set)
+    bent: dict[ir.Value, str] = field(default_factory=dict)
     held: dict[ir.Value, str] = field(default_factory=dict)
     lines: dict[tuple[int, int], list[IntArray]] = field(default_factory=dict)
     label_count: int = 0

@@ -60,11 +60,18 @@ class Notes:
     def mark(self, layout: Layout, axis: int, role: Role) -> None:
         """The parameters that label this axis are producers or consumers of their channels."""
         findings = self.findings
-        bent = next((value for value in self.inputs if value in findings.bent), None) if findings.bent else None
         for part in layout.on(axis):
             findings.roles.mark(part.labels, role)
-            if bent is not None and role == "consumer":
-                self.mark_unscaled(part.labels, f"the weight '{bent.name}' is computed by a curve")
+            if findings.bent and role == "consumer":
+                self._mark_bent(part.labels)
+
+    def _mark_bent(self, labels: IntArray) -> None:
+        """Halves of a weight that is bent on its way to the node that takes it aren't halves there."""
+        bent = self.findings.bent
+        for value in self.inputs:
+            parts = self.findings.fields_of(value) if value is not None and value in bent else ()
+            if value is not None and any(np.isin(part.labels, labels).any() for part in parts):
+                self.mark_unscaled(labels, bent[value])
 
     def mode(self, default: str) -> str:
         """How the node is read where sizes alone would decide; a second analysis reads it as the first did."""

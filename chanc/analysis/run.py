@@ -16,7 +16,7 @@ from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
 from chanc.ir.initializers import constant_shape
-from chanc.ir.nodes import bodies, captured_by
+from chanc.ir.nodes import bodies, called, captured_by
 from chanc.ops import Trait, has
 
 NO_SOURCES: frozenset[int] = frozenset()
@@ -78,8 +78,10 @@ class _Runner:
             findings.weights.update(node.outputs)
             # Rounding keeps 0, and the first copy of a channel keeps what is rounded: see `rules/quantize.py`.
             curved = has(node, Trait.CURVED) and not has(node, Trait.RECAST)
-            if curved or not findings.bent.isdisjoint(v for v in node.inputs if v is not None):
-                findings.bent.update(node.outputs)
+            bent = next((findings.bent[v] for v in node.inputs if v is not None and v in findings.bent), "")
+            if curved or bent:
+                reason = bent or f"its weights pass {node.op_type} '{called(node)}'"
+                findings.bent.update(dict.fromkeys(node.outputs, reason))
         self._execute(context, rule)
 
     def _execute(self, context: Context, rule: AnalysisRule) -> None:
