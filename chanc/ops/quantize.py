@@ -12,9 +12,20 @@ import onnx_ir as ir
 
 from chanc.ops.conv import KERNEL, SLIDES
 from chanc.ops.linear import PRODUCT, factors
+from chanc.ops.pool import POOLS
 from chanc.ops.spec import Trait, Weight, at
 from chanc.ops.table import Kind, kind_of, operator
-from chanc.ops.work import convolution, free, gemm, packed_attention, packed_product, product, recurrent
+from chanc.ops.work import (
+    activation,
+    convolution,
+    free,
+    gemm,
+    packed_attention,
+    packed_product,
+    pooling,
+    product,
+    recurrent,
+)
 
 MS = "com.microsoft"
 QUANTIZE = {Trait.CURVED, Trait.CHANNELWISE, Trait.RANK}
@@ -73,15 +84,25 @@ operator(
     ),
     divisors=(), work=recurrent,
 )  # fmt: skip
+operator("QLinearAdd", "QLinearMul", domain=MS, traits=QUANTIZE, weights=(), divisors=(), work=free)
+operator(
+    "QLinearLeakyRelu", "QLinearSigmoid", domain=MS,
+    traits={*QUANTIZE, Trait.ACTIVATION}, weights=(), divisors=(), work=activation,
+)  # fmt: skip
+operator("QLinearSoftmax", domain=MS, traits={Trait.RANK, Trait.CURVED}, weights=(), divisors=(), work=free)
+operator(
+    "QLinearAveragePool", "QLinearGlobalAveragePool", domain=MS, traits=POOLS, weights=(), divisors=(), work=pooling,
+)  # fmt: skip
+operator("QLinearConcat", domain=MS, traits={Trait.CURVED}, weights=(), divisors=(), work=free)
 
 ZERO_POINTS: Mapping[Kind, Mapping[int, int]] = {
+    (MS, "QAttention"): {1: 7},
     ("", "DequantizeLinear"): {0: 2},
     (MS, "DequantizeLinear"): {0: 2},
     ("", "QLinearConv"): {0: 2, 3: 5},
     (MS, "QLinearConv"): {0: 2, 3: 5},
     ("", "ConvInteger"): {0: 2, 1: 3},
     ("", "MatMulInteger"): {0: 2, 1: 3},
-    (MS, "MatMulInteger16"): {},
     ("", "QLinearMatMul"): {0: 2, 3: 5},
     (MS, "QGemm"): {0: 2, 3: 5},
     (MS, "MatMulIntegerToFloat"): {0: 4, 1: 5},

@@ -72,7 +72,7 @@ def broadcast(context: Context) -> Layout:
 
     A constant gets labels only on the axes on which an activation has channels; among weights alone, everywhere.
     """
-    present = [k for k, value in enumerate(context.node.inputs) if value is not None]
+    present = [k for k, value in enumerate(context.inputs) if value is not None]
     constants = [k for k in present if context.is_parameter(k)]
     if not constants and present:
         return context.together([context.input(k) for k in present])

@@ -23,7 +23,7 @@ def concat(context: Context) -> None:
     """Concat: the labels of one axis put one after the other; along all other axes the inputs are one."""
     rank = context.rank(0)
     axis = context.integer("axis", 1) % rank
-    operands = [_operand(context, k, axis) for k in range(len(context.node.inputs))]
+    operands = [_operand(context, k, axis) for k in range(len(context.inputs))]
     _tie_phases(context, operands, axis)
     operands = squared(context, operands, axis)
     context.output(joined(context, operands, axis))
@@ -42,7 +42,7 @@ def _tie_phases(context: Context, operands: Sequence[Layout], axis: int) -> None
 
     They are told by a kernel smaller than the stride: each sees only what the other leaves out.
     """
-    makers = [value.producer() if value is not None else None for value in context.node.inputs]
+    makers = [value.producer() if value is not None else None for value in context.inputs]
     if len(makers) < 2 or not all(maker is not None and _skips_pixels(maker) for maker in makers):
         return
     labels = [operand.on(axis)[0].labels.ravel() for operand in operands if len(operand.on(axis)) == 1]
