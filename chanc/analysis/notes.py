@@ -14,6 +14,7 @@ from chanc.analysis.findings import Findings, Pin
 from chanc.analysis.initializers import Role
 from chanc.analysis.layout import Field, Layout, axis_labels, regrouped, reshape
 from chanc.ir.nodes import called
+from chanc.ops import Trait, has
 
 
 class Notes:
@@ -46,8 +47,17 @@ class Notes:
         return Pin(tensor or name, name, self.node.op_type, reason)
 
     def mark_inexact(self, labels: IntArray, reason: str) -> None:
-        """Removing these labels changes the function of the rest (a normalisation across channels)."""
+        """Removing these labels changes the function of the rest (a normalisation across channels).
+
+        Repeating them all alike keeps it, but for totals over channels and for weights that are normalised.
+        """
+        folds, node = has(self.node, Trait.REDUCTION), self.node
+        made = node.outputs[0] in self.findings.weights
+        if folds:
+            reason = f"{node.op_type} '{called(node)}' folds {'weights over its channels' if made else 'its channels'}"
         self.findings.inexact.append((labels.ravel(), reason))
+        if folds and (made or has(node, Trait.TOTAL)):
+            self.mark_unscaled(labels, reason)
 
     def mark_unscaled(self, labels: IntArray, reason: str) -> None:
         """Repeating these labels changes the function, however their consumers' weights are shared out."""

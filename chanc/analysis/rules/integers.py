@@ -7,7 +7,7 @@ activations have one for all. Weights stay integers: on growing the first copy o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from chanc.analysis.context import Context
 from chanc.analysis.disjoint_set import IntArray
@@ -42,7 +42,7 @@ class Picked(Context):
         """The node, and the input as the node counts it."""
         return self.node, self.places[index]
 
-    def parameter(self, index: int, axes: Sequence[int], integers: bool = True) -> Layout:
+    def parameter(self, index: int, axes: Iterable[int], integers: bool = True) -> Layout:
         """As of any context; integers are quantised values here."""
         return super().parameter(index, axes, integers=True)
 

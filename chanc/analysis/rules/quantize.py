@@ -31,17 +31,19 @@ def quantize(context: Context) -> None:
     else:
         by_channel(context, layout, axis % layout.rank if layout.rank else 0, (1, 2))
     if context.is_weight(0):
-        for field in layout.fields:
-            _mark_weight(context, field.labels)
+        _mark_weight(context, layout)
     context.output(layout)
 
 
-def _mark_weight(context: Context, labels: IntArray) -> None:
+def _mark_weight(context: Context, layout: Layout) -> None:
     """A quantised weight: what is shared out among copies of a channel would be rounded anew."""
-    context.mark_undivided(labels)
     zero = context.value(2)
-    if zero is not None and zero.const_value is None:
-        context.mark_unscaled(labels, f"the zero point '{zero.name}' is computed")
+    if context.node.op_type == "QuantizeLinear":
+        for field in layout.fields:
+            context.mark_undivided(field.labels)
+    elif zero is not None and zero.const_value is None:
+        # What stands for 0 can't be stored.
+        context.findings.bent[context.node.outputs[0]] = f"the zero point '{zero.name}' is computed"
 
 
 def _data(context: Context) -> Layout:
@@ -91,7 +93,7 @@ def _by_block(context: Context, layout: Layout, axis: int) -> None:
     for index in (1, 2):
         if context.value(index) is None:
             continue
-        shape = constant_shape(context.value(index)) if context.is_parameter(index) else ()
+        shape = context.initializer(index).shape if context.is_parameter(index) else ()
         if len(shape) != layout.rank:
             raise Opaque("it is quantised in blocks, by scales that aren't constants")
         known = [k for k, line in enumerate(labels) if line is not None]
