@@ -97,6 +97,7 @@ operator("QLinearConcat", domain=MS, traits={Trait.CURVED}, weights=(), divisors
 
 ZERO_POINTS: Mapping[Kind, Mapping[int, int]] = {
     (MS, "QAttention"): {1: 7},
+    (MS, "DynamicQuantizeLSTM"): {1: 9, 2: 11},
     ("", "DequantizeLinear"): {0: 2},
     (MS, "DequantizeLinear"): {0: 2},
     ("", "QLinearConv"): {0: 2, 3: 5},

@@ -35,6 +35,8 @@ def _spread(array: Array, node: ir.Node, index: int, shape: tuple[int, ...]) -> 
     weight = weight_of(node, index)
     given = node.attributes.get("axis")
     axis = weight.makes(node.attributes, len(shape))[0] if weight else 1 if given is None else given.as_int()
+    if node.op_type == "DynamicQuantizeLSTM":
+        return array.reshape(shape[0], 1, -1)
     if array.ndim > 1:
         block = -(-shape[axis] // array.shape[axis])
         return np.repeat(array, block, axis=axis)[tuple(map(slice, shape))]

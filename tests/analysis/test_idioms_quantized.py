@@ -276,3 +276,44 @@ def test_weights_of_four_bits(idiom: Idiom, flat: bool, points: bool) -> None:
         outputs="float[N,3] y",
         domains=["com.microsoft"],
     )
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_recurrent_layers(idiom: Idiom, each: bool) -> None:
+    """Gates lie along the last axis, a scale and a zero point for each of them or one for a direction."""
+    count = (1, 24) if each else (1,)
+    scale, zero = np.full(count, 0.01, np.float32), np.full(count, 130, np.uint8)
+    idiom(
+        """
+        a = MatMul(x, w1)
+        s, h, c = com.microsoft.DynamicQuantizeLSTM<hidden_size=6>(a, w, r, b, , , , , ws, wz, rs, rz)
+        t = Squeeze(s, axes)
+        y = MatMul(t, w2)
+        """,
+        {
+            "w1": (5, 8), "w": unsigned(1, 8, 24), "r": unsigned(1, 6, 24), "b": (1, 48), "w2": (6, 3),
+            "axes": np.array([1]), "ws": scale, "wz": zero, "rs": scale, "rz": zero,
+        },
+        {"w1": (8, 1), "w": (24, 4)},
+        inputs="float[7,N,5] x",
+        outputs="float[7,N,3] y",
+        domains=["com.microsoft"],
+    )
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_attention_with_an_integer_weight(idiom: Idiom, each: bool) -> None:
+    scale, zero = ("cs", "cz") if each else ("ws", "wz")
+    idiom(
+        f"""
+        a = MatMul(x, w1)
+        q = QuantizeLinear(a, s, z)
+        t = com.microsoft.QAttention<num_heads=2>(q, w, b, s, {scale}, , z, {zero})
+        y = MatMul(t, w2)
+        """,
+        {**SCALE, **by_row(24, 110), "w1": (5, 8), "w": unsigned(8, 24), "b": (24,), "w2": (8, 3)},
+        {"w1": (8, 1), "w": (24, 12)},
+        inputs="float[2,7,5] x",
+        outputs="float[2,7,3] y",
+        domains=["com.microsoft"],
+    )

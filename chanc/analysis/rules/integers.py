@@ -22,6 +22,7 @@ from chanc.analysis.rules.linear import gemm, matmul
 from chanc.analysis.rules.norm import softmax
 from chanc.analysis.rules.pool import global_pool, pool
 from chanc.analysis.rules.quantize import by_channel, elements, whole_blocks
+from chanc.analysis.rules.recurrent import GATES, MADE, TAKEN, unrolled
 from chanc.analysis.rules.select import concat
 
 MS = "com.microsoft"
@@ -157,6 +158,16 @@ def qattention(context: Context) -> None:
     inner = Picked(context, (0, 1, 2, 5, 8))
     fused_attention(inner)
     by_channel(context, inner.parameter(1, (0, 1)), 1, (4, 7))
+
+
+@rule("DynamicQuantizeLSTM", domain=MS)
+def dynamic_quantize_lstm(context: Context) -> None:
+    """An LSTM whose weights are turned, then their scales and zero points: [directions] or with gates * hidden."""
+    rows = unrolled(Picked(context, range(8)), GATES["LSTM"], TAKEN, MADE)
+    for index in (8, 9, 10, 11):
+        if context.value(index) is not None and context.rank(index) > 1:
+            vector = context.parameter(index, (1,), integers=True)
+            context.same(line(vector, 1), rows)
 
 
 @rule("MatMulNBits", domain=MS)

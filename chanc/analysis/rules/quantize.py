@@ -127,7 +127,7 @@ def dynamic_quantize(context: Context) -> None:
         context.output(plain([], "a scale"), index)
 
 
-@rule("DynamicQuantizeLSTM", "MatMulBnb4", domain="com.microsoft")
+@rule("MatMulBnb4", domain="com.microsoft")
 def packed(context: Context) -> None:
     """Weights in an order of their own keep the widths on both sides."""
     raise Opaque("its weights are packed integers")
