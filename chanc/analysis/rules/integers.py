@@ -153,7 +153,11 @@ def qlinear_concat(context: Context) -> None:
 
 @rule("QAttention", domain=MS)
 def qattention(context: Context) -> None:
-    """QAttention: X, W, a bias of floats, their scales, a mask, their zero points, past keys and values."""
+    """QAttention: X, W, a bias of floats, their scales, a mask, their zero points, past keys and values.
+
+    Queries, keys and values are as wide as each other: whole heads go.
+    """
+    context.mode("heads")
     _single(context, 3, 6)
     inner = Picked(context, (0, 1, 2, 5, 8))
     fused_attention(inner)
