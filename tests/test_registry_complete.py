@@ -66,10 +66,8 @@ FOLLOWS = {
     "Unsqueeze": "names axes, not sizes",
     "Upsample": "its scales are 1 on a channel axis",
     "QuantizeLinear": "scale and zero point are parameters",
-    "QLinearConv": "pinned: its weights are quantised integers",
     "ConcatFromSequence": "joins whatever is there",
     "Constant": "what it holds is no parameter",
-    "ConvInteger": "pinned: its weights are quantised integers",
     "NegativeLogLikelihoodLoss": "makes no channels",
     "NonMaxSuppression": "positions come out",
 }

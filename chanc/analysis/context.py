@@ -21,7 +21,7 @@ from chanc.analysis.dims import Size, unknown
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import named
 from chanc.analysis.findings import Array, Findings
-from chanc.analysis.initializers import Constant, Role
+from chanc.analysis.initializers import Constant, Role, Use
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of, insert_axes
 from chanc.analysis.notes import Notes
 from chanc.ir.nodes import called
@@ -71,6 +71,10 @@ class Context(Notes):
         """An input, or None where it is left out."""
         inputs = self.inputs
         return inputs[index] if index < len(inputs) else None
+
+    def use(self, index: int) -> Use:
+        """This node, and the input as it counts it."""
+        return self.node, index
 
     def unneeded(self, index: int) -> None:
         """The node takes nothing of an input's channels: it may be of any width."""
@@ -132,7 +136,7 @@ class Context(Notes):
         return Layout(tuple(layout), tuple(fields), f"constant '{value.name}'")
 
     def _labels(self, value: ir.Value, axis: int, index: int, constant: Constant) -> IntArray:
-        initializers, use = self.findings.initializers, (self.node, index)
+        initializers, use = self.findings.initializers, self.use(index)
         known = initializers.find(value, axis, use, constant.tied)
         if known is not None:
             return known.labels
@@ -152,7 +156,7 @@ class Context(Notes):
         # Weights that are computed from weights pass their roles on by labels of their own.
         if weights and self.node.outputs[0] in weights:
             return False
-        return self.findings.initializers.adopt(value, axis, (self.node, index), labels, role)
+        return self.findings.initializers.adopt(value, axis, self.use(index), labels, role)
 
     # Contents
 

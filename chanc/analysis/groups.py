@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,9 @@ class Operands(Sequence[Operand]):
 class Group:
     """Widths that change together: `size` channels in steps of `step`, on the group's first producer.
 
-    `reason` tells why a group is not resizable; `exact` whether the other channels keep their function when some go.
+    `reason` tells why a group is not resizable; `inexact` why the other channels don't keep their function when some
+    go, `unscaled` why they don't when some are repeated (each empty where they do). `divisible` tells whether the
+    consumers' weights can be shared out among copies; else the first copy keeps them, and the others get none.
     """
 
     id: str
@@ -81,13 +84,24 @@ class Group:
     step: int
     resizable: bool
     reason: str
-    exact: bool
+    inexact: str
     operands: Sequence[Operand]
     units: IntArray
-    scalable: bool = True
+    unscaled: str = ""
+    divisible: bool = True
 
     def __repr__(self) -> str:
         return f"<Group '{self.id}': width {self.size}, step {self.step}, {self.reason or 'may change'}>"
+
+    @property
+    def exact(self) -> bool:
+        """Whether the other channels keep their function when some go."""
+        return not self.inexact
+
+    @property
+    def scalable(self) -> bool:
+        """Whether the function stays when channels are repeated."""
+        return not self.unscaled
 
     @property
     def producers(self) -> tuple[Operand, ...]:
@@ -114,7 +128,7 @@ def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
     if not findings.parameters:
         return ()
     table = _Table.of(findings, units)
-    marks = tuple(_mask(units, marked) for marked in (units.pinned, units.inexact, units.unscaled))
+    marks = tuple(_mask(units, marked) for marked in (units.pinned, units.inexact, units.unscaled, units.undivided))
     order = np.argsort(table.kind_of_root, kind="stable")
     cuts = np.flatnonzero(np.diff(table.kind_of_root[order])) + 1
     groups = [
@@ -237,7 +251,7 @@ def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], ki
     makers = [k for k, p in enumerate(owners) if p.role == "producer"]
     # A table that is looked up (a position bias) gives the group its name only where nothing else does.
     first = next((k for k in makers if owners[k].uses[0][0].op_type != "Gather"), makers[0] if makers else 0)
-    pinned, inexact, unscaled = (members[mask[members]] if mask.size else mask for mask in marks)
+    pinned, inexact, unscaled, undivided = (members[mask[members]] if mask.size else mask for mask in marks)
     pin = units.pinned[int(pinned[0])] if pinned.size else None
     place = table.owners[kind][first]
     size = int(np.count_nonzero(table.kind[table.inside(place)] == kind))
@@ -248,10 +262,11 @@ def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], ki
         step=size // members.size,
         resizable=pin is None,
         reason="" if pin is None else pin_text(pin.node, pin.op, pin.reason),
-        exact=not inexact.size,
+        inexact=units.inexact[int(inexact[0])] if inexact.size else "",
         operands=Operands(lambda role: table.operands(kind, members.size, role)),
         units=members,
-        scalable=not unscaled.size,
+        unscaled=units.unscaled[int(unscaled[0])] if unscaled.size else "",
+        divisible=not undivided.size,
     )
 
 
@@ -281,14 +296,7 @@ def _named(groups: list[Group]) -> tuple[Group, ...]:
         if count[group.id] > 1:
             label = f"{group.id}#{seen[group.id]}"
             seen[group.id] += 1
-            named.append(_with_id(group, label))
+            named.append(dataclasses.replace(group, id=label))
         else:
             named.append(group)
     return tuple(named)
-
-
-def _with_id(group: Group, name: str) -> Group:
-    return Group(
-        name, group.size, group.step, group.resizable, group.reason, group.exact, group.operands, group.units,
-        group.scalable,
-    )  # fmt: skip

@@ -15,6 +15,7 @@ from chanc.analysis.initializers import Role
 from chanc.analysis.layout import Field, Layout, axis_labels
 from chanc.analysis.reshaping import regrouped, reshape
 from chanc.ir.nodes import called
+from chanc.ops import Trait, has
 
 
 class Notes:
@@ -52,17 +53,41 @@ class Notes:
         return Pin(tensor or name, name, self.node.op_type, reason)
 
     def mark_inexact(self, labels: IntArray, reason: str) -> None:
-        """Removing these labels changes the function of the rest (a normalisation across channels)."""
+        """Removing these labels changes the function of the rest (a normalisation across channels).
+
+        Repeating them all alike keeps it, but for totals over channels and for weights that are normalised.
+        """
+        folds, node = has(self.node, Trait.REDUCTION), self.node
+        made = node.outputs[0] in self.findings.weights
+        if folds:
+            reason = f"{node.op_type} '{called(node)}' folds {'weights over its channels' if made else 'its channels'}"
         self.findings.inexact.append((labels.ravel(), reason))
+        if folds and (made or has(node, Trait.TOTAL)):
+            self.mark_unscaled(labels, reason)
+
+    def mark_unscaled(self, labels: IntArray, reason: str) -> None:
+        """Repeating these labels changes the function, however their consumers' weights are shared out."""
+        self.findings.unscaled.append((labels.ravel(), reason))
+
+    def mark_undivided(self, labels: IntArray) -> None:
+        """What consumes these labels can't be shared out among copies, but the first one can keep it, the rest 0."""
+        self.findings.undivided.append(labels.ravel())
 
     def mark(self, layout: Layout, axis: int, role: Role) -> None:
         """The parameters that label this axis are producers or consumers of their channels."""
         findings = self.findings
-        bent = bool(findings.bent) and any(value in findings.bent for value in self.inputs)
         for part in layout.on(axis):
             findings.roles.mark(part.labels, role)
-            if bent and role == "consumer":
-                findings.unscaled.append(part.labels.ravel())
+            if findings.bent and role == "consumer":
+                self._mark_bent(part.labels)
+
+    def _mark_bent(self, labels: IntArray) -> None:
+        """Halves of a weight that is bent on its way to the node that takes it aren't halves there."""
+        bent = self.findings.bent
+        for value in self.inputs:
+            parts = self.findings.fields_of(value) if value is not None and value in bent else ()
+            if value is not None and any(np.isin(part.labels, labels).any() for part in parts):
+                self.mark_unscaled(labels, bent[value])
 
     def mode(self, default: str) -> str:
         """How the node is read where sizes alone would decide; a second analysis reads it as the first did."""

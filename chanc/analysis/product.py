@@ -10,6 +10,7 @@ import numpy as np
 
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Layout, Opaque, axis_labels, drop_axes, insert_axes, merge, transpose
+from chanc.ir.nodes import called
 
 Letters = list[int]
 """A number for each axis of an operand."""
@@ -21,10 +22,11 @@ def contract(context: Context, left: tuple[int, Letters], right: tuple[int, Lett
     """The result of a product of two inputs of the current node, (index, letters) each."""
     (i, a), (j, b) = left, right
     shared = [k for k in a if k in b]
-    # Of two weights only one is divided among the copies of a channel that is summed over.
+    # Of two weights only one is divided among the copies of a channel that is summed over; what their product makes or
+    # takes is told by what reads it.
     once = context.is_weight(i) and context.is_weight(j)
-    one = _operand(context, i, a, b, out, summed=not once)
-    two = _operand(context, j, b, a, out)
+    one = _operand(context, i, a, b, out, summed=not once, makes=not once)
+    two = _operand(context, j, b, a, out, makes=not once)
     if len(a) != one.rank or len(b) != two.rank:
         raise Opaque("its operands have other ranks than the product takes")
     heads = [k for k in shared if k in out]
@@ -39,10 +41,12 @@ def contract(context: Context, left: tuple[int, Letters], right: tuple[int, Lett
     )
 
 
-def _operand(context: Context, index: int, mine: Letters, other: Letters, out: Letters, summed: bool = True) -> Layout:
+def _operand(
+    context: Context, index: int, mine: Letters, other: Letters, out: Letters, *, summed: bool = True, makes: bool
+) -> Layout:
     """An operand; a weight has labels on its own axes and the contracted ones, on batch axes where it has several.
 
-    `summed` says whether it consumes the channels that are contracted.
+    `summed` says whether it consumes the channels that are contracted, `makes` whether it makes those of the result.
     """
     if not context.is_weight(index):
         return context.input(index)
@@ -58,7 +62,7 @@ def _operand(context: Context, index: int, mine: Letters, other: Letters, out: L
         if letter not in out:
             if summed or letter not in other:
                 context.mark(layout, axis, "consumer")
-        elif letter not in other:
+        elif letter not in other and makes:
             context.mark(layout, axis, "producer")
     return layout
 
@@ -84,7 +88,8 @@ def _contracted(
         raise Opaque("the contracted axes have other sizes")
     context.same(x, y)
     if context.is_weight(i) == context.is_weight(j) and (not context.is_weight(i) or np.intersect1d(x, y).size):
-        context.findings.unscaled.append(x)
+        made = "weights" if context.is_weight(i) else "values that the model computes"
+        context.mark_unscaled(x, f"it is summed over in a product of two {made} ({called(context.node)})")
     return _cleared(one, p), _cleared(two, q)
 
 
@@ -142,7 +147,9 @@ def reduced(context: Context, layout: Layout, mine: Letters, out: Letters, share
     for axis in gone:
         if mine[axis] not in shared:
             for field in merge(layout, axis).on(axis):
-                context.mark_inexact(axis_labels(field, axis), "a sum over channels")
+                labels = axis_labels(field, axis)
+                context.mark_inexact(labels, "a sum over channels")
+                context.mark_unscaled(labels, "a sum over channels")
         layout = _cleared(layout, axis)
     return drop_axes(layout, gone)
 

@@ -16,7 +16,7 @@ from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
 from chanc.errors import ChancError
 from chanc.ir.initializers import constant_shape, fed
-from chanc.ir.nodes import bodies, captured_by
+from chanc.ir.nodes import bodies, called, captured_by
 from chanc.ops import Trait, has
 
 NO_SOURCES: frozenset[int] = frozenset()
@@ -47,7 +47,7 @@ def visit_model(
     for value in graph.outputs:
         pin = Pin(value.name or "", "", "", "it is a graph output")
         findings.pins += [(field.labels.ravel(), pin) for field in findings.fields_of(value)]
-    findings.unscaled += findings.roles.assign(findings.initializers)
+    findings.roles.assign(findings)
     return findings
 
 
@@ -78,8 +78,12 @@ class _Runner:
             return
         if self._from_constants(node):
             findings.weights.update(node.outputs)
-            if has(node, Trait.CURVED) or not findings.bent.isdisjoint(v for v in node.inputs if v is not None):
-                findings.bent.update(node.outputs)
+            # Rounding keeps 0, and the first copy of a channel keeps what is rounded: see `rules/quantize.py`.
+            curved = has(node, Trait.CURVED) and not has(node, Trait.RECAST)
+            bent = next((findings.bent[v] for v in node.inputs if v is not None and v in findings.bent), "")
+            if curved or bent:
+                reason = bent or f"its weights pass {node.op_type} '{called(node)}'"
+                findings.bent.update(dict.fromkeys(node.outputs, reason))
         self._execute(context, rule)
 
     def _execute(self, context: Context, rule: AnalysisRule) -> None:

@@ -26,15 +26,17 @@ NOTHING: IntArray = np.empty(0, dtype=np.int64)
 class Units:
     """`channel[l]` and `unit[l]` are the smallest labels that are one channel, or one unit, with label l.
 
-    `pinned` maps a unit to the reason why it stays; `inexact` and `unscaled` are the units whose removal, or whose
-    repetition, changes the function of the rest. `seams` are those of `chanc.analysis.order`.
+    `pinned` maps a unit to the reason why it stays; `inexact` and `unscaled` those whose removal, or whose repetition,
+    changes the function of the rest, to the cause; of `undivided` ones the first copy keeps the consumers' weights.
+    `seams` are those of `chanc.analysis.order`.
     """
 
     channel: IntArray
     unit: IntArray
     pinned: dict[int, Pin]
     inexact: dict[int, str]
-    unscaled: frozenset[int]
+    unscaled: dict[int, str]
+    undivided: frozenset[int] = frozenset()
     seams: IntArray = dataclasses.field(default_factory=NOTHING.copy)
 
     def __repr__(self) -> str:
@@ -58,8 +60,9 @@ def solve(findings: Findings) -> Units:
     for value, root in _sole_units(spanning, unit):
         pinned.setdefault(root, Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes"))
     inexact = _first_of_each(unit, findings.inexact)
-    unscaled = np.unique(unit[np.concatenate(findings.unscaled)]).tolist() if findings.unscaled else []
-    return Units(channel, unit, pinned, inexact, frozenset(unscaled))
+    unscaled = _first_of_each(unit, findings.unscaled)
+    undivided = np.unique(unit[np.concatenate(findings.undivided)]).tolist() if findings.undivided else []
+    return Units(channel, unit, pinned, inexact, unscaled, frozenset(undivided))
 
 
 def _first_of_each(unit: IntArray, marked: Sequence[tuple[IntArray, What]]) -> dict[int, What]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Rewrite
+
+MOST_LEFT = 10
+"""Groups that were left alone are named one in a line, no more than these."""
 
 
 @click.command("rewrite")
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     "--min-width", type=click.IntRange(min=1), default=1, metavar="N", help="No scaled width under N channels."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
+@click.option("--exact", is_flag=True, help="Change only groups that keep the function of the rest.")
 @click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
 @click.option("--verify/--no-verify", default=True, help="Check the result with onnx and in onnxruntime. [on]")
 @size_options
@@ -64,6 +70,7 @@ def command(
     round_to: int,
     min_width: int,
     seed: int,
+    exact: bool,
     trace_file: str | None,
     verify: bool,
     inputs: str | None,
@@ -102,10 +109,11 @@ def command(
         seed=seed,
         dims=dims,
         shapes=shapes,
+        exact=exact,
     )
     given = sizes_of(loaded, dims, shapes)
     if not result.changed:
-        raise PlanError(f"nothing changes: {_why_nothing(loaded, given)}")
+        raise PlanError(f"nothing changes: {_why_nothing(loaded, result, given)}")
     note = _verified(loaded, result, transfer, inputs, given) if verify else ""
     save(result.model, output)
     if trace_file is not None:
@@ -113,18 +121,23 @@ def command(
     _say(result, output, note)
 
 
-def _why_nothing(model: Any, given: Sizes) -> str:
-    from collections import Counter
-
+def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
     from chanc.analysis import analyze
 
+    if result.trace.left:
+        return f"all groups were left alone, {_most(result.trace.left)}"
     groups = analyze(model, dims=given).groups
     if not groups:
         return "the model has no channel groups"
     if not any(group.resizable for group in groups):
-        reason, count = Counter(group.reason for group in groups).most_common(1)[0]
-        return f"all {len(groups)} channel groups are pinned, {count} of them because {reason}"
+        return f"all {len(groups)} channel groups are pinned, {_most({group.id: group.reason for group in groups})}"
     return "every group has the width that is asked for already"
+
+
+def _most(reasons: Mapping[str, str]) -> str:
+    """The reason that most groups have, and how many."""
+    reason, count = Counter(reasons.values()).most_common(1)[0]
+    return f"{count} of them because {reason}"
 
 
 def _verified(original: Any, result: Rewrite, transfer: str, inputs: str | None, given: Sizes) -> str:
@@ -163,13 +176,21 @@ def _judged(original: Any, result: Rewrite, transfer: str, feeds: Any, sizes: Si
 
 
 def _say(result: Rewrite, output: str, note: str) -> None:
-    changed = [(old, new) for old, new in result.trace.groups.values() if old != new]
+    trace = result.trace
+    changed = [(old, new) for old, new in trace.groups.values() if old != new]
     old, new = sum(a for a, _ in changed), sum(b for _, b in changed)
-    exact = "" if result.trace.exact else "; not exact: a normalisation across channels sees the change"
-    say(
-        f"wrote {output}: {len(changed)} of {len(result.trace.groups)} groups changed, {old} -> {new} channels{exact}"
-    )
-    for line in result.trace.notes:
+    exact = "" if trace.exact else f"; {len(trace.inexact)} of them not exactly: {_causes(trace.inexact)}"
+    say(f"wrote {output}: {len(changed)} of {len(trace.groups)} groups changed, {old} -> {new} channels{exact}")
+    for line in trace.notes:
         say(f"note: {line}")
+    for name, reason in list(trace.left.items())[:MOST_LEFT]:
+        say(f"left alone: {name}: {reason}")
+    if len(trace.left) > MOST_LEFT:
+        say(f"left alone: {len(trace.left) - MOST_LEFT} more groups; --trace has them all")
     if note:
         say(note)
+
+
+def _causes(reasons: Mapping[str, str]) -> str:
+    """The causes, each once, the commonest first."""
+    return ", ".join(cause for cause, _ in Counter(reasons.values()).most_common(3))

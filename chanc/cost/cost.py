@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from chanc.cost.params import own_params
+from chanc.cost.params import entering, own_params
 from chanc.cost.sizes import Declared, Sizes, Unknown, elements, source
 from chanc.ir.nodes import called
 from chanc.ops import spec_of
@@ -59,9 +59,10 @@ class Counter:
         self._declared = Declared(graph)
         self._work: list[tuple[ir.Node, tuple[int, ...], WorkOf | None]] = []
         seen: set[tuple[str, str]] = set()
+        inside = entering(graph)
         for node in ir.traversal.RecursiveGraphIterator(graph):
             spec = spec_of(node)
-            own = own_params(node, seen) if spec is not None and spec.weights else ()
+            own = own_params(node, seen, inside) if spec is not None and spec.weights else ()
             work = spec.work if spec is not None else None
             if own or work is not free:
                 self._work.append((node, own, work))

@@ -43,6 +43,34 @@ def captured_by(node: ir.Node) -> Iterator[ir.Value]:
         yield from _free(graph)
 
 
+def carried(node: ir.Node) -> list[tuple[int, ir.Value, bool]]:
+    """What a Loop or Scan carries from turn to turn: the node's input, the body's, and whether it is always the same.
+
+    Input k of the node is input k of the body; a body hands out what it carries in the same order (behind whether to go
+    on, in a Loop).
+    """
+    if node.op_type not in ("Loop", "Scan"):
+        return []
+    (body,) = bodies(node)
+    looped = node.op_type == "Loop"
+    elements = 0 if looped else node.attributes["num_scan_inputs"].as_int()
+    places = range(2 if looped else 0, len(node.inputs) - elements)
+    ends = body.outputs[1 if looped else 0 :]
+    return [
+        (index, body.inputs[index], _seen_through(end) is body.inputs[index])
+        for index, end in zip(places, ends, strict=False)
+    ]
+
+
+def _seen_through(value: ir.Value) -> ir.Value:
+    """The value behind any Identity."""
+    node = value.producer()
+    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
+    return value
+
+
 def _free(graph: ir.Graph) -> Iterator[ir.Value]:
     inside = set(graph.inputs) | set(graph.initializers.values())
     for node in graph:

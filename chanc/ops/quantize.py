@@ -5,13 +5,27 @@ Scales and zero points follow from the values that they stand for: they are no w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+
+import onnx_ir as ir
 
 from chanc.ops.conv import KERNEL, SLIDES
 from chanc.ops.linear import PRODUCT, factors
+from chanc.ops.pool import POOLS
 from chanc.ops.spec import Trait, Weight, at
-from chanc.ops.table import operator
-from chanc.ops.work import convolution, free, gemm, packed_attention, packed_product, product, recurrent
+from chanc.ops.table import Kind, kind_of, operator
+from chanc.ops.work import (
+    activation,
+    convolution,
+    free,
+    gemm,
+    packed_attention,
+    packed_product,
+    pooling,
+    product,
+    recurrent,
+)
 
 MS = "com.microsoft"
 QUANTIZE = {Trait.CURVED, Trait.CHANNELWISE, Trait.RANK}
@@ -70,3 +84,35 @@ operator(
     ),
     divisors=(), work=recurrent,
 )  # fmt: skip
+operator("QLinearAdd", "QLinearMul", domain=MS, traits=QUANTIZE, weights=(), divisors=(), work=free)
+operator(
+    "QLinearLeakyRelu", "QLinearSigmoid", domain=MS,
+    traits={*QUANTIZE, Trait.ACTIVATION}, weights=(), divisors=(), work=activation,
+)  # fmt: skip
+operator("QLinearSoftmax", domain=MS, traits={Trait.RANK, Trait.CURVED}, weights=(), divisors=(), work=free)
+operator(
+    "QLinearAveragePool", "QLinearGlobalAveragePool", domain=MS, traits=POOLS, weights=(), divisors=(), work=pooling,
+)  # fmt: skip
+operator("QLinearConcat", domain=MS, traits={Trait.CURVED}, weights=(), divisors=(), work=free)
+
+ZERO_POINTS: Mapping[Kind, Mapping[int, int]] = {
+    (MS, "QAttention"): {1: 7},
+    (MS, "DynamicQuantizeLSTM"): {1: 9, 2: 11},
+    ("", "DequantizeLinear"): {0: 2},
+    (MS, "DequantizeLinear"): {0: 2},
+    ("", "QLinearConv"): {0: 2, 3: 5},
+    (MS, "QLinearConv"): {0: 2, 3: 5},
+    ("", "ConvInteger"): {0: 2, 1: 3},
+    ("", "MatMulInteger"): {0: 2, 1: 3},
+    ("", "QLinearMatMul"): {0: 2, 3: 5},
+    (MS, "QGemm"): {0: 2, 3: 5},
+    (MS, "MatMulIntegerToFloat"): {0: 4, 1: 5},
+    (MS, "DynamicQuantizeMatMul"): {1: 3},
+}
+"""The input that holds the zero point, one for all or one for each channel that is made, of each quantised input."""
+
+
+def zero_point(node: ir.Node, index: int) -> ir.Value | None:
+    """The zero point of a quantised input of a node: what is stored there for 0; None where it is 0."""
+    found = ZERO_POINTS.get(kind_of(node), {}).get(index)
+    return node.inputs[found] if found is not None and found < len(node.inputs) else None

@@ -7,10 +7,13 @@ from chanc.ops.table import operator
 from chanc.ops.work import free, spatial_mean
 
 operator("ReduceMean", "ReduceMax", traits={Trait.REDUCTION}, weights=(), divisors=(), work=spatial_mean)
-operator("ReduceL1", "ReduceL2", "ReduceMin", "ReduceSum", traits={Trait.REDUCTION}, weights=(), divisors=(), work=free)
+operator("ReduceMin", traits={Trait.REDUCTION}, weights=(), divisors=(), work=free)
+operator(
+    "ReduceL1", "ReduceL2", "ReduceSum", traits={Trait.REDUCTION, Trait.TOTAL}, weights=(), divisors=(), work=free,
+)  # fmt: skip
 operator(
     "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare",
-    traits={Trait.REDUCTION, Trait.CURVED}, weights=(), divisors=(), work=free,
+    traits={Trait.REDUCTION, Trait.TOTAL, Trait.CURVED}, weights=(), divisors=(), work=free,
 )  # fmt: skip
 operator("ArgMax", "ArgMin", traits=(), weights=(), divisors=(), work=free)
 operator("CumSum", traits={Trait.RANK}, weights=(), divisors=(), work=free)

@@ -40,6 +40,7 @@ class Trait(enum.Enum):
     NORM = "normalises: counted as two operations an element of its output"
     POOL = "counted as one operation an element of its input"
     REDUCTION = "folds axes into one number, or into nothing"
+    TOTAL = "a reduction that grows with the number of elements: a sum, no mean"
     CUTTER = "takes parts of an axis"
     VIEW = "moves elements, changes none"
     RESHAPE = "a view whose elements stay in their order"

@@ -66,6 +66,8 @@ def twin(
         made = rewrite(original if analysis is None else analysis, plan, transfer="widen", dims=sizes)
     except ChancError as error:
         return Finding(subject, "none", (), None, reason=str(error))
+    for name, why in made.trace.left.items():
+        return Finding(subject, "none", (), None, reason=f"group '{name}' is left alone: {why}")
     return pairing.compare(zeroed(original, made.trace), made.model, subject)
 
 

@@ -27,6 +27,8 @@ def check_widen(model: Any, *, scale: float = 1.5, tolerance: float = TOLERANCE,
 
 
 def _checked(expected: Any, actual: Any, trace: Trace, tolerance: float) -> Trace:
+    if trace.left:
+        raise AssertionError(f"groups are left alone: {trace.left}")
     finding = pairing(expected, None, tolerance=tolerance).compare(expected, actual, "the rewritten model")
     if not finding.agrees:
         raise AssertionError(str(finding))

@@ -16,9 +16,11 @@ from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import called, nodes_of
 from chanc.ir.normalize import distinct_names
-from chanc.ops import spec_of
+from chanc.ops import kind_of, spec_of
+from chanc.ops.quantize import ZERO_POINTS
 from chanc.oracles.compare import Array
 from chanc.rewriter.trace import Trace
+from chanc.rewriter.zero import stored_zero
 
 
 def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
@@ -36,10 +38,13 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         if spec is not None and index in spec.divisors:
             # Zero would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
             continue
+        if index in ZERO_POINTS.get(kind_of(node), {}).values():
+            continue  # what it stands for is zeroed
         array = _constant(value, known).copy()
+        zero = stored_zero(value, node, index)
         for axis, source in axes.items():
-            gone = np.setdiff1d(np.arange(array.shape[axis]), source)
-            array[(slice(None),) * axis + (gone,)] = 0
+            gone = (slice(None),) * axis + (np.setdiff1d(np.arange(array.shape[axis]), source),)
+            array[gone] = 0 if zero is None else zero[gone]
         own = add_constant(copy.graph, names.fresh(f"{value.name}.zeroed"), array)
         node.replace_input_with(index, own)
     return copy

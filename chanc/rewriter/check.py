@@ -20,6 +20,14 @@ from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.parameters import Place
 
 
+class Misfit(VerifyError):
+    """The second analysis disagrees; `labels` are those, of the first one, at which it does."""
+
+    def __init__(self, message: str, labels: IntArray) -> None:
+        super().__init__(message)
+        self.labels = labels
+
+
 def check_against(
     before: Analysis,
     model: ir.Model,
@@ -29,7 +37,7 @@ def check_against(
 ) -> None:
     """Analyse the rewritten model as the first one was, and compare.
 
-    Raises VerifyError where the second analysis finds other sizes, or unites what does not descend from one channel.
+    Raises Misfit where the second analysis finds other sizes, or unites what does not descend from one channel.
     `structure` gives the old position of each new one for the parameter axes that changed; with `resize` the order of
     repeated blocks is compared between the parameters as well, but for `unordered` values.
     """
@@ -37,9 +45,9 @@ def check_against(
     units = solve(findings)
     worse = [node for node in findings.opaque if node not in before.findings.opaque]
     if worse:
-        raise VerifyError(
-            f"after the rewrite {worse[0].op_type} '{called(worse[0])}' is not understood: {findings.opaque[worse[0]]}"
-        )
+        node = worse[0]
+        why = f"after the rewrite {node.op_type} '{called(node)}' is not understood: {findings.opaque[node]}"
+        raise Misfit(why, around(before.findings, node))
     found = {(node, i, p.axis): p.labels for p in findings.parameters for node, i in p.uses}
     origin = _origin(before, structure)
     # All axes that had one line of labels and have one again say the same.
@@ -57,9 +65,8 @@ def check_against(
             if labels is None and size == 1:
                 continue
             if labels is None or labels.size != size:
-                raise VerifyError(
-                    f"after the rewrite {node.op_type} '{called(node)}' has another width at input {index}"
-                )
+                why = f"after the rewrite {node.op_type} '{called(node)}' has another width at input {index}"
+                raise Misfit(why, parameter.labels)
             key = (id(parameter.labels), id(source), id(labels))
             if key in seen:
                 continue
@@ -69,13 +76,24 @@ def check_against(
     if resize is not None:
         for old, labels in _blocks(before, findings, resize, unordered):
             if old.size != labels.size:
-                raise VerifyError("the rewritten model has a tensor of another width than its neighbours")
+                raise Misfit("the rewritten model has a tensor of another width than its neighbours", old)
             channel.append(units.channel[labels])
             descent.append(origin[old])
     now, then = np.concatenate(channel), np.concatenate(descent)
     # An axis of one channel meets others by broadcasting, which says nothing of their order.
     told = ~np.isin(now, np.concatenate(alone)) if alone else np.ones(now.size, dtype=bool)
     _one_source(now[told], then[told])
+
+
+def around(findings: Findings, node: ir.Node) -> IntArray:
+    """The labels of all tensors that a node reads or makes."""
+    uses = [(value, (node, index)) for index, value in enumerate(node.inputs) if value is not None]
+    fields = [field for value, _ in uses for field in findings.fields_of(value)]
+    fields += [field for value in node.outputs for field in findings.fields_of(value)]
+    for value, use in uses:
+        seen = findings.initializers.seen(value, use) if value.const_value is not None else None
+        fields += seen.fields if seen is not None else ()
+    return np.concatenate([np.empty(0, dtype=np.int64), *(field.labels.ravel() for field in fields)])
 
 
 def _blocks(
@@ -130,4 +148,5 @@ def _one_source(channel: IntArray, descent: IntArray) -> None:
     channel, descent = channel[order], descent[order]
     mixed = (np.diff(channel) == 0) & (np.diff(descent) != 0)
     if mixed.any():
-        raise VerifyError("the rewritten model would mix channels: its order can't be kept at these widths")
+        both = np.concatenate([descent[1:][mixed], descent[:-1][mixed]])
+        raise Misfit("the rewritten model would mix channels: its order can't be kept at these widths", both)

@@ -14,15 +14,23 @@ from chanc.analysis.disjoint_set import IntArray
 class Part:
     """The units of one group on an axis: positions before [n, k] and after [n', k], a row a unit.
 
-    `source[j]` is the old unit whose values new unit j takes.
+    `source[j]` is the old unit whose values new unit j takes. `divisible` tells whether consumers' weights can be
+    shared out among copies; else the first one keeps them. `group` is the group's id.
     """
 
     old: IntArray
     new: IntArray
     source: IntArray
+    divisible: bool = True
+    group: str = ""
 
     def __repr__(self) -> str:
         return f"<Part: {self.old.shape[0]} units become {self.new.shape[0]}>"
+
+    @property
+    def later(self) -> IntArray:
+        """The positions of second and later copies."""
+        return np.asarray(self.new[~self.first].ravel())
 
     @property
     def copies(self) -> IntArray:

@@ -22,6 +22,7 @@ from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
 from chanc.rewriter.transfer import Method
 from chanc.rewriter.transfer._common import KEPT, Tensor
+from chanc.rewriter.zero import stored_zero
 
 Place = tuple[ir.Node, int, int]
 """A node, one of its inputs, and an axis of it."""
@@ -45,6 +46,8 @@ def resize_parameters(
     by_value: dict[ir.Value, list[ParameterAxis]] = defaultdict(list)
     for parameter in analysis.findings.parameters:
         by_value[parameter.value].append(parameter)
+    # Zero points are resized as well: they are read before anything is.
+    zeros = {value: stored_zero(value, *parameters[0].uses[0]) for value, parameters in by_value.items()}
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
     for value, parameters in by_value.items():
@@ -61,11 +64,13 @@ def resize_parameters(
             name = value.name or ""
             use = fresh.use(value, *uses[0], users) if fresh is not None else KEPT
             distinct = list({edit.axis: edit for edit in edits}.values())
+            use = use._replace(zero=zeros.get(value))
             array = method.apply(_array(value), distinct, use, rng)
             readers = _give(analysis.model.graph, names, value, uses, array, readers)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
-                operands += [TraceOperand(called(node), index, name, axes) for node, index in uses]
+                groups = {edit.axis: tuple(part.group for part in edit.parts) for edit in edits}
+                operands += [TraceOperand(called(node), index, name, axes, groups) for node, index in uses]
     if fresh is not None:
         seen = {use for parameter in analysis.findings.parameters for use in parameter.uses}
         _draw_others(analysis.model.graph, names, fresh, seen, method, rng)
@@ -206,7 +211,7 @@ class _Table:
             before = old[k].reshape(resizing.copies.size, -1)
             after = places.reshape(resizing.source.size, -1)
             source[after] = before[resizing.source]
-            parts.append(Part(before, after, resizing.source))
+            parts.append(Part(before, after, resizing.source, resizing.group.divisible, resizing.group.id))
         return source, tuple(parts)
 
 

@@ -40,6 +40,16 @@ class Resizing:
         return int(self.copies.sum()) * self.group.step
 
     @property
+    def grows(self) -> bool:
+        """Whether anything is repeated."""
+        return bool((self.copies > 1).any())
+
+    @property
+    def inexact(self) -> str:
+        """Why the function of the rest doesn't stay; '' where it does."""
+        return self.group.inexact or (self.group.unscaled if self.grows else "")
+
+    @property
     def changed(self) -> bool:
         """Whether anything goes or is repeated."""
         return bool((self.copies != 1).any())

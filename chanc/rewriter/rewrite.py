@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +10,29 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis import Analysis, analyze
+from chanc.analysis.dims import Size
 from chanc.analysis.layout import Layout
-from chanc.errors import PlanError
+from chanc.errors import ChancError, IllegalMove, PlanError, VerifyError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
 from chanc.ir.names import Names, value_names
-from chanc.ir.nodes import nodes_of
+from chanc.ir.nodes import called, nodes_of
 from chanc.ir.sizes import Sizes, release
 from chanc.rewriter.axis_maps import Resize
-from chanc.rewriter.check import check_against
+from chanc.rewriter.check import Misfit, around, check_against
 from chanc.rewriter.importance import Importance
 from chanc.rewriter.parameters import resize_parameters
 from chanc.rewriter.plan import Plan, Resizing, Sizing, resizings
-from chanc.rewriter.rules import REGISTRY
-from chanc.rewriter.site import Site
-from chanc.rewriter.trace import Trace
+from chanc.rewriter.rest import Fault, Left, do_the_rest
+from chanc.rewriter.rules import REGISTRY, RewriteRule
+from chanc.rewriter.site import Site, Stuck
+from chanc.rewriter.trace import Trace, TraceOperand, Verdict
 from chanc.rewriter.transfer import TRANSFERS, Method
 from chanc.rewriter.transfer.reflect import reflected
+
+NOT_ASKED = "no other width is asked for"
+MISFITS = (IndexError, KeyError, ValueError, TypeError, AssertionError, ArithmeticError)
+Fold = bool | Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,40 @@ class Rewrite:
         return any(old != new for old, new in self.trace.groups.values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked of a rewrite, whichever groups it is carried out on."""
+
+    plan: Plan | None
+    scale: float | None
+    importance: str | Importance
+    method: Method
+    sizing: Sizing
+    seed: int
+    exact: bool
+
+    def resizings(self, analysis: Analysis, rng: np.random.Generator) -> list[Resizing]:
+        """One for each group that may change and is named."""
+        order = "first" if self.method.ordered else self.importance
+        chosen = resizings(analysis, self.plan, self.scale, order, self.sizing, rng)
+        return [_reflected(r) if self.method.ordered and r.source.size > r.copies.size else r for r in chosen]
+
+    def choice(self, analysis: Analysis, leave: Left, rng: np.random.Generator) -> tuple[list[Resizing], Left]:
+        """The resizings, and the groups that are left alone nevertheless: those of `leave`, and those refused."""
+        asked = self.resizings(analysis, rng)
+        refused = {r.group.id: self.refused(r) for r in asked if r.changed}
+        return asked, {**{name: reason for name, reason in refused.items() if reason}, **leave}
+
+    def refused(self, resizing: Resizing) -> str:
+        """Why a group is left alone that could change; '' where it isn't."""
+        group = resizing.group
+        if self.exact and resizing.inexact:
+            return f"it can't change exactly: {resizing.inexact}"
+        if self.method.shares and self.scale is not None and resizing.grows and group.unscaled:
+            return f"{self.method.name} can't keep the function: {group.unscaled}"
+        return ""
+
+
 def rewrite(
     model: Any,
     plan: Plan | None = None,
@@ -58,56 +98,49 @@ def rewrite(
     dims: Sizes | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     fold: bool = True,
+    exact: bool = False,
+    leave: Left | None = None,
 ) -> Rewrite:
     """Give channel groups new widths, weights carried over; the caller's model stays as it is.
 
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
-    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). Weights that change and that the graph
-    computes from initializers alone become constants, unless `fold` is False: for a model that goes on to train. An
-    `Analysis` may stand for the model, which is then changed in place; it is spent afterwards. `dims` and `shapes` give
-    open axes the sizes at which the model is analysed (`chanc.analyze`); in the result they are open again.
+    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). `exact` changes only groups that keep
+    the function of the rest; `leave` names groups (id -> reason) to leave alone as well. Weights that change and that
+    the graph computes from initializers alone become constants, unless `fold` is False: for a model that goes on to
+    train. `dims` and `shapes` give open axes the sizes at which the model is analysed (`chanc.analyze`); in the result
+    they are open again. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
 
-    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis,
-    VerifyError where the second analysis disagrees (a defect of an operator's rule), IllegalMove where the graph can't
-    follow.
+    A group that can't follow is left alone, and the others go on: `trace.left` says which, and why. With an `Analysis`
+    nothing can be tried twice: then the first failure is raised.
+
+    Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis; where
+    no group is left to change, VerifyError if the second analysis disagrees (a defect of an operator's rule),
+    IllegalMove if the graph can't follow.
     """
     method = TRANSFERS[transfer]
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
-    analysis = model if isinstance(model, Analysis) else analyze(model, dims=dims, shapes=shapes, fold=fold)
-    if analysis.spent:
-        raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
-    order = "first" if method.ordered else importance
-    rng = np.random.default_rng(seed)
-    chosen = resizings(analysis, plan, scale, order, Sizing(round_to, min_width), rng)
-    touched = {operand.initializer for r in chosen if r.changed for operand in r.group.operands}
-    if not isinstance(model, Analysis) and not touched.issuperset(analysis.folded):
-        # What doesn't change stays computed.
-        some = touched.intersection(analysis.folded)
-        analysis = analyze(model, dims=dims, shapes=shapes, fold=some)
-        rng = np.random.default_rng(seed)
-        chosen = resizings(analysis, plan, scale, order, Sizing(round_to, min_width), rng)
-    chosen = [_reflected(r) if method.ordered and r.source.size > r.copies.size else r for r in chosen]
-    # From here on the model may be half changed, whatever happens.
-    analysis.spend()
-    with uncollected():
-        trace = _carry_out(analysis, [r for r in chosen if r.changed], method, rng)
-    release(analysis.model, analysis.opened)
-    widths = {r.group.id: (r.group.size, r.size) for r in chosen}
-    result = analysis.model if isinstance(model, Analysis) else like(analysis.model, model)
-    return Rewrite(result, Trace(trace.exact, widths, trace.operands, (*trace.notes, *_notes(analysis))))
+    wanted = _Wanted(plan, scale, importance, method, Sizing(round_to, min_width), seed, exact)
 
+    def analysed(fold: Fold) -> Analysis:
+        return analyze(model, dims=dims, shapes=shapes, fold=fold)
 
-def _notes(analysis: Analysis) -> list[str]:
-    """What a rewrite did besides changing widths, a line each."""
-    names = analysis.folded
-    if not names:
-        return []
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"weights that the graph computed from others are constants now: {', '.join(names[:3])}{more}"]
+    def attempt(left: Left) -> Rewrite:
+        leaves = {**(leave or {}), **left}
+        analysis = model if isinstance(model, Analysis) else _folded(analysed, wanted, leaves, fold)
+        trace = _attempt(analysis, wanted, leaves)
+        return Rewrite(analysis.model, trace)
+
+    try:
+        done = attempt({})
+    except Fault as fault:
+        if isinstance(model, Analysis):
+            raise fault.error from fault
+        done = do_the_rest(attempt, fault)
+    return done if isinstance(model, Analysis) else Rewrite(like(done.model, model), done.trace)
 
 
 def _reflected(resizing: Resizing) -> Resizing:
@@ -115,7 +148,72 @@ def _reflected(resizing: Resizing) -> Resizing:
     return Resizing(resizing.group, resizing.copies, source)
 
 
-def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: np.random.Generator) -> Trace:
+def _folded(analysed: Callable[[Fold], Analysis], wanted: _Wanted, leave: Left, fold: bool) -> Analysis:
+    """The analysis for which the graph computes what doesn't change, and nothing else, if weights may be folded."""
+    analysis = analysed(fold)
+    if not analysis.folded:
+        return analysis
+    asked, left = wanted.choice(analysis, leave, np.random.default_rng(wanted.seed))
+    changed = [r for r in asked if r.changed and r.group.id not in left]
+    touched = {operand.initializer for r in changed for operand in r.group.operands}
+    return analysis if touched.issuperset(analysis.folded) else analysed(touched.intersection(analysis.folded))
+
+
+def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
+    """Carry out what is wanted but for some groups, in place; raises Fault."""
+    if analysis.spent:
+        raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
+    rng = np.random.default_rng(wanted.seed)
+    asked, left = wanted.choice(analysis, leave, rng)
+    chosen = [r for r in asked if r.changed and r.group.id not in left]
+    # From here on the model may be half changed, whatever happens.
+    analysis.spend()
+    try:
+        with uncollected():
+            operands = _carry_out(analysis, chosen, wanted.method, rng)
+    except (VerifyError, IllegalMove, *MISFITS) as error:
+        raise _fault(analysis, chosen, error) from error
+    release(analysis.model, analysis.opened)
+    widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in asked}
+    verdicts = _verdicts(analysis, asked, left)
+    return Trace(all(not r.inexact for r in chosen), widths, operands, _notes(analysis), verdicts)
+
+
+def _notes(analysis: Analysis) -> tuple[str, ...]:
+    """What a rewrite did besides changing widths, a line each."""
+    names = analysis.folded
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    line = f"weights that the graph computed from others are constants now: {', '.join(names[:3])}{more}"
+    return (line,) if names else ()
+
+
+def _fault(analysis: Analysis, chosen: list[Resizing], error: Exception) -> Fault:
+    """A failure, and the groups that it speaks of."""
+    labels = error.labels if isinstance(error, (Misfit, Stuck)) else np.empty(0, dtype=np.int64)
+    units = np.unique(analysis.units.unit[labels])
+    at = [r.group.id for r in chosen if np.isin(units, r.group.units).any()]
+    if not isinstance(error, ChancError):
+        error = VerifyError(f"the rewritten model can't be analysed: {type(error).__name__}: {error}")
+    return Fault(error, at, [r.group.id for r in chosen])
+
+
+def _verdicts(analysis: Analysis, asked: list[Resizing], left: Left) -> dict[str, Verdict]:
+    """What became of every group of the model."""
+    found = {group.id: Verdict(False, group.reason or NOT_ASKED, group.exact, asked=False) for group in analysis.groups}
+    for resizing in asked:
+        name = resizing.group.id
+        if not resizing.changed:
+            found[name] = Verdict(False, "it has that width already", resizing.group.exact, asked=False)
+        elif name in left:
+            found[name] = Verdict(False, left[name], resizing.group.exact)
+        else:
+            found[name] = Verdict(True, resizing.inexact, not resizing.inexact)
+    return found
+
+
+def _carry_out(
+    analysis: Analysis, chosen: list[Resizing], method: Method, rng: np.random.Generator
+) -> tuple[TraceOperand, ...]:
     """Change the analysis' model in place."""
     findings, model = analysis.findings, analysis.model
     copies = np.ones(findings.label_count, dtype=np.int64)
@@ -123,13 +221,13 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
         copies[resizing.group.units] = resizing.copies
     units = analysis.units
     resize = Resize(units.unit, copies, units.channel, units.seams)
-    sizes = {value: resize.sizes(layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
+    sizes = {value: _sizes(resize, layout) for value, layout in findings.layouts.items() if _affected(resize, layout)}
     unordered: set[ir.Value] = set()
     names = Names(value_names(model.graph))
     for node in [n for n in nodes_of(model.graph) if any(value in sizes for value in (*n.inputs, *n.outputs))]:
         rule = REGISTRY.find(node.domain, node.op_type, findings.opset if not node.domain else 1 << 20)
         if rule is not None:
-            rule(Site(node, findings, resize, names, unordered))
+            _follow(rule, Site(node, findings, resize, names, unordered))
     operands, structure = resize_parameters(analysis, resize, chosen, method, rng, names)
     for value, new in sizes.items():
         _set_shape(value, new, findings.layouts[value])
@@ -138,8 +236,24 @@ def _carry_out(analysis: Analysis, chosen: list[Resizing], method: Method, rng: 
             value.shape = None
     if chosen:
         check_against(analysis, model, structure, resize, unordered)
-    exact = all(r.group.exact and (r.group.scalable or r.source.size <= r.copies.size) for r in chosen)
-    return Trace(exact, {}, operands)
+    return operands
+
+
+def _follow(rule: RewriteRule, site: Site) -> None:
+    """Let a node follow the resize; Stuck, with its labels, where it can't."""
+    try:
+        rule(site)
+    except (IllegalMove, *MISFITS) as error:
+        where = f"{site.node.op_type} '{called(site.node)}'"
+        why = str(error) if isinstance(error, IllegalMove) else f"{where} can't follow: {type(error).__name__}: {error}"
+        raise Stuck(why, around(site.findings, site.node)) from error
+
+
+def _sizes(resize: Resize, layout: Layout) -> tuple[Size, ...]:
+    try:
+        return resize.sizes(layout)
+    except IllegalMove as error:
+        raise Stuck(str(error), np.concatenate([field.labels.ravel() for field in layout.fields])) from error
 
 
 def _affected(resize: Resize, layout: Layout) -> bool:

@@ -19,6 +19,14 @@ from chanc.ir.nodes import called
 from chanc.rewriter.axis_maps import Resize, remap
 
 
+class Stuck(IllegalMove):
+    """A tensor or a node that can't follow a resize; `labels` are those of its channels."""
+
+    def __init__(self, message: str, labels: IntArray) -> None:
+        super().__init__(message)
+        self.labels = labels
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """One node, the layouts around it before the resize, the resize, and the names that are free.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +11,16 @@ from chanc.analysis.disjoint_set import IntArray
 
 @dataclass(frozen=True, slots=True)
 class TraceOperand:
-    """One use of a resized tensor: the node (its first output), the input, and for each axis the source positions."""
+    """One use of a resized tensor: the node (its first output), the input, and for each axis the source positions.
+
+    `groups` has the ids of the groups whose channels changed on each axis.
+    """
 
     node: str
     input: int
     initializer: str
     axes: dict[int, IntArray]
+    groups: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"axis {axis} has {source.size} channels" for axis, source in sorted(self.axes.items()))
@@ -23,21 +28,58 @@ class TraceOperand:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """The groups' old and new widths in channels, and all operands that changed.
+class Verdict:
+    """What became of a group: whether it changed, and why not, or why the change isn't exact.
 
-    `exact` says whether the channels that stay keep their function (no normalisation across resized channels).
+    `asked` tells whether a plan or a scale wanted another width: then a group that didn't change was left alone.
+    """
+
+    changed: bool
+    reason: str = ""
+    exact: bool = True
+    asked: bool = True
+
+    def __repr__(self) -> str:
+        said = ("changed" if self.exact else "changed, not exact") if self.changed else "left"
+        return f"<Verdict: {said}{': ' if self.reason else ''}{self.reason}>"
+
+    @property
+    def left(self) -> bool:
+        """Whether another width was wanted and the group was left alone."""
+        return self.asked and not self.changed
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as the trace file has it."""
+        return {"verdict": "changed" if self.changed else "left", "reason": self.reason, "exact": self.exact}
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The groups' old and new widths in channels, all operands that changed, and a verdict for every group.
+
+    `exact` says whether the channels that stay keep their function: whether all changes are exact.
     """
 
     exact: bool
     groups: dict[str, tuple[int, int]]
     operands: tuple[TraceOperand, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         changed = sum(old != new for old, new in self.groups.values())
         exact = "exact" if self.exact else "not exact"
         return f"<Trace: {changed} of {len(self.groups)} groups changed, {len(self.operands)} operands, {exact}>"
+
+    @property
+    def left(self) -> dict[str, str]:
+        """The groups for which another width was wanted and that were left alone, and why."""
+        return {name: verdict.reason for name, verdict in self.verdicts.items() if verdict.left}
+
+    @property
+    def inexact(self) -> dict[str, str]:
+        """The groups that changed and don't keep the function of the rest, and why."""
+        return {name: v.reason for name, v in self.verdicts.items() if v.changed and not v.exact}
 
     def to_json(self) -> dict[str, Any]:
         """The trace file's content (format 1)."""
@@ -45,14 +87,18 @@ class Trace:
             "format": 1,
             "exact": self.exact,
             "groups": {name: {"old": old, "new": new} for name, (old, new) in self.groups.items()},
-            "operands": [
-                {
-                    "node": operand.node,
-                    "input": operand.input,
-                    "initializer": operand.initializer,
-                    "axes": {str(axis): source.tolist() for axis, source in sorted(operand.axes.items())},
-                }
-                for operand in self.operands
-            ],
+            "verdicts": {name: verdict.to_json() for name, verdict in self.verdicts.items()},
+            "operands": [_operand(operand) for operand in self.operands],
             "notes": list(self.notes),
         }
+
+
+def _operand(operand: TraceOperand) -> dict[str, Any]:
+    axes = sorted(operand.axes.items())
+    return {
+        "node": operand.node,
+        "input": operand.input,
+        "initializer": operand.initializer,
+        "axes": {str(axis): source.tolist() for axis, source in axes},
+        "groups": {str(axis): list(operand.groups.get(axis, ())) for axis, _ in axes},
+    }

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import onnx_ir as ir
 
-from chanc.errors import MissingDependencyError, RunError
+from chanc.errors import IllegalMove, MissingDependencyError, RunError
 from chanc.files import atomic_write_json
 from chanc.runs import Epoch, read_json
 from chanc.study.engine import Trained, Watcher
@@ -87,13 +87,17 @@ class TorchEngine:
     def resize(
         self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None
     ) -> ir.Model:
-        """The rewritten model; values that are drawn anew before the training are not worth a transfer."""
+        """The rewritten model; values that are drawn anew before the training are not worth a transfer.
+
+        Raises IllegalMove where a group can't have the width that is asked for.
+        """
         from chanc.rewriter import rewrite
 
         chosen = "select" if fresh else transfer or self.transfer
-        rewritten: ir.Model = rewrite(
-            model, dict(widths), transfer=chosen, seed=seed, dims=self.sizes, fold=False
-        ).model
+        done = rewrite(model, dict(widths), transfer=chosen, seed=seed, dims=self.sizes, fold=False)
+        for name, reason in done.trace.left.items():
+            raise IllegalMove(f"group '{name}' can't have {widths[name]} channels: {reason}")
+        rewritten: ir.Model = done.model
         return rewritten
 
     def price(self, model: ir.Model) -> Price:

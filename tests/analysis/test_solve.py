@@ -75,10 +75,12 @@ def test_inexact_and_unscaled_units() -> None:
     context = empty(6)
     context.couple(array(0), array(1))
     context.mark_inexact(array(1), "a LayerNorm")
-    context.findings.unscaled.append(array(4))
+    context.mark_unscaled(array(4), "a product")
+    context.mark_undivided(array(5))
     units = solve(context.findings)
     assert units.inexact == {0: "a LayerNorm"}
-    assert units.unscaled == {4}
+    assert units.unscaled == {4: "a product"}
+    assert units.undivided == {5}
 
 
 @pytest.mark.parametrize(

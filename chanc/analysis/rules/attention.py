@@ -144,7 +144,7 @@ def _contracted(context: Context, query: Layout, key: Layout) -> tuple[Layout, L
     one, two = context.project(query, COLUMNS), context.project(key, COLUMNS)
     assert one is not None and two is not None
     context.same(one, two)
-    context.findings.unscaled.append(one)
+    context.mark_unscaled(one, "queries and keys are multiplied along it")
     return without(query, COLUMNS, query.size(COLUMNS)), key
 
 

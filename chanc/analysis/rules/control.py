@@ -3,6 +3,9 @@
 What a body reads of outer values, it reads as they are. A value that is carried from turn to turn is one value: its
 layouts before the first turn, in the body and after it are united. Nothing is broadcast where branches or turns meet,
 so an axis on which not all have channels, or not all the same size, keeps its size.
+
+A weight may enter a body, too: carried unchanged, or a part of it in each turn of a Scan, it is a weight there. One
+that a turn changes has no halves: what takes it can't be shared out among copies.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from chanc.analysis.dims import Dim, Size, unknown
 from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, plain, with_axes
 from chanc.analysis.rules import rule
 from chanc.ir.initializers import constant_shape
-from chanc.ir.nodes import bodies, captured_by
+from chanc.ir.nodes import bodies, called, captured_by
+from chanc.ir.nodes import carried as carried_by
 
 ROUNDS = 8
 """A carried axis whose size changes is unknown from the next round on; more axes than this never change in turn."""
@@ -36,6 +40,8 @@ def branch(context: Context) -> None:
         if len(found) < len(made) or len({layout.rank for layout in found}) > 1:
             _pin_all(context, found, "what another branch makes in its place is not understood")
         else:
+            if all(_is_weight(context, graph.outputs[index]) for graph in bodies(context.node)):
+                _one_weight(context, found, output)
             context.output(_agreed(context, found, known, output, "another branch makes other sizes"), index)
 
 
@@ -46,6 +52,7 @@ def loop(context: Context) -> None:
     count = len(context.node.inputs) - 2
     carried: Layouts = [_operand(context, index + 2) for index in range(count)]
     _pin_all(context, [x for k in (0, 1) if (x := _operand(context, k)) is not None], "it counts turns")
+    _weights(context, body)
     first = [plain(()) if value.shape is None else declared(value) for value in body.inputs[:2]]
     final, results = _turns(context, body, first, carried, [], 1)
     known = _outer_atoms(context)
@@ -74,6 +81,7 @@ def scan(context: Context) -> None:
             length = layout.size(axis % layout.rank)
             layout = drop_axes(layout, [axis % layout.rank])
         elements.append(layout)
+    _weights(context, body)
     final, results = _turns(context, body, [], carried, elements, 0)
     known = _outer_atoms(context)
     outward = context.integer_list("scan_output_axes", [0] * (len(context.node.outputs) - count)) or []
@@ -84,6 +92,36 @@ def scan(context: Context) -> None:
             layout = with_axes(insert_axes(_outside(context, layout, known, output), [axis]), {axis: length})
         if layout is not None:
             context.output(layout, index)
+
+
+def _is_weight(context: Context, value: ir.Value) -> bool:
+    return value.const_value is not None or value in context.findings.weights
+
+
+def _one_weight(context: Context, layouts: Sequence[Layout], output: ir.Value) -> None:
+    """Either of several weights: what takes the one takes the others."""
+    context.findings.weights.add(output)
+    for other in layouts[1:]:
+        for mine, its in zip(layouts[0].fields, other.fields, strict=False):
+            if mine.labels.shape == its.labels.shape:
+                context.findings.roles.join(mine.labels, its.labels)
+
+
+def _weights(context: Context, body: ir.Graph) -> None:
+    """Note which inputs of a body, and results, are weights."""
+    findings, node = context.findings, context.node
+    entering = carried_by(node)
+    results = dict(zip((index for index, _, _ in entering), node.outputs, strict=False))
+    for index, inner, same in entering:
+        if not context.is_weight(index):
+            continue
+        if same:
+            findings.weights.update((inner, results[index]))
+        else:
+            reason = f"each turn of {node.op_type} '{called(node)}' changes '{inner.name}'"
+            findings.bent.update({inner: reason, results[index]: reason})
+    rest = range(len(entering), len(node.inputs)) if node.op_type == "Scan" else ()
+    findings.weights.update(body.inputs[index] for index in rest if context.is_weight(index))
 
 
 def _turns(

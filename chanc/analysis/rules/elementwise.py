@@ -72,7 +72,7 @@ def broadcast(context: Context) -> Layout:
 
     A constant gets labels only on the axes on which an activation has channels; among weights alone, everywhere.
     """
-    present = [k for k, value in enumerate(context.node.inputs) if value is not None]
+    present = [k for k, value in enumerate(context.inputs) if value is not None]
     constants = [k for k in present if context.is_parameter(k)]
     if not constants and present:
         return context.together([context.input(k) for k in present])
@@ -82,7 +82,9 @@ def broadcast(context: Context) -> Layout:
         if _adopted(context, constants[0], layout):
             return layout
     varying = varying_from_right(layouts.values())
-    alone = all(context.is_weight(k) for k in present)
+    # Beside single numbers that the model computes (a scale of what comes in) a weight stands alone as well.
+    single = all(size == 1 for layout in layouts.values() for size in layout.sizes)
+    alone = single or all(context.is_weight(k) for k in present)
     for k in constants:
         shape = context.initializer(k).shape
         axes = [axis for axis, n in enumerate(shape) if n > 1 and (alone or axis - len(shape) in varying)]

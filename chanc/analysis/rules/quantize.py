@@ -1,43 +1,49 @@
 """Quantisation (ONNX QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear) and products of quantised integers.
 
-Scale and zero point, where there is one a channel, follow along `axis`. Integer weights behind a DequantizeLinear are
-channels like others. Products of integers (QLinearConv, ConvInteger, QLinearMatMul, MatMulInteger) keep their widths.
+Scale and zero point, where there is one a channel, follow along `axis`; where there is one a block, whole blocks go.
+Integer weights behind a DequantizeLinear are channels like others. Products of integers: `rules/integers.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
 from chanc.analysis.context import Context
+from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.grouping import spread_rows
 from chanc.analysis.layout import Layout, Opaque, plain
+from chanc.analysis.operands import line
 from chanc.analysis.rules import rule
 from chanc.ir.initializers import constant_shape
-
-INTEGER_PRODUCTS = (
-    "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulBnb4", "MatMulInteger16", "MatMulIntegerToFloat",
-    "MatMulNBits", "QAttention", "QGemm", "QLinearConv",
-)  # fmt: skip
 
 
 @rule("QuantizeLinear", "DequantizeLinear", domain="com.microsoft")
 @rule("QuantizeLinear", "DequantizeLinear")
 def quantize(context: Context) -> None:
-    """x, scale and zero point of one value, or of one a position of `axis`; blocks along an axis are opaque."""
-    if context.integer("block_size", 0):
-        raise Opaque("it is quantised in blocks")
+    """x, scale and zero point of one value, of one a position of `axis`, or of one a block along it."""
     layout = _data(context)
-    scale = context.value(1)
-    size = constant_shape(scale) if scale is not None and scale.const_value is not None else None
-    if size is None:
-        size = tuple(int(str(n)) for n in context.input(1).sizes)
     axis = context.integer("axis", 1)
-    if len(size) == 1 and size[0] > 1:
-        layout = _by_channel(context, layout, axis % layout.rank)
-    elif len(size) > 1:
-        raise Opaque("it is quantised in blocks")
-    if context.node.op_type == "QuantizeLinear" and context.is_weight(0):
-        for field in layout.fields:
-            # Dividing a weight among copies of a channel would round it anew.
-            context.findings.unscaled.append(field.labels.ravel())
+    if context.integer("block_size", 0):
+        _by_block(context, layout, axis % layout.rank)
+    else:
+        by_channel(context, layout, axis % layout.rank if layout.rank else 0, (1, 2))
+    if context.is_weight(0):
+        _mark_weight(context, layout)
     context.output(layout)
+
+
+def _mark_weight(context: Context, layout: Layout) -> None:
+    """A quantised weight: what is shared out among copies of a channel would be rounded anew."""
+    zero = context.value(2)
+    if context.node.op_type == "QuantizeLinear":
+        for field in layout.fields:
+            context.mark_undivided(field.labels)
+    elif zero is not None and zero.const_value is None:
+        # What stands for 0 can't be stored.
+        context.findings.bent[context.node.outputs[0]] = f"the zero point '{zero.name}' is computed"
 
 
 def _data(context: Context) -> Layout:
@@ -50,13 +56,24 @@ def _data(context: Context) -> Layout:
     return context.parameter(0, axes[:2] if len(shape) > 2 else axes, integers=True)
 
 
-def _by_channel(context: Context, layout: Layout, axis: int) -> Layout:
-    labels = context.project(layout, axis)
-    for index in (1, 2):
-        if context.value(index) is None:
-            continue
+def elements(context: Context, index: int) -> int:
+    """The number of elements of an input; 0 where it is left out, or not known."""
+    value = context.value(index)
+    if value is None:
+        return 0
+    sizes = constant_shape(value) if context.is_parameter(index) else context.input(index).sizes
+    return prod(size if isinstance(size, int) else 0 for size in sizes)
+
+
+def by_channel(context: Context, layout: Layout, axis: int, indices: Sequence[int]) -> None:
+    """Inputs that have one value for each position of an axis follow it; those that have one for all stay."""
+    told = [index for index in indices if elements(context, index) > 1]
+    labels = context.project(layout, axis) if told else None
+    for index in told:
         if labels is None and context.is_parameter(index):
             continue
+        if context.rank(index) > 1:
+            raise Opaque("its scales are no vector")
         vector = context.parameter(index, (0,), integers=True) if context.is_parameter(index) else context.input(index)
         own = context.project(vector, 0)
         if labels is None:
@@ -68,7 +85,37 @@ def _by_channel(context: Context, layout: Layout, axis: int) -> Layout:
             raise Opaque(f"{own.size} scales for {labels.size} channels")
         else:
             context.same(labels, own)
-    return layout
+
+
+def _by_block(context: Context, layout: Layout, axis: int) -> None:
+    """Scale and zero point of the data's rank: along `axis` one for each block, which goes as a whole."""
+    labels = [context.project(layout, k) for k in range(layout.rank)]
+    for index in (1, 2):
+        if context.value(index) is None:
+            continue
+        shape = context.initializer(index).shape if context.is_parameter(index) else ()
+        if len(shape) != layout.rank:
+            raise Opaque("it is quantised in blocks, by scales that aren't constants")
+        known = [k for k, line in enumerate(labels) if line is not None]
+        blocks = context.parameter(index, known, integers=True)
+        for k in known:
+            own, mine = line(blocks, k), labels[k]
+            assert mine is not None
+            if k != axis:
+                context.same(own, mine)
+            elif own.size == 1 or mine.size % own.size:
+                context.pin(mine, "it is quantised in blocks that don't divide it")
+                context.pin(own, "it is quantised in blocks that don't divide it")
+            else:
+                whole_blocks(context, mine, own, own.size)
+
+
+def whole_blocks(context: Context, labels: IntArray, blocks: IntArray, count: int) -> None:
+    """Labels [count * block] of which a block goes with one of `blocks`: [count]."""
+    grid = labels.reshape(count, -1)
+    spread_rows(context, labels, count)
+    context.couple(grid[:, 0], blocks)
+    context.beside(grid, np.asarray(blocks)[:, None])
 
 
 @rule("DynamicQuantizeLinear")
@@ -80,11 +127,10 @@ def dynamic_quantize(context: Context) -> None:
         context.output(plain([], "a scale"), index)
 
 
-@rule(*INTEGER_PRODUCTS, domain="com.microsoft")
-@rule("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger")
-def integer_product(context: Context) -> None:
-    """Products of integers keep the widths on both sides."""
-    raise Opaque("its weights are quantised integers")
+@rule("MatMulBnb4", domain="com.microsoft")
+def packed(context: Context) -> None:
+    """Weights in an order of their own keep the widths on both sides."""
+    raise Opaque("its weights are packed integers")
 
 
 @rule("Conv", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", domain="com.microsoft.nchwc")

@@ -18,6 +18,8 @@ from chanc.analysis.operands import consume
 from chanc.analysis.rules import rule
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+MADE, TAKEN = 1, 2
+"""The axes of a weight along which gates are made, and along which inputs are taken."""
 STATES = (5, 6)
 PEEPHOLES = 7
 
@@ -25,6 +27,11 @@ PEEPHOLES = 7
 @rule(*GATES)
 def recurrent(context: Context) -> None:
     """LSTM, GRU, RNN."""
+    unrolled(context, GATES[context.node.op_type], MADE, TAKEN)
+
+
+def unrolled(context: Context, gates: int, made: int, taken: int) -> IntArray:
+    """A layer whose weights have these axes; returns the labels of the rows of its gates: [gates * hidden]."""
     data = context.input(0)
     if data.rank != 3:
         raise Opaque("its input is not [sequence, batch, channels]")
@@ -32,10 +39,9 @@ def recurrent(context: Context) -> None:
     data = context.fix(data, 1 if batch_first else 0, "it varies along the sequence of a recurrent layer")
     if any(context.value(index) is not None for index in (4, *STATES)):
         data = context.fix(data, 0 if batch_first else 1, "each has a length or a first state of its own")
-    gates = GATES[context.node.op_type]
     weight, recurrence = _matrix(context, 1), _matrix(context, 2)
-    rows, inner = _labels(context, weight, 1, "producer"), _labels(context, weight, 2, "consumer")
-    again, hidden = _labels(context, recurrence, 1, "producer"), _labels(context, recurrence, 2, "consumer")
+    rows, inner = _labels(context, weight, made, "producer"), _labels(context, weight, taken, "consumer")
+    again, hidden = _labels(context, recurrence, made, "producer"), _labels(context, recurrence, taken, "consumer")
     if rows.size != gates * hidden.size or again.size != rows.size:
         raise Opaque(f"its weights are not {gates} gates of {hidden.size} hidden units")
     consume(context, data, 2, inner)
@@ -43,6 +49,7 @@ def recurrent(context: Context) -> None:
     _by_gate(context, rows, hidden)
     _vectors(context, hidden, left_out(context.mode(_zeros(context))))
     _outputs(context, data, weight.axes[0], hidden, batch_first)
+    return rows
 
 
 def _matrix(context: Context, index: int) -> Layout:

@@ -23,7 +23,7 @@ def concat(context: Context) -> None:
     """Concat: the labels of one axis put one after the other; along all other axes the inputs are one."""
     rank = context.rank(0)
     axis = context.integer("axis", 1) % rank
-    operands = [_operand(context, k, axis) for k in range(len(context.node.inputs))]
+    operands = [_operand(context, k, axis) for k in range(len(context.inputs))]
     _tie_phases(context, operands, axis)
     operands = squared(context, operands, axis)
     context.output(joined(context, operands, axis))

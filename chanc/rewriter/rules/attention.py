@@ -40,6 +40,12 @@ def multi_head_attention(site: Site) -> None:
         _keep_scale(site, site.integers((query.size(2),))[0])
 
 
+@rule("QAttention", domain="com.microsoft")
+def quantised_attention(site: Site) -> None:
+    """`num_heads`: only whole heads go, for it has as many columns of queries, keys and values."""
+    _heads(site, "num_heads", site.result())
+
+
 @rule("Attention", domain="com.microsoft")
 def fused_attention(site: Site) -> None:
     """As MultiHeadAttention; its numbers of queries, keys and values are written out."""

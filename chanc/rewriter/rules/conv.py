@@ -8,7 +8,8 @@ from chanc.rewriter.site import Site
 
 
 @rule("FusedConv", domain="com.microsoft")
-@rule("Conv", "DeformConv")
+@rule("QLinearConv", domain="com.microsoft")
+@rule("Conv", "ConvInteger", "DeformConv", "QLinearConv")
 def conv(site: Site) -> None:
     """`group` is the number of input channels over those of a group."""
     _regroup(site, site.layout(0))

@@ -7,6 +7,7 @@ from chanc.rewriter.rules import rule
 from chanc.rewriter.site import Site
 
 
+@rule("DynamicQuantizeLSTM", domain="com.microsoft")
 @rule("LSTM", "GRU", "RNN")
 def recurrent(site: Site) -> None:
     """The hidden size is that of the output's last axis; a state that is left out is zero (ONNX LSTM, initial_h)."""

@@ -11,17 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer._common import Tensor, Use, register, take
+from chanc.rewriter.transfer._common import Tensor, Use, clear_later, register, take
 
 
 @register("select")
 def select(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; zero in consumers of second and later copies."""
-    taken = take(tensor, edits)
-    for edit in edits:
-        if edit.role == "consumer":
-            for part in edit.parts:
-                later = part.new[~part.first].ravel()
-                if later.size:
-                    taken[(slice(None),) * edit.axis + (later,)] = 0
-    return taken
+    return clear_later(take(tensor, edits), edits, lambda part: True, use.zero)

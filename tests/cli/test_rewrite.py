@@ -1,0 +1,86 @@
+"""`chanc rewrite`: what it says of groups that change, and of those that are left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from chanc.cli.rewrite import command
+from chanc.testing.builders import build
+
+CASES = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[2].parent / "shared")) / "cases"
+MANY = 14
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """As many groups that can't be widened exactly as `MANY`, and one that can."""
+    body, weights = ["h0 = Conv(x, w0)"], {"w0": (4, 3, 1, 1), "last": (2, 4, 1, 1)}
+    for k in range(MANY):
+        body += [f"k{k} = Tanh(v{k})", f"h{k + 1} = Conv(h{k}, k{k})"]
+        weights[f"v{k}"] = (4, 4, 1, 1)
+    model = build("float[1,3,4,4] x", "float y", "\n".join([*body, f"y = Conv(h{MANY}, last)"]), weights)
+    onnx.save(model, tmp_path / "in.onnx")
+    return tmp_path / "in.onnx"
+
+
+def run(path: Path, *options: str) -> tuple[int, list[str]]:
+    done = CliRunner().invoke(command, [str(path), "-o", str(path.with_name("out.onnx")), "--force", *options])
+    said = done.output if done.exception is None or done.exit_code == 0 else str(done.exception)
+    return done.exit_code, said.splitlines()
+
+
+def test_at_most_ten_groups_are_named(many: Path) -> None:
+    code, said = run(many, "--scale", "2", "--transfer", "widen", "--trace", str(many.with_name("t.json")))
+    assert code == 0
+    assert "1 of 15 groups changed, 4 -> 8 channels" in said[0]
+    assert said[1] == "left alone: w0: widen can't keep the function: its weights pass Tanh 'k0'"
+    assert said[11] == "left alone: 4 more groups; --trace has them all"
+    assert said[12].startswith("verified: computes what the original does")
+    verdicts = json.loads(many.with_name("t.json").read_text())["verdicts"]
+    assert sum(found["verdict"] == "left" and "Tanh" in found["reason"] for found in verdicts.values()) == MANY
+
+
+def test_the_causes_of_what_is_not_exact(many: Path) -> None:
+    code, said = run(many, "--scale", "2")
+    assert code == 0
+    assert "; 14 of them not exactly: its weights pass Tanh 'k0'" in said[0]
+
+
+def test_exact_groups_only(many: Path) -> None:
+    code, said = run(many, "--scale", "2", "--exact")
+    assert code == 0
+    assert "1 of 15 groups changed" in said[0]
+    assert said[1] == "left alone: w0: it can't change exactly: its weights pass Tanh 'k0'"
+
+
+def test_nothing_is_left_to_change(tmp_path: Path) -> None:
+    body, weights = "v = Tanh(w2)\na = Conv(x, w1)\ny = Conv(a, v)", {"w1": (4, 3, 1, 1), "w2": (2, 4, 1, 1)}
+    onnx.save(build("float[1,3,4,4] x", "float y", body, weights), tmp_path / "in.onnx")
+    code, said = run(tmp_path / "in.onnx", "--scale", "2", "--transfer", "widen")
+    assert code == 1
+    assert said == ["nothing changes: all groups were left alone, 1 of them because widen can't keep the function: "
+                    "its weights pass Tanh 'v'"]  # fmt: skip
+    assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["int8_weights_widen", "qdq_residual", "loop_carried_kernel"])
+@pytest.mark.parametrize("scale", ["0.5", "1.5", "2"])
+def test_shared_cases(name: str, scale: str, tmp_path: Path) -> None:
+    path = CASES / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip("the shared cases are not here")
+    onnx.save(onnx.load(path), tmp_path / "in.onnx")
+    code, said = run(tmp_path / "in.onnx", "--scale", scale, "--transfer", "widen" if float(scale) > 1 else "select")
+    assert code == 0
+    assert "not exact" not in said[0]
+    assert said[1].startswith("verified: computes what the original does")
+    out = onnx.load(tmp_path / "out.onnx")
+    assert [t.data_type for t in out.graph.initializer] == [t.data_type for t in onnx.load(path).graph.initializer]
+    assert np.prod([t.dims[0] for t in out.graph.initializer if t.dims]) > 0

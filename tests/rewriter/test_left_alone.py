@@ -1,0 +1,135 @@
+"""What widening can't scale exactly it leaves alone, with the cause; the other groups go on, and the function stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from chanc.oracles import TOLERANCE, differences
+from chanc.rewriter import rewrite
+from chanc.testing.builders import build
+
+IMAGE, ROWS = "float[2,3,8,8] x", "float[2,8] x"
+W = (8, 3, 1, 1)
+KINDS = {
+    "a norm of live weights": (
+        IMAGE,
+        "float y",
+        """n = ReduceL2<axes=[1,2,3], keepdims=1>(v)
+        u = Div(v, n)
+        w = Mul(u, g)
+        a = Conv(x, w1)
+        b = Conv(a, w)
+        y = Conv(b, w4)""",
+        {"w1": W, "v": (6, 8, 1, 1), "g": (6, 1, 1, 1), "w4": (5, 6, 1, 1)},
+        {"w1": "ReduceL2 'n' folds weights over its channels"},
+    ),
+    "weights through a curve": (
+        IMAGE,
+        "float y",
+        """w = Tanh(v)
+        a = Conv(x, w1)
+        b = Conv(a, w)
+        y = Conv(b, w4)""",
+        {"w1": W, "v": (6, 8, 1, 1), "w4": (5, 6, 1, 1)},
+        {"w1": "its weights pass Tanh 'w'"},
+    ),
+    "weights made of weights": (
+        ROWS,
+        "float y",
+        """m = MatMul(p, q)
+        w = Add(w0, m)
+        a = MatMul(x, w1)
+        b = MatMul(a, w)
+        y = MatMul(b, w4)""",
+        {"w1": (8, 8), "p": (8, 3), "q": (3, 6), "w0": (8, 6), "w4": (6, 5)},
+        {},
+    ),
+    "a tied weight": (
+        ROWS,
+        "float y",
+        """a = MatMul(x, w)
+        b = Relu(a)
+        t = Transpose<perm=[1,0]>(w)
+        c = MatMul(b, t)
+        d = Relu(c)
+        e = MatMul(d, w)
+        f = MatMul(e, w3)
+        y = MatMul(f, w4)""",
+        {"w": (8, 8), "w3": (8, 6), "w4": (6, 5)},
+        {"w": "'w' makes its channels and takes them"},
+    ),
+    "channels multiplied with themselves": (
+        IMAGE,
+        "float[2] y",
+        """a = Conv(x, w1)
+        f = Reshape(a, s)
+        t = Transpose<perm=[0,2,1]>(f)
+        m = MatMul(t, f)
+        n = ReduceMean<axes=[1,2], keepdims=0>(m)
+        b = Conv(x, w2)
+        c = Conv(b, w3)
+        d = ReduceMean<axes=[1,2,3], keepdims=0>(c)
+        y = Add(n, d)""",
+        {"w1": W, "w2": W, "w3": (1, 8, 1, 1), "s": np.array([2, 8, 64])},
+        {"w1": "it is summed over in a product of two values that the model computes (m)"},
+    ),
+    "a total over channels": (
+        IMAGE,
+        "float y",
+        """q = Conv(x, wq)
+        k = Conv(x, wk)
+        m = Mul(q, k)
+        s = ReduceSum<keepdims=1>(m, axes)
+        v = Conv(x, wv)
+        z = Mul(v, s)
+        y = Conv(z, w4)""",
+        {"wq": W, "wk": W, "wv": W, "axes": np.array([1]), "w4": (5, 8, 1, 1)},
+        {"wq": "ReduceSum 's' folds its channels"},
+    ),
+    "a computed zero point": (
+        f"{IMAGE}, uint8 zero",
+        "float y",
+        """a = Conv(x, w1)
+        v = DequantizeLinear(w2, s, zero)
+        b = Conv(a, v)
+        y = Conv(b, w4)""",
+        {"w1": W, "w2": np.ones((6, 8, 1, 1), np.uint8), "s": np.float32(0.1), "w4": (5, 6, 1, 1)},
+        {"w1": "the zero point 'zero' is computed"},
+    ),
+}
+
+
+def model(kind: str) -> onnx.ModelProto:
+    inputs, outputs, body, weights, _ = KINDS[kind]
+    return build(inputs, outputs, body, weights)
+
+
+@pytest.mark.parametrize("scale", [1.5, 2.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_widening(kind: str, scale: float) -> None:
+    done = rewrite(model(kind), scale=scale, transfer="widen")
+    told = {name: f"widen can't keep the function: {reason}" for name, reason in KINDS[kind][4].items()}
+    assert done.trace.left == told
+    assert max(found.error for found in differences(model(kind), done.model)) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][4]])
+def test_a_plan_that_names_it_is_carried_out_and_says_so(kind: str) -> None:
+    (name, reason), *_ = KINDS[kind][4].items()
+    done = rewrite(model(kind), {name: {"scale": 2}}, transfer="widen")
+    assert not done.trace.exact
+    assert done.trace.inexact == {name: reason}
+    verdict = done.trace.to_json()["verdicts"][name]
+    assert verdict == {"verdict": "changed", "reason": reason, "exact": False}
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_groups_only(kind: str, scale: float) -> None:
+    done = rewrite(model(kind), scale=scale, exact=True)
+    assert done.trace.exact
+    assert not done.trace.inexact
+    everything = rewrite(model(kind), scale=scale).trace
+    assert done.trace.left.keys() == everything.inexact.keys()
