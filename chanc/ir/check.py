@@ -8,7 +8,7 @@ are compared here (operator specification of Conv and ConvTranspose).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import onnx
 import onnx_ir as ir
@@ -17,10 +17,6 @@ from chanc.errors import ModelError
 from chanc.ir.save import enumerate_initializers, stub_proto
 from chanc.ir.screen import no_data
 from chanc.ir.verify import verify
-
-FOREIGN = {"LayerNormalization": 17, "SimplifiedLayerNormalization": 1 << 20}
-"""What onnxruntime runs in the standard domain at any opset, and the first at which onnx knows it."""
-SET_ASIDE = "chanc.foreign"
 
 Shapes = dict[str, tuple[int | None, ...]]
 
@@ -37,7 +33,6 @@ def check(model: ir.Model) -> None:
             raise ModelError(f"initializer {tensor.name!r} has a shape but no data (its weights were stripped)")
     proto = stub_proto(model)
     _open_dims(proto.graph)
-    _set_aside(proto)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
         if all(_has_shape(value) for value in inferred.graph.input):
@@ -48,25 +43,6 @@ def check(model: ir.Model) -> None:
     reason = _wrong_channels(inferred.graph)
     if reason is not None:
         raise ModelError(f"not a valid model: {reason}")
-
-
-def _set_aside(proto: onnx.ModelProto) -> None:
-    """Operators that onnxruntime adds to the standard domain go to one of their own, which onnx doesn't look into."""
-    version = max((opset.version for opset in proto.opset_import if opset.domain in ("", "ai.onnx")), default=1)
-    found = False
-    for node in _nodes(proto.graph):
-        if node.domain in ("", "ai.onnx") and version < FOREIGN.get(node.op_type, 0):
-            node.domain, found = SET_ASIDE, True
-    if found:
-        proto.opset_import.append(onnx.helper.make_opsetid(SET_ASIDE, 1))
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
 
 
 def _wrong_channels(graph: onnx.GraphProto) -> str | None:
