@@ -11,21 +11,19 @@ from chanc.oracles import check_widen
 from chanc.rewriter import rewrite
 from chanc.testing.builders import build
 
-SHUFFLED = """
-a = Conv (x, wa)
-b = Conv (x, wb)
-c = Concat <axis = 1> (a, b)
-r = Reshape (c, apart)
-t = Transpose <perm = [0, 2, 1, 3, 4]> (r)
-s = Reshape (t, flat)
-l, m = Split <axis = 1> (s, sizes)
-d = Conv (m, wd)
-e = Concat <axis = 1> (l, d)
-y = Conv (e, we)
+BLOCK = """
+r{k} = Reshape (e{k}, apart)
+t{k} = Transpose <perm = [0, 2, 1, 3, 4]> (r{k})
+s{k} = Reshape (t{k}, flat)
+l{k}, m{k} = Split <axis = 1> (s{k}, sizes)
+d{k} = Conv (m{k}, w{k})
+e{next} = Concat <axis = 1> (l{k}, d{k})
 """
+BLOCKS = "".join(BLOCK.format(k=k, next=k + 1) for k in range(3))
+SHUFFLED = f"a = Conv (x, wa)\nb = Conv (x, wb)\ne0 = Concat <axis = 1> (a, b)\n{BLOCKS}\ny = Conv (e3, we)"
 SHAPES = {
-    "wa": (6, 3, 1, 1), "wb": (6, 3, 1, 1), "wd": (6, 6, 1, 1), "we": (2, 12, 1, 1), "sizes": np.array([6, 6]),
-    "apart": np.array([0, 2, 6, 4, 4]), "flat": np.array([0, 12, 4, 4]),
+    "wa": (6, 3, 1, 1), "wb": (6, 3, 1, 1), **{f"w{k}": (6, 6, 1, 1) for k in range(3)}, "we": (2, 12, 1, 1),
+    "sizes": np.array([6, 6]), "apart": np.array([0, 2, 6, 4, 4]), "flat": np.array([0, 12, 4, 4]),
 }  # fmt: skip
 
 
