@@ -21,10 +21,6 @@ from chanc.ir.save import enumerate_initializers, stub_proto
 from chanc.ir.screen import no_data
 from chanc.ir.verify import verify
 
-FOREIGN = {"LayerNormalization": 17, "SimplifiedLayerNormalization": 1 << 20}
-"""What onnxruntime runs in the standard domain at any opset, and the first at which onnx knows it."""
-SET_ASIDE = "chanc.foreign"
-
 Shapes = dict[str, tuple[int | None, ...]]
 ONNX = ("", "ai.onnx")
 
@@ -45,13 +41,12 @@ def check(model: ir.Model) -> None:
     reason = _wrong_count(proto)
     if reason is not None:
         raise ModelError(f"not a valid model: {reason}")
-    known = _known_to_onnx(proto)
     try:
-        inferred = onnx.shape_inference.infer_shapes(known, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
         if all(_has_shape(value) for value in inferred.graph.input):
             onnx.checker.check_model(_checkable(inferred))
     except Exception as error:
-        reason = _wrong_channels(_inferred(known))
+        reason = _wrong_channels(_inferred(proto))
         if reason is not None or not _onnxruntime_takes(proto):
             raise ModelError(f"not a valid model: {reason or _line(error)}") from error
         return
@@ -149,24 +144,6 @@ def _forget_shapes(graph: onnx.GraphProto, inputs: bool = True) -> None:
     for node in graph.node:
         for body in _bodies(node):
             _forget_shapes(body)
-
-
-def _known_to_onnx(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with what onnxruntime adds to the standard domain in one of its own, which onnx doesn't look into."""
-    version = max((opset.version for opset in proto.opset_import if opset.domain in ONNX), default=1)
-    if not any(_foreign(node, version) for node in _all_nodes(proto.graph.node)):
-        return proto
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    for node in _all_nodes(copy.graph.node):
-        if _foreign(node, version):
-            node.domain = SET_ASIDE
-    copy.opset_import.append(onnx.helper.make_opsetid(SET_ASIDE, 1))
-    return copy
-
-
-def _foreign(node: onnx.NodeProto, version: int) -> bool:
-    return node.domain in ONNX and version < FOREIGN.get(node.op_type, 0)
 
 
 def _wrong_channels(graph: onnx.GraphProto) -> str | None:

@@ -41,7 +41,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         if index in ZERO_POINTS.get(kind_of(node), {}).values():
             continue  # what it stands for is zeroed
         array = _constant(value, known).copy()
-        zero = stored_zero(value, node, index)
+        zero = stored_zero(array.shape, node, index, lambda other: _constant(other, known))
         for axis, source in axes.items():
             gone = (slice(None),) * axis + (np.setdiff1d(np.arange(array.shape[axis]), source),)
             array[gone] = 0 if zero is None else zero[gone]

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import ParameterAxis
+from chanc.ir.dtypes import FLOATS
 from chanc.ir.initializers import add_constant, constant_shape
 from chanc.ir.names import Names
 from chanc.ir.nodes import called, subgraphs
@@ -47,7 +48,11 @@ def resize_parameters(
     for parameter in analysis.findings.parameters:
         by_value[parameter.value].append(parameter)
     # Zero points are resized as well: they are read before anything is.
-    zeros = {value: stored_zero(value, *parameters[0].uses[0]) for value, parameters in by_value.items()}
+    zeros = {
+        value: stored_zero(constant_shape(value), *parameters[0].uses[0], _stored)
+        for value, parameters in by_value.items()
+        if value.dtype not in FLOATS
+    }
     operands: list[TraceOperand] = []
     structure: dict[Place, IntArray] = {}
     for value, parameters in by_value.items():
@@ -145,6 +150,10 @@ def _give(
     for node, index in uses:
         node.replace_input_with(index, own)
     return readers - len(uses)
+
+
+def _stored(value: ir.Value) -> Tensor | None:
+    return None if value.const_value is None else value.const_value.numpy()
 
 
 def _array(value: ir.Value) -> Tensor:

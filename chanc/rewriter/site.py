@@ -69,6 +69,13 @@ class Site:
         """The sizes of a layout's axes after the resize."""
         return self.resize.sizes(layout)
 
+    def shape(self, value: ir.Value, layout: Layout) -> ir.Shape | None:
+        """The declared shape of a value after the resize, for one that takes its place; names of dynamic axes stay."""
+        if value.shape is None:
+            return None
+        sizes = self.sizes(layout)
+        return ir.Shape([n if isinstance(n, int) else value.shape[k] for k, n in enumerate(sizes)])
+
     def source(self, layout: Layout | None, axis: int) -> IntArray | None:
         """For each new position of an axis the old one; None where it stays."""
         return None if layout is None else self.resize.source(layout, axis)
@@ -135,9 +142,7 @@ class Site:
         gather = ir.node("Gather", [old, None], {"axis": axis})
         new = gather.outputs[0]
         new.name, new.type = self.names.fresh(f"{old.name}.ordered"), old.type
-        if old.shape is not None:
-            sizes = self.sizes(result)
-            new.shape = ir.Shape([n if isinstance(n, int) else old.shape[k] for k, n in enumerate(sizes)])
+        new.shape = self.shape(old, result)
         for user, index in tuple(old.uses()):
             if user is not gather:
                 user.replace_input_with(index, new)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from chanc.ir.dtypes import FLOATS
 from chanc.ops import reader, weight_of
 from chanc.ops.quantize import zero_point
 
 Array = NDArray[np.generic]
 
 
-def stored_zero(value: ir.Value, node: ir.Node, index: int) -> Array | None:
-    """The values that stand for 0 in an initializer that a node reads, in its shape; None where all are 0."""
-    if value.dtype in FLOATS or value.const_value is None:
-        return None
-    shape = value.const_value.shape.numpy()
+def stored_zero(
+    shape: Sequence[int], node: ir.Node, index: int, content: Callable[[ir.Value], Array | None]
+) -> Array | None:
+    """The values that stand for 0 in a constant of that shape that a node reads; None where all are 0.
+
+    `content` gives what a zero point holds, None where it is computed.
+    """
     read = reader(node, index, len(shape))
     point = zero_point(read.node, read.input)
-    array = point.const_value.numpy() if point is not None and point.const_value is not None else None
+    array = content(point) if point is not None else None
     if array is None or read.order is None or not np.any(array != 0):
         return None
     seen = tuple(shape[axis] for axis in read.order)

@@ -77,7 +77,7 @@ def _split_by_gather(site: Site, parts: list[IntArray], axis: int) -> None:
     for old, positions in zip(node.outputs, parts, strict=True):
         gather = ir.node("Gather", [data], {"axis": axis}, num_outputs=1)
         new = gather.outputs[0]
-        new.name, new.type, new.shape = old.name, old.type, old.shape
+        new.name, new.type, new.shape = old.name, old.type, site.shape(old, site.findings.layouts[old])
         graph.insert_before(node, gather)
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         site.findings.layouts[new] = site.findings.layouts[old]
