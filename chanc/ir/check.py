@@ -3,7 +3,8 @@
 onnx's own checker and strict shape inference do the work, on a copy in which big weights are graph inputs of the same
 shape, so the cost doesn't grow with the weights. Shapes that the file declares of inner tensors may be stale: they are
 left out and inferred anew. onnx's inference lets a convolution of the wrong channels pass: those are compared here
-(operator specification of Conv and ConvTranspose), and so are the axes of a Transpose. What onnx doesn't know and onnxruntime takes is a model as well.
+(operator specification of Conv and ConvTranspose), and so are the axes of a Transpose. What onnx doesn't know and
+onnxruntime takes is a model as well.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Making initializers: named constants of a graph."""
+"""Initializers, the named constants of a graph: how they are made, and which of them a caller may feed."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 
