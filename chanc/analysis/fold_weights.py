@@ -130,7 +130,7 @@ def _evaluated(model: ir.Model, chosen: dict[str, tuple[ir.Value, Cone]]) -> dic
         imports = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
         proto = onnx.helper.make_model(graph, opset_imports=imports)
         try:
-            array = np.asarray(list(ReferenceEvaluator(proto).run(None, feeds))[0])
+            array = np.asarray(next(iter(ReferenceEvaluator(proto).run(None, feeds))))
         except Exception:  # an operator that it lacks, or a type
             continue
         if array.size > 1 and array.dtype.kind == "f" and np.isfinite(array).all():

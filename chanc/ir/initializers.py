@@ -1,4 +1,4 @@
-"""Making initializers: named constants of a graph."""
+"""Initializers, the named constants of a graph: how they are made, and which of them a caller may feed."""
 
 from __future__ import annotations
 

@@ -184,6 +184,6 @@ def _aliases(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value]]:
     """The Identity nodes of initializers, and what they read; graph outputs stay nodes."""
     for node in graph:
         if node.op_type == "Identity" and node.domain in ("", "ai.onnx") and not node.outputs[0].is_graph_output():
-            source = node.inputs[0]
+            source = node.inputs[0] if node.inputs else None
             if source is not None and source.const_value is not None:
                 yield node, source

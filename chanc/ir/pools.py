@@ -66,7 +66,7 @@ def _stands_alone(pool: ir.Node) -> bool:
 
 def _only_user(value: ir.Value) -> ir.Node | None:
     uses = list(value.uses())
-    return uses[0][0] if len(uses) == 1 and not value.is_graph_output() else None
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
 def _axes(node: ir.Node) -> list[int] | None:

@@ -111,7 +111,7 @@ def _computed(node: ir.Node, value: ir.Value, known: dict[ir.Value, Array]) -> A
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in imports.items()]
     try:
         run = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run
-        return np.asarray(list(run(None, feeds))[0])
+        return np.asarray(next(iter(run(None, feeds))))
     except Exception as error:
         raise VerifyError(f"'{value.name}' can't be computed: {error}") from error
 

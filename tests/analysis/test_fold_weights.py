@@ -1,4 +1,4 @@
-"""Weights that the graph computes from initializers alone: constants for a rewrite, as they were for everything else."""
+"""Weights that the graph computes from initializers alone: constants for a rewrite, computed for everything else."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import helper
@@ -15,6 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
 from chanc.cli import main  # noqa: E402
+from chanc.testing.builders import build  # noqa: E402
 
 
 def codegen(*args):
@@ -62,6 +64,15 @@ def test_check_notices_other_weights(resnet34, tmp_path):
     assert "class R34Cifar(" in (tmp_path / "model.py").read_text()
     check = subprocess.run([sys.executable, str(tmp_path / "check.py"), "--size", "32"], capture_output=True, text=True)
     assert check.returncode == 1
+
+
+def test_a_weight_may_be_an_output(tmp_path):
+    weights = {"w": np.ones((4, 6), np.float32), "e": np.arange(24, dtype=np.float32).reshape(6, 4)}
+    model = build("float[N,4] x", "float y, float[6,4] e", "h = MatMul(x, w)\ny = MatMul(h, e)", weights)
+    onnx.save(model, tmp_path / "tied.onnx")
+    assert codegen(tmp_path / "tied.onnx", "-o", tmp_path / "out") == 0
+    ran = subprocess.run([sys.executable, str(tmp_path / "out" / "check.py")], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_refusals_are_one_line_and_write_nothing(tmp_path, capsys):

@@ -13,16 +13,18 @@ from chanc.ir.normalize import normalize
 from chanc.oracles import check_shrink, check_widen
 from chanc.rewriter import rewrite
 
-GRAPH = """
+SMALL = ", ".join(str(k % 5 - 1.5) for k in range(18))
+LARGE = ", ".join(str(k % 7 - 2.5) for k in range(24))
+GRAPH = f"""
     <ir_version: 9, opset_import: ["" : 18, "own" : 1]>
     g (float[N,3,8,8] x) => (float[N,4,8,8] y)
-    <float[6,3,1,1] w = {%s}, float[4,6,1,1] v = {%s}>
-    {
+    <float[6,3,1,1] w = {{{SMALL}}}, float[4,6,1,1] v = {{{LARGE}}}>
+    {{
         a = Conv (x, w)
         b = own.F (a)
         y = Conv (b, v)
-    }
-""" % (", ".join(str(k % 5 - 1.5) for k in range(18)), ", ".join(str(k % 7 - 2.5) for k in range(24)))
+    }}
+"""
 
 
 def model(functions: str) -> onnx.ModelProto:

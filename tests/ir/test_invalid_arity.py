@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Callable
 
 import onnx
 import onnx.parser
@@ -15,9 +16,8 @@ from chanc.ir import check, load
 from chanc.rewriter import rewrite
 from chanc.testing.strategies import graph_of_seed
 
-HEAD = '<ir_version: 9, opset_import: ["" : 17]> g (float[1,3,8,8] x) => (float y) <float[4,3,1,1] w = {%s}>' % (
-    ", ".join(["1"] * 12)
-)
+ONES = ", ".join(["1"] * 12)
+HEAD = f'<ir_version: 9, opset_import: ["" : 17]> g (float[1,3,8,8] x) => (float y) <float[4,3,1,1] w = {{{ONES}}}>'
 WRONG = {
     "a = Conv (x, w) y = Flatten ()": "Flatten 'y' has 0 inputs, Flatten takes 1",
     "y = Conv (x)": "Conv 'y' has 1 inputs, Conv takes 2 to 3",
@@ -41,16 +41,22 @@ def parsed(body: str) -> onnx.ModelProto:
     return proto
 
 
+def said(work: Callable[[onnx.ModelProto], object], proto: onnx.ModelProto) -> str:
+    """What a refusal says; nothing where there is none. Any other error comes through."""
+    try:
+        work(proto)
+    except ChancError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("body", WRONG)
 def test_check_says_what_is_wrong_in_one_line(body: str) -> None:
     with pytest.raises(ModelError, match=WRONG[body]) as caught:
         check(load(parsed(body)))
     assert "\n" not in str(caught.value)
     for work in (analyze, lambda source: rewrite(source, scale=0.5)):
-        try:
-            work(parsed(body))
-        except ChancError as error:
-            assert "\n" not in str(error)
+        assert "\n" not in said(work, parsed(body))
 
 
 def _broken(proto: onnx.ModelProto, rng: random.Random) -> onnx.ModelProto:
@@ -80,7 +86,4 @@ def test_broken_graphs_never_end_in_a_traceback(seed: int) -> None:
     for _ in range(4):
         proto = _broken(graph_of_seed(seed), rng)
         for work in (lambda source: check(load(source)), analyze, lambda source: rewrite(source, scale=0.5)):
-            try:
-                work(proto)
-            except ChancError as error:
-                assert "\n" not in str(error)
+            assert "\n" not in said(work, proto)

@@ -184,3 +184,50 @@ def test_among_foreign_passes(same, ops) -> None:
     assert result.modified
     assert ops(result.model) == ["Conv", "GroupNormalization", "Relu"]
     same(proto, result.model)
+
+
+MOMENTS = """
+    m = ReduceMean <axes = [-1]> (x)
+    s = Mul (x, x)
+    e = ReduceMean <axes = [-1]> (s)
+    mm = Mul (m, m)
+    v0 = Sub (e, mm)
+    zero = Constant <value = float {0.0}> ()
+    v = Max (v0, zero)
+    eps = Constant <value = float {0.001}> ()
+    a = Add (v, eps)
+    r = Sqrt (a)
+"""
+TAILS = {
+    "a quotient": "d = Sub (x, m) n = Div (d, r) k = Mul (n, \"norm.weight\")",
+    "a gain behind": "i = Reciprocal (r) d = Sub (x, m) n = Mul (d, i) k = Mul (n, \"norm.weight\")",
+    "a gain before": "i = Reciprocal (r) g = Mul (i, \"norm.weight\") d = Sub (x, m) k = Mul (d, g)",
+    "one over the root": "one = Constant <value = float {1.0}> () i = Div (one, r) d = Sub (x, m) k = Mul (i, d)",
+}
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("bounded", [True, False])
+def test_layer_norm_by_second_moments(same, ops, tail: str, bounded: bool) -> None:
+    head = MOMENTS if bounded else MOMENTS.replace("v = Max (v0, zero)", "").replace("(v, eps)", "(v0, eps)")
+    proto = layer(head + TAILS[tail] + ' f = Add (k, "norm.bias") y = Relu (f)')
+    loaded = ir.from_proto(proto)
+    assert recover_groupnorm(loaded).modified
+    assert [op for op in ops(loaded) if op not in ("Identity", "Constant")] == ["LayerNormalization", "Relu"]
+    same(proto, loaded, tolerance=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("mm = Mul (m, m)", "mm = Mul (m, e)"),
+        ("v0 = Sub (e, mm)", "v0 = Sub (mm, e)"),
+        ("e = ReduceMean <axes = [-1]> (s)", "e = ReduceMean <axes = [1]> (s)"),
+        ("zero = Constant <value = float {0.0}> ()", "zero = Constant <value = float {0.5}> ()"),
+        ("s = Mul (x, x)", "s = Mul (x, m)"),
+    ],
+)
+def test_what_only_looks_like_second_moments_stays(part: str, other: str) -> None:
+    text = MOMENTS.replace(part, other) + TAILS["a gain before"] + ' f = Add (k, "norm.bias") y = Relu (f)'
+    assert part in MOMENTS
+    assert not recover_groupnorm(ir.from_proto(layer(text))).modified

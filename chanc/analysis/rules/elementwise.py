@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx_ir as ir
 
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Layout, Opaque
 from chanc.analysis.operands import varying_from_right
 from chanc.analysis.rules import rule
+from chanc.ops import Trait, has
 
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitCast", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip",
@@ -70,7 +73,8 @@ def _bare_norm(value: ir.Value | None) -> bool:
 def broadcast(context: Context) -> Layout:
     """The layout of all inputs of the current node together.
 
-    A constant gets labels only on the axes on which an activation has channels; among weights alone, everywhere.
+    A constant gets labels on the axes on which an activation has channels, or on which what it makes meets one that may
+    have some: a gain times 1 / deviation. Among weights alone it has them everywhere.
     """
     present = [k for k, value in enumerate(context.inputs) if value is not None]
     constants = [k for k in present if context.is_parameter(k)]
@@ -87,12 +91,31 @@ def broadcast(context: Context) -> Layout:
     alone = single or all(context.is_weight(k) for k in present)
     for k in constants:
         shape = context.initializer(k).shape
-        axes = [axis for axis, n in enumerate(shape) if n > 1 and (alone or axis - len(shape) in varying)]
+        made = _made(context, k, layouts.values()) if not alone else set()
+        axes = [a for a, n in enumerate(shape) if n > 1 and (alone or a - len(shape) in varying | made)]
         # Truth values and counts, one a channel, go with it; they are no indices here.
         layouts[k] = context.parameter(k, axes, integers=not alone)
     if not layouts:
         raise Opaque("it has no inputs")
     return context.together([layouts[k] for k in sorted(layouts, key=lambda k: (k in constants, k))])
+
+
+def _made(context: Context, index: int, layouts: Collection[Layout]) -> set[int]:
+    """The axes, from the right, that only this constant makes longer than 1, and that meet an activation behind."""
+    constant, (output,) = context.initializer(index), context.node.outputs
+    if not constant.channels or output.is_graph_output() or not all(_meets(user) for user, _ in output.uses()):
+        return set()
+    shape = constant.shape
+    return {
+        axis for axis in range(-len(shape), 0)
+        if shape[axis] > 1 and all(axis < -layout.rank or layout.size(axis) == 1 for layout in layouts)
+    }  # fmt: skip
+
+
+def _meets(user: ir.Node) -> bool:
+    """Whether a node combines two activations, element by element."""
+    values = [value for value in user.inputs if value is not None]
+    return has(user, Trait.BROADCAST) and len(values) > 1 and all(value.const_value is None for value in values)
 
 
 def _adopted(context: Context, index: int, layout: Layout) -> bool:
