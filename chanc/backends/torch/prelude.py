@@ -187,14 +187,15 @@ def resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_o
     return sum(x.index_select(axis, index[k]) * weight[k].to(x.dtype).reshape(shape) for k in range(len(taps)))
 
 
-def lstm(x, w, r, b, h, c, reverse):
+def lstm(x, w, r, b, h, c, reverse, peepholes=None):
     """One direction of an LSTM with the gates in ONNX's order: input, output, forget, cell."""
     steps = []
+    pi, po, pf = (0, 0, 0) if peepholes is None else peepholes.chunk(3)
     for now in x.flip(0) if reverse else x:
         gates = now @ w.t() + h @ r.t() + b
         i, o, f, g = gates.chunk(4, -1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
+        c = torch.sigmoid(f + pf * c) * c + torch.sigmoid(i + pi * c) * torch.tanh(g)
+        h = torch.sigmoid(o + po * c) * torch.tanh(c)
         steps.append(h)
     y = torch.stack(steps)
     return y.flip(0) if reverse else y, h, c

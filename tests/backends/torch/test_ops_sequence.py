@@ -73,10 +73,21 @@ def test_recurrent_weights_come_home():
         np.testing.assert_array_equal(model.graph.initializers[name].const_value.numpy(), array * np.float32(3))
 
 
-def test_lengths_and_peepholes_are_refused(refused):
+@pytest.mark.parametrize(
+    ("direction", "wrap"), list(itertools.product(["forward", "reverse", "bidirectional"], [const, np.asarray]))
+)
+def test_peepholes(agrees, direction, wrap):
+    d = 2 if direction == "bidirectional" else 1
+    w, u, b, p = (wrap(r(d, *shape, seed=k)) for k, shape in enumerate([(24, 4), (24, 6), (48,), (18,)]))
+    given = {"hidden_size": 6, "direction": direction, "outs": 3, "tolerance": 1e-5}
+    agrees("LSTM", r(5, 3, 4), w, u, b, None, None, None, p, **given)
+    agrees("LSTM", r(5, 3, 4), w, u, b, None, r(d, 3, 6, seed=4), r(d, 3, 6, seed=5), p, **given)
+
+
+def test_lengths_and_clip_are_refused(refused):
     w, u, b = const(r(1, 24, 4)), const(r(1, 24, 6)), const(r(1, 48))
     assert "different lengths" in refused("LSTM", r(5, 3, 4), w, u, b, const(np.int32([5, 4, 2])), hidden_size=6)
-    assert "peepholes" in refused("LSTM", r(5, 3, 4), w, u, b, None, None, None, const(r(1, 18)), hidden_size=6)
+    assert "clip" in refused("LSTM", r(5, 3, 4), w, u, b, hidden_size=6, clip=1.0)
 
 
 def test_attention(agrees):
