@@ -86,7 +86,7 @@ REFUSED = {
     "BitCast", "BlackmanWindow", "CenterCropPad", "ConcatFromSequence", "CumProd", "DFT", "DeformConv",
     "HammingWindow", "HannWindow", "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss",
     "NonMaxSuppression", "Optional", "OptionalGetElement", "OptionalHasElement", "QLinearConv", "QLinearMatMul",
-    "RandomNormal", "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Scan", "SequenceAt", "SequenceConstruct",
+    "RandomNormal", "RandomUniform", "RoiAlign", "STFT", "Scan", "SequenceAt", "SequenceConstruct",
     "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SoftmaxCrossEntropyLoss", "SplitToSequence",
     "TensorScatter", "Unique",
 }  # fmt: skip

@@ -236,6 +236,23 @@ def attention(q, k, v, mask, past_k, past_v, heads, kv_heads, causal, scale, sof
     return y.transpose(1, 2).flatten(2) if packed else y, k, v
 
 
+def rotary_embedding(x, cos, sin, heads, part, interleaved):
+    """Turns pairs of features by angles; x: [N, H, L, D] or [N, L, H * D], cos and sin: [N or 1, L, part / 2].
+
+    The first `part` features (0: all) make pairs: neighbours if interleaved, else one of each half.
+    """
+    packed = x.dim() == 3
+    if packed:
+        x = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    turned, rest = (x, None) if part in (0, x.size(-1)) else (x[..., :part], x[..., part:])
+    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+    a, b = (turned[..., 0::2], turned[..., 1::2]) if interleaved else turned.chunk(2, -1)
+    pair = (a * cos - b * sin, b * cos + a * sin)
+    y = torch.stack(pair, -1).flatten(-2) if interleaved else torch.cat(pair, -1)
+    y = y if rest is None else torch.cat([y, rest], -1)
+    return y.transpose(1, 2).flatten(2) if packed else y
+
+
 def quantize(x, scale, zero, axis, dtype):
     """round(x / scale) + zero, saturated to the dtype's range; scale and zero run along `axis` where they are lists."""
     shape = [-1 if scale.numel() > 1 and place == axis % x.dim() else 1 for place in range(x.dim())]

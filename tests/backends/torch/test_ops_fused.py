@@ -94,6 +94,59 @@ def test_simplified_layer_norm(agrees):
     agrees("SimplifiedLayerNormalization", r(2, 3, 8), const(r(3, 8, seed=1)), axis=1)
 
 
+@pytest.mark.parametrize("causal", [0, 1])
+def test_multi_head_attention(agrees, causal):
+    q, k, v, bias = r(2, 5, 12), r(2, 5, 12, seed=1), r(2, 5, 12, seed=2), const(r(36, seed=3))
+    given = {"num_heads": 3, "unidirectional": causal, "domain": MS, "tolerance": 1e-5}
+    agrees("MultiHeadAttention", q, k, v, **given)
+    agrees("MultiHeadAttention", q, k, v, bias, scale=0.3, **given)
+    agrees("MultiHeadAttention", q, k, v, bias, None, r(2, 3, 5, 5, seed=4), **given)
+    past = r(2, 3, 2, 4, seed=5), r(2, 3, 2, 4, seed=6)
+    agrees("MultiHeadAttention", q, k, v, None, None, None, *past, outs=3, **given)
+
+
+def test_attention_to_another_sequence(agrees, refused):
+    q, k, v, bias = r(2, 5, 12), r(2, 7, 12, seed=1), r(2, 7, 12, seed=2), const(r(36, seed=3))
+    mask = np.array([[1] * 7, [1] * 4 + [0] * 3], dtype=np.int32)
+    given = {"num_heads": 3, "domain": MS, "tolerance": 1e-5}
+    agrees("MultiHeadAttention", q, k, v, bias, const(mask), **given)
+    agrees("MultiHeadAttention", q, k, v, bias, mask, r(1, 3, 5, 7, seed=4), **given)
+    assert "counts the keys" in refused("MultiHeadAttention", q, k, v, bias, np.int32([7, 4]), **given)
+
+
+def test_packed_operands_are_refused(refused):
+    assert "packed operands" in refused("MultiHeadAttention", r(2, 5, 3, 3, 4), num_heads=3, domain=MS)
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_attention_with_its_projections(agrees, causal):
+    x, w, bias = r(2, 5, 8), const(r(8, 36, seed=1)), const(r(36, seed=2))
+    given = {"num_heads": 3, "unidirectional": causal, "domain": MS, "tolerance": 1e-5}
+    agrees("Attention", x, w, bias, **given)
+    agrees("Attention", x, w, bias, const(np.array([[1] * 5, [1, 1, 1, 0, 0]], dtype=np.int32)), **given)
+    agrees("Attention", x, const(r(8, 30, seed=1)), const(r(30)), qkv_hidden_sizes=[12, 12, 6], **given)
+    agrees("Attention", x, w, bias, None, r(2, 2, 3, 4, 4, seed=3), outs=2, **given)
+
+
+@pytest.mark.parametrize(("interleaved", "opset"), list(itertools.product([0, 1], [0, 23])))
+def test_rotary_embedding(agrees, interleaved, opset):
+    positions = np.array([[0, 1, 2, 3, 4], [3, 4, 5, 6, 7]], dtype=np.int64)
+    cos, sin = const(r(9, 4, seed=1)), const(r(9, 4, seed=2))
+    given = {"interleaved": interleaved, **({"opset": opset} if opset else {"domain": MS})}
+
+    def order(x, positions, cos, sin):
+        return (x, cos, sin, positions) if opset else (x, positions, cos, sin)
+
+    agrees("RotaryEmbedding", *order(r(2, 3, 5, 8), positions, cos, sin), **given)
+    agrees("RotaryEmbedding", *order(r(2, 5, 24), positions, cos, sin), num_heads=3, **given)
+    half = (const(r(9, 2, seed=1)), const(r(9, 2, seed=2)))
+    agrees("RotaryEmbedding", *order(r(2, 5, 24), positions, *half), num_heads=3, rotary_embedding_dim=4, **given)
+    if opset:
+        agrees("RotaryEmbedding", r(2, 3, 5, 8), r(2, 5, 4, seed=1), r(2, 5, 4, seed=2), **given)
+    else:
+        agrees("RotaryEmbedding", r(2, 5, 24), np.int64([3]), cos, sin, **given)
+
+
 def graph(nodes, shape, weights, outputs=("y",)) -> onnx.ModelProto:
     made = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", 1, shape)],

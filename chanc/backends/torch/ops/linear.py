@@ -45,9 +45,7 @@ def fused_gemm(ctx: Emitter, node: Node) -> None:
 def _linear(ctx: Emitter, node: Node, tensors: dict[str, tuple[ir.Value, Binding]], shape: tuple[int, ...]) -> str:
     args = [str(shape[1]), str(shape[0]), *([] if "bias" in tensors else ["bias=False"]), *dtype_kwarg(ctx, node, 1)]
     by_channel = ctx.rank(node.inputs[0]) == 2 and not node.i("transA")
-    return ctx.module(
-        node, "nn.Linear", args, tensors, kind="linear", widths={0: node.inputs[0]} if by_channel else {}
-    )
+    return ctx.module(node, "nn.Linear", args, tensors, kind="linear", widths={0: node.inputs[0]} if by_channel else {})
 
 
 @emits("MatMul")
