@@ -83,10 +83,10 @@ HARMLESS = {
 }  # fmt: skip
 # Operators without an emitter: building a torch module of them is refused by name.
 REFUSED = {
-    "BitCast", "BlackmanWindow", "CenterCropPad", "ConcatFromSequence", "CumProd", "DFT", "DeformConv",
+    "BitCast", "BlackmanWindow", "CenterCropPad", "ConcatFromSequence", "CumProd", "DFT", 
     "HammingWindow", "HannWindow", "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss",
-    "NonMaxSuppression", "Optional", "OptionalGetElement", "OptionalHasElement", "QLinearConv", "QLinearMatMul",
-    "RandomNormal", "RandomUniform", "RoiAlign", "STFT", "Scan", "SequenceAt", "SequenceConstruct",
+     "Optional", "OptionalGetElement", "OptionalHasElement", "QLinearConv", "QLinearMatMul",
+    "RandomNormal", "RandomUniform",  "STFT", "Scan", "SequenceAt", "SequenceConstruct",
     "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SoftmaxCrossEntropyLoss", "SplitToSequence",
     "TensorScatter", "Unique",
 }  # fmt: skip
