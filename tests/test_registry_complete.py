@@ -83,12 +83,11 @@ HARMLESS = {
 }  # fmt: skip
 # Operators without an emitter: building a torch module of them is refused by name.
 REFUSED = {
-    "BitCast", "BlackmanWindow", "CenterCropPad", "ConcatFromSequence", "CumProd", "DFT", 
-    "HammingWindow", "HannWindow", "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss",
-     "Optional", "OptionalGetElement", "OptionalHasElement", "QLinearConv", "QLinearMatMul",
-    "RandomNormal", "RandomUniform",  "STFT", "Scan", "SequenceAt", "SequenceConstruct",
-    "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SoftmaxCrossEntropyLoss", "SplitToSequence",
-    "TensorScatter", "Unique",
+    "BitCast", "BlackmanWindow", "CenterCropPad", "ConcatFromSequence", "CumProd", "HammingWindow", "HannWindow",
+    "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss", "Optional", "OptionalGetElement",
+    "OptionalHasElement", "QLinearConv", "QLinearMatMul", "RandomNormal", "RandomUniform", "Scan", "SequenceAt",
+    "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
+    "SoftmaxCrossEntropyLoss", "SplitToSequence", "TensorScatter", "Unique",
 }  # fmt: skip
 # Written into the standard domain by onnxruntime, and by nobody else.
 FOREIGN = {"SimplifiedLayerNormalization"}

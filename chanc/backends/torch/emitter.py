@@ -61,10 +61,10 @@ class Emitter(Writer):
         domain = node.raw.domain
         known = domain in self.opsets or domain
         rule = REGISTRY.find(domain, node.op, node.version if known else self.opsets.get("", 1))
-        if rule is None:
-            raise node.refuse("this operator has no PyTorch form")
         if fold(self, node):
             return
+        if rule is None:
+            raise node.refuse("this operator has no PyTorch form")
         if not self._sizes_only(node):
             rule(self, node)
         self._unite(node)
