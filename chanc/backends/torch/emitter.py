@@ -32,9 +32,10 @@ class Emitter(Writer):
         shapes = {vid: self._shape_comment(value) for vid, value in enumerate(self._values) if value is not None}
         self._escaped.update(self._tensors[v] for v in [*real, *graph.outputs] if v in self._tensors)
         channels = {vid: self._find(vid) for vid in range(len(self._values))}
+        flattened = self._flattened_groups()
         return Program(
             self.name, self.statements, self.submodules, inputs, outputs, shapes, self._hints, self.helpers,
-            self.constants, channels, {self._find(vid) for vid in self._escaped},
+            self.constants, channels, {self._find(vid) for vid in self._escaped}, flattened,
         )  # fmt: skip
 
     def nodes(self, graph: ir.Graph) -> None:
@@ -108,8 +109,32 @@ class Emitter(Writer):
         if keeps and len(same) == len(tensors):
             for value in same:
                 self.same_channels(value, out)
+        elif times := self._columns(node):
+            self._flattened[self._tensors[out]] = (self._tensors[tensors[0]], times)
         else:
             self._escaped.update(self._tensors[value] for value in [*tensors, *node.outputs] if value in self._tensors)
+
+    def _columns(self, node: Node) -> int:
+        """How many columns each channel becomes where the node was written as x.flatten(1), else 0."""
+        before, after = self.shape(node.inputs[0]), self.shape(node.outputs[0])
+        statement = self.statements[-1]
+        written = statement.targets == [self._tensors[node.outputs[0]]] and statement.text.endswith(".flatten(1)")
+        if not written or before is None or after is None or len(before) < 3 or len(after) != 2:
+            return 0
+        channels, columns = before[1], after[1]
+        if channels is None or columns is None or None in before[2:] or node.inputs[0] not in self._tensors:
+            return 0
+        return columns // channels
+
+    def _flattened_groups(self) -> dict[int, tuple[int, int]]:
+        """The groups behind a Flatten; one that two of them meet in escapes, whatever they say."""
+        found: dict[int, tuple[int, int]] = {}
+        for out, (source, times) in self._flattened.items():
+            group = self._find(out)
+            if group in found:
+                self._escaped.update((group, source))
+            found[group] = (self._find(source), times)
+        return found
 
 
 Handler = Callable[[Emitter, Node], None]

@@ -126,17 +126,50 @@ def test_if_with_a_constant_condition(matches, which):
     assert ("relu" in built.source) == which
 
 
-def test_if_that_depends_on_the_input_is_refused():
-    from chanc.backends.torch import build
-    from chanc.errors import ModelError
-
+def either(then, other) -> onnx.ModelProto:
+    """An If on whether the input's largest entry is above 2."""
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
-        helper.make_node("Cast", ["m"], ["c"], to=TensorProto.BOOL),
-        helper.make_node("If", ["c"], ["y"], then_branch=branch("t", "Relu"), else_branch=branch("e", "Neg")),
+        helper.make_node("Greater", ["m", "two"], ["c"]),
+        helper.make_node("If", ["c"], ["z"], then_branch=then, else_branch=other),
+        helper.make_node("Neg", ["z"], ["y"]),
     ]
-    with pytest.raises(ModelError, match="If node 'y' can't be written in PyTorch: its condition is computed"):
-        build(ir.serde.deserialize_model(whole(nodes, ["y"])))
+    return whole(nodes, ["y"], {"two": np.float32(2), "shape": np.int64([3, 2]), "w": r(2, 3), "open": np.int64([-1])})
+
+
+def joined(name: str) -> onnx.GraphProto:
+    nodes = [helper.make_node("Mul", ["x", "w"], ["p"]), helper.make_node("Concat", ["p", "x"], [name], axis=0)]
+    return helper.make_graph(nodes, name, [], [helper.make_empty_tensor_value_info(name)])
+
+
+@pytest.mark.parametrize("largest", [1.0, 3.0])
+def test_if_that_depends_on_the_input(matches, largest):
+    """The branches have results of different sizes, so that only one of them can be right."""
+    x = np.minimum(r(2, 3), 1)
+    x[1, 2] = largest
+    built = matches(either(branch("t", "Relu"), joined("e")), {"x": x})
+    assert " if chosen else " in built.source
+    matches(either(joined("t"), branch("e", "Sigmoid")), {"x": x})
+
+
+def test_an_if_within_an_if(matches):
+    inner = helper.make_node("If", ["c"], ["i"], then_branch=branch("a", "Relu"), else_branch=branch("b", "Neg"))
+    outer = helper.make_graph([inner], "t", [], [helper.make_empty_tensor_value_info("i")])
+    for largest in (1.0, 3.0):
+        matches(either(outer, branch("e", "Exp")), {"x": np.float32([[0, 0, largest], [0, -1, 0]])}, 1e-5)
+
+
+def test_branches_that_fail_or_learn_are_refused(matches):
+    from chanc.errors import ModelError
+
+    gather = helper.make_node("NonZero", ["x"], ["n"]), helper.make_node("GatherND", ["x", "n"], ["t"])
+    fails = helper.make_graph(list(gather), "t", [], [helper.make_empty_tensor_value_info("t")])
+    with pytest.raises(ModelError, match="a branch has GatherND of open sizes"):
+        matches(either(fails, branch("e", "Relu")), {"x": r(2, 3)})
+    norm = helper.make_node("BatchNormalization", ["x", *"wwww"], ["t"])
+    learns = helper.make_graph([norm], "t", [], [helper.make_empty_tensor_value_info("t")])
+    with pytest.raises(ModelError, match="running statistics"):
+        matches(either(learns, branch("e", "Relu")), {"x": r(2, 3)})
 
 
 def test_loop_with_a_constant_count(matches):

@@ -1,4 +1,7 @@
-"""If-1..25 and Loop-1..25 whose conditions are known now: the branch is written in place, the loop unrolled."""
+"""If-1..25, Loop-1..25 and Scan-9..25: the branch is written in place, the loop unrolled where its length is known now.
+
+Of an If on the input both branches are written, and what it chooses is picked in the end.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,41 @@ from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
 
 _MOST_TURNS = 128
+# What may fail for sizes that another branch is made for.
+_SIZED = frozenset(["Expand", "Gather", "GatherND", "Reshape", "ScatterND", "Split"])
 
 
 @emits("If")
 def if_(ctx: Emitter, node: Node) -> None:
-    """The branch that a constant condition chooses."""
+    """The branch that a constant condition chooses, else both."""
     condition = ctx.frozen(node.inputs[0])
-    if condition is None or condition.size != 1:
-        raise node.refuse("its condition is computed by the network")
+    if condition is None:
+        _either(ctx, node)
+        return
     branch = node.graph("then_branch" if bool(condition.reshape(-1)[0]) else "else_branch")
     ctx.nodes(branch)
     for output, value in zip(node.outputs, branch.outputs, strict=True):
         ctx.alias(output, value)
+
+
+def _either(ctx: Emitter, node: Node) -> None:
+    """Both branches and `a if condition else b` for each output; both run, so neither may fail or learn then."""
+    branches = [node.graph("then_branch"), node.graph("else_branch")]
+    for inner in (inner for branch in branches for inner in ir.traversal.RecursiveGraphIterator(branch)):
+        shape = ctx.shape(inner.outputs[0])
+        if inner.op_type in _SIZED and (shape is None or None in shape[1:]):
+            raise node.refuse(
+                f"its condition is computed by the network, and a branch has {inner.op_type} of open sizes"
+            )
+        if inner.op_type == "BatchNormalization":
+            raise node.refuse("its condition is computed by the network, and a branch has running statistics")
+    for branch in branches:
+        ctx.nodes(branch)
+    condition = ctx.local(f"bool({ctx(node.inputs[0])})", "chosen", inline=False)
+    for index, (a, b) in enumerate(zip(*(branch.outputs for branch in branches), strict=True)):
+        ctx.write(node, f"{ctx(a)} if {condition} else {ctx(b)}", compound=True, out=index)
+        ctx.same_channels(a, node.outputs[index])
+        ctx.same_channels(b, node.outputs[index])
 
 
 @emits("Loop")

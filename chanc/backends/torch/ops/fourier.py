@@ -35,7 +35,9 @@ def _dft(ctx: Emitter, node: Node, axis: int) -> None:
         if _is_complex(ctx, node):
             raise node.refuse("half the spectrum of complex numbers")
         function = "rfft"
-    ctx.write(node, f"torch.view_as_real(torch.fft.{function}({_signal(ctx, node)}, {length}, {axis}))")
+    text = f"torch.fft.{function}({_signal(ctx, node)}, {length}, {axis})"
+    # The inverse of real numbers is a conjugate view, which has no pairs of its own.
+    ctx.write(node, f"torch.view_as_real({text}{'.resolve_conj()' if node.i('inverse') else ''})")
 
 
 @emits("STFT", since=17)
