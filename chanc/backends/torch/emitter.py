@@ -132,7 +132,7 @@ class Emitter(Writer):
         for out, (source, times) in self._flattened.items():
             group = self._find(out)
             if group in found:
-                self._escaped.update((group, source))
+                self._escaped.update((group, source, found[group][0]))
             found[group] = (self._find(source), times)
         return found
 
