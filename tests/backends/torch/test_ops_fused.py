@@ -147,6 +147,22 @@ def test_rotary_embedding(agrees, interleaved, opset):
         agrees("RotaryEmbedding", r(2, 5, 24), np.int64([3]), cos, sin, **given)
 
 
+@pytest.mark.parametrize(("bits", "columns"), list(itertools.product([4, 8], [64, 40])))
+def test_packed_matrix(agrees, bits, columns):
+    """Two blocks, of which the second may be filled up."""
+    draw = np.random.default_rng(0)
+    packed = draw.integers(0, 256, (6, 2, 32 * bits // 8), dtype=np.uint8)
+    scales, zeros = (
+        draw.random((6, 2), dtype=np.float32) / 16,
+        draw.integers(0, 256, (6, 2 * bits // 8), dtype=np.uint8),
+    )
+    given = {"K": columns, "N": 6, "bits": bits, "block_size": 32, "domain": MS, "tolerance": 1e-5}
+    x = r(2, 3, columns)
+    agrees("MatMulNBits", x, const(packed), const(scales), **given)
+    agrees("MatMulNBits", x, const(packed), const(scales), const(zeros), **given)
+    agrees("MatMulNBits", x, const(packed), const(scales), None, None, const(r(6, seed=1)), **given)
+
+
 def graph(nodes, shape, weights, outputs=("y",)) -> onnx.ModelProto:
     made = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", 1, shape)],
