@@ -116,13 +116,13 @@ class Emitter(Writer):
 
     def _columns(self, node: Node) -> int:
         """How many columns each channel becomes where the node was written as x.flatten(1), else 0."""
-        before, after = self.shape(node.inputs[0]), self.shape(node.outputs[0])
+        before, after = self.shape(node.input(0)), self.shape(node.outputs[0])
         statement = self.statements[-1]
         written = statement.targets == [self._tensors[node.outputs[0]]] and statement.text.endswith(".flatten(1)")
         if not written or before is None or after is None or len(before) < 3 or len(after) != 2:
             return 0
         channels, columns = before[1], after[1]
-        if channels is None or columns is None or None in before[2:] or node.inputs[0] not in self._tensors:
+        if channels is None or columns is None or None in before[2:] or node.input(0) not in self._tensors:
             return 0
         return columns // channels
 

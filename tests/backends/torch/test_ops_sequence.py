@@ -227,3 +227,89 @@ def test_shape_chains_of_free_sizes(matches):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     built = matches(model, {"x": r(4, 12)})
     assert "torch.tensor" not in built.source
+
+
+@pytest.mark.parametrize(("backward", "axis"), list(itertools.product([0, 1], [0, 1])))
+def test_scan(matches, backward, axis):
+    """A running sum over the slices of an axis, and its product with a weight as an entry a turn."""
+    size = 3 if axis else 2
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["s", "t"], ["sum"]),
+            helper.make_node("Mul", ["sum", "w"], ["p"]),
+            helper.make_node("Identity", ["sum"], ["carry"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info(name, 1, [5 - size]) for name in ("s", "t")],
+        [helper.make_tensor_value_info(name, 1, [5 - size]) for name in ("carry", "p")],
+    )
+    node = helper.make_node(
+        "Scan", ["zero", "x"], ["last", "y"], body=body, num_scan_inputs=1, scan_input_axes=[axis],
+        scan_input_directions=[backward], scan_output_axes=[1 - axis], scan_output_directions=[1 - backward],
+    )  # fmt: skip
+    weights = {"zero": np.zeros(5 - size, np.float32), "w": r(5 - size, seed=1)}
+    matches(whole([node], ["last", "y"], weights), {"x": r(2, 3)})
+
+
+def test_scan_without_states_over_two_inputs(matches):
+    body = helper.make_graph(
+        [helper.make_node("Mul", ["a", "b"], ["p"])], "body",
+        [helper.make_tensor_value_info("a", 1, [3]), helper.make_tensor_value_info("b", 1, [])],
+        [helper.make_tensor_value_info("p", 1, [3])],
+    )  # fmt: skip
+    node = helper.make_node("Scan", ["x", "v"], ["y"], body=body, num_scan_inputs=2)
+    matches(whole([node], ["y"], {"v": r(2, seed=1)}), {"x": r(2, 3)})
+
+
+SPLIT = [helper.make_node("SplitToSequence", ["x"], ["s"], axis=1)]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [*SPLIT, helper.make_node("ConcatFromSequence", ["s"], ["y"], axis=0)],
+        [*SPLIT, helper.make_node("SequenceAt", ["s", "one"], ["y"])],
+        [*SPLIT, helper.make_node("SequenceAt", ["s", "last"], ["y"])],
+        [*SPLIT, helper.make_node("SequenceLength", ["s"], ["y"])],
+        [
+            helper.make_node("SplitToSequence", ["x", "sizes"], ["s"], axis=1),
+            helper.make_node("SequenceAt", ["s", "last"], ["y"]),
+        ],
+        [
+            helper.make_node("SplitToSequence", ["x", "two"], ["s"], axis=1),
+            helper.make_node("SequenceAt", ["s", "last"], ["y"]),
+        ],
+        [
+            helper.make_node("SplitToSequence", ["x"], ["s"], axis=1, keepdims=0),
+            helper.make_node("ConcatFromSequence", ["s"], ["y"], axis=0, new_axis=1),
+        ],
+        *(
+            [
+                helper.make_node("Neg", ["x"], ["n"]),
+                helper.make_node("SequenceConstruct", ["x", "n"], ["s"]),
+                helper.make_node("Relu", ["x"], ["z"]),
+                helper.make_node("SequenceInsert", ["s", "z", *where], ["t"]),
+                helper.make_node("ConcatFromSequence", ["t"], ["y"], axis=0),
+            ]
+            for where in ([], ["one"], ["last"])
+        ),
+        *(
+            [
+                *SPLIT,
+                helper.make_node("SequenceErase", ["s", *where], ["t"]),
+                helper.make_node("ConcatFromSequence", ["t"], ["y"], axis=1),
+            ]
+            for where in ([], ["one"], ["last"])
+        ),
+        [
+            helper.make_node("SequenceEmpty", [], ["e"]),
+            helper.make_node("SequenceInsert", ["e", "x"], ["s"]),
+            helper.make_node("SequenceAt", ["s", "last"], ["y"]),
+        ],
+    ],
+)
+def test_sequences(matches, nodes):
+    weights = {"one": np.int64(1), "two": np.int64(2), "last": np.int64(-1), "sizes": np.int64([1, 2])}
+    model = whole(nodes, [], weights)
+    model.graph.output.append(helper.make_empty_tensor_value_info("y"))
+    matches(onnx.shape_inference.infer_shapes(model), {"x": r(2, 3)})
