@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import onnx_ir as ir
@@ -98,8 +99,8 @@ class Emitter(Writer):
             return
         kept = has(node.raw, Trait.CHANNELWISE, Trait.RESHAPE, Trait.REDUCTION)
         keeps = kept and shape is not None and len(shape) > 1 and shape[1] is not None
-        if node.op == "Reshape":
-            keeps = keeps and self.statements[-1].text.endswith(".flatten(1)")
+        if node.op in ("Reshape", "Flatten"):
+            keeps = keeps and self._is_flattened(node)
         if has(node.raw, Trait.BROADCAST) and any(
             value not in self._tensors and len(self.shape(value) or ()) > 0 for value in operands
         ):
@@ -114,17 +115,17 @@ class Emitter(Writer):
         else:
             self._escaped.update(self._tensors[value] for value in [*tensors, *node.outputs] if value in self._tensors)
 
+    def _is_flattened(self, node: Node) -> bool:
+        """Whether the node was written as x.flatten(1)."""
+        return self.statements[-1].text == f"{self(node.inputs[0])}.flatten(1)"
+
     def _columns(self, node: Node) -> int:
         """How many columns each channel becomes where the node was written as x.flatten(1), else 0."""
-        before, after = self.shape(node.input(0)), self.shape(node.outputs[0])
-        statement = self.statements[-1]
-        written = statement.targets == [self._tensors[node.outputs[0]]] and statement.text.endswith(".flatten(1)")
-        if not written or before is None or after is None or len(before) < 3 or len(after) != 2:
+        if node.op not in ("Reshape", "Flatten") or not self._is_flattened(node):
             return 0
-        channels, columns = before[1], after[1]
-        if channels is None or columns is None or None in before[2:] or node.input(0) not in self._tensors:
-            return 0
-        return columns // channels
+        before = self.shape(node.inputs[0])
+        known = [size for size in before[2:] if size is not None] if before is not None else []
+        return math.prod(known) if before is not None and len(known) == len(before) - 2 > 0 else 0
 
     def _flattened_groups(self) -> dict[int, tuple[int, int]]:
         """The groups behind a Flatten; one that two of them meet in escapes, whatever they say."""

@@ -91,3 +91,40 @@ class Sized(nn.Module):
 
 def test_columns_that_are_cut_have_no_entry(tmp_path):
     assert "WIDTHS" not in source(Sized(), tmp_path)
+
+
+class Rows(nn.Module):
+    """Channels become rows, of as many columns as there are channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.last = nn.Conv2d(3, 36, 3), nn.Linear(36, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.a(x).flatten(2).flatten(0, 1))
+
+
+def test_rows_are_not_columns(tmp_path):
+    assert "WIDTHS" not in source(Rows(), tmp_path)
+
+
+def test_rows_of_a_flatten_are_not_columns():
+    """Flatten at axis 2 makes rows of channels, [N C, H W], whatever the numbers say."""
+    import numpy as np
+    import onnx_ir as ir
+    from onnx import helper, numpy_helper
+
+    weights = {"a.weight": np.ones((4, 3, 1, 1), np.float32), "l.weight": np.ones((4, 2), np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "a.weight"], ["h"]),
+        helper.make_node("Flatten", ["h"], ["f"], axis=2),
+        helper.make_node("Gemm", ["f", "l.weight"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, [2, 3, 2, 2])],
+        [helper.make_tensor_value_info("y", 1, [8, 2])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    model = ir.serde.deserialize_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    infer_shapes(model)
+    assert "WIDTHS" not in emit(model, "Net").text
