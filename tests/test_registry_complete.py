@@ -81,12 +81,10 @@ HARMLESS = {
 }  # fmt: skip
 # Operators without an emitter: building a torch module of them is refused by name.
 REFUSED = {
-    "BitCast", "BlackmanWindow", "CenterCropPad", "ConcatFromSequence", "CumProd", "DFT", "DeformConv",
-    "HammingWindow", "HannWindow", "MaxRoiPool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss",
-    "NonMaxSuppression", "Optional", "OptionalGetElement", "OptionalHasElement", "QLinearConv", "QLinearMatMul",
-    "RandomNormal", "RandomUniform", "RoiAlign", "RotaryEmbedding", "STFT", "Scan", "SequenceAt", "SequenceConstruct",
-    "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SoftmaxCrossEntropyLoss", "SplitToSequence",
-    "TensorScatter", "Unique",
+    "BitCast", "BlackmanWindow", "CenterCropPad", "CumProd", "HammingWindow", "HannWindow", "MaxRoiPool",
+    "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss", "Optional", "OptionalGetElement",
+    "OptionalHasElement", "QLinearConv", "QLinearMatMul", "RandomNormal", "RandomUniform",
+    "SoftmaxCrossEntropyLoss", "TensorScatter", "Unique",
 }  # fmt: skip
 # Written into the standard domain by onnxruntime, and by nobody else.
 FOREIGN = {"SimplifiedLayerNormalization"}

@@ -13,6 +13,7 @@ PROJECTIONS = (Weight(1, init="he", makes=at(1), takes=at(0)), Weight(2, init=0.
 
 operator("Attention", traits=(), weights=(), divisors=(), work=attention)
 operator("RotaryEmbedding", traits=(), weights=(), divisors=(), work=free)
+operator("RotaryEmbedding", domain="com.microsoft", traits=(), weights=(), divisors=(), work=free)
 operator("Attention", domain="com.microsoft", traits=(), weights=PROJECTIONS, divisors=(), work=packed_attention())
 operator(
     "MultiHeadAttention", domain="com.microsoft",

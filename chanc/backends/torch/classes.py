@@ -162,7 +162,7 @@ def _shape(block: Block) -> object:
 def _signature(leaf: Submodule, depth: int) -> object:
     plain, named = positional(leaf.args)
     fixed = {keyword: text for keyword, text in named.items() if keyword not in DEFAULTS}
-    kept = [arg for arg in plain if not re.fullmatch(r"\x00w\d+\x00|\d+|\([\d, ]+\)", arg)]
+    kept = [arg for arg in plain if not re.fullmatch(r"\x00w\d+\x00( \* \d+)?|\d+|\([\d, ]+\)", arg)]
     if leaf.cls.startswith("nn.") or leaf.cls.startswith("torch."):
         return leaf.path[depth:], leaf.cls, len(plain), tuple(kept), tuple(sorted(fixed.items()))
     return leaf.path[depth:], leaf.cls, len(plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import onnx_ir as ir
@@ -32,9 +33,10 @@ class Emitter(Writer):
         shapes = {vid: self._shape_comment(value) for vid, value in enumerate(self._values) if value is not None}
         self._escaped.update(self._tensors[v] for v in [*real, *graph.outputs] if v in self._tensors)
         channels = {vid: self._find(vid) for vid in range(len(self._values))}
+        flattened = self._flattened_groups()
         return Program(
             self.name, self.statements, self.submodules, inputs, outputs, shapes, self._hints, self.helpers,
-            self.constants, channels, {self._find(vid) for vid in self._escaped},
+            self.constants, channels, {self._find(vid) for vid in self._escaped}, flattened,
         )  # fmt: skip
 
     def nodes(self, graph: ir.Graph) -> None:
@@ -61,10 +63,10 @@ class Emitter(Writer):
         domain = node.raw.domain
         known = domain in self.opsets or domain
         rule = REGISTRY.find(domain, node.op, node.version if known else self.opsets.get("", 1))
-        if rule is None:
-            raise node.refuse("this operator has no PyTorch form")
         if fold(self, node):
             return
+        if rule is None:
+            raise node.refuse("this operator has no PyTorch form")
         if not self._sizes_only(node):
             rule(self, node)
         self._unite(node)
@@ -97,8 +99,8 @@ class Emitter(Writer):
             return
         kept = has(node.raw, Trait.CHANNELWISE, Trait.RESHAPE, Trait.REDUCTION)
         keeps = kept and shape is not None and len(shape) > 1 and shape[1] is not None
-        if node.op == "Reshape":
-            keeps = keeps and self.statements[-1].text.endswith(".flatten(1)")
+        if node.op in ("Reshape", "Flatten"):
+            keeps = keeps and self._is_flattened(node)
         if has(node.raw, Trait.BROADCAST) and any(
             value not in self._tensors and len(self.shape(value) or ()) > 0 for value in operands
         ):
@@ -108,8 +110,32 @@ class Emitter(Writer):
         if keeps and len(same) == len(tensors):
             for value in same:
                 self.same_channels(value, out)
+        elif times := self._columns(node):
+            self._flattened[self._tensors[out]] = (self._tensors[tensors[0]], times)
         else:
             self._escaped.update(self._tensors[value] for value in [*tensors, *node.outputs] if value in self._tensors)
+
+    def _is_flattened(self, node: Node) -> bool:
+        """Whether the node was written as x.flatten(1)."""
+        return self.statements[-1].text == f"{self(node.inputs[0])}.flatten(1)"
+
+    def _columns(self, node: Node) -> int:
+        """How many columns each channel becomes where the node was written as x.flatten(1), else 0."""
+        if node.op not in ("Reshape", "Flatten") or not self._is_flattened(node):
+            return 0
+        before = self.shape(node.inputs[0])
+        known = [size for size in before[2:] if size is not None] if before is not None else []
+        return math.prod(known) if before is not None and len(known) == len(before) - 2 > 0 else 0
+
+    def _flattened_groups(self) -> dict[int, tuple[int, int]]:
+        """The groups behind a Flatten; one that two of them meet in escapes, whatever they say."""
+        found: dict[int, tuple[int, int]] = {}
+        for out, (source, times) in self._flattened.items():
+            group = self._find(out)
+            if group in found:
+                self._escaped.update((group, source, found[group][0]))
+            found[group] = (self._find(source), times)
+        return found
 
 
 Handler = Callable[[Emitter, Node], None]

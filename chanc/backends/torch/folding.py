@@ -6,6 +6,7 @@ The reference implementation of the operators (onnx.reference) does the computin
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from chanc.backends.torch.node import Node
@@ -28,11 +29,14 @@ def fold(values: Values, node: Node) -> bool:
         if array is None or array.size > _LIMIT or array.dtype.kind not in "iubf":
             return False
         arrays[value.name or ""] = array
-    if not arrays and node.raw.inputs:
+    if (not arrays and node.raw.inputs) or not onnx.defs.has(node.op):
         return False
     if node.op in ("ConstantOfShape", "Expand", "Range", "Tile") and _too_big(node, arrays):
         return False
-    for value, array in zip(node.outputs, _evaluate(values, node, arrays), strict=True):
+    results = _evaluate(values, node, arrays)
+    if not all(isinstance(result, np.ndarray | np.generic) for result in results):
+        return False  # a sequence
+    for value, array in zip(node.outputs, results, strict=True):
         values.set_const(value, np.asarray(array))
     return True
 
@@ -51,7 +55,6 @@ def _too_big(node: Node, arrays: dict[str, np.ndarray]) -> bool:
 
 
 def _evaluate(values: Values, node: Node, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-    import onnx
     from onnx.reference import ReferenceEvaluator
 
     proto = ir.serde.serialize_node(node.raw)

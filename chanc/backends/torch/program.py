@@ -138,3 +138,5 @@ class Program:
     """Value -> the number of its channel group (values of one group have the same width)."""
     escaped: set[int] = field(default_factory=set)
     """Groups whose width something else than a constructor's argument depends on."""
+    flattened: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Group behind a Flatten -> (the group before it, how many columns each channel becomes)."""

@@ -65,6 +65,7 @@ class Values:
         self._parent: dict[int, int] = {}
         self._tied: dict[object, str] = {}
         self._escaped: set[int] = set()
+        self._flattened: dict[int, tuple[int, int]] = {}
         self._sized: set[ir.Node] = set()
 
     def const(self, value: ir.Value | None) -> np.ndarray | None:

@@ -1,12 +1,15 @@
 """The table of widths: constructor arguments that count the channels of one group become one entry, `WIDTHS["conv1"]`.
 
 A group gets an entry only if every place that depends on its width is such an argument; otherwise changing the entry
-would break the network, and the numbers are written where they stand.
+would break the network, and the numbers are written where they stand. What stands behind a Flatten is counted by the
+entry of the group before it: `WIDTHS["conv1"] * 64`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from chanc.backends.torch.program import Program, Submodule
 
@@ -20,16 +23,40 @@ def tabulate(program: Program, reached: set[int]) -> dict[int, tuple[str, int]]:
     for submodule in submodules:
         for position, vid in submodule.widths.items():
             group = program.channels[vid]
-            if position == 1 and group not in program.escaped and group not in groups and _produces(submodule):
+            free = group not in program.escaped and group not in groups and group not in program.flattened
+            if position == 1 and free and _produces(submodule):
                 groups[group] = (".".join(submodule.path), _number(submodule.args[1]))
     for group in list(groups):
-        places = [(s, p) for s in submodules for p, vid in s.widths.items() if program.channels[vid] == group]
-        if any(_number(submodule.args[position]) != groups[group][1] for submodule, position in places):
+        found, width = list(_places(program, submodules, group, 1)), groups[group][1]
+        places = [place for place in found if place is not None]
+        if len(places) < len(found) or any(_number(s.args[p]) != width * times for s, p, times in places):
             del groups[group]
             continue
-        for submodule, position in places:
-            submodule.args[position] = _COUNT.sub(rf"\g<1>\0w{group}\0", submodule.args[position])
+        for submodule, position, times in places:
+            text = rf"\g<1>\0w{group}\0" + (f" * {times}" if times > 1 else "")
+            submodule.args[position] = _COUNT.sub(text, submodule.args[position])
     return groups
+
+
+class _Place(NamedTuple):
+    """An argument that counts `times` as many channels as the group has."""
+
+    submodule: Submodule
+    position: int
+    times: int
+
+
+def _places(program: Program, submodules: list[Submodule], group: int, times: int) -> Iterator[_Place | None]:
+    """The arguments of a group and of those behind its Flattens; None where something else depends on one of them."""
+    if group in program.escaped:
+        yield None
+    for submodule in submodules:
+        for position, vid in submodule.widths.items():
+            if program.channels[vid] == group:
+                yield _Place(submodule, position, times)
+    for behind, (source, factor) in program.flattened.items():
+        if source == group:
+            yield from _places(program, submodules, behind, times * factor)
 
 
 def _produces(submodule: Submodule) -> bool:

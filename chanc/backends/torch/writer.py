@@ -103,6 +103,12 @@ class Writer(Values):
         """Write `output = text` for one output of the node."""
         self.statements.append(Statement([self.new_value(node.outputs[out])], text, compound))
 
+    def extend(self, node: Node, text: str, *, compound: bool = False) -> None:
+        """Write `output = text` once more, where the text reads the output itself; its channels stay the same."""
+        before = self._tensors[node.outputs[0]]
+        self.write(node, text, compound=compound)
+        self._parent[self._find(before)] = self._find(self._tensors[node.outputs[0]])
+
     def write_many(self, node: Node, text: str, count: int | None = None) -> None:
         """Write `a, b, ... = text` for the node's outputs."""
         outs = node.outputs[:count]

@@ -73,10 +73,21 @@ def test_recurrent_weights_come_home():
         np.testing.assert_array_equal(model.graph.initializers[name].const_value.numpy(), array * np.float32(3))
 
 
-def test_lengths_and_peepholes_are_refused(refused):
+@pytest.mark.parametrize(
+    ("direction", "wrap"), list(itertools.product(["forward", "reverse", "bidirectional"], [const, np.asarray]))
+)
+def test_peepholes(agrees, direction, wrap):
+    d = 2 if direction == "bidirectional" else 1
+    w, u, b, p = (wrap(r(d, *shape, seed=k)) for k, shape in enumerate([(24, 4), (24, 6), (48,), (18,)]))
+    given = {"hidden_size": 6, "direction": direction, "outs": 3, "tolerance": 1e-5}
+    agrees("LSTM", r(5, 3, 4), w, u, b, None, None, None, p, **given)
+    agrees("LSTM", r(5, 3, 4), w, u, b, None, r(d, 3, 6, seed=4), r(d, 3, 6, seed=5), p, **given)
+
+
+def test_lengths_and_clip_are_refused(refused):
     w, u, b = const(r(1, 24, 4)), const(r(1, 24, 6)), const(r(1, 48))
     assert "different lengths" in refused("LSTM", r(5, 3, 4), w, u, b, const(np.int32([5, 4, 2])), hidden_size=6)
-    assert "peepholes" in refused("LSTM", r(5, 3, 4), w, u, b, None, None, None, const(r(1, 18)), hidden_size=6)
+    assert "clip" in refused("LSTM", r(5, 3, 4), w, u, b, hidden_size=6, clip=1.0)
 
 
 def test_attention(agrees):
@@ -115,17 +126,50 @@ def test_if_with_a_constant_condition(matches, which):
     assert ("relu" in built.source) == which
 
 
-def test_if_that_depends_on_the_input_is_refused():
-    from chanc.backends.torch import build
-    from chanc.errors import ModelError
-
+def either(then, other) -> onnx.ModelProto:
+    """An If on whether the input's largest entry is above 2."""
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
-        helper.make_node("Cast", ["m"], ["c"], to=TensorProto.BOOL),
-        helper.make_node("If", ["c"], ["y"], then_branch=branch("t", "Relu"), else_branch=branch("e", "Neg")),
+        helper.make_node("Greater", ["m", "two"], ["c"]),
+        helper.make_node("If", ["c"], ["z"], then_branch=then, else_branch=other),
+        helper.make_node("Neg", ["z"], ["y"]),
     ]
-    with pytest.raises(ModelError, match="If node 'y' can't be written in PyTorch: its condition is computed"):
-        build(ir.serde.deserialize_model(whole(nodes, ["y"])))
+    return whole(nodes, ["y"], {"two": np.float32(2), "shape": np.int64([3, 2]), "w": r(2, 3), "open": np.int64([-1])})
+
+
+def joined(name: str) -> onnx.GraphProto:
+    nodes = [helper.make_node("Mul", ["x", "w"], ["p"]), helper.make_node("Concat", ["p", "x"], [name], axis=0)]
+    return helper.make_graph(nodes, name, [], [helper.make_empty_tensor_value_info(name)])
+
+
+@pytest.mark.parametrize("largest", [1.0, 3.0])
+def test_if_that_depends_on_the_input(matches, largest):
+    """The branches have results of different sizes, so that only one of them can be right."""
+    x = np.minimum(r(2, 3), 1)
+    x[1, 2] = largest
+    built = matches(either(branch("t", "Relu"), joined("e")), {"x": x})
+    assert " if chosen else " in built.source
+    matches(either(joined("t"), branch("e", "Sigmoid")), {"x": x})
+
+
+def test_an_if_within_an_if(matches):
+    inner = helper.make_node("If", ["c"], ["i"], then_branch=branch("a", "Relu"), else_branch=branch("b", "Neg"))
+    outer = helper.make_graph([inner], "t", [], [helper.make_empty_tensor_value_info("i")])
+    for largest in (1.0, 3.0):
+        matches(either(outer, branch("e", "Exp")), {"x": np.float32([[0, 0, largest], [0, -1, 0]])}, 1e-5)
+
+
+def test_branches_that_fail_or_learn_are_refused(matches):
+    from chanc.errors import ModelError
+
+    gather = helper.make_node("NonZero", ["x"], ["n"]), helper.make_node("GatherND", ["x", "n"], ["t"])
+    fails = helper.make_graph(list(gather), "t", [], [helper.make_empty_tensor_value_info("t")])
+    with pytest.raises(ModelError, match="a branch has GatherND of open sizes"):
+        matches(either(fails, branch("e", "Relu")), {"x": r(2, 3)})
+    norm = helper.make_node("BatchNormalization", ["x", *"wwww"], ["t"])
+    learns = helper.make_graph([norm], "t", [], [helper.make_empty_tensor_value_info("t")])
+    with pytest.raises(ModelError, match="running statistics"):
+        matches(either(learns, branch("e", "Relu")), {"x": r(2, 3)})
 
 
 def test_loop_with_a_constant_count(matches):
@@ -183,3 +227,89 @@ def test_shape_chains_of_free_sizes(matches):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     built = matches(model, {"x": r(4, 12)})
     assert "torch.tensor" not in built.source
+
+
+@pytest.mark.parametrize(("backward", "axis"), list(itertools.product([0, 1], [0, 1])))
+def test_scan(matches, backward, axis):
+    """A running sum over the slices of an axis, and its product with a weight as an entry a turn."""
+    size = 3 if axis else 2
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["s", "t"], ["sum"]),
+            helper.make_node("Mul", ["sum", "w"], ["p"]),
+            helper.make_node("Identity", ["sum"], ["carry"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info(name, 1, [5 - size]) for name in ("s", "t")],
+        [helper.make_tensor_value_info(name, 1, [5 - size]) for name in ("carry", "p")],
+    )
+    node = helper.make_node(
+        "Scan", ["zero", "x"], ["last", "y"], body=body, num_scan_inputs=1, scan_input_axes=[axis],
+        scan_input_directions=[backward], scan_output_axes=[1 - axis], scan_output_directions=[1 - backward],
+    )  # fmt: skip
+    weights = {"zero": np.zeros(5 - size, np.float32), "w": r(5 - size, seed=1)}
+    matches(whole([node], ["last", "y"], weights), {"x": r(2, 3)})
+
+
+def test_scan_without_states_over_two_inputs(matches):
+    body = helper.make_graph(
+        [helper.make_node("Mul", ["a", "b"], ["p"])], "body",
+        [helper.make_tensor_value_info("a", 1, [3]), helper.make_tensor_value_info("b", 1, [])],
+        [helper.make_tensor_value_info("p", 1, [3])],
+    )  # fmt: skip
+    node = helper.make_node("Scan", ["x", "v"], ["y"], body=body, num_scan_inputs=2)
+    matches(whole([node], ["y"], {"v": r(2, seed=1)}), {"x": r(2, 3)})
+
+
+SPLIT = [helper.make_node("SplitToSequence", ["x"], ["s"], axis=1)]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [*SPLIT, helper.make_node("ConcatFromSequence", ["s"], ["y"], axis=0)],
+        [*SPLIT, helper.make_node("SequenceAt", ["s", "one"], ["y"])],
+        [*SPLIT, helper.make_node("SequenceAt", ["s", "last"], ["y"])],
+        [*SPLIT, helper.make_node("SequenceLength", ["s"], ["y"])],
+        [
+            helper.make_node("SplitToSequence", ["x", "sizes"], ["s"], axis=1),
+            helper.make_node("SequenceAt", ["s", "last"], ["y"]),
+        ],
+        [
+            helper.make_node("SplitToSequence", ["x", "two"], ["s"], axis=1),
+            helper.make_node("SequenceAt", ["s", "last"], ["y"]),
+        ],
+        [
+            helper.make_node("SplitToSequence", ["x"], ["s"], axis=1, keepdims=0),
+            helper.make_node("ConcatFromSequence", ["s"], ["y"], axis=0, new_axis=1),
+        ],
+        *(
+            [
+                helper.make_node("Neg", ["x"], ["n"]),
+                helper.make_node("SequenceConstruct", ["x", "n"], ["s"]),
+                helper.make_node("Relu", ["x"], ["z"]),
+                helper.make_node("SequenceInsert", ["s", "z", *where], ["t"]),
+                helper.make_node("ConcatFromSequence", ["t"], ["y"], axis=0),
+            ]
+            for where in ([], ["one"], ["last"])
+        ),
+        *(
+            [
+                *SPLIT,
+                helper.make_node("SequenceErase", ["s", *where], ["t"]),
+                helper.make_node("ConcatFromSequence", ["t"], ["y"], axis=1),
+            ]
+            for where in ([], ["one"], ["last"])
+        ),
+        [
+            helper.make_node("SequenceEmpty", [], ["e"]),
+            helper.make_node("SequenceInsert", ["e", "x"], ["s"]),
+            helper.make_node("SequenceAt", ["s", "last"], ["y"]),
+        ],
+    ],
+)
+def test_sequences(matches, nodes):
+    weights = {"one": np.int64(1), "two": np.int64(2), "last": np.int64(-1), "sizes": np.int64([1, 2])}
+    model = whole(nodes, [], weights)
+    model.graph.output.append(helper.make_empty_tensor_value_info("y"))
+    matches(onnx.shape_inference.infer_shapes(model), {"x": r(2, 3)})

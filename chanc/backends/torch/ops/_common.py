@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chanc.backends.torch.names import number
+from chanc.backends.torch.names import float32, number
 
 if TYPE_CHECKING:
     from chanc.backends.torch.emitter import Emitter
@@ -64,6 +64,25 @@ def paddings(
         begin.append(large if auto == "SAME_LOWER" else small)
         end.append(small if auto == "SAME_LOWER" else large)
     return begin, end
+
+
+FUSED = {
+    "Relu": "F.relu({x})", "Sigmoid": "torch.sigmoid({x})", "Tanh": "torch.tanh({x})",
+    "LeakyRelu": "F.leaky_relu({x}, {0})", "HardSigmoid": "torch.clamp({0} * {x} + {1}, 0.0, 1.0)",
+    "Clip": "torch.clamp({x}, {0}, {1})",
+}  # fmt: skip
+
+
+def fused_activation(ctx: Emitter, node: Node, parameters: Sequence[float]) -> None:
+    """The function that onnxruntime fused into a node (its attribute `activation`), over what the node wrote."""
+    name = node.s("activation")
+    if not name:
+        return
+    text = FUSED.get(name)
+    if text is None or any(f"{{{place}}}" in text for place in range(len(parameters), 2)):
+        raise node.refuse(f"the activation {name[:40]!r} with {len(parameters)} parameters")
+    numbers = [literal(float32(value)) for value in parameters]
+    ctx.extend(node, text.format(*numbers, x=ctx(node.outputs[0])))
 
 
 def literal(value: object) -> str:

@@ -125,6 +125,26 @@ def gelu(ctx: Emitter, node: Node) -> None:
     ctx.write(node, f"F.gelu({ctx(node.inputs[0])}{how})")
 
 
+@emits("BiasGelu", domain="com.microsoft")
+def bias_gelu(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's gelu(x + bias), bias: [C] of the last axis."""
+    ctx.write(node, f"F.gelu({ctx(node.inputs[0])} + {ctx(node.inputs[1])})")
+
+
+@emits("FastGelu", domain="com.microsoft")
+def fast_gelu(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's gelu(x + bias) by the tanh approximation; the bias [C] may be left out."""
+    x = f"{ctx(node.inputs[0])} + {ctx(node.input(1))}" if node.has(1) else ctx(node.inputs[0])
+    ctx.write(node, f'F.gelu({x}, approximate="tanh")')
+
+
+@emits("QuickGelu", domain="com.microsoft")
+def quick_gelu(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's x sigmoid(alpha x), alpha = 1.702 by default."""
+    x, alpha = ctx(node.inputs[0]), node.f("alpha", 1.702)
+    ctx.write(node, f"{x} * torch.sigmoid({literal(alpha)} * {x})", compound=True)
+
+
 @emits("PRelu")
 def prelu(ctx: Emitter, node: Node) -> None:
     """PRelu-7..16: slope x below zero; nn.PReLU where the slope has one entry a channel, [C, 1, 1] or [1]."""

@@ -1,10 +1,16 @@
-"""Attention-23/24: scaled dot-product attention, with masks, caches and grouped heads; RotaryEmbedding-23."""
+"""Attention-23/24: scaled dot-product attention, with masks, caches and grouped heads; onnxruntime's own forms of it.
+
+RotaryEmbedding-23 and onnxruntime's, which only differ in the order of their inputs.
+"""
 
 from __future__ import annotations
+
+import onnx_ir as ir
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.ops._common import literal
+from chanc.backends.torch.program import value_token
 
 _KNOWN = frozenset(
     ["is_causal", "softcap", "scale", "q_num_heads", "kv_num_heads", "qk_matmul_output_mode", "softmax_precision"]
@@ -37,3 +43,104 @@ def attention(ctx: Emitter, node: Node) -> None:
     names = [ctx.new_value(out) for out in node.outputs[:3]]
     names += [ctx.new_value(None) for _ in range(3 - len(names))]
     ctx.unpack(list(names), f"{ctx.helper('attention')}({', '.join(args)})")
+
+
+@emits("MultiHeadAttention", domain="com.microsoft")
+def multi_head_attention(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's attention of projected queries [N, L, D], keys [N, S, D] and values, their bias [D + D + Dv].
+
+    Past keys and values: [N, H, P, d].
+    """
+    if node.wants(3) or node.has(8) or node.has(9):
+        raise node.refuse("the scores as an output, and caches of a fixed length")
+    if any(ctx.rank(node.input(index)) != 3 for index in range(3)):
+        raise node.refuse("packed operands, and such that are split into heads already")
+    q, k, v = (ctx(node.input(index)) for index in range(3))
+    mask = _mask(ctx, node, 4, 5)
+    if node.has(3):
+        bias, width = ctx(node.input(3)), f"{q}.size(2)"
+        q = f"{q} + {bias}[:{width}]"
+        k, v = f"{k} + {bias}[{width} : 2 * {width}]", f"{v} + {bias}[2 * {width} :]"
+    past = [ctx(node.input(index)) for index in (6, 7)]
+    _attend(ctx, node, [q, k, v, mask, *past], list(node.outputs[:3]))
+
+
+@emits("Attention", domain="com.microsoft")
+def packed_attention(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's attention with its projections: X [N, L, I], W [I, D + D + Dv], bias [D + D + Dv].
+
+    Past and present keys and values stand in one tensor, [2, N, H, P, d].
+    """
+    if node.i("do_rotary") or node.has(6):
+        raise node.refuse("rotary positions inside it, and caches of a fixed length")
+    shape = ctx.shape(node.inputs[1])
+    sizes = node.ints("qkv_hidden_sizes") or ([] if shape is None or shape[1] is None else [shape[1] // 3] * 3)
+    if not sizes:
+        raise node.refuse("the size of its queries is not known")
+    bias = f" + {ctx(node.input(2))}" if node.has(2) else ""
+    parts = [ctx.new_value(None, name) for name in "qkv"]
+    ctx.unpack(list(parts), f"({ctx(node.inputs[0])} @ {ctx(node.inputs[1])}{bias}).split({sizes}, -1)")
+    q, k, v = (value_token(part) for part in parts)
+    past = ctx(node.input(4)) if node.has(4) else None
+    before = ["None", "None"] if past is None else [f"{past}[0]", f"{past}[1]"]
+    _attend(ctx, node, [q, k, v, _mask(ctx, node, 3, 5), *before], [node.outputs[0]])
+    if node.wants(1):
+        present = [value_token(vid) for vid in ctx.statements[-1].targets[1:]]
+        ctx.write(node, f"torch.stack([{', '.join(present)}])", out=1)
+
+
+def _mask(ctx: Emitter, node: Node, padding: int, bias: int) -> str:
+    """What is added to the scores: a bias, and a large negative number where a padding mask ([N, S] or more) is 0."""
+    text = ctx(node.input(bias))
+    if not node.has(padding):
+        return text
+    rank = ctx.rank(node.input(padding))
+    if rank not in (2, 3):
+        raise node.refuse("a mask that counts the keys")
+    spread = f"{ctx(node.input(padding))}[:, {'None, None' if rank == 2 else 'None'}]"
+    low = literal(node.f("mask_filter_value", -10000.0))
+    hidden = f"(1 - {spread}.float()) * {low}"
+    return hidden if text == "None" else f"{text} + {hidden}"
+
+
+def _attend(ctx: Emitter, node: Node, operands: list[str], outputs: list[ir.Value]) -> None:
+    heads, scale = str(node.i("num_heads")), literal(node.f("scale")) if node.f("scale") else "None"
+    names = [ctx.new_value(out if out.name else None) for out in outputs]
+    names += [ctx.new_value(None) for _ in range(3 - len(names))]
+    causal = str(bool(node.i("unidirectional")))
+    args = [*operands, heads, heads, causal, scale, "0.0"]
+    ctx.unpack(list(names), f"{ctx.helper('attention')}({', '.join(args)})")
+
+
+@emits("RotaryEmbedding", since=23)
+def rotary(ctx: Emitter, node: Node) -> None:
+    """X: [N, H, L, d] or [N, L, H d]; cos, sin: [N, L, r / 2], or tables [P, r / 2] with positions [N, L]."""
+    _rotary(ctx, node, 1, 2, 3)
+
+
+@emits("RotaryEmbedding", domain="com.microsoft")
+def rotary_of_onnxruntime(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's: X, positions [N, L] or the first one [1], tables [P, r / 2]."""
+    if node.i("is_packed_batching") or node.f("scale", 1.0) != 1.0:
+        raise node.refuse("packed batches and a scale")
+    _rotary(ctx, node, 2, 3, 1)
+
+
+def _rotary(ctx: Emitter, node: Node, cos: int, sin: int, positions: int) -> None:
+    rank, heads, part = ctx.need_rank(node), node.i("num_heads"), node.i("rotary_embedding_dim")
+    if rank == 3 and not heads:
+        table = ctx.shape(node.input(cos))
+        width = (ctx.shape(node.inputs[0]) or (None,) * 3)[2]
+        if part or table is None or table[-1] is None or width is None:
+            raise node.refuse("the number of heads is not known")
+        heads = width // (2 * table[-1])
+    tables = [ctx(node.input(index)) for index in (cos, sin)]
+    if node.has(positions):
+        where = ctx(node.input(positions))
+        if ctx.rank(node.input(positions)) == 1:
+            steps = f"{ctx(node.inputs[0])}.size({1 if rank == 3 else 2})"
+            where = f"({where} + torch.arange({steps}, device={where}.device))[None]"
+        where = ctx.local(where, "positions", inline=False)
+        tables = [f"{table}[{where}]" for table in tables]
+    args = [ctx(node.inputs[0]), *tables, str(heads), str(part), str(bool(node.i("interleaved")))]
+    ctx.write(node, f"{ctx.helper('rotary_embedding')}({', '.join(args)})")

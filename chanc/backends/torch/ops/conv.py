@@ -1,10 +1,10 @@
-"""Conv, ConvTranspose, ConvInteger (ONNX Conv-1/11/22, ConvTranspose-1/11/22), in one to three dimensions."""
+"""Conv, ConvTranspose, ConvInteger (ONNX Conv-1/11/22, ConvTranspose-1/11/22), FusedConv, over one to three axes."""
 
 from __future__ import annotations
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.ops._common import dtype_kwarg, flat_pads, kwarg, paddings, same_or_tuple
+from chanc.backends.torch.ops._common import dtype_kwarg, flat_pads, fused_activation, kwarg, paddings, same_or_tuple
 
 
 def _options(ctx: Emitter, node: Node) -> tuple[int, list[int], list[int], list[int]]:
@@ -55,6 +55,16 @@ def conv(ctx: Emitter, node: Node) -> None:
     if node.i("group", 1) == inside == weight.shape[0] > 1:
         ctx.same_channels(node.inputs[0], node.outputs[0])
         ctx.count_outputs(conv_module, args.index(groups[0]), node.outputs[0])
+
+
+@emits("FusedConv", domain="com.microsoft")
+def fused_conv(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's activation(Conv(X, W, B) + Z)."""
+    conv(ctx, node)
+    if node.has(3):
+        ctx.extend(node, f"{ctx(node.outputs[0])} + {ctx(node.input(3))}", compound=True)
+        ctx.same_channels(node.input(3), node.outputs[0])
+    fused_activation(ctx, node, node.floats("activation_params"))
 
 
 @emits("ConvTranspose")

@@ -1,4 +1,4 @@
-"""Gemm, MatMul, Einsum and their integer forms (ONNX Gemm-13, MatMul-13, Einsum-12)."""
+"""Gemm, MatMul, Einsum, their integer and fused forms (ONNX Gemm-13, MatMul-13, Einsum-12; onnxruntime's own)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.ops._common import dtype_kwarg, literal
+from chanc.backends.torch.ops._common import dtype_kwarg, fused_activation, literal
 from chanc.backends.torch.program import Binding
 
 
@@ -34,16 +34,18 @@ def gemm(ctx: Emitter, node: Node) -> None:
     ctx.write(node, text, compound=True)
 
 
+@emits("FusedGemm", domain="com.microsoft")
+def fused_gemm(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's activation(Gemm(A, B, C))."""
+    gemm(ctx, node)
+    names = ("activation_alpha", "activation_beta")
+    fused_activation(ctx, node, [node.f(name) for name in names if node.given(name)])
+
+
 def _linear(ctx: Emitter, node: Node, tensors: dict[str, tuple[ir.Value, Binding]], shape: tuple[int, ...]) -> str:
     args = [str(shape[1]), str(shape[0]), *([] if "bias" in tensors else ["bias=False"]), *dtype_kwarg(ctx, node, 1)]
-    return ctx.module(
-        node,
-        "nn.Linear",
-        args,
-        tensors,
-        kind="linear",
-        widths={0: node.inputs[0]} if ctx.rank(node.inputs[0]) == 2 else {},
-    )
+    by_channel = ctx.rank(node.inputs[0]) == 2 and not node.i("transA")
+    return ctx.module(node, "nn.Linear", args, tensors, kind="linear", widths={0: node.inputs[0]} if by_channel else {})
 
 
 @emits("MatMul")
@@ -66,6 +68,23 @@ def matmul(ctx: Emitter, node: Node) -> None:
     rank = ctx.rank(a)
     if rank is not None:
         ctx.set_shape(last.outputs[0], [None] * (rank - 1) + [weight.shape[1]])
+
+
+@emits("FusedMatMul", "TransposeMatMul", domain="com.microsoft")
+def fused_matmul(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's alpha A' B', the last two axes turned where transA, transB say so; nn.Linear for a weight B."""
+    if node.i("transBatchA") or node.i("transBatchB"):
+        raise node.refuse("its batch axes are turned")
+    a, b = node.inputs[0], node.inputs[1]
+    weight, alpha, flip = ctx.const(b), node.f("alpha", 1.0), node.i("transB")
+    x = f"{ctx(a)}.mT" if node.i("transA") and ctx.need_rank(node) > 1 else ctx(a)
+    if weight is not None and weight.ndim == 2 and ctx.is_weight(b) and ctx.const(a) is None:
+        tensors = {"weight": ctx.bind(node, 1, transpose=not flip)}
+        text = f"{_linear(ctx, node, tensors, weight.shape if flip else weight.shape[::-1])}({x})"
+    else:
+        text = f"{x} @ {ctx(b)}{'.mT' if flip and ctx.need_rank(node, 1) > 1 else ''}"
+        text = text if alpha == 1.0 else f"({text})"
+    ctx.write(node, text if alpha == 1.0 else f"{literal(alpha)} * {text}", compound=True)
 
 
 def _bias_after(ctx: Emitter, node: Node, width: int) -> tuple[Node, int] | None:

@@ -71,13 +71,41 @@ def _layer_norm_with_statistics(ctx: Emitter, node: Node, axis: int) -> None:
 
 
 @emits("RMSNormalization", since=23)
+@emits("SimplifiedLayerNormalization")
 def rms_norm(ctx: Emitter, node: Node) -> None:
-    """RMSNormalization-23: x / sqrt(mean(x^2) + eps) * scale over the axes from `axis` on."""
-    axis = node.i("axis", -1) % ctx.need_rank(node)
-    dims = tuple(range(axis, ctx.need_rank(node)))
+    """RMSNormalization-23: x / sqrt(mean(x^2) + eps) * scale over the axes from `axis` on.
+
+    SimplifiedLayerNormalization, which onnxruntime writes, is the same and gives 1 / sqrt(...) as a second output.
+    """
+    axis = node.i("axis", -1)
+    last = axis == -1 or axis % ctx.need_rank(node) == ctx.need_rank(node) - 1
+    dims = -1 if last else tuple(range(axis % ctx.need_rank(node), ctx.need_rank(node)))
     x = ctx(node.inputs[0])
     root = f"torch.rsqrt({x}.square().mean({dims}, keepdim=True) + {literal(node.f('epsilon', 1e-5))})"
+    if node.wants(1):
+        root = ctx.local(root, "scale", inline=False)
+        ctx.write(node, root, out=1)
     ctx.write(node, f"{x} * {root} * {ctx(node.inputs[1])}", compound=True)
+
+
+@emits("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain="com.microsoft")
+def skip_norm(ctx: Emitter, node: Node) -> None:
+    """onnxruntime's norm(x + skip + bias) over the last axis, the sum as output 3; Simplified: the RMS norm."""
+    if node.wants(1) or node.wants(2):
+        raise node.refuse("its statistics are used as outputs")
+    simple = node.op.startswith("SkipSimplified")
+    total = f"{ctx(node.inputs[0])} + {ctx(node.inputs[1])}"
+    bias = node.input(3 if simple else 4)
+    total = ctx.local(total if bias is None else f"{total} + {ctx(bias)}", "x", compound=True, inline=not simple)
+    if node.wants(3):
+        ctx.write(node, total, out=3)
+    eps, gamma, beta = literal(node.f("epsilon", 1e-12)), ctx(node.inputs[2]), None if simple else node.input(3)
+    if simple:
+        root = f"torch.rsqrt({total}.square().mean(-1, keepdim=True) + {eps})"
+        ctx.write(node, f"{total} * {root} * {gamma}", compound=True)
+        return
+    shape = f"{gamma}.shape" if ctx.const(node.inputs[2]) is None else list(ctx.shape(node.inputs[2]) or ())
+    ctx.write(node, f"F.layer_norm({total}, {shape}, {gamma}, {ctx(beta)}, {eps})")
 
 
 @emits("GroupNormalization", since=18)

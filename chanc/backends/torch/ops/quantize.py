@@ -1,6 +1,12 @@
-"""QuantizeLinear-10..25, DequantizeLinear-10..25, DynamicQuantizeLinear-11, by their formulas in floating point."""
+"""QuantizeLinear-10..25, DequantizeLinear-10..25, DynamicQuantizeLinear-11, by their formulas in floating point.
+
+onnxruntime's MatMulNBits keeps its matrix packed; the module multiplies by what the integers stand for.
+"""
 
 from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
@@ -36,3 +42,43 @@ def dequantize(ctx: Emitter, node: Node) -> None:
 def dynamic_quantize(ctx: Emitter, node: Node) -> None:
     """uint8 values, their scale and zero point, from the range of x."""
     ctx.write_many(node, f"{ctx.helper('dynamic_quantize')}({ctx(node.inputs[0])})")
+
+
+@emits("MatMulNBits", domain="com.microsoft")
+def matmul_n_bits(ctx: Emitter, node: Node) -> None:
+    """X [..., K] by the matrix [N, K] that is packed in blocks of K, [N, blocks, bytes], first value in the low bits.
+
+    The matrix is a buffer: it doesn't train, and isn't written back.
+    """
+    arrays = [ctx.const(node.input(index)) for index in (1, 2, 3)]
+    if arrays[0] is None or arrays[1] is None or (node.has(3) and arrays[2] is None):
+        raise node.refuse("its matrix is computed by the network")
+    if node.has(4):
+        raise node.refuse("rows in another order")
+    bits, rows, columns = node.i("bits", 4), node.i("N"), node.i("K")
+    if bits not in (2, 4, 8):
+        raise node.refuse(f"{bits} bits")
+    packed, scales = arrays[0].reshape(rows, -1, node.i("block_size") * bits // 8), arrays[1].reshape(rows, -1, 1)
+    zeros = _zeros(arrays[2], bits, rows, scales.shape[1])
+    values = (_unpacked(packed, bits).astype(scales.dtype) - zeros) * scales
+    weight = ir.Value(name=f"{node.inputs[1].name}_values" if node.inputs[1] is not None else "values")
+    weight.dtype = ir.DataType.from_numpy(scales.dtype)
+    ctx.set_const(weight, np.ascontiguousarray(values.reshape(rows, -1)[:, :columns]))
+    bias = f", {ctx(node.input(5))}" if node.has(5) else ""
+    ctx.write(node, f"F.linear({ctx(node.inputs[0])}, {ctx(weight)}{bias})")
+
+
+def _zeros(given: np.ndarray | None, bits: int, rows: int, blocks: int) -> np.ndarray:
+    """The zero point of each block, [N or 1, blocks or 1, 1]: packed as the matrix is, or in floating point."""
+    if given is None:
+        return np.full((1, 1, 1), 1 << (bits - 1), dtype=np.float32)
+    if given.dtype != np.uint8:
+        return given.reshape(rows, blocks, 1)
+    return _unpacked(given.reshape(rows, -1), bits)[:, :blocks, None].astype(np.float32)
+
+
+def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    """The values in bytes, along the last axis."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    parts: np.ndarray = (packed[..., None] >> shifts) & np.uint8((1 << bits) - 1)
+    return parts.reshape(*packed.shape[:-1], -1)

@@ -1,6 +1,7 @@
 """LSTM, GRU, RNN (ONNX LSTM-7/14/22, GRU-7/14/22, RNN-7/14/22): nn.LSTM and its kin, gates reordered in the binding.
 
 X: [T, N, I], W: [D, gates H, I], R: [D, gates H, H], B: [D, 2 gates H], D directions. Y: [T, D, N, H].
+P: [D, 3 H], the peepholes of an LSTM from the cell to the input, output and forget gates, which torch's cells lack.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def recurrent(ctx: Emitter, node: Node) -> None:
         x = f"{x}.transpose(0, 1)"
     has_module = ctx.const(node.input(1)) is not None and ctx.const(node.input(2)) is not None
     has_module = has_module and (not node.has(3) or ctx.const(node.input(3)) is not None)
+    has_module = has_module and not node.has(7)
     if has_module and (node.op != "GRU" or node.i("linear_before_reset")):
         _module(ctx, node, x, directions, nonlinearity)
     elif node.op != "RNN":
@@ -40,8 +42,8 @@ def _check(ctx: Emitter, node: Node, directions: int) -> str:
         lengths, dims = ctx.frozen(node.input(4)), ctx.shape(node.inputs[0])
         if lengths is None or dims is None or any(int(n) != dims[node.i("layout")] for n in lengths.reshape(-1)):
             raise node.refuse("sequences of different lengths")
-    if node.has(7) or node.given("clip") or node.i("input_forget"):
-        raise node.refuse("peepholes, clip and coupled gates")
+    if node.given("clip") or node.i("input_forget"):
+        raise node.refuse("clip and coupled gates")
     names = [name.lower() for name in node.strings("activations")]
     if node.op == "RNN":
         if len(set(names)) > 1 or (names and names[0] not in ("tanh", "relu")):
@@ -115,7 +117,8 @@ def _loop(ctx: Emitter, node: Node, x: str, directions: int) -> None:
         reverse = str(d == 1 or node.s("direction", "forward") == "reverse")
         wb, rb = f"{b}[{d}, :{gates * hidden}]", f"{b}[{d}, {gates * hidden}:]"
         if node.op == "LSTM":
-            call = f"{ctx.helper('lstm')}({x}, {w}[{d}], {r}[{d}], {wb} + {rb}, {h0}[{d}], {c0}[{d}], {reverse})"
+            peep = f", {ctx(node.input(7))}[{d}]" if node.has(7) else ""
+            call = f"{ctx.helper('lstm')}({x}, {w}[{d}], {r}[{d}], {wb} + {rb}, {h0}[{d}], {c0}[{d}], {reverse}{peep})"
         else:
             after = bool(node.i("linear_before_reset"))
             call = f"{ctx.helper('gru')}({x}, {w}[{d}], {r}[{d}], {wb}, {rb}, {h0}[{d}], {reverse}, {after})"
