@@ -186,7 +186,8 @@ def export(
 class Trained:
     """A trained model, of the kind that came in (a path gives an `onnx_ir.Model`).
 
-    before, top1 (0 to 1): on the data set's test images, before and after. data: the data set's name.
+    before, top1: the task's score (of a classification top-1, 0 to 1) on the data set's test images, before and after.
+    data: the data set's name.
     """
 
     model: Any
@@ -202,6 +203,7 @@ def train(
     data: str | os.PathLike[str],
     *,
     epochs: int,
+    task: str = "classification",
     data_root: str | os.PathLike[str] | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
@@ -212,13 +214,13 @@ def train(
     on_epoch: Callable[[Any, Any], Any] | None = None,
     **options: Any,
 ) -> Trained:
-    """Train a classifier of images: the same graph with new values comes out, the model that came in stays as it is.
+    """Train a network: the same graph with new values comes out, the model that came in stays as it is.
 
-    data: a data set by name or path (`chanc.data.load`). options: fields of `chanc.training.options.TrainOptions` and
-    of the task, `chanc.tasks.Classification`; what isn't given follows from the optimizer (`RECIPES`) and from the
-    images. insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of training images.
-    checkpoint: a .safetensors file that is written after each epoch, and from which a training that was stopped goes
-    on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
+    data: a data set by name or path (`chanc.data.load`). task: what it is trained for, a name of `chanc.tasks.TASKS`.
+    options: fields of `chanc.training.options.TrainOptions` and of the task; what isn't given follows from the
+    optimizer (`RECIPES`) and from the images. insert_batchnorm: first put BatchNorm behind bare convolutions, with
+    statistics of training images. checkpoint: a .safetensors file that is written after each epoch, and from which a
+    training that was stopped goes on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
 
     Raises ModelError for a model that PyTorch can't express or train, DataError for data that don't fit it, RunError
     for an option out of range, TrialError where the training diverges, MissingDependencyError without PyTorch.
@@ -226,7 +228,7 @@ def train(
     plugins.require("torch", "training", "torch")
     from chanc import data as datasets
     from chanc.ir import check, like
-    from chanc.tasks import Classification
+    from chanc.tasks import configured
     from chanc.training.images import recover_norms
     from chanc.training.train import score
     from chanc.training.train import train as train_model
@@ -235,8 +237,8 @@ def train(
     check(loaded)
     limits = {"limit_train": limit_train, "limit_test": limit_test}
     whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
-    dataset = Classification().fit(loaded, whole)
-    task, chosen = _configured(dataset, {**options, "epochs": epochs})
+    dataset = configured(task, options)[0].fit(loaded, whole)
+    what, chosen = _configured(dataset, {**options, "epochs": epochs}, task)
     notes = [dataset.note] if dataset.note else []
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
@@ -245,16 +247,18 @@ def train(
             say(f"note: {note}")
     before: list[float] = []
     done = train_model(
-        loaded, dataset, task, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
-        start=lambda net: before.append(score(net, dataset, task, chosen)),
+        loaded, dataset, what, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
+        start=lambda net: before.append(score(net, dataset, what, chosen)),
     )  # fmt: skip
     result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
     return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
 
 
-def _configured(dataset: Dataset, given: Mapping[str, Any]) -> tuple[Task, TrainOptions]:
+def _configured(
+    dataset: Dataset, given: Mapping[str, Any], task: str = "classification"
+) -> tuple[Task, TrainOptions]:
     """The task, and the options that were given, a recipe for the optimizer, and augmentation that suits the images."""
     from chanc.tasks import configured
 
     recipe = RECIPES.get(given.get("optimizer", "sgd"), {})
-    return configured("classification", {**recipe, **dataset.augmentation, **given})
+    return configured(task, {**recipe, **dataset.augmentation, **given})
