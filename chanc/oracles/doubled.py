@@ -55,6 +55,10 @@ def twin(pairing: Pairing, original: Any, plan: Plan, subject: str, analysis: An
         made = rewrite(original if analysis is None else analysis, plan, transfer="widen")
     except ChancError as error:
         return Finding(subject, "none", (), None, reason=str(error))
+    for name in plan:
+        old, new = made.trace.groups[name]
+        if old == new:  # a twin that is the original agrees with it, and says nothing
+            return Finding(subject, "none", (), None, reason=f"group '{name}' can't be changed so")
     return pairing.compare(zeroed(original, made.trace), made.model, subject)
 
 
