@@ -203,6 +203,9 @@ def train(
     limit_train: int | None = None,
     limit_test: int | None = None,
     insert_batchnorm: bool = False,
+    normalise: str | None = None,
+    scale_pixels: str | None = None,
+    bake: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] | None = None,
     on_step: Callable[[Any], None] | None = None,
@@ -213,18 +216,21 @@ def train(
 
     data: a data set by name or path (`chanc.data.load`). options: fields of `chanc.training.options.TrainOptions` and
     of the task, `chanc.tasks.Classification`; what isn't given follows from the optimizer (`RECIPES`) and from the
-    images. insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of training images.
+    images. normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
+    model was made for (`chanc.training.contract`). insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of training images.
     checkpoint: a .safetensors file that is written after each epoch, and from which a training that was stopped goes
     on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
 
-    Raises ModelError for a model that PyTorch can't express or train, DataError for data that don't fit it, RunError
+    Raises ModelError for a model that PyTorch can't express or train, or whose input can't be told, DataError for data that don't fit it, RunError
     for an option out of range, TrialError where the training diverges, MissingDependencyError without PyTorch.
     """
     plugins.require("torch", "training", "torch")
     from chanc import data as datasets
     from chanc.ir import check, like
     from chanc.tasks import Classification
+    from chanc.training.contract import settle
     from chanc.training.images import recover_norms
+    from chanc.training.options import InputOptions
     from chanc.training.train import score
     from chanc.training.train import train as train_model
 
@@ -232,9 +238,11 @@ def train(
     check(loaded)
     limits = {"limit_train": limit_train, "limit_test": limit_test}
     whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
-    dataset = Classification().fit(loaded, whole)
-    task, chosen = _configured(dataset, {**options, "epochs": epochs})
-    notes = [dataset.note] if dataset.note else []
+    asked = InputOptions(normalise, scale_pixels, bake)
+    fitted = Classification().fit(loaded, whole)
+    task, chosen = _configured(fitted, {**options, "epochs": epochs})
+    dataset, told = settle(loaded, fitted, task, asked, chosen.device)
+    notes = [dataset.note, told] if dataset.note else [told]
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
     if say is not None:

@@ -52,6 +52,8 @@ def train(
 ) -> Trained:
     """Train the values of `model`, in place, on data that fits it (`task.fit`); its graph stays as it is.
 
+    Its metadata tell from then on how it takes its pixels.
+
     start: shown the network, still on the CPU, to measure it or to draw its weights anew. teacher: whom a task
     that wants one learns from, a model with the same inputs. Within `chanc.training.distributed.joined` all processes
     train together. The others are those of `chanc.training.trainer.train_module`.
@@ -70,6 +72,7 @@ def train(
         run, data, task, options, on_step=on_step, on_epoch=on_epoch, rates=rates, checkpoint=checkpoint, teacher=taught
     )
     net.write_back(model)
+    model.metadata_props.update(data.input.metadata())
     return Trained(cost(net.graph).params, result)
 
 
@@ -86,6 +89,8 @@ def rehearse(net: Trainable, data: Dataset, task: Task) -> None:
     Raises: ModelError where the network can't run on a batch of several images, and what `task.check` raises.
     """
     images = torch.tensor(data.test_images[:3]).float()
+    if data.input.layout == "NHWC":
+        images = images.permute(0, 2, 3, 1)
     try:
         with torch.no_grad(), torch.random.fork_rng([]):
             outputs = net.forward({net.inputs[0]: images})
