@@ -229,10 +229,11 @@ def train(
     from chanc.ir import check, like
     from chanc.tasks import Classification
     from chanc.training.contract import settle
-    from chanc.training.images import recover_norms
+    from chanc.training.images import image_input, recover_norms
     from chanc.training.options import InputOptions
     from chanc.training.train import score
     from chanc.training.train import train as train_model
+    from chanc.transforms import bake_input
 
     loaded = load(model)
     check(loaded)
@@ -253,6 +254,8 @@ def train(
         loaded, dataset, task, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
         start=lambda net: before.append(score(net, dataset, task, chosen)),
     )  # fmt: skip
+    if bake:
+        bake_input(loaded, image_input(loaded), dataset.input)
     result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
     return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
 

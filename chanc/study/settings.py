@@ -15,6 +15,7 @@ from chanc.files import Json
 from chanc.study.budgets import Budget
 from chanc.study.methods.sampler import SAMPLERS, Sampler, make
 from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
+from chanc.training.options import InputOptions
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Settings:
     train, final: fields of TrainOptions for the trials and for the final trainings; asked_train, asked_final: which of
     them the caller named. holdout: the share of the training images that trials are judged on. transfer: how weights
     follow widths. reset: draw norms and linear layers anew after each change of widths. carry_optimizer: learning rates
-    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones.
+    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones. input: how
+    the model takes its pixels.
     """
 
     sampler: Sampler
@@ -40,6 +42,7 @@ class Settings:
     reset: bool = False
     carry_optimizer: bool = False
     from_weights: bool = False
+    input: InputOptions = field(default_factory=InputOptions)
     note: str = ""
     asked_train: frozenset[str] = frozenset()
     asked_final: frozenset[str] = frozenset()

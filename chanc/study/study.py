@@ -27,6 +27,7 @@ from chanc.study.presets import preset as named_preset
 from chanc.study.progress import Progress
 from chanc.study.settings import Settings, resolve
 from chanc.study.space import SearchGroup, Space, Widths
+from chanc.training.options import InputOptions
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis
@@ -62,6 +63,9 @@ def search(
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
+    normalise: str | None = None,
+    scale_pixels: str | None = None,
+    bake: bool = False,
     console: Console | None = None,
     quiet: bool = True,
     command: Sequence[str] = (),
@@ -81,6 +85,8 @@ def search(
             trainings.
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime).
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
+        normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
+            model was made for (`chanc.training.contract`), in all trials and final trainings. bake is for best.onnx.
         command: the command line, for the record.
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
             it is said and not raised.
@@ -105,6 +111,7 @@ def search(
         reset=reset,
         carry_optimizer=carry_optimizer,
         from_weights=from_weights,
+        input=InputOptions(normalise, scale_pixels, bake),
     )
     progress = Progress(settings.sampler.trials, settings.train["epochs"], console or Console(), quiet)
     _refuse_early(Path(out), resume)
@@ -132,14 +139,15 @@ def _search(
     analysis = analyze(loaded)
     space = space_of(analysis)
     settings.budget.check(space, settings.sampler.limits)
-    whole = load_data(analysis, settings, data_root)
+    whole, told = load_data(analysis, settings, data_root)
     settings = settings.suited(whole.augmentation)
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
     finals = Finals(recipe, *rivalry) if rivalry else None
-    decisive = settings.decisive(fingerprint(analysis))
+    decisive = {**settings.decisive(fingerprint(analysis)), "input": {**whole.input.metadata()}}
+    analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
-    _announce(progress, settings, engine)
+    _announce(progress, settings, engine, told)
     if resume:
         run = runs.resume(out, decisive)
     else:
@@ -163,13 +171,14 @@ def space_of(analysis: Analysis) -> Space:
     return Space(groups, analysis.cost_at)
 
 
-def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> Dataset:
-    """The data at the model's input size; raises DataError where data and model don't fit."""
+def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Dataset, str]:
+    """The data as the model takes it, and a line on that; raises DataError where data and model don't fit."""
     from chanc import data as datasets
     from chanc.study.torch_engine import fit_data
 
     limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
-    return fit_data(analysis, datasets.load(settings.data, root=data_root, seed=settings.sampler.seed, **limits))
+    whole = datasets.load(settings.data, root=data_root, seed=settings.sampler.seed, **limits)
+    return fit_data(analysis, whole, settings.input, str(settings.train.get("device", "auto")))
 
 
 def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
@@ -178,7 +187,7 @@ def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
 
     part = whole.split(settings.holdout, seed=settings.sampler.seed)
     trial, final = recipe(part, settings.train), recipe(whole, settings.final)
-    return TorchEngine(trial, final, settings.transfer, settings.reset)
+    return TorchEngine(trial, final, settings.transfer, settings.reset, settings.input.bake)
 
 
 def make_task(
@@ -235,12 +244,12 @@ def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progr
     return changed
 
 
-def _announce(progress: Progress, settings: Settings, engine: TorchEngine) -> None:
+def _announce(progress: Progress, settings: Settings, engine: TorchEngine, told: str) -> None:
     if settings.preset:
         progress.say(f"preset {settings.preset}: {_line(settings.sampler.options())}")
         progress.say(f"  trials: {_line(settings.train)}")
         progress.say(f"  final:  {_line(settings.final)}")
-    for note in (settings.note, engine.trial.data.note):
+    for note in (settings.note, engine.trial.data.note, told):
         if note:
             progress.say(f"note: {note}")
 

@@ -34,12 +34,15 @@ from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import LayerQuality
 from chanc.tasks import Classification, configured
 from chanc.training.adas import Schedule
+from chanc.training.contract import settle
 from chanc.training.devices import precision
+from chanc.training.images import image_input
 from chanc.training.module import Trainable, trainable
-from chanc.training.options import TrainOptions
+from chanc.training.options import InputOptions, TrainOptions
 from chanc.training.records import EpochRecord, StepInfo
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
+from chanc.transforms import bake_input
 
 MODES = ("rank", "kappa", "qc")
 
@@ -58,13 +61,14 @@ class TorchEngine:
     """Trains trials by one recipe, whose test part is held out from the training set, and final networks by another.
 
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths, as the
-    public code of CONetV2 does.
+    public code of CONetV2 does. bake: put the normalisation of pixels into the best model.
     """
 
     trial: Recipe
     final: Recipe | None = None
     transfer: str = "svd"
     reset: bool = False
+    bake: bool = False
 
     @property
     def precision(self) -> str:
@@ -111,6 +115,10 @@ class TorchEngine:
     def check(self, model: ir.Model) -> None:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
         rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
+
+    def complete(self, model: ir.Model) -> bool:
+        """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""
+        return self.bake and bake_input(model, image_input(model), self.trial.data.input)
 
     def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
@@ -181,9 +189,10 @@ def recipe(data: Dataset, settings: Mapping[str, Any]) -> Recipe:
     return Recipe(data, *configured("classification", settings))
 
 
-def fit_data(analysis: Analysis, data: Dataset) -> Dataset:
-    """The data at the model's input size; raises what `Classification.fit` does where they don't fit."""
-    return Classification().fit(analysis.model, data)
+def fit_data(analysis: Analysis, data: Dataset, asked: InputOptions, device: str) -> tuple[Dataset, str]:
+    """The data as the model takes it, and a line on that; raises what `Classification.fit` and `settle` do."""
+    task = Classification()
+    return settle(analysis.model, task.fit(analysis.model, data), task, asked, device)
 
 
 def _rates(path: Path) -> Schedule:

@@ -99,7 +99,8 @@ def test_same_graph_with_better_values(tmp_path, model, capsys) -> None:
     out = tmp_path / "out.onnx"
     trained(model, "--data", "digits", "--epochs", 4, "--batch-size", 64, "-o", out)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines[:-1]] == [f"epoch {k}/4" for k in (1, 2, 3, 4)]
+    assert lines[0].startswith("note: the input is (pixels / 255 - 0.3058) / 0.3762, channels first (NCHW): the data set")
+    assert [line.split("  ")[0] for line in lines[1:-1]] == [f"epoch {k}/4" for k in (1, 2, 3, 4)]
     data = datasets.load("digits")
     pixels = (data.test_images / 255 - np.reshape(data.mean, (1, -1, 1, 1))) / np.reshape(data.std, (1, -1, 1, 1))
     top1 = [
@@ -131,7 +132,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, model, capsys, monkeypa
     assert not (tmp_path / "parted.onnx").exists()
     assert "exists already: add --resume" in refused(capsys, *common, *more)
     trained(*common, *more, "--resume")
-    assert capsys.readouterr().out.splitlines()[0].startswith("epoch 2/3")
+    assert capsys.readouterr().out.splitlines()[1].startswith("epoch 2/3")
     assert (tmp_path / "parted.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
 
 

@@ -138,3 +138,5 @@ class Program:
     """Value -> the number of its channel group (values of one group have the same width)."""
     escaped: set[int] = field(default_factory=set)
     """Groups whose width something else than a constructor's argument depends on."""
+    pixels: str = ""
+    """How the input is made of pixels, where the model's metadata says so."""
