@@ -230,6 +230,7 @@ def train(
     from chanc.tasks import Classification
     from chanc.training.contract import settle
     from chanc.training.images import image_input, recover_norms
+    from chanc.training.module import untrained
     from chanc.training.options import InputOptions
     from chanc.training.train import score
     from chanc.training.train import train as train_model
@@ -243,7 +244,7 @@ def train(
     fitted = Classification().fit(loaded, whole)
     task, chosen = _configured(fitted, {**options, "epochs": epochs})
     dataset, told = settle(loaded, fitted, task, asked, chosen.device)
-    notes = [dataset.note, told] if dataset.note else [told]
+    notes = [note for note in (dataset.note, told, untrained(loaded)) if note]
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
     if say is not None:

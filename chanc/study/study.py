@@ -147,7 +147,7 @@ def _search(
     decisive = {**settings.decisive(fingerprint(analysis)), "input": {**whole.input.metadata()}}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
-    _announce(progress, settings, engine, told)
+    _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])
     if resume:
         run = runs.resume(out, decisive)
     else:
@@ -244,12 +244,12 @@ def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progr
     return changed
 
 
-def _announce(progress: Progress, settings: Settings, engine: TorchEngine, told: str) -> None:
+def _announce(progress: Progress, settings: Settings, engine: TorchEngine, told: Sequence[str]) -> None:
     if settings.preset:
         progress.say(f"preset {settings.preset}: {_line(settings.sampler.options())}")
         progress.say(f"  trials: {_line(settings.train)}")
         progress.say(f"  final:  {_line(settings.final)}")
-    for note in (settings.note, engine.trial.data.note, told):
+    for note in (settings.note, engine.trial.data.note, *told):
         if note:
             progress.say(f"note: {note}")
 

@@ -37,7 +37,7 @@ from chanc.training.adas import Schedule
 from chanc.training.contract import settle
 from chanc.training.devices import precision
 from chanc.training.images import image_input
-from chanc.training.module import Trainable, trainable
+from chanc.training.module import Trainable, trainable, untrained
 from chanc.training.options import InputOptions, TrainOptions
 from chanc.training.records import EpochRecord, StepInfo
 from chanc.training.task import Task
@@ -115,6 +115,10 @@ class TorchEngine:
     def check(self, model: ir.Model) -> None:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
         rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
+
+    def untrained(self, model: ir.Model) -> str:
+        """A line on what no training changes in the model, or nothing."""
+        return untrained(model)
 
     def complete(self, model: ir.Model) -> bool:
         """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""

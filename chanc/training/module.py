@@ -23,6 +23,7 @@ from chanc.training.task import Outputs, Task
 from chanc.transforms import channels_first, full_precision
 
 Run = Callable[..., Tensor | Sequence[Tensor | None]]
+_QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ def trainable(model: ir.Model, task: Task) -> Trainable:
     built, graph = _built_channels_first(twin, model) or (build(twin), twin)
     inputs = [value.name or "" for value in model.graph.inputs if value.name not in model.graph.initializers]
     return Trainable(built, graph, tuple(inputs), tuple(value.name or "" for value in model.graph.outputs))
+
+
+def untrained(model: ir.Model) -> str:
+    """A line on the quantised weights of `model`, which a training leaves as they are; empty where it has none."""
+    count = sum(
+        value.dtype in _QUANTISED and value.shape is not None and len(value.shape) > 1
+        for value in model.graph.initializers.values()
+    )
+    return f"{count} quantised weights stay as they are: train the float model and quantise it again" if count else ""
 
 
 def to_device(net: Trainable, device: torch.device) -> Trainable:

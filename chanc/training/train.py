@@ -86,16 +86,20 @@ def score(net: Trainable, data: Dataset, task: Task, options: TrainOptions) -> f
 def rehearse(net: Trainable, data: Dataset, task: Task) -> None:
     """Run a small batch on the CPU, where a network is made, before anything is spent on a training.
 
-    Raises: ModelError where the network can't run on a batch of several images, and what `task.check` raises.
+    Raises: ModelError where the network can't run on a batch of several images or where nothing in it trains, and what
+    `task.check` raises.
     """
     images = torch.tensor(data.test_images[:3]).float()
     if data.input.layout == "NHWC":
         images = images.permute(0, 2, 3, 1)
     try:
-        with torch.no_grad(), torch.random.fork_rng([]):
+        with torch.random.fork_rng([]):
             outputs = net.forward({net.inputs[0]: images})
     except (RuntimeError, ValueError) as error:
         fixed = fixed_batch(image_input(net.graph))
         why = f"its batch is fixed to {fixed}, export it with a dynamic batch" if fixed else str(error).splitlines()[0]
         raise ModelError(f"the model can't be run on a batch of images: {why}") from error
+    if not any(value.requires_grad for value in outputs.values()):
+        raise ModelError("nothing in the model trains: no weight in floating point reaches an output by a way that has "
+                         "gradients (a quantised model has none: train the float model and quantise it again)")  # fmt: skip
     task.check(outputs, data)

@@ -24,6 +24,7 @@ from chanc.training.contract import settle  # noqa: E402
 from chanc.training.options import InputOptions  # noqa: E402
 
 SEEDS = (0, pytest.param(1, marks=pytest.mark.nightly), pytest.param(2, marks=pytest.mark.nightly))
+RECIPE = {"optimizer": "adamw", "lr": 0.01, "schedule": "cosine", "batch_size": 64, "crop_padding": 0}
 TRUTHS = {
     "0..1": InputContract(),
     "0..255": InputContract(scale=1.0),
@@ -107,8 +108,8 @@ def test_a_users_network_stays_right_on_the_users_inputs(tmp_path: Path, layout:
 
     run = chanc.search(
         model, data="digits", algo="random", trials=2, epochs=12, out=tmp_path / "run", seed=seed, from_weights=True,
-        train={"optimizer": "adamw", "lr": 0.01, "schedule": "cosine"}, options={"min_width": 16, "max_width": 32},
-        final_epochs=12, compare=("baseline",), final={"optimizer": "adamw", "lr": 0.01},
+        train=RECIPE, options={"min_width": 16, "max_width": 32},
+        final_epochs=15, compare=("baseline",), final=RECIPE,
     )  # fmt: skip
     trials = [users_top1(run.path / event.file, truth) for event in run.trials]
     assert max(trials) > before - 0.02
@@ -189,7 +190,7 @@ def test_what_cant_be_told_is_asked_for(tmp_path: Path) -> None:
     x = graph.input("image", [2, 1, 8, 8], dynamic={0: "n"}).flatten()
     weight = np.zeros((64, 2), np.float32)
     weight[:32, 0] = weight[32:, 1] = 1
-    model = graph.ir(x.op("MatMul", graph.parameter(weight)))
+    model = graph.ir(x.op("MatMul", graph.constant(weight)))
     with pytest.raises(ModelError) as refusal:
         chanc.train(model, tmp_path / "two.npz", epochs=1)
     assert "can't be told from its weights" in str(refusal.value)
