@@ -17,10 +17,11 @@ import torch
 from chanc.data.batches import Batches
 from chanc.data.contract import InputContract, recorded
 from chanc.data.dataset import Dataset
-from chanc.errors import ModelError
+from chanc.errors import DataError, ModelError
 from chanc.training.devices import pick_device
 from chanc.training.evaluation import Evaluation, evaluate
 from chanc.training.feed import Feed
+from chanc.training.images import image_input
 from chanc.training.module import to_device, trainable
 from chanc.training.options import InputOptions
 from chanc.training.task import Task
@@ -53,10 +54,25 @@ def settle(model: ir.Model, data: Dataset, task: Task, asked: InputOptions, devi
     contract, why = asked.contract(data), "as asked for"
     if contract is None:
         contract, why = recorded(model.metadata_props, data.input.layout), "as the model's metadata says"
+    if _takes_integers(model):
+        contract, why = _whole(contract, data), "it takes whole numbers"
     if contract is None:
         contract, why = _found(model, data, task, device)
     contract.fits(data.shape[0])
     return dataclasses.replace(data, contract=contract), f"the input is {contract}: {why}"
+
+
+def _takes_integers(model: ir.Model) -> bool:
+    dtype = image_input(model).dtype
+    return dtype is not None and dtype.is_integer()
+
+
+def _whole(contract: InputContract | None, data: Dataset) -> InputContract:
+    """Pixels as they are. Raises: DataError where others were asked for."""
+    whole = InputContract(scale=1.0, layout=data.input.layout)
+    if contract not in (None, whole):
+        raise DataError(f"the model's input is of whole numbers: it takes pixels of 0 to 255, not {contract.formula}")
+    return whole
 
 
 def usual(data: Dataset) -> list[Candidate]:

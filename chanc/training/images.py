@@ -48,19 +48,25 @@ def layout_of(model: ir.Model) -> Layout:
 def _axis_read(model: ir.Model) -> int | None:
     """The axis of the image input that the first operator which reads channels, on its axis 1, finds them on."""
     twin = copy_model(model)
-    names = ["batch", *(f"pixels.{axis}" for axis in (1, 2, 3))]
     # Each axis gets a size of its own name, which the analysis carries to wherever the axis goes.
-    image_input(twin).shape = ir.Shape(names)
+    names = [f"pixels.{axis}" for axis in (1, 2, 3)]
+    image_input(twin).shape = ir.Shape(["batch", *names])
     normalize(twin)
     layouts = visit_model(twin).layouts
     for node in twin.graph:
-        value = node.inputs[0] if node.inputs else None
-        if value is None or value not in layouts or not has(node, Trait.CONVOLUTION, Trait.CHANNELWISE):
+        layout = layouts.get(node.inputs[0]) if _reads_channels(node) and node.inputs[0] is not None else None
+        if layout is None or layout.rank != len(names) + 1:
             continue
-        sizes = [str(size) for size in layouts[value].sizes]
-        if len(sizes) == 4 and sizes[1] in names:
-            return names.index(sizes[1])
+        channels, others = str(layout.size(1)), f"{layout.size(2)} {layout.size(3)}"
+        # A constant of one number a channel gives the axis its size, and takes it its name.
+        found = [name for name in names if name == channels] or [name for name in names if name not in others]
+        return names.index(found[0]) + 1 if len(found) == 1 else None
     return None
+
+
+def _reads_channels(node: ir.Node) -> bool:
+    """Whether a node's operator knows axis 1 as that of the channels: a convolution, or a norm by channel."""
+    return has(node, Trait.CONVOLUTION) or (has(node, Trait.NORM) and has(node, Trait.CHANNELWISE))
 
 
 def _axis_of_colours(value: ir.Value) -> int | None:
