@@ -216,13 +216,15 @@ def train(
 
     data: a data set by name or path (`chanc.data.load`). options: fields of `chanc.training.options.TrainOptions` and
     of the task, `chanc.tasks.Classification`; what isn't given follows from the optimizer (`RECIPES`) and from the
-    images. normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
-    model was made for (`chanc.training.contract`). insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of training images.
-    checkpoint: a .safetensors file that is written after each epoch, and from which a training that was stopped goes
-    on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
+    images. normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; where they aren't given, the
+    input stays what the model was made for (`chanc.training.contract`). insert_batchnorm: first put BatchNorm behind
+    bare convolutions, with statistics of training images. checkpoint: a .safetensors file that is written after each
+    epoch, and from which a training that was stopped goes on. say: gets notes. on_step, on_epoch: as in
+    `chanc.training.trainer.train_module`.
 
-    Raises ModelError for a model that PyTorch can't express or train, or whose input can't be told, DataError for data that don't fit it, RunError
-    for an option out of range, TrialError where the training diverges, MissingDependencyError without PyTorch.
+    Raises ModelError for a model that PyTorch can't express or train, or of whose input can't be told what it was made
+    for, DataError for data that don't fit it, RunError for an option out of range, TrialError where the training
+    diverges, MissingDependencyError without PyTorch.
     """
     plugins.require("torch", "training", "torch")
     from chanc import data as datasets

@@ -98,7 +98,8 @@ def _found(model: ir.Model, data: Dataset, task: Task, device: str) -> tuple[Inp
     results = _measured(model, part, task, candidates, device)
     top = max(result.score for result in results)
     if top <= _luck(part):
-        return candidates[0].contract, f"{candidates[0].name}, as the weights know of no pixels (top-1 {top:.1%} at most)"
+        why = f"{candidates[0].name}, as for fresh weights (top-1 is {top:.1%} at most with any usual pixels)"
+        return candidates[0].contract, why
     near = [n for n, result in enumerate(results) if not _lower(result, top, len(part.train_labels))]
     best = min(near, key=lambda n: results[n].loss)
     rivals = [n for n in near if n != best and not _surer(results[best], results[n])]
@@ -108,9 +109,9 @@ def _found(model: ir.Model, data: Dataset, task: Task, device: str) -> tuple[Inp
         raise ModelError(f"which pixels the model was made for can't be told from its weights, top-1 is {told}: "
                          f"give {options}, or another --normalise MEAN/STD")  # fmt: skip
     others = max(result.score for n, result in enumerate(results) if n != best)
-    count = len(part.train_labels)
-    return candidates[best].contract, (f"{candidates[best].name}, found by the model's top-1 on {count} training images, "
-                                       f"{results[best].score:.1%} so and at most {others:.1%} otherwise")  # fmt: skip
+    why = (f"{candidates[best].name}, found by the model's top-1 on {len(part.train_labels)} training images, "
+           f"{results[best].score:.1%} so and at most {others:.1%} otherwise")  # fmt: skip
+    return candidates[best].contract, why
 
 
 def _measured(

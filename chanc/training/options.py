@@ -83,8 +83,8 @@ class InputOptions:
     """What was asked for of a model's input. Raises: RunError for what can't be read."""
 
     normalise: str | None = field(default=None, metadata={
-        "help": "How the model takes its pixels: dataset (standardised), none, or MEAN/STD, one number or one a channel.",
-        "default": "as the model was made for; dataset for fresh weights"})  # fmt: skip
+        "help": "How it takes its pixels: dataset (standardised), none, or MEAN/STD (0.5/0.25, commas by channel).",
+        "default": "what it was made for; dataset for fresh weights"})  # fmt: skip
     scale_pixels: str | None = field(default=None, metadata={
         "help": "What pixels of 0..255 are multiplied by before.", "default": "1/255"})  # fmt: skip
     bake: bool = field(default=False, metadata={
@@ -124,6 +124,11 @@ def _mean_std(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         found = paired(numbers(mean), numbers(std))
     except ValueError:
         found = None
-    if found is None or len(found[0]) != len(found[1]) or min(found[1]) <= 0 or not all(map(math.isfinite, (*found[0], *found[1]))):
+    if (
+        found is None
+        or len(found[0]) != len(found[1])
+        or min(found[1]) <= 0
+        or not all(map(math.isfinite, (*found[0], *found[1])))
+    ):
         raise RunError(f"--normalise {text}: dataset, none, or MEAN/STD, as in 0.5/0.25 or 0.4,0.5,0.6/0.2,0.2,0.3")
     return found

@@ -100,6 +100,6 @@ def rehearse(net: Trainable, data: Dataset, task: Task) -> None:
         why = f"its batch is fixed to {fixed}, export it with a dynamic batch" if fixed else str(error).splitlines()[0]
         raise ModelError(f"the model can't be run on a batch of images: {why}") from error
     if not any(value.requires_grad for value in outputs.values()):
-        raise ModelError("nothing in the model trains: no weight in floating point reaches an output by a way that has "
-                         "gradients (a quantised model has none: train the float model and quantise it again)")  # fmt: skip
+        raise ModelError("nothing in the model trains: no gradient reaches its weights, as in a quantised model "
+                         "(train the float model and quantise it again)")  # fmt: skip
     task.check(outputs, data)

@@ -1,4 +1,7 @@
-"""Graph-to-graph functions: norms put in, taken out and recovered, layouts turned, halves made whole, pixels normalised. Each works in place, one a file."""
+"""Graph-to-graph functions, each in place and one a file.
+
+Norms are put in, taken out and recovered, layouts turned, halves made whole, pixels normalised.
+"""
 
 from __future__ import annotations
 

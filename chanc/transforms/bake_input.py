@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.data.contract import InputContract
-from chanc.transforms._edit import Editor
+from chanc.transforms._edit import Array, Editor
 
 
 def bake_input(model: ir.Model, value: ir.Value, contract: InputContract) -> bool:
@@ -38,9 +38,9 @@ def bake_input(model: ir.Model, value: ir.Value, contract: InputContract) -> boo
     return last is not value
 
 
-def _along(numbers: tuple[float, ...], contract: InputContract) -> np.ndarray:
+def _along(numbers: tuple[float, ...], contract: InputContract) -> Array:
     """A number, or one a channel along the channels of an image."""
-    array = np.array(numbers)
-    if len(set(numbers)) == 1:
-        return array[0].reshape(())
+    array: Array = np.array(numbers if len(set(numbers)) > 1 else numbers[0])
+    if not array.ndim:
+        return array
     return array if contract.layout == "NHWC" else array.reshape(-1, 1, 1)

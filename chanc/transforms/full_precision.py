@@ -19,11 +19,13 @@ def full_precision(model: ir.Model) -> bool:
     """
     changed = False
     for graph in model.graphs():
-        values = [*graph.inputs, *graph.initializers.values()]
-        changed |= any([_widen(value) for value in values])
+        for value in (*graph.inputs, *graph.initializers.values()):
+            changed |= _widen(value)
     for node in nodes_of(model.graph):
-        changed |= any([_widen(value) for value in node.outputs])
-        changed |= any([_widen_attribute(node, attribute) for attribute in list(node.attributes.values())])
+        for value in node.outputs:
+            changed |= _widen(value)
+        for attribute in list(node.attributes.values()):
+            changed |= _widen_attribute(node, attribute)
     return changed
 
 
@@ -47,5 +49,5 @@ def _widen_attribute(node: ir.Node, attribute: ir.Attr) -> bool:
     return False
 
 
-def _widened(tensor: ir.TensorProtocol) -> ir.Tensor:
+def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.Tensor(np.asarray(tensor.numpy()).astype(np.float32), name=tensor.name)

@@ -150,7 +150,7 @@ def small(seed: int = 0, **shape: object) -> ir.Model:
 def test_fresh_weights_are_standardised_and_that_is_said(seed: int) -> None:
     data, said = settled(small(seed))
     assert data.input == InputContract(1 / 255, data.mean, data.std)
-    assert "the data set's mean and deviation, as the weights know of no pixels" in said
+    assert "the data set's mean and deviation, as for fresh weights" in said
 
 
 def test_metadata_is_used_and_what_is_asked_for_wins() -> None:

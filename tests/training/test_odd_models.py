@@ -116,7 +116,7 @@ def test_a_flattened_picture_is_told_by_its_sizes_or_refused() -> None:
     assert layout_of(flat(1, 8, 8)) == layout_of(flat(3, 8, 8)) == "NCHW"
     assert layout_of(flat(8, 8, 3)) == "NHWC"
     for shape in ((8, 8, 8), (3, 8, 3), (1, 8, 1)):
-        with pytest.raises(ModelError, match="which axis of the input 'image' .* holds the channels can't be told"):
+        with pytest.raises(ModelError, match=r"which axis of the input 'image' .* holds the channels can't be told"):
             layout_of(flat(*shape))
     model = flat(8, 8, 8)
     model.metadata_props["chanc.input.layout"] = "NHWC"
