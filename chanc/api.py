@@ -183,7 +183,8 @@ def export(
 class Trained:
     """A trained model, of the kind that came in (a path gives an `onnx_ir.Model`).
 
-    before, top1 (0 to 1): on the data set's test images, before and after. data: the data set's name.
+    before, top1: the task's score (of a classification top-1, 0 to 1) on the data set's test images, before and after.
+    data: the data set's name.
     """
 
     model: Any
@@ -199,6 +200,7 @@ def train(
     data: str | os.PathLike[str],
     *,
     epochs: int,
+    task: str = "classification",
     data_root: str | os.PathLike[str] | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
@@ -212,15 +214,15 @@ def train(
     on_epoch: Callable[[Any, Any], Any] | None = None,
     **options: Any,
 ) -> Trained:
-    """Train a classifier of images: the same graph with new values comes out, the model that came in stays as it is.
+    """Train a network: the same graph with new values comes out, the model that came in stays as it is.
 
-    data: a data set by name or path (`chanc.data.load`). options: fields of `chanc.training.options.TrainOptions` and
-    of the task, `chanc.tasks.Classification`; what isn't given follows from the optimizer (`RECIPES`) and from the
-    images. normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; where they aren't given, the
-    input stays what the model was made for (`chanc.training.contract`). insert_batchnorm: first put BatchNorm behind
-    bare convolutions, with statistics of training images. checkpoint: a .safetensors file that is written after each
-    epoch, and from which a training that was stopped goes on. say: gets notes. on_step, on_epoch: as in
-    `chanc.training.trainer.train_module`.
+    data: a data set by name or path (`chanc.data.load`). task: what it is trained for, a name of `chanc.tasks.TASKS`.
+    options: fields of `chanc.training.options.TrainOptions` and of the task; what isn't given follows from the
+    optimizer (`RECIPES`) and from the images. normalise, scale_pixels, bake: fields of
+    `chanc.training.options.InputOptions`; where they aren't given, the input stays what the model was made for
+    (`chanc.training.contract`). insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of
+    training images. checkpoint: a .safetensors file that is written after each epoch, and from which a training that
+    was stopped goes on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
 
     Raises ModelError for a model that PyTorch can't express or train, or of whose input can't be told what it was made
     for, DataError for data that don't fit it, RunError for an option out of range, TrialError where the training
@@ -229,7 +231,7 @@ def train(
     plugins.require("torch", "training", "torch")
     from chanc import data as datasets
     from chanc.ir import check, like
-    from chanc.tasks import Classification
+    from chanc.tasks import configured
     from chanc.training.contract import settle
     from chanc.training.images import image_input, recover_norms
     from chanc.training.module import untrained
@@ -243,9 +245,9 @@ def train(
     limits = {"limit_train": limit_train, "limit_test": limit_test}
     whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
     asked = InputOptions(normalise, scale_pixels, bake)
-    fitted = Classification().fit(loaded, whole)
-    task, chosen = _configured(fitted, {**options, "epochs": epochs})
-    dataset, told = settle(loaded, fitted, task, asked, chosen.device)
+    fitted = configured(task, options)[0].fit(loaded, whole)
+    what, chosen = _configured(fitted, {**options, "epochs": epochs}, task)
+    dataset, told = settle(loaded, fitted, what, asked, chosen.device)
     notes = [note for note in (dataset.note, told, untrained(loaded)) if note]
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
@@ -254,8 +256,8 @@ def train(
             say(f"note: {note}")
     before: list[float] = []
     done = train_model(
-        loaded, dataset, task, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
-        start=lambda net: before.append(score(net, dataset, task, chosen)),
+        loaded, dataset, what, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
+        start=lambda net: before.append(score(net, dataset, what, chosen)),
     )  # fmt: skip
     if bake:
         bake_input(loaded, image_input(loaded), dataset.input)
@@ -263,9 +265,11 @@ def train(
     return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
 
 
-def _configured(dataset: Dataset, given: Mapping[str, Any]) -> tuple[Task, TrainOptions]:
+def _configured(
+    dataset: Dataset, given: Mapping[str, Any], task: str = "classification"
+) -> tuple[Task, TrainOptions]:
     """The task, and the options that were given, a recipe for the optimizer, and augmentation that suits the images."""
     from chanc.tasks import configured
 
     recipe = RECIPES.get(given.get("optimizer", "sgd"), {})
-    return configured("classification", {**recipe, **dataset.augmentation, **given})
+    return configured(task, {**recipe, **dataset.augmentation, **given})

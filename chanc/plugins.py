@@ -8,10 +8,12 @@ An entry point names a module, or a function without arguments, that registers t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
+from collections.abc import Iterator
 from types import ModuleType
 
 from chanc.errors import ChancError, MissingDependencyError
@@ -41,6 +43,18 @@ def load(group: str) -> None:
 def _described(entry: importlib.metadata.EntryPoint) -> str:
     home = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown distribution"
     return f"the plug-in {entry.name!r} of {home} ({entry.group}: {entry.value})"
+
+
+@contextlib.contextmanager
+def guarded(what: str, error: type[ChancError] = ChancError) -> Iterator[None]:
+    """Whatever a stranger's code raises inside becomes an `error` of one line; chanc's own and OSError stay."""
+    try:
+        yield
+    except (ChancError, OSError):
+        raise
+    except Exception as problem:  # a stranger's code may raise anything
+        told = " ".join(str(problem).split())
+        raise error(f"{what} failed: {type(problem).__name__}: {told}") from problem
 
 
 def require(module: str, purpose: str, extra: str) -> ModuleType:

@@ -43,7 +43,7 @@ class _Table(Mapping[K, T]):
     """What both registries share: things are loaded when they are needed, and no name means two of them."""
 
     def __init__(self, what: str, group: str, *homes: str, error: type[ChancError] = ChancError) -> None:
-        """Name what is registered, its entry points and its homes (of a package: all modules); `error` is raised."""
+        """Name what is registered, its entry points and its homes (of a package: all below it); `error` is raised."""
         self.what = what
         self.group = group
         self.error = error
@@ -134,6 +134,7 @@ class _Table(Mapping[K, T]):
                 plugins.load(self.group)
         except BaseException:
             self._loaded = False
+            self._changed()  # what was asked meanwhile must not be taken for all there is
             raise
 
     def _import_homes(self) -> None:
@@ -143,8 +144,8 @@ class _Table(Mapping[K, T]):
         try:
             for home in self._homes:
                 package = importlib.import_module(home)
-                for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
-                    importlib.import_module(f"{home}.{module.name}")
+                for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{home}."):
+                    importlib.import_module(module.name)
         except BaseException:
             self._imported = False
             raise
@@ -202,14 +203,9 @@ class Operators(_Table[Operator, T]):
 
     def versions(self, domain: str, name: str) -> tuple[tuple[int, T], ...]:
         """(since-version, thing) of everything an operator has, the newest first."""
-        self._load()
         if self._newest is None:
-            newest: dict[tuple[str, str], tuple[tuple[int, T], ...]] = {}
-            for key in sorted(self._entries, reverse=True):
-                kind = (key.domain, key.name)
-                newest[kind] = (*newest.get(kind, ()), (key.since, self._entries[key].thing))
-            self._newest = newest
-        return self._newest.get((_short(domain), name), ())
+            self._newest = self._by_operator()
+        return self._newest.get(("" if domain == "ai.onnx" else domain, name), ())
 
     def names(self) -> Iterator[tuple[str, str]]:
         """(domain, operator) of everything here, sorted."""
@@ -218,6 +214,14 @@ class Operators(_Table[Operator, T]):
     def written(self, key: Operator) -> str:
         """`ai.onnx::Relu since version 14`."""
         return f"of {key.domain or 'ai.onnx'}::{key.name} since version {key.since}"
+
+    def _by_operator(self) -> dict[tuple[str, str], tuple[tuple[int, T], ...]]:
+        self._load()
+        newest: dict[tuple[str, str], tuple[tuple[int, T], ...]] = {}
+        for key in sorted(self._entries, reverse=True):
+            kind = (key.domain, key.name)
+            newest[kind] = (*newest.get(kind, ()), (key.since, self._entries[key].thing))
+        return newest
 
     def _changed(self) -> None:
         self._newest = None

@@ -11,7 +11,7 @@ import pytest
 
 from chanc import fields
 from chanc.fields import UNBOUNDED
-from chanc.study.methods.sampler import SAMPLERS
+from chanc.study.methods.registry import METHODS
 from chanc.tasks import TASKS
 from chanc.training.options import TrainOptions
 
@@ -72,7 +72,7 @@ def test_the_first_fault(changes: dict[str, object], wrong: str) -> None:
     assert fields.fault(Base(**changes)) == wrong
 
 
-@pytest.mark.parametrize("cls", [TrainOptions, *SAMPLERS.values(), *TASKS.values()], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [TrainOptions, *METHODS.values(), *TASKS.values()], ids=lambda cls: cls.__name__)
 def test_every_option_of_chanc_has_a_help_and_a_kind(cls: type) -> None:
     for option in fields.options(cls).values():
         assert option.kind is not None, option.name

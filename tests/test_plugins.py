@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from chanc import plugins
-from chanc.errors import MissingDependencyError
+from chanc.errors import DataError, MissingDependencyError, RunError
 
 OPERATOR = """
 print("loaded")
@@ -52,6 +52,16 @@ from chanc.study import Greedy, register
 @register("mine")
 class Mine(Greedy): ...
 """,
+    "chanc.metrics": """
+from chanc.metrics.registry import register
+@register("mine")
+def mine(weights): ...
+""",
+    "chanc.plots": """
+from chanc.report.sections import register
+@register("mine")
+def mine(record): ...
+""",
     "chanc.presets": """
 from chanc.study.presets import PRESETS, Preset
 PRESETS.add("mine", Preset("greedy", "resnet18", {}, {}, {}))
@@ -80,7 +90,9 @@ def mine(request): ...
 REGISTRIES = {
     "chanc.transfers": "from chanc.rewriter import TRANSFERS as REGISTRY",
     "chanc.importances": "from chanc.rewriter import IMPORTANCES as REGISTRY",
-    "chanc.methods": "from chanc.study import SAMPLERS as REGISTRY",
+    "chanc.methods": "from chanc.study import METHODS as REGISTRY",
+    "chanc.metrics": "from chanc.metrics.registry import METRICS as REGISTRY",
+    "chanc.plots": "from chanc.report.sections import PLOTS as REGISTRY",
     "chanc.presets": "from chanc.study.presets import PRESETS as REGISTRY",
     "chanc.data": "from chanc.data import DATASETS as REGISTRY",
     "chanc.tasks": "from chanc.tasks import TASKS as REGISTRY",
@@ -166,6 +178,16 @@ def test_the_command_line_names_a_broken_plug_in(stranger) -> None:
         assert done.returncode == code, done.stderr
         assert done.stderr.count("\n") == code
         assert ("strange-ideas 1.2" in done.stderr) == bool(code)
+
+
+def test_what_a_strangers_code_raises_is_one_line() -> None:
+    with pytest.raises(RunError) as caught, plugins.guarded("the moon", RunError):
+        raise ValueError("no\nluck")
+    assert str(caught.value) == "the moon failed: ValueError: no luck"
+    for own in (DataError("mine"), FileNotFoundError("gone"), KeyboardInterrupt()):
+        with pytest.raises(type(own)) as kept, plugins.guarded("the moon", RunError):
+            raise own
+        assert kept.value is own
 
 
 def test_what_is_missing_is_said_with_what_brings_it() -> None:

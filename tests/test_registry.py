@@ -16,20 +16,25 @@ from chanc.data import DATASETS
 from chanc.errors import ChancError, PlanError, RunError
 from chanc.frontends import FRONTENDS
 from chanc.frontends.exporters import EXPORTERS
+from chanc.metrics.registry import METRICS
 from chanc.ops.table import SPECS
 from chanc.registry import Operator, Operators, Registry
+from chanc.report.sections import PLOTS
 from chanc.rewriter import IMPORTANCES, TRANSFERS
 from chanc.rewriter.rules import REGISTRY as REWRITE
-from chanc.study.methods.sampler import SAMPLERS, Sampler, register
+from chanc.study.methods.registry import METHODS, register
+from chanc.study.methods.sampler import Sampler
 from chanc.study.presets import PRESETS
 from chanc.tasks import TASKS
 
 NAMED = {
     "transfers": (TRANSFERS, {"select", "svd", "reflect", "widen", "init"}),
     "importances": (IMPORTANCES, {"l2", "l1", "first", "random"}),
-    "methods": (SAMPLERS, {"greedy", "sa", "conet", "uniform", "random"}),
+    "methods": (METHODS, {"greedy", "sa", "conet", "uniform", "random"}),
     "tasks": (TASKS, {"classification"}),
     "presets": (PRESETS, {"conetv2-resnet34", "conetv2-darts7", "conet-darts7", "conet-resnet34"}),
+    "metrics": (METRICS, {"quality"}),
+    "plots": (PLOTS, {"accuracy", "widths", "metrics", "cumulative", "acceptance", "training"}),
     "data": (DATASETS, {"digits", "cifar10", "cifar100", "fashion-mnist", "synthetic"}),
     "frontends": (FRONTENDS, {"zoo", "torch"}),
     "exporters": (EXPORTERS, {"torchscript", "dynamo"}),
@@ -126,16 +131,16 @@ def test_equal_values_are_one_thing() -> None:
 def test_a_sampler_in_a_notebook() -> None:
     """A method's cell may run as often as it likes; the name of another one is refused, and neither changes."""
     code = "from chanc.study import {0}\nclass Mine({0}): pass"
-    with SAMPLERS.scratch():
+    with METHODS.scratch():
         for _ in range(2):
             mine = register("mine")(cell(code.format("Greedy")))
-            assert SAMPLERS["mine"] is mine
+            assert METHODS["mine"] is mine
             assert mine.name == "mine"
         with pytest.raises(RunError, match=r"search method 'greedy': .*Greedy and __main__\.Mine"):
             register("greedy")(mine)
         assert mine.name == "mine"
-    assert "mine" not in SAMPLERS
-    assert issubclass(SAMPLERS["greedy"], Sampler)
+    assert "mine" not in METHODS
+    assert issubclass(METHODS["greedy"], Sampler)
 
 
 def test_homes_are_imported_when_something_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +148,9 @@ def test_homes_are_imported_when_something_is_asked(tmp_path: Path, monkeypatch:
     (tmp_path / "home_of_things").mkdir()
     (tmp_path / "home_of_things" / "__init__.py").write_text("")
     (tmp_path / "home_of_things" / "one.py").write_text("import holder\nholder.things.register('one')(len)\n")
+    (tmp_path / "home_of_things" / "room").mkdir()
+    (tmp_path / "home_of_things" / "room" / "__init__.py").write_text("")
+    (tmp_path / "home_of_things" / "room" / "three.py").write_text("import holder\nholder.things.register('3')(max)\n")
     (tmp_path / "lone_thing.py").write_text("import holder\nholder.things.register('two')(repr)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     holder = types.ModuleType("holder")
@@ -151,7 +159,7 @@ def test_homes_are_imported_when_something_is_asked(tmp_path: Path, monkeypatch:
     assert "home_of_things.one" not in sys.modules
     with pytest.raises(ChancError, match=r"builtins\.len and __main__\.Mine"):
         holder.things.register("one")(cell("class Mine: pass"))
-    assert list(holder.things) == ["one", "two"]
+    assert list(holder.things) == ["3", "one", "two"]
     assert holder.things["two"] is repr
 
 

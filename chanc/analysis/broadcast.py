@@ -8,18 +8,9 @@ import numpy as np
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.fixing import across, fix, strip
-from chanc.analysis.layout import (
-    Factors,
-    Field,
-    Layout,
-    Opaque,
-    common_factors,
-    factors_of,
-    insert_axes,
-    merge,
-    refactor,
-)
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of, insert_axes, merge
 from chanc.analysis.notes import Notes
+from chanc.analysis.reshaping import common_factors, refactor
 from chanc.ops import Trait, has
 
 

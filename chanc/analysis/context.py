@@ -54,7 +54,8 @@ class Context(Notes):
 
     def input(self, index: int) -> Layout:
         """The layout of an input; an initializer gets labels on every axis longer than 1."""
-        value = self.value(index)
+        inputs = self.inputs
+        value = inputs[index] if index < len(inputs) else None
         if value is None:
             raise Opaque(f"input {index} is missing")
         self._read.add(value)
@@ -91,7 +92,8 @@ class Context(Notes):
 
     def is_parameter(self, index: int) -> bool:
         """Whether an input is an initializer whose axes can be labelled."""
-        value = self.value(index)
+        inputs = self.inputs
+        value = inputs[index] if index < len(inputs) else None
         return value is not None and value.const_value is not None and value not in self.findings.layouts
 
     def is_weight(self, index: int) -> bool:

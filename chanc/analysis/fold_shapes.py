@@ -24,7 +24,7 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     The model must be in normal form. Without findings they are made.
     """
     findings = findings if findings is not None else visit_model(model)
-    names, changed = Names(value_names(model.graph)), False
+    names: Names | None = None  # most models have nothing to fold
     for node in nodes_of(model.graph):
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is not None or value not in findings.data:
@@ -35,11 +35,11 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
                 continue
             array = _constant(node, index, findings.data[value], findings)
             if array is not None:
+                names = names or Names(value_names(model.graph))
                 node.replace_input_with(index, _initializer(model.graph, names, value, array))
-                changed = True
-    if changed:
+    if names is not None:
         _remove_unused(model)
-    return changed
+    return names is not None
 
 
 def _remove_unused(model: ir.Model) -> None:

@@ -64,7 +64,8 @@ class Initializers:
             shape = constant_shape(value)
             users = value.uses()
             shown = value.is_graph_output()
-            tied = shown or len(shape) - shape.count(1) > 1 or any(has(user, Trait.CUTTER) for user, _ in users)
+            vector = len(shape) - shape.count(1) <= 1
+            tied = shown or not vector or bool([user for user, _ in users if has(user, Trait.CUTTER)])
             found = Constant(shape, value.dtype in CHANNEL_TYPES, tied, shown, len(users) == 1)
             self._constants[value] = found
         return found

@@ -31,9 +31,11 @@ def joined(context: Context, operands: Sequence[Layout], axis: int) -> Layout:
             labels = context.fresh(size)
             context.pin(labels, f"it is joined with {operand.why or 'values that are not channels'}")
         parts.append(labels)
-        rest = without(operand, axis)
-        # Without channels, layouts of the same axes say nothing new.
-        rests.setdefault((number,) if rest.fields else rest.axes, rest)
+        # Without channels on other axes, layouts of the same axes say nothing new.
+        alone = len(operand.on(axis)) == len(operand.fields)
+        key = (operand.axes[:axis], operand.axes[axis + 1 :]) if alone else (number,)
+        if key not in rests:
+            rests[key] = without(operand, axis)
     shared = context.together(list(rests.values()))
     context.chain(parts)
     labels = np.concatenate(parts)

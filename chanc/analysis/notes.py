@@ -12,7 +12,8 @@ from chanc.analysis.dims import Size
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.findings import Findings, Pin
 from chanc.analysis.initializers import Role
-from chanc.analysis.layout import Field, Layout, axis_labels, regrouped, reshape
+from chanc.analysis.layout import Field, Layout, axis_labels
+from chanc.analysis.reshaping import regrouped, reshape
 from chanc.ir.nodes import called
 
 

@@ -46,12 +46,28 @@ class Roles:
     def _spread(self) -> list[tuple[IntArray, Role]]:
         """The roles that were marked, and those that they give to weights joined with, or added to, the marked ones."""
         roles = list(self._marked)
+        # Which of `roles` hold a label, so that each pair of weights looks at its own labels only.
+        holders: dict[int, list[int]] = {label: [] for left, _ in self._parallel for label in left.tolist()}
+        for index, (labels, _) in enumerate(roles):
+            _held(holders, labels, index)
         for left, right in reversed(self._parallel):
-            for labels, role in list(roles):
-                hit = np.isin(left, labels)
-                if hit.any():
-                    roles.append((right[hit], role))
+            hits: dict[int, list[int]] = {}
+            for place, label in enumerate(left.tolist()):
+                for index in holders[label]:
+                    hits.setdefault(index, []).append(place)
+            for index in sorted(hits):
+                labels = right[hits[index]]
+                _held(holders, labels, len(roles))
+                roles.append((labels, roles[index][1]))
         return roles
+
+
+def _held(holders: dict[int, list[int]], labels: IntArray, index: int) -> None:
+    """Note that the role of that index holds these labels, as far as anybody asks for them."""
+    if holders:
+        for label in np.unique(labels).tolist():
+            if label in holders:
+                holders[label].append(index)
 
 
 def _homes(own: list[ParameterAxis], starts: IntArray, labels: IntArray) -> list[ParameterAxis]:

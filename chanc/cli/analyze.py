@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from chanc.cli.options import Named
 from chanc.cli.outputs import refuse_early
 
 if TYPE_CHECKING:
@@ -18,9 +20,13 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--deps", is_flag=True, help="Print every channel group: its members, step, and whether it may change.")
 @click.option("--metrics", is_flag=True, help="Print rank, condition and QC of every convolution's weight.")
+@click.option("--metric", "more", multiple=True, type=Named("chanc.metrics.registry:METRICS"),
+              help="Print what this metric finds; may be given several times.")  # fmt: skip
 @click.option("--json", "json_file", metavar="FILE", help="Write the groups as JSON; - is standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the channel visualizer, a page that needs no network.")
-def command(model: str, deps: bool, metrics: bool, json_file: str | None, html_file: str | None) -> None:
+def command(
+    model: str, deps: bool, metrics: bool, more: tuple[str, ...], json_file: str | None, html_file: str | None
+) -> None:
     """Find the channel groups of MODEL: which widths must change together.
 
     \b
@@ -47,10 +53,10 @@ def command(model: str, deps: bool, metrics: bool, json_file: str | None, html_f
         from chanc.report.visualizer import write_html
 
         write_html(analysis, html_file, title=model)
-    _print(analysis, deps, metrics)
+    _print(analysis, deps, list(dict.fromkeys((*(["quality"] if metrics else []), *more))))
 
 
-def _print(analysis: Analysis, deps: bool, metrics: bool) -> None:
+def _print(analysis: Analysis, deps: bool, metrics: Sequence[str]) -> None:
     from rich.console import Console
 
     from chanc.report.tables import deps_table, summary
@@ -62,7 +68,7 @@ def _print(analysis: Analysis, deps: bool, metrics: bool) -> None:
     if metrics:
         from chanc.report.metrics import metrics_table
 
-        console.print(metrics_table(analysis))
+        console.print(metrics_table(analysis, metrics))
         console.print()
     for line in summary(analysis):
         console.print(line, markup=False, soft_wrap=True)

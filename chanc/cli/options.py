@@ -138,19 +138,27 @@ def settable(cls: type, *, but: Iterable[str] = ()) -> dict[str, Option]:
     return {name: one for name, one in fields.options(cls).items() if one.kind is not None and name not in left_out}
 
 
+def task_options() -> dict[str, Option]:
+    """The options of all tasks, each once: a task refuses those that it has not."""
+    from chanc.tasks import TASKS
+
+    return {name: option for task in TASKS.values() for name, option in settable(task).items()}
+
+
 class Methods:
     """The options of all search methods: each once, whatever methods have it."""
 
-    SHARED = ("seed", "trials")
-    """Fields of every method that are set by options of the search itself."""
+    SHARED = ("seed", "trials", "epochs")
+    """Fields of methods that are set by options of the search itself."""
 
     def __init__(self) -> None:
-        from chanc.study.methods.sampler import SAMPLERS
+        from chanc.study.methods.registry import METHODS, trains_itself
 
-        self.names = SAMPLERS.names()
+        self.names = METHODS.names()
+        self.trial = {name for name in self.names if not trains_itself(name)}
         self.options: dict[str, dict[str, Option]] = {}
         for algo in self.names:
-            for name, option in settable(SAMPLERS[algo], but=self.SHARED).items():
+            for name, option in settable(METHODS[algo], but=self.SHARED).items():
                 self.options.setdefault(name, {})[algo] = option
 
     def click_options(
@@ -168,10 +176,10 @@ class Methods:
         return [self._option(by_method, wrap) for by_method in self.options.values()]
 
     def headings(self, everybodys: str) -> list[tuple[str, list[str]]]:
-        """Options under the names of the methods that have them; what all have comes first, under `everybodys`."""
+        """Options by the methods that have them; those of all trial methods come first, under `everybodys`."""
         found: dict[str, list[str]] = {everybodys: []}
         for name, by_method in sorted(self.options.items(), key=lambda entry: (-len(entry[1]), list(entry[1]))):
-            heading = everybodys if len(by_method) == len(self.names) else _listed(list(by_method))
+            heading = everybodys if self.trial <= by_method.keys() else _listed(list(by_method))
             found.setdefault(heading, []).append(name)
         return list(found.items())
 

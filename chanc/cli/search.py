@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chanc.cli.options import Count, GroupedCommand, Headings, Methods, Named, field_option, settable
+from chanc.cli.options import Count, GroupedCommand, Headings, Methods, Named, field_option, settable, task_options
 from chanc.fields import Option
 
 FINAL = ("lr", "weight_decay", "schedule")
@@ -19,7 +19,7 @@ SHARED = ("batch_size", "crop_padding", "flip", "device", "deterministic")
 
 
 class SearchCommand(GroupedCommand):
-    """`chanc search`: its options besides those below are the fields of the methods, InputOptions and TrainOptions."""
+    """`chanc search`: its options besides those below are fields of methods, tasks, InputOptions and TrainOptions."""
 
     def found(self) -> list[click.Option]:
         """The options of the input, of the trials' training, of the final ones, and of the methods."""
@@ -27,7 +27,7 @@ class SearchCommand(GroupedCommand):
 
         train, final = training_options()
         options = [*map(field_option, settable(InputOptions).values()), *map(field_option, train.values()),
-                   *map(_final_option, final.values())]  # fmt: skip
+                   *map(_final_option, final.values()), *map(field_option, task_options().values())]  # fmt: skip
         taken = {param.name or "" for param in (*self.params, *options)}
         return [*options, *Methods().click_options(taken)]
 
@@ -35,8 +35,8 @@ class SearchCommand(GroupedCommand):
         """The headings of --help."""
         train, final = training_options()
         return (
-            ("What", ("algo", "preset", "data", "data_root", "out", "resume")),
-            ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", *train)),
+            ("What", ("algo", "preset", "data", "data_root", "task", *task_options(), "out", "resume")),
+            ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", "metrics", *train)),
             ("Input", ("normalise", "scale_pixels", "bake")),
             ("Budgets", ("max_params", "max_macs", "max_latency")),
             *Methods().headings("Widths"),
@@ -63,11 +63,13 @@ def _final_option(option: Option) -> click.Option:
 
 @click.command(cls=SearchCommand, name="search")
 @click.argument("model", type=click.Path())
-@click.option("--algo", type=Named("chanc.study.methods.sampler:SAMPLERS"), help="The search method.")
+@click.option("--algo", type=Named("chanc.study.methods.registry:METHODS"), help="The search method.")
 @click.option("--preset", type=Named("chanc.study.presets:PRESETS"),
               help="Settings of a published search; yours win over it.")  # fmt: skip
 @click.option("--data", default="digits", show_default=True, help="Data set: a name, a folder or an .npz file.")
 @click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
+@click.option("--task", type=Named("chanc.tasks:TASKS"), default="classification", show_default=True,
+              help="What networks are trained for.")  # fmt: skip
 @click.option("--out", type=click.Path(), default="run", show_default=True, help="The run directory.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--trials", type=click.IntRange(1), help="Number of trials.")
@@ -85,6 +87,8 @@ def _final_option(option: Option) -> click.Option:
 @click.option("--reset", is_flag=True, help="Draw norms and linear layers anew after each change of widths.")
 @click.option("--adas-carry", is_flag=True, help="Keep AdaS's learning rates from trial to trial.")
 @click.option("--from-weights", is_flag=True, help="Start from the model's own weights, not from fresh ones.")
+@click.option("--metric", "metrics", multiple=True, type=Named("chanc.metrics.registry:METRICS"),
+              help="Measure this of the layers too, besides quality; may be given several times.")  # fmt: skip
 @click.option("--final-epochs", type=click.IntRange(0), show_default="the preset's, or 0",
               help="Train the best widths from scratch for so long, and the rivals with the same recipe.")  # fmt: skip
 @click.option("--final-seeds", type=click.IntRange(1), default=1, show_default=True, help="Repeats of each one.")
@@ -121,6 +125,7 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
     options = methods.chosen(algo, {name: take(name) for name in methods.options})
     final = {name: take(f"final_{name}") for name in FINAL}
     train = {name: take(name) for name in training_options()[0]}
+    of_task = {name: take(name) for name in task_options()}
     compare = [name.strip() for name in take("compare").split(",")]
     carry = take("adas_carry")
     return {
@@ -129,6 +134,6 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
         "bake": bool(take("bake")),
         "compare": [name for name in compare if name and name != "none"],
         "options": options,
-        "train": train,
-        "final": {**{name: train[name] for name in SHARED}, **final},
+        "train": {**train, **of_task},
+        "final": {**{name: train[name] for name in SHARED}, **of_task, **final},
     }

@@ -53,7 +53,7 @@ class SweepCommand(GroupedCommand):
 
 @click.command(cls=SweepCommand, name="sweep")
 @click.argument("model", type=click.Path())
-@click.option("--algo", "algos", type=Values(Named("chanc.study.methods.sampler:SAMPLERS")), default="greedy",
+@click.option("--algo", "algos", type=Values(Named("chanc.study.methods.registry:METHODS")), default="greedy",
               show_default=True, help="Search methods.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds, from 0.")
 @click.option("--preset", type=Named("chanc.study.presets:PRESETS"), help="All settings of a published search.")

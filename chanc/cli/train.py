@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from chanc import plugins
-from chanc.cli.options import GroupedCommand, field_option, settable
+from chanc.cli.options import GroupedCommand, Named, field_option, settable, task_options
 from chanc.cli.outputs import force_option, refuse_early
 from chanc.errors import RunError
 
@@ -22,7 +22,7 @@ class TrainCommand(GroupedCommand):
     """`chanc train`: its options besides those below are the fields of InputOptions, TrainOptions and the task."""
 
     headings = (
-        ("What", ("data", "data_root", "output", "force", "limit_train", "limit_test", "insert_batchnorm")),
+        ("What", ("data", "data_root", "task", "output", "force", "limit_train", "limit_test", "insert_batchnorm")),
         ("Optimizer", ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "adas_beta", "evbmf",
                        "clip_norm", "ema_decay")),
         ("Schedule", ("schedule", "step_epochs", "step_gamma", "final_lr", "warmup", "restart_epochs",
@@ -34,10 +34,9 @@ class TrainCommand(GroupedCommand):
 
     def found(self) -> list[click.Option]:
         """An option for each field."""
-        from chanc.tasks import Classification
         from chanc.training.options import InputOptions, TrainOptions
 
-        options = {**settable(InputOptions), **settable(TrainOptions), **settable(Classification)}
+        options = {**settable(InputOptions), **settable(TrainOptions), **task_options()}
         epochs = dataclasses.replace(options.pop("epochs"), default=None)
         return [field_option(epochs, required=True), *map(field_option, options.values())]
 
@@ -46,6 +45,8 @@ class TrainCommand(GroupedCommand):
 @click.argument("model", type=click.Path())
 @click.option("--data", required=True, metavar="NAME|PATH", help="Data set: a name, a folder or an .npz file.")
 @click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
+@click.option("--task", type=Named("chanc.tasks:TASKS"), default="classification", show_default=True,
+              help="What it is trained for.")  # fmt: skip
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where to write the trained model.")
 @force_option
 @click.option("--limit-train", type=click.IntRange(1), help="Use at most so many training images.")
@@ -59,6 +60,7 @@ def command(
     model: str,
     data: str,
     data_root: str | None,
+    task: str,
     output: str,
     force: bool,
     limit_train: int | None,
@@ -97,6 +99,7 @@ def command(
             done = train(
                 model,
                 data,
+                task=task,
                 data_root=data_root,
                 limit_train=limit_train,
                 limit_test=limit_test,
@@ -110,9 +113,16 @@ def command(
         if rank == 0:
             save(done.model, output)
             click.echo(
-                f"wrote {output}: top-1 {done.before:.2%} -> {done.top1:.2%} on {done.test_images} test images of "
+                f"wrote {output}: {_scores(task, done.before, done.top1)} on {done.test_images} test images of "
                 f"{done.data}, {done.params} params"
             )
+
+
+def _scores(task: str, before: float, after: float) -> str:
+    from chanc.tasks import TASKS
+
+    name = TASKS[task].score_name
+    return f"top-1 {before:.2%} -> {after:.2%}" if name == "top1" else f"{name} {before:.4g} -> {after:.4g}"
 
 
 @contextlib.contextmanager

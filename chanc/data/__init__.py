@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from chanc import plugins
 from chanc.data.dataset import Dataset, stratified
 from chanc.data.download import data_folder
 from chanc.data.folder import Choose
@@ -34,7 +35,8 @@ def load(
     Raises: DataError with one line; MissingDependencyError.
     """
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
-        dataset = DATASETS[name_or_path](data_folder(root))
+        with plugins.guarded(f"reading {name_or_path}", DataError):
+            dataset = DATASETS[name_or_path](data_folder(root))
     else:
         path = Path(name_or_path)
         dataset = _from_path(path, _chooser(limit_train, seed), _chooser(limit_test, seed))

@@ -18,7 +18,6 @@ import numpy as np
 
 from chanc.data.dataset import Dataset, Images, Labels, make
 from chanc.data.download import check_md5, fetch, read_bytes
-from chanc.data.named import register
 from chanc.errors import DataError
 
 _URL = "https://www.cs.toronto.edu/~kriz/"
@@ -124,18 +123,6 @@ def find(root: Path, name: str | None = None) -> tuple[Layout, Path] | None:
             if (base / layout.archive).is_file():
                 return layout, base / layout.archive
     return None
-
-
-@register("cifar10")
-def cifar10(root: Path) -> Dataset:
-    """60,000 colour 32x32 photographs of 10 classes."""
-    return read_named("cifar10", root)
-
-
-@register("cifar100")
-def cifar100(root: Path) -> Dataset:
-    """60,000 colour 32x32 photographs of 100 classes."""
-    return read_named("cifar100", root)
 
 
 def read_named(name: str, root: Path) -> Dataset:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from chanc.data.dataset import Dataset, Images, Labels, make
 from chanc.data.download import check_md5, fetch, read_bytes
-from chanc.data.named import register
 from chanc.errors import DataError
 
 _URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
@@ -49,7 +48,6 @@ def read(folder: Path) -> Dataset:
     return make(str(folder), *_parts(folder, contents))
 
 
-@register("fashion-mnist")
 def read_fashion(root: Path) -> Dataset:
     """Fashion-MNIST from the data folder `root` or from its official source, each file checked by its MD5.
 

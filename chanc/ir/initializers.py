@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -29,5 +31,6 @@ def constant_shape(value: ir.Value) -> tuple[int, ...]:
     if tensor is None:
         return ()
     # The shape of what was read from a file is made anew each time it is asked for.
-    dims = tensor.raw.dims if type(tensor) is ir.TensorProtoTensor else tensor.shape.numpy()
-    return tuple(dims)
+    if type(tensor) is ir.TensorProtoTensor:
+        return tuple(tensor.raw.dims)
+    return cast(tuple[int, ...], tensor.shape.dims)  # a tensor in hand has no symbolic axis

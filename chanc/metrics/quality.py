@@ -54,6 +54,12 @@ class LayerQuality:
         """As `in_degenerate`, of the out mode."""
         return self.out_kappa == 1.0
 
+    @property
+    def swapped(self) -> LayerQuality:
+        """The same of the weight with its first two axes swapped: its two unfoldings trade places."""
+        return LayerQuality(self.out_rank, self.in_rank, self.out_kappa, self.in_kappa,
+                            self.out_qc, self.in_qc, self.out_gain, self.in_gain)  # fmt: skip
+
     def as_dict(self) -> dict[str, float]:
         """The measurements by name, for JSON."""
         return asdict(self)

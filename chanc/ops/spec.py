@@ -47,6 +47,9 @@ class Trait(enum.Enum):
     SATURATING = "its output says little of large inputs: probabilities, gates"
     RANDOM = "draws numbers"
 
+    # By identity: an Enum's own runs in Python, and sets of traits are asked of node after node.
+    __hash__ = object.__hash__
+
 
 class Work(NamedTuple):
     """What a node computes for all that its inputs hold: multiply-accumulates of products, and other operations."""

@@ -43,9 +43,9 @@ def operator(
 def spec_of(node: ir.Node) -> Spec | None:
     """The spec of a node's operator, or None where nothing is known of it."""
     versions = SPECS.versions(node.domain, node.op_type)
-    if not versions:
-        return None
-    version = _version(node) if len(versions) > 1 else None
+    if len(versions) < 2:
+        return versions[0][1] if versions else None
+    version = _version(node)
     return versions[0][1] if version is None else find(node.domain, node.op_type, version)
 
 
@@ -56,7 +56,10 @@ def kind_of(node: ir.Node) -> Kind:
 
 def has(node: ir.Node | None, *traits: Trait) -> bool:
     """Whether a node is of any of these kinds."""
-    spec = spec_of(node) if node is not None else None
+    if node is None:
+        return False
+    versions = SPECS.versions(node.domain, node.op_type)
+    spec = versions[0][1] if len(versions) == 1 else spec_of(node)
     return spec is not None and not spec.traits.isdisjoint(traits)
 
 

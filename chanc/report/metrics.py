@@ -1,7 +1,8 @@
-"""The table of `chanc analyze --metrics`: rank, condition and QC of every convolution (see `chanc.metrics.quality`)."""
+"""The table of `chanc analyze --metrics`: rank, condition and QC of every convolution, and what other metrics find."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from chanc.metrics.quality import layers_quality
+from chanc.metrics.registry import Weights, measure
 from chanc.ops import groups, weight_of
 from chanc.report.tables import printable
 
@@ -19,19 +20,27 @@ if TYPE_CHECKING:
     from chanc.analysis import Analysis
 
 
-def metrics_table(analysis: Analysis) -> Table:
-    """Return a row a measured convolution; depthwise ones are left out, the pointwise one speaks for them."""
+HEADS = {"in_rank": "rank in", "out_rank": "rank out", "in_kappa": "cond. in", "out_kappa": "cond. out",
+         "in_qc": "QC in", "out_qc": "QC out"}  # fmt: skip
+"""Headings of the figures of `quality`; those of other metrics stand under their names."""
+
+
+def metrics_table(analysis: Analysis, metrics: Sequence[str] = ("quality",)) -> Table:
+    """Return a row a measured convolution; depthwise ones are left out, the pointwise one speaks for them.
+
+    metrics: names of `chanc.metrics.registry.METRICS`.
+    """
+    weights = Weights(measured_weights(analysis))
+    found = measure(metrics, weights)
+    figures = list(dict.fromkeys(figure for layer in found.values() for figure in layer))
     table = Table(pad_edge=False, box=None, header_style="bold")
     table.add_column("convolution", overflow="fold")
-    for name in ("shape", "rank in", "rank out", "cond. in", "cond. out", "QC in", "QC out"):
-        table.add_column(name, justify="right", no_wrap=True)
-    weights = measured_weights(analysis)
-    for name, quality in layers_quality(weights).items():
+    for head in ("shape", *(HEADS.get(figure, printable(figure)) for figure in figures)):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, layer in found.items():
         shape = "x".join(str(n) for n in weights[name].shape)
-        numbers = (
-            quality.in_rank, quality.out_rank, quality.in_kappa, quality.out_kappa, quality.in_qc, quality.out_qc,
-        )  # fmt: skip
-        table.add_row(Text(printable(name)), shape, *(f"{number:.4f}" for number in numbers))
+        cells = (f"{layer[figure]:.4f}" if figure in layer else "" for figure in figures)
+        table.add_row(Text(printable(name)), shape, *cells)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Plots as data: what the page's script and matplotlib draw is described once, here and in `run_plots`."""
+"""Plots as data: what the page's script and matplotlib draw is described once, here and in `sections`."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chanc.files import Json
-from chanc.runs import Epoch, ErrorEvent, Row, StateEvent, Timing, TrialEvent, best, final_rows, read_run
+from chanc.runs import Epoch, EpochEvent, ErrorEvent, Row, StateEvent, Timing, TrialEvent, best, final_rows, read_run
 from chanc.runs.events import Metrics
 
 Tree = Mapping[str, Json]
@@ -37,7 +37,11 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class Record:
-    """What is drawn of a run. rows: the comparison after the final trainings; best: the trial that trained the best."""
+    """What is drawn of a run.
+
+    rows: the comparison after the final trainings; best: the trial that trained the best; whole: the epochs of a method
+    that trains by itself.
+    """
 
     path: Path
     config: Tree
@@ -45,6 +49,12 @@ class Record:
     timing: tuple[Timing, ...] = ()
     rows: tuple[Row, ...] = ()
     best: int | None = None
+    whole: tuple[Epoch, ...] = ()
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        """The epochs of all trials in a row, or of the method that trains by itself."""
+        return [epoch for trial in self.trials for epoch in trial.epochs] or list(self.whole)
 
     @property
     def groups(self) -> list[str]:
@@ -103,6 +113,7 @@ def read_record(run_dir: Path) -> Record:
         timing=run.timing,
         rows=tuple(final_rows(run)),
         best=found.trial if found is not None else None,
+        whole=tuple(Epoch(event.id, event.loss, event.score, metrics=event.metrics) for event in run.of(EpochEvent)),
     )
 
 

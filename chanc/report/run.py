@@ -16,7 +16,7 @@ from chanc.report.embed import page
 from chanc.report.plots import Section
 from chanc.report.published import search_days
 from chanc.report.record import Record, Tree, read_record
-from chanc.report.run_plots import sections
+from chanc.report.sections import sections
 from chanc.report.summary import COLUMNS, comparison, row_cells
 from chanc.report.sweep import is_sweep, read_sweep, sweep_facts, sweep_sections
 from chanc.runs import Row, Timing, verdict
@@ -84,7 +84,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     facts = [(name, _text(record.setting(name))) for name in names if record.setting(name) is not None]
     wanted = record.setting("trials")
     done = f"{len(record.trials)} of {wanted}" if wanted else str(len(record.trials))
-    facts.insert(1, ("trials", done))
+    facts.insert(1, ("epochs trained", str(len(record.whole))) if record.whole else ("trials", done))
     facts += [("input", text)] if (text := _pixels(record)) else []
     for kind in ("failed", "skipped"):
         trials = [str(trial.id) for trial in record.trials if getattr(trial, kind)]

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from chanc.report.accuracy_plots import accuracy_section
 from chanc.report.plots import Section
 from chanc.report.record import Record
+from chanc.report.sections.accuracy import accuracy_section
 from chanc.runs import Row
 from chanc.runs.sweeps import CellResult, read_asked, read_cell
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import ParameterAxis
-from chanc.ir.initializers import add_constant
+from chanc.ir.initializers import add_constant, constant_shape
 from chanc.ir.names import Names
 from chanc.ir.nodes import called, subgraphs
 from chanc.rewriter.axis_maps import Resize, occurrence
@@ -125,9 +125,9 @@ def _give(
 
     It becomes a tensor of its own where others use it too. What is as before stays as it is.
     """
-    old, before = value.const_value, _array(value)
+    old = value.const_value
     assert old is not None
-    if array.shape == before.shape and array.tobytes() == before.tobytes():
+    if array.shape == constant_shape(value) and array.tobytes() == _array(value).tobytes():
         return readers
     array = np.asarray(array, order="C")
     if len(uses) == readers:

@@ -1,20 +1,22 @@
 """Studies: methods propose widths, the driver trains trials, a run directory keeps what came out.
 
-Importing this package registers the samplers and needs numpy only; torch is loaded when a search starts.
+Importing this package registers the methods and needs numpy only; torch is loaded when a search starts.
 """
 
 from __future__ import annotations
 
-from chanc.study.methods.protocol import GroupEpoch, Measurement, TrialMethod, WholeMethod
-from chanc.study.methods.sampler import SAMPLERS, Proposal, Sampler, make, names, register
+from chanc.study.methods.protocol import Context, GroupEpoch, Measurement, TrialMethod, WholeMethod
+from chanc.study.methods.registry import METHODS, make, names, register
+from chanc.study.methods.sampler import Proposal, Sampler
 from chanc.study.methods.trial import Conet, Greedy, Random, SimulatedAnnealing, Uniform
 from chanc.study.outcome import Run
 from chanc.study.space import SearchGroup, Space
 from chanc.study.study import search
 
 __all__ = [
-    "SAMPLERS",
+    "METHODS",
     "Conet",
+    "Context",
     "Greedy",
     "GroupEpoch",
     "Measurement",

@@ -35,10 +35,9 @@ from chanc.study.driver import trial_seed
 from chanc.study.engine import Engine, Trained, Watcher
 from chanc.study.methods.trial.random import Random
 from chanc.study.progress import Progress, amount
-from chanc.study.space import Limits, Space, Widths, scale_to
+from chanc.study.space import WIDEST, Limits, Space, Widths, scale_to
 
 RIVALS = ("baseline", "uniform", "random")
-WIDEST = 65536
 
 
 class Finisher(Engine, Protocol):

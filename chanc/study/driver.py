@@ -8,18 +8,20 @@ always told what the log says, never what the process remembers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 
-from chanc.errors import IllegalMove, PlanError, TrialError
+from chanc import plugins
+from chanc.errors import IllegalMove, PlanError, RunError, TrialError
 from chanc.runs import (
     INPUT,
     Best,
     Decision,
     ErrorEvent,
+    Event,
     RunDir,
     StartEvent,
     State,
@@ -102,9 +104,14 @@ def _run_whole(task: Task, method: WholeMethod, run: RunDir) -> None:
     price = task.engine.price(task.engine.load(run.path / INPUT))
     task.progress.trial(0, price.params, price.macs, task.name)
     context = Context(run.record, task.space, task.engine, task.seed, task.progress, run.folder)
-    for event in method.run(context):
+    for event in _events(task, method, context):
         run.append(event)
         task.after_trial()
+
+
+def _events(task: Task, method: WholeMethod, context: Context) -> Iterator[Event]:
+    with plugins.guarded(f"the {task.name} search", RunError):
+        yield from method.run(context)
 
 
 def _run_trials(task: Task, method: TrialMethod, run: RunDir) -> None:
@@ -128,6 +135,14 @@ def advance(task: Task, method: TrialMethod, run: RunDir) -> list[Trial]:
     out = [trial for trial in last.asked if trial.id not in ended] if last is not None else []
     if out:
         return out
+    with plugins.guarded(f"the {task.name} search", RunError):
+        return _asked(task, method, run, last, ended)
+
+
+def _asked(
+    task: Task, method: TrialMethod, run: RunDir, last: StateEvent | None, ended: Mapping[int, Outcome]
+) -> list[Trial]:
+    """Tell the method of all that it asked for, and log what it asks for next."""
     state = last.state if last is not None else method.begin(task.space)
     figures: dict[str, Metrics] = {}
     for trial in last.asked if last is not None else ():

@@ -6,15 +6,18 @@ What comes later wins: defaults, a preset's values, augmentation that suits the 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from chanc.errors import RunError
 from chanc.files import Json
+from chanc.metrics.registry import METRICS
 from chanc.study.budgets import Budget
-from chanc.study.methods.sampler import SAMPLERS, Sampler, make
+from chanc.study.methods.protocol import TrialMethod, WholeMethod
+from chanc.study.methods.registry import fields_of, make, options_of
 from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
+from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
 
 
@@ -22,17 +25,20 @@ from chanc.training.options import InputOptions
 class Settings:
     """All that decides what a search does.
 
-    train, final: fields of TrainOptions for the trials and for the final trainings; asked_train, asked_final: which of
-    them the caller named. holdout: the share of the training images that trials are judged on. transfer: how weights
-    follow widths. reset: draw norms and linear layers anew after each change of widths. carry_optimizer: learning rates
-    go on from trial to trial. from_weights: start from the weights of the given model instead of fresh ones. input: how
-    the model takes its pixels.
+    train, final: fields of TrainOptions and of the task, for the trials and for the final trainings; asked_train,
+    asked_final: which of them the caller named. holdout: the share of the training images that trials are judged on.
+    transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
+    carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
+    instead of fresh ones. metrics: what is measured of the layers besides `quality`. input: how the model takes its
+    pixels.
     """
 
-    sampler: Sampler
+    method: TrialMethod | WholeMethod
     data: str
     train: Options
     final: Options
+    task: str = "classification"
+    seed: int = 0
     preset: str | None = None
     budget: Budget = field(default_factory=Budget)
     limit_train: int | None = None
@@ -42,10 +48,22 @@ class Settings:
     reset: bool = False
     carry_optimizer: bool = False
     from_weights: bool = False
+    metrics: tuple[str, ...] = ()
     input: InputOptions = field(default_factory=InputOptions)
     note: str = ""
     asked_train: frozenset[str] = frozenset()
     asked_final: frozenset[str] = frozenset()
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of a legal width, for budgets and rivals: a whole method has none."""
+        return Limits(1, WIDEST, 1) if isinstance(self.method, WholeMethod) else self.method.limits
+
+    @property
+    def length(self) -> tuple[int, int]:
+        """Trials, and epochs of each; what a method that trains by itself does is one trial."""
+        trials, epochs = (getattr(self.method, name, None) for name in ("trials", "epochs"))
+        return trials or 1, epochs or self.train["epochs"]
 
     def suited(self, images: Mapping[str, object]) -> Settings:
         """With the augmentation that suits the images, where the caller asked for no other: it wins over a preset's."""
@@ -59,12 +77,14 @@ class Settings:
         """The JSON object that a resumed run must agree with; final trainings may differ, they start from scratch."""
         train = {name: value for name, value in self.train.items() if name != "device"}
         return {
-            "algo": self.sampler.name,
-            **self.sampler.options(),
+            "algo": self.method.name,
+            "seed": self.seed,
             "epochs": train["epochs"],
+            **options_of(self.method),
             "preset": self.preset,
             "graph": dict(model),
             "data": self.data,
+            "task": self.task,
             "limit_train": self.limit_train,
             "holdout": self.holdout,
             "train": train,
@@ -73,6 +93,7 @@ class Settings:
             "reset": self.reset,
             "carry_optimizer": self.carry_optimizer,
             "from_weights": self.from_weights,
+            "metrics": list(self.metrics),
         }
 
 
@@ -84,11 +105,14 @@ def resolve(
     options: Options,
     train: Options,
     final: Options,
+    seed: int = 0,
+    metrics: Sequence[str] = (),
+    budget: Budget | None = None,
     **rest: Any,
 ) -> Settings:
     """Make the settings. Entries of the mappings that are None count as not given.
 
-    Raises RunError for an unknown method, preset or option.
+    Raises RunError for an unknown method, preset, metric or option.
     """
     base_options: Options = {}
     base_train, base_final, note = DEFAULT_TRAIN, DEFAULT_FINAL, ""
@@ -98,19 +122,22 @@ def resolve(
         known = fields_of(algo)
         base_options = {name: value for name, value in chosen.options.items() if name in known}
         base_train, base_final = dict(chosen.train), dict(chosen.final)
-    try:
-        sampler = make(algo or "greedy", **{**base_options, **given(options)})
-    except ValueError as error:
-        raise RunError(str(error)) from None
     recipe = {**base_train, **given(train)}
+    method = _method(algo or "greedy", {**base_options, **given(options)}, seed, train.get("epochs"))
+    budget = budget or Budget()
+    if isinstance(method, WholeMethod) and budget != Budget():
+        raise RunError(f"the {method.name} search takes no budget: there are no trials whose widths one could bound")
     if rest.get("carry_optimizer") and recipe["optimizer"] != "adas":
         raise RunError(f"{recipe['optimizer']} has no learning rates to carry from trial to trial: only adas has")
     return Settings(
-        sampler=sampler,
+        method=method,
+        seed=seed,
+        budget=budget,
         data=data,
         train=recipe,
         final={**base_final, **given(final)},
         preset=preset_name,
+        metrics=_besides_quality(metrics),
         note=note,
         asked_train=frozenset(given(train)),
         asked_final=frozenset(given(final)),
@@ -118,9 +145,19 @@ def resolve(
     )
 
 
-def fields_of(algo: str) -> set[str]:
-    """The options of a search method; raises RunError for an unknown one."""
-    return {entry.name for entry in dataclasses.fields(SAMPLERS[algo])}
+def _method(algo: str, options: Options, seed: int, epochs: object) -> TrialMethod | WholeMethod:
+    """The method, with the search's own seed and epochs where it has such options."""
+    known, own = fields_of(algo), given({"seed": seed, "epochs": epochs})
+    try:
+        return make(algo, **{**options, **{name: value for name, value in own.items() if name in known}})
+    except ValueError as error:
+        raise RunError(str(error)) from None
+
+
+def _besides_quality(metrics: Sequence[str]) -> tuple[str, ...]:
+    for name in metrics:
+        METRICS[name]  # one that isn't there is told before anything is read
+    return tuple(dict.fromkeys(name for name in metrics if name != "quality"))
 
 
 def given(values: Options) -> Options:

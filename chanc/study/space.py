@@ -16,6 +16,9 @@ import numpy as np
 Widths = dict[str, int]
 Counter = Literal["params", "macs"]
 
+WIDEST = 65536
+"""More channels than anything has."""
+
 
 class Price(Protocol):
     """What widths cost."""

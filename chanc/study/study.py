@@ -22,6 +22,7 @@ from chanc.study.budgets import Budget
 from chanc.study.compare import Finals, Finisher
 from chanc.study.driver import Task, run_method
 from chanc.study.measure import Member, measured_weights, members
+from chanc.study.methods.registry import options_of
 from chanc.study.outcome import Run, finish
 from chanc.study.presets import preset as named_preset
 from chanc.study.progress import Progress
@@ -40,6 +41,7 @@ def search(
     *,
     algo: str | None = None,
     data: str | os.PathLike[str] = "digits",
+    task: str = "classification",
     trials: int | None = None,
     epochs: int | None = None,
     out: str | os.PathLike[str] = "run",
@@ -63,6 +65,7 @@ def search(
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
+    metrics: Sequence[str] = (),
     normalise: str | None = None,
     scale_pixels: str | None = None,
     bake: bool = False,
@@ -77,14 +80,18 @@ def search(
         model: anything that `chanc.load` takes.
         algo: a search method (`chanc.study.names()`); the preset's, or greedy.
         data: a data set by name or path (`chanc.data.load`); a part of its training images is held out to judge trials.
-        trials, epochs: number of trials, and epochs of each.
+        task: what networks are trained for (`chanc.tasks.TASKS`); a higher score must be a better one.
+        trials, epochs: number of trials, and epochs of each; a method that trains by itself has no trials, and the
+            epochs may be its own.
         out, resume: the run directory, and whether to go on with the run in it.
         preset: a name of `chanc.study.presets.PRESETS`; whatever is passed here besides wins over it.
-        options: fields of the sampler. train, final: fields of `TrainOptions`, of the trials and the final trainings.
+        options: fields of the method. train, final: fields of `TrainOptions` and of the task, for the trials and the
+            final trainings.
         final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals of the final
             trainings.
-        max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime).
+        max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime) of trials.
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
+        metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
         normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
             model was made for (`chanc.training.contract`), in all trials and final trainings. bake is for best.onnx.
         command: the command line, for the record.
@@ -99,8 +106,10 @@ def search(
     settings = resolve(
         algo=algo,
         data=os.fspath(data),
+        task=task,
         preset_name=preset,
-        options={**(options or {}), "trials": trials, "seed": seed},
+        options={**(options or {}), "trials": trials},
+        seed=seed,
         train={**(train or {}), "epochs": epochs},
         final={**(final or {}), **({"epochs": final_epochs} if final_epochs else {})},
         budget=Budget(max_params, max_macs, max_latency),
@@ -111,9 +120,10 @@ def search(
         reset=reset,
         carry_optimizer=carry_optimizer,
         from_weights=from_weights,
+        metrics=metrics,
         input=InputOptions(normalise, scale_pixels, bake),
     )
-    progress = Progress(settings.sampler.trials, settings.train["epochs"], console or Console(), quiet)
+    progress = Progress(*settings.length, console or Console(), quiet)
     _refuse_early(Path(out), resume)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
@@ -138,7 +148,7 @@ def _search(
     check(loaded)
     analysis = analyze(loaded)
     space = space_of(analysis)
-    settings.budget.check(space, settings.sampler.limits)
+    settings.budget.check(space, settings.limits)
     whole, told = load_data(analysis, settings, data_root)
     settings = settings.suited(whole.augmentation)
     engine = make_engine(settings, whole)
@@ -158,7 +168,7 @@ def _search(
         groups = members(analysis, measured_weights(analysis.model))
         task = make_task(settings, space, engine, groups, run, progress, changed)
         run_method(task, run)
-        result = finish(task, engine, run, finals, settings.sampler.round_to)
+        result = finish(task, engine, run, finals, settings.limits.round_to)
         changed()
     return result
 
@@ -172,22 +182,25 @@ def space_of(analysis: Analysis) -> Space:
 
 
 def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Dataset, str]:
-    """The data as the model takes it, and a line on that; raises DataError where data and model don't fit."""
+    """The data as the task gives it to the model, and a line on that; raises DataError where the two don't fit."""
     from chanc import data as datasets
-    from chanc.study.torch_engine import fit_data
+    from chanc.study.torch_engine import task_of
+    from chanc.training.contract import settle
 
     limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
-    whole = datasets.load(settings.data, root=data_root, seed=settings.sampler.seed, **limits)
-    return fit_data(analysis, whole, settings.input, str(settings.train.get("device", "auto")))
+    whole = datasets.load(settings.data, root=data_root, seed=settings.seed, **limits)
+    task, device = task_of(settings.task, settings.train), str(settings.train.get("device", "auto"))
+    return settle(analysis.model, task.fit(analysis.model, whole), task, settings.input, device)
 
 
 def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
     """The engine on its data, a part of it held out; raises RunError for an unknown training option."""
     from chanc.study.torch_engine import TorchEngine, recipe
 
-    part = whole.split(settings.holdout, seed=settings.sampler.seed)
-    trial, final = recipe(part, settings.train), recipe(whole, settings.final)
-    return TorchEngine(trial, final, settings.transfer, settings.reset, settings.input.bake)
+    part = whole.split(settings.holdout, seed=settings.seed)
+    trial, final = recipe(part, settings.task, settings.train), recipe(whole, settings.task, settings.final)
+    measured, bake = ("quality", *settings.metrics), settings.input.bake
+    return TorchEngine(trial, final, settings.transfer, settings.reset, measured, bake)
 
 
 def make_task(
@@ -199,23 +212,22 @@ def make_task(
     progress: Progress,
     changed: Callable[[], None],
 ) -> Task:
-    """The driver's task: sampler, budget and display put together."""
-    sampler = settings.sampler
+    """The driver's task: method, budget and display put together."""
 
     def latency(widths: Widths) -> float:
         source = engine.load(run.path / INPUT)
         return engine.latency(engine.resize(source, widths, fresh=True, seed=0))
 
     def project(widths: Widths) -> Widths:
-        return settings.budget.project(space, sampler.limits, widths, latency)
+        return settings.budget.project(space, settings.limits, widths, latency)
 
     return Task(
-        name=sampler.name,
-        method=sampler,
+        name=settings.method.name,
+        method=settings.method,
         space=space,
         engine=engine,
         members=groups,
-        seed=sampler.seed,
+        seed=settings.seed,
         progress=progress,
         project=project,
         carry_optimizer=settings.carry_optimizer,
@@ -246,7 +258,7 @@ def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progr
 
 def _announce(progress: Progress, settings: Settings, engine: TorchEngine, told: Sequence[str]) -> None:
     if settings.preset:
-        progress.say(f"preset {settings.preset}: {_line(settings.sampler.options())}")
+        progress.say(f"preset {settings.preset}: {_line(options_of(settings.method))}")
         progress.say(f"  trials: {_line(settings.train)}")
         progress.say(f"  final:  {_line(settings.final)}")
     for note in (settings.note, engine.trial.data.note, *told):

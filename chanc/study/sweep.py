@@ -25,11 +25,11 @@ from chanc.errors import RunError
 from chanc.files import Json, atomic_write_json, atomic_write_text, plain
 from chanc.runs import RunDir, clear_errors, first_difference
 from chanc.runs.sweeps import CellResult, read_asked, read_cell, write_cell
+from chanc.study.methods.registry import fields_of
 from chanc.study.outcome import Run
 from chanc.study.pools import Job, Pool
 from chanc.study.pools.local import LocalPool
 from chanc.study.presets import Options
-from chanc.study.settings import fields_of
 from chanc.study.study import search
 
 Search: TypeAlias = Callable[..., Run]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -27,24 +27,21 @@ except ImportError as error:
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from chanc.analysis import Analysis
 from chanc.backends.torch import Built
 from chanc.data import Dataset
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import LayerQuality
-from chanc.tasks import Classification, configured
+from chanc.metrics.registry import Weights, measure
+from chanc.tasks import configured
 from chanc.training.adas import Schedule
-from chanc.training.contract import settle
 from chanc.training.devices import precision
 from chanc.training.images import image_input
 from chanc.training.module import Trainable, trainable, untrained
-from chanc.training.options import InputOptions, TrainOptions
+from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
 from chanc.transforms import bake_input
-
-MODES = ("rank", "kappa", "qc")
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,15 @@ class TorchEngine:
     """Trains trials by one recipe, whose test part is held out from the training set, and final networks by another.
 
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths, as the
-    public code of CONetV2 does. bake: put the normalisation of pixels into the best model.
+    public code of CONetV2 does. metrics: what is measured of the layers; methods are told of `quality`. bake: put the
+    normalisation of pixels into the best model.
     """
 
     trial: Recipe
     final: Recipe | None = None
     transfer: str = "svd"
     reset: bool = False
+    metrics: Sequence[str] = ("quality",)
     bake: bool = False
 
     @property
@@ -154,7 +153,7 @@ class TorchEngine:
 
         def record(epoch: EpochRecord, module: nn.Module) -> dict[str, dict[str, float]]:
             begun = time.perf_counter()
-            metrics = _measure(module, layers, epoch.qualities, options.evbmf)
+            metrics = measure(self.metrics, _weights(module, layers, epoch.qualities, options.evbmf))
             measuring.append(time.perf_counter() - begun)
             history.append(Epoch(epoch.epoch, epoch.loss, epoch.score, epoch.lr, metrics))
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)
@@ -188,15 +187,18 @@ class TorchEngine:
         return Trained(model, history, done.score, done.loss)
 
 
-def recipe(data: Dataset, settings: Mapping[str, Any]) -> Recipe:
-    """A recipe for classification; raises RunError for settings that neither the task nor the trainer has."""
-    return Recipe(data, *configured("classification", settings))
+def recipe(data: Dataset, task: str, settings: Mapping[str, Any]) -> Recipe:
+    """A recipe for a task; raises RunError for settings that neither the task nor the trainer has."""
+    return Recipe(data, *configured(task, settings))
 
 
-def fit_data(analysis: Analysis, data: Dataset, asked: InputOptions, device: str) -> tuple[Dataset, str]:
-    """The data as the model takes it, and a line on that; raises what `Classification.fit` and `settle` do."""
-    task = Classification()
-    return settle(analysis.model, task.fit(analysis.model, data), task, asked, device)
+def task_of(name: str, settings: Mapping[str, Any]) -> Task:
+    """The task of that name with its options among the settings; raises RunError for one that no search can follow."""
+    task = configured(name, settings)[0]
+    if task.wants_teacher or not task.higher_is_better:
+        why = "it wants a teacher" if task.wants_teacher else "a lower score is the better one"
+        raise RunError(f"a search can't follow the task {name}: {why}")
+    return task
 
 
 def _rates(path: Path) -> Schedule:
@@ -234,23 +236,17 @@ def _layers(built: Built, weights: Mapping[str, bool]) -> dict[str, tuple[str, b
     }
 
 
-def _measure(
+def _weights(
     module: nn.Module, layers: Mapping[str, tuple[str, bool]], known: Mapping[str, LayerQuality], minimum: Minimum
-) -> dict[str, dict[str, float]]:
-    """The quality of every measured layer, computed on the device where its weight is.
+) -> Weights:
+    """The weights of the measured layers, [O, I, k...] on the device where they are, by initializer.
 
-    known: what AdaS has measured of these weights already, by state_dict key.
+    known: what AdaS has measured of them already, by state_dict key.
     """
-    from chanc.metrics.quality import layers_quality
-
-    state: dict[str, Any] = module.state_dict()
-    rest = {key: state[key] for key, _ in layers.values() if key not in known}
-    qualities = {**known, **layers_quality(rest, minimum)}
-    return {name: _metrics(qualities[key], swap) for name, (key, swap) in layers.items()}
-
-
-def _metrics(quality: LayerQuality, swap: bool) -> dict[str, float]:
-    """The metrics by name; with the weight's first two axes swapped, its two unfoldings trade places."""
-    values = quality.as_dict()
-    modes = {"in": "out", "out": "in"} if swap else {"in": "in", "out": "out"}
-    return {f"{mode}_{what}": values[f"{source}_{what}"] for what in MODES for mode, source in modes.items()}
+    state = module.state_dict()
+    arrays, qualities = {}, {}
+    for name, (key, swap) in layers.items():
+        arrays[name] = state[key].swapaxes(0, 1) if swap else state[key]
+        if key in known:
+            qualities[name] = known[key].swapped if swap else known[key]
+    return Weights(arrays, minimum, qualities)

@@ -56,6 +56,8 @@ def settle(model: ir.Model, data: Dataset, task: Task, asked: InputOptions, devi
         contract, why = recorded(model.metadata_props, data.input.layout), "as the model's metadata says"
     if _takes_integers(model):
         contract, why = _whole(contract, data), "it takes whole numbers"
+    if contract is None and task.score_name != "top1":
+        contract, why = data.input, f"as the task {task.name} gives the data; its weights aren't asked"
     if contract is None:
         contract, why = _found(model, data, task, device)
     contract.fits(data.shape[0])

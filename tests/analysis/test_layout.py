@@ -15,20 +15,17 @@ from chanc.analysis.layout import (
     Field,
     Layout,
     Opaque,
-    common_factors,
     drop_axes,
     insert_axes,
     merge,
     narrowed,
     plain,
-    refactor,
-    reshape,
     take,
-    tidy,
     transpose,
     vector,
     without,
 )
+from chanc.analysis.reshaping import common_factors, refactor, reshape, tidy
 
 N, H, W = unknown("N"), unknown("H"), unknown("W")
 VALUES = {"N": 2, "H": 3, "W": 5}

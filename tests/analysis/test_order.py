@@ -9,8 +9,9 @@ import pytest
 from chanc.analysis.context import Context
 from chanc.analysis.dims import unknown
 from chanc.analysis.findings import Findings
-from chanc.analysis.layout import Field, Layout, merge, regrouped, reshape, transpose, vector
+from chanc.analysis.layout import Field, Layout, merge, transpose, vector
 from chanc.analysis.order import find_order
+from chanc.analysis.reshaping import regrouped, reshape
 from chanc.rewriter.axis_maps import Resize
 
 N = 12

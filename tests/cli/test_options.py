@@ -17,7 +17,7 @@ from chanc.cli.search import command as search_command
 from chanc.cli.search import training_options
 from chanc.cli.sweep import command as sweep_command
 from chanc.cli.train import command as train_command
-from chanc.study.methods.sampler import SAMPLERS
+from chanc.study.methods.registry import METHODS
 from chanc.training.options import TrainOptions
 
 
@@ -96,7 +96,7 @@ def test_names_come_from_the_registry() -> None:
 
 def test_every_field_of_every_method_is_an_option() -> None:
     """Of the search and of the sweep, so that adding a field adds both."""
-    names = {name for cls in SAMPLERS.values() for name in settable(cls)} - {"seed"}
+    names = {name for cls in METHODS.values() for name in settable(cls)} - {"seed"}
     for command in (search_command, sweep_command):
         assert names <= {param.name for param in command.get_params(click.Context(command))}
 

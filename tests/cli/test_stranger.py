@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +42,78 @@ class Stairs(Sampler):
 
     def best(self, state):
         return dict(state["widths"])
+"""
+
+
+WHOLE = """
+import os
+import signal
+from dataclasses import dataclass, field
+
+from chanc.runs import Best, Decision, EpochEvent, StateEvent, best
+from chanc.study import register
+
+
+@register("shrinker")
+@dataclass(frozen=True)
+class Shrinker:
+    '''One network that loses channels while it is trained.'''
+
+    epochs: int = field(default=3, metadata={"help": "How long it is trained.", "range": (1, 9)})
+    loss_of: float = field(default=0.25, metadata={"help": "Share of the channels lost an epoch.", "range": (0, 1)})
+
+    def run(self, context):
+        done = [event for event in context.record.events if isinstance(event, EpochEvent)]
+        if best(context.record) is not None:
+            return
+        engine = context.engine
+        path = context.record.path / done[-1].file if done else context.input
+        widths = done[-1].state["widths"] if done else context.space.widths
+        for epoch in range(len(done), self.epochs):
+            if epoch == int(os.environ.get("KILL_AT", -1)):
+                os.kill(os.getpid(), signal.SIGKILL)
+            widths = {group: round(width * (1 - self.loss_of)) for group, width in widths.items()}
+            model = engine.resize(engine.load(path), widths, fresh=False, seed=0, transfer="select")
+            trained = engine.train(model, fresh=epoch == 0, seed=context.seed + epoch, carry_from=None, carry_to=None,
+                                   watch=context.watch, epochs=1)
+            path = context.folder("shrinker") / f"{epoch}.onnx"
+            engine.save(trained.model, path)
+            yield EpochEvent(epoch, trained.epochs[0].loss, trained.score, trained.epochs[0].metrics,
+                             {"widths": widths}, f"shrinker/{epoch}.onnx")
+        yield StateEvent({}, best=Best(Decision(widths)), file=f"shrinker/{self.epochs - 1}.onnx")
+"""
+
+
+TASK = """
+from dataclasses import dataclass, field
+
+from chanc.tasks import TASKS, Classification
+from chanc.training.task import Task
+
+
+@TASKS.register("sharp")
+@dataclass(frozen=True)
+class Sharp(Task):
+    '''The network shall be sure of the label.'''
+
+    sharpness: float = field(default=1.0, metadata={"help": "Power of the probability.", "range": (0.5, 9)})
+
+    name = "sharp"
+    score_name = "confidence"
+    takes_logits = True
+
+    def fit(self, model, data):
+        return Classification().fit(model, data)
+
+    def sure(self, outputs, batch):
+        (logits,) = outputs.values()
+        return logits.float().softmax(1).gather(1, batch.labels[:, None])[:, 0]
+
+    def loss(self, outputs, batch):
+        return -self.sharpness * self.sure(outputs, batch).log().mean()
+
+    def score(self, outputs, batch):
+        return self.sure(outputs, batch).double().sum(), len(batch)
 """
 
 
@@ -125,3 +199,66 @@ def test_two_methods_may_read_one_option_differently(stranger) -> None:
         done = chanc(environment, "search", "none.onnx", "--algo", algo, "--start-width", value)
         assert told in done.stderr, (algo, value, done.stderr)
         assert "Traceback" not in done.stderr
+
+
+def test_a_method_that_trains_by_itself_runs_is_killed_and_goes_on(stranger, model: Path, tmp_path: Path) -> None:
+    """A whole method: from the command line to best.onnx and report.html, whatever happens on the way."""
+    pytest.importorskip("torch")
+    environment = stranger(WHOLE, "chanc.methods")
+    out = tmp_path / "run"
+    command = ("search", model, "--algo", "shrinker", "--epochs", 2, "--data", "synthetic", "--limit-train", 20,
+               "--limit-test", 10, "--batch-size", 8, "--quiet", "--out", out)  # fmt: skip
+    assert chanc({**environment, "KILL_AT": "1"}, *command).returncode == -signal.SIGKILL
+    assert not (out / "best.onnx").exists()
+    half = (out / "events.jsonl").read_bytes()
+    done = chanc(environment, *command, "--resume")
+    assert done.returncode == 0, done.stderr
+    whole = (out / "events.jsonl").read_bytes()
+    assert whole.startswith(half)
+    assert [json.loads(line)["kind"] for line in whole.splitlines()] == ["start", "epoch", "epoch", "state"]
+    from chanc.analysis import analyze
+
+    found, before = ({group.id: group.size for group in analyze(path).groups if group.resizable}
+                     for path in (out / "best.onnx", model))  # fmt: skip
+    assert found == {name: round(round(size * 0.75) * 0.75) for name, size in before.items()}
+    settings = json.loads((out / "config.json").read_text())["settings"]
+    assert (settings["algo"], settings["epochs"], settings["loss_of"]) == ("shrinker", 2, 0.25)
+    page = (out / "report.html").read_text()
+    assert '["epochs trained","2"]' in page
+    for plot in ("training-loss", "in_qc"):
+        assert f'"id":"{plot}"' in page
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (("--max-params", "1k"), 1, "the shrinker search takes no budget: there are no trials whose widths"),
+        (("--trials", 3), 1, "the shrinker search has no option 'trials'; it has epochs, loss_of"),
+        (("--epochs", 10), 1, "epochs 10 lies outside 1..9"),
+        (("--min-width", 4), 2, "--min-width is no option of the shrinker search"),
+    ],
+)
+def test_what_only_trials_have_is_refused(stranger, args: tuple[object, ...], code: int, told: str) -> None:
+    done = chanc(stranger(WHOLE, "chanc.methods"), "search", "none.onnx", "--algo", "shrinker", *args)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_widths_of_trial_methods_keep_their_heading(stranger) -> None:
+    text = chanc(stranger(WHOLE, "chanc.methods"), "search", "--help").stdout
+    assert text.index("Widths:") < text.index("--min-width") < text.index("shrinker:") < text.index("--loss-of")
+
+
+def test_a_task_of_another_distribution_is_trained_and_searched(stranger, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    environment = stranger(TASK, "chanc.tasks")
+    common = ("--task", "sharp", "--sharpness", 2, "--data", "synthetic", "--limit-train", 20, "--limit-test", 10,
+              "--batch-size", 8, "--quiet", "--epochs", 1)  # fmt: skip
+    done = chanc(environment, "train", model, *common, "-o", tmp_path / "out.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "out.onnx: confidence 0." in done.stdout
+    done = chanc(environment, "search", model, *common, "--trials", 1, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    assert (settings["task"], settings["train"]["sharpness"]) == ("sharp", 2.0)

@@ -345,7 +345,8 @@ def test_the_input_is_asked_for_recorded_and_baked(tmp_path, model, capsys) -> N
 
 
 def test_another_input_is_another_training(tmp_path, model, capsys) -> None:
-    common = (model, "--data", "digits", "--epochs", 1, "--limit-train", 100, "--checkpoint", tmp_path / "c.safetensors")
+    checkpoint = tmp_path / "c.safetensors"
+    common = (model, "--data", "digits", "--epochs", 1, "--limit-train", 100, "--checkpoint", checkpoint)
     trained(*common, "-o", tmp_path / "out.onnx")
     other = (*common, "--resume", "--normalise", "none", "-o", tmp_path / "other.onnx")
     assert "was made with other data" in refused(capsys, *other)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chanc.errors import RunError
-from chanc.study.methods.sampler import make
+from chanc.study.methods.registry import make, options_of
 from chanc.study.methods.trial.conet import Conet
 from chanc.study.presets import PRESETS
 from chanc.study.settings import Settings, resolve
@@ -43,9 +43,9 @@ def test_published_values(
     name: str, trials: int, epochs: int, start: int, lr: float, decay: float, final_lr: float, final_decay: float
 ) -> None:
     chosen = settings(preset_name=name)
-    assert chosen.sampler.trials == trials
-    assert chosen.sampler.options()["start_width"] == start
-    assert (chosen.sampler.min_width, chosen.sampler.max_width) == (16, 256)
+    assert chosen.method.trials == trials
+    assert options_of(chosen.method)["start_width"] == start
+    assert (chosen.method.min_width, chosen.method.max_width) == (16, 256)
     assert (chosen.train["epochs"], chosen.train["lr"], chosen.train["weight_decay"]) == (epochs, lr, decay)
     assert (chosen.final["lr"], chosen.final["weight_decay"]) == (final_lr, final_decay)
 
@@ -65,8 +65,8 @@ def test_darts_extras() -> None:
 def test_the_callers_values_win_over_the_preset() -> None:
     asked = {"options": {"delta": 0.02, "mu": None}, "train": {"lr": 0.2, "epochs": None}}
     chosen = settings(preset_name="conet-darts7", **asked)
-    assert isinstance(chosen.sampler, Conet)
-    assert (chosen.sampler.delta, chosen.sampler.mu) == (0.02, 10.0)
+    assert isinstance(chosen.method, Conet)
+    assert (chosen.method.delta, chosen.method.mu) == (0.02, 10.0)
     assert (chosen.train["lr"], chosen.train["epochs"]) == (0.2, 20)
 
 
@@ -83,9 +83,9 @@ def test_augmentation_that_suits_the_data_wins_over_the_preset_and_loses_to_the_
 
 def test_preset_with_another_method_keeps_what_fits() -> None:
     chosen = settings(preset_name="conetv2-resnet34", algo="sa")
-    assert chosen.sampler.name == "sa"
-    assert chosen.sampler.trials == 35
-    assert settings(preset_name="conetv2-resnet34", algo="random").sampler.name == "random"
+    assert chosen.method.name == "sa"
+    assert chosen.method.trials == 35
+    assert settings(preset_name="conetv2-resnet34", algo="random").method.name == "random"
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,7 @@ def test_preset_with_another_method_keeps_what_fits() -> None:
         ({"preset_name": "conet"}, "no preset 'conet'"),
         ({"algo": "greedy", "options": {"delta": 0.1}}, "the greedy search has no option 'delta'"),
         ({"algo": "greedy", "options": {"gamma": 1.5}}, "gamma 1.5 lies outside 0..1"),
+        ({"metrics": ["qualty"]}, r"no metric 'qualty' \(did you mean 'quality'\?\)"),
         ({"train": {"optimizer": "sgd"}, "carry_optimizer": True}, "sgd has no learning rates to carry"),
         ({"algo": "greedy", "options": {"min_width": 512}}, "min_width 512 lies above max_width 256"),
     ],
@@ -110,4 +111,6 @@ def test_device_and_final_training_do_not_decide_a_search() -> None:
     assert one.decisive({}) == other.decisive({})
     assert one.decisive({}) != settings(train={"lr": 0.5}).decisive({})
     assert one.decisive({}) != settings(train={"evbmf": "brent"}).decisive({})
+    assert one.decisive({}) == settings(metrics=["quality"]).decisive({})
+    assert one.decisive({}) != dataclasses.replace(one, metrics=("mine",)).decisive({})
     assert one.decisive({}) != dataclasses.replace(one, holdout=0.2).decisive({})

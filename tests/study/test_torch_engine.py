@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,22 @@ from onnx import numpy_helper
 from torch import nn
 
 from chanc.analysis import analyze
+from chanc.errors import RunError
 from chanc.metrics import quality
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import layers_quality
+from chanc.metrics.registry import METRICS, measure
+from chanc.report import write_report
 from chanc.study.settings import resolve
 from chanc.study.study import load_data, make_engine, search
-from chanc.study.torch_engine import MODES, _measure
+from chanc.study.torch_engine import _weights, task_of
+from chanc.tasks import TASKS, Classification
 from chanc.training.adas import AdaS
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
 STEM, INNER_AND_OUTER, POINTWISE = [(1, (1, 72)), (1, (8, 9))], (4, (8, 72)), (1, (8, 8))
+
+FIGURES = {f"{mode}_{what}" for mode in ("in", "out") for what in ("rank", "kappa", "qc")}
 
 
 @pytest.fixture
@@ -48,9 +55,9 @@ class Silent:
     def epoch(self, epoch: int, loss: float, top1: float) -> None: ...
 
 
-def run(model: Path, out: Path, images: int = 100, **train: Any) -> Any:
+def run(model: Path, out: Path, images: int = 100, metrics: Sequence[str] = (), **train: Any) -> Any:
     return search(model, data="digits", trials=1, epochs=2, limit_train=images, out=out, train={**TRAIN, **train},
-                  options={"min_width": 4, "start_width": 8})  # fmt: skip
+                  options={"min_width": 4, "start_width": 8}, metrics=metrics)  # fmt: skip
 
 
 @pytest.mark.parametrize("optimizer", ["adas", "sgd"])
@@ -77,7 +84,8 @@ def test_the_log_has_the_quality_of_the_weights_that_are_kept(
     logged = found.trials[0].epochs[-1].metrics
     assert any(values["out_rank"] > 0 for values in logged.values())
     for name, measured in layers_quality({name: best[name] for name in logged}).items():
-        kept = {f"{mode}_{what}": measured.as_dict()[f"{mode}_{what}"] for what in MODES for mode in ("in", "out")}
+        assert set(logged[name]) == FIGURES
+        kept = {figure: measured.as_dict()[figure] for figure in FIGURES}
         assert logged[name] == pytest.approx(kept, rel=1e-9)
 
 
@@ -105,6 +113,44 @@ def test_adas_measures_a_transposed_convolution_with_its_axes_as_they_lie() -> N
     layers = {"up": ("0.weight", True)}
     swapped = layers_quality({"up": module[0].weight.swapaxes(0, 1)})["up"].as_dict()
     for known in ({}, AdaS(module).measure()):
-        found = _measure(module, layers, known, "global")["up"]
+        found = measure(("quality",), _weights(module, layers, known, "global"))["up"]
         assert found == pytest.approx({name: swapped[name] for name in found}, rel=1e-9)
         assert found["in_rank"] == pytest.approx(2 / 6) != found["out_rank"]
+
+
+def test_other_metrics_are_logged_beside_quality(tmp_path: Path, digits_model: Path, batches: list[Any]) -> None:
+    """They get all weights at once, [O, I, k...], and what was factorised already."""
+
+    def mine(weights: Any) -> Any:
+        return {name: {"channels": weight.shape[0], "half_rank": weights.qualities[name].out_rank / 2}
+                for name, weight in weights.items()}  # fmt: skip
+
+    with METRICS.scratch():
+        METRICS.register("mine")(mine)
+        found = run(digits_model, tmp_path / "run", metrics=["mine", "mine", "quality"])
+    layers = found.trials[0].epochs[-1].metrics
+    assert len(batches) == 2 * 4
+    assert {name: layer["channels"] for name, layer in layers.items()} == {
+        "stem.weight": 8, "inner.weight": 8, "outer.weight": 8, "pointwise.weight": 8}  # fmt: skip
+    assert all(layer["half_rank"] == layer["out_rank"] / 2 for layer in layers.values())
+    assert all(set(layer) == FIGURES | {"channels", "half_rank"} for layer in layers.values())
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["metrics"] == ["mine"]
+    assert '"figure-half_rank"' in write_report(tmp_path / "run").read_text()
+
+
+def test_a_search_follows_a_score_that_rises() -> None:
+    class Backwards(Classification):
+        higher_is_better = False
+
+    class Pupil(Classification):
+        wants_teacher = True
+
+    assert task_of("classification", {"label_smoothing": 0.1, "lr": 0.1}) == Classification(0.1)
+    with TASKS.scratch():
+        for name, task, why in (
+            ("backwards", Backwards, "a lower score is the better one"),
+            ("pupil", Pupil, "it wants a teacher"),
+        ):
+            TASKS.add(name, task)
+            with pytest.raises(RunError, match=f"a search can't follow the task {name}: {why}"):
+                task_of(name, {})

@@ -42,17 +42,17 @@ def _tie_phases(context: Context, operands: Sequence[Layout], axis: int) -> None
 
     They are told by a kernel smaller than the stride: each sees only what the other leaves out.
     """
-    makers = [value.producer() if value is not None else None for value in context.node.inputs]
-    if len(makers) < 2 or not all(maker is not None and _skips_pixels(maker) for maker in makers):
+    if len(operands) < 2 or not all(map(_skips_pixels, context.inputs)):
         return
     labels = [operand.on(axis)[0].labels.ravel() for operand in operands if len(operand.on(axis)) == 1]
-    if len(labels) == len(makers) and len({part.size for part in labels}) == 1:
+    if len(labels) == len(operands) and len({part.size for part in labels}) == 1:
         for part in labels[1:]:
             context.couple(labels[0], part)
 
 
-def _skips_pixels(node: ir.Node) -> bool:
-    if node.op_type != "Conv":
+def _skips_pixels(value: ir.Value | None) -> bool:
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type != "Conv":
         return False
     strides, kernel = node.attributes.get("strides"), node.attributes.get("kernel_shape")
     if strides is None or kernel is None:

@@ -11,16 +11,17 @@ Both end in a Decision: the `best` of the last StateEvent.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from chanc.runs import INPUT, Decision, Event, Record, State, Trial
 from chanc.runs.events import Metrics
 from chanc.study.engine import Engine, Watcher
-from chanc.study.space import Space
+from chanc.study.space import Limits, Space
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,19 @@ class Told:
     figures: Metrics = field(default_factory=dict)
 
 
-class TrialMethod(Protocol):
+class Method(Protocol):
+    """What both kinds are: a frozen dataclass, whose fields are its options; `register` gives it its name."""
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+class TrialMethod(Method, Protocol):
     """A method that asks for trials; what it does depends on its options, the space and the state alone."""
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of a legal width, within which budgets are met."""
 
     def begin(self, space: Space) -> State:
         """The state before the first trial."""
@@ -100,10 +112,8 @@ class Context:
 
 
 @runtime_checkable
-class WholeMethod(Protocol):
+class WholeMethod(Method, Protocol):
     """A method that trains by itself."""
-
-    name: ClassVar[str]
 
     def run(self, context: Context) -> Iterator[Event]:
         """Yield the events that are still to come: none where the record's last one is the end.

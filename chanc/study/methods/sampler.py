@@ -7,17 +7,13 @@ handed back to it, so that a search killed at any moment goes on from the last l
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 from chanc import fields
-from chanc.errors import RunError
-from chanc.files import Json
-from chanc.registry import Registry
 from chanc.runs import Decision, State, Trial
 from chanc.study.methods.protocol import Measurement, Told
 from chanc.study.space import Limits, Space, Widths
@@ -39,7 +35,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Sampler(ABC):
-    """A search method; its options are its fields, on the command line too (`chanc.fields`).
+    """A trial method; its options are its fields, on the command line too (`chanc.fields`).
 
     min_width, max_width: bounds in channels. round_to: widths are multiples of it and of their group's step.
     trials: how many trials the search is planned for.
@@ -86,10 +82,6 @@ class Sampler(ABC):
         return {group.id: self.limits.fit((widths[group.id] + last_good[group.id]) / 2, group)
                 for group in space.resizable}  # fmt: skip
 
-    def options(self) -> dict[str, Json]:
-        """The options as a JSON object; `make(name, **options)` gives an equal sampler."""
-        return dataclasses.asdict(self)
-
     def begin(self, space: Space) -> State:
         """The state before the first trial: `next` holds the widths to try, `own` what the method itself remembers."""
         widths, own = self.start(space)
@@ -118,40 +110,6 @@ class Sampler(ABC):
     def decision(self, state: State) -> Decision | None:
         """The widths that the search would end with now; None before the first trial was measured."""
         return Decision(self.best(state["own"])) if state["good"] is not None else None
-
-
-SAMPLERS: Registry[type[Sampler]] = Registry(
-    "search method", "chanc.methods", "chanc.study.methods", error=RunError
-)
-S = TypeVar("S", bound=type[Sampler])
-
-
-def register(name: str) -> Callable[[S], S]:
-    """Class decorator: make a sampler known under `name`. Raises RunError where the name is another one's."""
-
-    def add(cls: S) -> S:
-        SAMPLERS.add(name, cls)
-        cls.name = name
-        return cls
-
-    return add
-
-
-def names() -> tuple[str, ...]:
-    """The names of all registered samplers, sorted."""
-    return SAMPLERS.names()
-
-
-def make(name: str, **options: Any) -> Sampler:
-    """The sampler of that name with the given options.
-
-    Raises RunError for an unknown name or option, ValueError for a value out of range.
-    """
-    known = {entry.name for entry in dataclasses.fields(SAMPLERS[name])}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise RunError(f"the {name} search has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    return SAMPLERS[name](**options)
 
 
 def start_widths(space: Space, limits: Limits, start: int) -> Widths:

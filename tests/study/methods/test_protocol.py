@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 
 from chanc import runs
+from chanc.errors import RunError
 from chanc.runs import Best, Decision, EpochEvent, Event, State, StateEvent, Trial, best, read_run
 from chanc.study.driver import Task, run_method
 from chanc.study.methods.protocol import Context, Measurement, Told, TrialMethod, WholeMethod
@@ -147,3 +148,15 @@ def test_two_at_a_time_killed_and_resumed(tmp_path: Path, kill_at: int) -> None:
     go(cut, Pairs(), engine)
     assert len(engine.calls) == 4 - kill_at
     assert log(cut) == log(calm)
+
+
+def test_a_method_that_breaks_is_one_line(tmp_path: Path) -> None:
+    """Whole or not, and with the method's name."""
+
+    class Broken(Pairs):
+        def ask(self, space: Space, state: State, n: int) -> tuple[list[Trial], State]:
+            raise IndexError("no\nwidths")
+
+    for at, method in enumerate((Supernet(epochs=None), Broken())):
+        with pytest.raises(RunError, match=r"the stranger search failed: (TypeError|IndexError: no widths)"):
+            go(tmp_path / str(at), method, FakeEngine())

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from chanc.errors import ChancError, RunError
-from chanc.study.methods import sampler as protocol
+from chanc.study.methods import registry
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.methods.trial.sa import SimulatedAnnealing
 
@@ -16,21 +16,21 @@ class Other(SimulatedAnnealing):
 
 
 def test_all_methods_are_registered() -> None:
-    assert set(protocol.names()) >= {"greedy", "sa", "conet", "uniform", "random"}
+    assert set(registry.names()) >= {"greedy", "sa", "conet", "uniform", "random"}
 
 
 def test_a_name_is_given_once() -> None:
     with pytest.raises(RunError, match=r"are the search method 'greedy': .*Greedy and .*test_sampler\.Other"):
-        protocol.register("greedy")(Other)
-    assert protocol.SAMPLERS["greedy"] is Greedy
+        registry.register("greedy")(Other)
+    assert registry.METHODS["greedy"] is Greedy
     assert Other.name == "sa"
 
 
 def test_unknown_names_and_options_are_refused() -> None:
     with pytest.raises(RunError, match=r"no search method 'gredy' \(did you mean 'greedy'\?\); there are .*greedy"):
-        protocol.make("gredy")
+        registry.make("gredy")
     with pytest.raises(RunError, match="no option 'gama'"):
-        protocol.make("greedy", gama=0.5)
+        registry.make("greedy", gama=0.5)
 
 
 def test_importing_the_samplers_loads_no_torch() -> None:

@@ -70,7 +70,7 @@ def _cell(model: str, cell: Any, path: Path, common: Mapping[str, Any], search: 
 def _search(model: str, *, algo: str, options: Any, seed: int, out: Path, resume: bool, trials: int, **_: Any) -> Any:
     from chanc import runs
     from chanc.study.driver import Task, run_method
-    from chanc.study.methods.sampler import make
+    from chanc.study.methods.registry import make
     from chanc.study.progress import Progress
     from chanc.testing.engines import MEMBERS, SIZES, SPACE, FakeEngine, toy
 

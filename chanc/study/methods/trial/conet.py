@@ -15,7 +15,8 @@ from typing import ClassVar, Literal, TypedDict
 from chanc.metrics.slope import rank_slope
 from chanc.runs import State
 from chanc.study.methods.protocol import GroupEpoch, Measurement
-from chanc.study.methods.sampler import Proposal, Sampler, register, start_widths
+from chanc.study.methods.registry import register
+from chanc.study.methods.sampler import Proposal, Sampler, start_widths
 from chanc.study.space import SearchGroup, Space, Widths
 
 

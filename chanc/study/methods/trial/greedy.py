@@ -14,7 +14,8 @@ from typing import Literal
 
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
-from chanc.study.methods.sampler import Proposal, Sampler, register, start_widths
+from chanc.study.methods.registry import register
+from chanc.study.methods.sampler import Proposal, Sampler, start_widths
 from chanc.study.space import Space, Widths
 
 

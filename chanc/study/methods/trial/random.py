@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
-from chanc.study.methods.sampler import Proposal, Sampler, register
+from chanc.study.methods.registry import register
+from chanc.study.methods.sampler import Proposal, Sampler
 from chanc.study.methods.trial._common import keep_best
 from chanc.study.space import Space, Widths, generator, scale_to
 

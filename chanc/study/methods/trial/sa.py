@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from chanc.study.methods.sampler import register
+from chanc.study.methods.registry import register
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.space import generator
 

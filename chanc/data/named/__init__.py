@@ -1,4 +1,7 @@
-"""Data sets that are known by a name: a reader each, which gets the folder where named data sets lie."""
+"""Data sets that are known by a name. One data set a file, which registers its reader.
+
+A reader is a function `(root) -> Dataset`; it gets the folder where named data sets lie.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ Reader = Callable[[Path], Dataset]
 DATASETS: Registry[Reader] = Registry(
     "data set",
     "chanc.data",
-    *("chanc.data.cifar", "chanc.data.digits", "chanc.data.idx", "chanc.data.synthetic"),
+    __name__,
     error=DataError,
 )
 register = DATASETS.register

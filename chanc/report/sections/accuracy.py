@@ -9,12 +9,14 @@ from chanc.report.colours import depth_colour
 from chanc.report.plots import Axis, HeatMap, Marker, Plot, Reference, Section, Series, scaled
 from chanc.report.published import reference_points
 from chanc.report.record import Record, percent
+from chanc.report.sections import register
+from chanc.report.sections._common import ROLES
 from chanc.runs import Row
 
-ROLES = {"baseline": "#8a8f98", "found": "#e0662f", "uniform": "#3b8ad9", "random": "#3aa675"}
 MARKERS: dict[str, Marker] = {"found": "diamond", "uniform": "square", "random": "triangle"}
 
 
+@register("accuracy", order=10)
 def accuracy_section(record: Record) -> Section | None:
     """Top-1 against params and against MACs (CONet, figure 6): after the final training, and of the search's trials."""
     plots: list[Plot | HeatMap] = []

@@ -8,10 +8,12 @@ from itertools import pairwise
 from chanc.report.colours import depth_colour
 from chanc.report.plots import Axis, Number, Plot, Section, Series
 from chanc.report.record import Record, finite
+from chanc.report.sections import register
 
 ALPHA = 5.0
 
 
+@register("acceptance", order=50)
 def acceptance_section(record: Record) -> Section | None:
     """The acceptance function of simulated annealing, zeta = exp(-1/(|dm| Temp)) (CONetV2, figure 8)."""
     if str(record.setting("algo", "")).lower() != "sa":

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import dataclasses
+
+from chanc.report.record import read_record
+from chanc.runs import Row
+
+
+def test_accuracy_against_params(record, plots_of):
+    plot = plots_of(record)["final-params"]
+    found = next(s for s in plot.series if s.name == "found")
+    assert list(found.x) == [5.5]
+    assert list(found.y) == [93.42]
+    assert len({s.colour for s in plot.series}) == 4
+
+
+def test_several_points_of_one_name_make_a_line(runs, tmp_path, plots_of):
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=4)
+    rows = [Row("uniform", p, p, t) for p, t in ((3000, 0.9), (1000, 0.7), (2000, 0.8))]
+    record = dataclasses.replace(read_record(folder), rows=tuple(rows))
+    series = plots_of(record)["final-params"].series
+    assert [(list(s.x), list(s.y), s.line) for s in series] == [([1.0, 2.0, 3.0], [70.0, 80.0, 90.0], True)]
+
+
+def test_published_accuracy_is_drawn_beside_final_trainings_only(runs, tmp_path, plots_of):
+    folder = runs.write_run(tmp_path / "run", groups=3, trials=4, settings={"model": "densenet-bc.onnx"})
+    plots = plots_of(read_record(folder))
+    assert {r.value for r in plots["final-params"].references if r.axis == "y"} == {95.49, 95.72}
+    assert all(r.source for r in plots["final-params"].references)
+    assert [r for r in plots["trials-params"].references if r.axis == "y"] == []

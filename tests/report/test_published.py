@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from chanc.report.published import reference_points, search_days
+
+
+def test_published_numbers_match_whole_names():
+    assert [entry["top1"] for entry in reference_points("zoo:densenet-bc", "cifar10")] == [95.49, 95.72]
+    assert reference_points("densenet-bc", "digits") == []
+    assert [e["params"] for e in reference_points("runs/darts7.onnx", "cifar10")] == [222650]
+    assert [e["params"] for e in reference_points("r34.onnx conetv2-resnet34", "cifar100")] == [21328292]
+    assert [e["params"] for e in reference_points("dartsplus7", "cifar10")] == [261370]
+    assert reference_points("darts70", "cifar10") == []
+    assert search_days("resnet34-w16", "sa")["gpu_days"] == 0.036
+    assert search_days("resnet34", "conet") is None
