@@ -99,10 +99,8 @@ def _facts(record: Record) -> list[tuple[str, str]]:
 def _pixels(record: Record) -> str:
     """How the networks of the run take their pixels."""
     settings = record.config.get("settings")
-    entries = settings.get("input") if isinstance(settings, dict) else None
-    if not isinstance(entries, dict):
-        return ""
-    return str(recorded({name: str(value) for name, value in entries.items()}, "NCHW") or "")
+    entries = settings if isinstance(settings, dict) else {}
+    return str(recorded({name: value for name, value in entries.items() if isinstance(value, str)}, "NCHW") or "")
 
 
 def _time(timing: Sequence[Timing]) -> list[tuple[str, str]]:

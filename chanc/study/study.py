@@ -154,7 +154,7 @@ def _search(
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
     finals = Finals(recipe, *rivalry) if rivalry else None
-    decisive = {**settings.decisive(fingerprint(analysis)), "input": {**whole.input.metadata()}}
+    decisive = {**settings.decisive(fingerprint(analysis)), **whole.input.metadata()}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
     _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])

@@ -74,13 +74,15 @@ def users_model(path: Path, seed: int, contract: InputContract, epochs: int = 12
     torch.manual_seed(seed)
     given, net = user_data(contract), Net(contract.layout == "NHWC")
     images, labels = torch.tensor(given["train"]), torch.tensor(given["train_labels"])
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(net.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, epochs=epochs, steps_per_epoch=-(-len(images) // 64))
     for _ in range(epochs):
         for part in torch.randperm(len(images)).split(64):
             loss = torch.nn.functional.cross_entropy(net(images[part]), labels[part])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            schedule.step()
     export(net.eval(), [images[:2]], path)
     return path
 
