@@ -55,11 +55,12 @@ class _Runner:
         self.sources: dict[ir.Value, frozenset[int]] = {}
         self.read: list[IntArray] = []
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
+        self.body = self.visit_body
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts."""
         findings = self.findings
-        context = Context(findings, node, self.visit_body)
+        context = Context(findings, node, self.body)
         graphs = bodies(node)
         if not graphs and self._evaluated(context):
             return
