@@ -224,6 +224,9 @@ def train(
     limit_train: int | None = None,
     limit_test: int | None = None,
     insert_batchnorm: bool = False,
+    normalise: str | None = None,
+    scale_pixels: str | None = None,
+    bake: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] | None = None,
     on_step: Callable[[Any], None] | None = None,
@@ -234,28 +237,37 @@ def train(
 
     data: a data set by name or path (`chanc.data.load`). task: what it is trained for, a name of `chanc.tasks.TASKS`.
     options: fields of `chanc.training.options.TrainOptions` and of the task; what isn't given follows from the
-    optimizer (`RECIPES`) and from the images. insert_batchnorm: first put BatchNorm behind bare convolutions, with
-    statistics of training images. checkpoint: a .safetensors file that is written after each epoch, and from which a
-    training that was stopped goes on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
+    optimizer (`RECIPES`) and from the images. normalise, scale_pixels, bake: fields of
+    `chanc.training.options.InputOptions`; where they aren't given, the input stays what the model was made for
+    (`chanc.training.contract`). insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of
+    training images. checkpoint: a .safetensors file that is written after each epoch, and from which a training that
+    was stopped goes on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
 
-    Raises ModelError for a model that PyTorch can't express or train, DataError for data that don't fit it, RunError
-    for an option out of range, TrialError where the training diverges, MissingDependencyError without PyTorch.
+    Raises ModelError for a model that PyTorch can't express or train, or of whose input can't be told what it was made
+    for, DataError for data that don't fit it, RunError for an option out of range, TrialError where the training
+    diverges, MissingDependencyError without PyTorch.
     """
     plugins.require("torch", "training", "torch")
     from chanc import data as datasets
     from chanc.ir import check, like
     from chanc.tasks import configured
-    from chanc.training.images import recover_norms
+    from chanc.training.contract import settle
+    from chanc.training.images import image_input, recover_norms
+    from chanc.training.module import untrained
+    from chanc.training.options import InputOptions
     from chanc.training.train import score
     from chanc.training.train import train as train_model
+    from chanc.transforms import bake_input
 
     loaded = load(model)
     check(loaded)
     limits = {"limit_train": limit_train, "limit_test": limit_test}
     whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
-    dataset = configured(task, options)[0].fit(loaded, whole)
-    what, chosen = _configured(dataset, {**options, "epochs": epochs}, task)
-    notes = [dataset.note] if dataset.note else []
+    asked = InputOptions(normalise, scale_pixels, bake)
+    fitted = configured(task, options)[0].fit(loaded, whole)
+    what, chosen = _configured(fitted, {**options, "epochs": epochs}, task)
+    dataset, told = settle(loaded, fitted, what, asked, chosen.device)
+    notes = [note for note in (dataset.note, told, untrained(loaded)) if note]
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
     if say is not None:
@@ -266,6 +278,8 @@ def train(
         loaded, dataset, what, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
         start=lambda net: before.append(score(net, dataset, what, chosen)),
     )  # fmt: skip
+    if bake:
+        bake_input(loaded, image_input(loaded), dataset.input)
     result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
     return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
 

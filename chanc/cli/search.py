@@ -21,13 +21,15 @@ SHARED = ("batch_size", "crop_padding", "flip", "device", "deterministic")
 
 
 class SearchCommand(GroupedCommand):
-    """`chanc search`: its options besides those below are fields of methods, tasks and TrainOptions."""
+    """`chanc search`: its options besides those below are fields of methods, tasks, InputOptions and TrainOptions."""
 
     def found(self) -> list[click.Option]:
-        """The options of the trials' training, of the final ones, and of the methods."""
+        """The options of the input, of the trials' training, of the final ones, and of the methods."""
+        from chanc.training.options import InputOptions
+
         train, final = training_options()
-        options = [*map(field_option, train.values()), *map(_final_option, final.values())]
-        options += map(field_option, task_options().values())
+        options = [*map(field_option, settable(InputOptions).values()), *map(field_option, train.values()),
+                   *map(_final_option, final.values()), *map(field_option, task_options().values())]  # fmt: skip
         taken = {param.name or "" for param in (*self.params, *options)}
         return [*options, *Methods().click_options(taken)]
 
@@ -38,6 +40,7 @@ class SearchCommand(GroupedCommand):
             ("What", ("algo", "preset", "data", "data_root", "task", *task_options(), "out", "resume")),
             ("Open axes", ("dims", "shapes")),
             ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", "metrics", *train)),
+            ("Input", ("normalise", "scale_pixels", "bake")),
             ("Budgets", ("max_params", "max_macs", "max_latency")),
             *Methods().headings("Widths"),
             ("Weights between trials", ("transfer", "reset", "adas_carry", "from_weights")),
@@ -132,6 +135,7 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
     return {
         **given,
         "carry_optimizer": carry,
+        "bake": bool(take("bake")),
         "compare": [name for name in compare if name and name != "none"],
         "options": options,
         "train": {**train, **of_task},

@@ -19,7 +19,7 @@ from chanc.errors import RunError
 
 
 class TrainCommand(GroupedCommand):
-    """`chanc train`: its options besides those below are the fields of TrainOptions and of the task."""
+    """`chanc train`: its options besides those below are the fields of InputOptions, TrainOptions and the task."""
 
     headings = (
         ("What", ("data", "data_root", "task", "output", "force", "limit_train", "limit_test", "insert_batchnorm")),
@@ -27,15 +27,16 @@ class TrainCommand(GroupedCommand):
                        "clip_norm", "ema_decay")),
         ("Schedule", ("schedule", "step_epochs", "step_gamma", "final_lr", "warmup", "restart_epochs",
                       "restart_factor")),
+        ("Input", ("normalise", "scale_pixels", "bake")),
         ("Images", ("crop_padding", "flip", "cutout", "label_smoothing")),
         ("Running", ("checkpoint", "resume", "seed", "device", "amp", "compile", "deterministic", "quiet")),
     )  # fmt: skip
 
     def found(self) -> list[click.Option]:
         """An option for each field."""
-        from chanc.training.options import TrainOptions
+        from chanc.training.options import InputOptions, TrainOptions
 
-        options = {**settable(TrainOptions), **task_options()}
+        options = {**settable(InputOptions), **settable(TrainOptions), **task_options()}
         epochs = dataclasses.replace(options.pop("epochs"), default=None)
         return [field_option(epochs, required=True), *map(field_option, options.values())]
 

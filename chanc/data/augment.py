@@ -52,7 +52,7 @@ class Augment:
         return images.reshape(-1, channels).index_select(0, source.view(-1)).view(count, height, width, channels)
 
     def cut(self, images: Tensor, moves: Moves) -> Tensor:
-        """Images [B, C, H, W] with the cutout square set to 0; on normalised images that is the mean colour."""
+        """Images [B, C, H, W] with the cutout square set to 0; on standardised images that is the mean colour."""
         if not self.cutout:
             return images
         height, width = images.shape[2:]

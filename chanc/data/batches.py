@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from chanc.data.augment import Augment
+from chanc.data.contract import InputContract
 
 
 class Batches:
     """One epoch an iteration: shuffled and augmented with a generator, in stored order without one.
 
-    images: uint8 [N, C, H, W] and labels: int64 [N] on the device; mean, std: a number a channel, pixels in 0..1.
-    Batches are float32 [B, C, H, W], normalised, channels-last, with labels [B]. No image is dropped: the last batch
-    is smaller, and a remainder of a single image joins the batch before it (batch norm can't train on one).
+    images: uint8 [N, C, H, W] and labels: int64 [N] on the device; contract: how the network takes its pixels.
+    Batches are float32, normalised, [B, C, H, W] in memory format channels-last, or [B, H, W, C] where the contract
+    says so, with labels [B]. No image is dropped: the last batch is smaller, and a remainder of a single image joins
+    the batch before it (batch norm can't train on one).
 
     generator: on the CPU, so that a seed gives the same batches on every device; its state at an epoch's start
     determines that epoch.
@@ -27,8 +29,7 @@ class Batches:
         images: Tensor,
         labels: Tensor,
         batch_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
+        contract: InputContract,
         augment: Augment | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -38,14 +39,16 @@ class Batches:
             raise ValueError(f"a batch size of {batch_size} can't be trained")
         if augment is not None and generator is None:
             raise ValueError("augmentation needs a generator")
+        contract.fits(images.shape[1])
         # Stored as NHWC: a permuted view of it is channels-last for free.
         self.images = images.permute(0, 2, 3, 1).contiguous()
         self.labels = labels
         self.batch_size = batch_size
         self.augment = augment
         self.generator = generator
-        self._scale = torch.tensor([1 / (255 * s) for s in std], device=images.device)
-        self._shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device)
+        self.channels_last = contract.layout == "NHWC"
+        self._gain = torch.tensor(contract.gain, device=images.device)
+        self._shift = torch.tensor(contract.shift, device=images.device)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -60,7 +63,7 @@ class Batches:
     def _in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         starts = self._starts()
         for start, stop in itertools.pairwise(starts):
-            yield self._normalise(self.images[start:stop]), self.labels[start:stop]
+            yield self._laid_out(self._normalise(self.images[start:stop])), self.labels[start:stop]
 
     def _shuffled(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         count, height, width, _ = self.images.shape
@@ -73,14 +76,18 @@ class Batches:
             images = self.images.index_select(0, order[start:stop])
             labels = self.labels.index_select(0, order[start:stop])
             if augment is None or moves is None:
-                yield self._normalise(images), labels
+                yield self._laid_out(self._normalise(images)), labels
                 continue
             own = moves[start:stop]
-            yield augment.cut(self._normalise(augment.crop_flip(images, own)), own), labels
+            yield self._laid_out(augment.cut(self._normalise(augment.crop_flip(images, own)), own)), labels
 
     def _normalise(self, images: Tensor) -> Tensor:
         """uint8 [B, H, W, C] to float32 [B, C, H, W], channels-last."""
-        return images.float().mul_(self._scale).add_(self._shift).permute(0, 3, 1, 2)
+        return images.float().mul_(self._gain).add_(self._shift).permute(0, 3, 1, 2)
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] as the network takes it."""
+        return images.permute(0, 2, 3, 1) if self.channels_last else images
 
     def _starts(self) -> list[int]:
         """Where batches start, and the end of the last one."""

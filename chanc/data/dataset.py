@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chanc.data.contract import InputContract
 from chanc.errors import DataError
 
 Images = NDArray[np.uint8]
@@ -31,6 +32,7 @@ class Dataset:
 
     train_images: uint8 [N, C, H, W]; train_labels: int64 [N], each in 0..classes-1; the test part likewise.
     mean, std: one number a channel, of pixels scaled to 0..1. note: what was done to the data, in words, or "".
+    contract: how the model at hand takes the images; None: standardised by mean and std, channels first.
 
     Raises: DataError where the arrays don't fit each other.
     """
@@ -45,6 +47,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str = ""
+    contract: InputContract | None = None
 
     def __post_init__(self) -> None:
         _check_part(self.name, "training", self.train_images, self.train_labels, self.classes)
@@ -61,6 +64,11 @@ class Dataset:
         """Channels, height and width of an image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
+
+    @property
+    def input(self) -> InputContract:
+        """How pixels become a model's input."""
+        return self.contract or InputContract(1 / 255, self.mean, self.std)
 
     def limit(self, train: int | None = None, test: int | None = None, *, seed: int = 0) -> Dataset:
         """Keep at most `train` and `test` images, in the classes' own proportions; None keeps them all.
@@ -120,7 +128,7 @@ class Dataset:
         test = _resize(_recolour(self.test_images, channels, self.name), height, width)
         mean, std = statistics(train)
         note = _add(self.note, f"{_size(self.train_images)} brought to {_size(train)}")
-        return replace(self, train_images=train, test_images=test, mean=mean, std=std, note=note)
+        return replace(self, train_images=train, test_images=test, mean=mean, std=std, note=note, contract=None)
 
 
 def make(

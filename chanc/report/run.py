@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from chanc.data.contract import recorded
 from chanc.errors import ChancError
 from chanc.files import Json, atomic_write_text
 from chanc.report.colours import sequential
@@ -84,6 +85,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     wanted = record.setting("trials")
     done = f"{len(record.trials)} of {wanted}" if wanted else str(len(record.trials))
     facts.insert(1, ("epochs trained", str(len(record.whole))) if record.whole else ("trials", done))
+    facts += [("input", text)] if (text := _pixels(record)) else []
     for kind in ("failed", "skipped"):
         trials = [str(trial.id) for trial in record.trials if getattr(trial, kind)]
         facts += [(f"{kind} trials", ", ".join(trials))] if trials else []
@@ -92,6 +94,13 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     if published:
         facts.append((f"published search cost, {published['source']}", f"{published['gpu_days']} GPU-days"))
     return facts
+
+
+def _pixels(record: Record) -> str:
+    """How the networks of the run take their pixels."""
+    settings = record.config.get("settings")
+    entries = settings if isinstance(settings, dict) else {}
+    return str(recorded({name: value for name, value in entries.items() if isinstance(value, str)}, "NCHW") or "")
 
 
 def _time(timing: Sequence[Timing]) -> list[tuple[str, str]]:

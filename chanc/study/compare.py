@@ -52,6 +52,9 @@ class Finisher(Engine, Protocol):
     def check(self, model: ir.Model) -> None:
         """Raise ModelError for a model that can't be trained."""
 
+    def complete(self, model: ir.Model) -> bool:
+        """Give the best model, in place, what it is handed over with; whether that changed it."""
+
     def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py and model.safetensors: the model in plain PyTorch."""
 

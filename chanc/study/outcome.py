@@ -84,6 +84,10 @@ def _best_model(engine: Finisher, task: Task, run: RunDir, found: Best) -> Path:
 def _write_best(engine: Finisher, run: RunDir, path: Path) -> None:
     """best.onnx, and the same in plain PyTorch."""
     with clear_errors(run.path):
-        with atomic_write(run.path / "best.onnx") as temporary:
-            shutil.copyfile(path, temporary)
-        engine.export(engine.load(path), run.path)
+        model = engine.load(path)
+        if engine.complete(model):
+            engine.save(model, run.path / "best.onnx")
+        else:
+            with atomic_write(run.path / "best.onnx") as temporary:
+                shutil.copyfile(path, temporary)
+        engine.export(model, run.path)

@@ -18,6 +18,7 @@ from chanc.study.methods.protocol import TrialMethod, WholeMethod
 from chanc.study.methods.registry import fields_of, make, options_of
 from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
 from chanc.study.space import WIDEST, Limits
+from chanc.training.options import InputOptions
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Settings:
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
     carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
     instead of fresh ones. metrics: what is measured of the layers besides `quality`. sizes: of open axes, at which the
-    model is analysed and counted.
+    model is analysed and counted. input: how the model takes its pixels.
     """
 
     method: TrialMethod | WholeMethod
@@ -49,6 +50,7 @@ class Settings:
     from_weights: bool = False
     metrics: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    input: InputOptions = field(default_factory=InputOptions)
     note: str = ""
     asked_train: frozenset[str] = frozenset()
     asked_final: frozenset[str] = frozenset()

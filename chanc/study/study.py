@@ -31,6 +31,7 @@ from chanc.study.presets import preset as named_preset
 from chanc.study.progress import Progress
 from chanc.study.settings import Settings, resolve
 from chanc.study.space import SearchGroup, Space, Widths
+from chanc.training.options import InputOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -72,6 +73,9 @@ def search(
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     metrics: Sequence[str] = (),
+    normalise: str | None = None,
+    scale_pixels: str | None = None,
+    bake: bool = False,
     console: Console | None = None,
     quiet: bool = True,
     command: Sequence[str] = (),
@@ -96,6 +100,8 @@ def search(
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
         dims, shapes: sizes of open axes, as `chanc.analyze` takes them; what is written has them open.
+        normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
+            model was made for (`chanc.training.contract`), in all trials and final trainings. bake is for best.onnx.
         command: the command line, for the record.
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
             it is said and not raised.
@@ -123,6 +129,7 @@ def search(
         carry_optimizer=carry_optimizer,
         from_weights=from_weights,
         metrics=metrics,
+        input=InputOptions(normalise, scale_pixels, bake),
     )
     progress = Progress(*settings.length, console or Console(), quiet)
     _refuse_early(Path(out), resume)
@@ -152,14 +159,15 @@ def _search(
     analysis = analyze(loaded, dims=settings.sizes, fold=False)
     space = space_of(analysis)
     settings.budget.check(space, settings.limits)
-    whole = load_data(analysis, settings, data_root)
+    whole, told = load_data(analysis, settings, data_root)
     settings = settings.suited(whole.augmentation)
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
     finals = Finals(recipe, *rivalry) if rivalry else None
-    decisive = settings.decisive(fingerprint(analysis))
+    decisive = {**settings.decisive(fingerprint(analysis)), **whole.input.metadata()}
+    analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
-    _announce(progress, settings, engine)
+    _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])
     if resume:
         run = runs.resume(out, decisive)
     else:
@@ -190,14 +198,16 @@ def space_of(analysis: Analysis) -> Space:
     return Space(groups, analysis.cost_at)
 
 
-def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> Dataset:
-    """The data as the task gives it to the model; raises DataError where the two don't fit."""
+def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Dataset, str]:
+    """The data as the task gives it to the model, and a line on that; raises DataError where the two don't fit."""
     from chanc import data as datasets
     from chanc.study.torch_engine import task_of
+    from chanc.training.contract import settle
 
     limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
     whole = datasets.load(settings.data, root=data_root, seed=settings.seed, **limits)
-    return task_of(settings.task, settings.train).fit(analysis.model, whole)
+    task, device = task_of(settings.task, settings.train), str(settings.train.get("device", "auto"))
+    return settle(analysis.model, task.fit(analysis.model, whole), task, settings.input, device)
 
 
 def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
@@ -206,8 +216,8 @@ def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
 
     part = whole.split(settings.holdout, seed=settings.seed)
     trial, final = recipe(part, settings.task, settings.train), recipe(whole, settings.task, settings.final)
-    measured = ("quality", *settings.metrics)
-    return TorchEngine(trial, final, settings.transfer, settings.reset, measured, settings.sizes)
+    measured, sizes, bake = ("quality", *settings.metrics), settings.sizes, settings.input.bake
+    return TorchEngine(trial, final, settings.transfer, settings.reset, measured, sizes, bake)
 
 
 def make_task(
@@ -263,12 +273,12 @@ def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progr
     return changed
 
 
-def _announce(progress: Progress, settings: Settings, engine: TorchEngine) -> None:
+def _announce(progress: Progress, settings: Settings, engine: TorchEngine, told: Sequence[str]) -> None:
     if settings.preset:
         progress.say(f"preset {settings.preset}: {_line(options_of(settings.method))}")
         progress.say(f"  trials: {_line(settings.train)}")
         progress.say(f"  final:  {_line(settings.final)}")
-    for note in (settings.note, engine.trial.data.note):
+    for note in (settings.note, engine.trial.data.note, *told):
         if note:
             progress.say(f"note: {note}")
 

@@ -35,11 +35,13 @@ from chanc.metrics.registry import Weights, measure
 from chanc.tasks import configured
 from chanc.training.adas import Schedule
 from chanc.training.devices import precision
-from chanc.training.module import Trainable, trainable
+from chanc.training.images import image_input
+from chanc.training.module import Trainable, trainable, untrained
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
+from chanc.transforms import bake_input
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class TorchEngine:
 
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths, as the
     public code of CONetV2 does. metrics: what is measured of the layers; methods are told of `quality`. sizes: of open
-    axes, at which models are analysed, counted and timed.
+    axes, at which models are analysed, counted and timed. bake: put the normalisation of pixels into the best model.
     """
 
     trial: Recipe
@@ -66,6 +68,7 @@ class TorchEngine:
     reset: bool = False
     metrics: Sequence[str] = ("quality",)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    bake: bool = False
 
     @property
     def precision(self) -> str:
@@ -120,6 +123,14 @@ class TorchEngine:
     def check(self, model: ir.Model) -> None:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
         rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
+
+    def untrained(self, model: ir.Model) -> str:
+        """A line on what no training changes in the model, or nothing."""
+        return untrained(model)
+
+    def complete(self, model: ir.Model) -> bool:
+        """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""
+        return self.bake and bake_input(model, image_input(model), self.trial.data.input)
 
     def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""

@@ -6,16 +6,17 @@ loss = CE(first output)                                       on held-out images
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from chanc import fields
+from chanc.data.contract import InputContract
 from chanc.data.dataset import Dataset
 from chanc.errors import DataError, ModelError, RunError
 from chanc.tasks.registry import TASKS
-from chanc.training.images import image_input
+from chanc.training.images import image_input, layout_of
 from chanc.training.task import Batch, Outputs, Task
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Classification(Task):
             raise RunError(wrong)
 
     def fit(self, model: ir.Model, data: Dataset) -> Dataset:
-        """The data at the model's input size.
+        """The data at the model's input size and in its layout, standardised.
 
         Raises: DataError where the model's output has other classes than the data; ModelError where it takes no images.
         """
@@ -55,8 +56,11 @@ class Classification(Task):
         classes = shape[-1] if shape is not None and len(shape) == 2 else None
         if isinstance(classes, int) and classes != data.classes:
             raise DataError(f"the model has {classes} classes, the data set {data.name} has {data.classes}")
-        wanted = zip(list(value.shape or ())[1:], data.shape, strict=True)
-        return data.fit_to(*(want if isinstance(want, int) else have for want, have in wanted))
+        layout = layout_of(model)
+        sizes = list(value.shape or ())[1:]
+        wanted = zip(sizes if layout == "NCHW" else [sizes[2], *sizes[:2]], data.shape, strict=True)
+        fitted = data.fit_to(*(want if isinstance(want, int) else have for want, have in wanted))
+        return replace(fitted, contract=InputContract(1 / 255, fitted.mean, fitted.std, layout))
 
     def check(self, outputs: Outputs, data: Dataset) -> None:
         """Raises: DataError where an output does not have one column a class."""

@@ -96,6 +96,10 @@ class FakeEngine:
     def check(self, model: ir.Model) -> None:
         """Every model will do."""
 
+    def complete(self, model: ir.Model) -> bool:
+        """A model is handed over as it is."""
+        return False
+
     def export(self, model: ir.Model, folder: Path) -> None:
         """A comment in the place of source."""
         (folder / "model.py").write_text(f"# {widths_of(model)}\n")

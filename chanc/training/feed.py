@@ -66,11 +66,11 @@ def training_feed(
     """The training part on the device, shuffled and augmented."""
     augment = Augment(options.crop_padding, options.flip, options.cutout)
     images, labels = (torch.tensor(array).to(device) for array in (data.train_images, data.train_labels))
-    batches = Batches(images, labels, options.batch_size, data.mean, data.std, augment, generator)
+    batches = Batches(images, labels, options.batch_size, data.input, augment, generator)
     return Feed(batches, name, teacher)
 
 
 def held_out_feed(data: Dataset, name: str, device: torch.device, teacher: Trainable | None = None) -> Feed:
     """The test part on the device, in stored order."""
     images, labels = (torch.tensor(array).to(device) for array in (data.test_images, data.test_labels))
-    return Feed(Batches(images, labels, EVALUATION_BATCH, data.mean, data.std), name, teacher)
+    return Feed(Batches(images, labels, EVALUATION_BATCH, data.input), name, teacher)

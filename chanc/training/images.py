@@ -1,4 +1,4 @@
-"""The one input of images that a model has, and training images as it takes them, for calibration."""
+"""The one input of images that a model has, its layout, and training images as it takes them, for calibration."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from chanc.analysis.run import visit_model
+from chanc.data.contract import Layout, recorded_layout
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError
+from chanc.ir import copy_model
+from chanc.ir.normalize import normalize
+from chanc.ops import Trait, has
 from chanc.transforms import insert_batchnorm, recover_affine
 
 CALIBRATION_IMAGES = 512
@@ -16,11 +21,59 @@ CALIBRATION_BATCH = 64
 
 
 def image_input(model: ir.Model) -> ir.Value:
-    """The model's input [N, C, H, W]. Raises: ModelError where it has another one, or several."""
+    """The model's input, [N, C, H, W] or [N, H, W, C]. Raises: ModelError where it has another one, or several."""
     inputs = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
     if len(inputs) != 1 or inputs[0].shape is None or len(inputs[0].shape) != 4:
         raise ModelError("training needs a model with one input of images [N, C, H, W]")
     return inputs[0]
+
+
+def layout_of(model: ir.Model) -> Layout:
+    """Which axis of the image input holds the channels: as the metadata says, or the operators that read channels.
+
+    Where none does (all is flattened first), the axis of the size 1 or 3. Raises: ModelError where nothing tells.
+    """
+    value = image_input(model)
+    named = recorded_layout(model.metadata_props)
+    if named is not None:
+        return named
+    axis = _axis_read(model) or _axis_of_colours(value)
+    if axis not in (1, 3):
+        shape = ", ".join(str(size) for size in value.shape or ())
+        raise ModelError(f"which axis of the input '{value.name}' [{shape}] holds the channels can't be told: "
+                         "chanc trains on images [N, C, H, W] or [N, H, W, C]")  # fmt: skip
+    return "NCHW" if axis == 1 else "NHWC"
+
+
+def _axis_read(model: ir.Model) -> int | None:
+    """The axis of the image input that the first operator which reads channels, on its axis 1, finds them on."""
+    twin = copy_model(model)
+    # Each axis gets a size of its own name, which the analysis carries to wherever the axis goes.
+    names = [f"pixels.{axis}" for axis in (1, 2, 3)]
+    image_input(twin).shape = ir.Shape(["batch", *names])
+    normalize(twin)
+    layouts = visit_model(twin).layouts
+    for node in twin.graph:
+        layout = layouts.get(node.inputs[0]) if _reads_channels(node) and node.inputs[0] is not None else None
+        if layout is None or layout.rank != len(names) + 1:
+            continue
+        channels, others = str(layout.size(1)), f"{layout.size(2)} {layout.size(3)}"
+        # A constant of one number a channel gives the axis its size, and takes it its name.
+        found = [name for name in names if name == channels] or [name for name in names if name not in others]
+        return names.index(found[0]) + 1 if len(found) == 1 else None
+    return None
+
+
+def _reads_channels(node: ir.Node) -> bool:
+    """Whether a node's operator knows axis 1 as that of the channels: a convolution, or a norm by channel."""
+    return has(node, Trait.CONVOLUTION) or (has(node, Trait.NORM) and has(node, Trait.CHANNELWISE))
+
+
+def _axis_of_colours(value: ir.Value) -> int | None:
+    """The axis, first or last of a pixel's, that alone of the two has the size of grey or colour."""
+    sizes = list(value.shape or ())
+    found = [axis for axis in (1, 3) if sizes[axis] in (1, 3)]
+    return found[0] if len(found) == 1 else None
 
 
 def fixed_batch(value: ir.Value) -> int | None:
@@ -48,7 +101,7 @@ def _calibration(value: ir.Value, dataset: Dataset) -> Iterator[dict[str, np.nda
     fixed = fixed_batch(value)
     part = dataset.limit(train=CALIBRATION_IMAGES)
     images = torch.tensor(part.train_images)
-    batches = Batches(images, torch.tensor(part.train_labels), fixed or CALIBRATION_BATCH, dataset.mean, dataset.std)
+    batches = Batches(images, torch.tensor(part.train_labels), fixed or CALIBRATION_BATCH, dataset.input)
     kind = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
     for batch, _ in batches:
         if fixed in (None, len(batch)):

@@ -1,6 +1,6 @@
 """The only way from a graph to something that trains.
 
-model -> normal form -> head cut -> shapes -> channels first -> module, weights bound
+model -> normal form -> head cut -> float32 -> shapes -> channels first -> module, weights bound
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from chanc.ir import copy_model
 from chanc.ir.normalize import normalize
 from chanc.training.head import end_at_logits
 from chanc.training.task import Outputs, Task
-from chanc.transforms import channels_first
+from chanc.transforms import channels_first, full_precision
 
 Run = Callable[..., Tensor | Sequence[Tensor | None]]
+_QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4)
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,28 @@ class Trainable:
 def trainable(model: ir.Model, task: Task) -> Trainable:
     """`model` as a module in evaluation mode with its weights, made for the loss of `task`; the model stays as it is.
 
+    Of a model in half precision the module holds copies in float32, which are rounded when they are written back.
+
     Raises: ModelError for what PyTorch can't express, naming the node.
     """
     twin = copy_model(model)
     normalize(twin)
     if task.takes_logits:
         end_at_logits(twin.graph)
+    full_precision(twin)
     infer_shapes(twin)
     built, graph = _built_channels_first(twin, model) or (build(twin), twin)
     inputs = [value.name or "" for value in model.graph.inputs if value.name not in model.graph.initializers]
     return Trainable(built, graph, tuple(inputs), tuple(value.name or "" for value in model.graph.outputs))
+
+
+def untrained(model: ir.Model) -> str:
+    """A line on the quantised weights of `model`, which a training leaves as they are; empty where it has none."""
+    count = sum(
+        value.dtype in _QUANTISED and value.shape is not None and len(value.shape) > 1
+        for value in model.graph.initializers.values()
+    )
+    return f"{count} quantised weights stay as they are: train the float model and quantise it again" if count else ""
 
 
 def to_device(net: Trainable, device: torch.device) -> Trainable:

@@ -1,11 +1,14 @@
-"""The settings of one training run."""
+"""The settings of one training run, and of what a model's input is."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from chanc import fields
+from chanc.data.contract import InputContract, numbers, paired
+from chanc.data.dataset import Dataset
 from chanc.errors import RunError
 from chanc.metrics.evbmf import Minimum
 
@@ -73,3 +76,59 @@ class TrainOptions:
             raise RunError(f"lr {self.lr} must be above 0")
         if self.optimizer == "adas" and self.schedule != "constant":
             raise RunError(f"optimizer adas sets its own learning rates: schedule {self.schedule} has no meaning")
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """What was asked for of a model's input. Raises: RunError for what can't be read."""
+
+    normalise: str | None = field(default=None, metadata={
+        "help": "How it takes its pixels: dataset (standardised), none, or MEAN/STD (0.5/0.25, commas by channel).",
+        "default": "what it was made for; dataset for fresh weights"})  # fmt: skip
+    scale_pixels: str | None = field(default=None, metadata={
+        "help": "What pixels of 0..255 are multiplied by before.", "default": "1/255"})  # fmt: skip
+    bake: bool = field(default=False, metadata={
+        "help": "Put the normalisation into the graph: it then takes pixels of 0..255."})  # fmt: skip
+
+    def __post_init__(self) -> None:
+        _scale(self.scale_pixels)
+        if self.normalise not in (None, "dataset", "none"):
+            _mean_std(self.normalise or "")
+
+    def contract(self, data: Dataset) -> InputContract | None:
+        """What was asked for, in the layout of the data's; None where nothing was."""
+        if self.normalise is None and self.scale_pixels is None:
+            return None
+        scale, layout = _scale(self.scale_pixels), data.input.layout
+        if self.normalise == "dataset":
+            mean, std = (tuple(255 * scale * value for value in values) for values in (data.mean, data.std))
+            return InputContract(scale, mean, std, layout)
+        if self.normalise in (None, "none"):
+            return InputContract(scale, layout=layout)
+        return InputContract(scale, *_mean_std(self.normalise or ""), layout)
+
+
+def _scale(text: str | None) -> float:
+    try:
+        scale = float(Fraction(text)) if text is not None else 1 / 255
+    except (ValueError, ZeroDivisionError):
+        raise RunError(f"--scale-pixels {text}: a number or a fraction, as in 1/255") from None
+    if scale <= 0:
+        raise RunError(f"--scale-pixels {text}: it must be above 0")
+    return scale
+
+
+def _mean_std(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    try:
+        mean, std = text.split("/")
+        found = paired(numbers(mean), numbers(std))
+    except ValueError:
+        found = None
+    if (
+        found is None
+        or len(found[0]) != len(found[1])
+        or min(found[1]) <= 0
+        or not all(map(math.isfinite, (*found[0], *found[1])))
+    ):
+        raise RunError(f"--normalise {text}: dataset, none, or MEAN/STD, as in 0.5/0.25 or 0.4,0.5,0.6/0.2,0.2,0.3")
+    return found

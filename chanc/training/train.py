@@ -52,6 +52,8 @@ def train(
 ) -> Trained:
     """Train the values of `model`, in place, on data that fits it (`task.fit`); its graph stays as it is.
 
+    Its metadata tell from then on how it takes its pixels.
+
     start: shown the network, still on the CPU, to measure it or to draw its weights anew. teacher: whom a task
     that wants one learns from, a model with the same inputs. Within `chanc.training.distributed.joined` all processes
     train together. The others are those of `chanc.training.trainer.train_module`.
@@ -70,6 +72,7 @@ def train(
         run, data, task, options, on_step=on_step, on_epoch=on_epoch, rates=rates, checkpoint=checkpoint, teacher=taught
     )
     net.write_back(model)
+    model.metadata_props.update(data.input.metadata())
     return Trained(cost(net.graph).params, result)
 
 
@@ -83,14 +86,20 @@ def score(net: Trainable, data: Dataset, task: Task, options: TrainOptions) -> f
 def rehearse(net: Trainable, data: Dataset, task: Task) -> None:
     """Run a small batch on the CPU, where a network is made, before anything is spent on a training.
 
-    Raises: ModelError where the network can't run on a batch of several images, and what `task.check` raises.
+    Raises: ModelError where the network can't run on a batch of several images or where nothing in it trains, and what
+    `task.check` raises.
     """
     images = torch.tensor(data.test_images[:3]).float()
+    if data.input.layout == "NHWC":
+        images = images.permute(0, 2, 3, 1)
     try:
-        with torch.no_grad(), torch.random.fork_rng([]):
+        with torch.random.fork_rng([]):
             outputs = net.forward({net.inputs[0]: images})
     except (RuntimeError, ValueError) as error:
         fixed = fixed_batch(image_input(net.graph))
         why = f"its batch is fixed to {fixed}, export it with a dynamic batch" if fixed else str(error).splitlines()[0]
         raise ModelError(f"the model can't be run on a batch of images: {why}") from error
+    if not any(value.requires_grad for value in outputs.values()):
+        raise ModelError("nothing in the model trains: no gradient reaches its weights, as in a quantised model "
+                         "(train the float model and quantise it again)")  # fmt: skip
     task.check(outputs, data)

@@ -247,7 +247,7 @@ class _Run:
         del options["device"]
         contents = [zlib.crc32(labels.tobytes()) for labels in (self.data.train_labels, self.data.test_labels)]
         shapes = {name: list(value.shape) for name, value in self.module.state_dict().items()}
-        about = [list(self.data.shape), self.data.classes, *contents]
+        about = [list(self.data.shape), self.data.classes, *contents, self.data.input.metadata()]
         return {"task": repr(self.task), **options, "data": about, "model": shapes}
 
 

@@ -1,17 +1,24 @@
-"""Graph-to-graph functions: norms put in, taken out and recovered, layouts turned. Each works in place, one a file."""
+"""Graph-to-graph functions, each in place and one a file.
+
+Norms are put in, taken out and recovered, layouts turned, halves made whole, pixels normalised.
+"""
 
 from __future__ import annotations
 
+from chanc.transforms.bake_input import bake_input
 from chanc.transforms.channels_first import channels_first
 from chanc.transforms.fold_batchnorm import fold_batchnorm
+from chanc.transforms.full_precision import full_precision
 from chanc.transforms.insert_batchnorm import insert_batchnorm
 from chanc.transforms.recover_affine import recover_affine
 from chanc.transforms.recover_groupnorm import Recovered, recover_groupnorm
 
 __all__ = [
     "Recovered",
+    "bake_input",
     "channels_first",
     "fold_batchnorm",
+    "full_precision",
     "insert_batchnorm",
     "recover_affine",
     "recover_groupnorm",

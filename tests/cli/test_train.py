@@ -99,7 +99,8 @@ def test_same_graph_with_better_values(tmp_path, model, capsys) -> None:
     out = tmp_path / "out.onnx"
     trained(model, "--data", "digits", "--epochs", 4, "--batch-size", 64, "-o", out)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines[:-1]] == [f"epoch {k}/4" for k in (1, 2, 3, 4)]
+    assert lines[0].startswith("note: the input is (pixels / 255 - 0.3058) / 0.3762, channels first (NCHW): the data")
+    assert [line.split("  ")[0] for line in lines[1:-1]] == [f"epoch {k}/4" for k in (1, 2, 3, 4)]
     data = datasets.load("digits")
     pixels = (data.test_images / 255 - np.reshape(data.mean, (1, -1, 1, 1))) / np.reshape(data.std, (1, -1, 1, 1))
     top1 = [
@@ -131,7 +132,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, model, capsys, monkeypa
     assert not (tmp_path / "parted.onnx").exists()
     assert "exists already: add --resume" in refused(capsys, *common, *more)
     trained(*common, *more, "--resume")
-    assert capsys.readouterr().out.splitlines()[0].startswith("epoch 2/3")
+    assert capsys.readouterr().out.splitlines()[1].startswith("epoch 2/3")
     assert (tmp_path / "parted.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
 
 
@@ -323,3 +324,29 @@ def test_torchrun_gives_the_file_of_one_process(tmp_path, model) -> None:
     one, two = values(tmp_path / "one.onnx"), values(tmp_path / "two.onnx")
     for name, value in one.items():
         np.testing.assert_allclose(two[name], value, rtol=0, atol=1e-5)
+
+
+def test_the_input_is_asked_for_recorded_and_baked(tmp_path, model, capsys) -> None:
+    out = tmp_path / "out.onnx"
+    common = ("--data", "digits", "--epochs", 1, "--limit-train", 100, "-o", out)
+    trained(model, *common, "--normalise", "0.5/0.25", "--scale-pixels", "1/255")
+    said = capsys.readouterr().out.splitlines()
+    assert "note: the input is (pixels / 255 - 0.5) / 0.25, channels first (NCHW): as asked for" in said
+    assert load(out).metadata_props == {
+        "chanc.input.scale": repr(1 / 255), "chanc.input.mean": "0.5", "chanc.input.std": "0.25",
+        "chanc.input.layout": "NCHW",
+    }  # fmt: skip
+    trained(out, *common, "--force", "--bake")
+    assert "as the model's metadata says" in capsys.readouterr().out
+    baked = load(out)
+    assert [node.op_type for node in baked.graph][:2] == ["Mul", "Add"]
+    assert baked.metadata_props["chanc.input.scale"] == "1.0"
+    assert "--normalise half" in refused(capsys, model, *common, "--force", "--normalise", "half")
+
+
+def test_another_input_is_another_training(tmp_path, model, capsys) -> None:
+    checkpoint = tmp_path / "c.safetensors"
+    common = (model, "--data", "digits", "--epochs", 1, "--limit-train", 100, "--checkpoint", checkpoint)
+    trained(*common, "-o", tmp_path / "out.onnx")
+    other = (*common, "--resume", "--normalise", "none", "-o", tmp_path / "other.onnx")
+    assert "was made with other data" in refused(capsys, *other)

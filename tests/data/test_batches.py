@@ -6,8 +6,10 @@ torch = pytest.importorskip("torch")
 
 from chanc.data.augment import Augment  # noqa: E402
 from chanc.data.batches import Batches  # noqa: E402
+from chanc.data.contract import InputContract  # noqa: E402
 
 _MEAN, _STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+_CONTRACT = InputContract(1 / 255, _MEAN, _STD)
 
 
 def _data(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,7 +20,7 @@ def _data(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _batches(count: int, size: int, seed: int | None = 0, augment: Augment | None = None) -> Batches:
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return Batches(*_data(count), size, _MEAN, _STD, augment, generator)
+    return Batches(*_data(count), size, _CONTRACT, augment, generator)
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(96, [32, 32, 32]), (100, [32, 32, 32, 4]), (97, [32, 32, 33]), (5, [5])])
@@ -76,7 +78,7 @@ def test_cutout_leaves_the_mean_colour() -> None:
 def test_cuda_sees_the_same_batches() -> None:
     images, labels = _data(100)
     here, there = (
-        Batches(images.to(device), labels.to(device), 32, _MEAN, _STD, Augment(), torch.Generator().manual_seed(0))
+        Batches(images.to(device), labels.to(device), 32, _CONTRACT, Augment(), torch.Generator().manual_seed(0))
         for device in ("cpu", "cuda")
     )
     for (cpu_images, cpu_labels), (gpu_images, gpu_labels) in zip(here, there, strict=True):
@@ -87,10 +89,10 @@ def test_cuda_sees_the_same_batches() -> None:
 def test_misuse_is_refused() -> None:
     images, labels = _data(10)
     with pytest.raises(ValueError, match="uint8"):
-        Batches(images.float(), labels, 4, _MEAN, _STD)
+        Batches(images.float(), labels, 4, _CONTRACT)
     with pytest.raises(ValueError, match="uint8"):
-        Batches(images, labels[:9], 4, _MEAN, _STD)
+        Batches(images, labels[:9], 4, _CONTRACT)
     with pytest.raises(ValueError, match="generator"):
-        Batches(images, labels, 4, _MEAN, _STD, Augment())
+        Batches(images, labels, 4, _CONTRACT, Augment())
     with pytest.raises(ValueError, match="batch size"):
-        Batches(images, labels, 1, _MEAN, _STD, None, torch.Generator())
+        Batches(images, labels, 1, _CONTRACT, None, torch.Generator())

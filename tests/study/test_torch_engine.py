@@ -92,7 +92,7 @@ def test_the_log_has_the_quality_of_the_weights_that_are_kept(
 def test_a_trial_may_have_epochs_and_a_transfer_of_its_own(tmp_path: Path, digits_model: Path) -> None:
     asked = {"algo": None, "preset_name": None, "options": {}, "final": {}, "limit_train": 100}
     settings = resolve(data="digits", train={**TRAIN, "epochs": 3}, transfer="svd", **asked)
-    engine = make_engine(settings, load_data(analyze(digits_model), settings, None))
+    engine = make_engine(settings, load_data(analyze(digits_model), settings, None)[0])
     model = engine.load(digits_model)
     one = engine.train(model, fresh=True, seed=0, carry_from=None, carry_to=None, watch=Silent(), epochs=1)
     assert len(one.epochs) == 1

@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from chanc.data.batches import Batches  # noqa: E402
+from chanc.data.contract import InputContract  # noqa: E402
 from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.modules import by_hand  # noqa: E402
 from chanc.training.evaluation import evaluate  # noqa: E402
@@ -27,7 +28,7 @@ def test_score_and_loss_over_uneven_batches() -> None:
     labels = torch.arange(count) % 3
     labels[:130] = (labels[:130] + 1) % 3
     net = by_hand(_Reader().train(), outputs=("main", "aux"))
-    feed = Feed(Batches(images, labels, EVALUATION_BATCH, (0.0,), (1.0,)), "image")
+    feed = Feed(Batches(images, labels, EVALUATION_BATCH, InputContract()), "image")
     result = evaluate(net, Classification(label_smoothing=0.5), feed)
     assert result.score == 0.9
     total = math.log(math.exp(2) + 2)

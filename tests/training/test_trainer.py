@@ -138,7 +138,7 @@ def test_agrees_with_a_plain_loop(net, dataset) -> None:
     theirs.to(memory_format=torch.channels_last).train()
     images, labels = torch.tensor(dataset.train_images), torch.tensor(dataset.train_labels)
     generator = torch.Generator().manual_seed(5)
-    batches = Batches(images, labels, 32, dataset.mean, dataset.std, Augment(1, False, 0), generator)
+    batches = Batches(images, labels, 32, dataset.input, Augment(1, False, 0), generator)
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.8, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3 * len(batches))
     with torch.random.fork_rng():

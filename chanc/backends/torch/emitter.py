@@ -12,6 +12,7 @@ from chanc.backends.torch.folding import fold
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.program import Program
 from chanc.backends.torch.writer import Writer
+from chanc.data.contract import recorded
 from chanc.ops import Trait, has
 from chanc.registry import Operators
 
@@ -34,9 +35,10 @@ class Emitter(Writer):
         self._escaped.update(self._tensors[v] for v in [*real, *graph.outputs] if v in self._tensors)
         channels = {vid: self._find(vid) for vid in range(len(self._values))}
         flattened = self._flattened_groups()
+        pixels = recorded(self.model.metadata_props, "NCHW")
         return Program(
             self.name, self.statements, self.submodules, inputs, outputs, shapes, self._hints, self.helpers,
-            self.constants, channels, {self._find(vid) for vid in self._escaped}, flattened,
+            self.constants, channels, {self._find(vid) for vid in self._escaped}, flattened, str(pixels or ""),
         )  # fmt: skip
 
     def nodes(self, graph: ir.Graph) -> None:

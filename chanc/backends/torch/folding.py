@@ -34,8 +34,8 @@ def fold(values: Values, node: Node) -> bool:
     if node.op in ("ConstantOfShape", "Expand", "Range", "Tile") and _too_big(node, arrays):
         return False
     results = _evaluate(values, node, arrays)
-    if not all(isinstance(result, np.ndarray | np.generic) for result in results):
-        return False  # a sequence
+    if results is None or not all(isinstance(result, np.ndarray | np.generic) for result in results):
+        return False  # not known to the reference implementation, or a sequence
     for value, array in zip(node.outputs, results, strict=True):
         values.set_const(value, np.asarray(array))
     return True
@@ -54,7 +54,8 @@ def _too_big(node: Node, arrays: dict[str, np.ndarray]) -> bool:
     return bool(np.prod(sizes.astype(np.float64)) > _LIMIT)
 
 
-def _evaluate(values: Values, node: Node, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _evaluate(values: Values, node: Node, arrays: dict[str, np.ndarray]) -> list[np.ndarray] | None:
+    """The node's outputs; None where the reference implementation has no such operator or version."""
     from onnx.reference import ReferenceEvaluator
 
     proto = ir.serde.serialize_node(node.raw)
@@ -66,12 +67,11 @@ def _evaluate(values: Values, node: Node, arrays: dict[str, np.ndarray]) -> list
     ]
     graph = onnx.helper.make_graph([proto], "fold", feeds, untyped)
     opsets = [onnx.helper.make_opsetid("", values.opsets.get("", 1))]
+    model = onnx.helper.make_model(graph, opset_imports=opsets)
+    try:
+        evaluator = ReferenceEvaluator(model)
+    except (RuntimeError, NotImplementedError, ValueError):  # what it says of a version that it lacks
+        return None
     with np.errstate(all="ignore"):
-        results = dict(
-            zip(
-                outputs,
-                ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, arrays),
-                strict=True,
-            )
-        )
+        results = dict(zip(outputs, evaluator.run(None, arrays), strict=True))
     return [results.get(value.name or "", np.zeros(())) for value in node.outputs]

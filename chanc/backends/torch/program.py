@@ -140,3 +140,5 @@ class Program:
     """Groups whose width something else than a constructor's argument depends on."""
     flattened: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Group behind a Flatten -> (the group before it, how many columns each channel becomes)."""
+    pixels: str = ""
+    """How the input is made of pixels, where the model's metadata says so."""

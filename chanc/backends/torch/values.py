@@ -17,6 +17,7 @@ from chanc.backends.torch import names, symbols
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.paths import PathBook
 from chanc.backends.torch.program import Statement, Submodule
+from chanc.ops import weight_of
 
 DTYPES = {
     "FLOAT": "float32", "DOUBLE": "float64", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "INT64": "int64",
@@ -102,7 +103,7 @@ class Values:
         found = self._consts.get(value)
         if found is None or found.origin is None or found.array.dtype.kind in "iubOSU":
             return False
-        if names.is_generated(found.name):
+        if names.is_generated(found.name) or _is_statistic(value):
             return False
         return found.array.size > 1 or _LEARNED_SCALAR.fullmatch(found.name) is not None
 
@@ -227,3 +228,9 @@ class Values:
             else:
                 parts.append(re.sub(r"[^A-Za-z0-9_]+", "", str(dim.value or ""))[:12] or "?")
         return f"[{', '.join(parts)}]"
+
+
+def _is_statistic(value: ir.Value) -> bool:
+    """Whether a constant is read as a running statistic alone."""
+    read = [weight_of(node, index) for node, index in value.uses()]
+    return bool(read) and all(weight is not None and weight.statistic for weight in read)

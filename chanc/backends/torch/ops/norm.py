@@ -19,7 +19,9 @@ def batch_norm(ctx: Emitter, node: Node) -> None:
     x = ctx(node.inputs[0])
     arrays = [ctx.const(node.input(index)) for index in range(1, 5)]
     if any(array is None for array in arrays) or rank > 5:
-        operands = ", ".join(ctx(node.inputs[index]) for index in (3, 4, 1, 2))
+        # Statistics are measured, never trained: PyTorch has no gradient for them.
+        kept = (f"{ctx(node.inputs[index])}{'' if arrays[index - 1] is not None else '.detach()'}" for index in (3, 4))
+        operands = ", ".join([*kept, ctx(node.inputs[1]), ctx(node.inputs[2])])
         ctx.write(node, f"F.batch_norm({x}, {operands}, eps={literal(node.f('epsilon', 1e-5))})")
         return
     width = str(arrays[0].shape[0] if arrays[0] is not None else 0)
