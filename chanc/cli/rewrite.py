@@ -155,10 +155,17 @@ def _verified(original: Any, result: Rewrite, transfer: str, inputs: str | None,
     note = f"{'verified' if verdict.agrees else 'not verified'}: {verdict}"
     if not given or feeds is not None:
         return note
-    # A table may be too short for other sizes, a Reshape tied to one.
-    ran = [sizes for sizes in others(given) if _judged(original, result, transfer, None, sizes).agrees]
+    ran = [sizes for sizes in others(given) if _agrees_at(original, result, transfer, sizes)]
     told = [" ".join(f"{name}={size}" for name, size in sizes.items()) for sizes in ran]
     return f"{note}; also at {' and '.join(told)}" if ran else f"{note}; nothing could be told at other sizes"
+
+
+def _agrees_at(original: Any, result: Rewrite, transfer: str, sizes: Sizes) -> bool:
+    """Whether it was seen to agree at other sizes, at which a table may be too short, or a Reshape tied to one."""
+    try:
+        return bool(_judged(original, result, transfer, None, sizes).agrees)
+    except ModelError:
+        return False
 
 
 def _judged(original: Any, result: Rewrite, transfer: str, feeds: Any, sizes: Sizes) -> Verdict:
