@@ -1,7 +1,7 @@
 """The trained parameters of a model: what training changes, each counted once, at its first user.
 
-They are the float weights of the operators' specs (`chanc.ops`). Running statistics, shapes, scales of a resize and
-one-element operands of arithmetic are not parameters.
+They are the float weights of the operators' specs (`chanc.ops`). Running statistics, shapes, scales of a resize,
+one-element operands of arithmetic and masks that were computed from sizes are not parameters.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from chanc.cost.sizes import source
 from chanc.ir.dtypes import FLOATS
+from chanc.ir.initializers import COMPUTED
 from chanc.ops import spec_of
 
 
@@ -29,7 +30,8 @@ def _weights(node: ir.Node) -> Iterator[tuple[int, str, ir.TensorProtocol]]:
     """Input, name and tensor of each weight of a node; a number that an operand of arithmetic holds is none."""
     spec = spec_of(node)
     for weight in spec.weights if spec is not None else ():
-        found = source(node.inputs[weight.input]) if weight.input < len(node.inputs) else None
+        value = node.inputs[weight.input] if weight.input < len(node.inputs) else None
+        found = source(value) if value is not None and COMPUTED not in value.meta else None
         if found is None or weight.statistic or found[1].dtype not in FLOATS:
             continue
         if not (weight.arithmetic and found[1].size == 1):

@@ -8,6 +8,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+COMPUTED = "chanc.computed"
+"""Set in the `meta` of an initializer that stands for what was computed from sizes: it is no trained parameter."""
+
 
 def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:
     """A value that holds `array` under that name; it belongs to no graph yet."""
