@@ -56,11 +56,12 @@ class _Runner:
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
+        self.body = self.visit_body
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts."""
         findings = self.findings
-        context = Context(findings, node, self.visit_body)
+        context = Context(findings, node, self.body)
         graphs = bodies(node)
         if not graphs and self._evaluated(context):
             return

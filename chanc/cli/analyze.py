@@ -96,6 +96,7 @@ def to_json(analysis: Analysis, path: str) -> dict[str, Any]:
             "params": analysis.params,
             "macs": analysis.macs,
             "macs_all": analysis.macs_all,
+            "uncounted": list(analysis.cost.uncounted),
         },
         "groups": [_group(group) for group in analysis.groups],
         "pinned": [

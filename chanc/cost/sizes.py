@@ -81,7 +81,6 @@ def _shape(value: ir.Value) -> ir.Shape:
     return ir.Shape(stored[1].shape.numpy())
 
 
-
 def source(value: ir.Value | None) -> tuple[str, ir.TensorProtocol] | None:
     """The stored tensor behind a value and its name, through operators that only move elements; None where computed.
 

@@ -16,6 +16,7 @@ import pytest
 
 from chanc.analysis import Analysis, analyze
 from chanc.testing.builders import build
+from chanc.testing.graphs import Graph
 
 pytest.importorskip("torch")
 
@@ -195,6 +196,16 @@ def test_pinned_groups_say_why() -> None:
     assert analysis.group("w1").reason == "no rule for me::Odd (Odd 'y')"
     assert analysis.group("w1:1").reason == "it takes graph input 'x' (Conv 'a')"
     assert [(p.op, p.node, p.tensor) for p in analysis.pinned if "no rule" in p.reason] == [("Odd", "y", "r")]
+
+
+def test_the_json_names_what_is_not_counted() -> None:
+    from chanc.cli.analyze import to_json
+
+    graph = Graph()
+    x = graph.input("x", [1, 3, 4, 4]).conv(4)
+    (odd,) = graph.node("Odd", [x], shapes=[(1, 4, 4, 4)], domain="me")
+    found = to_json(analyze(graph.model(odd)), "net.onnx")["model"]
+    assert (found["macs"], found["uncounted"]) == (4 * 3 * 9 * 16, [odd.name])
 
 
 def test_the_json_of_an_analysis(analysed) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from chanc import runs
 from chanc.cli import COMMANDS
 from chanc.ir import save
+from chanc.runs import Decision, Epoch, TrialEvent
 from chanc.testing.graphs import Graph
 
 ABSENT = ("torch", "onnxruntime", "matplotlib", "pyarrow", "PIL", "sklearn", "onnxscript", "ray", "safetensors",
@@ -66,12 +67,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     graph = Graph(seed=0)
     x = graph.input("image", [2, 3, 32, 32], dynamic={0: "n"}).conv(8, bias=False).bn().relu().conv(12, stride=4).relu()
     save(graph.ir(x.gap().flatten().gemm(10)), home / "m.onnx")
-    epochs = [{"epoch": 0, "top1": 0.5, "loss": 1.0, "metrics": {}}]
-    trial = {"params": 1000, "macs": 9000, "top1": 0.5, "epochs": epochs}
-    (home / "finished").mkdir()
-    (home / "finished" / "config.json").write_text('{"settings": {"algo": "greedy"}}')
-    lines = [json.dumps({"trial": number, "widths": {"a.weight": 16 + number}, **trial}) for number in range(3)]
-    (home / "finished" / "trials.jsonl").write_text("\n".join(lines) + "\n")
+    run = runs.create(home / "finished", {"algo": "greedy"}, {})
+    for number in range(3):
+        decision = Decision({"a.weight": 16 + number})
+        run.append(TrialEvent(number, decision, 1000, 9000, 0.5, 1.0, (Epoch(0, 1.0, 0.5),)))
     return home
 
 

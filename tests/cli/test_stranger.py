@@ -250,15 +250,11 @@ def test_the_widths_of_trial_methods_keep_their_heading(stranger) -> None:
     assert text.index("Widths:") < text.index("--min-width") < text.index("shrinker:") < text.index("--loss-of")
 
 
-def test_a_task_of_another_distribution_is_trained_and_searched(stranger, model: Path, tmp_path: Path) -> None:
+def test_a_task_of_another_distribution_is_trained(stranger, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    environment = stranger(TASK, "chanc.tasks")
-    common = ("--task", "sharp", "--sharpness", 2, "--data", "synthetic", "--limit-train", 20, "--limit-test", 10,
-              "--batch-size", 8, "--quiet", "--epochs", 1)  # fmt: skip
-    done = chanc(environment, "train", model, *common, "-o", tmp_path / "out.onnx")
+    out = tmp_path / "out.onnx"
+    done = chanc(stranger(TASK, "chanc.tasks"), "train", model, "--task", "sharp", "--sharpness", 2, "--epochs", 1,
+                 "--data", "synthetic", "--limit-train", 20, "--limit-test", 10, "--batch-size", 8, "--quiet",
+                 "-o", out)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "out.onnx: confidence 0." in done.stdout
-    done = chanc(environment, "search", model, *common, "--trials", 1, "--out", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
-    assert (settings["task"], settings["train"]["sharpness"]) == ("sharp", 2.0)
+    assert done.stdout.startswith(f"wrote {out}: confidence 0.")

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from chanc.backends.torch.names import reserved, unique
-from chanc.backends.torch.program import Submodule, tokens
+from chanc.backends.torch.program import Submodule
 from chanc.backends.torch.structure import Block
 
 # What torch assumes where a keyword is not written: a keyword that only some blocks write becomes an argument.
@@ -208,8 +208,3 @@ def _name(block: Block) -> str:
 def _camel(word: str) -> str:
     name = "".join(piece[:1].upper() + piece[1:] for piece in word.split("_") if piece)
     return name if len(name) > 2 and name not in reserved() else f"{name}Block"
-
-
-def width_tokens(text: str) -> list[int]:
-    """The channel groups that a constructor's text speaks of."""
-    return tokens(text, "w")

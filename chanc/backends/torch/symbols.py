@@ -51,9 +51,6 @@ class Sym:
         return Sym(f"-{self.inner}")
 
 
-Scalar = bool | int | float | Sym
-
-
 def _is(value: Any, number: int) -> bool:
     return not isinstance(value, Sym) and bool(value == number)
 

@@ -19,7 +19,7 @@ class TestUniformTargetContract(SamplerContract):
 
 def test_ladder_of_factors() -> None:
     space, sampler = example_space(), Uniform(trials=3, low=0.5, high=2.0)
-    assert [sampler.at(space, trial) for trial in range(3)] == [
+    assert [sampler.draw(space, trial) for trial in range(3)] == [
         {"a": 16, "b": 32, "c": 24},
         {"a": 32, "b": 64, "c": 48},
         {"a": 64, "b": 128, "c": 96},
@@ -29,7 +29,7 @@ def test_ladder_of_factors() -> None:
 @pytest.mark.parametrize("target", [30_000, 100_000, 250_000])
 def test_target_params_is_hit_within_one_step(target: int) -> None:
     space = example_space()
-    widths = Uniform(target_params=target).at(space, 0)
+    widths = Uniform(target_params=target).draw(space, 0)
     assert abs(space.count(widths, "params") / target - 1) < 0.12
     assert widths["b"] / widths["a"] == pytest.approx(2, rel=0.15)
 

@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
+from chanc.study.methods.sampler import Proposal, Sampler
+from chanc.study.space import Space, Widths
 
 
-def keep_best(state: State, seen: Measurement) -> State:
-    """The state after a trial: the widths with the highest held-out score."""
-    best = state["best"]
-    if best is None or seen.score > best["score"]:
-        best = {"trial": seen.trial, "score": seen.score, "widths": dict(seen.widths)}
-    return {"best": best}
+@dataclass(frozen=True)
+class Baseline(Sampler):
+    """Widths that follow from the trial's number alone; the best trial is the one of the highest held-out score."""
+
+    weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
+
+    trials: int = 8
+    min_width: int = 2
+    max_width: int = 4096
+    target_params: int | None = field(default=None, metadata={
+        "help": "Params that all trials shall have (500k, 1.5M).", "range": (1, math.inf), "count": True})
+    target_macs: int | None = field(default=None, metadata={
+        "help": "MACs that all trials shall have.", "range": (1, math.inf), "count": True})
+
+    @abstractmethod
+    def draw(self, space: Space, trial: int) -> Widths:
+        """The widths of one trial."""
+
+    def start(self, space: Space) -> tuple[Widths, State]:
+        """The widths of trial 0."""
+        return self.draw(space, 0), {"best": None}
+
+    def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
+        """The next trial's widths; they depend on nothing that was measured."""
+        best = state["best"]
+        if best is None or seen.score > best["score"]:
+            best = {"trial": seen.trial, "score": seen.score, "widths": dict(seen.widths)}
+        return Proposal(self.draw(space, seen.trial + 1), {"best": best})
+
+    def best(self, state: State) -> Widths:
+        """The widths with the highest held-out score."""
+        return dict(state["best"]["widths"])
