@@ -314,7 +314,10 @@ def test_a_size_given_says_nothing_of_where_channels_are_cut(cut: str) -> None:
         g = MatMul(s, w3)
         y = MatMul(g, w2)
         """,
-        {"w1": (6, 16), "w3": (1, 12), "w2": (12, 5), "zero": np.array([0]), "one": np.array([1]), "two": np.array([2])},
+        {
+            "w1": (6, 16), "w3": (1, 12), "w2": (12, 5), "zero": np.array([0]), "one": np.array([1]),
+            "two": np.array([2]),
+        },
     )  # fmt: skip
     found = analyze(model, dims={"T": 8})
     assert [group.id for group in found.groups if group.resizable] == ["w3"]
