@@ -15,7 +15,7 @@ from chanc.analysis.dims import Dim
 from chanc.analysis.evaluate import is_fill
 from chanc.analysis.findings import Array, Findings
 from chanc.analysis.run import visit_model
-from chanc.ir.initializers import add_constant
+from chanc.ir.initializers import COMPUTED, add_constant
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 
@@ -90,5 +90,7 @@ def _initializer(graph: ir.Graph, names: Names, value: ir.Value, array: Array) -
         same = known.dtype == ir.DataType.from_numpy(array.dtype) and np.array_equal(known.const_value.numpy(), array)
         if same:
             return known
-    return add_constant(graph, names.fresh(base), array)
+    made = add_constant(graph, names.fresh(base), array)
+    made.meta[COMPUTED] = True
+    return made
 

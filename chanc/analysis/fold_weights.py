@@ -17,7 +17,8 @@ import onnx
 import onnx_ir as ir
 
 from chanc.analysis.findings import Array
-from chanc.ir.initializers import FLOATS, constant, constant_shape, fed
+from chanc.ir.dtypes import FLOATS
+from chanc.ir.initializers import constant, constant_shape, fed
 from chanc.ir.nodes import bodies
 from chanc.ops import Trait, has, spec_of
 from chanc.ops.spec import NOWHERE

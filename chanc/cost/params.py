@@ -1,7 +1,8 @@
 """The trained parameters of a model: what training changes, each counted once, at its first user.
 
 They are the weights of the operators' specs (`chanc.ops`), those that were quantised to integers among them. Running
-statistics, shapes, scales of a resize and one-element operands of arithmetic are not parameters.
+statistics, shapes, scales of a resize, one-element operands of arithmetic and masks that were computed from sizes are
+not parameters.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import onnx_ir as ir
 
 from chanc.cost.sizes import source
 from chanc.ir.dtypes import FLOATS, QUANTISED
+from chanc.ir.initializers import COMPUTED
 from chanc.ir.nodes import carried, nodes_of
 from chanc.ops import spec_of
 
@@ -48,7 +50,7 @@ def _weights(node: ir.Node, inside: Entering) -> Iterator[tuple[int, str, ir.Ten
     spec = spec_of(node)
     for weight in spec.weights if spec is not None else ():
         value = node.inputs[weight.input] if weight.input < len(node.inputs) else None
-        found = source(inside.get(value, value)) if value is not None else None
+        found = source(inside.get(value, value)) if value is not None and COMPUTED not in value.meta else None
         if found is None or weight.statistic or not _trained(found[1], value):
             continue
         if not (weight.arithmetic and found[1].size == 1):

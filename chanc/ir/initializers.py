@@ -8,7 +8,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+from chanc.ir.dtypes import FLOATS
+
+COMPUTED = "chanc.computed"
+"""Set in the `meta` of an initializer that stands for what was computed from sizes: it is no trained parameter."""
 
 
 def constant(name: str, array: NDArray[np.generic], dtype: ir.DataType | None = None) -> ir.Value:

@@ -5,6 +5,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnx_ir.passes import Sequential
 
+from chanc.analysis import analyze
 from chanc.backends import ort
 from chanc.ir.normalize import normalize
 from chanc.oracles import compare
@@ -102,3 +103,15 @@ def test_among_foreign_passes(ops) -> None:
     assert result.modified
     assert "Shape" not in ops(result.model)
     agree(proto, result.model, (3, 8, 6, 4))
+
+
+def test_a_mask_that_was_folded_is_no_trained_parameter() -> None:
+    """The lower triangle of a constant size: an initializer after the folding, but none to train."""
+    model = build(
+        "float[2,6,6] x", "float y",
+        "f = ConstantOfShape(s)\n t = Trilu<upper=0>(f)\n a = MatMul(x, w)\n y = Mul(a, t)",
+        {"s": np.array([6, 6]), "w": (6, 6)},
+    )  # fmt: skip
+    found = analyze(model)
+    assert [node.op_type for node in found.model.graph] == ["MatMul", "Mul"]
+    assert found.params == 36

@@ -298,3 +298,28 @@ def test_a_table_that_is_written_over(idiom: Idiom) -> None:
         },
         {"w3": (12, 1)}, inputs=SEQUENCE, pinned={"w1": "it is combined with"},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("cut", ["Slice(h, zero, t, two)", "Gather<axis=2>(h, last)"])
+def test_a_size_given_says_nothing_of_where_channels_are_cut(cut: str) -> None:
+    """At 8 positions the first 8 channels are read, or the one before the eighth: at others it would be others."""
+    model = build(
+        SEQUENCE, "float y",
+        f"""
+        h = MatMul(x, w1)
+        t = Shape<start=1, end=2>(x)
+        last = Sub(t, one)
+        c = {cut}
+        s = ReduceMean<axes=[2], keepdims=1>(c)
+        g = MatMul(s, w3)
+        y = MatMul(g, w2)
+        """,
+        {
+            "w1": (6, 16), "w3": (1, 12), "w2": (12, 5), "zero": np.array([0]), "one": np.array([1]),
+            "two": np.array([2]),
+        },
+    )  # fmt: skip
+    found = analyze(model, dims={"T": 8})
+    assert [group.id for group in found.groups if group.resizable] == ["w3"]
+    made = rewrite(model, {"w3": 6}, dims={"T": 8}).model
+    assert [dim.dim_param for dim in made.graph.input[0].type.tensor_type.shape.dim][1] == "T"

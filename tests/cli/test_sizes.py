@@ -96,3 +96,19 @@ def test_refusals(
     assert run("rewrite", model, "-o", tmp_path / "half.onnx", "--scale", 0.5, *option) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "half.onnx").exists()
+
+
+def test_search_counts_at_the_sizes_given_and_writes_open_axes(tmp_path: Path) -> None:
+    """A budget of MACs means little at one pixel; the input's height and width stay open in what is found."""
+    pytest.importorskip("torch")
+    image, out = tmp_path / "image.onnx", tmp_path / "run"
+    body = "a = Conv<pads=[1, 1, 1, 1]>(x, w1)\n g = GlobalAveragePool(a)\n f = Flatten(g)\n y = Gemm(f, w2)"
+    onnx.save(build("float[N,1,H,W] x", "float[N,10] y", body, {"w1": (8, 1, 3, 3), "w2": (8, 10)}), image)
+    asked = ["--algo", "random", "--trials", 1, "--epochs", 1, "--limit-train", 100, "--out", out, "--quiet"]
+    assert run("search", image, *asked, "--dim", "H=8", "--dim", "W=8") == 0
+    settings = json.loads((out / "config.json").read_text())["settings"]
+    assert settings["sizes"] == {"H": 8, "W": 8}
+    assert settings["graph"]["macs"] == 8 * 8 * 9 * 8 + 8 * 10
+    for name in ("best.onnx", "input.onnx"):
+        shape = onnx.load(out / name).graph.input[0].type.tensor_type.shape.dim
+        assert [dim.dim_param or dim.dim_value for dim in shape] == ["N", 1, "H", "W"]

@@ -56,7 +56,7 @@ def compress(context: Context) -> None:
         context.output(plain([context.unknown_size(0)], "chosen values"))
         return
     axis = context.integer("axis", 0) % layout.rank
-    known, size = context.constant(1), layout.size(axis)
+    known, size = context.certain(1), layout.size(axis)
     if known is not None and isinstance(size, int) and layout.on(axis):
         chosen = take(layout, axis, np.flatnonzero(known[:size]))
         context.segment(chosen, axis)

@@ -157,7 +157,8 @@ def gather(context: Context) -> None:
     layout = context.input(0)
     axis = context.integer("axis", 0) % layout.rank
     known = context.constant(1)
-    whole = known is not None and known.dtype != object and context.certain(1) is not None
+    certain = context.certain(1)
+    whole = certain is not None and certain.dtype != object
     table = context.is_parameter(0)
     if (view := view_of(context, layout)) is not None and not table:
         result = viewed(layout, view)
@@ -230,12 +231,11 @@ def _shifted(layout: Layout, by: int) -> tuple[Field, ...]:
 def gather_nd(context: Context) -> None:
     """GatherND with constant indices [..., 1] is a Gather along the first axis; else only axes without channels go."""
     layout = context.input(0)
-    known = context.constant(1)
+    known = context.certain(1)
     batch = context.integer("batch_dims", 0)
     if (
         known is not None
         and known.dtype != object
-        and context.certain(1) is not None
         and known.ndim == 2
         and known.shape[-1] == 1
         and not batch
