@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,11 +98,17 @@ def rewrite(
 
 def _notes(analysis: Analysis) -> list[str]:
     """What a rewrite did besides changing widths, a line each."""
-    names = analysis.folded
-    if not names:
-        return []
+    fed = sorted(value.name or "" for value in analysis.findings.fed)
+    said = {
+        "weights that the graph computed from others are constants now": analysis.folded,
+        "inputs with a value of their own, which a caller may feed, stay as they are": fed,
+    }
+    return [f"{what}: {_listed(names)}" for what, names in said.items() if names]
+
+
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"weights that the graph computed from others are constants now: {', '.join(names[:3])}{more}"]
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _reflected(resizing: Resizing) -> Resizing:
