@@ -181,10 +181,17 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
 
 def _notes(analysis: Analysis) -> tuple[str, ...]:
     """What a rewrite did besides changing widths, a line each."""
-    names = analysis.folded
+    fed = sorted(value.name or "" for value in analysis.findings.fed)
+    said = {
+        "weights that the graph computed from others are constants now": analysis.folded,
+        "inputs with a value of their own, which a caller may feed, stay as they are": fed,
+    }
+    return tuple(f"{what}: {_listed(names)}" for what, names in said.items() if names)
+
+
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    line = f"weights that the graph computed from others are constants now: {', '.join(names[:3])}{more}"
-    return (line,) if names else ()
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _fault(analysis: Analysis, chosen: list[Resizing], error: Exception) -> Fault:

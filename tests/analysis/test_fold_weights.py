@@ -147,8 +147,32 @@ def test_what_a_caller_may_feed_is_no_constant() -> None:
     model = build(inputs, "float y", body, {**WEIGHTS, "last": (4, 8, 1, 1)})
     found = analyze(model)
     assert found.folded == ("w",)  # w / |w|, without the gain
-    assert not found.group("w").resizable
-    small = rewrite(model, {}).model
+    assert [g.id for g in found.groups if g.resizable] == []
+    result = rewrite(model, {})
+    assert result.trace.notes == ("inputs with a value of their own, which a caller may feed, stay as they are: gw",)
+    small = result.model
     feeds = ort.random_feeds(model)
     fed = {**feeds, "gw": np.full((8, 1, 1, 1), 2, np.float32)}
     assert not np.allclose(ort.run(small, feeds)[0], ort.run(small, fed)[0])
+
+
+def test_a_default_is_not_folded_into_the_graph() -> None:
+    body = "r = Sqrt(k)\nd = Div(x, r)\na = Conv(d, w)\nb = Relu(a)\ny = Conv(b, last)"
+    weights = {"w": (8, 3, 3, 3), "last": (4, 8, 1, 1), "k": np.full((1, 1, 1, 1), 4, np.float32)}
+    model = build("float[N,3,8,8] x, float[1,1,1,1] k", "float y", body, weights)
+    result = rewrite(model, scale=0.5)
+    assert operators(result.model) == ["Sqrt", "Div", "Conv", "Relu", "Conv"]
+    assert result.trace.notes[-1].endswith("stay as they are: k")
+    assert check_shrink(model).operands
+
+
+@pytest.mark.parametrize("ir_version", [3, 8])
+def test_where_all_initializers_are_inputs_they_are_constants(ir_version: int) -> None:
+    body = "a = Conv(x, w)\nr = Reshape(a, shape)\ny = MatMul(r, last)"
+    inputs = "float[N,3,4,4] x, float[8,3,4,4] w, int64[2] shape, float[8,5] last"
+    model = build(inputs, "float y", body, {"w": (8, 3, 4, 4), "shape": np.array([-1, 8]), "last": (8, 5)})
+    model.ir_version = ir_version
+    assert {g.id for g in analyze(model).groups if g.resizable} == {"w"}
+    assert check_shrink(model).operands
+    assert check_widen(model).operands
+    assert [value.name for value in rewrite(model, scale=0.5).model.graph.input] == ["x", "w", "shape", "last"]
