@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chanc import plugins
-from chanc.cli.options import GroupedCommand, Methods, Named
+from chanc.cli.options import GroupedCommand, Methods, Named, field_option, settable
 from chanc.cli.outputs import say
 
 if TYPE_CHECKING:
@@ -42,14 +42,18 @@ class SweepCommand(GroupedCommand):
     """`chanc sweep`: every option of a search method may have several values."""
 
     def found(self) -> list[click.Option]:
-        """The options of the methods, but for those that are declared below."""
-        taken = {param.name or "" for param in self.params} - set(WIDTHS)
-        return [option for option in Methods().click_options(taken, wrap=Values) if option.name not in WIDTHS]
+        """The options of the input, and of the methods but for those that are declared below."""
+        from chanc.training.options import InputOptions
+
+        own = [field_option(option) for option in settable(InputOptions, but=("bake",)).values()]
+        taken = {param.name or "" for param in (*self.params, *own)} - set(WIDTHS)
+        methods = Methods().click_options(taken, wrap=Values)
+        return [*own, *(option for option in methods if option.name not in WIDTHS)]
 
     def grouped(self) -> list[tuple[str, list[str]]]:
         """The headings of --help."""
         own = [param.name or "" for param in self.params if isinstance(param, click.Option)]
-        return [("What, and where", own), *Methods().headings("All methods")]
+        return [("What, and where", own), ("Input", ["normalise", "scale_pixels"]), *Methods().headings("All methods")]
 
 
 @click.command(cls=SweepCommand, name="sweep")
