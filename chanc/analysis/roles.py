@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.initializers import ParameterAxis, Role
+from chanc.analysis.initializers import Initializers, ParameterAxis, Role
 from chanc.ir.dtypes import FLOATS
-
-if TYPE_CHECKING:
-    from chanc.analysis.findings import Findings
 
 
 @dataclass(slots=True, repr=False)
@@ -30,9 +26,12 @@ class Roles:
         """The labels at right play the role that those at left are given."""
         self._parallel.append((left.ravel(), right.ravel()))
 
-    def assign(self, findings: Findings) -> None:
-        """Hand the roles to the axes from which the labels came; what can't be repeated, or shared out, is noted."""
-        initializers = findings.initializers
+    def assign(self, initializers: Initializers) -> tuple[list[tuple[IntArray, str]], list[IntArray]]:
+        """Hand the roles to the axes from which the labels came.
+
+        Returns the labels that can't be repeated, with the reason, and those whose consumers can't be shared out.
+        """
+        unscaled: list[tuple[IntArray, str]] = []
         own = initializers.own
         homes = {id(p.labels): p for p in own}
         starts = np.array([p.labels[0] if p.labels.size else -1 for p in own], dtype=np.int64)
@@ -42,10 +41,10 @@ class Roles:
                 if {parameter.role, role} == {"producer", "consumer"}:
                     # Tied: what makes a copy would have to be cloned and divided at once.
                     reason = f"'{parameter.value.name}' makes its channels and takes them"
-                    findings.unscaled.append((parameter.labels, reason))
+                    unscaled.append((parameter.labels, reason))
                 parameter.role = role
         integers = (p for p in initializers.axes if p.role == "consumer" and p.value.dtype not in FLOATS)
-        findings.undivided += [p.labels for p in integers]
+        return unscaled, [p.labels for p in integers]
 
     def _spread(self) -> list[tuple[IntArray, Role]]:
         """The roles that were marked, and those that they give to weights joined with, or added to, the marked ones."""

@@ -47,7 +47,9 @@ def visit_model(
     for value in graph.outputs:
         pin = Pin(value.name or "", "", "", "it is a graph output")
         findings.pins += [(field.labels.ravel(), pin) for field in findings.fields_of(value)]
-    findings.roles.assign(findings)
+    unscaled, undivided = findings.roles.assign(findings.initializers)
+    findings.unscaled += unscaled
+    findings.undivided += undivided
     return findings
 
 

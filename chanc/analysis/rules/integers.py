@@ -7,45 +7,23 @@ activations have one for all. Weights stay integers: on growing the first copy o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from chanc.analysis.context import Context
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.initializers import Use
 from chanc.analysis.layout import Field, Layout, Opaque, without
 from chanc.analysis.operands import line, pin_taken
-from chanc.analysis.rules import rule
-from chanc.analysis.rules.attention import fused_attention
-from chanc.analysis.rules.conv import conv
-from chanc.analysis.rules.elementwise import nary, unary
-from chanc.analysis.rules.linear import gemm, matmul
-from chanc.analysis.rules.norm import softmax
-from chanc.analysis.rules.pool import global_pool, pool
-from chanc.analysis.rules.quantize import by_channel, elements, whole_blocks
-from chanc.analysis.rules.recurrent import GATES, MADE, TAKEN, unrolled
-from chanc.analysis.rules.select import concat
+from chanc.analysis.quantised import Picked, by_channel, elements, whole_blocks
+from chanc.analysis.rules import REGISTRY, rule
 
 MS = "com.microsoft"
 
 
-class Picked(Context):
-    """A node as its float operator sees it: `places` are the inputs that it would have, and integers are channels."""
-
-    __slots__ = ("places",)
-
-    def __init__(self, context: Context, places: Sequence[int]) -> None:
-        super().__init__(context.findings, context.node, context.visit_body)
-        self.places = places
-        self.inputs = [context.value(place) for place in places]
-        self._read = context._read
-
-    def use(self, index: int) -> Use:
-        """The node, and the input as the node counts it."""
-        return self.node, self.places[index]
-
-    def parameter(self, index: int, axes: Iterable[int], integers: bool = True) -> Layout:
-        """As of any context; integers are quantised values here."""
-        return super().parameter(index, axes, integers=True)
+def _as(context: Context, name: str, places: Sequence[int], domain: str = "") -> None:
+    """Let the rule of the float operator of that name see some of the inputs."""
+    found = REGISTRY.find(domain, name, context.opset if not domain else 1 << 20)
+    assert found is not None
+    found(Picked(context, places))
 
 
 def _result(context: Context) -> Layout:
@@ -69,14 +47,14 @@ def _single(context: Context, *indices: int) -> None:
 def qlinear_conv(context: Context) -> None:
     """QLinearConv: x, its scale and zero point, w, its ones, those of y, B."""
     _channels_first(context)
-    conv(Picked(context, (0, 3, 8)))
+    _as(context, "Conv", (0, 3, 8))
     by_channel(context, _result(context), 1, (4, 5))
 
 
 @rule("ConvInteger")
 def conv_integer(context: Context) -> None:
     """ConvInteger: x, w, and their zero points."""
-    conv(Picked(context, (0, 1)))
+    _as(context, "Conv", (0, 1))
     by_channel(context, _result(context), 1, (3,))
 
 
@@ -107,7 +85,7 @@ def dynamic_quantize_matmul(context: Context) -> None:
 
 def _matmul(context: Context, factors: tuple[int, int], rows: Sequence[int], columns: Sequence[int]) -> None:
     _single(context, *rows)
-    matmul(Picked(context, factors))
+    _as(context, "MatMul", factors)
     result = _result(context)
     by_channel(context, result, result.rank - 1, columns)
 
@@ -116,39 +94,39 @@ def _matmul(context: Context, factors: tuple[int, int], rows: Sequence[int], col
 def qgemm(context: Context) -> None:
     """QGemm: A, its scale and zero point, B, its ones, C of integers, those of y."""
     _single(context, 1, 2, 7, 8)
-    gemm(Picked(context, (0, 3, 6)))
+    _as(context, "Gemm", (0, 3, 6))
     by_channel(context, _result(context), 1, (4, 5))
 
 
 @rule("QLinearAdd", "QLinearMul", domain=MS)
 def qlinear_arithmetic(context: Context) -> None:
     """A, its scale and zero point, B, its ones, those of C."""
-    nary(Picked(context, (0, 3)))
+    _as(context, "Add", (0, 3))
 
 
 @rule("QLinearLeakyRelu", "QLinearSigmoid", domain=MS)
 def qlinear_activation(context: Context) -> None:
     """X, its scale and zero point, those of Y."""
-    unary(Picked(context, (0,)))
+    _as(context, "Relu", (0,))
 
 
 @rule("QLinearSoftmax", domain=MS)
 def qlinear_softmax(context: Context) -> None:
     """X, its scale and zero point, those of Y."""
-    softmax(Picked(context, (0,)))
+    _as(context, "Softmax", (0,))
 
 
 @rule("QLinearAveragePool", "QLinearGlobalAveragePool", domain=MS)
 def qlinear_pool(context: Context) -> None:
     """X, its scale and zero point, those of Y."""
     _channels_first(context)
-    (global_pool if "Global" in context.node.op_type else pool)(Picked(context, (0,)))
+    _as(context, context.node.op_type.removeprefix("QLinear"), (0,))
 
 
 @rule("QLinearConcat", domain=MS)
 def qlinear_concat(context: Context) -> None:
     """Scale and zero point of Y, then each X with its ones."""
-    concat(Picked(context, range(2, len(context.inputs), 3)))
+    _as(context, "Concat", range(2, len(context.inputs), 3))
 
 
 @rule("QAttention", domain=MS)
@@ -159,19 +137,8 @@ def qattention(context: Context) -> None:
     """
     context.mode("heads")
     _single(context, 3, 6)
-    inner = Picked(context, (0, 1, 2, 5, 8))
-    fused_attention(inner)
-    by_channel(context, inner.parameter(1, (0, 1)), 1, (4, 7))
-
-
-@rule("DynamicQuantizeLSTM", domain=MS)
-def dynamic_quantize_lstm(context: Context) -> None:
-    """An LSTM whose weights are turned, then their scales and zero points: [directions] or with gates * hidden."""
-    rows = unrolled(Picked(context, range(8)), GATES["LSTM"], TAKEN, MADE)
-    for index in (8, 9, 10, 11):
-        if context.value(index) is not None and context.rank(index) > 1:
-            vector = context.parameter(index, (1,), integers=True)
-            context.same(line(vector, 1), rows)
+    _as(context, "Attention", (0, 1, 2, 5, 8), MS)
+    by_channel(context, context.parameter(1, (0, 1), integers=True), 1, (4, 7))
 
 
 @rule("MatMulNBits", domain=MS)

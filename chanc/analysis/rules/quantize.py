@@ -6,16 +6,10 @@ Integer weights behind a DequantizeLinear are channels like others. Products of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-
-import numpy as np
-
 from chanc.analysis.context import Context
-from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.grouping import spread_rows
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.operands import line
+from chanc.analysis.quantised import by_channel, whole_blocks
 from chanc.analysis.rules import rule
 from chanc.ir.initializers import constant_shape
 
@@ -56,37 +50,6 @@ def _data(context: Context) -> Layout:
     return context.parameter(0, axes[:2] if len(shape) > 2 else axes, integers=True)
 
 
-def elements(context: Context, index: int) -> int:
-    """The number of elements of an input; 0 where it is left out, or not known."""
-    value = context.value(index)
-    if value is None:
-        return 0
-    sizes = constant_shape(value) if context.is_parameter(index) else context.input(index).sizes
-    return prod(size if isinstance(size, int) else 0 for size in sizes)
-
-
-def by_channel(context: Context, layout: Layout, axis: int, indices: Sequence[int]) -> None:
-    """Inputs that have one value for each position of an axis follow it; those that have one for all stay."""
-    told = [index for index in indices if elements(context, index) > 1]
-    labels = context.project(layout, axis) if told else None
-    for index in told:
-        if labels is None and context.is_parameter(index):
-            continue
-        if context.rank(index) > 1:
-            raise Opaque("its scales are no vector")
-        vector = context.parameter(index, (0,), integers=True) if context.is_parameter(index) else context.input(index)
-        own = context.project(vector, 0)
-        if labels is None:
-            if own is not None:
-                context.pin(own, "it meets values that are not channels")
-        elif own is None:
-            context.pin(labels, f"it is scaled by {vector.why or 'values that are not channels'}")
-        elif own.size != labels.size:
-            raise Opaque(f"{own.size} scales for {labels.size} channels")
-        else:
-            context.same(labels, own)
-
-
 def _by_block(context: Context, layout: Layout, axis: int) -> None:
     """Scale and zero point of the data's rank: along `axis` one for each block, which goes as a whole."""
     labels = [context.project(layout, k) for k in range(layout.rank)]
@@ -108,14 +71,6 @@ def _by_block(context: Context, layout: Layout, axis: int) -> None:
                 context.pin(own, "it is quantised in blocks that don't divide it")
             else:
                 whole_blocks(context, mine, own, own.size)
-
-
-def whole_blocks(context: Context, labels: IntArray, blocks: IntArray, count: int) -> None:
-    """Labels [count * block] of which a block goes with one of `blocks`: [count]."""
-    grid = labels.reshape(count, -1)
-    spread_rows(context, labels, count)
-    context.couple(grid[:, 0], blocks)
-    context.beside(grid, np.asarray(blocks)[:, None])
 
 
 @rule("DynamicQuantizeLinear")

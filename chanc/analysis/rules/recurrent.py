@@ -14,7 +14,8 @@ from chanc.analysis.context import Context
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import Role
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
-from chanc.analysis.operands import consume
+from chanc.analysis.operands import consume, line
+from chanc.analysis.quantised import Picked
 from chanc.analysis.rules import rule
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -27,10 +28,20 @@ PEEPHOLES = 7
 @rule(*GATES)
 def recurrent(context: Context) -> None:
     """LSTM, GRU, RNN."""
-    unrolled(context, GATES[context.node.op_type], MADE, TAKEN)
+    _unrolled(context, GATES[context.node.op_type], MADE, TAKEN)
 
 
-def unrolled(context: Context, gates: int, made: int, taken: int) -> IntArray:
+@rule("DynamicQuantizeLSTM", domain="com.microsoft")
+def dynamic_quantize_lstm(context: Context) -> None:
+    """An LSTM whose weights are turned, then their scales and zero points: [directions] or with gates * hidden."""
+    rows = _unrolled(Picked(context, range(8)), GATES["LSTM"], TAKEN, MADE)
+    for index in (8, 9, 10, 11):
+        if context.value(index) is not None and context.rank(index) > 1:
+            vector = context.parameter(index, (1,), integers=True)
+            context.same(line(vector, 1), rows)
+
+
+def _unrolled(context: Context, gates: int, made: int, taken: int) -> IntArray:
     """A layer whose weights have these axes; returns the labels of the rows of its gates: [gates * hidden]."""
     data = context.input(0)
     if data.rank != 3:
