@@ -60,6 +60,7 @@ def test_fused_matmul(agrees, flip_a, flip_b, alpha):
     a, b = (np.ascontiguousarray(x.swapaxes(1, 2)) if flip else x for x, flip in ((a, flip_a), (b, flip_b)))
     given = {"transA": flip_a, "transB": flip_b, "alpha": alpha, "domain": MS}
     agrees("FusedMatMul", a, b, **given)
+    agrees("TransposeMatMul", a, b, **given)
     assert "nn.Linear(4, 5, bias=False)" in agrees("FusedMatMul", a, const(b[0]), **given).source
 
 
@@ -161,6 +162,14 @@ def test_packed_matrix(agrees, bits, columns):
     agrees("MatMulNBits", x, const(packed), const(scales), **given)
     agrees("MatMulNBits", x, const(packed), const(scales), const(zeros), **given)
     agrees("MatMulNBits", x, const(packed), const(scales), None, None, const(r(6, seed=1)), **given)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_quantisation(agrees, shape):
+    scale, zero = const(np.abs(r(*shape, seed=1)) + np.float32(0.1)), const(np.full(shape, 7, dtype=np.uint8))
+    agrees("QuantizeLinear", 4 * r(2, 3, 5), scale, zero, axis=1, domain=MS)
+    x = np.random.default_rng(2).integers(0, 256, (2, 3, 5), dtype=np.uint8)
+    agrees("DequantizeLinear", x, scale, zero, axis=1, domain=MS)
 
 
 def graph(nodes, shape, weights, outputs=("y",)) -> onnx.ModelProto:
