@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from chanc.analysis.run import MISFITS, visit_model
+from chanc.analysis.run import visit_model
 from chanc.data.contract import Layout, recorded_layout
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError
@@ -52,10 +52,7 @@ def _axis_read(model: ir.Model) -> int | None:
     names = [f"pixels.{axis}" for axis in (1, 2, 3)]
     image_input(twin).shape = ir.Shape(["batch", *names])
     normalize(twin)
-    try:
-        layouts = visit_model(twin).layouts
-    except MISFITS:  # a rule that can't do without the sizes
-        return None
+    layouts = visit_model(twin).layouts
     for node in twin.graph:
         layout = layouts.get(node.inputs[0]) if _reads_channels(node) and node.inputs[0] is not None else None
         if layout is None or layout.rank != len(names) + 1:

@@ -60,6 +60,7 @@ def test_fused_matmul(agrees, flip_a, flip_b, alpha):
     a, b = (np.ascontiguousarray(x.swapaxes(1, 2)) if flip else x for x, flip in ((a, flip_a), (b, flip_b)))
     given = {"transA": flip_a, "transB": flip_b, "alpha": alpha, "domain": MS}
     agrees("FusedMatMul", a, b, **given)
+    agrees("TransposeMatMul", a, b, **given)
     assert "nn.Linear(4, 5, bias=False)" in agrees("FusedMatMul", a, const(b[0]), **given).source
 
 
@@ -163,6 +164,14 @@ def test_packed_matrix(agrees, bits, columns):
     agrees("MatMulNBits", x, const(packed), const(scales), None, None, const(r(6, seed=1)), **given)
 
 
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_quantisation(agrees, shape):
+    scale, zero = const(np.abs(r(*shape, seed=1)) + np.float32(0.1)), const(np.full(shape, 7, dtype=np.uint8))
+    agrees("QuantizeLinear", 4 * r(2, 3, 5), scale, zero, axis=1, domain=MS)
+    x = np.random.default_rng(2).integers(0, 256, (2, 3, 5), dtype=np.uint8)
+    agrees("DequantizeLinear", x, scale, zero, axis=1, domain=MS)
+
+
 def graph(nodes, shape, weights, outputs=("y",)) -> onnx.ModelProto:
     made = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", 1, shape)],
@@ -192,3 +201,35 @@ def test_widths_of_fused_convolutions_are_in_the_table(matches):
     changed: dict[str, object] = {"__name__": "changed"}
     exec(built.source.replace('"a": 8', '"a": 6'), changed)
     assert changed["Network"]()(torch.zeros(1, 3, 4, 4)).shape == (1, 5, 4, 4)
+
+
+class Mixed(torch.nn.Module):
+    """Convolutions with a residual sum, then a layer of a transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.Conv2d(16, 16, 3, padding=1)
+        self.up, self.down = torch.nn.Linear(16, 32), torch.nn.Linear(32, 16)
+        self.first, self.last = torch.nn.LayerNorm(16), torch.nn.LayerNorm(16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.a(x))
+        x = torch.relu(x + self.b(x)).flatten(2).transpose(1, 2)
+        y = self.first(x)
+        return self.last(y + self.down(torch.nn.functional.gelu(self.up(y))))
+
+
+def test_what_onnxruntime_makes_of_a_network_is_written(matches, tmp_path):
+    """Its optimizer at work: the file that it saves has operators of its own domain."""
+    import onnxruntime
+
+    from chanc.frontends.torch import export
+
+    export(Mixed().eval(), (torch.zeros(2, 3, 6, 6),), tmp_path / "plain.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    onnxruntime.InferenceSession(tmp_path / "plain.onnx", options, providers=["CPUExecutionProvider"])
+    model = onnx.load(tmp_path / "fused.onnx")
+    assert {node.op_type for node in model.graph.node if node.domain == MS} >= {"FusedConv", "BiasGelu"}
+    matches(model, {model.graph.input[0].name: r(2, 3, 6, 6)}, 1e-5)

@@ -47,7 +47,9 @@ def test_roi_align(agrees, mode, ratio):
 
 
 def test_roi_align_of_the_largest_is_refused(refused):
-    assert "largest samples" in refused("RoiAlign", r(1, 1, 4, 4), REGIONS[:1], np.int64([0]), mode="max", opset=16)
+    assert "largest of weighted pixels" in refused(
+        "RoiAlign", r(1, 1, 4, 4), REGIONS[:1], np.int64([0]), mode="max", opset=16
+    )
 
 
 def boxes(centred: int, seed: int) -> np.ndarray:

@@ -20,6 +20,7 @@ def _check(ctx: Emitter, node: Node, dtype: str) -> None:
 
 
 @emits("QuantizeLinear", since=10)
+@emits("QuantizeLinear", domain="com.microsoft")
 def quantize(ctx: Emitter, node: Node) -> None:
     """y = saturate(round(x / scale) + zero), half to even."""
     dtype = ctx.dtype(node.input(2)) if node.has(2) else "uint8"
@@ -31,6 +32,7 @@ def quantize(ctx: Emitter, node: Node) -> None:
 
 
 @emits("DequantizeLinear", since=10)
+@emits("DequantizeLinear", domain="com.microsoft")
 def dequantize(ctx: Emitter, node: Node) -> None:
     """y = (x - zero) * scale."""
     _check(ctx, node, ctx.dtype(node.inputs[0]))
