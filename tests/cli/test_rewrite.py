@@ -63,7 +63,8 @@ def test_exact_groups_only(many: Path) -> None:
 
 
 def test_nothing_is_left_to_change(tmp_path: Path) -> None:
-    body, weights = "a = Conv(x, w1)\np = Mul(a, a)\ny = ReduceSum(p, axis)", {"w1": (4, 3, 1, 1), "axis": np.array([1])}
+    body = "a = Conv(x, w1)\np = Mul(a, a)\ny = ReduceSum(p, axis)"
+    weights = {"w1": (4, 3, 1, 1), "axis": np.array([1])}
     onnx.save(build("float[1,3,4,4] x", "float y", body, weights), tmp_path / "in.onnx")
     code, said = run(tmp_path / "in.onnx", "--scale", "2", "--transfer", "widen")
     assert code == 1
