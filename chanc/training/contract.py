@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from chanc.cost.cost import cost
 from chanc.data.batches import Batches
 from chanc.data.contract import InputContract, recorded
 from chanc.data.dataset import Dataset
@@ -22,15 +23,16 @@ from chanc.training.devices import pick_device
 from chanc.training.evaluation import Evaluation, evaluate
 from chanc.training.feed import Feed
 from chanc.training.images import image_input
-from chanc.training.module import to_device, trainable
+from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.options import InputOptions
 from chanc.training.task import Task
 from chanc.training.train import rehearse
 
 IMAGENET = InputContract(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-IMAGES, NUMBERS = 512, 1 << 23
-"""At most so many training images are measured, and at most so many numbers of them, but always LEAST images."""
-LEAST = 64
+MOST, LEAST = 512, 64
+"""How many training images are measured."""
+NUMBERS, MACS = 1 << 23, 1 << 35
+"""Fewer of them where they hold more numbers, or the network takes more MACs for them: it is seconds on a CPU."""
 BATCH = 64
 CLEARLY = 0.05
 """Top-1 that lies so much lower, beyond twice its standard error, is clearly lower."""
@@ -96,8 +98,11 @@ def usual(data: Dataset) -> list[Candidate]:
 def _found(model: ir.Model, data: Dataset, task: Task, device: str) -> tuple[InputContract, str]:
     """The usual contract under which the model's weights work, or the data set's where they work under none."""
     candidates = usual(data)
-    part = data.limit(train=max(LEAST, min(IMAGES, NUMBERS // math.prod(data.shape))))
-    results = _measured(model, part, task, candidates, device)
+    net = trainable(model, task)
+    rehearse(net, data, task)
+    affordable = min(MOST, NUMBERS // math.prod(data.shape), MACS // max(cost(net.graph).macs, 1))
+    part = data.limit(train=max(LEAST, affordable))
+    results = _measured(net, part, task, candidates, pick_device(device))
     top = max(result.score for result in results)
     if top <= _luck(part):
         why = f"{candidates[0].name}, as for fresh weights (top-1 is {top:.1%} at most with any usual pixels)"
@@ -117,14 +122,11 @@ def _found(model: ir.Model, data: Dataset, task: Task, device: str) -> tuple[Inp
 
 
 def _measured(
-    model: ir.Model, data: Dataset, task: Task, candidates: list[Candidate], device: str
+    net: Trainable, data: Dataset, task: Task, candidates: list[Candidate], device: torch.device
 ) -> list[Evaluation]:
-    """Top-1 and loss of the model as it is, on the training images of the data, under each contract."""
-    net = trainable(model, task)
-    rehearse(net, data, task)
-    place = pick_device(device)
-    images, labels = (torch.tensor(array).to(place) for array in (data.train_images, data.train_labels))
-    to_device(net, place)
+    """Top-1 and loss of the network as it is, on the training images of the data, under each contract."""
+    images, labels = (torch.tensor(array).to(device) for array in (data.train_images, data.train_labels))
+    to_device(net, device)
     found = [
         evaluate(net, task, Feed(Batches(images, labels, BATCH, one.contract), net.inputs[0])) for one in candidates
     ]
