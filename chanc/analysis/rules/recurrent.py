@@ -64,6 +64,8 @@ def _unrolled(context: Context, gates: int, made: int, taken: int) -> IntArray:
 
 
 def _matrix(context: Context, index: int) -> Layout:
+    if context.rank(index) != 3:
+        raise Opaque("its weights are not [directions, rows, columns]")
     return context.parameter(index, (1, 2)) if context.is_parameter(index) else context.input(index)
 
 
@@ -100,6 +102,8 @@ def _vectors(context: Context, hidden: IntArray, zeros: set[int]) -> None:
                 context.pin(part.labels, "it is an initial state of zeros", tensor=value.name or "")
             continue
         axis = 2 if index in STATES else 1
+        if context.rank(index) <= axis:
+            raise Opaque(f"'{value.name}' has too few axes")
         layout = context.parameter(index, (axis,)) if context.is_parameter(index) else context.input(index)
         found = context.project(layout, axis)
         if found is None:
