@@ -134,7 +134,7 @@ def _rotary(ctx: Emitter, node: Node, cos: int, sin: int, positions: int) -> Non
         if part or table is None or table[-1] is None or width is None:
             raise node.refuse("the number of heads is not known")
         heads = width // (2 * table[-1])
-    tables = [ctx(node.input(index)) for index in (cos, sin)]
+    tables = [_table(ctx, node.input(index)) for index in (cos, sin)]
     if node.has(positions):
         where = ctx(node.input(positions))
         if ctx.rank(node.input(positions)) == 1:
@@ -144,3 +144,11 @@ def _rotary(ctx: Emitter, node: Node, cos: int, sin: int, positions: int) -> Non
         tables = [f"{table}[{where}]" for table in tables]
     args = [ctx(node.inputs[0]), *tables, str(heads), str(part), str(bool(node.i("interleaved")))]
     ctx.write(node, f"{ctx.helper('rotary_embedding')}({', '.join(args)})")
+
+
+def _table(ctx: Emitter, value: ir.Value | None) -> str:
+    """Angles that the file holds: a buffer, whatever its name, since positions don't train."""
+    array = ctx.const(value)
+    if array is not None and value is not None:
+        ctx.set_const(value, array)
+    return ctx(value)
