@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from chanc.backends.torch.names import float32, number
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from chanc.backends.torch.emitter import Emitter
     from chanc.backends.torch.node import Node
 
@@ -83,6 +85,14 @@ def fused_activation(ctx: Emitter, node: Node, parameters: Sequence[float]) -> N
         raise node.refuse(f"the activation {name[:40]!r} with {len(parameters)} parameters")
     numbers = [literal(float32(value)) for value in parameters]
     ctx.extend(node, text.format(*numbers, x=ctx(node.outputs[0])))
+
+
+def table(ctx: Emitter, value: ir.Value | None) -> str:
+    """Angles or a window that the file holds: a buffer, whatever its name, since it doesn't train."""
+    array = ctx.const(value)
+    if array is not None and value is not None:
+        ctx.set_const(value, array)
+    return ctx(value)
 
 
 def literal(value: object) -> str:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.ops._common import literal
+from chanc.backends.torch.ops._common import literal, table
 from chanc.backends.torch.program import value_token
 
 _KNOWN = frozenset(
@@ -129,18 +129,18 @@ def rotary_of_onnxruntime(ctx: Emitter, node: Node) -> None:
 def _rotary(ctx: Emitter, node: Node, cos: int, sin: int, positions: int) -> None:
     rank, heads, part = ctx.need_rank(node), node.i("num_heads"), node.i("rotary_embedding_dim")
     if rank == 3 and not heads:
-        table = ctx.shape(node.input(cos))
+        angles = ctx.shape(node.input(cos))
         width = (ctx.shape(node.inputs[0]) or (None,) * 3)[2]
-        if part or table is None or table[-1] is None or width is None:
+        if part or angles is None or angles[-1] is None or width is None:
             raise node.refuse("the number of heads is not known")
-        heads = width // (2 * table[-1])
-    tables = [ctx(node.input(index)) for index in (cos, sin)]
+        heads = width // (2 * angles[-1])
+    tables = [table(ctx, node.input(index)) for index in (cos, sin)]
     if node.has(positions):
         where = ctx(node.input(positions))
         if ctx.rank(node.input(positions)) == 1:
             steps = f"{ctx(node.inputs[0])}.size({1 if rank == 3 else 2})"
             where = f"({where} + torch.arange({steps}, device={where}.device))[None]"
         where = ctx.local(where, "positions", inline=False)
-        tables = [f"{table}[{where}]" for table in tables]
+        tables = [f"{text}[{where}]" for text in tables]
     args = [ctx(node.inputs[0]), *tables, str(heads), str(part), str(bool(node.i("interleaved")))]
     ctx.write(node, f"{ctx.helper('rotary_embedding')}({', '.join(args)})")

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from chanc.backends.torch import symbols
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
+from chanc.backends.torch.ops._common import table
 
 
 @emits("DFT", since=17)
@@ -56,7 +57,7 @@ def stft(ctx: Emitter, node: Node) -> None:
     if half and _is_complex(ctx, node):
         raise node.refuse("half the spectrum of complex numbers")
     frames = f"{_signal(ctx, node)}.unfold(1, {length}, {_integer(ctx, node, 1)})"
-    frames = f"{frames} * {ctx(node.input(2))}" if node.has(2) else frames
+    frames = f"{frames} * {table(ctx, node.input(2))}" if node.has(2) else frames
     ctx.write(node, f"torch.view_as_real(torch.fft.{'rfft' if half else 'fft'}({frames}))")
 
 
