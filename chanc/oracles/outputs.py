@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 
 from chanc.backends import ort
 from chanc.ir import load
+from chanc.ir.functions import inline_functions
 from chanc.ir.nodes import nodes_of
 from chanc.ir.pools import narrow_pools, wide_pools
 from chanc.ops import Trait, has
@@ -32,8 +32,7 @@ def comparable(model: Any) -> ir.Model:
     """A copy without what hides differences, or makes them: saturation at the end, random numbers."""
     copy = load(model)
     narrow_pools(copy.graph)
-    if copy.functions:
-        common.InlinePass()(copy)
+    inline_functions(copy)
     return fixed(_before_saturation(copy))
 
 
