@@ -244,6 +244,10 @@ def _not(node: _Node, inputs: Sequence[Array]) -> Array | None:
 @evaluates("Neg", "Abs", "Floor", "Ceil", "Sqrt", "Round", "Sign")
 def _unary(node: _Node, inputs: Sequence[Array]) -> Array | None:
     op, array = node.node.op_type, inputs[0]
+    if symbolic(array) and op == "Sqrt" and not symbolic(settle(array)):
+        # Read off widths, but known: the root, as of a size of heads, is a number that stays what it is.
+        kind = getattr(node.node.outputs[0], "dtype", None) or ir.DataType.FLOAT
+        return np.asarray(np.sqrt(array.astype(kind.numpy())))
     if symbolic(array):
         return settle(_objects([_unary_size(op, n) for n in array.ravel().tolist()], array.shape))
     table = {
@@ -257,6 +261,12 @@ def _unary_size(op: str, n: Any) -> Any:
     """What a function of one number makes of a size."""
     if op == "Neg":
         return -n
+    if not isinstance(n, Dim) and op in ("Sqrt", "Sign"):
+        # A known number among unknown ones; a root that isn't whole is named.
+        if op == "Sign":
+            return int(n > 0) - int(n < 0)
+        root = math.isqrt(n) if isinstance(n, int) and n >= 0 else -1
+        return root if root * root == n else applied(op, n, whole=False)
     if isinstance(n, Dim) and (op in ("Sqrt", "Sign") or not is_whole(n)):
         return applied(op, n, whole=op != "Sqrt" and op != "Abs")
     return abs(n) if op == "Abs" and isinstance(n, int) else n

@@ -50,3 +50,24 @@ def test_an_input_without_a_shape() -> None:
     """It takes part as far as it is known: the convolutions behind it have channels of their own."""
     found = analyze(str(CASES / "input_without_shape.onnx"))
     assert {group.id: group.resizable for group in found.groups} == {"w": True, "w:1": False, "w2": False}
+
+
+def test_a_root_of_a_size_that_was_read_off_a_width() -> None:
+    """1 / sqrt(sqrt(heads' size)), as TorchScript scales both factors of attention: known, and never 8 for sqrt(8)."""
+    body = """
+    h = MatMul(x, w)
+    s = Shape(h)
+    size = Slice(s, minus, most)
+    real = Cast<to=1>(size)
+    root = Sqrt(real)
+    part = Div(one, root)
+    again = Sqrt(part)
+    m = Mul(h, again)
+    y = MatMul(m, w2)
+    """
+    weights = {"w": (6, 8), "w2": (8, 4), "minus": np.array([-1]), "most": np.array([9]), "one": np.float32([1])}
+    model = build("float[N,T,6] x", "float[N,T,4] y", body, weights)
+    same = rewrite(model, {}).model
+    feeds = ort.random_feeds(model)
+    for one, two in zip(ort.run(model, feeds), ort.run(same, feeds), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
