@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chanc.analysis import Analysis, analyze
+from chanc.backends import ort
 from chanc.oracles import check_shrink, check_widen
+from chanc.rewriter import rewrite
+from chanc.testing.builders import build
 
 CASES = Path(os.environ.get("CHANC_SHARED", "/nowhere")) / "cases"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="CHANC_SHARED has no cases")
