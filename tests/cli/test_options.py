@@ -141,7 +141,7 @@ def test_helps_of_what_methods_share() -> None:
 
 
 def test_help_of_the_group_imports_nothing_heavy() -> None:
-    """`chanc --help` answers at once: it imports click, and of chanc its own file and those of the errors."""
+    """`chanc --help` answers at once: it imports click, and of chanc what writes to a terminal and the errors."""
     code = "import sys, chanc.cli\ntry: chanc.cli.main(['--help'])\nfinally: print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "Commands:" in out.stdout
