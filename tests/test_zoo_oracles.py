@@ -24,6 +24,8 @@ from chanc.frontends import zoo
 NAMES = zoo.names()
 # Deeper ones of the same blocks: by night only.
 DEEPER = {"resnet34", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20"}
+BY_DYNAMO = {"shufflenetv2", "mobilenetv3-large"}
+"""Whose file of the other exporter is tested by day: this one is at night."""
 # What dynamo, which takes seconds, wrote of networks of width 24.
 SKELETONS = sorted((Path(__file__).parent / "skeletons").iterdir())
 
@@ -49,7 +51,10 @@ def shuffled() -> onnx.ModelProto:
     return graph.model(x.conv(24, 1).relu().gap().flatten().gemm(10))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in DEEPER])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.nightly) if name in BY_DYNAMO else name for name in NAMES if name not in DEEPER],
+)
 def test_as_torchscript_writes_it(zoo_model, name: str) -> None:
     """One width of either direction, one of them rounded: by night all are tried, below."""
     path = zoo_model(name, width=24)

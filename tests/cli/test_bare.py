@@ -57,6 +57,14 @@ SAID = {
     "report finished --png pictures": "pip install 'chanc[report]'",
 }
 
+# Where another line of the same command says the same.
+ALIKE = {
+    "analyze m.onnx", "analyze m.onnx --json -", "rewrite m.onnx -o wide.onnx --scale 1.5 --transfer widen --no-verify",
+    "search m.onnx", "search m.onnx --data synthetic --max-latency 5", "sweep m.onnx",
+    "export torch:json:loads --input 1,2 -o r.onnx",
+}  # fmt: skip
+NIGHT = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -91,7 +99,7 @@ def test_the_packages_are_gone(place: Path) -> None:
         assert f"No module named '{name}'" in done.stderr
 
 
-@pytest.mark.parametrize("line", SAID)
+@pytest.mark.parametrize("line", [pytest.param(line, marks=NIGHT) if line in ALIKE else line for line in SAID])
 def test_it_works_or_one_line_says_what_to_add(place: Path, line: str) -> None:
     before = sorted(path.name for path in place.iterdir())
     done = bare(place, *line.split())
@@ -108,7 +116,7 @@ def test_it_works_or_one_line_says_what_to_add(place: Path, line: str) -> None:
         assert sorted(path.name for path in place.iterdir()) == before, "nothing is written"
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", ["", *(pytest.param(name, marks=NIGHT) if name != "search" else name for name in COMMANDS)])
 def test_help_works(place: Path, command: str) -> None:
     done = bare(place, *command.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")

@@ -19,6 +19,8 @@ from typing import Literal
 
 from chanc.study import Proposal, Sampler, register
 
+NIGHT = pytest.mark.nightly
+
 
 @register("stairs")
 @dataclass(frozen=True)
@@ -148,10 +150,10 @@ def test_help_lists_the_method_and_its_options(stranger) -> None:
     [
         (("--algo", "stair"), 2, "there is no search method 'stair' (did you mean 'stairs'?); there are conet, greedy"),
         (("--algo", "stairs", "--stair", 0), 2, "0 is not in the range 1<=x<=64"),
-        (("--algo", "stairs", "--way", "left"), 2, "'left' is not one of 'up', 'down'"),
+        pytest.param(("--algo", "stairs", "--way", "left"), 2, "'left' is not one of 'up', 'down'", marks=NIGHT),
         (("--algo", "greedy", "--stair", 2), 2, "--stair is no option of the greedy search"),
-        (("--algo", "stairs", "--gamma", 0.5), 2, "--gamma is no option of the stairs search"),
-        (("--algo", "stairs", "--slippery"), 1, "none.onnx: No such file or directory"),
+        pytest.param(("--algo", "stairs", "--gamma", 0.5), 2, "--gamma is no option of the stairs search", marks=NIGHT),
+        pytest.param(("--algo", "stairs", "--slippery"), 1, "none.onnx: No such file or directory", marks=NIGHT),
     ],
 )
 def test_wrong_words_are_refused(stranger, args: tuple[object, ...], code: int, told: str) -> None:
@@ -234,8 +236,8 @@ def test_a_method_that_trains_by_itself_runs_is_killed_and_goes_on(stranger, mod
     [
         (("--max-params", "1k"), 1, "the shrinker search takes no budget: there are no trials whose widths"),
         (("--trials", 3), 1, "the shrinker search has no option 'trials'; it has epochs, loss_of"),
-        (("--epochs", 10), 1, "epochs 10 lies outside 1..9"),
-        (("--min-width", 4), 2, "--min-width is no option of the shrinker search"),
+        pytest.param(("--epochs", 10), 1, "epochs 10 lies outside 1..9", marks=NIGHT),
+        pytest.param(("--min-width", 4), 2, "--min-width is no option of the shrinker search", marks=NIGHT),
     ],
 )
 def test_what_only_trials_have_is_refused(stranger, args: tuple[object, ...], code: int, told: str) -> None:

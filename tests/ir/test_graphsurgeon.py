@@ -313,7 +313,11 @@ def test_a_deep_chain(tmp_path: Path) -> None:
 
 @pytest.mark.shared
 @pytest.mark.skipif(not REAL, reason="no shared models")
-@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.nightly) if path.name.endswith(".dy.onnx.gz") else path for path in REAL],
+    ids=lambda path: path.name,
+)
 def test_real_models(path: Path) -> None:
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     proto = onnx.load_from_string(data)

@@ -95,7 +95,7 @@ def users_top1(model: object, contract: InputContract = TRUTHS["0..1"]) -> float
     return float(np.mean(outputs[0].argmax(1) == given["test_labels"]))
 
 
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("layout", [pytest.param("NCHW", marks=pytest.mark.nightly), "NHWC"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_users_network_stays_right_on_the_users_inputs(tmp_path: Path, layout: str, seed: int) -> None:
     truth = dataclasses.replace(TRUTHS["0..1"], layout=layout)
