@@ -51,10 +51,7 @@ def shuffled() -> onnx.ModelProto:
     return graph.model(x.conv(24, 1).relu().gap().flatten().gemm(10))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.nightly) if name in BY_DYNAMO else name for name in NAMES if name not in DEEPER],
-)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in DEEPER | BY_DYNAMO])
 def test_as_torchscript_writes_it(zoo_model, name: str) -> None:
     """One width of either direction, one of them rounded: by night all are tried, below."""
     path = zoo_model(name, width=24)

@@ -13,13 +13,13 @@ import pytest
 from chanc.ir import save
 from chanc.testing.graphs import Graph
 
+NIGHT = pytest.mark.nightly
+
 METHOD = """
 from dataclasses import dataclass, field
 from typing import Literal
 
 from chanc.study import Proposal, Sampler, register
-
-NIGHT = pytest.mark.nightly
 
 
 @register("stairs")
