@@ -116,7 +116,9 @@ def test_it_works_or_one_line_says_what_to_add(place: Path, line: str) -> None:
         assert sorted(path.name for path in place.iterdir()) == before, "nothing is written"
 
 
-@pytest.mark.parametrize("command", ["", "search", *(pytest.param(name, marks=NIGHT) for name in COMMANDS if name != "search")])
+@pytest.mark.parametrize(
+    "command", ["", "search", *(pytest.param(name, marks=NIGHT) for name in COMMANDS if name != "search")]
+)
 def test_help_works(place: Path, command: str) -> None:
     done = bare(place, *command.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")
