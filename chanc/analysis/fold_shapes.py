@@ -34,6 +34,8 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     The model must be in normal form. Without findings they are made.
     """
     findings = findings if findings is not None else visit_model(model)
+    if not findings.data:
+        return False
     names: Names | None = None  # most models have nothing to fold
     for node in nodes_of(model.graph):
         for index, value in enumerate(node.inputs):
