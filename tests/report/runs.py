@@ -143,7 +143,7 @@ def _epoch(rng: np.random.Generator, names: list[str], epoch: int, top1: float) 
         ]
 
     metrics = {name: dict(zip(METRICS, measure(i / len(names)), strict=True)) for i, name in enumerate(names)}
-    return Epoch(epoch, 2 - top1 + 0.1 * rng.random(), top1 - 0.02 * (1 - epoch), 0.03, metrics)
+    return Epoch(epoch, 2 - top1 - 0.2 * epoch + 0.1 * rng.random(), top1 - 0.02 * (1 - epoch), 0.03, metrics)
 
 
 @dataclass

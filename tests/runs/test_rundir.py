@@ -134,7 +134,8 @@ def test_a_run_can_be_lengthened_and_keeps_what_it_goes_on_with(tmp_path: Path) 
     assert read_run(tmp_path).asked == {"trials": 3, "lr": 0.1}
     runs.resume(tmp_path, {**SETTINGS, "trials": 5}, {"trials": 5, "lr": 0.1})
     record = read_run(tmp_path)
-    assert (record.settings["trials"], record.asked, record.environment) == (5, {"trials": 5, "lr": 0.1}, {"threads": 2})
+    assert (record.settings["trials"], record.asked) == (5, {"trials": 5, "lr": 0.1})
+    assert record.environment == {"threads": 2}
     with pytest.raises(RunError, match="was made with 5 trials"):
         runs.resume(tmp_path, SETTINGS)
 
