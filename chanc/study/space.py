@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -44,22 +45,35 @@ class SearchGroup:
 
 @dataclass(frozen=True)
 class Space:
-    """The groups of a model in a fixed order, and what any widths of them would cost."""
+    """The groups of a model in a fixed order, and what any widths of them would cost.
+
+    ties: names by group id; groups of one name are scaled by one factor.
+    """
 
     groups: tuple[SearchGroup, ...]
-    price: Callable[[Mapping[str, int]], Price] | None = None
+    price: Callable[[Mapping[str, float]], Price] | None = None
+    ties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def resizable(self) -> tuple[SearchGroup, ...]:
         """The groups that a sampler may change."""
         return tuple(group for group in self.groups if group.resizable)
 
+    @cached_property
+    def units(self) -> Mapping[str, tuple[SearchGroup, ...]]:
+        """What is decided together, by name: the groups of each tie, and every other resizable group for itself."""
+        found: dict[str, tuple[SearchGroup, ...]] = {}
+        for group in self.resizable:
+            name = self.ties.get(group.id, group.id)
+            found[name] = (*found.get(name, ()), group)
+        return found
+
     @property
     def widths(self) -> Widths:
         """The widths that the model has now (channels), of the groups that may change."""
         return {group.id: group.size for group in self.resizable}
 
-    def count(self, widths: Mapping[str, int], counter: Counter) -> int:
+    def count(self, widths: Mapping[str, float], counter: Counter) -> int:
         """Parameters or MACs at the given widths; raises ValueError where the space has no price."""
         if self.price is None:
             raise ValueError("this space has no price: targets and budgets need one")

@@ -28,6 +28,7 @@ from chanc.study.measure import Member, measured_weights, members
 from chanc.study.methods.registry import options_of
 from chanc.study.outcome import Run, finish
 from chanc.study.presets import preset as named_preset
+from chanc.study.prices import prices
 from chanc.study.progress import Progress
 from chanc.study.settings import Settings, resolve
 from chanc.study.space import SearchGroup, Space, Widths
@@ -195,7 +196,7 @@ def space_of(analysis: Analysis) -> Space:
     groups = tuple(SearchGroup(one.id, one.size, one.step, one.resizable) for one in analysis.groups)
     if not any(group.resizable for group in groups):
         raise ModelError("nothing to search: no channel group of this model may change (see `chanc analyze`)")
-    return Space(groups, analysis.cost_at)
+    return Space(groups, prices(analysis))
 
 
 def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Dataset, str]:
