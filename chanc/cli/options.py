@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -82,6 +83,23 @@ class Count(click.ParamType):  # type: ignore[type-arg]
         if count < 1:
             self.fail(f"{value!r} is not a count above 0 (500000, 500k, 1.5M)", param, ctx)
         return count
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time with its unit, in seconds: 90s, 30m, 1h30m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse it, or fail with wrong usage."""
+        if isinstance(value, float):
+            return value
+        parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", str(value).strip().lower())
+        hours, minutes, seconds = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
+        total = 3600 * hours + 60 * minutes + seconds
+        if not total:
+            self.fail(f"{value!r} is no time with its unit (90s, 30m, 1h30m)", param, ctx)
+        return float(total)
 
 
 class GroupedCommand(click.Command):

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from chanc.cli.options import Count, GroupedCommand, Headings, Methods, Named, field_option, settable, task_options
+from chanc.cli.options import (
+    Count,
+    Duration,
+    GroupedCommand,
+    Headings,
+    Methods,
+    Named,
+    field_option,
+    settable,
+    task_options,
+)
 from chanc.cli.outputs import say
 from chanc.cli.sizes import size_options
 from chanc.fields import Option
 
 FINAL = ("lr", "weight_decay", "schedule")
 """Training options that the final trainings have of their own."""
+
+MEASURED = ("metrics", "metric_of", "select_by")
+"""Options of what is measured in trials."""
 
 SHARED = ("batch_size", "crop_padding", "flip", "device", "deterministic")
 """Training options of the trials that the final trainings share."""
@@ -37,9 +52,9 @@ class SearchCommand(GroupedCommand):
         """The headings of --help."""
         train, final = training_options()
         return (
-            ("What", ("algo", "preset", "data", "data_root", "task", *task_options(), "out", "resume")),
+            ("What", ("algo", "preset", "data", "data_root", "task", *task_options(), "out", "resume", "timeout")),
             ("Open axes", ("dims", "shapes")),
-            ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", "metrics", *train)),
+            ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", *MEASURED, *train)),
             ("Input", ("normalise", "scale_pixels", "bake")),
             ("Budgets", ("max_params", "max_macs", "max_latency")),
             *Methods().headings("Widths"),
@@ -65,7 +80,7 @@ def _final_option(option: Option) -> click.Option:
 
 
 @click.command(cls=SearchCommand, name="search")
-@click.argument("model", type=click.Path())
+@click.argument("model", type=click.Path(), required=False)
 @click.option("--algo", type=Named("chanc.study.methods.registry:METHODS"), help="The search method.")
 @click.option("--preset", type=Named("chanc.study.presets:PRESETS"),
               help="Settings of a published search; yours win over it.")  # fmt: skip
@@ -74,8 +89,9 @@ def _final_option(option: Option) -> click.Option:
 @click.option("--task", type=Named("chanc.tasks:TASKS"), default="classification", show_default=True,
               help="What networks are trained for.")  # fmt: skip
 @click.option("--out", type=click.Path(), default="run", show_default=True, help="The run directory.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--trials", type=click.IntRange(1), help="Number of trials.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, which knows its model and options.")
+@click.option("--timeout", type=Duration(), help="Stop after so long, at the end of an epoch (90s, 30m, 1h30m).")
+@click.option("--trials", type=click.IntRange(1), help="Number of trials; with --resume, how many in all.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of each trial.")
 @click.option("--limit-train", type=click.IntRange(1), help="Use at most so many training images.")
 @click.option("--limit-test", type=click.IntRange(1), help="Use at most so many test images.")
@@ -92,11 +108,16 @@ def _final_option(option: Option) -> click.Option:
 @click.option("--from-weights", is_flag=True, help="Start from the model's own weights, not from fresh ones.")
 @click.option("--metric", "metrics", multiple=True, type=Named("chanc.metrics.registry:METRICS"),
               help="Measure this of the layers too, besides quality; may be given several times.")  # fmt: skip
+@click.option("--metric-of", type=click.Choice(["weights", "change"]), show_default="change, weights with a preset",
+              help="Measure the weights, or the change that the trial's training made to them.")  # fmt: skip
+@click.option("--select-by", type=click.Choice(["metric", "loss", "score"]), default="metric", show_default=True,
+              help="The best trial: the method's own, or that of the best held-out loss or score.")  # fmt: skip
 @click.option("--final-epochs", type=click.IntRange(0), show_default="the preset's, or 0",
               help="Train the best widths from scratch for so long, and the rivals with the same recipe.")  # fmt: skip
 @click.option("--final-seeds", type=click.IntRange(1), default=1, show_default=True, help="Repeats of each one.")
-@click.option("--compare", default="baseline,uniform", show_default=True,
-              help="Rivals of the final training: baseline, uniform, random, or none.")  # fmt: skip
+@click.option("--compare", default="baseline,uniform,flat,random", show_default=True,
+              help="Rivals of the final training, or none. All but baseline stand there twice, at equal params and at "
+                   "equal MACs; uniform-params is one of the two.")  # fmt: skip
 @size_options
 @click.option("--quiet", is_flag=True, help="Show nothing but the path of the run.")
 def command(model: str, **given: Any) -> None:
@@ -107,17 +128,32 @@ def command(model: str, **given: Any) -> None:
       chanc export zoo:resnet18 --width 16 --classes 10 --size 8 -o r18.onnx
       chanc search r18.onnx --algo greedy --data digits --trials 6 --final-epochs 10
       chanc search r34.onnx --preset conetv2-resnet34 --data cifar10 --out runs/r34
-      chanc search r34.onnx --preset conetv2-resnet34 --data cifar10 --out runs/r34 --resume
+      chanc search --resume --out runs/r34
+      chanc search --resume --out runs/r34 --trials 50 --timeout 30m
       chanc search net.onnx --algo sa --data photos/ --max-params 1.5M --round-to 8
       chanc search net.onnx --algo random --target-macs 50M --data cifar10 --trials 20
 
-    Ctrl-C stops it; the same command with --resume goes on with the next trial and the same random numbers. The run
-    directory holds best.onnx, model.py (plain PyTorch) with its weights, report.html, and the log, events.jsonl.
+    Ctrl-C and --timeout stop it; --resume goes on with the same random numbers, and needs nothing but --out: MODEL and
+    the options are the run's. --trials may be raised then, and the final training be another one. The run directory
+    holds best.onnx, model.py (plain PyTorch) with its weights, report.html, and the log, events.jsonl.
     """
     from chanc.api import search
+    from chanc.study.outcome import how_to_go_on
 
-    run = search(model, **arguments(given), command=["chanc", *sys.argv[1:]])
-    say(f"best model: {run.model}")
+    if model is None and not given["resume"]:
+        raise click.UsageError("Missing argument 'MODEL': only --resume finds it in the run directory")
+    quiet = given.pop("quiet")
+    run = search(model, **arguments(_of_the_user(given)), quiet=quiet, command=["chanc", *sys.argv[1:]])
+    if run.stopped:
+        say(f"stopped by --timeout: {how_to_go_on(run.path)}")
+    elif run.model.exists():
+        say(f"best model: {run.model}")
+
+
+def _of_the_user(given: dict[str, Any]) -> dict[str, Any]:
+    """The options with None for what was not given: a run that is resumed has its own."""
+    source = click.get_current_context().get_parameter_source
+    return {name: None if source(name) is ParameterSource.DEFAULT else value for name, value in given.items()}
 
 
 def arguments(given: dict[str, Any]) -> dict[str, Any]:
@@ -125,19 +161,25 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
     from chanc.study.presets import preset
 
     methods, take = Methods(), given.pop
-    algo = given["algo"] or (preset(given["preset"]).algo if given["preset"] else "greedy")
+    algo = given["algo"] or (preset(given["preset"]).algo if given["preset"] else _algo_of(given))
     options = methods.chosen(algo, {name: take(name) for name in methods.options})
     final = {name: take(f"final_{name}") for name in FINAL}
     train = {name: take(name) for name in training_options()[0]}
     of_task = {name: take(name) for name in task_options()}
-    compare = [name.strip() for name in take("compare").split(",")]
-    carry = take("adas_carry")
-    return {
+    compare = take("compare")
+    every = {
         **given,
-        "carry_optimizer": carry,
-        "bake": bool(take("bake")),
-        "compare": [name for name in compare if name and name != "none"],
+        "carry_optimizer": take("adas_carry"),
+        "compare": compare and [name for word in compare.split(",") if (name := word.strip()) and name != "none"],
         "options": options,
         "train": {**train, **of_task},
         "final": {**{name: train[name] for name in SHARED}, **of_task, **final},
     }
+    return {name: value for name, value in every.items() if value is not None}
+
+
+def _algo_of(given: Mapping[str, Any]) -> str:
+    """The method of the run that is resumed, or the one that is taken where none is named."""
+    from chanc.runs import read_run
+
+    return str(read_run(given["out"] or "run").settings.get("algo")) if given["resume"] else "greedy"

@@ -42,9 +42,9 @@ _STEP = {
     **_IMAGES,
 }  # fmt: skip
 _GREEDY = {"gamma": 0.8, "trials": 35, "min_width": 16, "max_width": 256, "round_to": 2, "first_step": "+16",
-           "best_by": "global", "best_from": 6}  # fmt: skip
+           "best_by": "global", "best_from": 6, "remainder": "dropped"}  # fmt: skip
 _CONET = {"trials": 25, "start_width": 32, "delta": 0.0075, "mu": 10.0, "phi": 0.2, "gamma": 0.01, "min_width": 16,
-          "max_width": 256, "round_to": 2}  # fmt: skip
+          "max_width": 256, "round_to": 2, "remainder": "dropped"}  # fmt: skip
 
 PRESETS: Registry[Preset] = Registry("preset", "chanc.presets", error=RunError)
 

@@ -29,20 +29,29 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+class TimeUp(KeyboardInterrupt):
+    """The time that a search was given is over; like Ctrl-C, it is nobody's error."""
+
+
 @dataclass
 class Progress:
-    """Follows trials and epochs. `quiet` shows nothing at all."""
+    """Follows trials and epochs. `quiet` shows nothing at all.
+
+    deadline: when to stop, in seconds of `time.monotonic`; None for never.
+    """
 
     trials: int
     epochs: int
     console: Console = field(default_factory=Console)
     quiet: bool = False
+    deadline: float | None = None
     rows: list[dict[str, str]] = field(default_factory=list)
     _live: Live | None = None
     _said: set[str] = field(default_factory=set)
     _began: float = 0.0
     _done: int = 0
     _steps: int = 0
+    _epoch: int = 0
 
     @contextmanager
     def shown(self, done: int = 0) -> Iterator[Progress]:
@@ -58,9 +67,14 @@ class Progress:
             finally:
                 self._live = None
 
+    def in_time(self) -> None:
+        """Raise TimeUp once the deadline has passed; called where nothing that was done is lost."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise TimeUp
+
     def trial(self, trial: int, params: int, macs: int, label: str = "") -> None:
         """A trial begins; `label` takes the place of its number."""
-        name = label or f"{trial + 1}/{self.trials}"
+        name, self._epoch = label or f"{trial + 1}/{self.trials}", 0
         self.rows.append({"trial": name, "params": amount(params), "MACs": amount(macs)})
 
     def epoch(self, epoch: int, loss: float, top1: float) -> None:
@@ -73,7 +87,10 @@ class Progress:
             self.say("  ".join(f"{name} {value}" for name, value in row.items()))
 
     def step(self, epoch: int, share: float) -> None:
-        """A part of an epoch is done; only the live table shows it."""
+        """A part of an epoch is done; only the live table shows it. Raises TimeUp after the first one of an epoch."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self.in_time()
         self.rows[-1]["epoch"] = f"{epoch + 1}/{self.epochs} {share:4.0%}"
 
     def say(self, line: str) -> None:

@@ -14,6 +14,8 @@ from chanc.errors import RunError
 from chanc.files import Json
 from chanc.metrics.registry import METRICS
 from chanc.study.budgets import Budget
+from chanc.study.driver import SelectBy
+from chanc.study.engine import MetricOf
 from chanc.study.methods.protocol import TrialMethod, WholeMethod
 from chanc.study.methods.registry import fields_of, make, options_of
 from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
@@ -29,8 +31,9 @@ class Settings:
     asked_final: which of them the caller named. holdout: the share of the training images that trials are judged on.
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
     carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
-    instead of fresh ones. metrics: what is measured of the layers besides `quality`. sizes: of open axes, at which the
-    model is analysed and counted. input: how the model takes its pixels.
+    instead of fresh ones. metrics: what is measured of the layers besides `quality`. metric_of: see
+    `chanc.study.engine.MetricOf`. select_by: which trial is the best (`chanc.study.driver.Task`). sizes: of open axes,
+    at which the model is analysed and counted. input: how the model takes its pixels.
     """
 
     method: TrialMethod | WholeMethod
@@ -49,6 +52,8 @@ class Settings:
     carry_optimizer: bool = False
     from_weights: bool = False
     metrics: tuple[str, ...] = ()
+    metric_of: MetricOf = "weights"
+    select_by: SelectBy = "metric"
     sizes: Mapping[str, int] = field(default_factory=dict)
     input: InputOptions = field(default_factory=InputOptions)
     note: str = ""
@@ -95,6 +100,8 @@ class Settings:
             "carry_optimizer": self.carry_optimizer,
             "from_weights": self.from_weights,
             "metrics": list(self.metrics),
+            "metric_of": self.metric_of,
+            "select_by": self.select_by,
             **({"sizes": dict(self.sizes)} if self.sizes else {}),
         }
 
@@ -109,6 +116,7 @@ def resolve(
     final: Options,
     seed: int = 0,
     metrics: Sequence[str] = (),
+    metric_of: MetricOf | None = None,
     budget: Budget | None = None,
     **rest: Any,
 ) -> Settings:
@@ -140,6 +148,7 @@ def resolve(
         final={**base_final, **given(final)},
         preset=preset_name,
         metrics=_besides_quality(metrics),
+        metric_of=metric_of or ("weights" if preset_name else "change"),
         note=note,
         asked_train=frozenset(given(train)),
         asked_final=frozenset(given(final)),

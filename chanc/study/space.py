@@ -104,6 +104,16 @@ class Limits:
         quantum, (low, high) = self.quantum(group), self.bounds(group)
         return min(max(quantum * round(width / quantum), low), high)
 
+    def clamp(self, width: float, group: SearchGroup) -> float:
+        """The width inside the bounds, not rounded."""
+        low, high = self.bounds(group)
+        return min(max(width, low), high)
+
+    def real(self, width: int, before: Mapping[str, float], group: SearchGroup) -> float:
+        """What a width was before it was rounded; the width itself where it is not the one that this was rounded to."""
+        found = before.get(group.id, width)
+        return found if self.fit(found, group) == width else width
+
     def scale(self, space: Space, base: Mapping[str, float], factor: float) -> Widths:
         """Every resizable group of `base` times one factor."""
         return {group.id: self.fit(base[group.id] * factor, group) for group in space.resizable}

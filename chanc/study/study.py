@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +17,24 @@ from rich.console import Console
 
 from chanc import runs
 from chanc.errors import ModelError
+from chanc.files import Json
 from chanc.ir import copy_model, load
 from chanc.ir.sizes import release, sizes_of
-from chanc.runs import INPUT, RunDir
+from chanc.runs import INPUT, RunDir, read_run
 from chanc.runs.rundir import refuse_empty, refuse_taken
-from chanc.study.about import environment, fingerprint
+from chanc.study.about import environment, fingerprint, judged_on
+from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
 from chanc.study.compare import Finals, Finisher
-from chanc.study.driver import Task, run_method
+from chanc.study.driver import SelectBy, Task, run_method
+from chanc.study.engine import MetricOf
 from chanc.study.measure import Member, measured_weights, members
 from chanc.study.methods.registry import options_of
-from chanc.study.outcome import Run, finish
+from chanc.study.outcome import Run, finish, how_to_go_on, stop, warn
 from chanc.study.presets import preset as named_preset
 from chanc.study.prices import prices
-from chanc.study.progress import Progress
+from chanc.study.progress import Progress, TimeUp
+from chanc.study.rivals import RIVALS
 from chanc.study.settings import Settings, resolve
 from chanc.study.space import SearchGroup, Space, Widths
 from chanc.training.options import InputOptions
@@ -42,8 +47,9 @@ if TYPE_CHECKING:
     from chanc.study.torch_engine import TorchEngine
 
 
+@remembered
 def search(
-    model: object,
+    model: object = None,
     *,
     algo: str | None = None,
     data: str | os.PathLike[str] = "digits",
@@ -52,6 +58,7 @@ def search(
     epochs: int | None = None,
     out: str | os.PathLike[str] = "run",
     resume: bool = False,
+    timeout: float | None = None,
     preset: str | None = None,
     seed: int = 0,
     options: Mapping[str, object] | None = None,
@@ -59,7 +66,7 @@ def search(
     final_epochs: int | None = None,
     final: Mapping[str, object] | None = None,
     final_seeds: int = 1,
-    compare: Sequence[str] = ("baseline", "uniform"),
+    compare: Sequence[str] = RIVALS,
     data_root: str | os.PathLike[str] | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
@@ -74,6 +81,8 @@ def search(
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     metrics: Sequence[str] = (),
+    metric_of: MetricOf | None = None,
+    select_by: SelectBy = "metric",
     normalise: str | None = None,
     scale_pixels: str | None = None,
     bake: bool = False,
@@ -81,31 +90,38 @@ def search(
     quiet: bool = True,
     command: Sequence[str] = (),
     on_change: Callable[[Path], object] | None = None,
+    asked: Mapping[str, object] | None = None,
 ) -> Run:
     """Search for the best widths of `model`, and keep everything in the run directory `out`.
 
     Args:
-        model: anything that `chanc.load` takes.
+        model: anything that `chanc.load` takes; a run that is resumed knows its own.
         algo: a search method (`chanc.study.names()`); the preset's, or greedy.
         data: a data set by name or path (`chanc.data.load`); a part of its training images is held out to judge trials.
         task: what networks are trained for (`chanc.tasks.TASKS`); a higher score must be a better one.
         trials, epochs: number of trials, and epochs of each; a method that trains by itself has no trials, and the
             epochs may be its own.
-        out, resume: the run directory, and whether to go on with the run in it.
+        out, resume: the run directory, and whether to go on with the run in it: what isn't given then is what the run
+            was made with, and only a higher number of trials and the final trainings may differ from that.
+        timeout: seconds after which the search stops at the end of an epoch; resumed, it goes on from there.
         preset: a name of `chanc.study.presets.PRESETS`; whatever is passed here besides wins over it.
         options: fields of the method. train, final: fields of `TrainOptions` and of the task, for the trials and the
             final trainings.
-        final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals of the final
-            trainings.
+        final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals
+            (`chanc.study.rivals`) of the final trainings.
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime) of trials.
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
+        metric_of: measure the "weights", as a preset does, or the "change" that the trial's training made to them.
+        select_by: the best trial is the one that the method's own "metric" says, or that of the lowest held-out "loss"
+            or the highest "score".
         dims, shapes: sizes of open axes, as `chanc.analyze` takes them; what is written has them open.
         normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
             model was made for (`chanc.training.contract`), in all trials and final trainings. bake is for best.onnx.
         command: the command line, for the record.
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
             it is said and not raised.
+        asked: these arguments as `chanc.study.asked` hands them on, for the record.
 
     Raises:
         ModelError, DataError, RunError, MissingDependencyError: one clear line, before anything is written.
@@ -130,15 +146,19 @@ def search(
         carry_optimizer=carry_optimizer,
         from_weights=from_weights,
         metrics=metrics,
+        metric_of=metric_of,
+        select_by=select_by,
         input=InputOptions(normalise, scale_pixels, bake),
     )
-    progress = Progress(*settings.length, console or Console(), quiet)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    progress = Progress(*settings.length, console or Console(), quiet, deadline)
     _refuse_early(Path(out), resume)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
-    given = sizes_of(load(model), dims, shapes) if dims or shapes else {}
+    source = model if model is not None else Path(out) / INPUT
+    given = sizes_of(load(source), dims, shapes) if dims or shapes else {}
     settings = dataclasses.replace(settings, sizes=given)
-    return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed)
+    return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed, asked or {})
 
 
 def _search(
@@ -151,11 +171,12 @@ def _search(
     progress: Progress,
     command: Sequence[str],
     changed: Callable[[], None],
+    asked: Mapping[str, object],
 ) -> Run:
     from chanc.analysis import analyze
     from chanc.ir import check
 
-    loaded = load(model)
+    loaded = load(model if model is not None else out / INPUT)
     check(loaded)
     analysis = analyze(loaded, dims=settings.sizes, fold=False)
     space = space_of(analysis)
@@ -165,23 +186,35 @@ def _search(
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
     finals = Finals(recipe, *rivalry) if rivalry else None
-    decisive = {**settings.decisive(fingerprint(analysis)), **whole.input.metadata()}
+    graph = fingerprint(analysis) if model is not None else _graph(out)
+    decisive = {**settings.decisive(graph), **whole.input.metadata()}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
     _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])
     if resume:
-        run = runs.resume(out, decisive)
+        run = runs.resume(out, decisive, asked)
     else:
         about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
-                 "note": settings.note}  # fmt: skip
-        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)})
+                 "note": settings.note, "widths": space.widths,
+                 **judged_on(engine.trial.data, settings.task)}  # fmt: skip
+        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)}, asked)
     with run.locked(), _stoppable(progress, out):
+        warn(run, progress)
         groups = members(analysis, measured_weights(analysis.model))
         task = make_task(settings, space, engine, groups, run, progress, changed)
-        run_method(task, run)
-        result = finish(task, engine, run, finals, settings.limits.round_to)
+        try:
+            run_method(task, run)
+            result = finish(task, engine, run, finals, settings.limits.round_to)
+        except TimeUp:
+            result = stop(task, engine, run)
         changed()
     return result
+
+
+def _graph(out: Path) -> dict[str, Json]:
+    """What tells the model of a run from another one."""
+    graph = read_run(out).settings.get("graph")
+    return graph if isinstance(graph, dict) else {}
 
 
 def _opened(analysis: Analysis) -> ir.Model:
@@ -218,7 +251,7 @@ def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
     part = whole.split(settings.holdout, seed=settings.seed)
     trial, final = recipe(part, settings.task, settings.train), recipe(whole, settings.task, settings.final)
     measured, sizes, bake = ("quality", *settings.metrics), settings.sizes, settings.input.bake
-    return TorchEngine(trial, final, settings.transfer, settings.reset, measured, sizes, bake)
+    return TorchEngine(trial, final, settings.transfer, settings.reset, measured, settings.metric_of, sizes, bake)
 
 
 def make_task(
@@ -250,6 +283,7 @@ def make_task(
         project=project,
         carry_optimizer=settings.carry_optimizer,
         fresh_start=not settings.from_weights,
+        select_by=settings.select_by,
         after_trial=changed,
     )
 
@@ -296,8 +330,7 @@ def _stoppable(progress: Progress, out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        progress.say(f"stopped; everything up to the last finished trial is in {out}: "
-                     f"the same command with --resume goes on from there")  # fmt: skip
+        progress.say(f"stopped; everything up to the last finished trial is in {out}: {how_to_go_on(out)}")
         raise
     finally:
         if main:

@@ -39,7 +39,7 @@ class Measurement:
 
     `group_metric` is the mean over the group's members of each layer's maximum QC over the trial's epochs; `epochs`
     holds the groups' means epoch by epoch; `score` (top-1, 0 to 1) and `loss` were measured on the held-out part of the
-    training set; params and macs are what the network costs.
+    training set; params and macs are what the network costs; `members` counts the axes that a group's mean is of.
     """
 
     trial: int
@@ -50,6 +50,7 @@ class Measurement:
     loss: float = math.nan
     params: int = 0
     macs: int = 0
+    members: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
