@@ -15,6 +15,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 Widths = dict[str, int]
+Shape = Mapping[str, float]
+"""Proportions of widths by group: any multiple of it means the same."""
+
 Counter = Literal["params", "macs"]
 
 WIDEST = 65536
@@ -35,12 +38,16 @@ class Price(Protocol):
 
 @dataclass(frozen=True)
 class SearchGroup:
-    """A channel group: `size` channels now, resized in multiples of `step`."""
+    """A channel group: `size` channels now, resized in multiples of `step`.
+
+    inner: one layer makes its channels, so that it is no stream that several layers add to.
+    """
 
     id: str
     size: int
     step: int = 1
     resizable: bool = True
+    inner: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,25 +126,21 @@ class Limits:
         return {group.id: self.fit(base[group.id] * factor, group) for group in space.resizable}
 
 
-def scale_to(
-    space: Space, limits: Limits, base: Mapping[str, float], target: float, counter: Counter, *, nearest: bool = True
+def scale_under(
+    space: Space, limits: Limits, base: Mapping[str, float], bound: float, counter: Counter
 ) -> Widths:
-    """Scale all widths by one factor so that they cost `target`, by bisection (the cost never falls with the factor).
+    """The largest widths in the proportions of `base` that cost at most `bound`, by bisection of their factor.
 
-    With `nearest` the closer one of the two neighbours is taken, otherwise the largest one that costs at most
-    `target`. Where the bounds keep the target out of reach, what comes back is the bound.
+    The cost never falls with the factor. Where the bounds keep it too high, what comes back are the smallest widths.
     """
     low, high = 1.0 / 1024, 1024.0
     for _ in range(60):
         middle = math.sqrt(low * high)
-        if space.count(limits.scale(space, base, middle), counter) <= target:
+        if space.count(limits.scale(space, base, middle), counter) <= bound:
             low = middle
         else:
             high = middle
-    below, above = limits.scale(space, base, low), limits.scale(space, base, high)
-    if nearest and space.count(above, counter) - target < target - space.count(below, counter):
-        return above
-    return below
+    return limits.scale(space, base, low)
 
 
 def generator(seed: int, trial: int, group: str = "") -> np.random.Generator:

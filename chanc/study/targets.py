@@ -15,8 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from chanc.errors import RunError
-from chanc.study.space import Counter, Limits, SearchGroup, Space, Widths
+from chanc.study.space import Counter, Limits, SearchGroup, Shape, Space, Widths
 
 Counts = Mapping[Counter, float]
 """What the widths shall cost, by what is counted."""
@@ -30,6 +29,9 @@ BEND = math.log(4)
 AROUND = 0.25
 """How far, relatively, a single width may go from its share to make up for the rounding of others."""
 
+COARSEST = 3
+"""Units whose steps are so large that rounding up and down are both tried."""
+
 PAIRS = 40
 """Pairs of moves that are tried where no single one comes nearer."""
 
@@ -40,7 +42,7 @@ Factors = dict[str, float]
 """By unit of the space (`Space.units`): its widths over those that the model has."""
 
 
-def project(space: Space, limits: Limits, base: Mapping[str, float], counts: Counts, *, bend: bool = True) -> Widths:
+def project(space: Space, limits: Limits, base: Shape, counts: Counts, *, bend: bool = True) -> Widths:
     """Legal widths in the proportions of `base` (channels by group, real numbers) that cost what `counts` says.
 
     One target is met as nearly as the steps of the widths allow, from above or below. Of two neither is exceeded, and
@@ -48,22 +50,14 @@ def project(space: Space, limits: Limits, base: Mapping[str, float], counts: Cou
     keep a target out of reach, what comes back is the bound. Widths that are near enough come back as they are.
     """
     aim = _Aim(space, limits, counts)
+    if not counts:
+        return aim.fitted(aim.factors(base))
     given = aim.legal(base)
     if given is not None and aim.miss(given) <= CLOSE:
         return given
     wanted = aim.continuous(aim.factors(base), bend)
-    found = aim.rounded(wanted)
+    found = aim.whole(wanted)
     return found if given is None or aim.miss(found) < aim.miss(given) else given
-
-
-def check(space: Space, limits: Limits, counts: Counts) -> None:
-    """Raise RunError for targets that no widths within the bounds can have."""
-    low, high = ({group.id: limits.bounds(group)[end] for group in space.resizable} for end in (0, 1))
-    for counter, target in counts.items():
-        least, most = space.count(low, counter), space.count(high, counter)
-        if not least * (1 - CLOSE) <= target <= most * (1 + CLOSE):
-            raise RunError(f"the target of {target:,.0f} {counter} can't be met: the widths allowed cost {least:,} to "
-                           f"{most:,} (see --min-width and --max-width)")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ class _Aim:
     limits: Limits
     counts: Counts
 
-    def factors(self, base: Mapping[str, float]) -> Factors:
+    def factors(self, base: Shape) -> Factors:
         """The factor of each unit; the geometric mean where the groups of a tie differ."""
         return {
             name: math.exp(math.fsum(math.log(base[group.id] / group.size) for group in groups) / len(groups))
@@ -90,7 +84,7 @@ class _Aim:
         """The legal widths next to these factors."""
         return {gid: int(width) for gid, width in self.widths(factors, self.limits.fit).items()}
 
-    def legal(self, base: Mapping[str, float]) -> Widths | None:
+    def legal(self, base: Shape) -> Widths | None:
         """The base as widths where it is legal as it is."""
         fitted = self.fitted(self.factors(base))
         return fitted if fitted == dict(base) else None
@@ -102,8 +96,6 @@ class _Aim:
     def miss(self, widths: Widths) -> float:
         """How far widths are from the target."""
         return _miss(self.ratios(widths))
-
-    # --- real widths
 
     def share(self, factors: Factors, counter: Counter) -> float:
         """The cost of real widths over its target."""
@@ -131,15 +123,15 @@ class _Aim:
             low, high = (low, middle) if self.share(bent, tight) < self.share(bent, slack) else (middle, high)
         return self._scaled({name: factor * math.exp(low * leaning[name]) for name, factor in factors.items()})
 
-    def _scaled(self, factors: Factors) -> Factors:
-        """All factors by one more, so that the dearest of the targets is just met."""
+    def _scaled(self, factors: Factors, fixed: Factors | None = None) -> Factors:
+        """All factors but fixed ones by one more, so that the dearest of the targets is just met."""
         low, high = math.log(1 / 4096), math.log(4096)
         for _ in range(40):
             middle = (low + high) / 2
-            scaled = {name: factor * math.exp(middle) for name, factor in factors.items()}
+            scaled = _times(factors, math.exp(middle)) | (fixed or {})
             fits = all(self.share(scaled, counter) <= 1 for counter in self.counts)
             low, high = (middle, high) if fits else (low, middle)
-        return {name: factor * math.exp(low) for name, factor in factors.items()}
+        return _times(factors, math.exp(low)) | (fixed or {})
 
     def _leaning(self, factors: Factors, slack: Counter) -> Factors:
         """How much more of the slack target than of the others a unit takes, the largest as 1."""
@@ -153,12 +145,27 @@ class _Aim:
         largest = max(map(abs, leaning.values())) or 1.0
         return {name: value / largest for name, value in leaning.items()}
 
-    # --- whole ones
+    def whole(self, wanted: Factors) -> Widths:
+        """Legal widths near `wanted`, at the target: where rounding alone can't meet it, with the coarsest units first.
 
-    def rounded(self, wanted: Factors) -> Widths:
-        """The widths next to `wanted`, moved by single steps towards the target."""
+        Each of these is rounded up and down, and what that costs is made up for by all others in proportion.
+        """
         steps = {name: min(self.limits.quantum(group) / group.size for group in groups)
                  for name, groups in self.space.units.items()}  # fmt: skip
+        found = self.rounded(wanted, steps)
+        coarse = sorted(wanted, key=lambda name: wanted[name] / steps[name])[:COARSEST]
+        if self.miss(found) <= CLOSE or wanted[coarse[0]] > 10 * steps[coarse[0]]:
+            return found
+        sides = [[math.floor(wanted[name] / steps[name]), math.ceil(wanted[name] / steps[name])] for name in coarse]
+        tries = [found]
+        for counts in itertools.product(*sides):
+            fixed = {name: self._on_grid(name, max(count, 1) * steps[name])
+                     for name, count in zip(coarse, counts, strict=True)}  # fmt: skip
+            tries.append(self.rounded(self._scaled(wanted, fixed), steps))
+        return min(tries, key=lambda widths: (max(self.miss(widths), CLOSE), _bent(self.factors(widths), wanted)))
+
+    def rounded(self, wanted: Factors, steps: Factors) -> Widths:
+        """The widths next to `wanted`, moved by single steps towards the target."""
         now = {name: self._on_grid(name, factor) for name, factor in wanted.items()}
         miss = self.miss(self.fitted(now))
         while miss > CLOSE:
@@ -195,6 +202,10 @@ class _Aim:
             for to in (factor - steps[name], factor + steps[name]):
                 if to > 0 and abs(to - wanted[name]) < max(2 * steps[name], AROUND * wanted[name]):
                     yield {name: to}
+
+
+def _times(factors: Factors, scale: float) -> Factors:
+    return {name: factor * scale for name, factor in factors.items()}
 
 
 def _miss(ratios: Ratios) -> float:
