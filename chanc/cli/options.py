@@ -85,6 +85,28 @@ class Count(click.ParamType):  # type: ignore[type-arg]
         return count
 
 
+class Amount(Count):
+    """A whole number as `Count` reads it, or milliseconds (`unit` "ms"), or a share of what the model has: 25%."""
+
+    name = "amount"
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """What may be written."""
+        return "MS|%" if self.unit == "ms" else "N|%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse it, or fail with wrong usage."""
+        share = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)%", str(value).strip())
+        if share and float(share[1]) > 0:
+            return share[0]
+        if self.unit == "count":
+            return super().convert(value, param, ctx)
+        return click.FloatRange(0, min_open=True).convert(value, param, ctx)
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]
     """A time with its unit, in seconds: 90s, 30m, 1h30m."""
 
@@ -137,6 +159,8 @@ def type_of(option: Option) -> click.ParamType:  # type: ignore[type-arg]
         return click.Choice(option.choices)
     if option.count:
         return Count()
+    if option.amount:
+        return Amount(option.amount)
     if option.kind is int and option.range != fields.UNBOUNDED:
         low, high = (None if math.isinf(bound) else int(bound) for bound in option.range)
         return click.IntRange(low, high)
@@ -219,7 +243,7 @@ class Methods:
 
     def _option(self, by_method: Mapping[str, Option], wrap: Callable[[click.ParamType], Any] | None) -> click.Option:  # type: ignore[type-arg]
         first = next(iter(by_method.values()))
-        alike = len({(one.kind, one.choices, one.count, one.range) for one in by_method.values()}) == 1
+        alike = len({(one.kind, one.choices, one.count, one.amount, one.range) for one in by_method.values()}) == 1
         changes: dict[str, Any] = {"help": _helps(by_method)}
         if wrap is not None:
             changes |= {"type": wrap(type_of(first) if alike else click.STRING), "is_flag": False}

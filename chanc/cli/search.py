@@ -60,7 +60,8 @@ class SearchCommand(GroupedCommand):
             ("Open axes", ("dims", "shapes")),
             ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", *MEASURED, *train)),
             ("Input", ("normalise", "scale_pixels", "bake")),
-            ("Budgets", ("max_params", "max_macs", "max_latency")),
+            ("Budgets", ("target_params", "target_macs", "target_latency", "max_params", "max_macs", "max_latency")),
+            ("Groups", ("keep", "ties")),
             *Methods().headings("Widths"),
             ("Weights between trials", ("transfer", "reset", "adas_carry", "from_weights")),
             ("Final training", ("final_epochs", *(f"final_{name}" for name in final), "final_seeds", "compare")),
@@ -81,6 +82,14 @@ def training_options() -> tuple[dict[str, Option], dict[str, Option]]:
 def _final_option(option: Option) -> click.Option:
     name = f"final_{option.name}"
     return field_option(dataclasses.replace(option, name=name, help=f"The same for the final trainings: {option.help}"))
+
+
+def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """The name by pattern; wrong usage where one of the two is missing."""
+    found = dict(word.rpartition("=")[::2] for word in given)
+    if not all(pattern and name for pattern, name in found.items()):
+        raise click.BadParameter("write PATTERN=NAME, as in --tie 'layer1.*=first'", ctx, param)
+    return found
 
 
 @click.command(cls=SearchCommand, name="search")
@@ -104,9 +113,13 @@ def _final_option(option: Option) -> click.Option:
 @click.option("--holdout", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.1, show_default=True,
               help="Share of the training images that trials are judged on.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
-@click.option("--max-params", type=Count(), help="Budget of parameters (500k, 1.5M).")
-@click.option("--max-macs", type=Count(), help="Budget of MACs for one input.")
-@click.option("--max-latency", type=float, metavar="MS", help="Budget of milliseconds in onnxruntime, batch 1.")
+@click.option("--max-params", type=Count(), help="Ceiling of parameters (500k, 1.5M).")
+@click.option("--max-macs", type=Count(), help="Ceiling of MACs for one input.")
+@click.option("--max-latency", type=float, metavar="MS", help="Ceiling of milliseconds in onnxruntime, batch 1.")
+@click.option("--keep", multiple=True, metavar="PATTERN",
+              help="Groups that stay as they are, by id or by a layer's name ('head.*'); may be given several times.")
+@click.option("--tie", "ties", multiple=True, metavar="PATTERN=NAME", callback=_ties,
+              help="Groups that are scaled by one factor: all that have one NAME; may be given several times.")
 @click.option("--transfer", type=Named("chanc.rewriter:TRANSFERS"), default="svd", show_default=True,
               help="How weights follow a change of widths.")  # fmt: skip
 @click.option("--reset", is_flag=True, help="Draw norms and linear layers anew after each change of widths.")
@@ -138,7 +151,13 @@ def command(model: str | None, **given: Any) -> None:
       chanc search --resume --out runs/r34 --trials 50 --timeout 30m
       chanc search net.onnx --algo sa --data photos/ --max-params 1.5M --round-to 8
       chanc search net.onnx --algo random --target-macs 50M --data cifar10 --trials 20
+      chanc search net.onnx --algo shape --target-params 25% --target-macs 25% --data cifar10
+      chanc search net.onnx --algo evolve --target-latency 80% --keep 'stem.*' --tie 'layer1.*=first'
+      chanc search net.onnx --algo optuna --sampler cmaes --target-macs 25% --trials 60
       chanc search net.onnx --algo greedy --planted --data digits --epochs 3 --out planted
+
+    With targets all trials cost the same, to 1 % where the steps of the widths allow. shape, evolve and optuna look at
+    the loss on held-out images: many networks are trained shortly, the best of them for longer.
 
     Ctrl-C and --timeout stop it; --resume goes on with the same random numbers, and needs nothing but --out: MODEL and
     the options are the run's. --trials may be raised then, and the final training be another one. The run directory

@@ -24,8 +24,9 @@ from chanc.rewriter import rewrite
 from chanc.runs import clear_errors
 from chanc.study.methods.registry import fields_of, trains_itself
 from chanc.study.outcome import Run
-from chanc.study.space import WIDEST, Limits, SearchGroup, Space, Widths, scale_to
+from chanc.study.space import WIDEST, Limits, SearchGroup, Space, Widths
 from chanc.study.study import space_of
+from chanc.study.targets import project
 
 SEEDS, TRIALS, NEEDED = 5, 10, 4
 SET_HERE = ("seed", "resume", "timeout", "max_params", "max_macs", "max_latency", "final_epochs")
@@ -119,7 +120,7 @@ def planted(
             folder = out / f"{one}-seed{seed}"
             there, own = (folder / "config.json").exists(), _options(one, options or {}, defect)
             run = search(source, algo=one, out=folder, resume=there, seed=seed, trials=trials, options=own,
-                         max_params=defect.params, **asked)  # fmt: skip
+                         **asked)  # fmt: skip
             found.append(at_cost(space, run.widths, defect.params)[defect.group])
             say(f"{one}, seed {seed}: {found[-1]} channels")
         widths[one] = tuple(found)
@@ -145,8 +146,7 @@ def plant(analysis: Analysis) -> Defect:
 
 def at_cost(space: Space, widths: Mapping[str, int], params: int) -> Widths:
     """The widths in their proportions at equal cost: what a method made of the size is not what is judged here."""
-    floats = {gid: float(width) for gid, width in widths.items()}
-    return scale_to(space, Limits(1, WIDEST, 1), floats, params, "params")
+    return project(space, Limits(1, WIDEST, 1), dict(widths), {"params": params})
 
 
 def _others_scaled(space: Space, chosen: SearchGroup, params: int) -> Widths:
@@ -161,8 +161,8 @@ def _others_scaled(space: Space, chosen: SearchGroup, params: int) -> Widths:
 
 
 def _options(algo: str, given: Mapping[str, Any], defect: Defect) -> dict[str, Any]:
-    """The options that a method has, with a start at the planted widths and bounds that leave room around them."""
+    """The options that a method has: a start at the planted widths, bounds that leave room, all trials at equal cost."""
     room = {"start_width": 0, "min_width": max(1, defect.starved // 2), "max_width": 4 * max(defect.widths.values()),
             "target_params": defect.params}  # fmt: skip
     known = fields_of(algo)
-    return {name: value for name, value in {**room, **given}.items() if name in known}
+    return {name: value for name, value in {**room, **given}.items() if name in known and value is not None}

@@ -11,11 +11,15 @@ from collections.abc import Sequence
 
 from chanc.errors import RunError
 from chanc.runs.rows import COUNTERS
-from chanc.study.methods.trial.random import Random
-from chanc.study.space import WIDEST, Counter, Limits, Space, Widths, scale_to
+from chanc.study import shapes
+from chanc.study.space import WIDEST, Counter, Limits, Shape, Space, Widths
+from chanc.study.targets import project
 
 ROLES = ("uniform", "flat", "random")
 RIVALS = ("baseline", *ROLES)
+SPREAD = 4.0
+"""How far the widths of a random network are from the input's proportions, as a factor."""
+
 COSTS: tuple[Counter, ...] = ("params", "macs")
 
 
@@ -44,11 +48,12 @@ def rivals(
             continue
         role, _, counter = name.partition("-")
         cost: Counter = "params" if counter == "params" else "macs"
-        target = space.count(found, cost)
-        if role == "random":
-            sampler = Random(seed=seed, min_width=1, max_width=WIDEST, round_to=round_to, **{f"target_{cost}": target})
-            drawn[name] = [sampler.draw(space, turn) for turn in range(turns)]
-        else:
-            shape = {gid: float(width) if role == "uniform" else 1.0 for gid, width in space.widths.items()}
-            drawn[name] = [scale_to(space, limits, shape, target, cost)] * turns
+        counts = {cost: space.count(found, cost)}
+        drawn[name] = [project(space, limits, _shape(space, role, seed, turn), counts) for turn in range(turns)]
     return drawn
+
+
+def _shape(space: Space, role: str, seed: int, turn: int) -> Shape:
+    if role == "random":
+        return shapes.random(space, seed, turn, SPREAD)
+    return shapes.uniform(space) if role == "uniform" else shapes.flat(space)

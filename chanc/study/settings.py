@@ -13,7 +13,7 @@ from typing import Any
 from chanc.errors import RunError
 from chanc.files import Json
 from chanc.metrics.registry import METRICS
-from chanc.study.budgets import Budget
+from chanc.study.budgets import Budget, Target
 from chanc.study.driver import SelectBy
 from chanc.study.engine import MetricOf
 from chanc.study.methods.protocol import TrialMethod, WholeMethod
@@ -28,7 +28,8 @@ class Settings:
     """All that decides what a search does.
 
     train, final: fields of TrainOptions and of the task, for the trials and for the final trainings; asked_train,
-    asked_final: which of them the caller named. holdout: the share of the training images that trials are judged on.
+    asked_final: which of them the caller named. keep, ties: patterns of groups that stay, and of such that change
+    together (`chanc.study.study.space_of`). holdout: the share of the training images that trials are judged on.
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
     carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
     instead of fresh ones. metrics: what is measured of the layers besides `quality`. metric_of: see
@@ -44,6 +45,8 @@ class Settings:
     seed: int = 0
     preset: str | None = None
     budget: Budget = field(default_factory=Budget)
+    keep: tuple[str, ...] = ()
+    ties: Mapping[str, str] = field(default_factory=dict)
     limit_train: int | None = None
     limit_test: int | None = None
     holdout: float = 0.1
@@ -64,6 +67,12 @@ class Settings:
     def limits(self) -> Limits:
         """The bounds of a legal width, for budgets and rivals: a whole method has none."""
         return Limits(1, WIDEST, 1) if isinstance(self.method, WholeMethod) else self.method.limits
+
+    @property
+    def target(self) -> Target:
+        """What all trials shall cost, where the method knows of targets."""
+        target = getattr(self.method, "target", None)
+        return target if isinstance(target, Target) else Target()
 
     @property
     def length(self) -> tuple[int, int]:
@@ -95,6 +104,8 @@ class Settings:
             "holdout": self.holdout,
             "train": train,
             **dataclasses.asdict(self.budget),
+            **({"keep": list(self.keep)} if self.keep else {}),
+            **({"ties": dict(self.ties)} if self.ties else {}),
             "transfer": self.transfer,
             "reset": self.reset,
             "carry_optimizer": self.carry_optimizer,

@@ -33,6 +33,7 @@ from chanc.study.measure import Member, measured_weights, members
 from chanc.study.methods.registry import options_of
 from chanc.study.outcome import Run, finish, how_to_go_on, stop, warn
 from chanc.study.presets import preset as named_preset
+from chanc.study.prices import prices
 from chanc.study.progress import Progress, TimeUp
 from chanc.study.rivals import RIVALS
 from chanc.study.settings import Settings, resolve
@@ -74,6 +75,8 @@ def search(
     max_params: int | None = None,
     max_macs: int | None = None,
     max_latency: float | None = None,
+    keep: Sequence[str] = (),
+    ties: Mapping[str, str] | None = None,
     transfer: str = "svd",
     reset: bool = False,
     carry_optimizer: bool = False,
@@ -109,7 +112,10 @@ def search(
             final trainings.
         final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals
             (`chanc.study.rivals`) of the final trainings.
-        max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime) of trials.
+        max_params, max_macs, max_latency: ceilings (milliseconds for the latency, measured in onnxruntime) of trials;
+            targets of every trial are options of the methods.
+        keep: patterns of channel groups that stay as they are. ties: a name by pattern; groups of one name are scaled
+            by one factor (`chanc.analysis.patterns`).
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
         metric_of: measure the "weights", as a preset does, or the "change" that the trial's training made to them.
@@ -138,6 +144,8 @@ def search(
         train={**(train or {}), "epochs": epochs},
         final={**(final or {}), **({"epochs": final_epochs} if final_epochs else {})},
         budget=Budget(max_params, max_macs, max_latency),
+        keep=tuple(keep),
+        ties=dict(ties or {}),
         limit_train=limit_train,
         limit_test=limit_test,
         holdout=holdout,
@@ -179,8 +187,9 @@ def _search(
     loaded = load(model if model is not None else out / INPUT)
     check(loaded)
     analysis = analyze(loaded, dims=settings.sizes, fold=False)
-    space = space_of(analysis)
+    space = space_of(analysis, settings.keep, settings.ties)
     settings.budget.check(space, settings.limits)
+    settings.target.check(space, settings.limits)
     whole, told = load_data(analysis, settings, data_root)
     settings = settings.suited(whole.augmentation)
     engine = make_engine(settings, whole)
@@ -224,12 +233,23 @@ def _opened(analysis: Analysis) -> ir.Model:
     return model
 
 
-def space_of(analysis: Analysis) -> Space:
-    """The search space of an analysed model; raises ModelError where no group may change."""
-    groups = tuple(SearchGroup(one.id, one.size, one.step, one.resizable) for one in analysis.groups)
+def space_of(analysis: Analysis, keep: Sequence[str] = (), ties: Mapping[str, str] | None = None) -> Space:
+    """The search space of an analysed model.
+
+    keep: patterns of groups that stay as they are. ties: a name by pattern; groups of one name are scaled by one
+    factor. Raises ModelError where no group may change, PlanError for a pattern of nothing.
+    """
+    from chanc.analysis.patterns import matching
+
+    kept = {group.id for pattern in keep for group in matching(analysis, pattern)}
+    tied = {group.id: name for pattern, name in (ties or {}).items() for group in matching(analysis, pattern)}
+    groups = tuple(
+        SearchGroup(one.id, one.size, one.step, one.resizable and one.id not in kept, len(one.producers) == 1)
+        for one in analysis.groups
+    )
     if not any(group.resizable for group in groups):
         raise ModelError("nothing to search: no channel group of this model may change (see `chanc analyze`)")
-    return Space(groups, analysis.cost_at)
+    return Space(groups, prices(analysis), tied)
 
 
 def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Dataset, str]:
@@ -265,12 +285,19 @@ def make_task(
 ) -> Task:
     """The driver's task: method, budget and display put together."""
 
+    timed: dict[tuple[int, ...], float] = {}
+
     def latency(widths: Widths) -> float:
-        source = engine.load(run.path / INPUT)
-        return engine.latency(engine.resize(source, widths, fresh=True, seed=0))
+        key = tuple(widths[group.id] for group in space.resizable)
+        if key not in timed:
+            source = engine.load(run.path / INPUT)
+            timed[key] = engine.latency(engine.resize(source, widths, fresh=True, seed=0))
+        return timed[key]
 
     def project(widths: Widths) -> Widths:
-        return settings.budget.project(space, settings.limits, widths, latency)
+        bend = getattr(settings.method, "bends", True)
+        aimed = settings.target.project(space, settings.limits, widths, latency, bend=bend)
+        return settings.budget.project(space, settings.limits, aimed, latency)
 
     return Task(
         name=settings.method.name,
