@@ -38,7 +38,8 @@ def narrow_middle(trial: Trial) -> float:
 def play(method: Halving, judge: Judge = narrow_middle, at_once: int = 1) -> tuple[list[Trial], State]:
     """All trials of a search whose state goes through JSON at every turn, and its last state."""
     space = fine_space()
-    state, trials = method.begin(space), []
+    state = method.begin(space)
+    trials: list[Trial] = []
     while True:
         asked, state = method.ask(space, json.loads(json.dumps(state)), at_once)
         if not asked:
