@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +28,9 @@ from chanc.fields import Option
 
 FINAL = ("lr", "weight_decay", "schedule")
 """Training options that the final trainings have of their own."""
+
+RUN = ("out", "resume", "timeout", "planted")
+"""Options of the run as such."""
 
 MEASURED = ("metrics", "metric_of", "select_by")
 """Options of what is measured in trials."""
@@ -52,7 +56,7 @@ class SearchCommand(GroupedCommand):
         """The headings of --help."""
         train, final = training_options()
         return (
-            ("What", ("algo", "preset", "data", "data_root", "task", *task_options(), "out", "resume", "timeout")),
+            ("What", ("algo", "preset", "data", "data_root", "task", *task_options(), *RUN)),
             ("Open axes", ("dims", "shapes")),
             ("Trials", ("trials", "epochs", "limit_train", "limit_test", "holdout", "seed", *MEASURED, *train)),
             ("Input", ("normalise", "scale_pixels", "bake")),
@@ -99,6 +103,8 @@ def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
               help="What networks are trained for.")  # fmt: skip
 @click.option("--out", type=click.Path(), default="run", show_default=True, help="The run directory.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, which knows its model and options.")
+@click.option("--planted", is_flag=True, help="Test the method: starve one group of MODEL, and see in five searches "
+                                            "of ten trials whether it is found, and by random widths too.")  # fmt: skip
 @click.option("--timeout", type=Duration(), help="Stop after so long, at the end of an epoch (90s, 30m, 1h30m).")
 @click.option("--trials", type=click.IntRange(1), help="Number of trials; with --resume, how many in all.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of each trial.")
@@ -133,7 +139,7 @@ def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
                    "equal MACs; uniform-params is one of the two.")  # fmt: skip
 @size_options
 @click.option("--quiet", is_flag=True, help="Show nothing but the path of the run.")
-def command(model: str, **given: Any) -> None:
+def command(model: str | None, **given: Any) -> None:
     """Search for the best widths of MODEL, an ONNX file, by training trials in PyTorch.
 
     \b
@@ -148,6 +154,7 @@ def command(model: str, **given: Any) -> None:
       chanc search net.onnx --algo shape --target-params 25% --target-macs 25% --data cifar10
       chanc search net.onnx --algo evolve --target-latency 80% --keep 'stem.*' --tie 'layer1.*=first'
       chanc search net.onnx --algo optuna --sampler cmaes --target-macs 25% --trials 60
+      chanc search net.onnx --algo greedy --planted --data digits --epochs 3 --out planted
 
     With targets all trials cost the same, to 1 % where the steps of the widths allow. shape, evolve and optuna look at
     the loss on held-out images: many networks are trained shortly, the best of them for longer.
@@ -159,14 +166,32 @@ def command(model: str, **given: Any) -> None:
     from chanc.api import search
     from chanc.study.outcome import how_to_go_on
 
-    if model is None and not given["resume"]:
+    if model is None and (given["planted"] or not given["resume"]):
         raise click.UsageError("Missing argument 'MODEL': only --resume finds it in the run directory")
     quiet = given.pop("quiet")
+    if given["planted"]:
+        _planted(model, arguments(_of_the_user(given)), quiet)
+        return
     run = search(model, **arguments(_of_the_user(given)), quiet=quiet, command=["chanc", *sys.argv[1:]])
     if run.stopped:
         say(f"stopped by --timeout: {how_to_go_on(run.path)}")
     elif run.model.exists():
         say(f"best model: {run.model}")
+
+
+def _planted(model: str | None, asked: dict[str, Any], quiet: bool) -> None:
+    from rich.console import Console
+
+    from chanc.api import search
+    from chanc.study.planted import SET_HERE, planted
+
+    if wrong := [name.replace("_", "-") for name in SET_HERE if name in asked]:
+        raise click.UsageError(f"--planted sets --{wrong[0]} itself")
+    place = Path(asked.pop("out", "run"))
+    result = planted(model, search=search, out=place, say=(lambda line: None) if quiet else say, **asked)
+    if not quiet:
+        Console().print(result.table())
+    say(result.verdict)
 
 
 def _of_the_user(given: dict[str, Any]) -> dict[str, Any]:
@@ -180,16 +205,17 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
     from chanc.study.presets import preset
 
     methods, take = Methods(), given.pop
+    take("planted", None)
     algo = given["algo"] or (preset(given["preset"]).algo if given["preset"] else _algo_of(given))
     options = methods.chosen(algo, {name: take(name) for name in methods.options})
     final = {name: take(f"final_{name}") for name in FINAL}
     train = {name: take(name) for name in training_options()[0]}
     of_task = {name: take(name) for name in task_options()}
-    compare = take("compare")
+    compare, carry = take("compare"), take("adas_carry")
     every = {
         **given,
-        "carry_optimizer": take("adas_carry"),
-        "compare": compare and [name for word in compare.split(",") if (name := word.strip()) and name != "none"],
+        "carry_optimizer": carry,
+        "compare": None if compare is None else _rivals(compare),
         "options": options,
         "train": {**train, **of_task},
         "final": {**{name: train[name] for name in SHARED}, **of_task, **final},
@@ -197,8 +223,17 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in every.items() if value is not None}
 
 
+def _rivals(text: str) -> list[str]:
+    return [name for word in text.split(",") if (name := word.strip()) and name != "none"]
+
+
 def _algo_of(given: Mapping[str, Any]) -> str:
     """The method of the run that is resumed, or the one that is taken where none is named."""
     from chanc.runs import read_run
+    from chanc.runs.rundir import refuse_empty
 
-    return str(read_run(given["out"] or "run").settings.get("algo")) if given["resume"] else "greedy"
+    if not given["resume"]:
+        return "greedy"
+    folder = Path(given["out"] or "run")
+    refuse_empty(folder)
+    return str(read_run(folder).settings.get("algo"))

@@ -43,8 +43,8 @@ def _chance(record: Record) -> str:
     best = max(scores, key=lambda score: score if math.isfinite(score) else -1.0)
     if best > guess + 2 * math.sqrt(guess * (1 - guess) / images):
         return ""
-    return (f"no trial is better than guessing ({guess:.1%}; the best has {best:.1%} on {images:g} held-out images), so "
-            f"what was measured says nothing: give it more --epochs, more data or another --lr")  # fmt: skip
+    return (f"no trial is better than guessing ({guess:.1%}; the best has {best:.1%} on {images:g} held-out images): "
+            f"what was measured says nothing; give it more --epochs, more data or another --lr")  # fmt: skip
 
 
 def _divergence(record: Record) -> str:

@@ -51,11 +51,11 @@ class Row:
 
 
 def final_rows(record: Record) -> list[Row]:
-    """A row for each rival that was trained at the end, in the order of the trainings."""
+    """A row for each rival that was trained at the end, in the order of the trainings after the found network."""
     finals: dict[str, list[FinalEvent]] = {}
     for event in record.finals:
         finals.setdefault(event.name, []).append(event)
-    return [_row(record, name, events) for name, events in finals.items()]
+    return [_row(record, name, finals[name]) for name in sorted(finals, key=lambda name: name != "found")]
 
 
 def _row(record: Record, name: str, events: Sequence[FinalEvent]) -> Row:

@@ -153,7 +153,7 @@ def resume(
     folder = Path(path)
     refuse_empty(folder)
     config = read_config(folder)
-    _refuse_others(folder, config.get("settings", {}), plain(settings))
+    refuse_others(folder, config, settings)
     after = {**config, "settings": plain(settings), **({"asked": plain(asked)} if asked is not None else {})}
     with RunDir(folder).locked():  # a half line may be one that another process is writing just now
         for name in (LOG, TIMING):
@@ -166,8 +166,9 @@ def resume(
     return RunDir(folder, list(record.log))
 
 
-def _refuse_others(folder: Path, before: Json, now: Json) -> None:
-    """Raise RunError for other settings than before; more trials than before are none."""
+def refuse_others(folder: Path, config: Mapping[str, Json], settings: Mapping[str, object]) -> None:
+    """Raise RunError for other settings than a run's config.json has; more trials than before are none."""
+    before, now = config.get("settings", {}), plain(settings)
     trials, more = (part.get("trials") if isinstance(part, dict) else None for part in (before, now))
     if isinstance(before, dict) and isinstance(trials, int) and isinstance(more, int):
         if more < trials:

@@ -21,7 +21,8 @@ from chanc.files import Json
 from chanc.ir import copy_model, load
 from chanc.ir.sizes import release, sizes_of
 from chanc.runs import INPUT, RunDir, read_run
-from chanc.runs.rundir import refuse_empty, refuse_taken
+from chanc.runs.record import read_config
+from chanc.runs.rundir import refuse_empty, refuse_others, refuse_taken
 from chanc.study.about import environment, fingerprint, judged_on
 from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
@@ -159,7 +160,7 @@ def search(
     )
     deadline = None if timeout is None else time.monotonic() + timeout
     progress = Progress(*settings.length, console or Console(), quiet, deadline)
-    _refuse_early(Path(out), resume)
+    _refuse_early(Path(out), resume, settings)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
     source = model if model is not None else Path(out) / INPUT
@@ -314,10 +315,16 @@ def make_task(
     )
 
 
-def _refuse_early(out: Path, resume: bool) -> None:
-    """Refuse a bad --out before minutes are spent on reading data."""
-    refuse = refuse_empty if resume else refuse_taken
-    refuse(out)
+def _refuse_early(out: Path, resume: bool, settings: Settings) -> None:
+    """Refuse a bad --out, or a run of another kind, before minutes are spent on reading data."""
+    if not resume:
+        refuse_taken(out)
+        return
+    refuse_empty(out)
+    config, known = read_config(out), settings.decisive({})
+    before = config.get("settings")
+    told = {**(before if isinstance(before, dict) else {}), **{name: known[name] for name in ("algo", "data", "task")}}
+    refuse_others(out, config, told)
 
 
 def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progress) -> Callable[[], None]:

@@ -64,7 +64,7 @@ def test_resnet34_has_twenty_groups_of_36_convolutions() -> None:
 def test_golden_trace_on_resnet34() -> None:
     members = resnet34_members()
     space = Space(tuple(SearchGroup(gid, 64) for gid in members))
-    sampler = Greedy(gamma=0.8)
+    sampler = Greedy(gamma=0.8, remainder="dropped")
     widths, state = sampler.start(space)
     assert set(widths.values()) == {16}
     sizes, means = {}, {}
