@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 
 from chanc import runs
 from chanc.api import search
+from chanc.errors import RunError
 from chanc.runs import RunDir, best, read_run
 from chanc.study.driver import Task as Search
 from chanc.study.driver import run_method
 from chanc.study.methods.registry import make
 from chanc.study.methods.trial._halving import Halving
+from chanc.study.pools import Done, Job
+from chanc.study.pools.local import LocalPool
 from chanc.study.progress import Progress
 from chanc.testing.engines import MEMBERS, SPACE, FakeEngine, toy
 
@@ -92,3 +96,58 @@ def test_a_latency_is_measured_and_met(tmp_path: Path, digits_model: Path, monke
                  train={"batch_size": 32, "device": "cpu"})  # fmt: skip
     own = read_run(run.path).settings["graph"]["macs"]
     assert abs(run.trials[0].macs / (3 * own) - 1) <= 0.06
+
+
+class InlinePool:
+    """Runs jobs in this process; the first start of each of `lost` ends without a trace."""
+
+    def __init__(self, lost: set[str] | None = None) -> None:
+        self.names: list[list[str]] = []
+        self._lost = lost or set()
+
+    def run(self, jobs: Sequence[Job], done: Done) -> None:
+        self.names.append([job.name for job in jobs])
+        for job in jobs:
+            if job.name in self._lost:
+                self._lost.discard(job.name)
+                done(job, "killed by signal 9")
+            else:
+                job.function(*job.arguments)
+                done(job, "")
+
+
+def side_by_side(model: Path, out: Path, **more: Any) -> bytes:
+    search(model, algo="evolve", data="digits", trials=5, epochs=1, limit_train=100, out=out, at_once=3,
+           options={"eta": 2}, train={"batch_size": 32, "device": "cpu"}, **more)  # fmt: skip
+    return (out / "events.jsonl").read_bytes()
+
+
+def test_side_by_side_and_one_after_the_other_are_the_same_search(tmp_path: Path, digits_model: Path) -> None:
+    pool = InlinePool(lost={"trial 2"})
+    one = side_by_side(digits_model, tmp_path / "one")
+    assert side_by_side(digits_model, tmp_path / "crew", pool=pool) == one
+    assert pool.names == [["trial 1", "trial 2", "trial 3"], ["trial 2"], ["trial 4", "trial 5"]]
+    assert not [*(tmp_path / "crew").rglob("outcome.json")]
+    assert [line.id for line in read_run(tmp_path / "crew").timing] == list("01234")
+
+
+def test_a_trial_whose_process_is_lost_again_and_again_ends_the_search(tmp_path: Path, digits_model: Path) -> None:
+    class Hopeless(InlinePool):
+        def run(self, jobs: Sequence[Job], done: Done) -> None:
+            for job in jobs:
+                done(job, "killed by signal 9")
+
+    with pytest.raises(RunError, match="trial 1 left no outcome: killed by signal 9"):
+        side_by_side(digits_model, tmp_path / "run", pool=Hopeless())
+    assert side_by_side(digits_model, tmp_path / "one") == side_by_side_resumed(tmp_path / "run")
+
+
+def side_by_side_resumed(out: Path) -> bytes:
+    search(out=out, resume=True)
+    return (out / "events.jsonl").read_bytes()
+
+
+@pytest.mark.nightly
+def test_in_processes_of_this_machine(tmp_path: Path, digits_model: Path) -> None:
+    one = side_by_side(digits_model, tmp_path / "one")
+    assert side_by_side(digits_model, tmp_path / "two", pool=LocalPool(2, threads=1)) == one
