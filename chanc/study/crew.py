@@ -7,7 +7,7 @@ log is the same as that of a search which trains the same trials one after the o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -24,16 +24,17 @@ ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class Workers:
-    """A crew of processes in a pool."""
+    """A crew of processes in a pool. train: called there with the run directory and the trial's id."""
 
     pool: Pool
+    train: Callable[[Path, int], None]
 
     def __call__(self, run: RunDir, trials: Sequence[Trial]) -> Iterator[tuple[Outcome, Timing]]:
         """Train what has left no outcome yet. Raises RunError where a process is lost again and again."""
         problems: dict[str, str] = {}
         for _ in range(ATTEMPTS):
             left = [trial for trial in trials if _left(run, trial) is None]
-            jobs = [Job(f"trial {one.id + 1}", train_one, (run.path.absolute(), one.id)) for one in left]
+            jobs = [Job(f"trial {one.id + 1}", self.train, (run.path.absolute(), one.id)) for one in left]
             if jobs:
                 self.pool.run(jobs, lambda job, problem: problems.update({job.name: problem}))
         for trial in trials:
@@ -42,13 +43,6 @@ class Workers:
                 raise RunError(f"trial {trial.id + 1} left no outcome: {problems[f'trial {trial.id + 1}']}")
             yield found
             _path(run, trial.id).unlink()
-
-
-def train_one(path: Path, trial: int) -> None:
-    """What a process does: one trial of a run that another process leads."""
-    from chanc.api import search
-
-    search(out=path, resume=True, trial=trial)
 
 
 def leave_outcome(task: Task, run: RunDir, trial: int) -> None:

@@ -179,6 +179,11 @@ def search(
     return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
 
 
+def train_one(out: Path, trial: int) -> None:
+    """One trial of a run that another process leads: its outcome is left in its folder."""
+    search(out=out, resume=True, trial=trial)
+
+
 def _search(
     model: object,
     settings: Settings,
@@ -227,7 +232,7 @@ def _search(
     with run.locked(), _stoppable(progress, out):
         warn(run, progress)
         task = make_task(settings, space, engine, groups, run, progress, changed)
-        task = dataclasses.replace(task, crew=Workers(pool) if pool is not None else None)
+        task = dataclasses.replace(task, crew=Workers(pool, train_one) if pool is not None else None)
         try:
             run_method(task, run)
             result = finish(task, engine, run, finals, settings.limits.round_to)

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable
 
 from chanc.runs import State, Trial
+from chanc.study.methods.halving import Halving
 from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.registry import make, options_of
-from chanc.study.methods.trial._halving import Halving
 from chanc.study.space import SearchGroup, Space
 from chanc.testing.samplers import chain_price
 

@@ -15,8 +15,8 @@ from chanc.errors import RunError
 from chanc.runs import RunDir, best, read_run
 from chanc.study.driver import Task as Search
 from chanc.study.driver import run_method
+from chanc.study.methods.halving import Halving
 from chanc.study.methods.registry import make
-from chanc.study.methods.trial._halving import Halving
 from chanc.study.pools import Done, Job
 from chanc.study.pools.local import LocalPool
 from chanc.study.progress import Progress

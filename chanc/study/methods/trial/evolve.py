@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chanc.study import shapes
+from chanc.study.methods.halving import Halving, Past
 from chanc.study.methods.registry import register
-from chanc.study.methods.trial._halving import Halving, Past
 from chanc.study.space import Counter, Shape, Space
 
 WIDEN = (0.1, 0.7)

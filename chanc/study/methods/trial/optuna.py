@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from chanc import plugins
+from chanc.study.methods.halving import Entry, Halving, Past
 from chanc.study.methods.registry import register
-from chanc.study.methods.trial._halving import Entry, Halving, Past
 from chanc.study.space import Shape, Space
 
 if TYPE_CHECKING:

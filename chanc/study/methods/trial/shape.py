@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from chanc.study.methods.halving import Halving, Past
 from chanc.study.methods.registry import register
-from chanc.study.methods.trial._halving import Halving, Past
 from chanc.study.space import Shape as Proportions
 from chanc.study.space import Space
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -126,8 +126,7 @@ class Halving(WidthOptions, ABC):
         """The state with the trial's loss in it."""
         past = _past(state)
         loss = seen.loss if seen is not None and math.isfinite(seen.loss) else math.inf
-        entries = [Entry(**{**vars(entry), "loss": loss}) if entry.trial == trial.id else entry
-                   for entry in past.entries]  # fmt: skip
+        entries = [replace(entry, loss=loss) if entry.trial == trial.id else entry for entry in past.entries]
         return Told(_state(state["order"], Past(tuple(entries), (*past.ended, trial.id))))
 
     def decision(self, state: State) -> Decision | None:
