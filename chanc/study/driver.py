@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -40,10 +40,14 @@ from chanc.study.space import Price, Space, Widths
 
 SelectBy = Literal["metric", "loss", "score"]
 
-AT_ONCE = 1
-"""Trials that are trained side by side."""
-
 Outcome = TrialEvent | ErrorEvent
+
+
+class Crew(Protocol):
+    """Others who train trials side by side."""
+
+    def __call__(self, run: RunDir, trials: Sequence[Trial]) -> Iterator[tuple[Outcome, Timing]]:
+        """The outcome of each trial, in their order, and what it took. Raises RunError where one is lost."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Task:
 
     members: the measured conv axes of each group. project: brings proposed widths under the budget. carry_optimizer:
     hand the optimizer's learning rates on from trial to trial. fresh_start: draw the weights of a trial without a
-    parent anew. select_by: which trial is the best, the one that the method says or that of the best held-out loss or
+    parent anew. at_once: how many trials the method is asked for at a time, which are trained one after the other, or
+    by a crew. select_by: which trial is the best, the one that the method says or that of the best held-out loss or
     score among those that were trained longest. after_trial: called whenever the log tells something new.
     """
 
@@ -66,6 +71,8 @@ class Task:
     project: Callable[[Widths], Widths] = dict
     carry_optimizer: bool = False
     fresh_start: bool = True
+    at_once: int = 1
+    crew: Crew | None = None
     select_by: SelectBy = "metric"
     after_trial: Callable[[], None] = lambda: None
 
@@ -123,8 +130,15 @@ def _run_trials(task: Task, method: TrialMethod, run: RunDir) -> None:
     out = advance(task, method, run)
     while out:
         task.progress.in_time()
+        if task.crew is not None and len(out) > 1:
+            for ended, timing in task.crew(run, out):
+                run.append(ended)
+                run.append_timing(timing)
+            out = advance(task, method, run)
+            task.after_trial()
+            continue
         clock = Clock()
-        run.append(_outcome(task, run, out[0], clock))
+        run.append(outcome(task, run, out[0], clock))
         out = advance(task, method, run)
         clock.lap("write")
         task.after_trial()
@@ -155,7 +169,7 @@ def _asked(
         told = method.tell(task.space, state, trial, _measurement(task, ended[trial.id]))
         state = told.state
         figures |= {str(trial.id): told.figures} if told.figures else {}
-    asked, state = method.ask(task.space, state, AT_ONCE)
+    asked, state = method.ask(task.space, state, task.at_once)
     if not asked and last is not None and not last.asked:
         return []
     out = [replace(trial, decision=_affordable(task, trial.decision)) for trial in asked]
@@ -202,12 +216,12 @@ def _best_trained(trials: Sequence[TrialEvent], by: SelectBy) -> Best:
     return Best(next(trial.decision for trial in trials if trial.id == chosen), chosen)
 
 
-def _outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
+def outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
     """Train one trial. What it may fail by becomes its outcome."""
     try:
         model, price = _resized(task, run, trial)
         clock.lap("rewrite")
-        task.progress.trial(trial.id, price.params, price.macs)
+        task.progress.trial(trial.id, price.params, price.macs, epochs=trial.epochs)
         trained = _trained(task, run, trial, model)
         clock.lap("train")
         clock.move("train", "measure", trained.measuring_s)

@@ -29,12 +29,13 @@ class Settings:
 
     train, final: fields of TrainOptions and of the task, for the trials and for the final trainings; asked_train,
     asked_final: which of them the caller named. keep, ties: patterns of groups that stay, and of such that change
-    together (`chanc.study.study.space_of`). holdout: the share of the training images that trials are judged on.
-    transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
-    carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
-    instead of fresh ones. metrics: what is measured of the layers besides `quality`. metric_of: see
-    `chanc.study.engine.MetricOf`. select_by: which trial is the best (`chanc.study.driver.Task`). sizes: of open axes,
-    at which the model is analysed and counted. input: how the model takes its pixels.
+    together (`chanc.study.study.space_of`). at_once: trials that a method is asked for at a time. holdout: the share of
+    the training images that trials are judged on. transfer: how weights follow widths. reset: draw norms and linear
+    layers anew after each change of widths. carry_optimizer: learning rates go on from trial to trial. from_weights:
+    start from the weights of the given model instead of fresh ones. metrics: what is measured of the layers besides
+    `quality`. metric_of: see `chanc.study.engine.MetricOf`. select_by: which trial is the best
+    (`chanc.study.driver.Task`). sizes: of open axes, at which the model is analysed and counted. input: how the model
+    takes its pixels.
     """
 
     method: TrialMethod | WholeMethod
@@ -47,6 +48,7 @@ class Settings:
     budget: Budget = field(default_factory=Budget)
     keep: tuple[str, ...] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
+    at_once: int = 1
     limit_train: int | None = None
     limit_test: int | None = None
     holdout: float = 0.1
@@ -106,6 +108,7 @@ class Settings:
             **dataclasses.asdict(self.budget),
             **({"keep": list(self.keep)} if self.keep else {}),
             **({"ties": dict(self.ties)} if self.ties else {}),
+            **({"at_once": self.at_once} if self.at_once > 1 else {}),
             "transfer": self.transfer,
             "reset": self.reset,
             "carry_optimizer": self.carry_optimizer,

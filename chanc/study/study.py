@@ -27,11 +27,13 @@ from chanc.study.about import environment, fingerprint, judged_on
 from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
 from chanc.study.compare import Finals, Finisher
+from chanc.study.crew import Workers, leave_outcome
 from chanc.study.driver import SelectBy, Task, run_method
 from chanc.study.engine import MetricOf
 from chanc.study.measure import Member, measured_weights, members
 from chanc.study.methods.registry import options_of
 from chanc.study.outcome import Run, finish, how_to_go_on, stop, warn
+from chanc.study.pools import Pool
 from chanc.study.presets import preset as named_preset
 from chanc.study.prices import prices
 from chanc.study.progress import Progress, TimeUp
@@ -77,6 +79,9 @@ def search(
     max_latency: float | None = None,
     keep: Sequence[str] = (),
     ties: Mapping[str, str] | None = None,
+    at_once: int = 1,
+    pool: Pool | None = None,
+    trial: int | None = None,
     transfer: str = "svd",
     reset: bool = False,
     carry_optimizer: bool = False,
@@ -116,6 +121,9 @@ def search(
             targets of every trial are options of the methods.
         keep: patterns of channel groups that stay as they are. ties: a name by pattern; groups of one name are scaled
             by one factor (`chanc.analysis.patterns`).
+        at_once, pool: how many trials a method is asked for at a time, and where these are trained side by side
+            (`chanc.study.pools`); without a pool one after the other. Methods that go by the trial before ask for one.
+        trial: train this one trial of a run that another process leads, and nothing else (`chanc.study.crew`).
         transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
         metric_of: measure the "weights", as a preset does, or the "change" that the trial's training made to them.
@@ -146,6 +154,7 @@ def search(
         budget=Budget(max_params, max_macs, max_latency),
         keep=tuple(keep),
         ties=dict(ties or {}),
+        at_once=at_once,
         limit_train=limit_train,
         limit_test=limit_test,
         holdout=holdout,
@@ -166,7 +175,13 @@ def search(
     source = model if model is not None else Path(out) / INPUT
     given = sizes_of(load(source), dims, shapes) if dims or shapes else {}
     settings = dataclasses.replace(settings, sizes=given)
-    return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed, asked or {})
+    call = (progress, command, changed, asked or {}, pool, trial)
+    return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
+
+
+def train_one(out: Path, trial: int) -> None:
+    """One trial of a run that another process leads: its outcome is left in its folder."""
+    search(out=out, resume=True, trial=trial)
 
 
 def _search(
@@ -180,6 +195,8 @@ def _search(
     command: Sequence[str],
     changed: Callable[[], None],
     asked: Mapping[str, object],
+    pool: Pool | None,
+    trial: int | None,
 ) -> Run:
     from chanc.analysis import analyze
     from chanc.ir import check
@@ -200,6 +217,11 @@ def _search(
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
     _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])
+    groups = members(analysis, measured_weights(analysis.model))
+    if trial is not None:
+        run = RunDir(out, list(read_run(out).log))
+        leave_outcome(make_task(settings, space, engine, groups, run, progress, changed), run, trial)
+        return Run(out, (), {}, None, ())
     if resume:
         run = runs.resume(out, decisive, asked)
     else:
@@ -209,8 +231,8 @@ def _search(
         run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)}, asked)
     with run.locked(), _stoppable(progress, out):
         warn(run, progress)
-        groups = members(analysis, measured_weights(analysis.model))
         task = make_task(settings, space, engine, groups, run, progress, changed)
+        task = dataclasses.replace(task, crew=Workers(pool, train_one) if pool is not None else None)
         try:
             run_method(task, run)
             result = finish(task, engine, run, finals, settings.limits.round_to)
@@ -310,6 +332,7 @@ def make_task(
         project=project,
         carry_optimizer=settings.carry_optimizer,
         fresh_start=not settings.from_weights,
+        at_once=settings.at_once,
         select_by=settings.select_by,
         after_trial=changed,
     )
