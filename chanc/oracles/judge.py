@@ -28,7 +28,7 @@ from chanc.oracles.zeroed import strays, zeroed
 from chanc.rewriter.plan import Plan
 from chanc.rewriter.trace import Trace
 
-KEEPERS = ("select", "widen")
+KEEPERS = ("grow", "select", "widen")
 """Transfers that keep the function of exact groups."""
 
 _HALF_TOLERANCE = {ir.DataType.FLOAT16: 1e-2, ir.DataType.BFLOAT16: 8e-2}
@@ -45,7 +45,7 @@ def judge(
     rewritten: Any,
     *,
     trace: Trace | Mapping[str, Any] | None = None,
-    transfer: str = "select",
+    transfer: str = "grow",
     feeds: Feeds | None = None,
     sizes: Sizes | None = None,
     batch: int = 2,

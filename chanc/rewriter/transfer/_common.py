@@ -1,4 +1,4 @@
-"""What transfer methods share: what one is, the registry, and the values at the sources of new positions."""
+"""What transfer methods share: what one is, the registry, values at the sources of new positions, and fresh ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from chanc.errors import PlanError
@@ -16,6 +17,7 @@ from chanc.registry import Registry
 from chanc.rewriter.edits import AxisEdit, Part
 
 Tensor = NDArray[np.generic]
+TABLE_DEVIATION = 0.02
 
 
 class Use(NamedTuple):
@@ -40,6 +42,40 @@ def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
     return tensor
 
 
+def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
+    """What a tensor of this shape begins with, as its operator's spec (`chanc.ops`) says; `taken` where nobody trains it.
+
+    Weights are drawn normal with variance 2 / fan-in (He et al. 2015), tables of vectors with deviation 0.02, biases are
+    0, norms scale by 1. Quantised weights are those of `taken`, shuffled, so that their scales still fit.
+    """
+    if use.fill is None:
+        return taken
+    if not isinstance(use.fill, str):
+        return np.full_like(taken, use.fill)
+    if not ir.DataType.from_numpy(taken.dtype).is_floating_point():
+        return taken.ravel()[rng.permutation(taken.size)].reshape(taken.shape)
+    deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(taken.shape))
+    drawn: Tensor = (rng.standard_normal(taken.shape) * deviation).astype(taken.dtype)
+    return drawn
+
+
+def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], NDArray[np.float64]]) -> Tensor:
+    """What was taken, with consumers' weights shared out among copies: `share` is the part of each new unit, [n'].
+
+    A part that isn't divisible stays whole.
+    """
+    for edit in edits:
+        shares = np.ones(edit.source.size)
+        for part in edit.parts if edit.role == "consumer" else ():
+            if part.divisible:
+                shares[part.new] = share(part)[:, None]
+        if (shares != 1).any():
+            shape = [1] * taken.ndim
+            shape[edit.axis] = shares.size
+            taken = (taken.astype(np.float64) * shares.reshape(shape)).astype(taken.dtype)
+    return taken
+
+
 def clear_later(taken: Tensor, edits: Sequence[AxisEdit], parts: Callable[[Part], bool], zero: Tensor | None) -> Tensor:
     """What was taken, with nothing left in consumers of second and later copies, for the parts that are chosen.
 
@@ -61,27 +97,29 @@ Transfer = Callable[[Tensor, Sequence[AxisEdit], Use, np.random.Generator], Tens
 class Method:
     """A transfer method.
 
-    ordered: units are kept from the first on. fresh: every weight is drawn anew. shares: consumers' weights are shared
-    out among copies so that the function stays; groups of which that isn't true are left alone.
+    ordered: units are kept from the first on. fresh: every weight is drawn anew. draws: so are those of units that are
+    new. keeps: the function stays where units are repeated; where all groups are scaled, those of which that isn't true
+    are left alone.
     """
 
     name: str
     apply: Transfer
     ordered: bool = False
     fresh: bool = False
-    shares: bool = False
+    draws: bool = False
+    keeps: bool = False
 
 
 TRANSFERS: Registry[Method] = Registry("transfer", "chanc.transfers", __package__ or "", error=PlanError)
 
 
 def register(
-    name: str, *, ordered: bool = False, fresh: bool = False, shares: bool = False
+    name: str, *, ordered: bool = False, fresh: bool = False, draws: bool = False, keeps: bool = False
 ) -> Callable[[Transfer], Transfer]:
     """Decorator: make a function a transfer method, its flags those of `Method`. PlanError where the name is taken."""
 
     def add(apply: Transfer) -> Transfer:
-        TRANSFERS.add(name, Method(name, apply, ordered, fresh, shares), source=apply)
+        TRANSFERS.add(name, Method(name, apply, ordered, fresh, draws, keeps), source=apply)
         return apply
 
     return add

@@ -1,0 +1,31 @@
+"""`grow`: units that are kept keep their values, new ones begin as their layers do, and nobody reads them yet.
+
+    U'[:, new] ~ the layer's own init,    norms 1, 0, mean 0, variance 1,    W'[new, :] = 0
+
+The function stays, and no two units are alike: twins have the same gradients and never part. A unit that is repeated
+stands for its new ones; what nobody trains keeps its source's values, and so does a unit that goes through a root or a
+logarithm, where a fresh one might give no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, register, take
+
+
+@register("grow", draws=True, keeps=True)
+def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
+    """The values at the source of every position; fresh ones where a unit is new, zero in its consumers."""
+    taken = take(tensor, edits)
+    new = np.zeros(taken.shape, dtype=bool)
+    for edit in edits:
+        for part in edit.parts if edit.role != "consumer" else ():
+            if part.drawable:
+                new[(slice(None),) * edit.axis + (part.later,)] = True
+    if new.any():
+        taken = np.where(new, draw(taken, use, rng), taken)
+    return clear_later(taken, edits, lambda part: True, use.zero)
