@@ -85,7 +85,7 @@ def _final_option(option: Option) -> click.Option:
 @click.option("--max-params", type=Count(), help="Budget of parameters (500k, 1.5M).")
 @click.option("--max-macs", type=Count(), help="Budget of MACs for one input.")
 @click.option("--max-latency", type=float, metavar="MS", help="Budget of milliseconds in onnxruntime, batch 1.")
-@click.option("--transfer", type=Named("chanc.rewriter:TRANSFERS"), default="svd", show_default=True,
+@click.option("--transfer", type=Named("chanc.rewriter:TRANSFERS"), show_default="grow; svd in presets",
               help="How weights follow a change of widths.")  # fmt: skip
 @click.option("--reset", is_flag=True, help="Draw norms and linear layers anew after each change of widths.")
 @click.option("--adas-carry", is_flag=True, help="Keep AdaS's learning rates from trial to trial.")

@@ -66,7 +66,7 @@ def search(
     max_params: int | None = None,
     max_macs: int | None = None,
     max_latency: float | None = None,
-    transfer: str = "svd",
+    transfer: str | None = None,
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
@@ -97,7 +97,8 @@ def search(
         final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals of the final
             trainings.
         max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime) of trials.
-        transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
+        transfer: how weights follow widths (`chanc.rewriter.TRANSFERS`); the preset's, or grow.
+        reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
         dims, shapes: sizes of open axes, as `chanc.analyze` takes them; what is written has them open.
         normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the

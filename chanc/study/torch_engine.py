@@ -64,7 +64,7 @@ class TorchEngine:
 
     trial: Recipe
     final: Recipe | None = None
-    transfer: str = "svd"
+    transfer: str = "grow"
     reset: bool = False
     metrics: Sequence[str] = ("quality",)
     sizes: Mapping[str, int] = field(default_factory=dict)

@@ -85,7 +85,7 @@ def test_no_count_has_a_comma_anywhere(text: str) -> None:
 def test_names_come_from_the_registry() -> None:
     kind = Named("chanc.rewriter:TRANSFERS", "auto")
     param = click.Option(["--transfer"])
-    assert kind.get_metavar(param) == "[auto|init|reflect|select|svd|widen]"
+    assert kind.get_metavar(param) == "[auto|grow|init|reflect|select|svd|widen]"
     assert [kind.convert(name, None, None) for name in ("auto", "svd")] == ["auto", "svd"]
     with pytest.raises(click.BadParameter, match=r"no transfer 'sdv' \(did you mean 'svd'\?\)"):
         kind.convert("sdv", None, None)

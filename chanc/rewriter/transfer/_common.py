@@ -76,6 +76,15 @@ def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], 
     return taken
 
 
+def first_alone(part: Part) -> NDArray[np.float64]:
+    """Shares of copies r = 0, 1, ... of k: 1 for the first, (r - k / 2) / k^2 for the others, which cancel out.
+
+    A second copy gets 0. Two others with 0 would be twins, with the same gradients for ever.
+    """
+    later = (part.turn - part.copies / 2) / part.copies**2.0
+    return np.where(part.turn > 0, later, 1.0)
+
+
 def clear_later(taken: Tensor, edits: Sequence[AxisEdit], parts: Callable[[Part], bool], zero: Tensor | None) -> Tensor:
     """What was taken, with nothing left in consumers of second and later copies, for the parts that are chosen.
 

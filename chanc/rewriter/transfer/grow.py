@@ -4,7 +4,7 @@
 
 The function stays, and no two units are alike: twins have the same gradients and never part. A unit that is repeated
 stands for its new ones; what nobody trains keeps its source's values, and so does a unit that goes through a root or a
-logarithm, where a fresh one might give no number.
+logarithm, where a fresh one might give no number: it is one of `select`'s copies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, register, take
+from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, first_alone, register, share_out, take
 
 
 @register("grow", draws=True, keeps=True)
@@ -28,4 +28,5 @@ def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Gen
                 new[(slice(None),) * edit.axis + (part.later,)] = True
     if new.any():
         taken = np.where(new, draw(taken, use, rng), taken)
-    return clear_later(taken, edits, lambda part: True, use.zero)
+    taken = share_out(taken, edits, lambda part: np.where(part.turn > 0, 0.0, 1.0) if part.drawable else first_alone(part))
+    return clear_later(taken, edits, lambda part: not part.divisible, use.zero)

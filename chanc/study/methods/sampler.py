@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from chanc import fields
 from chanc.runs import Decision, State, Trial
@@ -38,11 +38,11 @@ class Sampler(ABC):
     """A trial method; its options are its fields, on the command line too (`chanc.fields`).
 
     min_width, max_width: bounds in channels. round_to: widths are multiples of it and of their group's step.
-    trials: how many trials the search is planned for.
+    trials: how many trials the search is planned for. fresh: each trial starts from fresh weights; else from those of
+    the last one that worked, by the search's transfer.
     """
 
     name: ClassVar[str]
-    weights: ClassVar[Literal["carry", "fresh"]] = "carry"
 
     seed: int = 0
     trials: int = field(default=35, metadata={"help": "Number of trials.", "range": (1, math.inf)})
@@ -50,6 +50,7 @@ class Sampler(ABC):
     max_width: int = field(default=256, metadata={"help": "Largest width, in channels.", "range": (1, math.inf)})
     round_to: int = field(default=2, metadata={"help": "Widths are multiples of this (and of a group's step).",
                                                "range": (1, math.inf)})  # fmt: skip
+    fresh: bool = field(default=False, metadata={"help": "Train each trial from fresh weights, not the last one's."})
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range."""
@@ -91,7 +92,7 @@ class Sampler(ABC):
         """The next trial: never more than one, for each one follows from what the one before has shown."""
         if state["next"] is None or state["trial"] >= self.trials:
             return [], state
-        good, transfer = state["good"], "init" if self.weights == "fresh" else None
+        good, transfer = state["good"], "init" if self.fresh else None
         trial = Trial(state["trial"], Decision(state["next"]), parent=good and good["trial"], transfer=transfer)
         return [trial], {**state, "next": None}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
-
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.sampler import Proposal, Sampler
@@ -17,11 +15,10 @@ from chanc.study.space import Space, Widths
 class Baseline(Sampler):
     """Widths that follow from the trial's number alone; the best trial is the one of the highest held-out score."""
 
-    weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
-
     trials: int = 8
     min_width: int = 2
     max_width: int = 4096
+    fresh: bool = True
     target_params: int | None = field(default=None, metadata={
         "help": "Params that all trials shall have (500k, 1.5M).", "range": (1, math.inf), "count": True})
     target_macs: int | None = field(default=None, metadata={

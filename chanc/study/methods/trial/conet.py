@@ -41,9 +41,8 @@ class Conet(Sampler):
     `chanc.metrics.slope`.
     """
 
-    weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
-
     trials: int = 25
+    fresh: bool = True
     start_width: int = field(default=32, metadata={
         "help": "Channels of each group in trial 1; 0: the model's.", "range": (0, math.inf)})
     delta: float = field(default=0.0075, metadata={"help": "Rank slope below which a group shrinks."})
