@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from chanc.metrics.slope import rank_slope
 from chanc.runs import State
