@@ -43,6 +43,7 @@ class Sampler(ABC):
     """
 
     name: ClassVar[str]
+    wants_evidence: ClassVar[bool] = False
 
     seed: int = 0
     trials: int = field(default=35, metadata={"help": "Number of trials.", "range": (1, math.inf)})
