@@ -82,7 +82,7 @@ class Account:
 
 
 class Move(NamedTuple):
-    """A group's next width, what the move costs, what of the fullest budget is spent then, and the units' worth per cost.
+    """A group's next width, what the move costs, what of the fullest budget is spent then, and its units' worth.
 
     Of several budgets those count that are overdrawn; where none is, all do, the more the fuller they are.
     """
@@ -91,7 +91,12 @@ class Move(NamedTuple):
     width: int
     cost: float
     spent: float
-    ratio: float
+    worth: float
+
+    @property
+    def ratio(self) -> float:
+        """Worth per cost."""
+        return self.worth / abs(self.cost) if self.cost else math.inf
 
 
 def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -144,11 +149,19 @@ def allocate(
 
 
 def shrunk(accounts: Mapping[str, Account], widths: Widths, price: Price) -> Widths:
-    """The widths after as many moves of the lowest ratio as the budgets need. Raises: PlanError."""
-    for found in _falling(accounts, widths, price):
-        if max(price(found)) <= 1:
-            return found
-    raise PlanError(TOO_SMALL)
+    """The widths after as many moves of the lowest ratio as the budgets need. Raises: PlanError.
+
+    The last move is the one of all sufficient ones that loses the least.
+    """
+    now = dict(widths)
+    while max(price(now)) > 1:
+        moves = _moves(accounts, now, price, Account.down)
+        enough = [move for move in moves if move.spent <= 1]
+        if not moves:
+            raise PlanError(TOO_SMALL)
+        least = min(enough, key=lambda move: move.worth) if enough else min(moves, key=lambda move: move.ratio)
+        now[least.group] = least.width
+    return now
 
 
 def fill(accounts: Mapping[str, Account], widths: Widths, price: Price, least: float = 0.0) -> Widths:
@@ -216,6 +229,5 @@ def _moves(
     for case, (name, width) in enumerate(new.items()):
         change = float(weights @ (costs[:, case] - spent))
         worth = accounts[name].worth(*sorted((width, widths[name])))
-        ratio = worth / abs(change) if change else math.inf
-        moves.append(Move(name, width, change, float(costs[:, case].max()), ratio))
+        moves.append(Move(name, width, change, float(costs[:, case].max()), worth))
     return moves

@@ -58,7 +58,7 @@ class Readings:
         axis, size = 1 if isinstance(layer, CONVOLUTIONS) else -1, site.shape[site.axis]
 
         def add(row: int, values: Tensor) -> None:
-            """Values [B, C, ...] or [B, ..., C]; the channels of a convolution in groups are those of the axis again."""
+            """Values [B, C, ...] or [B, ..., C]; of a convolution in groups, all groups' channels lie on one axis."""
             lines = values.movedim(axis, -1).flatten(1, -2) if values.ndim > 2 else values[:, None]
             found = lines.mean(1, dtype=torch.float64).sum(0).reshape(-1, size).sum(0)
             self._sums[row].index_add_(0, units, found[positions])

@@ -81,7 +81,7 @@ def test_a_part_of_a_step_is_refused(grouped, plan: Any, says: str) -> None:
         ({"scale": "half"}, "not half"),
         ({"scale": True}, "not True"),
         ({"scale": 0.5, "plan": {"w1": 4}}, "a plan or a scale, not both"),
-        ({"scale": 0.5, "importance": "best"}, "no importance 'best'; there are first, l1, l2, random"),
+        ({"scale": 0.5, "importance": "best"}, "no importance 'best'; there are activation, bn, first"),
         ({"scale": 0.5, "transfer": "copy"}, "no transfer 'copy'; there are grow, init, reflect, select, svd, widen"),
         ({"scale": 0.5, "round_to": 0}, "rounding must be at least 1"),
         ({"scale": 0.5, "min_width": 0}, "least width must be at least 1"),

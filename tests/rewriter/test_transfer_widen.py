@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
-from chanc.rewriter import rewrite
+from chanc.rewriter import TRANSFERS, rewrite
+from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.transfer._common import KEPT
 from chanc.rewriter.transfer.widen import EVEN
 from chanc.testing.builders import build
 
@@ -84,7 +87,22 @@ def test_producers_are_cloned_and_consumers_divided(plain, weights) -> None:
     assert np.array_equal(new["w1"], old["w1"][source])
     assert np.array_equal(new["var1"], old["var1"][source])
     share = np.array([3 / 8, 5 / 8] * 4 + [1] * 4, dtype=np.float32)
-    assert np.array_equal(new["w2"], old["w2"][:, source] * share[:, None, None])
+    assert np.allclose(new["w2"], old["w2"][:, source] * share[:, None, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("transfer", ["widen", "select"])
+def test_copies_add_up_to_the_weight_to_the_last_bit(dtype, transfer: str) -> None:
+    """A digit that is lost here would be a thousand behind many ill-conditioned layers."""
+    source = np.repeat(np.arange(4), [1, 2, 3, 5])
+    part = Part(np.arange(4)[:, None], np.arange(11)[:, None], source)
+    edit = AxisEdit(1, "consumer", source, (part,))
+    weight = RNG.standard_normal((50, 4)).astype(dtype)
+    new = TRANSFERS[transfer].apply(weight, [edit], KEPT, RNG)
+    assert new.dtype == weight.dtype
+    total = np.zeros((50, 4))
+    np.add.at(total, (slice(None), source), new.astype(np.float64))
+    assert np.array_equal(total, weight.astype(np.float64))
 
 
 @pytest.mark.parametrize("copies", [2, 3, 5])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from torch import Tensor  # noqa: F401  (in a TypeVar's text)
+    from torch import Tensor
 
 Array = TypeVar("Array", "np.ndarray", "Tensor")
 TOKEN = re.compile(r"\x00([vmw])(\d+)\x00")

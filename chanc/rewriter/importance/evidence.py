@@ -59,8 +59,9 @@ class Evidence:
 
     def scales(self, group: Group) -> Iterator[Rows]:
         """The scales of the normalisations that a unit passes: [units, values] each."""
-        followers = [operand for operand in group.operands if operand.role == "follower"]
-        for operand in distinct(o for o in followers if has(self._nodes.get(o.node), Trait.NORM) and self._weight(o, 1.0)):
+        followers = (operand for operand in group.operands if operand.role == "follower")
+        norms = (operand for operand in followers if has(self._nodes.get(operand.node), Trait.NORM))
+        for operand in distinct(operand for operand in norms if self._weight(operand, init=1.0)):
             yield self._rows(operand)[operand.indices].reshape(group.units.size, -1)
 
     def effect(self, group: Group) -> Moments | None:

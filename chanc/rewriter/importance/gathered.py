@@ -74,5 +74,6 @@ class Gathered:
                     kind, key = json.loads(name)
                     tables[kind][tuple(key) if kind == "axes" else key] = file[name]
             batches = int(file["batches"])
-        moments = {kind: {key: Moments(*rows) for key, rows in tables[kind].items()} for kind in ("axes", "taken", "made")}
+        kinds = ("axes", "taken", "made")
+        moments = {kind: {key: Moments(*rows) for key, rows in tables[kind].items()} for kind in kinds}
         return cls(batches, **moments, norms=tables["norms"], products=tables["products"])  # type: ignore[arg-type]

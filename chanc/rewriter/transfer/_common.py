@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -43,10 +44,10 @@ def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
 
 
 def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
-    """What a tensor of this shape begins with, as its operator's spec (`chanc.ops`) says; `taken` where nobody trains it.
+    """What a tensor of this shape begins with, as its operator's spec (`chanc.ops`) says; `taken` if nobody trains it.
 
-    Weights are drawn normal with variance 2 / fan-in (He et al. 2015), tables of vectors with deviation 0.02, biases are
-    0, norms scale by 1. Quantised weights are those of `taken`, shuffled, so that their scales still fit.
+    Weights are drawn normal with variance 2 / fan-in (He et al. 2015), tables of vectors with deviation 0.02, biases
+    are 0, norms scale by 1. Quantised weights are those of `taken`, shuffled, so that their scales still fit.
     """
     if use.fill is None:
         return taken
@@ -62,18 +63,33 @@ def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
 def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], NDArray[np.float64]]) -> Tensor:
     """What was taken, with consumers' weights shared out among copies: `share` is the part of each new unit, [n'].
 
-    A part that isn't divisible stays whole.
+    Copies add up to the weight to the last bit. A part that isn't divisible stays whole.
     """
     for edit in edits:
-        shares = np.ones(edit.source.size)
         for part in edit.parts if edit.role == "consumer" else ():
-            if part.divisible:
-                shares[part.new] = share(part)[:, None]
-        if (shares != 1).any():
-            shape = [1] * taken.ndim
-            shape[edit.axis] = shares.size
-            taken = (taken.astype(np.float64) * shares.reshape(shape)).astype(taken.dtype)
+            if part.divisible and (part.turn > 0).any():
+                values = np.moveaxis(taken.astype(np.float64), edit.axis, 0)
+                values[part.new] = _exactly(values[part.new], part, share(part), taken.dtype)
+                taken = np.ascontiguousarray(np.moveaxis(values, 0, edit.axis)).astype(taken.dtype)
     return taken
+
+
+def _exactly(
+    values: NDArray[np.float64], part: Part, shares: NDArray[np.float64], dtype: np.dtype[np.generic]
+) -> NDArray[np.float64]:
+    """Shares of values [n', ...] that have no digit below the last one of the value; the last copy gets what is left.
+
+    A sum of rounded shares would be off by a digit, of which a deep network may make a thousand. Halves are no trouble.
+    """
+    digit = np.ldexp(1.0, np.frexp(values)[1] - 1 - ml_dtypes.finfo(dtype).nmant)
+    each = shares.reshape(-1, *[1] * (values.ndim - 1))
+    shared = values * each
+    shared = np.where(np.frexp(each)[0] == 0.5, shared, np.rint(shared / digit) * digit)
+    missing = np.zeros((part.old.shape[0], *values.shape[1:]))
+    np.subtract.at(missing, part.source, shared)
+    last = part.turn == part.copies - 1
+    shared[last] += missing[part.source[last]] + values[last]
+    return shared
 
 
 def first_alone(part: Part) -> NDArray[np.float64]:

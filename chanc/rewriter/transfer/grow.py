@@ -12,21 +12,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, first_alone, register, share_out, take
 
 
 @register("grow", draws=True, keeps=True)
 def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; fresh ones where a unit is new, zero in its consumers."""
-    taken = take(tensor, edits)
-    new = np.zeros(taken.shape, dtype=bool)
+    taken = share_out(take(tensor, edits), edits, _shares)
+    new, unread = (np.zeros(taken.shape, dtype=bool) for _ in range(2))
     for edit in edits:
-        for part in edit.parts if edit.role != "consumer" else ():
-            if part.drawable:
-                new[(slice(None),) * edit.axis + (part.later,)] = True
+        for part in edit.parts:
+            if part.drawable or edit.role == "consumer":
+                mask = unread if edit.role == "consumer" else new
+                mask[(slice(None),) * edit.axis + (part.later,)] = True
     if new.any():
-        taken = np.where(new, draw(taken, use, rng), taken)
-    taken = share_out(taken, edits, lambda part: np.where(part.turn > 0, 0.0, 1.0) if part.drawable else first_alone(part))
+        taken = np.where(new, np.where(unread, np.zeros_like(taken), draw(taken, use, rng)), taken)
     return clear_later(taken, edits, lambda part: not part.divisible, use.zero)
+
+
+def _shares(part: Part) -> NDArray[np.float64]:
+    return np.where(part.turn > 0, 0.0, 1.0) if part.drawable else first_alone(part)

@@ -1,4 +1,4 @@
-"""`widen`: Net2WiderNet (Chen et al. 2016): a repeated unit is cloned, its consumers' weights shared out among the copies.
+"""`widen`: Net2WiderNet (Chen et al. 2016): a repeated unit is cloned, its consumers' weights shared out among copies.
 
     U'[:, j] = U[:, g(j)],    W'[j, :] = s(j) W[g(j), :],    copy r = 0, 1, ... of k:  s = (r + (k + 1) / 2) / k^2
 

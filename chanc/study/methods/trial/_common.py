@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
+
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.sampler import Proposal, Sampler
