@@ -139,9 +139,12 @@ class Halving(WidthOptions, ABC):
         return self.epochs * int(self.eta**rung)
 
     def _asked(self, entry: Entry) -> Trial:
-        """What is trained for an entry: its own epochs, from the weights of its parent where it has one."""
-        more = self.total(entry.rung) - (self.total(entry.rung - 1) if entry.rung else 0)
-        kept = None if entry.parent is None else "select"
+        """What is trained for an entry: its own epochs, from the weights of its parent where it has one.
+
+        With `fresh` it is all its epochs, from weights of its own.
+        """
+        more = self.total(entry.rung) - (self.total(entry.rung - 1) if entry.rung and not self.fresh else 0)
+        kept = None if entry.parent is None else "init" if self.fresh else "select"
         return Trial(entry.trial, Decision(entry.widths), epochs=more, parent=entry.parent, transfer=kept)
 
     def _further(self, past: Past, trial: int, eta: int | None = None) -> Entry | None:
