@@ -127,7 +127,7 @@ def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
               help="Groups that stay as they are, by id or by a layer's name ('head.*'); may be given several times.")
 @click.option("--tie", "ties", multiple=True, metavar="PATTERN=NAME", callback=_ties,
               help="Groups that are scaled by one factor: all that have one NAME; may be given several times.")
-@click.option("--transfer", type=Named("chanc.rewriter:TRANSFERS"), default="svd", show_default=True,
+@click.option("--transfer", type=Named("chanc.rewriter:TRANSFERS"), show_default="grow; svd in presets",
               help="How weights follow a change of widths.")  # fmt: skip
 @click.option("--reset", is_flag=True, help="Draw norms and linear layers anew after each change of widths.")
 @click.option("--adas-carry", is_flag=True, help="Keep AdaS's learning rates from trial to trial.")

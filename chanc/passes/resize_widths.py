@@ -29,7 +29,7 @@ class ResizeWidths(Pass):
     plan: Mapping[str, Any] | None = None
     scale: float | None = None
     importance: str | Importance = "l2"
-    transfer: str = "select"
+    transfer: str = "grow"
     round_to: int = 1
     min_width: int = 1
     seed: int = 0

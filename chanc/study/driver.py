@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from chanc import plugins
 from chanc.errors import IllegalMove, PlanError, RunError, TrialError
+from chanc.rewriter.importance import Gathered
 from chanc.runs import (
     INPUT,
     Best,
@@ -30,6 +31,7 @@ from chanc.runs import (
     Timing,
     Trial,
     TrialEvent,
+    clear_errors,
 )
 from chanc.runs.events import Metrics
 from chanc.study.engine import Engine, Trained
@@ -166,7 +168,7 @@ def _asked(
     state = last.state if last is not None else method.begin(task.space)
     figures: dict[str, Metrics] = {}
     for trial in last.asked if last is not None else ():
-        told = method.tell(task.space, state, trial, _measurement(task, ended[trial.id]))
+        told = method.tell(task.space, state, trial, _measurement(task, run, ended[trial.id]))
         state = told.state
         figures |= {str(trial.id): told.figures} if told.figures else {}
     asked, state = method.ask(task.space, state, task.at_once)
@@ -227,6 +229,10 @@ def outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
         clock.move("train", "measure", trained.measuring_s)
         task.engine.save(trained.model, run.model_path(trial.id))
         clock.lap("save")
+        if _wants_evidence(task):
+            with clear_errors(run.path):
+                task.engine.evidence(trained.model).save(run.evidence_path(trial.id))
+            clock.lap("evidence")
     except (IllegalMove, PlanError) as error:
         return _failure(task, trial, error, skipped=True)
     except TrialError as error:
@@ -257,6 +263,7 @@ def _resized(task: Task, run: RunDir, trial: Trial) -> tuple[ir.Model, Price]:
         fresh=_fresh(task, trial),
         seed=trial_seed(task.seed, trial.id),
         transfer=trial.transfer,
+        evidence=_evidence(task, run, trial.parent) if carried and trial.parent is not None else None,
     )
     return model, task.engine.price(model)
 
@@ -283,7 +290,21 @@ def _trained(task: Task, run: RunDir, trial: Trial, model: ir.Model) -> Trained:
     return trained
 
 
-def _measurement(task: Task, event: Outcome) -> Measurement | None:
+def _wants_evidence(task: Task) -> bool:
+    return bool(getattr(task.method, "wants_evidence", False))  # most methods say nothing of it
+
+
+def _evidence(task: Task, run: RunDir, trial: int) -> Gathered | None:
+    """What the images showed of a trial's units, where the method asks for it. Raises RunError where that is gone."""
+    if not _wants_evidence(task):
+        return None
+    try:
+        return Gathered.load(run.evidence_path(trial))
+    except (OSError, ValueError) as error:
+        raise RunError(f"the evidence of trial {trial + 1} can't be read: {error}") from error
+
+
+def _measurement(task: Task, run: RunDir, event: Outcome) -> Measurement | None:
     """What a method is told of a trial; None where nothing came of it."""
     if isinstance(event, ErrorEvent):
         return None
@@ -297,6 +318,7 @@ def _measurement(task: Task, event: Outcome) -> Measurement | None:
         params=event.params,
         macs=event.macs,
         members={group: len(of) for group, of in task.members.items() if of},
+        evidence=_evidence(task, run, event.id),
     )
 
 

@@ -161,7 +161,7 @@ def _others_scaled(space: Space, chosen: SearchGroup, params: int) -> Widths:
 
 
 def _options(algo: str, given: Mapping[str, Any], defect: Defect) -> dict[str, Any]:
-    """The options that a method has: a start at the planted widths, bounds that leave room, all trials at equal cost."""
+    """The options that a method has: a start at the planted widths, bounds with room, all trials at equal cost."""
     room = {"start_width": 0, "min_width": max(1, defect.starved // 2), "max_width": 4 * max(defect.widths.values()),
             "target_params": defect.params}  # fmt: skip
     known = fields_of(algo)

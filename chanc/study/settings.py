@@ -18,7 +18,7 @@ from chanc.study.driver import SelectBy
 from chanc.study.engine import MetricOf
 from chanc.study.methods.protocol import TrialMethod, WholeMethod
 from chanc.study.methods.registry import fields_of, make, options_of
-from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
+from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, DEFAULT_TRANSFER, Options, preset
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
 
@@ -52,7 +52,7 @@ class Settings:
     limit_train: int | None = None
     limit_test: int | None = None
     holdout: float = 0.1
-    transfer: str = "svd"
+    transfer: str = DEFAULT_TRANSFER
     reset: bool = False
     carry_optimizer: bool = False
     from_weights: bool = False
@@ -132,6 +132,7 @@ def resolve(
     metrics: Sequence[str] = (),
     metric_of: MetricOf | None = None,
     budget: Budget | None = None,
+    transfer: str | None = None,
     **rest: Any,
 ) -> Settings:
     """Make the settings. Entries of the mappings that are None count as not given.
@@ -139,10 +140,10 @@ def resolve(
     Raises RunError for an unknown method, preset, metric or option.
     """
     base_options: Options = {}
-    base_train, base_final, note = DEFAULT_TRAIN, DEFAULT_FINAL, ""
+    base_train, base_final, base_transfer, note = DEFAULT_TRAIN, DEFAULT_FINAL, DEFAULT_TRANSFER, ""
     if preset_name is not None:
         chosen = preset(preset_name)
-        algo, note = algo or chosen.algo, chosen.note
+        algo, base_transfer, note = algo or chosen.algo, chosen.transfer, chosen.note
         known = fields_of(algo)
         base_options = {name: value for name, value in chosen.options.items() if name in known}
         base_train, base_final = dict(chosen.train), dict(chosen.final)
@@ -161,6 +162,7 @@ def resolve(
         train=recipe,
         final={**base_final, **given(final)},
         preset=preset_name,
+        transfer=transfer or base_transfer,
         metrics=_besides_quality(metrics),
         metric_of=metric_of or ("weights" if preset_name else "change"),
         note=note,

@@ -82,7 +82,7 @@ def search(
     at_once: int = 1,
     pool: Pool | None = None,
     trial: int | None = None,
-    transfer: str = "svd",
+    transfer: str | None = None,
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
@@ -124,7 +124,8 @@ def search(
         at_once, pool: how many trials a method is asked for at a time, and where these are trained side by side
             (`chanc.study.pools`); without a pool one after the other. Methods that go by the trial before ask for one.
         trial: train this one trial of a run that another process leads, and nothing else (`chanc.study.crew`).
-        transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
+        transfer: how weights follow widths (`chanc.rewriter.TRANSFERS`); the preset's, or grow.
+        reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
         metric_of: measure the "weights", as a preset does, or the "change" that the trial's training made to them.
         select_by: the best trial is the one that the method's own "metric" says, or that of the lowest held-out "loss"

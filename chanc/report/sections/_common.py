@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chanc.report.plots import Axis, Marker, Number, Plot, by_depth
+from chanc.report.record import Record
 
 TRIAL = Axis("trial")
 EPOCH = Axis("epoch of the search, all trials in a row")
@@ -22,6 +23,11 @@ def look(name: str) -> tuple[str, Marker]:
     role = next((role for role in ROLES if name.lower().startswith(role)), "")
     colours = PALER if role in PALER and name.endswith("-macs") else ROLES
     return colours.get(role, ""), MARKERS.get(role, "circle")
+
+
+def on_images(record: Record) -> str:
+    """A note on the error bars of single trainings."""
+    return f"{ONCE} Error bars: the standard error on {record.held_out} images." if record.held_out else ONCE
 
 
 def spread(counts: Sequence[int]) -> str:

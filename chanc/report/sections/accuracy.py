@@ -11,7 +11,7 @@ from chanc.report.plots import Axis, HeatMap, Marker, Plot, Reference, Section, 
 from chanc.report.published import reference_points
 from chanc.report.record import Record, percent
 from chanc.report.sections import register
-from chanc.report.sections._common import ONCE, ROLES, look, spread
+from chanc.report.sections._common import ROLES, look, on_images, spread
 from chanc.runs import Row
 
 
@@ -26,7 +26,7 @@ def accuracy_section(record: Record) -> Section | None:
             note = spread([row.n for row in record.rows])
             plots.append(_cost_plot(record, f"final-{key}", f"After final training, {unit}", key, unit, final, note))
         if trials:
-            note = ONCE + (f" Error bars: the standard error on {record.held_out} images." if record.held_out else "")
+            note = on_images(record)
             plots.append(_cost_plot(record, f"trials-{key}", f"Search trials, {unit}", key, unit, trials, note))
     plots.sort(key=lambda plot: not plot.id.startswith("final"))
     if not plots:

@@ -123,10 +123,11 @@ class Halving(WidthOptions, ABC):
         return asked, _state(state["order"], past)
 
     def tell(self, space: Space, state: State, trial: Trial, seen: Measurement | None) -> Told:
-        """The state with the trial's loss in it."""
-        past = _past(state)
+        """The state with the trial's loss in it, and with the widths that it had in the end."""
+        past, widths = _past(state), dict(trial.decision.widths)
         loss = seen.loss if seen is not None and math.isfinite(seen.loss) else math.inf
-        entries = [replace(entry, loss=loss) if entry.trial == trial.id else entry for entry in past.entries]
+        entries = [replace(entry, loss=loss, widths=widths) if entry.trial == trial.id else entry
+                   for entry in past.entries]  # fmt: skip
         return Told(_state(state["order"], Past(tuple(entries), (*past.ended, trial.id))))
 
     def decision(self, state: State) -> Decision | None:
@@ -139,9 +140,12 @@ class Halving(WidthOptions, ABC):
         return self.epochs * int(self.eta**rung)
 
     def _asked(self, entry: Entry) -> Trial:
-        """What is trained for an entry: its own epochs, from the weights of its parent where it has one."""
-        more = self.total(entry.rung) - (self.total(entry.rung - 1) if entry.rung else 0)
-        kept = None if entry.parent is None else "select"
+        """What is trained for an entry: its own epochs, from the weights of its parent where it has one.
+
+        With `fresh` it is all its epochs, from weights of its own.
+        """
+        more = self.total(entry.rung) - (self.total(entry.rung - 1) if entry.rung and not self.fresh else 0)
+        kept = None if entry.parent is None else "init" if self.fresh else "select"
         return Trial(entry.trial, Decision(entry.widths), epochs=more, parent=entry.parent, transfer=kept)
 
     def _further(self, past: Past, trial: int, eta: int | None = None) -> Entry | None:
