@@ -30,7 +30,7 @@ class Settings:
 
     train, final: fields of TrainOptions and of the task, for the trials and for the final trainings; asked_train,
     asked_final: which of them the caller named. keep, ties: patterns of groups that stay, and of such that change
-    together (`chanc.study.study.space_of`). at_once: trials that a method is asked for at a time. holdout: the share of
+    together (`chanc.study.parts.space_of`). at_once: trials that a method is asked for at a time. holdout: the share of
     the training images that trials are judged on. transfer: how weights follow widths. reset: draw norms and linear
     layers anew after each change of widths. carry_optimizer: learning rates go on from trial to trial. from_weights:
     start from the weights of the given model instead of fresh ones. metrics: what is measured of the layers besides

@@ -22,8 +22,9 @@ from chanc.metrics.quality import layers_quality
 from chanc.metrics.registry import METRICS, measure
 from chanc.report import write_report
 from chanc.study.engine import MetricOf
+from chanc.study.parts import load_data, make_engine
 from chanc.study.settings import resolve
-from chanc.study.study import load_data, make_engine, search
+from chanc.study.study import search
 from chanc.study.torch_engine import _weights, task_of
 from chanc.tasks import TASKS, Classification
 from chanc.training.adas import AdaS
