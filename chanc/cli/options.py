@@ -104,6 +104,8 @@ class Amount(Count):
             return share[0]
         if self.unit == "count":
             return super().convert(value, param, ctx)
+        if "," in str(value):
+            self.fail(f"{value!r} has a comma, which may mark thousands or a fraction: write 1500 or 1.5", param, ctx)
         return click.FloatRange(0, min_open=True).convert(value, param, ctx)
 
 

@@ -86,6 +86,9 @@ DEFAULT_FINAL: Options = {
 }  # fmt: skip
 """How the widths that were found are trained where no preset is named: a cosine fits any number of epochs."""
 
+DEFAULT_JUDGED: Options = {**DEFAULT_FINAL, "evbmf": "global", "epochs": 2}
+"""How trials are trained whose held-out loss decides: like the final training, down to a learning rate of nothing."""
+
 
 def preset(name: str) -> Preset:
     """The preset of that name; raises RunError with the names there are."""

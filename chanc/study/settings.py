@@ -16,9 +16,10 @@ from chanc.metrics.registry import METRICS
 from chanc.study.budgets import Budget, Target
 from chanc.study.driver import SelectBy
 from chanc.study.engine import MetricOf
+from chanc.study.methods.halving import Halving
 from chanc.study.methods.protocol import TrialMethod, WholeMethod
-from chanc.study.methods.registry import fields_of, make, options_of
-from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, DEFAULT_TRANSFER, Options, preset
+from chanc.study.methods.registry import METHODS, fields_of, make, options_of
+from chanc.study.presets import DEFAULT_FINAL, DEFAULT_JUDGED, DEFAULT_TRAIN, DEFAULT_TRANSFER, Options, preset
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
 
@@ -140,7 +141,8 @@ def resolve(
     Raises RunError for an unknown method, preset, metric or option.
     """
     base_options: Options = {}
-    base_train, base_final, base_transfer, note = DEFAULT_TRAIN, DEFAULT_FINAL, DEFAULT_TRANSFER, ""
+    base_train = DEFAULT_JUDGED if issubclass(METHODS[algo or "greedy"], Halving) else DEFAULT_TRAIN
+    base_final, base_transfer, note = DEFAULT_FINAL, DEFAULT_TRANSFER, ""
     if preset_name is not None:
         chosen = preset(preset_name)
         algo, base_transfer, note = algo or chosen.algo, chosen.transfer, chosen.note

@@ -123,10 +123,11 @@ class Halving(WidthOptions, ABC):
         return asked, _state(state["order"], past)
 
     def tell(self, space: Space, state: State, trial: Trial, seen: Measurement | None) -> Told:
-        """The state with the trial's loss in it."""
-        past = _past(state)
+        """The state with the trial's loss in it, and with the widths that it had in the end."""
+        past, widths = _past(state), dict(trial.decision.widths)
         loss = seen.loss if seen is not None and math.isfinite(seen.loss) else math.inf
-        entries = [replace(entry, loss=loss) if entry.trial == trial.id else entry for entry in past.entries]
+        entries = [replace(entry, loss=loss, widths=widths) if entry.trial == trial.id else entry
+                   for entry in past.entries]  # fmt: skip
         return Told(_state(state["order"], Past(tuple(entries), (*past.ended, trial.id))))
 
     def decision(self, state: State) -> Decision | None:
