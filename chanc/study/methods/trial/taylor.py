@@ -53,10 +53,10 @@ class Taylor(Sampler):
         return start_widths(space, self.limits, self.start_width), {"measured": 0, "cost": None, "last": None}
 
     def ask(self, space: Space, state: State, n: int) -> tuple[list[Trial], State]:
-        """The next trial: an epoch, but for the first, and for those that start from fresh weights."""
+        """The next trial: an epoch, but for the first that works, and for those that start from fresh weights."""
+        epochs = None if self.fresh or state["good"] is None else 1
         asked, state = super().ask(space, state, n)
-        short = not self.fresh
-        return [dataclasses.replace(trial, epochs=1 if trial.id and short else None) for trial in asked], state
+        return [dataclasses.replace(trial, epochs=epochs) for trial in asked], state
 
     def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
         """Exchange grains at the cost of the first trial."""
