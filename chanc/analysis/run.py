@@ -150,7 +150,8 @@ class _Runner:
 
     def _from_constants(self, node: ir.Node) -> bool:
         """Whether a node computes weights or numbers."""
-        for value in node.inputs:  # a plain loop: this is asked of every node, and mostly the first input tells
+        # A plain loop: this is asked of every node, and mostly the first input tells.
+        for value in node.inputs:  # noqa: SIM110
             if value is not None and not self._constant(value):
                 return False
         return True
