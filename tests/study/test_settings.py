@@ -57,6 +57,15 @@ def test_only_the_published_presets_measure_by_brents_search(name: str) -> None:
     assert settings().decisive({})["train"]["evbmf"] == TrainOptions().evbmf == "global"
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_only_the_published_presets_grow_twins(name: str) -> None:
+    """Outside them new channels are drawn, unless another transfer is asked for."""
+    assert settings(preset_name=name).transfer == "svd"
+    assert settings(preset_name=name, transfer="widen").transfer == "widen"
+    assert settings().transfer == settings(algo="sa").transfer == "grow"
+    assert settings(transfer="reflect").transfer == "reflect"
+
+
 def test_darts_extras() -> None:
     final = settings(preset_name="conet-darts7").final
     assert (final["clip_norm"], final["cutout"]) == (5.0, 16)

@@ -58,7 +58,9 @@ def test_channels_go_where_the_loss_hangs_on_them_at_equal_cost() -> None:
     assert sum(widths.values()) == 96
 
 
-@pytest.mark.parametrize(("effects", "shares"), [((1, 1, 16), (1, 1, 4)), ((4, 1, 1), (2, 1, 1)), ((1, 1, 1), (1, 1, 1))])
+@pytest.mark.parametrize(
+    ("effects", "shares"), [((1, 1, 16), (1, 1, 4)), ((4, 1, 1), (2, 1, 1)), ((1, 1, 1), (1, 1, 1))]
+)
 def test_it_ends_where_widths_are_as_the_roots_of_effects(effects, shares) -> None:
     """Neyman's allocation: the widths of least sum of T / n at that cost."""
     space = flat_space(a=10, b=10, c=10)
