@@ -98,7 +98,6 @@ def command(
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --dim T=24           analysed at 24, written with T open
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --importance taylor --data cifar10
     """
-    from chanc.api import gather
     from chanc.ir import atomic_write_json, check, load, save
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
@@ -113,6 +112,8 @@ def command(
     plan = load_plan(plan_file) if plan_file is not None else None
     evidence = None
     if data is not None:
+        from chanc.api import gather
+
         evidence = gather(
             loaded, data, task=task, data_root=data_root, normalise=normalise, scale_pixels=scale_pixels, seed=seed,
             dims=dims, shapes=shapes, say=say,

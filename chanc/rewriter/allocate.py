@@ -81,6 +81,18 @@ class Account:
         return known + float(weakest) * new * self.size / high
 
 
+class Crew(Account):
+    """A group whose units share one job: the more there are, the less hangs on any, and what is new soon does its part.
+
+    Of n channels the loss keeps a part T / n, T being the sum of all scores, so that those from `low` to `high` are
+    worth T (1 / low - 1 / high). The cheapest widths have n ~ sqrt(T / cost of a channel), as in Neyman's allocation.
+    """
+
+    def worth(self, low: int, high: int) -> float:
+        """What the channels from `low` to `high` are worth."""
+        return float(self.scores.sum()) * (1 / low - 1 / high)
+
+
 class Move(NamedTuple):
     """A group's next width, what the move costs, what of the fullest budget is spent then, and its units' worth.
 

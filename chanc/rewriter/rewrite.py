@@ -107,13 +107,13 @@ def rewrite(
 
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
-    `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind); some
-    judge by what data showed, the `evidence` (`chanc.gather`).
-    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep
-    the function of the rest; `leave` names groups (id -> reason) to leave alone as well. Weights that change and that
-    the graph computes from initializers alone become constants, unless `fold` is False: for a model that goes on to
-    train. `dims` and `shapes` give open axes the sizes at which the model is analysed (`chanc.analyze`); in the result
-    they are open again. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
+    `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind), some by
+    the `evidence` of data (`chanc.gather`), and `transfer` what their weights become (a name of
+    `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep the function of the
+    rest; `leave` names groups (id -> reason) to leave alone as well. Weights that change and that the graph computes
+    from initializers alone become constants, unless `fold` is False: for a model that goes on to train. `dims` and
+    `shapes` give open axes the sizes at which the model is analysed (`chanc.analyze`); in the result they are open
+    again. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
 
     A group that can't follow is left alone, and the others go on: `trace.left` says which, and why. With an `Analysis`
     nothing can be tried twice: then the first failure is raised.

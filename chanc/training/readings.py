@@ -69,7 +69,9 @@ class Readings:
                 add(0, values.detach().square())
             if values.requires_grad:
                 # The loss is a mean over the batch: one sample's share is as many times less.
-                values.register_hook(lambda gradient: add(1, (values.detach() * gradient).abs() * len(values)))
+                values.register_hook(  # type: ignore[no-untyped-call]
+                    lambda gradient: add(1, (values.detach() * gradient).abs() * len(values))
+                )
 
         self._handles.append(layer.register_forward_pre_hook(read))
 

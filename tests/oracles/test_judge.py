@@ -207,7 +207,7 @@ def test_outputs_without_a_number_say_nothing() -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 3.0])
 def test_halves_have_a_tolerance_of_their_own(scale: float) -> None:
-    """Copies add up to the weight; those that another tool makes may be rounded to 11 bits. What is dropped rounds nothing."""
+    """Copies add up to the weight; another tool's may be rounded to 11 bits. What is dropped rounds nothing."""
     graph = Graph(opset=17)
     x = graph.input("x", [1, 3, 6, 6], dynamic={0: "n"}, dtype=onnx.TensorProto.FLOAT16)
     for width in (8, 8, 8, 5):

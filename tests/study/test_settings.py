@@ -66,6 +66,15 @@ def test_trials_that_are_judged_by_their_loss_are_annealed(algo: str) -> None:
     assert settings().train["optimizer"] == "adas"
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_only_the_published_presets_grow_twins(name: str) -> None:
+    """Outside them new channels are drawn, unless another transfer is asked for."""
+    assert settings(preset_name=name).transfer == "svd"
+    assert settings(preset_name=name, transfer="widen").transfer == "widen"
+    assert settings().transfer == settings(algo="sa").transfer == "grow"
+    assert settings(transfer="reflect").transfer == "reflect"
+
+
 def test_darts_extras() -> None:
     final = settings(preset_name="conet-darts7").final
     assert (final["clip_norm"], final["cutout"]) == (5.0, 16)

@@ -57,7 +57,7 @@ class Gathered:
         """Write it as an .npz file, whole or not at all. Raises: OSError."""
         arrays: dict[str, NDArray[np.generic]] = {"batches": np.array(self.batches)}
         for kind, table in (("axes", self.axes), ("taken", self.taken), ("made", self.made)):
-            for key, of in table.items():  # type: ignore[attr-defined]
+            for key, of in table.items():
                 arrays[json.dumps([kind, key])] = np.stack([of.absolute, of.signed, of.squared])
         for kind, rows in (("norms", self.norms), ("products", self.products)):
             arrays |= {json.dumps([kind, key]): row for key, row in rows.items()}

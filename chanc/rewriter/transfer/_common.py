@@ -81,7 +81,8 @@ def _exactly(
 
     A sum of rounded shares would be off by a digit, of which a deep network may make a thousand. Halves are no trouble.
     """
-    digit = np.ldexp(1.0, np.frexp(values)[1] - 1 - ml_dtypes.finfo(dtype).nmant)
+    digits = ml_dtypes.finfo(dtype).nmant  # type: ignore[no-untyped-call]
+    digit = np.ldexp(1.0, np.frexp(values)[1] - 1 - digits)
     each = shares.reshape(-1, *[1] * (values.ndim - 1))
     shared = values * each
     shared = np.where(np.frexp(each)[0] == 0.5, shared, np.rint(shared / digit) * digit)

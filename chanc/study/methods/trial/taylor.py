@@ -1,11 +1,12 @@
 """Widths by what units are worth: channels go from the groups that need them least to those that need them most.
 
-    worth of a unit  = mean over batches of |sum W dL/dW| over all that reads it       (first-order change of the loss)
-    ratio of a group = worth of its weakest units / what they cost
+    effect of a unit = mean over batches of |sum W dL/dW| over all that reads it       (first-order change of the loss)
+    worth of a move  = sum of the group's effects * |1 / n - 1 / n'|,    ratio = worth / what the move costs
     a trial          = grains from the lowest ratios to the highest, at the cost of the first trial; then an epoch
 
-The public relative is NeuralScale (Lee & Lee 2020, CVPR workshops), which reads widths off a network that such scores
-prune. Here groups grow as well, and weights go on from trial to trial.
+Which units go is told by their own effects; how many, by those of the whole group: new units begin without any, and
+would be the first to go again. The public relative is NeuralScale (Lee & Lee 2020, CVPR workshops), which reads widths
+off a network that such scores prune. Here groups grow as well, and weights go on from trial to trial.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from chanc.ops.spec import Number
-from chanc.rewriter.allocate import WIDEST, Account, exchange
+from chanc.rewriter.allocate import WIDEST, Account, Crew, exchange
 from chanc.runs import State, Trial
 from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.registry import register
@@ -52,10 +53,10 @@ class Taylor(Sampler):
         return start_widths(space, self.limits, self.start_width), {"measured": 0, "cost": None, "last": None}
 
     def ask(self, space: Space, state: State, n: int) -> tuple[list[Trial], State]:
-        """The next trial: an epoch, but for the first, and for those that start from fresh weights."""
+        """The next trial: an epoch, but for the first that works, and for those that start from fresh weights."""
+        epochs = None if self.fresh or state["good"] is None else 1
         asked, state = super().ask(space, state, n)
-        short = not self.fresh
-        return [dataclasses.replace(trial, epochs=1 if trial.id and short else None) for trial in asked], state
+        return [dataclasses.replace(trial, epochs=epochs) for trial in asked], state
 
     def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
         """Exchange grains at the cost of the first trial."""
@@ -81,5 +82,5 @@ class Taylor(Sampler):
             if effect is not None:
                 low, high = self.limits.bounds(group)
                 size, grain = seen.widths[group.id], self.limits.quantum(group)
-                accounts[group.id] = Account.of(size, effect.absolute, grain, low, min(high, max(WIDEST * size, low)))
+                accounts[group.id] = Crew.of(size, effect.absolute, grain, low, min(high, max(WIDEST * size, low)))
         return accounts
