@@ -62,7 +62,7 @@ class TorchEngine:
 
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths, as the
     public code of CONetV2 does. metrics: what is measured of the layers; methods are told of `quality`. metric_of:
-    whether that is measured of the weights W, or of what training made of them, W - W_start, where W_start are the
+    whether `quality` is measured of the weights W, or of what training made of them, W - W_start, where W_start are the
     weights after the transfer. sizes: of open axes, at which models are analysed, counted and timed. bake: put the
     normalisation of pixels into the best model.
     """
@@ -185,8 +185,9 @@ class TorchEngine:
 
         def record(epoch: EpochRecord, module: nn.Module) -> dict[str, dict[str, float]]:
             begun = time.perf_counter()
-            known = epoch.qualities if self.metric_of == "weights" else {}
-            metrics = measure(self.metrics, _weights(module, layers, begun_at, known, options.evbmf))
+            kept = _weights(module, layers, {}, epoch.qualities, options.evbmf)
+            change = _weights(module, layers, begun_at, {}, options.evbmf)
+            metrics = measure(self.metrics, kept, {"quality": change} if begun_at else {})
             measuring.append(time.perf_counter() - begun)
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)
             return metrics
