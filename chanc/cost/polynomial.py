@@ -45,10 +45,6 @@ class Polynomial:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def compiled(self) -> Compiled:
-        """The polynomial as arrays."""
-        return Compiled.of(self)
-
 
 @dataclass(frozen=True)
 class Compiled:

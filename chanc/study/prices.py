@@ -59,4 +59,4 @@ def prices(analysis: Analysis) -> Callable[[Mapping[str, float]], Price]:
 
 
 def _compiled(count: Polynomial | float) -> Compiled:
-    return (count if isinstance(count, Polynomial) else Polynomial({(): float(count)})).compiled()
+    return Compiled.of(count if isinstance(count, Polynomial) else Polynomial({(): float(count)}))
