@@ -94,7 +94,7 @@ def command(
     if (scale is None) == (plan_file is None):
         raise click.UsageError("give either --scale or --plan")
     refuse_early(output, model, force=force)
-    refuse_early(trace_file, model, output, plan_file, force=None)
+    refuse_early(trace_file, model, plan_file, beside=output, force=None)
     loaded = load(model)
     check(loaded)
     plan = load_plan(plan_file) if plan_file is not None else None

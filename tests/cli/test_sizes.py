@@ -98,12 +98,44 @@ def test_refusals(
     assert not (tmp_path / "half.onnx").exists()
 
 
+IMAGE = "a = Conv<pads=[1, 1, 1, 1]>(x, w1)\n g = GlobalAveragePool(a)\n f = Flatten(g)\n y = Gemm(f, w2)"
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+def test_train_brings_images_to_the_sizes_given(tmp_path: Path, capsys: pytest.CaptureFixture[str], last: bool) -> None:
+    pytest.importorskip("torch")
+    body = f"t = Transpose<perm=[0, 3, 1, 2]>(x)\n{IMAGE.replace('(x', '(t')}" if last else IMAGE
+    inputs = "float[N,H,W,1] x" if last else "float[N,1,H,W] x"
+    onnx.save(build(inputs, "float[N,10] y", body, {"w1": (8, 1, 3, 3), "w2": (8, 10)}), tmp_path / "image.onnx")
+    out = tmp_path / "out.onnx"
+    asked = ["--data", "digits", "--epochs", 1, "--limit-train", 64, "--limit-test", 64, "-o", out]
+    assert run("train", tmp_path / "image.onnx", *asked, "--dim", "H=12", "--dim", "W=10") == 0
+    assert "1x8x8 brought to 1x12x10" in " ".join(capsys.readouterr().out.split())
+    shape = onnx.load(out).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param or dim.dim_value for dim in shape] == (["N", "H", "W", 1] if last else ["N", 1, "H", "W"])
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_an_input_without_a_shape_trains_at_the_one_given(tmp_path: Path, command: str) -> None:
+    pytest.importorskip("torch")
+    model = build("float[N,1,H,W] x", "float[N,10] y", IMAGE, {"w1": (8, 1, 3, 3), "w2": (8, 10)})
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "image.onnx")
+    own = ["-o", tmp_path / "out.onnx"]
+    if command == "search":
+        own = ["--algo", "random", "--trials", 1, "--out", tmp_path / "run"]
+    asked = ["--data", "digits", "--epochs", 1, "--limit-train", 100, "--limit-test", 64, "--quiet", *own]
+    assert run(command, tmp_path / "image.onnx", *asked) == 1
+    assert run(command, tmp_path / "image.onnx", *asked, "--shape", "x=2,1,8,8") == 0
+    made = tmp_path / ("out.onnx" if command == "train" else "run/best.onnx")
+    assert not onnx.load(made).graph.input[0].type.tensor_type.HasField("shape")
+
+
 def test_search_counts_at_the_sizes_given_and_writes_open_axes(tmp_path: Path) -> None:
     """A budget of MACs means little at one pixel; the input's height and width stay open in what is found."""
     pytest.importorskip("torch")
     image, out = tmp_path / "image.onnx", tmp_path / "run"
-    body = "a = Conv<pads=[1, 1, 1, 1]>(x, w1)\n g = GlobalAveragePool(a)\n f = Flatten(g)\n y = Gemm(f, w2)"
-    onnx.save(build("float[N,1,H,W] x", "float[N,10] y", body, {"w1": (8, 1, 3, 3), "w2": (8, 10)}), image)
+    onnx.save(build("float[N,1,H,W] x", "float[N,10] y", IMAGE, {"w1": (8, 1, 3, 3), "w2": (8, 10)}), image)
     asked = ["--algo", "random", "--trials", 1, "--epochs", 1, "--limit-train", 100, "--out", out, "--quiet"]
     assert run("search", image, *asked, "--dim", "H=8", "--dim", "W=8") == 0
     settings = json.loads((out / "config.json").read_text())["settings"]

@@ -27,10 +27,12 @@ import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 ONNX = {onnx}
-BELOW = {below}  # what integers index has so many rows
+{inputs}  # open axes have a name, or None
+{below}  # what integers index has so many rows
 RANDOM = {random}  # the model draws numbers, so that only shapes can be compared
 LARGEST = 1 << 25
 SIZES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
+LENGTHS = {lengths}  # at which the model may have been traced
 TOLERANCES = {{torch.float16: 1e-2, torch.bfloat16: 8e-2}}
 DTYPES = {{
     "float16": np.float16, "float": np.float32, "double": np.float64, "int64": np.int64, "int32": np.int32,
@@ -40,13 +42,14 @@ DTYPES = {{
 
 def shapes_of(values, batch, size):
     """Shapes for the inputs: open axes take `batch` (the first) or `size`, one value for one name."""
-    first = {{value.shape[0]: batch for value in values if value.shape and isinstance(value.shape[0], str)}}
+    shapes = [INPUTS.get(value.name) or value.shape or [] for value in values]
+    first = {{shape[0]: batch for shape in shapes if shape and isinstance(shape[0], str)}}
     return [
         [
             d if isinstance(d, int) and d > 0 else first.get(d, size) if d or axis else batch
-            for axis, d in enumerate(value.shape)
+            for axis, d in enumerate(shape)
         ]
-        for value in values
+        for shape in shapes
     ]
 
 
@@ -137,7 +140,7 @@ def main():
     if args.inputs:
         feeds = dict(np.load(args.inputs))
     else:
-        sizes = (args.size,) if args.size else SIZES
+        sizes = (args.size,) if args.size else (*SIZES, *LENGTHS)
         feeds = fitting_feeds(session, (args.batch,) if args.batch else (2, 1), sizes, np.random.default_rng(0))
     theirs, ours = session.run(None, feeds), outputs(network, feeds, values)
     worst = gap(ours, theirs)
