@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from arguments import models, target
 
 from chanc.analysis import Analysis, analyze
 from chanc.analysis.rules import REGISTRY as ANALYSIS
@@ -163,8 +162,8 @@ def _small(text: str) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=models, nargs="+")
-    parser.add_argument("--out", type=target, default=Path("docs/coverage.md"))
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("docs/coverage.md"))
     args = parser.parse_args()
     rows: dict[str, list[Row]] = {}
     for folder in args.folders:

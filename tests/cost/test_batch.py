@@ -50,7 +50,7 @@ def macs(road: str, kind: str, steps: object, samples: object, **dims: int) -> t
 
 
 @pytest.mark.parametrize("samples", ["N", 1, 3])
-@pytest.mark.parametrize(("road", "kind"), itertools.product(ROADS, WEIGHTS))
+@pytest.mark.parametrize(("road", "kind"), list(itertools.product(ROADS, WEIGHTS)))
 def test_a_sample_is_a_whole_sequence(road: str, kind: str, samples: object) -> None:
     each = MATRICES[kind] + (WIDTH * WIDTH if road == "a layer before" else 0)
     assert macs(road, kind, STEPS, samples) == (STEPS * each, STEPS * each, ())

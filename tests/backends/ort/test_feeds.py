@@ -120,10 +120,10 @@ FOUND = {
         "float[N, L, 2] x", "y = Add (x, table)", f"<float[1, 5, 2] table = {{{ONES}}}>", (2, 5, 2)
     ),
     "a matrix over positions": (
-        "float[N, 1, L] x", "a = Transpose <perm = [0, 2, 1]> (x)\ny = Einsum <equation = 'nlc,lm->nmc'> (a, table)",
+        "float[N, 1, L] x", "a = Transpose <perm = [0, 2, 1]> (x)\ny = Einsum <equation = \"nlc,lm->nmc\"> (a, table)",
         f"<float[5, 2] table = {{{ONES}}}>", (2, 1, 5),
     ),
-    "one length for each axis": ("float[N, H, W] x", "y = Reshape (x, to)", "<int64[3] to = {0, 7, 11}>", (2, 7, 11)),
+    "one length for each axis": ("float[N, H, W] x", "y = Expand (x, to)", "<int64[3] to = {1, 7, 11}>", (2, 7, 11)),
     "a constant in a node": (
         "float[N, L] x", "to = Constant <value = int64[2] {0, 23}> ()\ny = Reshape (x, to)", "", (2, 23)
     ),
