@@ -128,6 +128,7 @@ def main():
     parser.add_argument("--inputs", metavar="FEEDS.npz", help="inputs to compare on, an array for each by its name")
     parser.add_argument("--tolerance", type=float, help="1e-4; more for a model in half precision")
     args = parser.parse_args()
+    onnxruntime.set_default_logger_severity(4)  # inputs that don't fit are no news
     session = onnxruntime.InferenceSession(args.onnx, providers=["CPUExecutionProvider"])
     from model import {name}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,10 +95,12 @@ def test_axes_that_only_a_size_given_knows(check: Check) -> None:
     assert check(model, shapes={"x": [2, 3, 7, 11]})[0] == 0
 
 
-def test_a_length_that_the_model_was_traced_at(check: Check) -> None:
+def test_a_length_that_the_model_was_traced_at(check: Check, tmp_path: Path) -> None:
     model = build("float[n, t, 6] x", "float y", "a = MatMul (x, w)\ny = Reshape (a, to)",
                   {"w": (6, 4), "to": np.array([0, 23, 2, 2])})  # fmt: skip
     assert check(model)[0] == 0
+    script = [sys.executable, str(tmp_path / "out" / "check.py")]
+    assert not subprocess.run(script, capture_output=True, text=True).stderr, "sizes that were tried are no news"
 
 
 def test_channels_that_are_open(check: Check) -> None:
