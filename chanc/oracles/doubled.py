@@ -7,7 +7,7 @@ runs along the channels, the first half of them is judged instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from chanc.analysis import Analysis
@@ -29,9 +29,11 @@ Judge = Callable[[list[str]], Finding]
 
 
 def doubled(
-    pairing: Pairing, original: Any, groups: Sequence[str], sizes: Sizes | None = None
+    pairing: Pairing, original: Any, groups: Mapping[str, str], sizes: Sizes | None = None
 ) -> list[Finding]:
-    """Findings on groups of `original`, by their ids: those that double evenly, those whose first half tells, others.
+    """Findings on groups of `original`: those that double evenly, those whose first half tells, others.
+
+    groups: their ids, and why a change of theirs isn't exact.
 
     Not to double evenly proves no defect: a softmax over channels sees how many there are, and so does a kernel that
     runs along them. Where that is padded with zeros, the first channels alone are what is left when the others are 0.
@@ -43,31 +45,40 @@ def doubled(
         )
 
     splits = not pairing.trouble
-    proofs, uneven, reason = _told_apart(judge("l2", 2), groups, splits)
-    halves, left, _ = _told_apart(judge("first", 0.5), uneven, splits) if splits else ([], uneven, "")
+    proofs, uneven, doubt = _told_apart(judge("l2", 2), list(groups), splits)
+    halves, left, _ = _told_apart(judge("first", 0.5), uneven, splits) if splits else ([], uneven, None)
     return [
         *_summary(proofs, f"{counted(set(groups) - set(uneven))} verified by doubling"),
         *_summary(halves, f"{counted(set(uneven) - set(left))} verified by the first half of the channels"),
-        *untold(left, reason),
+        *(untold(left, _doubted(doubt, groups[left[0]])) if doubt is not None and left else []),
     ]
 
 
-def _told_apart(judge: Judge, groups: Sequence[str], splits: bool) -> tuple[list[Finding], list[str], str]:
-    """The findings that agree, the groups of which none does, and why the last of these doesn't."""
-    waiting, proofs, bad, reason = [list(groups)], list[Finding](), list[str](), ""
+def _doubted(doubt: Finding, cause: str) -> str:
+    """Why doubling tells nothing of groups whose change isn't exact for that cause."""
+    changed = f"doubled, they change the outputs by {doubt.error:.1e}"
+    return doubt.reason or (f"{changed}, as {cause} may" if cause else changed)
+
+
+def _told_apart(
+    judge: Judge, groups: Sequence[str], splits: bool
+) -> tuple[list[Finding], list[str], Finding | None]:
+    """The findings that agree, the groups of which none does, and the last of the findings that don't."""
+    waiting, proofs, bad = [list(groups)], list[Finding](), list[str]()
+    doubt: Finding | None = None
     for _ in range(_TRIES if groups else 0):
         part = waiting.pop(0)
         finding = judge(part)
         if finding.agrees:
             proofs.append(finding)
         else:
-            reason = finding.reason or f"doubled, they change the outputs by {finding.error:.1e}"
+            doubt = finding
             apart = splits and len(part) > 1
             waiting += [part[: len(part) // 2], part[len(part) // 2 :]] if apart else []
             bad += [] if apart else part
         if not waiting:
             break
-    return proofs, bad + [name for part in waiting for name in part], reason
+    return proofs, bad + [name for part in waiting for name in part], doubt
 
 
 def twin(

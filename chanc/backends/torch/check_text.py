@@ -82,6 +82,18 @@ def fitting_feeds(session, batches, sizes, generator):
     sys.exit(f"onnxruntime runs the model on none of the random inputs, so give it some with --inputs: {{said}}")
 
 
+def given_feeds(path, values):
+    """The inputs in a file, an array for each by its name, in the types that the model takes."""
+    try:
+        held = dict(np.load(path))
+    except (OSError, ValueError) as error:
+        sys.exit(f"{{path}} can't be read as inputs: {{error}}")
+    missing = [value.name for value in values if value.name not in held]
+    if missing:
+        sys.exit(f"{{path}} has no {{missing[0]!r}}; the model's inputs are {{[value.name for value in values]}}")
+    return {{value.name: held[value.name].astype(DTYPES[value.type[len("tensor(") : -1]]) for value in values}}
+
+
 def outputs(network, feeds, values, double=False):
     """What the network makes of the inputs, as arrays."""
     inputs = [torch.from_numpy(feeds[value.name]) for value in values]
@@ -139,7 +151,7 @@ def main():
     allowed = args.tolerance or max((TOLERANCES.get(tensor.dtype, 1e-4) for tensor in state.values()), default=1e-4)
     values = session.get_inputs()
     if args.inputs:
-        feeds = dict(np.load(args.inputs))
+        feeds = given_feeds(args.inputs, values)
     else:
         sizes = (args.size,) if args.size else (*SIZES, *LENGTHS)
         feeds = fitting_feeds(session, (args.batch,) if args.batch else (2, 1), sizes, np.random.default_rng(0))

@@ -126,6 +126,23 @@ def test_inputs_of_the_users(check: Check, tmp_path: Path) -> None:
     assert check(model)[0] == 1
     np.savez(tmp_path / "feeds.npz", x=np.ones((1, 3, 7, 11), np.float32))
     assert check(model, "--inputs", str(tmp_path / "feeds.npz"))[0] == 0
+    np.savez(tmp_path / "double.npz", x=np.ones((1, 3, 7, 11)), more=np.ones(1))
+    assert check(model, "--inputs", str(tmp_path / "double.npz"))[0] == 0
+
+
+def test_inputs_that_can_not_be_used(check: Check, tmp_path: Path) -> None:
+    body = "a = Gather (t, ids)\nb = Gather (t, kinds)\ny = Add (a, b)"
+    model = build("int64[n] ids, int64[n] kinds", "float y", body, {"t": (5, 4)})
+    np.savez(tmp_path / "feeds.npz", ids=np.ones(2, np.int64))
+    (tmp_path / "text.npz").write_text("no archive")
+    told = {"nowhere": "can't be read as inputs", "text.npz": "can't be read as inputs",
+            "feeds.npz": "has no 'kinds'; the model's inputs are ['ids', 'kinds']"}  # fmt: skip
+    for name, said in told.items():
+        code, line = check(model, "--inputs", str(tmp_path / name))
+        assert code == 1
+        assert said in line
+    np.savez(tmp_path / "feeds.npz", ids=np.array([4, 0], np.int32), kinds=np.array([1, 2], np.int32))
+    assert check(model, "--inputs", str(tmp_path / "feeds.npz"))[0] == 0
 
 
 def test_a_weight_that_is_an_output(check: Check) -> None:
