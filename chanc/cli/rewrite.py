@@ -126,9 +126,10 @@ def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
 
     if result.trace.left:
         return f"all groups were left alone, {_most(result.trace.left)}"
-    groups = analyze(model, dims=given).groups
+    found = analyze(model, dims=given)
+    groups, reasons = found.groups, {pin.tensor: pin.reason for pin in found.pinned}
     if not groups:
-        return "the model has no channel groups"
+        return f"the model has no channel groups{f': {next(iter(reasons.values()))}' if reasons else ''}"
     if not any(group.resizable for group in groups):
         return f"all {len(groups)} channel groups are pinned, {_most({group.id: group.reason for group in groups})}"
     return "every group has the width that is asked for already"

@@ -98,6 +98,44 @@ def test_refusals(
     assert not (tmp_path / "half.onnx").exists()
 
 
+TRACED = BODY.replace("Concat<axis=0>(s, four, four)", "Identity(to)").replace("Concat<axis=0>(s, minus)", "Neg(back)")
+ALONE = {
+    "a traced length": ("float[N,T,6] x", TRACED, {"to": np.array([0, 23, 4, 4]), "back": np.array([0, -23, 1])}),
+    "a short table": ("float[N,T,6] x", "h = MatMul(x, w1)\nu = Add(h, pos)\ny = MatMul(u, w2)", {}),
+    "no shape": ("float[N,3,H,W] x", "h = Conv(x, k1)\nr = Relu(h)\ny = Conv(r, k2)", {}),
+    "no shape, turned": (
+        "float[N,H,W,3] x", "t = Transpose<perm=[0, 3, 1, 2]>(x)\nh = Conv(t, k1)\ny = Conv(h, k2)", {}
+    ),
+    "no shape, a matrix": ("float[N,6] x", "h = Gemm(x, w1)\nr = Relu(h)\ny = Gemm(r, w2)", {}),
+}  # fmt: skip
+KERNELS = {"k1": (8, 3, 1, 1), "k2": (5, 8, 1, 1), "four": np.array([4])}
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_sizes_that_nobody_gives_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    inputs, body, more = ALONE[kind]
+    used = {name: weight for name, weight in {**WEIGHTS, **KERNELS, **more}.items() if name in body}
+    model = build(inputs, "float y", body, used)
+    if "no shape" in kind:
+        model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "model.onnx")
+    half, trace = tmp_path / "half.onnx", tmp_path / "trace.json"
+    assert run("rewrite", tmp_path / "model.onnx", "-o", half, "--scale", 0.5, "--trace", trace) == 0
+    assert "verified: computes what the original does" in capsys.readouterr().out
+    assert run("verify", tmp_path / "model.onnx", half, "--trace", trace) == 0
+
+
+def test_a_rank_that_nothing_tells_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A matrix product takes any number of axes."""
+    model = build("float[N,T,6] x", "float y", "h = MatMul(x, w1)\ny = MatMul(h, w2)", {"w1": (6, 16), "w2": (16, 5)})
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "model.onnx")
+    asked = ["rewrite", tmp_path / "model.onnx", "-o", tmp_path / "half.onnx", "--scale", 0.5]
+    assert run(*asked) == 1
+    assert "no channel groups: the shape of 'x' is not known" in capsys.readouterr().err
+    assert run(*asked, "--shape", "x=2,9,6") == 0
+
+
 IMAGE = "a = Conv<pads=[1, 1, 1, 1]>(x, w1)\n g = GlobalAveragePool(a)\n f = Flatten(g)\n y = Gemm(f, w2)"
 
 

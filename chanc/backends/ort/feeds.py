@@ -24,7 +24,7 @@ from chanc.ir.normalize import normalize
 OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
 
-CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
+CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000, 28, 8, 16, 112, 160, 299, 320, 384, 640)
 """Sizes that `fitting_feeds` tries in turn: those of common images, and a second of audio."""
 
 _EACH = {2: 6, 3: 3}
@@ -97,7 +97,7 @@ def candidate_feeds(
     integers = any(value.dtype is not None and value.dtype.is_integer() for value in inputs)
     tried: set[tuple[Any, ...]] = set()
     for largest in (INTEGERS_BELOW, 1) if integers else (INTEGERS_BELOW,):
-        for count, default, more in _choices(loaded, inputs, batch, given):
+        for count, default, more in _choices(loaded, inputs, batch, given, pairs=largest > 1):
             chosen = tuple(shapes(inputs, count, more, default).values())
             if (largest, chosen) in tried or (tried and max(map(math.prod, chosen)) > _LARGEST):
                 continue
@@ -106,9 +106,9 @@ def candidate_feeds(
 
 
 def _choices(
-    model: ir.Model, inputs: list[ir.Value], batch: int, given: Mapping[str, int]
+    model: ir.Model, inputs: list[ir.Value], batch: int, given: Mapping[str, int], *, pairs: bool
 ) -> Iterator[tuple[int, int, Mapping[str, int]]]:
-    """Batch, size of open axes, and sizes by name: one size for all axes first, at last one for each of a few axes."""
+    """Batch, size of open axes, and sizes by name: one size for all axes first, with `pairs` at last one for each."""
     free = free_axes(inputs, given)
     yield from ((count, size, given) for count in (batch, 1) for size in (CANDIDATES if free else CANDIDATES[:1]))
     if not free:
@@ -117,7 +117,7 @@ def _choices(
     normalize(twin)
     told = lengths(twin.graph)
     yield from ((count, size, given) for count in (batch, 1) for size in told)
-    likely = told[: _EACH.get(len(free), 0)]
+    likely = told[: _EACH.get(len(free), 0)] if pairs else []
     for each in itertools.product(likely, repeat=len(free)):
         yield from ((count, OPEN_SIZE, {**dict(zip(free, each, strict=True)), **given}) for count in (batch, 1))
 

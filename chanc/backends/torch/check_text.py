@@ -31,7 +31,7 @@ ONNX = {onnx}
 {below}  # what integers index has so many rows
 RANDOM = {random}  # the model draws numbers, so that only shapes can be compared
 LARGEST = 1 << 25
-SIZES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
+SIZES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000, 28, 8, 16, 112, 160, 299, 320, 384, 640)
 LENGTHS = {lengths}  # at which the model may have been traced
 TOLERANCES = {{torch.float16: 1e-2, torch.bfloat16: 8e-2}}
 DTYPES = {{
