@@ -165,6 +165,8 @@ def test_an_input_without_a_shape_trains_at_the_one_given(tmp_path: Path, comman
     asked = ["--data", "digits", "--epochs", 1, "--limit-train", 100, "--limit-test", 64, "--quiet", *own]
     assert run(command, tmp_path / "image.onnx", *asked) == 1
     assert run(command, tmp_path / "image.onnx", *asked, "--shape", "x=2,1,8,8") == 0
+    if command == "search":
+        assert 'INPUTS = {"x": [None, 1, 8, 8]}' in (tmp_path / "run" / "check.py").read_text()
     made = tmp_path / ("out.onnx" if command == "train" else "run/best.onnx")
     assert not onnx.load(made).graph.input[0].type.tensor_type.HasField("shape")
 

@@ -44,13 +44,20 @@ def shapes(
     }
 
 
-def template(value: ir.Value) -> list[int | str | None]:
-    """The shape of an input as far as it is no choice: open axes have a name, or None; empty for an unknown rank."""
-    rank = len(value.shape if value.shape is not None else taken(value) or ())
-    needed = _needed(value, rank, 0)
+def template(value: ir.Value, sizes: Mapping[str, int]) -> list[int | str | None]:
+    """The shape of an input as far as it is given, or no choice: open axes have a name, or None.
+
+    Empty for an unknown rank.
+    """
+    try:
+        shape = _shape(value, sizes)
+    except ModelError:
+        return []
+    needed = _needed(value, len(shape), 0)
+    given = [sizes.get(f"{value.name}:{axis}", sizes.get(_name(size) or "")) for axis, size in enumerate(shape)]
     return [
-        size if isinstance(size, int) and size > 0 else need or _name(size)
-        for size, need in zip(_shape(value, {}) if rank else (), needed, strict=True)
+        size if isinstance(size, int) and size > 0 else fixed or need or _name(size)
+        for size, fixed, need in zip(shape, given, needed, strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ from chanc.backends.torch.build import Source, emit, state_dict
 from chanc.backends.torch.check_text import CHECK
 from chanc.files import atomic_write, atomic_write_text
 from chanc.ir.nodes import nodes_of
+from chanc.ir.sizes import Sizes
 from chanc.ops.chance import draws
 
 _LINE = 76
@@ -22,11 +23,16 @@ _LINE = 76
 
 
 def write_package(
-    model: ir.Model, folder: str | os.PathLike[str], name: str, onnx_path: str | os.PathLike[str]
+    model: ir.Model,
+    folder: str | os.PathLike[str],
+    name: str,
+    onnx_path: str | os.PathLike[str],
+    sizes: Sizes | None = None,
 ) -> Source:
     """Write the three files into `folder`, made where it is missing; check.py looks for the model at `onnx_path`.
 
-    Nothing is written where the model can't be emitted. Raises ModelError, OSError, MissingDependencyError.
+    sizes: of open axes, at which check.py compares (`chanc.ir.sizes.sizes_of`). Nothing is written where the model
+    can't be emitted. Raises ModelError, OSError, MissingDependencyError.
     """
     plugins.expect("torch", "PyTorch source", "torch")
     plugins.expect("safetensors", "PyTorch source", "torch")
@@ -40,14 +46,14 @@ def write_package(
     atomic_write_text(target / "model.py", source.text)
     with atomic_write(target / "model.safetensors") as temporary:
         save_file(state, str(temporary))
-    atomic_write_text(target / "check.py", _check(model, source.name, relative))
+    atomic_write_text(target / "check.py", _check(model, source.name, relative, sizes or {}))
     return source
 
 
-def _check(model: ir.Model, name: str, path: str) -> str:
+def _check(model: ir.Model, name: str, path: str, sizes: Sizes) -> str:
     """The text of check.py, with what the graph tells of its inputs."""
     inputs = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
-    shapes = {value.name or "": f"[{', '.join(map(_entry, template(value)))}]" for value in inputs}
+    shapes = {value.name or "": f"[{', '.join(map(_entry, template(value, sizes)))}]" for value in inputs}
     integers = [value for value in inputs if value.dtype is not None and value.dtype.is_integer()]
     bounds = {value.name or "": str(below(value)) for value in integers}
     return CHECK.format(
