@@ -12,6 +12,7 @@ from chanc.ops.work import free
 POINT = {Trait.ELEMENTWISE, Trait.CHANNELWISE, Trait.RANK}
 MANY = {*POINT, Trait.BROADCAST}
 CURVE = {*POINT, Trait.CURVED}
+PART = {*CURVE, Trait.PARTIAL}
 
 
 def operands(init: float) -> tuple[Weight, ...]:
@@ -26,9 +27,12 @@ operator(
 operator("Identity", traits={*POINT, Trait.VIEW, Trait.RESHAPE}, weights=(), divisors=(), work=free)
 operator("Cast", "CastLike", traits={*POINT, Trait.RECAST}, weights=(), divisors=(), work=free)
 operator(
-    "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Log", "Round",
-    "Sign", "Sin", "Sinh", "Sqrt", "Tan",
+    "Asinh", "Atan", "Ceil", "Cos", "Erf", "Floor", "Round", "Sign", "Sin", "Tan",
     traits=CURVE, weights=(), divisors=(), work=free,
+)  # fmt: skip
+operator(
+    "Acos", "Acosh", "Asin", "Atanh", "Cosh", "Exp", "Log", "Sinh", "Sqrt",
+    traits=PART, weights=(), divisors=(), work=free,
 )  # fmt: skip
 operator("Reciprocal", traits=CURVE, weights=(), divisors=(0,), work=free)
 
@@ -37,7 +41,7 @@ operator("Mul", traits=MANY, weights=operands(1.0), divisors=(), work=free)
 operator("Div", traits=MANY, weights=operands(1.0), divisors=(1,), work=free)
 operator("Mean", "Sum", "Where", traits={*MANY, Trait.ADDITIVE}, weights=(), divisors=(), work=free)
 operator("Max", "Min", traits={*MANY, Trait.CURVED}, weights=(), divisors=(), work=free)
-operator("Mod", "Pow", traits={*MANY, Trait.CURVED}, weights=(), divisors=(1,), work=free)
+operator("Mod", "Pow", traits={*MANY, Trait.CURVED, Trait.PARTIAL}, weights=(), divisors=(1,), work=free)
 operator(
     "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Greater", "GreaterOrEqual", "Less",
     "LessOrEqual", "Or", "Xor",

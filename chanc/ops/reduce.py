@@ -12,8 +12,12 @@ operator(
     "ReduceL1", "ReduceL2", "ReduceSum", traits={Trait.REDUCTION, Trait.TOTAL}, weights=(), divisors=(), work=free,
 )  # fmt: skip
 operator(
-    "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare",
+    "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare",
     traits={Trait.REDUCTION, Trait.TOTAL, Trait.CURVED}, weights=(), divisors=(), work=free,
+)  # fmt: skip
+operator(
+    "ReduceLogSum", traits={Trait.REDUCTION, Trait.TOTAL, Trait.CURVED, Trait.PARTIAL},
+    weights=(), divisors=(), work=free,
 )  # fmt: skip
 operator("ArgMax", "ArgMin", traits=(), weights=(), divisors=(), work=free)
 operator("CumSum", traits={Trait.RANK}, weights=(), divisors=(), work=free)

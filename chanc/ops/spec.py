@@ -47,6 +47,7 @@ class Trait(enum.Enum):
     RECAST = "the same values in another type"
     SATURATING = "its output says little of large inputs: probabilities, gates"
     RANDOM = "draws numbers"
+    PARTIAL = "gives no finite number for some: of a root, a logarithm, a power"
 
     # By identity: an Enum's own runs in Python, and sets of traits are asked of node after node.
     __hash__ = object.__hash__
