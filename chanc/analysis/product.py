@@ -89,7 +89,10 @@ def _contracted(
     context.same(x, y)
     if context.is_weight(i) == context.is_weight(j) and (not context.is_weight(i) or np.intersect1d(x, y).size):
         made = "weights" if context.is_weight(i) else "values that the model computes"
-        context.mark_unscaled(x, f"it is summed over in a product of two {made} ({called(context.node)})")
+        reason = f"it is summed over in a product of two {made} ({called(context.node)})"
+        context.mark_unscaled(x, reason)
+        if not context.is_weight(i):
+            context.sums_up(x, (i, j), f"{reason}, neither of them zero where it goes", strict=False)
     return _cleared(one, p), _cleared(two, q)
 
 

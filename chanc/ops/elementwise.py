@@ -20,17 +20,19 @@ def operands(init: float) -> tuple[Weight, ...]:
 
 
 operator(
-    "Abs", "BitCast", "BitwiseNot", "Dropout", "IsInf", "IsNaN", "Neg", "Not",
-    traits=POINT, weights=(), divisors=(), work=free,
+    "Abs", "BitCast", "Dropout", "IsInf", "IsNaN", "Neg", traits=POINT, weights=(), divisors=(), work=free,
 )  # fmt: skip
+operator("BitwiseNot", "Not", traits={*POINT, Trait.LIFTING}, weights=(), divisors=(), work=free)
 operator("Identity", traits={*POINT, Trait.VIEW, Trait.RESHAPE}, weights=(), divisors=(), work=free)
 operator("Cast", "CastLike", traits={*POINT, Trait.RECAST}, weights=(), divisors=(), work=free)
 operator(
-    "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Log", "Round",
-    "Sign", "Sin", "Sinh", "Sqrt", "Tan",
+    "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Erf", "Floor", "Round", "Sign", "Sin", "Sinh", "Sqrt", "Tan",
     traits=CURVE, weights=(), divisors=(), work=free,
 )  # fmt: skip
-operator("Reciprocal", traits=CURVE, weights=(), divisors=(0,), work=free)
+operator(
+    "Acos", "Acosh", "Cos", "Cosh", "Exp", "Log", traits={*CURVE, Trait.LIFTING}, weights=(), divisors=(), work=free,
+)  # fmt: skip
+operator("Reciprocal", traits={*CURVE, Trait.LIFTING}, weights=(), divisors=(0,), work=free)
 
 operator("Add", "Sub", traits={*MANY, Trait.ADDITIVE}, weights=operands(0.0), divisors=(), work=free)
 operator("Mul", traits=MANY, weights=operands(1.0), divisors=(), work=free)
@@ -39,7 +41,9 @@ operator("Mean", "Sum", "Where", traits={*MANY, Trait.ADDITIVE}, weights=(), div
 operator("Max", "Min", traits={*MANY, Trait.CURVED}, weights=(), divisors=(), work=free)
 operator("Mod", "Pow", traits={*MANY, Trait.CURVED}, weights=(), divisors=(1,), work=free)
 operator(
-    "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Greater", "GreaterOrEqual", "Less",
-    "LessOrEqual", "Or", "Xor",
+    "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Greater", "Less", "Or", "Xor",
     traits=MANY, weights=(), divisors=(), work=free,
+)  # fmt: skip
+operator(
+    "Equal", "GreaterOrEqual", "LessOrEqual", traits={*MANY, Trait.LIFTING}, weights=(), divisors=(), work=free,
 )  # fmt: skip

@@ -34,8 +34,9 @@ def exported(
     """
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    module = make().eval()
+    module = make()
     stir(module)
+    settle(module, tuple(inputs.values()))
     options: dict[str, Any] = {"dynamo": dynamo, "opset_version": 18 if dynamo else opset}
     if whole:
         options |= {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
@@ -73,6 +74,19 @@ def stir(module: nn.Module) -> None:
             value.data.uniform_(0.5, 1.5)
         else:
             value.data.normal_(0.0, 0.3)
+
+
+def settle(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Give BatchNorms the statistics of these inputs: else what the first layers do is lost behind many others."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = 1.0
+    if norms:
+        with torch.no_grad():
+            module.train()(*inputs)
+    for norm in norms:
+        norm.running_var.clamp_(min=0.05)
+    module.eval()
 
 
 def image(*shape: int) -> dict[str, Tensor]:

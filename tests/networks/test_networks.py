@@ -102,7 +102,8 @@ def _shows(model: onnx.ModelProto, narrow: Rewrite) -> None:
     wrong = onnx.ModelProto()
     wrong.CopyFrom(narrow.model)
     held = {tensor.name: tensor for tensor in wrong.graph.initializer}
-    operand = next(o for o in narrow.trace.operands if o.initializer in held and len(o.axes) == 2)
+    operands = [o for o in narrow.trace.operands if o.initializer in held]
+    operand = max(operands, key=lambda o: (len(o.axes), -operands.index(o)))
     tensor = held[operand.initializer]
     turned = np.roll(numpy_helper.to_array(tensor), 1, max(operand.axes))
     tensor.CopyFrom(numpy_helper.from_array(turned, tensor.name))

@@ -22,8 +22,8 @@ from chanc.ir import load
 OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
 
-CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
-"""Sizes that `fitting_feeds` tries in turn: those of common images, and a second of audio."""
+CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000, 16, 8)
+"""Sizes that `fitting_feeds` tries in turn: those of common images, a second of audio, and a few words."""
 
 _LARGEST = 1 << 25
 """Numbers in an input that is worth a try: a second of audio, but no image of 16000 x 16000."""
