@@ -57,14 +57,15 @@ class Findings:
     channel, `couplings` labels that go together. `pins` are labels that stay; `inexact` those whose removal changes the
     function of the rest, `sums` those whose removal may, `unscaled` those whose repetition does, each with its reason;
     `undivided` those whose consumers' weights can't be shared out, so that the first copy must keep them; `segments`
-    are parts of an axis that form groups of their own; `rows` labels of which no unit may reach from the first to the last. `views` are layouts
-    that were cut into factors, and what is repeated of them; `seams` places where rather a seam than a block is (both
-    for `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the
-    reason given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
-    initializers alone, `bent` those in which a half of a weight is no half any more, and why. `fed` initializers are
-    inputs that a caller may feed: nothing is known of what they hold. `lines` are what labels were broadcast along, by
-    (first label, number of labels). `sources` says of values computed from shapes which label arrays in `read` their
-    content may tell the number of. Where open axes have sizes given, `open_data` is what `data` was without.
+    are parts of an axis that form groups of their own; `rows` labels of which no unit may reach from the first to the
+    last. `views` are layouts that were cut into factors, and what is repeated of them; `seams` places where rather a
+    seam than a block is (both for `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers
+    keep their shape, for the reason given. `modes` tell how nodes were read where sizes alone would decide. `weights`
+    are values computed from initializers alone, `bent` those in which a half of a weight is no half any more, and why.
+    `fed` initializers are inputs that a caller may feed: nothing is known of what they hold. `lines` are what labels
+    were broadcast along, by (first label, number of labels). `sources` says of values computed from shapes which label
+    arrays in `read` their content may tell the number of. Where open axes have sizes given, `open_data` is what `data`
+    was without.
     """
 
     graph: ir.Graph

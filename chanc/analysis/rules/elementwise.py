@@ -93,11 +93,31 @@ def broadcast(context: Context) -> Layout:
         shape = context.initializer(k).shape
         made = _made(context, k, layouts.values()) if not alone else set()
         axes = [a for a, n in enumerate(shape) if n > 1 and (alone or a - len(shape) in varying | made)]
+        if not alone:
+            crossed = _crossed(context, k, layouts.values())
+            axes = [a for a in axes if a - len(shape) not in crossed]
         # Truth values and counts, one a channel, go with it; they are no indices here.
         layouts[k] = context.parameter(k, axes, integers=not alone)
     if not layouts:
         raise Opaque("it has no inputs")
     return context.together([layouts[k] for k in sorted(layouts, key=lambda k: (k in constants, k))])
+
+
+def _crossed(context: Context, index: int, layouts: Collection[Layout]) -> set[int]:
+    """The axes, from the right, along which a constant has no labels: it has them along others of the same channels.
+
+    A bias for each column of each head (Transformer-XL's) meets rows and columns of one field. Of these either may go:
+    the first, which are whole heads, so that no score is a sum over fewer columns.
+    """
+    rank = len(context.initializer(index).shape)
+    rows: set[int] = set()
+    for layout in layouts:
+        for field in layout.fields:
+            met = [axis - layout.rank for axis in field.axes if axis - layout.rank >= -rank]
+            long = [axis for axis in met if context.initializer(index).shape[axis] > 1]
+            rows.update(long[1:])
+    found = context.findings.modes.setdefault((context.node, index), " ".join(map(str, sorted(rows))))
+    return set(map(int, found.split()))
 
 
 def _made(context: Context, index: int, layouts: Collection[Layout]) -> set[int]:
