@@ -96,7 +96,9 @@ def _operand(
         layout = context.parameter(index, axes)
     for axis, letter in enumerate(mine):
         if letter not in out:
-            if summed or letter not in other:
+            # Of whole heads that go the columns are summed, not the heads: what they take isn't shared out among copies.
+            heads = any(_joint(layout, mine, letter, k) for k in mine if k in other and k in out)
+            if (summed or letter not in other) and not heads:
                 context.mark(layout, axis, "consumer")
         elif letter not in other and makes:
             context.mark(layout, axis, "producer")

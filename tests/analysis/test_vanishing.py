@@ -53,7 +53,8 @@ ZEROS = (
     "h = Exp (a) v = Mul (h, wide)", "h = Cos (a) v = Div (a, h)", "h = Erf (a) v = Sub (h, a)",
 )  # fmt: skip
 NO_ZEROS = (
-    "v = Sigmoid (a)", "v = Exp (a)", "v = Cos (a)", "v = Softplus (a)", "v = Add (a, half)", "v = Sub (half, a)",
+    "v = Sigmoid (a)", "v = Exp (a)", "v = Cos (a)", "v = Softplus (a)", "v = Add (a, half)",
+    "n = Neg (a) v = Sub (n, half)",
     "v = Clip (a, half, six)", "v = Pad (a, pads, half)", "h = Elu (a) v = Add (h, half)", "v = Max (a, half)",
     "h = Sigmoid (a) k = Exp (a) v = Mul (h, k)", "v = Add (a, last)", "h = Relu (a) e = Exp (h) v = Mul (e, half)",
 )  # fmt: skip
@@ -143,6 +144,31 @@ def test_biases_for_columns_of_heads_follow_whole_heads() -> None:
     }  # fmt: skip
     made = build("float[N,6,5] x", "float y", body, weights)
     assert [(group.size, group.step) for group in analyze(made).groups if group.resizable] == [(12, 3)]
+    for scale in (0.25, 0.5):
+        assert check_shrink(made, scale=scale).operands
+    for scale in (1.5, 2.0):
+        assert check_widen(made, scale=scale).operands
+
+
+@pytest.mark.parametrize("bias", [False, True], ids=["plain", "biased"])
+def test_scores_with_places_that_a_layer_makes_of_constants(bias: bool) -> None:
+    """Keys of distances: a table times a weight, by heads. A copy of a head has the same scores, not half of them."""
+    body = f"""
+    q = MatMul (x, wq) v = MatMul (x, wv) p = MatMul (table, wp)
+    a = Reshape (q, s) c = Reshape (v, s) r = Reshape (p, s)
+    u = {"Add (a, bias)" if bias else "Identity (a)"}
+    d = Transpose <perm = [0, 2, 1, 3]> (u) e = Transpose <perm = [0, 2, 3, 1]> (r)
+    f = Transpose <perm = [0, 2, 1, 3]> (c)
+    g = MatMul (d, e) h = Softmax (g) i = MatMul (h, f)
+    j = Transpose <perm = [0, 2, 1, 3]> (i) o = Reshape (j, t)
+    y = MatMul (o, wo)
+    """
+    weights = {
+        "wq": (5, 12), "wv": (5, 12), "wp": (7, 12), "table": (1, 6, 7), "wo": (12, 5), "s": np.array([0, 0, 4, 3]),
+        "t": np.array([0, 0, 12]), **({"bias": (4, 3)} if bias else {}),
+    }  # fmt: skip
+    made = build("float[N,6,5] x", "float y", body, weights)
+    assert (12, 3) in [(group.size, group.step) for group in analyze(made).groups if group.resizable]
     for scale in (0.25, 0.5):
         assert check_shrink(made, scale=scale).operands
     for scale in (1.5, 2.0):

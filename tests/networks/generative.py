@@ -35,7 +35,7 @@ class Modulated(nn.Module):
         else:
             y = F.conv2d(x * s[:, :, None, None], self.weight[0], padding=1)
             y = y if norm is None else y * norm[:, :, None, None]
-        return F.leaky_relu(y + self.bias + self.noise * torch.randn_like(y[:, :1]), 0.2)
+        return F.leaky_relu(y + self.bias + self.noise * torch.randn(n, 1, h, w), 0.2)
 
 
 class Style(nn.Module):
