@@ -96,7 +96,7 @@ def _operand(
         layout = context.parameter(index, axes)
     for axis, letter in enumerate(mine):
         if letter not in out:
-            # Of whole heads that go the columns are summed, not the heads: what they take isn't shared out among copies.
+            # Where whole heads go their columns are summed, not they: it isn't shared out among copies of a head.
             heads = any(_joint(layout, mine, letter, k) for k in mine if k in other and k in out)
             if (summed or letter not in other) and not heads:
                 context.mark(layout, axis, "consumer")

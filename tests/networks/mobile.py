@@ -118,8 +118,8 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
 @network("ShuffleNetV1", groups=3, wide=2)
 def shufflenet_v1() -> onnx.ModelProto:
     def make() -> nn.Module:
-        parts = [ShuffleV1(12, 48, 3, 2), ShuffleV1(48, 48, 3, 1), ShuffleV1(48, 48, 3, 1)]
-        return nn.Sequential(conv(3, 12, 3, 2), *parts, head(48))
+        parts = [ShuffleV1(12, 72, 3, 2), ShuffleV1(72, 72, 3, 1), ShuffleV1(72, 72, 3, 1)]
+        return nn.Sequential(conv(3, 12, 3, 2), *parts, head(72))
 
     return exported(make, image(3, 32, 32))
 

@@ -15,8 +15,8 @@ class Network:
     """One network, and what must be found of it.
 
     groups: so many groups may change, at least. share: of its weights, at least that part changes at half the widths.
-    wide: the scale of the widening. stays: words in the reasons of groups that are left alone on widening, or that
-    no judge can tell of; none where all must follow and be verified. day: is tried by day, too.
+    wide: the scale of the widening. stays: words of the reason for which widening leaves groups alone; empty where all
+    must follow. untold: words of the reason for which no judge can tell; empty where one must. day: is tried by day, too.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Network:
     groups: int
     share: float = 0.9
     wide: float = 1.5
-    stays: tuple[str, ...] = ()
+    stays: str = ""
     untold: str = ""
     day: bool = False
 
@@ -38,7 +38,7 @@ def network(
     groups: int,
     share: float = 0.9,
     wide: float = 1.5,
-    stays: tuple[str, ...] = (),
+    stays: str = "",
     untold: str = "",
     day: bool = False,
 ) -> Callable[[Build], Build]:
