@@ -157,7 +157,8 @@ def test_what_a_caller_may_feed_is_no_constant() -> None:
 
 
 def test_a_kernel_that_a_caller_may_feed_stays() -> None:
-    inputs, weights = "float[N,3,8,8] x, float[6,8,1,1] fed", {"w": (8, 3, 3, 3), "fed": (6, 8, 1, 1), "last": (4, 6, 1, 1)}
+    inputs = "float[N,3,8,8] x, float[6,8,1,1] fed"
+    weights = {"w": (8, 3, 3, 3), "fed": (6, 8, 1, 1), "last": (4, 6, 1, 1)}
     found = analyze(build(inputs, "float y", "a = Conv(x, w)\nb = Conv(a, fed)\ny = Conv(b, last)", weights))
     assert found.group("w").reason == "its weight is an input that a caller may feed (Conv 'b')"
 

@@ -175,6 +175,30 @@ def test_scores_with_places_that_a_layer_makes_of_constants(bias: bool) -> None:
         assert check_widen(made, scale=scale).operands
 
 
+def test_kernels_that_a_style_stretches_are_normed() -> None:
+    """StyleGAN2: the norm of each output's kernel, from a weight that meets the style on other axes."""
+    body = """
+    st = Gemm <transB = 1> (z, ws, bs)
+    s5 = Unsqueeze (st, at5) k = Mul (kernel, s5) q = Mul (k, k)
+    n = ReduceSum <keepdims = 0> (q, over) e = Add (n, eps) r = Sqrt (e) d = Reciprocal (r) f = Unsqueeze (d, at4)
+    a = Conv (x, w1) s4 = Unsqueeze (st, at4) b = Mul (a, s4)
+    c = Conv (b, flat) g = Mul (c, f) h = Relu (g)
+    y = Conv (h, last)
+    """
+    weights = {
+        "ws": (6, 4), "bs": (6,), "kernel": (1, 8, 6, 3, 3), "flat": (8, 6, 3, 3), "w1": (6, 3, 1, 1),
+        "last": (5, 8, 1, 1), "eps": np.float32(1e-3), "over": np.array([2, 3, 4]), "at5": np.array([1, 3, 4]),
+        "at4": np.array([2, 3]),
+    }  # fmt: skip
+    made = build("float[N,3,6,6] x, float[N,4] z", "float y", body, weights)
+    assert sorted((group.size, group.exact) for group in analyze(made).groups if group.resizable) == [
+        (6, True),
+        (8, True),
+    ]
+    assert len(check_shrink(made).groups) == 2
+    assert check_widen(made).operands
+
+
 @pytest.mark.parametrize("size", [(4, 6), (6, 4)])
 def test_partitions_that_are_summed_behind_stay(size: tuple[int, int]) -> None:
     """ST-GCN by MatMul: a matrix for each of k partitions, then a sum over them. Columns go where they are more."""

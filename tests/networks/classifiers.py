@@ -46,7 +46,7 @@ def densenet() -> onnx.ModelProto:
     return exported(make, image(3, 32, 32))
 
 
-@network("Inception", groups=12)
+@network("Inception", groups=15)
 def inception() -> onnx.ModelProto:
     def block(a: int) -> nn.Module:
         tall = nn.Conv2d(6, 6, (1, 7), padding=(0, 3)), nn.Conv2d(6, 8, (7, 1), padding=(3, 0))
@@ -72,7 +72,7 @@ class Bottleneck(nn.Module):
         return torch.relu(self.f(x) + self.down(x))
 
 
-@network("ResNeXt", groups=4)
+@network("ResNeXt", groups=7)
 def resnext() -> onnx.ModelProto:
     def make() -> nn.Module:
         one, two = conv(16, 16, groups=4), conv(24, 24, 3, 2, groups=4)
@@ -81,7 +81,7 @@ def resnext() -> onnx.ModelProto:
     return exported(make, image(3, 16, 16), dynamo=True)
 
 
-@network("RegNet with gates", groups=6)
+@network("RegNet with gates", groups=9)
 def regnet() -> onnx.ModelProto:
     def make() -> nn.Module:
         one, two = (
@@ -108,12 +108,12 @@ class Scales(nn.Module):
         return torch.cat([*done, parts[3]], 1)
 
 
-@network("Res2Net", groups=6)
+@network("Res2Net", groups=7)
 def res2net() -> onnx.ModelProto:
     return exported(lambda: nn.Sequential(conv(3, 16), Bottleneck(16, 24, 32, Scales(6)), head(32)), image(3, 16, 16))
 
 
-@network("SENet", groups=6)
+@network("SENet", groups=8)
 def senet() -> onnx.ModelProto:
     class Squeeze(nn.Module):
         def __init__(self, width: int) -> None:
@@ -135,7 +135,7 @@ def senet() -> onnx.ModelProto:
     return exported(make, image(3, 16, 16))
 
 
-@network("CBAM", groups=3)
+@network("CBAM", groups=4, share=0.98)
 def cbam() -> onnx.ModelProto:
     class Attention(nn.Module):
         def __init__(self, width: int) -> None:
@@ -153,7 +153,7 @@ def cbam() -> onnx.ModelProto:
     )
 
 
-@network("ECA", groups=3)
+@network("ECA", groups=3, untold="doubled, they change the outputs")
 def eca() -> onnx.ModelProto:
     class Attention(nn.Module):
         def __init__(self) -> None:
@@ -250,7 +250,7 @@ def normalised() -> onnx.ModelProto:
     return exported(make, image(4, 20), whole=True)
 
 
-@network("dynamic convolution", groups=2)
+@network("dynamic convolution", groups=3)
 def dynamic() -> onnx.ModelProto:
     class Mixture(nn.Module):
         """Kernels of several experts, mixed for each image: CondConv."""

@@ -13,7 +13,7 @@ from .registry import network
 OPEN = {"x": {0: "batch", 2: "height", 3: "width"}}
 
 
-@network("DeepLab with ASPP", groups=8)
+@network("DeepLab with ASPP", groups=10)
 def deeplab() -> onnx.ModelProto:
     class Pooled(nn.Module):
         def __init__(self, a: int, b: int) -> None:
@@ -44,7 +44,7 @@ def deeplab() -> onnx.ModelProto:
     return exported(DeepLab, image(3, 24, 24), axes=OPEN)
 
 
-@network("SegFormer", groups=7)
+@network("SegFormer", groups=11)
 def segformer() -> onnx.ModelProto:
     class Reduced(nn.Module):
         """Keys and values of fewer places."""
@@ -100,7 +100,7 @@ def segformer() -> onnx.ModelProto:
     return exported(SegFormer, image(3, 32, 32))
 
 
-@network("BiSeNet", groups=8)
+@network("BiSeNet", groups=9)
 def bisenet() -> onnx.ModelProto:
     class Refine(nn.Module):
         def __init__(self, a: int, b: int) -> None:
@@ -160,17 +160,17 @@ class UNet(nn.Module):
         return self.out(self.back[1](torch.cat([y, one], 1)))
 
 
-@network("U-Net", groups=9, day=True)
+@network("U-Net", groups=12, day=True)
 def unet() -> onnx.ModelProto:
     return exported(lambda: UNet(nn.Identity()), image(3, 16, 16), axes=OPEN)
 
 
-@network("U-Net with pixel shuffles", groups=9)
+@network("U-Net with pixel shuffles", groups=12)
 def unet_shuffles() -> onnx.ModelProto:
     return exported(lambda: UNet(nn.Identity(), shuffles=True), image(3, 16, 16), whole=True)
 
 
-@network("attention U-Net", groups=10)
+@network("attention U-Net", groups=13)
 def unet_gates() -> onnx.ModelProto:
     class Gated(UNet):
         """What is joined is weighed by the coarser level."""

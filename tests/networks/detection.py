@@ -43,7 +43,7 @@ def _suppressed(model: onnx.ModelProto, boxes: str, scores: str) -> onnx.ModelPr
     return model
 
 
-@network("YOLO with anchors and decoding", groups=8)
+@network("YOLO with anchors and decoding", groups=16, share=0.93)
 def yolo() -> onnx.ModelProto:
     class Cross(nn.Module):
         """A part passes by, a part goes through; then both are joined."""
@@ -96,7 +96,7 @@ def yolo() -> onnx.ModelProto:
     return exported(Yolo, image(3, 32, 32))
 
 
-@network("YOLO without anchors, by distributions", groups=8)
+@network("YOLO without anchors, by distributions", groups=7)
 def yolo_dfl() -> onnx.ModelProto:
     class Head(nn.Module):
         def __init__(self) -> None:
@@ -118,7 +118,7 @@ def yolo_dfl() -> onnx.ModelProto:
     return exported(Head, image(3, 32, 32))
 
 
-@network("SSD with NonMaxSuppression", groups=5)
+@network("SSD with NonMaxSuppression", groups=3, share=0.94, stays="folds its channels")
 def ssd() -> onnx.ModelProto:
     class SSD(nn.Module):
         def __init__(self) -> None:
@@ -145,7 +145,7 @@ def ssd() -> onnx.ModelProto:
     return _suppressed(exported(SSD, image(3, 32, 32), outputs=2), "y", "y1")
 
 
-@network("RetinaNet", groups=8)
+@network("RetinaNet", groups=7)
 def retinanet() -> onnx.ModelProto:
     class Retina(nn.Module):
         def __init__(self) -> None:
@@ -194,7 +194,7 @@ def fcos() -> onnx.ModelProto:
     return exported(Head, image(3, 32, 32), outputs=2)
 
 
-@network("DETR", groups=8)
+@network("DETR", groups=10)
 def detr() -> onnx.ModelProto:
     class Decoder(nn.Module):
         def __init__(self, width: int) -> None:

@@ -53,12 +53,12 @@ class Style(nn.Module):
         return self.colour(y, style)
 
 
-@network("StyleGAN2, kernels for each picture", groups=2, share=0.1)
+@network("StyleGAN2, kernels for each picture", groups=2, share=0.14)
 def stylegan_fused() -> onnx.ModelProto:
     return exported(lambda: Style(True), {"z": torch.randn(2, 6)}, axes={})
 
 
-@network("StyleGAN2, activations stretched", groups=4)
+@network("StyleGAN2, activations stretched", groups=5, stays="folds its channels")
 def stylegan() -> onnx.ModelProto:
     return exported(lambda: Style(False), {"z": torch.randn(2, 6)})
 
@@ -75,7 +75,7 @@ def dcgan() -> onnx.ModelProto:
     return exported(make, {"x": torch.randn(2, 10, 1, 1)}, whole=True)
 
 
-@network("VAE", groups=6)
+@network("VAE", groups=7)
 def vae() -> onnx.ModelProto:
     class Vae(nn.Module):
         def __init__(self) -> None:
@@ -96,7 +96,7 @@ def vae() -> onnx.ModelProto:
     return exported(Vae, image(3, 16, 16))
 
 
-@network("autoencoder of vectors", groups=5)
+@network("autoencoder of vectors", groups=5, share=0.98)
 def autoencoder() -> onnx.ModelProto:
     def make() -> nn.Module:
         sizes, parts = (20, 16, 10, 4, 10, 16), list[nn.Module]()
@@ -107,7 +107,7 @@ def autoencoder() -> onnx.ModelProto:
     return exported(make, image(20))
 
 
-@network("diffusion U-Net", groups=8)
+@network("diffusion U-Net", groups=8, share=0.97)
 def diffusion() -> onnx.ModelProto:
     class Block(nn.Module):
         """Told the time; norms in groups of two channels."""
@@ -169,7 +169,7 @@ def style_transfer() -> onnx.ModelProto:
     return exported(make, image(3, 12, 12))
 
 
-@network("NeRF", groups=7)
+@network("NeRF", groups=6)
 def nerf() -> onnx.ModelProto:
     class Field(nn.Module):
         """Points and directions as waves; the points come in again half way."""
@@ -194,7 +194,7 @@ def nerf() -> onnx.ModelProto:
     return exported(Field, {"place": torch.randn(5, 3), "way": torch.randn(5, 3)})
 
 
-@network("hypernetwork", groups=2, share=0.2)
+@network("hypernetwork", groups=3, stays="summed over in a product")
 def hypernetwork() -> onnx.ModelProto:
     class Hyper(nn.Module):
         """A network writes the weights of a small one: those stay, its own layers change."""

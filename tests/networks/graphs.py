@@ -39,17 +39,17 @@ def _skeleton(einsum: bool) -> onnx.ModelProto:
     return exported(make, {"x": torch.randn(2, 3, 8, 6)})
 
 
-@network("ST-GCN by einsum", groups=2)
+@network("ST-GCN by einsum", groups=4, share=0.93)
 def stgcn_einsum() -> onnx.ModelProto:
     return _skeleton(True)
 
 
-@network("ST-GCN by matmul", groups=2)
+@network("ST-GCN by matmul", groups=4, share=0.93)
 def stgcn_matmul() -> onnx.ModelProto:
     return _skeleton(False)
 
 
-@network("GCN", groups=3)
+@network("GCN", groups=3, share=0.98)
 def gcn() -> onnx.ModelProto:
     class Gcn(nn.Module):
         """The graph comes in: neighbours are summed, and normed by how many there are."""
@@ -70,7 +70,7 @@ def gcn() -> onnx.ModelProto:
     return exported(Gcn, {"x": torch.randn(2, 7, 5), "edges": torch.rand(2, 7, 7)})
 
 
-@network("graph attention by lists of edges", groups=2)
+@network("graph attention by lists of edges", groups=1, share=0.74)
 def gat() -> onnx.ModelProto:
     class Messages(nn.Module):
         """Each edge sends what its start knows; ends add up what comes in."""
@@ -90,7 +90,7 @@ def gat() -> onnx.ModelProto:
     return exported(Messages, {"x": torch.randn(7, 5), **lists}, axes={"start": {0: "edges"}, "end": {0: "edges"}})
 
 
-@network("PointNet", groups=6)
+@network("PointNet", groups=6, share=0.98)
 def pointnet() -> onnx.ModelProto:
     class Turn(nn.Module):
         """A matrix made of the points turns them."""
@@ -121,7 +121,7 @@ def pointnet() -> onnx.ModelProto:
     return exported(PointNet, {"x": torch.randn(2, 3, 12)}, axes={"x": {0: "batch", 2: "points"}})
 
 
-@network("tracker that shares its eyes", groups=3)
+@network("tracker that shares its eyes", groups=2)
 def siamese() -> onnx.ModelProto:
     class Tracker(nn.Module):
         """SiamRPN: the small picture's features are a kernel, channel by channel, for those of the large one."""
@@ -141,7 +141,7 @@ def siamese() -> onnx.ModelProto:
     return exported(Tracker, inputs, axes={})
 
 
-@network("stereo by correlation", groups=4)
+@network("stereo by correlation", groups=5, stays="summed over in a product")
 def stereo() -> onnx.ModelProto:
     class Stereo(nn.Module):
         """RAFT: all pairs of places along a row, scaled by the width, read by a network."""
@@ -161,7 +161,7 @@ def stereo() -> onnx.ModelProto:
     return exported(Stereo, inputs)
 
 
-@network("two towers and a cosine", groups=6)
+@network("two towers and a cosine", groups=4, stays="folds its channels")
 def towers() -> onnx.ModelProto:
     class Towers(nn.Module):
         """Pictures and words meet in one space, each normed to length one."""
@@ -186,7 +186,7 @@ def towers() -> onnx.ModelProto:
     )
 
 
-@network("recommender by tables and crossings", groups=5)
+@network("recommender by tables and crossings", groups=4, stays="summed over in a product")
 def recommender() -> onnx.ModelProto:
     class Wide(nn.Module):
         """DLRM: tables, dot products of all pairs, what is above the diagonal, a network."""

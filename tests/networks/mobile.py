@@ -67,7 +67,7 @@ def mobilenet_v1() -> onnx.ModelProto:
     return exported(make, image(3, 32, 32))
 
 
-@network("MobileNetV2", groups=7)
+@network("MobileNetV2", groups=8)
 def mobilenet_v2() -> onnx.ModelProto:
     def make() -> nn.Module:
         parts = [Inverted(16, 8, 1), Inverted(8, 12, 6, stride=2), Inverted(12, 12, 6), Inverted(12, 20, 6)]
@@ -76,7 +76,7 @@ def mobilenet_v2() -> onnx.ModelProto:
     return exported(make, image(3, 32, 32), whole=True)
 
 
-@network("MobileNetV3", groups=9)
+@network("MobileNetV3", groups=12)
 def mobilenet_v3() -> onnx.ModelProto:
     def make() -> nn.Module:
         hard = {"gate": nn.Hardsigmoid}
@@ -115,7 +115,7 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
     return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
-@network("ShuffleNetV1", groups=3, wide=2)
+@network("ShuffleNetV1", groups=4, wide=2)
 def shufflenet_v1() -> onnx.ModelProto:
     def make() -> nn.Module:
         parts = [ShuffleV1(12, 72, 3, 2), ShuffleV1(72, 72, 3, 1), ShuffleV1(72, 72, 3, 1)]
@@ -137,7 +137,7 @@ class ShuffleV2(nn.Module):
         return shuffled(torch.cat([a, self.f(b)], 1), 2)
 
 
-@network("ShuffleNetV2", groups=3, day=True)
+@network("ShuffleNetV2", groups=6, day=True)
 def shufflenet_v2() -> onnx.ModelProto:
     return exported(
         lambda: nn.Sequential(conv(3, 24, 3, 2), ShuffleV2(24), ShuffleV2(24), conv(24, 32, 1), head(32)),
@@ -198,27 +198,27 @@ def efficientnet_v2(table: tuple[tuple[int, ...], ...], wide: float, deep: float
     return nn.Sequential(conv(3, first, 3, 2, act=nn.SiLU), *parts, conv(a, last, 1, act=nn.SiLU), head(last))
 
 
-@network("EfficientNet-B0, narrow", groups=30)
+@network("EfficientNet-B0, narrow", groups=40)
 def efficientnet_b0() -> onnx.ModelProto:
     return exported(lambda: efficientnet(0.25, 1.0), image(3, 64, 64))
 
 
-@network("EfficientNet-B4, narrow", groups=50)
+@network("EfficientNet-B4, narrow", groups=71)
 def efficientnet_b4() -> onnx.ModelProto:
     return exported(lambda: efficientnet(0.25, 1.8), image(3, 64, 64), whole=True)
 
 
-@network("EfficientNet-B1", groups=40)
+@network("EfficientNet-B1", groups=53)
 def efficientnet_b1() -> onnx.ModelProto:
     return exported(lambda: efficientnet(1.0, 1.1), image(3, 64, 64))
 
 
-@network("EfficientNet-V2-M, narrow", groups=80)
+@network("EfficientNet-V2-M, narrow", groups=106)
 def efficientnet_v2_m() -> onnx.ModelProto:
     return exported(lambda: efficientnet_v2(_V2M, 0.25, 1.0), image(3, 64, 64))
 
 
-@network("EfficientNet-V2-S", groups=80)
+@network("EfficientNet-V2-S", groups=75)
 def efficientnet_v2_s() -> onnx.ModelProto:
     return exported(lambda: efficientnet_v2(_V2S, 1.0, 1.0), image(3, 64, 64))
 
@@ -265,7 +265,7 @@ class Fire(nn.Module):
         return torch.cat([torch.relu(self.one(y)), torch.relu(self.three(y))], 1)
 
 
-@network("SqueezeNet", groups=8, share=0.8)
+@network("SqueezeNet", groups=10)
 def squeezenet() -> onnx.ModelProto:
     def make() -> nn.Module:
         pool = nn.MaxPool2d(3, 2, ceil_mode=True)
@@ -276,7 +276,7 @@ def squeezenet() -> onnx.ModelProto:
     return exported(make, image(3, 48, 48))
 
 
-@network("MNASNet", groups=6)
+@network("MNASNet", groups=8)
 def mnasnet() -> onnx.ModelProto:
     def make() -> nn.Module:
         stem = [conv(3, 16, 3, 2), conv(16, 16, groups=16), conv(16, 8, 1, act=None)]

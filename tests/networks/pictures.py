@@ -13,7 +13,7 @@ from .registry import network
 OPEN = {"x": {0: "batch", 2: "height", 3: "width"}}
 
 
-@network("EDSR", groups=4)
+@network("EDSR", groups=5)
 def edsr() -> onnx.ModelProto:
     class Scaled(nn.Module):
         def __init__(self, width: int) -> None:
@@ -81,7 +81,7 @@ def rdn() -> onnx.ModelProto:
     return exported(make, image(3, 12, 12))
 
 
-@network("depth by sizes that are computed", groups=7)
+@network("depth by sizes that are computed", groups=6)
 def depth() -> onnx.ModelProto:
     class Depth(nn.Module):
         def __init__(self) -> None:
@@ -104,7 +104,7 @@ def depth() -> onnx.ModelProto:
     return exported(Depth, image(3, 24, 24), axes=OPEN)
 
 
-@network("optical flow by warping", groups=6)
+@network("optical flow by warping", groups=4, share=0.98, stays="folds its channels")
 def flow() -> onnx.ModelProto:
     class Flow(nn.Module):
         """Features of two pictures, correlated at nine shifts; the second is warped by the flow, which is refined."""

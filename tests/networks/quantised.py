@@ -105,62 +105,62 @@ def transformer() -> onnx.ModelProto:
     return exported(Layers, {"x": torch.randn(2, 5, 6)})
 
 
-@network("QDQ, a scale for each tensor", groups=6, day=True)
+@network("QDQ, a scale for each tensor", groups=5, day=True)
 def qdq() -> onnx.ModelProto:
     return static(residual(), quant_format=q.QuantFormat.QDQ)
 
 
-@network("QDQ, a scale for each channel", groups=6)
+@network("QDQ, a scale for each channel", groups=5)
 def qdq_by_channel() -> onnx.ModelProto:
     return static(residual(), **BY_CHANNEL, **SIGNED)
 
 
-@network("QDQ, unsigned", groups=6)
+@network("QDQ, unsigned", groups=5)
 def qdq_unsigned() -> onnx.ModelProto:
     return static(residual(), **UNSIGNED)
 
 
-@network("QDQ of inverted residuals", groups=6)
+@network("QDQ of inverted residuals", groups=6, share=0.98)
 def qdq_inverted() -> onnx.ModelProto:
     return static(inverted(), **BY_CHANNEL)
 
 
-@network("QDQ U-Net", groups=9)
+@network("QDQ U-Net", groups=12)
 def qdq_unet() -> onnx.ModelProto:
     return static(exported(lambda: UNet(nn.Identity()), image(3, 16, 16)), **BY_CHANNEL)
 
 
-@network("QDQ transformer", groups=4)
+@network("QDQ transformer", groups=3, share=0.97)
 def qdq_transformer() -> onnx.ModelProto:
     return static(transformer(), **SIGNED)
 
 
-@network("quantised operators", groups=6)
+@network("quantised operators", groups=5)
 def operators() -> onnx.ModelProto:
     return static(residual(), **OPERATORS)
 
 
-@network("quantised operators, unsigned, by channel", groups=6)
+@network("quantised operators, unsigned, by channel", groups=5)
 def operators_by_channel() -> onnx.ModelProto:
     return static(residual(), **OPERATORS, **UNSIGNED, **BY_CHANNEL)
 
 
-@network("quantised operators of inverted residuals", groups=6)
+@network("quantised operators of inverted residuals", groups=6, share=0.98)
 def operators_inverted() -> onnx.ModelProto:
     return static(inverted(), **OPERATORS)
 
 
-@network("dynamically quantised convolutions", groups=6)
+@network("dynamically quantised convolutions", groups=5)
 def dynamic_convolutions() -> onnx.ModelProto:
     return dynamic(residual(), weight_type=q.QuantType.QUInt8)
 
 
-@network("dynamically quantised transformer", groups=4)
+@network("dynamically quantised transformer", groups=3)
 def dynamic_transformer() -> onnx.ModelProto:
     return dynamic(transformer(), **BY_CHANNEL)
 
 
-@network("dynamically quantised GPT", groups=4)
+@network("dynamically quantised GPT", groups=7)
 def dynamic_gpt() -> onnx.ModelProto:
     return dynamic(exported(lambda: Gpt(False), {"words": ids()}), weight_type=q.QuantType.QInt8)
 
@@ -173,7 +173,7 @@ def dynamic_conformer() -> onnx.ModelProto:
     return dynamic(exported(make, {"x": torch.randn(2, 12, 10)}), **BY_CHANNEL)
 
 
-@network("dynamically quantised LSTM", groups=2, share=0.5)
+@network("dynamically quantised LSTM", groups=2)
 def dynamic_lstm() -> onnx.ModelProto:
     class Reader(nn.Module):
         def __init__(self) -> None:
@@ -186,7 +186,7 @@ def dynamic_lstm() -> onnx.ModelProto:
     return dynamic(exported(Reader, {"x": torch.randn(5, 2, 6)}, axes={"x": {1: "batch"}}))
 
 
-@network("weights of four bits", groups=1, share=0.3)
+@network("weights of four bits", groups=1, share=0.8)
 def four_bits() -> onnx.ModelProto:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 

@@ -15,14 +15,14 @@ class Network:
     """One network, and what must be found of it.
 
     groups: so many groups may change, at least. share: of its weights, at least that part changes at half the widths.
-    wide: the scale of the widening. stays: words of the reason for which widening leaves groups alone; empty where all
-    must follow. untold: words of the reason for which no judge can tell; empty where one must. day: is tried by day, too.
+    wide: the scale of the widening. stays: words of the reason for which widening leaves groups alone, empty where all
+    must follow; untold: of the reason for which no judge can tell, empty where one must. day: it is tried by day, too.
     """
 
     name: str
     build: Build
     groups: int
-    share: float = 0.9
+    share: float = 0.99
     wide: float = 1.5
     stays: str = ""
     untold: str = ""
@@ -36,7 +36,7 @@ def network(
     name: str,
     *,
     groups: int,
-    share: float = 0.9,
+    share: float = 0.99,
     wide: float = 1.5,
     stays: str = "",
     untold: str = "",

@@ -82,12 +82,12 @@ class Gpt(nn.Module):
         return self.out(self.norms[4](x))
 
 
-@network("GPT of any length", groups=5)
+@network("GPT of any length", groups=5, share=0.97)
 def gpt() -> onnx.ModelProto:
     return exported(lambda: Gpt(False), {"words": ids()}, axes={"words": TOKENS})
 
 
-@network("GPT with tied words", groups=4, share=0.6)
+@network("GPT with tied words", groups=5, share=0.97)
 def gpt_tied() -> onnx.ModelProto:
     return exported(lambda: Gpt(True), {"words": ids()}, axes={"words": TOKENS})
 
@@ -129,14 +129,14 @@ class Llama(nn.Module):
         return self.out(self.norms[2](x)), k, v
 
 
-@network("Llama step with a cache", groups=2, share=0.7)
+@network("Llama step with a cache", groups=2)
 def llama() -> onnx.ModelProto:
     inputs = {"words": ids(3), "keys": torch.randn(2, 2, 5, 6), "values": torch.randn(2, 2, 5, 6)}
     axes = {"words": TOKENS, "keys": {0: "batch", 2: "past"}, "values": {0: "batch", 2: "past"}}
     return exported(Llama, inputs, axes=axes, outputs=3)
 
 
-@network("encoder and decoder", groups=7)
+@network("encoder and decoder", groups=6)
 def seq2seq() -> onnx.ModelProto:
     class Whole(nn.Module):
         """torch's own layers, in both directions of attention."""
@@ -154,7 +154,7 @@ def seq2seq() -> onnx.ModelProto:
     return exported(Whole, {"words": ids(8), "said": ids(5)}, whole=True)
 
 
-@network("streaming GRU with caches", groups=4)
+@network("streaming GRU with caches", groups=1, share=0.53)
 def streaming_gru() -> onnx.ModelProto:
     class Denoiser(nn.Module):
         """Convolutions that remember the last frames, a GRU that remembers its state; both come in and go out."""
@@ -180,7 +180,7 @@ def streaming_gru() -> onnx.ModelProto:
     return exported(Denoiser, inputs, axes=axes, outputs=4)
 
 
-@network("GRU with a state of zeros", groups=4)
+@network("GRU with a state of zeros", groups=3)
 def gru() -> onnx.ModelProto:
     class Tagger(nn.Module):
         def __init__(self) -> None:
@@ -194,7 +194,7 @@ def gru() -> onnx.ModelProto:
     return exported(Tagger, {"words": ids()}, axes={"words": TOKENS})
 
 
-@network("LSTM with its state given", groups=3)
+@network("LSTM with its state given", groups=3, share=0.63)
 def lstm() -> onnx.ModelProto:
     class Voice(nn.Module):
         """A detector of voices: a cell and its state of 12, that stay as they are given."""
@@ -212,7 +212,7 @@ def lstm() -> onnx.ModelProto:
     return exported(Voice, inputs, axes={name: {1: "batch"} for name in inputs}, outputs=3)
 
 
-@network("ConvLSTM", groups=3, day=True)
+@network("ConvLSTM", groups=2, day=True)
 def conv_lstm() -> onnx.ModelProto:
     class Cell(nn.Module):
         def __init__(self, a: int, hidden: int) -> None:
@@ -241,7 +241,7 @@ def conv_lstm() -> onnx.ModelProto:
     return exported(Forecast, {"x": torch.randn(2, 3, 2, 8, 8)})
 
 
-@network("Mamba-like scan, step by step", groups=4)
+@network("Mamba-like scan, step by step", groups=7, stays="folds its channels")
 def mamba() -> onnx.ModelProto:
     class Mamba(nn.Module):
         """A state for each channel, driven and damped by what comes."""

@@ -13,7 +13,7 @@ from .registry import network
 SAMPLES = {"x": {0: "batch", 2: "samples"}}
 
 
-@network("WaveNet", groups=5)
+@network("WaveNet", groups=6)
 def wavenet() -> onnx.ModelProto:
     class Layer(nn.Module):
         def __init__(self, width: int, skip: int, dilation: int) -> None:
@@ -60,7 +60,7 @@ class Coupling(nn.Module):
         return torch.cat([a, (b - mean) * torch.exp(-log * 0.1) * mask], 1)
 
 
-@network("VITS flow", groups=3, share=0.5)
+@network("VITS flow", groups=6)
 def vits() -> onnx.ModelProto:
     class Flow(nn.Module):
         def __init__(self) -> None:
@@ -85,7 +85,7 @@ def vits() -> onnx.ModelProto:
     return exported(Flow, inputs)
 
 
-@network("codec with residual codebooks", groups=6)
+@network("codec with residual codebooks", groups=6, share=0.98, stays="folds its channels")
 def codec() -> onnx.ModelProto:
     class Codes(nn.Module):
         """The nearest entry of each book in turn, of what the last one left."""
@@ -158,7 +158,7 @@ def decoder() -> onnx.ModelProto:
     return exported(Decoder, {"codes": torch.randint(0, 16, (2, 4, 10))}, axes={"codes": {0: "batch", 2: "frames"}})
 
 
-@network("Tacotron step", groups=5)
+@network("Tacotron step", groups=6)
 def tacotron() -> onnx.ModelProto:
     class Step(nn.Module):
         """One step of the decoder: a frame, two cells, attention that sees where it was."""

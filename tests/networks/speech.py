@@ -71,7 +71,7 @@ def conformer_block(attention: nn.Module, width: int) -> nn.Sequential:
     return nn.Sequential(wide[0], attend, convolve, wide[1], nn.LayerNorm(width))
 
 
-@network("Conformer block", groups=6)
+@network("Conformer block", groups=5)
 def conformer() -> onnx.ModelProto:
     def make() -> nn.Module:
         return nn.Sequential(nn.Linear(10, 24), conformer_block(Attention(24, 3, joined=False), 24), nn.Linear(24, 8))
@@ -79,7 +79,7 @@ def conformer() -> onnx.ModelProto:
     return exported(make, {"x": torch.randn(2, 12, 10)}, axes=FRAMES)
 
 
-@network("Conformer with relative places", groups=6)
+@network("Conformer with relative places", groups=8)
 def conformer_relative() -> onnx.ModelProto:
     class Subsampled(nn.Module):
         def __init__(self) -> None:
@@ -98,7 +98,7 @@ def conformer_relative() -> onnx.ModelProto:
     return exported(make, {"x": torch.randn(2, 48, 16)})
 
 
-@network("wav2vec", groups=7)
+@network("wav2vec", groups=5)
 def wav2vec() -> onnx.ModelProto:
     class Places(nn.Module):
         """A grouped convolution along time tells where a frame is."""

@@ -106,7 +106,7 @@ class Merge(nn.Module):
         return self.f(self.norm(torch.cat(parts, -1)))
 
 
-@network("Swin", groups=7)
+@network("Swin", groups=8)
 def swin() -> onnx.ModelProto:
     class Swin(nn.Module):
         def __init__(self) -> None:
@@ -147,7 +147,7 @@ def mixer() -> onnx.ModelProto:
     return exported(make, image(3, 32, 32))
 
 
-@network("gMLP", groups=3)
+@network("gMLP", groups=3, share=0.94)
 def gmlp() -> onnx.ModelProto:
     class Gated(nn.Module):
         """A half of the channels, normed and mixed over places, gates the other half."""
@@ -185,7 +185,7 @@ def poolformer() -> onnx.ModelProto:
     return exported(make, image(3, 32, 32))
 
 
-@network("ConvNeXt", groups=5)
+@network("ConvNeXt", groups=4)
 def convnext() -> onnx.ModelProto:
     class Block(nn.Module):
         def __init__(self, width: int) -> None:
@@ -220,7 +220,7 @@ def convnext() -> onnx.ModelProto:
     return exported(make, image(3, 32, 32))
 
 
-@network("ConvNeXt, by dynamo", groups=5)
+@network("ConvNeXt, by dynamo", groups=4)
 def convnext_dynamo() -> onnx.ModelProto:
     class Block(nn.Module):
         """The second generation: a response norm over places, and its ratio to the mean of all channels."""
@@ -243,7 +243,7 @@ def convnext_dynamo() -> onnx.ModelProto:
     return exported(make, image(3, 32, 32), dynamo=True)
 
 
-@network("MobileViT", groups=6)
+@network("MobileViT", groups=8)
 def mobilevit() -> onnx.ModelProto:
     class Block(nn.Module):
         """Places of patches of 2 x 2 attend to their like; joined with what came."""
@@ -267,7 +267,7 @@ def mobilevit() -> onnx.ModelProto:
     )
 
 
-@network("cross-covariance attention", groups=4)
+@network("cross-covariance attention", groups=3)
 def xcit() -> onnx.ModelProto:
     class Channels(nn.Module):
         """Heads of channels attend to each other, each normed over all places."""

@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
+from chanc.analysis.ahead import meets
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Layout, Opaque
 from chanc.analysis.operands import varying_from_right
 from chanc.analysis.rules import rule
-from chanc.ops import Trait, has
 
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitCast", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip",
@@ -123,19 +123,15 @@ def _crossed(context: Context, index: int, layouts: Collection[Layout]) -> set[i
 def _made(context: Context, index: int, layouts: Collection[Layout]) -> set[int]:
     """The axes, from the right, that only this constant makes longer than 1, and that meet an activation behind."""
     constant, (output,) = context.initializer(index), context.node.outputs
-    if not constant.channels or output.is_graph_output() or not all(_meets(user) for user, _ in output.uses()):
+    if not constant.channels:
         return set()
     shape = constant.shape
+    rank = max(len(shape), *(layout.rank for layout in layouts))
     return {
         axis for axis in range(-len(shape), 0)
         if shape[axis] > 1 and all(axis < -layout.rank or layout.size(axis) == 1 for layout in layouts)
+        and meets(output, axis + rank, rank)
     }  # fmt: skip
-
-
-def _meets(user: ir.Node) -> bool:
-    """Whether a node combines two activations, element by element."""
-    values = [value for value in user.inputs if value is not None]
-    return has(user, Trait.BROADCAST) and len(values) > 1 and all(value.const_value is None for value in values)
 
 
 def _adopted(context: Context, index: int, layout: Layout) -> bool:
