@@ -15,13 +15,13 @@ from chanc.ops import Trait, has
 def meets(value: ir.Value, axis: int, rank: int) -> bool:
     """Whether that axis of a value with `rank` axes meets another activation at every node that takes the value."""
     users = value.uses()
-    return bool(users) and not value.is_graph_output() and all(_goes_on(user, axis, rank) for user, _ in users)
+    return bool(users) and not value.is_graph_output() and all(_goes_on(value, user, axis, rank) for user, _ in users)
 
 
-def _goes_on(node: ir.Node, axis: int, rank: int) -> bool:
-    """Whether the axis meets an activation at a node, or behind it."""
-    values = [value for value in node.inputs if value is not None]
-    if has(node, Trait.BROADCAST) and sum(value.const_value is None for value in values) > 1:
+def _goes_on(value: ir.Value, node: ir.Node, axis: int, rank: int) -> bool:
+    """Whether the axis of a value meets another at a node, or behind it."""
+    others = [other for other in node.inputs if other is not None and other is not value]
+    if has(node, Trait.BROADCAST) and any(other.const_value is None for other in others):
         return True
     after = _after(node, axis, rank)
     return after is not None and len(node.outputs) == 1 and meets(node.outputs[0], *after)
