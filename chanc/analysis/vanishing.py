@@ -57,8 +57,7 @@ class _Search:
     def operand(self, node: ir.Node, index: int) -> Answer:
         """Whether an input of a node is zero at the channels that go."""
         value = node.inputs[index]
-        if value is None:
-            return True
+        assert value is not None
         if value in self.findings.layouts or value.const_value is None:
             return self._value(value)
         seen = self.findings.initializers.seen(value, (node, index))
@@ -84,14 +83,15 @@ class _Search:
         spec, kind = spec_of(node), node.op_type
         if spec is None or "activation" in node.attributes or "activations" in node.attributes:
             return None
-        every = [(node, index) for index in range(len(node.inputs))]
-        shifts = [(node, weight.input) for weight in spec.weights if weight.init == 0.0]
+        every = [(node, index) for index, value in enumerate(node.inputs) if value is not None]
+        added = {weight.input for weight in spec.weights if weight.init == 0.0}
+        shifts = [use for use in every if use[1] in added]
         if has(node, Trait.LIFTING) or (kind == "Clip" and not self._through_zero(node)):
             return False
         if has(node, Trait.LINEAR, Trait.CONVOLUTION):
-            return self._shifted(self.any(use for use in every if use not in shifts), node, shifts)
+            return self._shifted(self.any(use for use in every if use not in shifts), shifts)
         if has(node, Trait.NORM) and spec.weights:
-            return self._shifted(self.operand(node, spec.weights[0].input), node, shifts)
+            return self._shifted(self.operand(node, spec.weights[0].input), shifts)
         if kind in ("GRU", "LSTM", "RNN"):
             return self.all(use for use in every if use[1] in (1, 2, 3, 5, 6))
         if kind == "Mul":
@@ -100,9 +100,9 @@ class _Search:
             return self.all(every[kind == "Where" :])
         return self.operand(node, 0) if _passes(node) else None
 
-    def _shifted(self, scaled: Answer, node: ir.Node, shifts: Sequence[Use]) -> Answer:
+    def _shifted(self, scaled: Answer, shifts: Sequence[Use]) -> Answer:
         """A product, and what is added to it."""
-        added = self.all(use for use in shifts if use[1] < len(node.inputs))
+        added = self.all(shifts)
         return False if False in (scaled, added) else None if None in (scaled, added) else True
 
     def _through_zero(self, node: ir.Node) -> bool:
@@ -124,7 +124,8 @@ def _passes(node: ir.Node) -> bool:
         return power is not None and power.const_value is not None and bool((power.const_value.numpy() > 0).all())
     if node.op_type == "Pad":
         fill = node.inputs[2] if len(node.inputs) > 2 else None
-        return fill is None or (fill.const_value is not None and not fill.const_value.numpy().any())
+        filled = fill is not None and (fill.const_value is None or fill.const_value.numpy().any())
+        return not filled and not node.attributes.get_float("value", 0.0)
     if node.op_type in MOVERS or node.op_type in ("Div", "PRelu"):
         return True
     unary = has(node, Trait.ELEMENTWISE) and not has(node, Trait.BROADCAST)
