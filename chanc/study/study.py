@@ -18,7 +18,7 @@ from rich.console import Console
 from chanc import runs
 from chanc.files import Json
 from chanc.ir import copy_model, load
-from chanc.ir.sizes import release, sizes_of
+from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
 from chanc.runs import INPUT, RunDir, read_run
 from chanc.study.about import environment, fingerprint, judged_on
 from chanc.study.asked import remembered
@@ -81,7 +81,7 @@ def search(
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
-    dims: Mapping[str, int] | None = None,
+    dims: Sizes | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     metrics: Sequence[str] = (),
     metric_of: MetricOf | None = None,
@@ -169,8 +169,7 @@ def search(
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
     source = model if model is not None else Path(out) / INPUT
-    given = sizes_of(load(source), dims, shapes) if dims or shapes else {}
-    settings = dataclasses.replace(settings, sizes=given)
+    settings = dataclasses.replace(settings, sizes=_sizes(source, dims, shapes))
     call = (progress, command, changed, asked or {}, pool, trial)
     return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
 
@@ -236,6 +235,14 @@ def _search(
             result = stop(task, engine, run)
         changed()
     return result
+
+
+def _sizes(model: object, dims: Sizes | None, shapes: Mapping[str, Sequence[int]] | None) -> Sizes:
+    """The sizes of open axes, the batch apart."""
+    if not dims and not shapes:
+        return {}
+    loaded = load(model)
+    return per_sample(loaded, sizes_of(loaded, dims, shapes))
 
 
 def _graph(out: Path) -> dict[str, Json]:
