@@ -124,8 +124,8 @@ class TorchEngine:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
         rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
 
-    def untrained(self, model: ir.Model) -> str:
-        """A line on what no training changes in the model, or nothing."""
+    def untrained(self, model: ir.Model) -> list[str]:
+        """Lines on what no training changes in the model."""
         return untrained(model)
 
     def complete(self, model: ir.Model) -> bool:
@@ -136,13 +136,15 @@ class TorchEngine:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
         from chanc.analysis.infer_shapes import infer_shapes
         from chanc.backends.torch.package import write_package
+        from chanc.backends.torch.tail import cut_tail
         from chanc.ir import load
         from chanc.ir.normalize import normalize
 
         prepared = load(model)
         normalize(prepared)
         infer_shapes(prepared)
-        write_package(prepared, folder, "Network", folder / "best.onnx")
+        tail = cut_tail(prepared)
+        write_package(prepared, folder, "Network", folder / "best.onnx", tail)
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,

@@ -1,6 +1,6 @@
 """The only way from a graph to something that trains.
 
-model -> normal form -> head cut -> float32 -> shapes -> channels first -> module, weights bound
+model -> normal form -> float32 -> shapes -> tail cut -> head cut -> channels first -> module, weights bound
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.torch import Built, build
+from chanc.backends.torch.tail import Tail, cut_tail
 from chanc.errors import ModelError
 from chanc.ir import copy_model
 from chanc.ir.normalize import normalize
@@ -32,7 +33,8 @@ class Trainable:
 
     built: the module, its source, and where each of its entries comes from. graph: what it was built from. inputs,
     outputs: names in the original graph, in the order of the module's own; an output whose head was cut has the name
-    of what the head makes. run: what is called in the module's place (compiled, or shared among processes).
+    of what the head makes, and in place of what PyTorch can't express there is what that reads. run: what is called in
+    the module's place (compiled, or shared among processes).
     """
 
     built: Built
@@ -66,26 +68,38 @@ def trainable(model: ir.Model, task: Task) -> Trainable:
 
     Of a model in half precision the module holds copies in float32, which are rounded when they are written back.
 
-    Raises: ModelError for what PyTorch can't express, naming the node.
+    Raises: ModelError for what PyTorch can't express and weights are behind, naming the node.
+    """
+    twin, _ = ended(model)
+    outputs = tuple(value.name or "" for value in twin.graph.outputs)
+    if task.takes_logits:
+        end_at_logits(twin.graph)
+    built, graph = _built_channels_first(twin, model) or (build(twin), twin)
+    inputs = [value.name or "" for value in model.graph.inputs if value.name not in model.graph.initializers]
+    return Trainable(built, graph, tuple(inputs), outputs)
+
+
+def ended(model: ir.Model) -> tuple[ir.Model, Tail | None]:
+    """A copy of `model`, in float32 with shapes, up to where PyTorch can't express it, and what is left out.
+
+    Raises: ModelError for what PyTorch can't express and weights are behind, naming the node.
     """
     twin = copy_model(model)
     normalize(twin)
-    if task.takes_logits:
-        end_at_logits(twin.graph)
     full_precision(twin)
     infer_shapes(twin)
-    built, graph = _built_channels_first(twin, model) or (build(twin), twin)
-    inputs = [value.name or "" for value in model.graph.inputs if value.name not in model.graph.initializers]
-    return Trainable(built, graph, tuple(inputs), tuple(value.name or "" for value in model.graph.outputs))
+    return twin, cut_tail(twin)
 
 
-def untrained(model: ir.Model) -> str:
-    """A line on the quantised weights of `model`, which a training leaves as they are; empty where it has none."""
+def untrained(model: ir.Model) -> list[str]:
+    """Lines on what a training of `model` leaves as it is: quantised weights, and an end that stays in ONNX."""
     count = sum(
         value.dtype in _QUANTISED and value.shape is not None and len(value.shape) > 1
         for value in model.graph.initializers.values()
     )
-    return f"{count} quantised weights stay as they are: train the float model and quantise it again" if count else ""
+    said = [f"{count} quantised weights stay as they are: train the float model and quantise it again"] if count else []
+    _, tail = ended(model)
+    return [*said, str(tail)] if tail is not None else said
 
 
 def to_device(net: Trainable, device: torch.device) -> Trainable:

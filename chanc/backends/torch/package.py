@@ -11,23 +11,26 @@ from chanc import plugins
 from chanc.backends.ort.ids import below
 from chanc.backends.torch.build import Source, emit, state_dict
 from chanc.backends.torch.check_text import CHECK
+from chanc.backends.torch.tail import Tail
 from chanc.files import atomic_write, atomic_write_text
 from chanc.ir.nodes import nodes_of
 from chanc.ops.chance import draws
 
 
 def write_package(
-    model: ir.Model, folder: str | os.PathLike[str], name: str, onnx_path: str | os.PathLike[str]
-) -> Source:
+    model: ir.Model, folder: str | os.PathLike[str], name: str, onnx_path: str | os.PathLike[str],
+    tail: Tail | None = None,
+) -> Source:  # fmt: skip
     """Write the three files into `folder`, made where it is missing; check.py looks for the model at `onnx_path`.
 
-    Nothing is written where the model can't be emitted. Raises ModelError, OSError, MissingDependencyError.
+    tail: what was cut off the model that lies there. Nothing is written where the model can't be emitted. Raises
+    ModelError, OSError, MissingDependencyError.
     """
     plugins.expect("torch", "PyTorch source", "torch")
     plugins.expect("safetensors", "PyTorch source", "torch")
     from safetensors.torch import save_file
 
-    source = emit(model, name)
+    source = emit(model, name, tail)
     state = {key: tensor.contiguous().clone() for key, tensor in state_dict(source, model).items()}
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -35,16 +38,19 @@ def write_package(
     atomic_write_text(target / "model.py", source.text)
     with atomic_write(target / "model.safetensors") as temporary:
         save_file(state, str(temporary))
-    atomic_write_text(target / "check.py", _check(model, source.name, relative))
+    atomic_write_text(target / "check.py", _check(model, source, relative))
     return source
 
 
-def _check(model: ir.Model, name: str, path: str) -> str:
+def _check(model: ir.Model, source: Source, path: str) -> str:
     """The text of check.py, with what the graph tells of its inputs."""
     integers = [value for value in model.graph.inputs if value.dtype is not None and value.dtype.is_integer()]
     bounds = ", ".join(f"{_quoted(value.name or '')}: {below(value)}" for value in integers)
     random = any(map(draws, nodes_of(model.graph)))
-    return CHECK.format(name=name, onnx=_quoted(path), below=f"{{{bounds}}}", random=random)
+    ends = ", ".join(map(_quoted, source.tail.ends)) if source.tail is not None else ""
+    return CHECK.format(
+        name=source.name, onnx=_quoted(path), below=f"{{{bounds}}}", random=random, ends=f"[{ends}]"
+    )  # fmt: skip
 
 
 def _quoted(text: str) -> str:

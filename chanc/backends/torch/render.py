@@ -173,6 +173,7 @@ def document(program: Program, classes: list[list[str]], table: list[str], used:
         *wrap(f"Input: {inputs}."),
     ]
     head += wrap(f"Made of pixels of 0 to 255: {program.pixels}.") if program.pixels else []
+    head += wrap(f"It ends before the ONNX graph does, and returns {', '.join(program.ends)}.") if program.ends else []
     head += ['Weights: load_state_dict(safetensors.torch.load_file("model.safetensors")).', '"""', "", *imports]
     if table:
         head += ["", *table]
