@@ -339,6 +339,13 @@ def quantize(x, scale, zero, axis, dtype):
     return (y if zero is None else y + zero.reshape(shape)).clamp(limits.min, limits.max).to(dtype)
 
 
+def requantize(x, scale, zero, dtype):
+    """round(x * scale) + zero, saturated to the dtype's range: sums of integers under the scale of a result."""
+    limits = torch.iinfo(dtype)
+    y = torch.round(x.to(scale.dtype) * scale)
+    return (y if zero is None else y + zero).clamp(limits.min, limits.max).to(dtype)
+
+
 def dequantize(x, scale, zero, axis):
     """(x - zero) * scale; scale and zero run along `axis` where they are lists."""
     shape = [-1 if scale.numel() > 1 and place == axis % x.dim() else 1 for place in range(x.dim())]
