@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 MS = "com.microsoft"
 KINDS = [(np.uint8, np.int8), (np.uint8, np.uint8), (np.int8, np.int8)]
@@ -117,11 +119,66 @@ def test_functions(agrees, dtype):
     agrees("QLinearAveragePool", x, *one, *two, kernel_shape=[3, 2], strides=[2, 1], domain=MS)
     agrees("QLinearAveragePool", x, *one, *two, kernel_shape=[3, 2], pads=[1, 0, 1, 1], domain=MS)
     agrees("QLinearConcat", *two, x, *one, q(2, 3, 5, 6, seed=1, dtype=dtype), *two, axis=1, domain=MS)
-    end = const(np.float32(1 / 256)), const(dtype(0 if dtype is np.uint8 else -128))
-    agrees("QLinearSoftmax", q(3, 9, dtype=dtype), *one, *end, axis=-1, domain=MS)
+
+
+@pytest.mark.parametrize(("dtype", "opset"), list(itertools.product([np.uint8, np.int8], [11, 13])))
+def test_softmax(matches, dtype, opset):
+    """Before opset 13 over all axes from `axis` on."""
+    x, scales = q(2, 3, 5, dtype=dtype), {"s": np.float32(0.05), "z": dtype(9), "u": np.float32(1 / 256)}
+    node = helper.make_node("QLinearSoftmax", ["x", "s", "z", "u", "v"], ["y"], domain=MS, axis=1, opset=opset)
+    inputs = [helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)]
+    held = scales | {"v": dtype(0 if dtype is np.uint8 else -128)}
+    made = helper.make_graph([node], "g", inputs, [helper.make_empty_tensor_value_info("y")],
+                             [numpy_helper.from_array(np.asarray(a), n) for n, a in held.items()])  # fmt: skip
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MS, 1)]
+    matches(helper.make_model(made, opset_imports=opsets, ir_version=8), {"x": x})
 
 
 def test_wide_integers(agrees):
     agrees("MatMulInteger", q(3, 7), const(q(7, 5, dtype=np.int8)), zero(np.uint8), zero(np.int8, 5))
     x, w = q(2, 4, 7, 6), const(q(6, 4, 3, 3, dtype=np.uint8))
     agrees("ConvInteger", x, w, zero(np.uint8), zero(np.uint8), pads=[1, 1, 1, 1])
+
+
+def nibbles(shape: tuple[int, ...], kind: str) -> onnx.TensorProto:
+    numbers = np.random.default_rng(0).integers(*((-8, 8) if kind == "INT4" else (0, 16)), shape)
+    return helper.make_tensor("w", getattr(onnx.TensorProto, kind), shape, numbers.flatten().tolist())
+
+
+@pytest.mark.parametrize("kind", ["INT4", "UINT4"])
+@pytest.mark.parametrize(("axis", "columns"), [(0, 8), (1, 8), (1, 7)])
+def test_weights_of_four_bits_in_blocks(matches, kind, axis, columns):
+    """The last block may be cut."""
+    shape = (8, columns) if axis else (columns, 8)
+    scales = np.random.default_rng(1).random([-(-n // 4) if k == axis else n for k, n in enumerate(shape)])
+    zeros = helper.make_tensor("z", getattr(onnx.TensorProto, kind), scales.shape, [3] * scales.size)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "layer.scale", "z"], ["d"], axis=axis, block_size=4),
+        helper.make_node("MatMul", ["x", "d"], ["y"]),
+    ]
+    held = [nibbles(shape, kind), numpy_helper.from_array(scales.astype(np.float32), "layer.scale"), zeros]
+    made = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", 1, [3, shape[0]])],
+                             [helper.make_tensor_value_info("y", 1, [3, shape[1]])], held)  # fmt: skip
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    built = matches(model, {"x": r(3, shape[0])}, 1e-5)
+    assert not list(built.module.parameters())
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_scales_and_integer_weights_are_buffers(matches, each):
+    """Whatever they are called: they follow from what they stand for."""
+    count = 6 if each else 0
+    held = {"conv.weight": q(6, 4, 3, 3, dtype=np.int8), "conv.scale": scale(0.02, count)[1], "x.scale": scale(0.1)[1],
+            "conv.zero": zero(np.int8, count)[1], "x.zero": zero(np.uint8)[1]}  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "x.scale", "x.zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "x.scale", "x.zero"], ["d"]),
+        helper.make_node("DequantizeLinear", ["conv.weight", "conv.scale", "conv.zero"], ["w"], axis=0),
+        helper.make_node("Conv", ["d", "w"], ["y"]),
+    ]
+    made = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", 1, [2, 4, 6, 6])],
+                             [helper.make_tensor_value_info("y", 1, [2, 6, 4, 4])],
+                             [numpy_helper.from_array(array, name) for name, array in held.items()])  # fmt: skip
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    built = matches(model, {"x": 3 * r(2, 4, 6, 6)}, 1e-5)
+    assert [name for name, _ in built.module.named_parameters() if "scale" in name] == []

@@ -14,10 +14,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
 import chanc  # noqa: E402
+from chanc.analysis.infer_shapes import infer_shapes  # noqa: E402
 from chanc.backends import ort  # noqa: E402
 from chanc.backends.torch import build as module_of  # noqa: E402
 from chanc.backends.torch.tail import Tail, cut_tail  # noqa: E402
-from chanc.analysis.infer_shapes import infer_shapes  # noqa: E402
 from chanc.errors import ModelError  # noqa: E402
 from chanc.ir import load  # noqa: E402
 from chanc.ir.normalize import normalize  # noqa: E402
@@ -46,8 +46,9 @@ ENDS = {
     "sizes and pictures are no results": ("h = Shape (x) y = theirs.Paint (x, h, s)", ("s",), 2),
     "a table": ("y = theirs.Decode (s, anchors)", ("s",), 1),
     "anchors": ("b = theirs.Decode (s) d = Mul (b, anchors) y = Add (d, anchors)", ("s",), 3),
-    "what is kept and what isn't": ("d = Mul (s, anchors) p = theirs.Decode (d) q = Sigmoid (d) y = Concat <axis = 1> (p, q)",
-                                    ("d", "q"), 2),
+    "what is kept and what isn't": (
+        "d = Mul (s, anchors) p = theirs.Decode (d) q = Sigmoid (d) y = Concat <axis = 1> (p, q)", ("d", "q"), 2,
+    ),
 }  # fmt: skip
 
 
@@ -81,8 +82,8 @@ def test_nothing_is_cut_where_all_is_known() -> None:
 def test_a_line_says_what_stays() -> None:
     tail = cut("p = Softmax (s) a = ArgMax (p) y = theirs.Name (a)")[1]
     assert str(tail) == (
-        "theirs::Name node 'y' can't be written in PyTorch: this operator has no PyTorch form; the module ends before it "
-        "and returns 'p', 2 nodes stay in ONNX"
+        "theirs::Name node 'y' can't be written in PyTorch: this operator has no PyTorch form; the module ends before "
+        "it and returns 'p', 2 nodes stay in ONNX"
     )
 
 
@@ -129,7 +130,8 @@ def detector(path: Path, *, theirs: bool) -> Path:
 
 
 def check(folder: Path, *arguments: object) -> tuple[int, str]:
-    ran = subprocess.run([sys.executable, str(folder / "check.py"), *map(str, arguments)], capture_output=True, text=True)
+    command = [sys.executable, str(folder / "check.py"), *map(str, arguments)]
+    ran = subprocess.run(command, capture_output=True, text=True)
     return ran.returncode, ran.stdout + ran.stderr
 
 
@@ -145,8 +147,9 @@ def test_check_compares_what_the_module_returns(theirs: bool, tmp_path: Path) ->
     other.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.ones((6, 3, 3, 3), np.float32), "w"))
     onnx.save(other, tmp_path / "other.onnx", save_as_external_data=True, size_threshold=100)
     assert check(tmp_path / "out", tmp_path / "other.onnx")[0] == 1
-    onnx.save(onnx.load(tmp_path / "model.onnx"), tmp_path / "apart.onnx", save_as_external_data=True, size_threshold=100)
-    assert check(tmp_path / "out", tmp_path / "apart.onnx")[0] == 0, check(tmp_path / "out", tmp_path / "apart.onnx")
+    same = onnx.load(tmp_path / "model.onnx")
+    onnx.save(same, tmp_path / "apart.onnx", save_as_external_data=True, size_threshold=100)
+    assert check(tmp_path / "out", tmp_path / "apart.onnx")[0] == 0
 
 
 def test_check_says_what_a_model_lacks(tmp_path: Path) -> None:
