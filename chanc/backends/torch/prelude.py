@@ -187,29 +187,35 @@ def resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_o
     return sum(x.index_select(axis, index[k]) * weight[k].to(x.dtype).reshape(shape) for k in range(len(taps)))
 
 
-def lstm(x, w, r, b, h, c, reverse, peepholes=None):
-    """One direction of an LSTM with the gates in ONNX's order: input, output, forget, cell."""
+def lstm(x, w, r, b, h, c, reverse, peepholes=None, clip=math.inf, coupled=False):
+    """One direction of an LSTM with the gates in ONNX's order: input, output, forget, cell.
+
+    What enters a gate lies in -clip..clip; of coupled gates the cell forgets what the input takes in.
+    """
     steps = []
     pi, po, pf = (0, 0, 0) if peepholes is None else peepholes.chunk(3)
     for now in x.flip(0) if reverse else x:
         gates = now @ w.t() + h @ r.t() + b
         i, o, f, g = gates.chunk(4, -1)
-        c = torch.sigmoid(f + pf * c) * c + torch.sigmoid(i + pi * c) * torch.tanh(g)
-        h = torch.sigmoid(o + po * c) * torch.tanh(c)
+        i = torch.sigmoid((i + pi * c).clamp(-clip, clip))
+        f = 1 - i if coupled else torch.sigmoid((f + pf * c).clamp(-clip, clip))
+        c = f * c + i * torch.tanh(g.clamp(-clip, clip))
+        h = torch.sigmoid((o + po * c).clamp(-clip, clip)) * torch.tanh(c)
         steps.append(h)
     y = torch.stack(steps)
     return y.flip(0) if reverse else y, h, c
 
 
-def gru(x, w, r, wb, rb, h, reverse, reset_after):
+def gru(x, w, r, wb, rb, h, reverse, reset_after, clip=math.inf):
     """One direction of a GRU with the gates in ONNX's order: update, reset, hidden."""
     steps, size = [], h.size(-1)
     for now in x.flip(0) if reverse else x:
         inputs = now @ w.t() + wb
         hidden = h @ r[: 2 * size].t() + rb[: 2 * size]
-        z, s = torch.sigmoid(inputs[..., : 2 * size] + hidden).chunk(2, -1)
+        z, s = torch.sigmoid((inputs[..., : 2 * size] + hidden).clamp(-clip, clip)).chunk(2, -1)
         n = (h if reset_after else s * h) @ r[2 * size :].t() + rb[2 * size :]
-        h = (1 - z) * torch.tanh(inputs[..., 2 * size :] + (s * n if reset_after else n)) + z * h
+        n = inputs[..., 2 * size :] + (s * n if reset_after else n)
+        h = (1 - z) * torch.tanh(n.clamp(-clip, clip)) + z * h
         steps.append(h)
     y = torch.stack(steps)
     return y.flip(0) if reverse else y, h

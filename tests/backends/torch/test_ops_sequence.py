@@ -84,10 +84,40 @@ def test_peepholes(agrees, direction, wrap):
     agrees("LSTM", r(5, 3, 4), w, u, b, None, r(d, 3, 6, seed=4), r(d, 3, 6, seed=5), p, **given)
 
 
-def test_lengths_and_clip_are_refused(refused):
+@pytest.mark.parametrize(
+    ("op", "direction", "wrap"),
+    list(itertools.product(["LSTM", "GRU"], ["forward", "reverse", "bidirectional"], [const, np.asarray])),
+)
+def test_clipped_gates(agrees, op, direction, wrap):
+    d, gates = 2 if direction == "bidirectional" else 1, GATES[op]
+    shapes = [(gates * 6, 4), (gates * 6, 6), (2 * gates * 6,), (18,)]
+    w, u, b, p = (wrap(r(d, *shape, seed=k)) for k, shape in enumerate(shapes))
+    given = {"hidden_size": 6, "direction": direction, "clip": 0.3, "tolerance": 1e-5}
+    if op == "GRU":
+        for after in (0, 1):
+            agrees(op, 2 * r(5, 3, 4), w, u, b, linear_before_reset=after, outs=2, **given)
+        return
+    agrees(op, 2 * r(5, 3, 4), w, u, b, outs=3, **given)
+    agrees(op, 2 * r(5, 3, 4), w, u, b, None, r(d, 3, 6, seed=4), 3 * r(d, 3, 6, seed=5), p, outs=3, **given)
+
+
+@pytest.mark.parametrize(
+    ("direction", "wrap"), list(itertools.product(["forward", "reverse", "bidirectional"], [const, np.asarray]))
+)
+def test_coupled_gates(agrees, direction, wrap):
+    d = 2 if direction == "bidirectional" else 1
+    w, u, b, p = (wrap(r(d, *shape, seed=k)) for k, shape in enumerate([(24, 4), (24, 6), (48,), (18,)]))
+    given = {"hidden_size": 6, "direction": direction, "input_forget": 1, "outs": 3, "tolerance": 1e-5}
+    agrees("LSTM", r(5, 3, 4), w, u, b, **given)
+    agrees("LSTM", r(5, 3, 4), w, u, b, None, r(d, 3, 6, seed=4), r(d, 3, 6, seed=5), p, **given)
+    agrees("LSTM", 2 * r(5, 3, 4), w, u, b, clip=0.3, **given)
+
+
+def test_lengths_are_refused(refused):
     w, u, b = const(r(1, 24, 4)), const(r(1, 24, 6)), const(r(1, 48))
     assert "different lengths" in refused("LSTM", r(5, 3, 4), w, u, b, const(np.int32([5, 4, 2])), hidden_size=6)
-    assert "clip" in refused("LSTM", r(5, 3, 4), w, u, b, hidden_size=6, clip=1.0)
+    w, u, b = const(r(1, 6, 4)), const(r(1, 6, 6)), const(r(1, 12))
+    assert "it is clipped" in refused("RNN", r(5, 3, 4), w, u, b, hidden_size=6, clip=1.0)
 
 
 def test_attention(agrees):
