@@ -14,7 +14,7 @@ from chanc import plugins
 from chanc.backends.torch.emitter import Emitter
 from chanc.backends.torch.names import identifier
 from chanc.backends.torch.program import Binding
-from chanc.backends.torch.render import render
+from chanc.backends.torch.render import reached, render
 from chanc.backends.torch.tail import Tail
 from chanc.backends.torch.tensors import to_torch
 from chanc.backends.torch.writeback import arrays_of, write_back
@@ -63,21 +63,14 @@ def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> So
     program = Emitter(model, identifier(name, "Network")).run()
     program.ends = [identifier(end, "output") for end in tail.ends] if tail is not None else []
     text = render(program)
-    kept = _reached(program.submodules, text, program)
-    bindings = {key: binding for submodule in kept for key, binding in submodule.keys().items()}
+    kept = reached(program)
+    bindings = {key: binding for mid in kept for key, binding in program.submodules[mid].keys().items()}
     return Source(
         program.name, text, bindings, {key: program.constants[key] for key in bindings if key in program.constants},
         tail,
     )  # fmt: skip
 
 
-def _reached(submodules: dict[int, Any], text: str, program: Any) -> list[Any]:
-    from chanc.backends.torch.body import live
-    from chanc.backends.torch.program import tokens
-
-    reached = {mid for statement in live(program.statements, program.outputs) for mid in statement.calls}
-    reached.update(mid for output in program.outputs for mid in tokens(output, "m"))
-    return [submodule for mid, submodule in submodules.items() if mid in reached]
 
 
 def state_dict(source: Source, model: ir.Model) -> dict[str, torch.Tensor]:

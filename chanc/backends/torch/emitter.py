@@ -10,7 +10,9 @@ import onnx_ir as ir
 from chanc.backends.torch import fusions, names, symbols
 from chanc.backends.torch.folding import fold
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.program import Program
+from chanc.backends.torch.paths import PathBook
+from chanc.backends.torch.program import Program, module_token, tokens
+from chanc.backends.torch.structure import Block
 from chanc.backends.torch.writer import Writer
 from chanc.data.contract import recorded
 from chanc.errors import ModelError
@@ -59,6 +61,30 @@ class Emitter(Writer):
         fused = fusions.find(graph)
         for node in graph:
             self._one(node, *fused)
+
+    def block(self, node: Node, body: ir.Graph) -> tuple[str, list[int]]:
+        """A submodule that is called for each turn of a body, and the outer values that it takes after its own."""
+        path, first = self.paths.for_module(node, {}, node.op.lower(), shared=False), len(self.submodules)
+        outer = self.statements, self.paths, self._leaves, self._shared, self._sizes, self.joined
+        self.statements, self.paths = [], PathBook(path)
+        self._leaves, self._shared, self._sizes, self.joined = {}, {}, {}, {}
+        inputs = [self.new_value(value) for value in body.inputs]
+        self.nodes(body)
+        texts = [self(value) for value in body.outputs]
+        results = [text if text.startswith("\0v") else self.local(text, "result", inline=False) for text in texts]
+        made, outputs = self.statements, [vid for text in results for vid in tokens(text, "v")]
+        self.statements, self.paths, self._leaves, self._shared, self._sizes, self.joined = outer
+        self.forget([*body.inputs, *(out for inner in body for out in inner.outputs)])
+        own = {*inputs, *(vid for statement in made for vid in statement.targets)}
+        taken = list(dict.fromkeys(vid for statement in made for vid in statement.reads if vid not in own))
+        self._escaped.update(taken)
+        called = {mid for statement in made for mid in statement.calls}
+        inside = [submodule for mid, submodule in self.submodules.items() if mid >= first and mid in called]
+        mid = len(self.submodules)
+        self.submodules[mid] = Block(
+            mid, path, "", [], body=made, inside=inside, inputs=[*inputs, *taken], outputs=outputs
+        )  # fmt: skip
+        return module_token(mid), taken
 
     def _inputs(self) -> list[tuple[int, str]]:
         """Number and name of each input that is no initializer."""
@@ -145,7 +171,7 @@ class Emitter(Writer):
 
     def _is_flattened(self, node: Node) -> bool:
         """Whether the node was written as x.flatten(1)."""
-        return self.statements[-1].text == f"{self(node.inputs[0])}.flatten(1)"
+        return bool(self.statements) and self.statements[-1].text == f"{self(node.inputs[0])}.flatten(1)"
 
     def _columns(self, node: Node) -> int:
         """How many columns each channel becomes where the node was written as x.flatten(1), else 0."""

@@ -187,6 +187,31 @@ def resize_axis(x, axis, size, scale, mode, transform, nearest, cubic, exclude_o
     return sum(x.index_select(axis, index[k]) * weight[k].to(x.dtype).reshape(shape) for k in range(len(taps)))
 
 
+def loop(step, count, going, states, taken):
+    """ONNX's Loop: up to `count` turns of `step`, while it says so; the last states, and what it made in each turn."""
+    turn, parts = 0, []
+    while going and (count is None or turn < count):
+        going, *found = step(torch.tensor(turn), torch.tensor(True), *states, *taken)
+        states, turn = found[: len(states)], turn + 1
+        parts.append(found[len(states) :])
+    return (*states, *(torch.stack(part) for part in zip(*parts, strict=True)))
+
+
+def scan(step, states, inputs, outputs, taken):
+    """ONNX's Scan: a turn of `step` for each slice of the inputs; the last states, and what it made in each turn.
+
+    inputs: (tensor, axis, whether backwards), outputs: (axis, whether backwards) each.
+    """
+    slices, parts = [x.unbind(axis)[:: -1 if back else 1] for x, axis, back in inputs], []
+    for now in zip(*slices, strict=True):
+        found = step(*states, *now, *taken)
+        found = list(found) if isinstance(found, tuple) else [found]
+        states = found[: len(states)]
+        parts.append(found[len(states) :])
+    made = zip(zip(*parts, strict=True), outputs, strict=True)
+    return (*states, *(torch.stack(part[:: -1 if back else 1], axis) for part, (axis, back) in made))
+
+
 def lstm(x, w, r, b, h, c, reverse, peepholes=None, clip=math.inf, coupled=False):
     """One direction of an LSTM with the gates in ONNX's order: input, output, forget, cell.
 

@@ -117,15 +117,11 @@ def test_nothing_before_it_is_refused() -> None:
 
 
 def detector(path: Path, *, theirs: bool) -> Path:
-    """Boxes and scores of two heads, and what chooses among them: a loop of as many turns as the picture says."""
-    body = NETWORK + (
-        "b = Reshape (c, to) k = Sigmoid (b) n = Shape (k) m = Gather (n, zero) "
-        "y = Loop (m, yes, k) <body = turn (int64 i, bool go, float[a,b,c] h) => (bool on, float[a,b,c] more) "
-        "{ on = Identity (go) more = Add (h, h) }>"
-    )
-    body += "z = theirs.Pick (y)" if theirs else "z = Identity (y)"
-    weights = WEIGHTS | {"to": np.array([0, 6, 36]), "zero": np.array(0), "yes": np.array(True)}
-    onnx.save(build(X, "float[A,B,C] z, float s", body, weights, domains=THEIRS if theirs else ()), path)
+    """Boxes and scores of two heads, and what chooses among them."""
+    body = NETWORK + "b = Reshape (c, to) k = Sigmoid (b) n = Shape (k) "
+    body += "z = theirs.Pick (k, n)" if theirs else "u = Unique (k) z = Expand (u, one)"
+    weights = WEIGHTS | {"to": np.array([0, 6, 36]), "one": np.array([1])}
+    onnx.save(build(X, "float[A] z, float s", body, weights, domains=THEIRS if theirs else ()), path)
     return path
 
 
