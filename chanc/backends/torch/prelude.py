@@ -267,6 +267,37 @@ def attention(q, k, v, mask, past_k, past_v, heads, kv_heads, causal, scale, sof
     return y.transpose(1, 2).flatten(2) if packed else y, k, v
 
 
+def new_positions(q, past, lengths, total):
+    """[N, L]: which positions the queries have of each sample, of which so many less one are there with them."""
+    now = torch.arange(q.size(1), device=q.device)
+    first = past is None or q.size(1) == total
+    return now.expand(q.size(0), -1) if first else (lengths + 1 - q.size(1)).unsqueeze(1) + now
+
+
+def cached_attention(q, k, v, bias, past_k, past_v, where, total, heads, groups, scale, softcap, window):
+    """Causal attention of [N, L, heads * D] to [N, L, groups * D] and to what is cached; the result, and both caches.
+
+    where: [N, L], the positions of now; caches: [N, groups, positions, D]. window: how far back one looks, -1 for all.
+    """
+    q = q.unflatten(-1, (heads, -1)).transpose(1, 2)
+    size, both = max(total, 0 if past_k is None else past_k.size(2)), []
+    for now, past in ((k, past_k), (v, past_v)):
+        now = now.unflatten(-1, (groups, -1)).transpose(1, 2)
+        cache = now.new_zeros(*now.shape[:2], size, now.size(3))
+        cache = cache if past is None else torch.cat([past, cache[:, :, past.size(2) :]], 2)
+        known = torch.arange(size, device=q.device) <= where[:, -1:]
+        cache = cache * known[:, None, :, None]
+        both.append(cache.scatter(2, where[:, None, :, None].expand_as(now), now))
+    k, v = (cache[:, :, :total].repeat_interleave(heads // groups, 1) for cache in both)
+    scores = q @ k.transpose(2, 3) * (q.size(3) ** -0.5 if scale is None else scale)
+    scores = softcap * torch.tanh(scores / softcap) if softcap else scores
+    scores = scores if bias is None else scores + bias
+    back = where[:, None, :, None] - torch.arange(total, device=q.device)
+    hidden = (back < 0) | (back >= window) if window > 0 else back < 0
+    y = torch.softmax(scores.masked_fill(hidden, -math.inf), -1) @ v
+    return y.transpose(1, 2).flatten(2), *both
+
+
 def deform_conv(x, w, offset, bias, mask, strides, pads, dilations, group, offset_group):
     """A convolution whose taps are moved by offsets, between pixels too, where zeros lie around the image.
 
