@@ -326,14 +326,15 @@ def deform_conv(x, w, offset, bias, mask, strides, pads, dilations, group, offse
     return y if bias is None else y + bias.reshape(-1, 1, 1)
 
 
-def roi_align(x, regions, images, height, width, ratio, scale, half):
+def roi_align(x, regions, images, height, width, ratio, scale, half, largest=False):
     """Resizes regions (x1, y1, x2, y2) of the images by the mean of `ratio` samples a cell and axis.
 
     ratio 0: as many as a cell has pixels. A sample lies between pixels: its weights fall off linearly over one pixel.
+    largest: it is the largest of its four weighted pixels instead, and a cell the largest of its samples.
     """
     cells = [x.new_zeros(0, x.size(1), height, width)]
     for corners, image in zip((regions * scale - (0.5 if half else 0.0)).tolist(), images.tolist(), strict=True):
-        sample, counts = x[image], []
+        sample, counts, grid = x[image], [], []
         for axis, count in ((1, height), (0, width)):
             start, length = corners[axis], corners[axis + 2] - corners[axis]
             length = length if half else max(length, 1.0)
@@ -344,9 +345,14 @@ def roi_align(x, regions, images, height, width, ratio, scale, half):
             inside = ((where >= -1) & (where <= size)).unsqueeze(1)
             distance = where.clamp(0, size - 1).unsqueeze(1) - torch.arange(size, device=x.device)
             weights = ((1 - distance.abs()).clamp(min=0) * (inside if found > 0 else 0)).to(x.dtype)
-            sample = weights @ sample if axis else sample @ weights.t()
+            grid.append(weights)
             counts.append(each)
-        cells.append(F.avg_pool2d(sample, counts).unsqueeze(0))
+        if largest:
+            (a, rows), (b, columns) = (F.pad(weights, (0, 1)).topk(2) for weights in grid)
+            sample = F.pad(sample, (0, 1, 0, 1))[:, rows][..., columns] * a[..., None, None] * b
+            cells.append(F.max_pool2d(sample.amax((2, 4)), counts).unsqueeze(0))
+        else:
+            cells.append(F.avg_pool2d(grid[0] @ sample @ grid[1].t(), counts).unsqueeze(0))
     return torch.cat(cells)
 
 
