@@ -257,7 +257,7 @@ def train(
     from chanc.tasks import configured
     from chanc.training.contract import settle
     from chanc.training.images import image_input, recover_norms
-    from chanc.training.module import ended, untrained
+    from chanc.training.module import ended, remarks
     from chanc.training.options import InputOptions
     from chanc.training.train import score
     from chanc.training.train import train as train_model
@@ -271,7 +271,7 @@ def train(
     fitted = configured(task, options)[0].fit(ended(loaded)[0], whole)
     what, chosen = _configured(fitted, {**options, "epochs": epochs}, task)
     dataset, told = settle(loaded, fitted, what, asked, chosen.device)
-    notes = [note for note in (dataset.note, told, *untrained(loaded)) if note]
+    notes = [note for note in (dataset.note, told, *remarks(loaded)) if note]
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
     if say is not None:

@@ -167,7 +167,7 @@ def _search(
     decisive = {**settings.decisive(fingerprint(analysis)), **whole.input.metadata()}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
-    _announce(progress, settings, engine, [told, *engine.untrained(analysis.model)])
+    _announce(progress, settings, engine, [told, *engine.remarks(analysis.model)])
     if resume:
         run = runs.resume(out, decisive)
     else:

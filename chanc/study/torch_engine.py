@@ -36,7 +36,7 @@ from chanc.tasks import configured
 from chanc.training.adas import Schedule
 from chanc.training.devices import precision
 from chanc.training.images import image_input
-from chanc.training.module import Trainable, trainable, untrained
+from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo
 from chanc.training.task import Task
@@ -124,9 +124,9 @@ class TorchEngine:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
         rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
 
-    def untrained(self, model: ir.Model) -> list[str]:
-        """Lines on what no training changes in the model."""
-        return untrained(model)
+    def remarks(self, model: ir.Model) -> list[str]:
+        """Lines on what a training does with quantised weights, and with an end that PyTorch can't express."""
+        return remarks(model)
 
     def complete(self, model: ir.Model) -> bool:
         """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""

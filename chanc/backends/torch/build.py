@@ -105,6 +105,8 @@ def build(model: object, name: str = "Network") -> Built:
         shared = torch.nn.Parameter(state[key])
         state |= {other: shared for other, binding in source.bindings.items() if key in (other, binding.tied)}
     module.load_state_dict(state, assign=True)
+    for key, parameter in module.named_parameters():
+        parameter.requires_grad_(not source.bindings[key].constant)  # there is no way home for it
     return Built(module.eval(), source.text, source.bindings, source.name)
 
 

@@ -421,6 +421,15 @@ def dequantize(x, scale, zero, axis):
     return (y if zero is None else y - zero.reshape(shape).to(scale.dtype)) * scale.reshape(shape)
 
 
+def fake_quantize(x, scale, zero, axis, low, high):
+    """What the quantised values stand for. The gradient goes straight through, but where a value is saturated."""
+    shape = [-1 if scale.numel() > 1 and place == axis % x.dim() else 1 for place in range(x.dim())]
+    scale, zero = scale.reshape(shape), 0 if zero is None else zero.reshape(shape).to(x.dtype)
+    steps = torch.round(x.detach() / scale) + zero
+    straight = (x - x.detach()).masked_fill((steps < low) | (steps > high), 0)
+    return (steps.clamp(low, high) - zero) * scale + straight
+
+
 def dynamic_quantize(x):
     """uint8 quantisation to the range of x with zero in it: values, scale, zero point."""
     low, high = x.min().clamp(max=0), x.max().clamp(min=0)

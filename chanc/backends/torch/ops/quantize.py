@@ -41,8 +41,24 @@ def dequantize(ctx: Emitter, node: Node) -> None:
         ctx.set_const(node.outputs[0], values)
         return
     _check(ctx, node, ctx.dtype(node.inputs[0]))
+    if (before := _quantised(node)) is not None:
+        limits = np.iinfo(ctx.dtype(node.inputs[0]))
+        args = [ctx(before), table(ctx, node.inputs[1]), ctx(node.input(2)), str(node.i("axis", 1))]
+        args += [str(limits.min), str(limits.max)]
+        ctx.write(node, f"{ctx.helper('fake_quantize')}({', '.join(args)})")
+        return
     args = [ctx(node.inputs[0]), table(ctx, node.inputs[1]), ctx(node.input(2)), str(node.i("axis", 1))]
     ctx.write(node, f"{ctx.helper('dequantize')}({', '.join(args)})")
+
+
+def _quantised(node: Node) -> ir.Value | None:
+    """What a QuantizeLinear before the node quantised by the same scale and zero point; None where there is none."""
+    maker = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if maker is None or maker.op_type != "QuantizeLinear":
+        return None
+    made = Node(maker, node.version)
+    same = all(made.input(index) is node.input(index) for index in (1, 2)) and made.i("axis", 1) == node.i("axis", 1)
+    return made.input(0) if same and not made.i("block_size") else None
 
 
 def _stood_for(ctx: Emitter, node: Node) -> np.ndarray | None:
