@@ -29,8 +29,8 @@ Array = NDArray[np.generic]
 class Master:
     """How an initializer is quantised: by scale and zero point, in shapes that fit its values, to a type."""
 
-    scale: Array
-    zero: Array
+    scale: NDArray[np.float64]
+    zero: NDArray[np.float64]
     dtype: ir.DataType
 
     def floats(self, stored: Array) -> Array:
@@ -95,18 +95,19 @@ def _plan(value: ir.Value | None) -> Master | None:
 
 
 def _way(node: ir.Node, index: int, stored: ir.TensorProtocol) -> Master | None:
-    if kind_of(node) not in _READERS or index != 0 or node.attributes.get_int("block_size", 0):
+    if kind_of(node) not in _READERS or index != 0 or node.attributes.get_int("block_size", 0) > 0:
         return None
     scale, zero = (_constant(node, place) for place in (1, 2))
     if scale is None or (zero is None and len(node.inputs) > 2 and node.inputs[2] is not None):
         return None
     rank, axis = len(stored.shape), node.attributes.get_int("axis", 1)
 
-    def along(vector: Array) -> Array:
-        return vector.reshape([-1 if vector.size > 1 and place == axis % rank else 1 for place in range(rank)])
+    def along(vector: Array) -> NDArray[np.float64]:
+        sizes = [-1 if vector.size > 1 and place == axis % rank else 1 for place in range(rank)]
+        return vector.astype(np.float64).reshape(sizes)
 
     zero = np.zeros((), stored.dtype.numpy()) if zero is None else zero
-    return Master(along(scale.astype(np.float64)), along(zero.astype(np.float64)), stored.dtype)
+    return Master(along(scale), along(zero), stored.dtype)
 
 
 def _constant(node: ir.Node, index: int) -> Array | None:

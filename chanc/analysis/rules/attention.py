@@ -217,9 +217,10 @@ def rotary(context: Context) -> None:
     if layout.rank == 4:
         context.output(context.fix(layout, COLUMNS, "its columns are turned by their positions"))
         return
-    heads = context.integer("num_heads", 0)
-    size = dims.divide(layout.size(2), heads) if heads else _turned(context)
-    if size is None or (heads := heads or dims.divide(layout.size(2), size)) is None:
+    given = context.integer("num_heads", 0)
+    size = dims.divide(layout.size(2), given) if given else _turned(context)
+    heads = dims.divide(layout.size(2), size) if size is not None else None
+    if size is None or heads is None:
         raise Opaque("its heads don't divide its channels")
     split = context.reshaped(layout, [*layout.sizes[:2], heads, size])
     split = context.fix(split, 3, "its columns are turned by their positions")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -185,8 +184,7 @@ def helper_source(name: str) -> list[str]:
     """The source of a prelude function, without its type-checking comment."""
     from chanc.backends.torch import prelude
 
-    source = inspect.getsource(getattr(prelude, name))
-    return re.sub(r"  # type: ignore\[[\w, -]*\]", "", source).rstrip().split("\n")
+    return re.sub(r"  # type: ignore\[[\w, -]*\]", "", prelude.source(name)).rstrip().split("\n")
 
 
 def reached(program: Program) -> list[int]:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.ops._common import dtype_kwarg, flat_pads, fused_activation, kwarg, paddings, same_or_tuple
-
-
-def options_of(ctx: Emitter, node: Node, weight: int = 1) -> tuple[int, list[int], list[int], list[int]]:
-    """Spatial axes, kernel, strides and dilations of a convolution whose kernel is input `weight`."""
-    kernel = node.ints("kernel_shape")
-    if not kernel:
-        shape = ctx.shape(node.input(weight))
-        if shape is None or None in shape:
-            raise node.refuse("the kernel's shape is not known")
-        kernel = [int(dim or 0) for dim in shape[2:]]
-    spatial = len(kernel)
-    if spatial not in (1, 2, 3):
-        raise node.refuse(f"a convolution over {spatial} axes has no PyTorch form")
-    return spatial, kernel, node.ints("strides") or [1] * spatial, node.ints("dilations") or [1] * spatial
+from chanc.backends.torch.ops._common import (
+    dtype_kwarg,
+    flat_pads,
+    fused_activation,
+    kwarg,
+    options_of,
+    paddings,
+    same_or_tuple,
+)
 
 
 @emits("Conv")

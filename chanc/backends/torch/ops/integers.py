@@ -15,8 +15,7 @@ import onnx_ir as ir
 
 from chanc.backends.torch.emitter import REGISTRY, Emitter, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.ops._common import flat_pads, kwarg, literal, paddings, same_or_tuple, table
-from chanc.backends.torch.ops.conv import options_of
+from chanc.backends.torch.ops._common import flat_pads, kwarg, literal, options_of, paddings, same_or_tuple, table
 from chanc.backends.torch.program import Statement
 
 MS = "com.microsoft"

@@ -41,7 +41,7 @@ def dequantize(ctx: Emitter, node: Node) -> None:
         ctx.set_const(node.outputs[0], values)
         return
     _check(ctx, node, ctx.dtype(node.inputs[0]))
-    if (before := _quantised(node)) is not None:
+    if (before := _quantised(ctx, node)) is not None:
         limits = np.iinfo(ctx.dtype(node.inputs[0]))
         args = [ctx(before), table(ctx, node.inputs[1]), ctx(node.input(2)), str(node.i("axis", 1))]
         args += [str(limits.min), str(limits.max)]
@@ -51,14 +51,19 @@ def dequantize(ctx: Emitter, node: Node) -> None:
     ctx.write(node, f"{ctx.helper('dequantize')}({', '.join(args)})")
 
 
-def _quantised(node: Node) -> ir.Value | None:
+def _quantised(ctx: Emitter, node: Node) -> ir.Value | None:
     """What a QuantizeLinear before the node quantised by the same scale and zero point; None where there is none."""
     maker = node.inputs[0].producer() if node.inputs[0] is not None else None
     if maker is None or maker.op_type != "QuantizeLinear":
         return None
     made = Node(maker, node.version)
-    same = all(made.input(index) is node.input(index) for index in (1, 2)) and made.i("axis", 1) == node.i("axis", 1)
-    return made.input(0) if same and not made.i("block_size") else None
+    same = all(_alike(ctx, made.input(index), node.input(index)) for index in (1, 2))
+    return made.input(0) if same and made.i("axis", 1) == node.i("axis", 1) and not made.i("block_size") else None
+
+
+def _alike(ctx: Emitter, one: ir.Value | None, two: ir.Value | None) -> bool:
+    a, b = ctx.const(one), ctx.const(two)
+    return one is two or (a is not None and b is not None and np.array_equal(a, b))
 
 
 def _stood_for(ctx: Emitter, node: Node) -> np.ndarray | None:
