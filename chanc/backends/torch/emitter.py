@@ -11,7 +11,7 @@ from chanc.backends.torch import fusions, names, symbols
 from chanc.backends.torch.folding import fold
 from chanc.backends.torch.node import Node
 from chanc.backends.torch.paths import PathBook
-from chanc.backends.torch.program import Program, module_token, tokens
+from chanc.backends.torch.program import Program, Statement, module_token, tokens
 from chanc.backends.torch.structure import Block
 from chanc.backends.torch.writer import Writer
 from chanc.data.contract import recorded
@@ -66,14 +66,17 @@ class Emitter(Writer):
         """A submodule that is called for each turn of a body, and the outer values that it takes after its own."""
         path, first = self.paths.for_module(node, {}, node.op.lower(), shared=False), len(self.submodules)
         outer = self.statements, self.paths, self._leaves, self._shared, self._sizes, self.joined
-        self.statements, self.paths = [], PathBook(path)
+        made: list[Statement] = []
+        self.statements, self.paths = made, PathBook(path)
         self._leaves, self._shared, self._sizes, self.joined = {}, {}, {}, {}
-        inputs = [self.new_value(value) for value in body.inputs]
-        self.nodes(body)
-        texts = [self(value) for value in body.outputs]
-        results = [text if text.startswith("\0v") else self.local(text, "result", inline=False) for text in texts]
-        made, outputs = self.statements, [vid for text in results for vid in tokens(text, "v")]
-        self.statements, self.paths, self._leaves, self._shared, self._sizes, self.joined = outer
+        try:
+            inputs = [self.new_value(value) for value in body.inputs]
+            self.nodes(body)
+            texts = [self(value) for value in body.outputs]
+            results = [text if text.startswith("\0v") else self.local(text, "result", inline=False) for text in texts]
+        finally:
+            self.statements, self.paths, self._leaves, self._shared, self._sizes, self.joined = outer
+        outputs = [vid for text in results for vid in tokens(text, "v")]
         self.forget([*body.inputs, *(out for inner in body for out in inner.outputs)])
         own = {*inputs, *(vid for statement in made for vid in statement.targets)}
         taken = list(dict.fromkeys(vid for statement in made for vid in statement.reads if vid not in own))
