@@ -182,3 +182,16 @@ def test_scales_and_integer_weights_are_buffers(matches, each):
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     built = matches(model, {"x": 3 * r(2, 4, 6, 6)}, 1e-5)
     assert [name for name, _ in built.module.named_parameters() if "scale" in name] == []
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_attention_of_integers(agrees, each):
+    count = 36 if each else 0
+    w, sw, zw = const(q(8, 36, seed=2, dtype=np.int8)), scale(0.01, count), zero(np.int8, count)
+    given = {"num_heads": 3, "domain": MS, "tolerance": 1e-5}
+    first = q(2, 5, 8), w, const(r(36, seed=3)), scale(0.02), sw
+    agrees("QAttention", *first, None, zero(np.uint8), zw, **given)
+    mask = const(np.array([[1] * 5, [1, 1, 1, 0, 0]], dtype=np.int32))
+    built = agrees("QAttention", *first, mask, zero(np.uint8), zw, unidirectional=1, **given)
+    assert {name for name, _ in built.module.named_parameters()} <= {"in2"}
+    agrees("QAttention", *first, None, zero(np.uint8), zw, r(2, 2, 3, 4, 4, seed=4), outs=2, **given)

@@ -150,12 +150,30 @@ def packed_attention(ctx: Emitter, node: Node) -> None:
     if not sizes:
         raise node.refuse("the size of its queries is not known")
     bias = f" + {ctx(node.input(2))}" if node.has(2) else ""
+    made = f"({ctx(node.inputs[0])} @ {ctx(node.inputs[1])}{bias}).split({sizes}, -1)"
+    _projected(ctx, node, made, _mask(ctx, node, 3, 5), 4)
+
+
+@emits("QAttention", domain="com.microsoft")
+def quantised_attention(ctx: Emitter, node: Node) -> None:
+    """The same of quantised X and W and a bias of floats; their scales, a mask, their zero points, the past."""
+    if node.i("do_rotary"):
+        raise node.refuse("rotary positions inside it")
+    x, w = (
+        f"({ctx(node.inputs[index])}.double(){f' - {ctx(node.input(zero))}' if node.has(zero) else ''})"
+        for index, zero in ((0, 6), (1, 7))
+    )
+    bias, (one, two) = ctx(node.inputs[2]), (table(ctx, node.inputs[index]) for index in (3, 4))
+    made = f"(({x} @ {w}).to({bias}.dtype) * ({one} * {two}) + {bias}).chunk(3, -1)"
+    _projected(ctx, node, made, _mask(ctx, node, 5, -1), 8)
+
+
+def _projected(ctx: Emitter, node: Node, made: str, mask: str, past: int) -> None:
+    """Attention among queries, keys and values that one product makes, with past ones at an input, [2, N, H, P, d]."""
     parts = [ctx.new_value(None, name) for name in "qkv"]
-    ctx.unpack(list(parts), f"({ctx(node.inputs[0])} @ {ctx(node.inputs[1])}{bias}).split({sizes}, -1)")
-    q, k, v = (value_token(part) for part in parts)
-    past = ctx(node.input(4)) if node.has(4) else None
-    before = ["None", "None"] if past is None else [f"{past}[0]", f"{past}[1]"]
-    _attend(ctx, node, [q, k, v, _mask(ctx, node, 3, 5), *before], [node.outputs[0]])
+    ctx.unpack(list(parts), made)
+    before = [f"{ctx(node.input(past))}[{place}]" if node.has(past) else "None" for place in (0, 1)]
+    _attend(ctx, node, [*map(value_token, parts), mask, *before], [node.outputs[0]])
     if node.wants(1):
         present = [value_token(vid) for vid in ctx.statements[-1].targets[1:]]
         ctx.write(node, f"torch.stack([{', '.join(present)}])", out=1)
@@ -163,7 +181,7 @@ def packed_attention(ctx: Emitter, node: Node) -> None:
 
 def _mask(ctx: Emitter, node: Node, padding: int, bias: int) -> str:
     """What is added to the scores: a bias, and a large negative number where a padding mask ([N, S] or more) is 0."""
-    text = ctx(node.input(bias))
+    text = ctx(node.input(bias)) if bias > 0 else "None"
     if not node.has(padding):
         return text
     rank = ctx.rank(node.input(padding))
