@@ -90,6 +90,15 @@ def test_what_is_not_trained_stays_bit_by_bit() -> None:
     assert ir.to_proto(model).SerializeToString() == before
 
 
+def test_weights_train_whatever_they_are_called() -> None:
+    proto = quantised()
+    for node in proto.graph.node:
+        node.input[:] = ["onnx::Conv_12_quantized" if name == "wq" else name for name in node.input]
+    next(t for t in proto.graph.initializer if t.name == "wq").name = "onnx::Conv_12_quantized"
+    parameters = list(trainable(ir.from_proto(proto), Classification()).module.parameters())
+    assert [parameter.requires_grad for parameter in parameters] == [True] * 4
+
+
 def test_the_module_computes_what_the_model_does() -> None:
     proto = quantised()
     image = DRAW.random((5, 1, 8, 8), dtype=np.float32)
