@@ -144,7 +144,7 @@ class TorchEngine:
         normalize(prepared)
         infer_shapes(prepared)
         tail = cut_tail(prepared)
-        write_package(prepared, folder, "Network", folder / "best.onnx", tail)
+        write_package(prepared, folder, "Network", folder / "best.onnx", self.sizes, tail)
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,

@@ -117,11 +117,12 @@ def test_nothing_before_it_is_refused() -> None:
 
 
 def detector(path: Path, *, theirs: bool) -> Path:
-    """Boxes and scores of two heads, and what chooses among them."""
+    """Boxes and scores of two heads, and what chooses among them by an input of its own."""
     body = NETWORK + "b = Reshape (c, to) k = Sigmoid (b) n = Shape (k) "
-    body += "z = theirs.Pick (k, n)" if theirs else "u = Unique (k) z = Expand (u, one)"
+    body += "z = theirs.Pick (k, n, size)" if theirs else "u = Unique (k) z = Expand (u, one)"
     weights = WEIGHTS | {"to": np.array([0, 6, 36]), "one": np.array([1])}
-    onnx.save(build(X, "float[A] z, float s", body, weights, domains=THEIRS if theirs else ()), path)
+    inputs = f"{X}, int64[N,2] size"
+    onnx.save(build(inputs, "float[A] z, float s", body, weights, domains=THEIRS if theirs else ()), path)
     return path
 
 
