@@ -7,6 +7,7 @@ the function, and fails loudly where a group is wrong. It judges groups whose ow
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from chanc.analysis import Analysis
@@ -46,7 +47,7 @@ def doubled(
             break
     bad += [name for part in waiting for name in part]
     sound = [name for name in groups if name not in bad]
-    return _summary(proofs, f"{counted(sound)} verified by doubling") + untold(bad, reason)
+    return _summary(proofs, sound) + untold(bad, reason)
 
 
 def twin(
@@ -62,23 +63,25 @@ def twin(
 
     An analysis of the original, which is spent, saves making one; else it is analysed at these `sizes` of open axes.
     """
+    groups = tuple(plan)
     try:
         made = rewrite(original if analysis is None else analysis, plan, transfer="widen", dims=sizes)
     except ChancError as error:
-        return Finding(subject, "none", (), None, reason=str(error))
+        return Finding(subject, "none", (), None, reason=str(error), groups=groups)
     for name in plan:
         old, new = made.trace.groups[name]
         if old == new:  # a twin that is the original agrees with it, and says nothing
             why = made.trace.left.get(name, "it can't be changed so")
-            return Finding(subject, "none", (), None, reason=f"group '{name}' is left alone: {why}")
-    return pairing.compare(zeroed(original, made.trace), made.model, subject)
+            return Finding(subject, "none", (), None, reason=f"group '{name}' is left alone: {why}", groups=groups)
+    return replace(pairing.compare(zeroed(original, made.trace), made.model, subject), groups=groups)
 
 
 def untold(groups: Sequence[str], reason: str) -> list[Finding]:
     """The finding that nobody can tell of some groups, if there are any."""
     names = ", ".join(f"'{name}'" for name in groups[:_SHOWN])
     more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
-    return [Finding(f"{counted(groups)} ({names}{more})", "none", (), None, reason=reason)] if groups else []
+    subject = f"{counted(groups)} ({names}{more})"
+    return [Finding(subject, "none", (), None, reason=reason, groups=tuple(groups))] if groups else []
 
 
 def counted(groups: Collection[str], kind: str = "") -> str:
@@ -86,7 +89,8 @@ def counted(groups: Collection[str], kind: str = "") -> str:
     return f"{len(groups)} {kind and kind + ' '}group{'' if len(groups) == 1 else 's'}"
 
 
-def _summary(proofs: Sequence[Finding], subject: str) -> list[Finding]:
+def _summary(proofs: Sequence[Finding], groups: Sequence[str]) -> list[Finding]:
     """One finding for all groups that double evenly: the one that was furthest apart."""
     worst = max(proofs, key=lambda finding: finding.error, default=None)
-    return [Finding(subject, worst.judge, worst.differences, True, worst.noise)] if worst else []
+    subject = f"{counted(groups)} verified by doubling"
+    return [replace(worst, subject=subject, groups=tuple(groups))] if worst else []

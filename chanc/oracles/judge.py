@@ -8,6 +8,7 @@ compute that; where a normalisation across channels sees the change, they are do
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,17 +67,19 @@ def judge(
     widths = {name: (width["old"], width["new"]) for name, width in told["groups"].items()} if told else {}
     grown = told is None or any(new > old for old, new in widths.values())
     allowed = max(tolerance, _rounding(one)) if grown else tolerance
+    changed = tuple(name for name, (old, new) in widths.items() if old != new)
     pair = pairing(load(one, dims=sizes) if sizes else one, feeds, batch=batch, seed=seed, tolerance=allowed)
     if told is None or (told["exact"] and transfer in KEEPERS):
         shrunk = any(new < old for old, new in widths.values())
         what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
-        return Verdict((pair.compare(one if told is None else zeroed(one, told), two, what),))
+        finding = pair.compare(one if told is None else zeroed(one, told), two, what)
+        return Verdict((replace(finding, groups=changed),))
     stray = strays(two, told)
     if stray:
         reason = f"the rewritten model is not what the trace tells of: {stray}"
         return Verdict((Finding("follows the trace", "none", (), False, reason=reason),))
     if pair.trouble:
-        return Verdict((Finding("runs in onnxruntime", "none", (), None, reason=pair.trouble),))
+        return Verdict((Finding("runs in onnxruntime", "none", (), None, reason=pair.trouble, groups=changed),))
     return Verdict((*_runs(pair, one, two), *_by_groups(pair, one, widths, sizes)))
 
 

@@ -14,7 +14,8 @@ class Finding:
 
     subject: what was compared with the original, in words. judge: "float32" (onnxruntime) or "float64" (PyTorch, or
     ONNX's reference); "none" where nothing could be computed. agrees: None where the judge can't tell, for `reason`.
-    noise: how far rounding alone takes the original's outputs in float32, where it was measured.
+    noise: how far rounding alone takes the original's outputs in float32, where it was measured. groups: the ids of the
+    groups whose rewrite it speaks of.
     """
 
     subject: str
@@ -23,6 +24,7 @@ class Finding:
     agrees: bool | None
     noise: float | None = None
     reason: str = ""
+    groups: tuple[str, ...] = ()
 
     @property
     def error(self) -> float:
