@@ -270,7 +270,7 @@ def training(model: onnx.ModelProto, found: Steps) -> None:
     found.reached = sum(p.grad is not None and bool(p.grad.any()) for p in parameters)
     found.parameters = len(parameters)
     torch.manual_seed(0)
-    found.losses.append(float(task.loss(net.forward(inputs), batch)))
+    found.losses.append(float(task.loss(net.forward(inputs), batch).detach()))
     if not found.losses[0] > found.losses[1] > found.losses[2]:
         found.fault = "the loss doesn't fall"
     if (worst := homecoming(net, loaded, task, inputs)) > 1e-5:
@@ -315,7 +315,7 @@ def step(module: nn.Module, loss_of: Callable[[], Tensor]) -> float:
     with torch.no_grad():
         for p in moved:
             p -= STEP * loss.detach() / max(square, 1e-30) * p.grad
-    return float(loss)
+    return float(loss.detach())
 
 
 PARTS: dict[str, Callable[..., None]] = {"half": half, "widen": widen, "codegen": codegen, "training": training}

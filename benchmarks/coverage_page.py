@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chanc.analysis.rules import REGISTRY as ANALYSIS
-from chanc.analysis.rules.quantize import blocked, integer_product
+from chanc.analysis.rules.quantize import blocked, packed
 from chanc.backends.torch.emitter import REGISTRY as EMITTERS
 from chanc.rewriter.rules import REGISTRY as REWRITE
 
@@ -154,7 +154,7 @@ def operators() -> list[str]:
     lines = ["| operator | analysis | rewrite | PyTorch |", "|---|---|---|---|"]
     for domain, name in sorted(analysis | emitters):
         marks = ["yes" if (domain, name) in table else "" for table in (analysis, rewriting, emitters)]
-        if not marks[0] or ANALYSIS.find(domain, name, NEWEST) in (blocked, integer_product):
+        if not marks[0] or ANALYSIS.find(domain, name, NEWEST) in (blocked, packed):
             marks[0] = "opaque"
         lines.append(f"| {domain + '::' if domain else ''}{name} | {' | '.join(marks)} |")
     return lines

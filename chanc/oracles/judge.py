@@ -78,7 +78,7 @@ def judge(
     if stray:
         reason = f"the rewritten model is not what the trace tells of: {stray}"
         return Verdict((Finding("follows the trace", "none", (), False, reason=reason),))
-    if pair.trouble:
+    if pair.trouble and not pair.tries:
         return Verdict((Finding("runs in onnxruntime", "none", (), None, reason=pair.trouble, groups=changed),))
     return Verdict((*_runs(pair, one, two), *_by_groups(pair, one, widths, sizes)))
 
@@ -89,8 +89,10 @@ def _rounding(model: ir.Model) -> float:
 
 
 def _runs(pair: Pairing, original: ir.Model, rewritten: ir.Model) -> list[Finding]:
-    """Whether the rewritten model runs, and is finite where the original is; nothing where that can't be loaded."""
+    """Whether the rewritten model runs, and is finite where the original is; nothing where that can't be run."""
     subject, reason = "runs in onnxruntime", ""
+    if pair.trouble:
+        return []
     try:
         have = ort.run(rewritten, pair.tries[0])
         want = have if all(map(_finite, have)) else ort.run(original, pair.tries[0])

@@ -30,8 +30,9 @@ _CANDIDATES = 4
 class Pairing:
     """How models are compared with one original: on which inputs, and how near is near enough.
 
-    tries: the inputs, several where onnxruntime can't say which of them fit. trouble: why the original runs on none of
-    the inputs that were invented, else empty. tolerance: of the largest entry of an output.
+    tries: the inputs, several where onnxruntime can't say which of them fit. trouble: why onnxruntime runs the original
+    on none of the inputs that were invented, else empty; there is a try then if float64 runs it on one. tolerance: of
+    the largest entry of an output.
     """
 
     tries: Sequence[Feeds]
@@ -44,7 +45,7 @@ class Pairing:
         Raises: ModelError where the expected one can't be run on the inputs, or by nothing that is there.
         """
         if self.trouble:
-            return Finding(subject, "none", (), None, reason=self.trouble)
+            return self._elsewhere(expected, actual, subject)
         try:
             want = in_single(expected, self.tries[0]) if self.tries else []
         except ort.LoadError as error:
@@ -77,6 +78,15 @@ class Pairing:
             return Finding(subject, judge, found, None, noise, told)
         return Finding(subject, judge, found, False, noise)
 
+    def _elsewhere(self, expected: Any, actual: Any, subject: str) -> Finding:
+        """The judgement where onnxruntime fails: to agree in float64 is a proof, to differ may be the inputs' fault."""
+        both = in_double(expected, actual, self.tries[0]) if self.tries else None
+        if both is not None and any(map(_speaks, both[0])):
+            found = tuple(compare(*both, output_names(expected)))
+            if worst(found) <= self.tolerance:
+                return Finding(subject, "float64", found, True)
+        return Finding(subject, "none", (), None, reason=self.trouble)
+
     def _in_double(self, expected: Any, actual: Any, subject: str, reason: str) -> Finding:
         """The judgement of what onnxruntime can't load: float64 alone."""
         for feeds in self.tries:
@@ -107,18 +117,22 @@ def pairing(
     try:
         return Pairing([ort.fitting_feeds(original, seed, batch=batch, sizes=sizes)], tolerance=tolerance)
     except ort.LoadError as error:
-        first = str(error)
+        reason, loads = str(error), False
     except ModelError as error:
-        return Pairing([], f"the original fails on made-up inputs, so give it some (--inputs): {error}", tolerance)
+        reason, loads = f"the original fails on made-up inputs, so give it some (--inputs): {error}", True
     try:
         every = ort.candidate_feeds(original, seed, batch=batch, sizes=sizes)
-        return Pairing(list(itertools.islice(every, _CANDIDATES)), tolerance=tolerance)
+        tries = list(itertools.islice(every, _CANDIDATES))
     except ModelError as error:  # strings, sequences, an unknown rank
-        return Pairing([], f"{first}; {error}", tolerance)
+        return Pairing([], reason if loads else f"{reason}; {error}", tolerance)
+    if not loads:
+        return Pairing(tries, tolerance=tolerance)
+    fit = next(([feeds] for feeds in tries if in_double(original, original, feeds)), [])
+    return Pairing(fit, reason, tolerance)
 
 
 def _speaks(array: Array) -> bool:
-    return not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).any())
+    return array.size > 0 and (not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).any()))
 
 
 def _shaken(feeds: Feeds) -> dict[str, Array]:
