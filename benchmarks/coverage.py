@@ -54,8 +54,8 @@ from chanc.training.task import Batch, Outputs, Task
 
 HERE = Path(__file__).parent
 MODELS = Path(os.environ.get("CHANC_SHARED", HERE.parents[1] / "shared")) / "models"
-STEP = 0.01
-"""The share of the loss that a training step is to take off, were the loss straight."""
+STEP = 1e-3
+"""How far a training step moves a weight, as a share of its norm."""
 
 Feeds = Mapping[str, NDArray[np.generic]]
 
@@ -304,17 +304,16 @@ def batch_for(outputs: Outputs, inputs: Mapping[str, Tensor], task: Task) -> Bat
 
 
 def step(module: nn.Module, loss_of: Callable[[], Tensor]) -> float:
-    """One step in training mode, as long as takes `STEP` of the loss off; the loss before it."""
+    """One step in training mode; the loss before it. Each tensor moves by `STEP` of its norm (LARS, You et al. 2017)."""
     torch.manual_seed(0)  # the same units drop out each time
     module.train()
     module.zero_grad()
     loss = loss_of()
     loss.backward()
-    moved = [p for p in module.parameters() if p.grad is not None]
-    square = sum(float(p.grad.square().sum()) for p in moved if p.grad is not None)
     with torch.no_grad():
-        for p in moved:
-            p -= STEP * loss.detach() / max(square, 1e-30) * p.grad
+        for p in module.parameters():
+            if p.grad is not None:
+                p -= STEP * p.norm() / p.grad.norm().clamp(min=1e-30) * p.grad
     return float(loss.detach())
 
 

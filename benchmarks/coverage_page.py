@@ -28,8 +28,9 @@ that compute what the original does without the dropped channels (exact); groups
 which are verified by doubling (doubled); groups of which no judge can tell. 1.5 times: likewise with `--scale 1.5 \
 --transfer widen`. In brackets the largest difference of an output over its largest entry, and how many groups needed \
 float64. PyTorch: the same difference between onnxruntime and the files of `chanc codegen`. Training: the loss of one \
-batch before and after two steps of about 1 % each, by `chanc.training.module.trainable`, after which the weights are \
-written back into the graph and read again; classifiers on random labels, others on their own outputs with noise."""
+batch before and after two steps, each of which moves a tensor by a thousandth of its norm, by \
+`chanc.training.module.trainable`, after which the weights are written back into the graph and read again; \
+classifiers on random labels, others on their own outputs with noise."""
 OPERATORS = """\
 Analysis: channels are followed through the operator; opaque: those that enter it stay. Rewrite: the operator holds \
 widths of its own (sizes, counts, indices), which follow. PyTorch: `chanc codegen` writes it."""
