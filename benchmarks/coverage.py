@@ -304,7 +304,7 @@ def batch_for(outputs: Outputs, inputs: Mapping[str, Tensor], task: Task) -> Bat
 
 
 def step(module: nn.Module, loss_of: Callable[[], Tensor]) -> float:
-    """One step in training mode; the loss before it. Each tensor moves by `STEP` of its norm (LARS, You et al. 2017)."""
+    """One step in training mode, by `STEP` of the norm of each tensor (LARS, You et al. 2017); the loss before it."""
     torch.manual_seed(0)  # the same units drop out each time
     module.train()
     module.zero_grad()
