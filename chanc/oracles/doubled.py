@@ -68,12 +68,14 @@ def twin(
         made = rewrite(original if analysis is None else analysis, plan, transfer="widen", dims=sizes)
     except ChancError as error:
         return Finding(subject, "none", (), None, reason=str(error), groups=groups)
-    for name in plan:
-        old, new = made.trace.groups[name]
+    widths = [made.trace.groups[name] for name in plan]
+    for name, (old, new) in zip(plan, widths, strict=True):
         if old == new:  # a twin that is the original agrees with it, and says nothing
             why = made.trace.left.get(name, "it can't be changed so")
             return Finding(subject, "none", (), None, reason=f"group '{name}' is left alone: {why}", groups=groups)
-    return replace(pairing.compare(zeroed(original, made.trace), made.model, subject), groups=groups)
+    shrunk = any(new < old for old, new in widths)
+    finding = pairing.compare(zeroed(original, made.trace), made.model, subject, listen=shrunk)
+    return replace(finding, groups=groups)
 
 
 def untold(groups: Sequence[str], reason: str) -> list[Finding]:

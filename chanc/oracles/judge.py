@@ -2,12 +2,13 @@
 
 A rewrite of exact groups by a transfer that keeps the function computes what the original does, without what was
 dropped. Of any other rewrite the groups are judged, each kind by its own twin: the exact ones, rewritten alone, must
-compute that; where a normalisation across channels sees the change, they are doubled, which no norm sees.
+compute that; where a normalisation across channels sees the change, they are doubled, which no norm sees. Exact ones
+are doubled, too, where so much was dropped that the outputs hardly depend on the inputs, and would show nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,8 +73,8 @@ def judge(
     if told is None or (told["exact"] and transfer in KEEPERS):
         shrunk = any(new < old for old, new in widths.values())
         what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
-        finding = pair.compare(one if told is None else zeroed(one, told), two, what)
-        return Verdict((replace(finding, groups=changed),))
+        finding = pair.compare(one if told is None else zeroed(one, told), two, what, listen=shrunk)
+        return Verdict((replace(finding, groups=changed), *(_alive(pair, one, changed, sizes) if finding.deaf else ())))
     stray = strays(two, told)
     if stray:
         reason = f"the rewritten model is not what the trace tells of: {stray}"
@@ -124,16 +125,28 @@ def _by_groups(pair: Pairing, original: ir.Model, widths: Widths, sizes: Sizes |
     if changed.keys() - found.keys():
         raise VerifyError(f"the trace names the group '{min(changed.keys() - found.keys())}', which the model lacks")
     exact: Plan = {name: new for name, new in changed.items() if _keeps(found[name], new)}
-    fixed = [name for name in changed if name not in exact and not found[name].scalable]
-    others = [name for name in changed if name not in exact and found[name].scalable]
-    told = untold(fixed, "their weights can't be shared out among copies")
-    if others and _bytes(original) > _LARGEST:
-        told += untold(others, "the model is too big to double")
-        others = []
+    others, told = _doubling(original, [found[name] for name in changed if name not in exact])
     at_once = _at_once(pair, original, exact, others, analysis) if exact and others else None
-    if at_once:
-        return [at_once, *told]
-    return [*_alone(pair, original, exact, sizes), *doubled(pair, original, others, sizes), *told]
+    first = [at_once] if at_once else _alone(pair, original, exact, sizes)
+    for finding in first:
+        told += _alive(pair, original, finding.groups, sizes) if finding.deaf else []
+    return [*first, *([] if at_once else doubled(pair, original, others, sizes)), *told]
+
+
+def _alive(pair: Pairing, original: ir.Model, groups: Sequence[str], sizes: Sizes | None) -> list[Finding]:
+    """The findings on groups without which too little comes through to tell: doubled, they keep the function."""
+    analysis = analyze(original, dims=sizes)
+    others, told = _doubling(original, [analysis.group(name) for name in groups])
+    return [*doubled(pair, original, others, sizes), *told]
+
+
+def _doubling(original: ir.Model, groups: Sequence[Group]) -> tuple[list[str], list[Finding]]:
+    """The groups that can be doubled, and the findings on the others."""
+    told = untold([g.id for g in groups if not g.scalable], "their weights can't be shared out among copies")
+    names = [group.id for group in groups if group.scalable]
+    if names and _bytes(original) > _LARGEST:
+        return [], [*told, *untold(names, "the model is too big to double")]
+    return names, told
 
 
 def _keeps(group: Group, width: int) -> bool:

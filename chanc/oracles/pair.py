@@ -22,6 +22,9 @@ _STEP = 2.0**-23
 _NOISES = 30
 """A difference of this many times what one digit of the inputs does may be rounding."""
 
+_FAINT = 1e-2
+"""Outputs that differ less from input to input, of their largest entry, would not show what a wrong group does."""
+
 _CANDIDATES = 4
 """Invented inputs that are tried where onnxruntime can't be asked."""
 
@@ -39,10 +42,11 @@ class Pairing:
     trouble: str = ""
     tolerance: float = TOLERANCE
 
-    def compare(self, expected: Any, actual: Any, subject: str) -> Finding:
+    def compare(self, expected: Any, actual: Any, subject: str, *, listen: bool = False) -> Finding:
         """Whether two models of the original's interface compute the same; `subject` says what they are.
 
-        Raises: ModelError where the expected one can't be run on the inputs, or by nothing that is there.
+        With `listen` the finding tells whether that is the same for any input. Raises: ModelError where the expected
+        one can't be run on the inputs, or by nothing that is there.
         """
         if self.trouble:
             return self._elsewhere(expected, actual, subject)
@@ -58,8 +62,20 @@ class Pairing:
         if not any(map(_speaks, want)):
             return Finding(subject, "float32", found, None, reason="no output of the original has a finite number")
         if worst(found) <= self.tolerance:
-            return Finding(subject, "float32", found, True)
+            return Finding(subject, "float32", found, True, deaf=listen and self._deaf(expected, want))
         return self._again(expected, actual, want, found, subject)
+
+    def _deaf(self, model: Any, outputs: list[Array]) -> bool:
+        """Whether the outputs of a model hardly depend on its inputs: of another sample, or of other inputs."""
+        feeds = self.tries[0]
+        arrays = [*feeds.values(), *outputs]
+        if all(array.ndim and len(array) == len(arrays[0]) > 1 for array in arrays):
+            others = [array[::-1] for array in outputs]
+        elif any(np.issubdtype(array.dtype, np.floating) for array in feeds.values()):
+            others = in_single(model, _negated(feeds))
+        else:
+            return False
+        return worst(compare(outputs, others, output_names(model))) <= _FAINT
 
     def _again(
         self, expected: Any, actual: Any, want: list[Array], found: tuple[Difference, ...], subject: str
@@ -133,6 +149,12 @@ def pairing(
 
 def _speaks(array: Array) -> bool:
     return array.size > 0 and (not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).any()))
+
+
+def _negated(feeds: Feeds) -> dict[str, Array]:
+    return {
+        name: np.negative(array) if np.issubdtype(array.dtype, np.floating) else array for name, array in feeds.items()
+    }
 
 
 def _shaken(feeds: Feeds) -> dict[str, Array]:

@@ -197,6 +197,40 @@ def test_an_original_that_fails_on_made_up_inputs_is_no_fault_of_the_rewrite() -
         judge(model, result.model, trace=result.trace, feeds={"x": feeds["x"][:, :, 1:]})
 
 
+def silent(*, batch: int = 2, normed: bool = False) -> onnx.ModelProto:
+    """Of the middle layer only channels pass that are small: the strong half is dead, whatever comes in."""
+    graph = Graph(opset=17)
+    x = graph.input("x", [batch, 3, 6, 6]).conv(8, bias=False)
+    x = x - x.mean(1) if normed else x
+    bias = np.array([9, 9, 9, 9, -9, -9, -9, -9], np.float32)
+    kernel = np.concatenate([graph.rng.standard_normal((4, 8, 1, 1)), -np.ones((4, 8, 1, 1))]).astype(np.float32)
+    kernel[4:] *= 9
+    x = graph.op("Conv", x.relu(), graph.constant(kernel), graph.constant(bias)).relu()
+    return graph.model(x.conv(6).relu().conv(5))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("normed", [False, True])
+def test_outputs_that_depend_on_no_input_are_no_proof(batch: int, normed: bool) -> None:
+    """What is left of a network at half of its widths may be dead: then nothing wrong would show."""
+    model = silent(batch=batch, normed=normed)
+    result = chanc.rewrite(model, scale=0.5)
+    verdict = judge(model, result.model, trace=result.trace)
+    assert verdict.agrees
+    assert any(finding.deaf for finding in verdict.findings)
+    assert "whatever comes in" in str(verdict)
+    proofs = {name for finding in verdict.findings if not finding.deaf for name in finding.groups}
+    assert proofs == {name for name, (old, new) in result.trace.groups.items() if old != new}
+
+
+def test_outputs_that_listen_need_no_more() -> None:
+    model = normed("LayerNormalization")
+    free = [group.id for group in analyze(model).groups if group.resizable and group.exact]
+    result = chanc.rewrite(model, {name: {"scale": 0.5} for name in free})
+    (finding,) = judge(model, result.model, trace=result.trace).findings
+    assert not finding.deaf
+
+
 def test_scores_masked_with_infinity() -> None:
     """Behind a LayerNorm, so that the rewrite itself is not exact."""
     graph = Graph(opset=17)
