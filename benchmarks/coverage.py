@@ -55,7 +55,7 @@ from chanc.training.task import Batch, Outputs, Task
 HERE = Path(__file__).parent
 MODELS = Path(os.environ.get("CHANC_SHARED", HERE.parents[1] / "shared")) / "models"
 STEP = 1e-3
-"""How far a training step moves a weight, as a share of its norm."""
+"""How far a training step moves a weight at most, as a share of its norm."""
 
 Feeds = Mapping[str, NDArray[np.generic]]
 
@@ -65,7 +65,8 @@ class Judged:
     """A rewrite and its verdict, counted in groups.
 
     exact, doubled, untold: groups that were verified as they are, by doubling, or of which nobody can tell; float64:
-    those of them for which float32 was not enough. left: groups left alone. error: the largest difference of an output,
+    those of them for which float32 was not enough. deaf: the outputs of the rewritten model hardly depend on the
+    inputs, so that its groups were doubled, too. left: groups left alone. error: the largest difference of an output,
     over its largest entry. fault: what is wrong, or why there is no rewrite.
     """
 
@@ -73,6 +74,7 @@ class Judged:
     doubled: int = 0
     untold: int = 0
     float64: int = 0
+    deaf: bool = False
     left: int = 0
     error: float = 0.0
     reasons: list[str] = field(default_factory=list)
@@ -180,15 +182,17 @@ def rewritten(model: onnx.ModelProto, found: Judged, scale: float, transfer: str
     found.left = len(result.trace.left)
     found.reasons = list(dict.fromkeys(result.trace.left.values()))
     verdict = judge(model, result.model, trace=result.trace, transfer=transfer)
+    kinds = {}
     for finding in verdict.findings:
         known = finding.agrees is not None
-        exact = sum(result.trace.verdicts[name].exact for name in finding.groups)
-        found.exact += exact if known else 0
-        found.doubled += len(finding.groups) - exact if known else 0
-        found.untold += 0 if known else len(finding.groups)
-        found.float64 += len(finding.groups) if known and finding.judge == "float64" else 0
+        exact = {name: "exact" if result.trace.verdicts[name].exact else "doubled" for name in finding.groups}
+        kinds |= exact if known else dict.fromkeys(finding.groups, "untold")
         found.error = max(found.error, finding.error if known else 0.0)
         found.reasons += [] if known else [finding.reason]
+    counts = Counter(kinds.values())
+    found.exact, found.doubled, found.untold = (counts[kind] for kind in ("exact", "doubled", "untold"))
+    found.float64 = len({name for f in verdict.findings if f.judge == "float64" for name in f.groups})
+    found.deaf = any(finding.deaf for finding in verdict.findings)
     found.fault = f"wrong: {verdict.wrong}" if verdict.wrong else ""
 
 
@@ -266,11 +270,9 @@ def training(model: onnx.ModelProto, found: Steps) -> None:
     net = trainable(loaded, task)
     batch = batch_for(net.forward(inputs), inputs, task)
     parameters = list(net.module.parameters())
-    found.losses = [step(net.module, lambda: task.loss(net.forward(inputs), batch)) for _ in range(2)]
+    descend(net.module, lambda: task.loss(net.forward(inputs), batch), found.losses)
     found.reached = sum(p.grad is not None and bool(p.grad.any()) for p in parameters)
     found.parameters = len(parameters)
-    torch.manual_seed(0)
-    found.losses.append(float(task.loss(net.forward(inputs), batch).detach()))
     if not found.losses[0] > found.losses[1] > found.losses[2]:
         found.fault = "the loss doesn't fall"
     if (worst := homecoming(net, loaded, task, inputs)) > 1e-5:
@@ -294,26 +296,44 @@ def classifies(model: onnx.ModelProto) -> bool:
 
 
 def batch_for(outputs: Outputs, inputs: Mapping[str, Tensor], task: Task) -> Batch:
-    """Labels at random, or targets: the outputs with noise of their own size."""
+    """Labels at random, or targets: the outputs moved by their deviation."""
     if task.takes_logits:
         classes = next(iter(outputs.values())).shape[1]
         return Batch(inputs, torch.randint(classes, (len(next(iter(inputs.values()))),)), training=True)
     floats = {name: tensor.detach() for name, tensor in outputs.items() if tensor.is_floating_point()}
-    teacher = {name: t + t.std(correction=0) * torch.randn_like(t) for name, t in floats.items()}
+    teacher = {name: tensor + tensor.std(correction=0) for name, tensor in floats.items()}
     return Batch(inputs, None, training=True, teacher=teacher)
 
 
-def step(module: nn.Module, loss_of: Callable[[], Tensor]) -> float:
-    """One step in training mode, by `STEP` of the norm of each tensor (LARS, You et al. 2017); the loss before it."""
-    torch.manual_seed(0)  # the same units drop out each time
+def descend(module: nn.Module, loss_of: Callable[[], Tensor], losses: list[float]) -> None:
+    """Two steps in training mode down the gradient; `losses` gets the loss before, between and after them.
+
+    A step moves each tensor by `STEP` of its norm (LARS, You et al. 2017), less where the loss is too bent for that.
+    """
+    losses.append(loss_in_training(module, loss_of))
+    for _ in range(2):
+        module.zero_grad()
+        loss_in_training(module, loss_of, backward=True)
+        moved = [p for p in module.parameters() if p.grad is not None]
+        start = [p.detach().clone() for p in moved]
+        for share in (STEP, STEP / 10, STEP / 100, STEP / 1000):
+            with torch.no_grad():
+                for p, was in zip(moved, start, strict=True):
+                    p.copy_(was - share * was.norm() / p.grad.norm().clamp(min=1e-30) * p.grad)
+            after = loss_in_training(module, loss_of)
+            if after < losses[-1]:
+                break
+        losses.append(after)
+
+
+def loss_in_training(module: nn.Module, loss_of: Callable[[], Tensor], *, backward: bool = False) -> float:
+    """The loss in training mode, the same units dropped each time; with its gradient, if asked for."""
+    torch.manual_seed(0)
     module.train()
-    module.zero_grad()
-    loss = loss_of()
-    loss.backward()
-    with torch.no_grad():
-        for p in module.parameters():
-            if p.grad is not None:
-                p -= STEP * p.norm() / p.grad.norm().clamp(min=1e-30) * p.grad
+    with torch.set_grad_enabled(backward):
+        loss = loss_of()
+        if backward:
+            loss.backward()
     return float(loss.detach())
 
 

@@ -25,12 +25,13 @@ HOW = """\
 Weights: the share of all weights that stand on an axis of a group that may change. Groups: those that may change; \
 two or so always stay, at the model's input and output. Half: `chanc rewrite --scale 0.5`, as it is judged: groups \
 that compute what the original does without the dropped channels (exact); groups that a norm across channels sees, \
-which are verified by doubling (doubled); groups of which no judge can tell. 1.5 times: likewise with `--scale 1.5 \
+which are verified by doubling (doubled); groups of which no judge can tell. Where half of a network is so dead that \
+its outputs hardly depend on the inputs, exact groups are doubled, too. 1.5 times: likewise with `--scale 1.5 \
 --transfer widen`. In brackets the largest difference of an output over its largest entry, and how many groups needed \
 float64. PyTorch: the same difference between onnxruntime and the files of `chanc codegen`. Training: the loss of one \
-batch before and after two steps, each of which moves a tensor by a thousandth of its norm, by \
-`chanc.training.module.trainable`, after which the weights are written back into the graph and read again; \
-classifiers on random labels, others on their own outputs with noise."""
+batch before and after two steps down the gradient, each of which moves a tensor by a thousandth of its norm or less, \
+by `chanc.training.module.trainable`, after which the weights are written back into the graph and read again; \
+classifiers on random labels, others on their own outputs, shifted."""
 OPERATORS = """\
 Analysis: channels are followed through the operator; opaque: those that enter it stay. Rewrite: the operator holds \
 widths of its own (sizes, counts, indices), which follow. PyTorch: `chanc codegen` writes it."""
@@ -118,7 +119,8 @@ def rewrite_cell(row: Json, part: str) -> str:
         return "wrong" if judged["fault"].startswith("wrong") else "refused"
     counts = ", ".join(f"{judged[kind]} {word}" for kind, word in KINDS.items() if judged[kind])
     double = f", {judged['float64']} in float64" if judged["float64"] else ""
-    return f"{counts or 'nothing'} ({judged['error']:.0e}{double})"
+    deaf = ", doubled too" if judged["deaf"] else ""
+    return f"{counts or 'nothing'}{deaf} ({judged['error']:.0e}{double})"
 
 
 def inner(row: Json) -> Json:
