@@ -151,9 +151,13 @@ def examine(path: Path) -> dict[str, object]:
 
 
 def describe(row: Row, model: onnx.ModelProto) -> None:
-    """Groups, weights that stand on an axis of one that may change, and why others may not."""
+    """Groups, weights that stand on an axis of one that may change, and why others may not.
+
+    What no layer makes or takes (the axes of a table of positions) and stays is no channel of anything.
+    """
     analysis = chanc.analyze(model)
     free = [group for group in analysis.groups if group.resizable]
+    fixed = [g for g in analysis.groups if not g.resizable and any(o.role != "follower" for o in g.operands)]
     touched = {operand.initializer for group in free for operand in group.operands}
     graph = analysis.model.graph
     weights = {
@@ -163,8 +167,8 @@ def describe(row: Row, model: onnx.ModelProto) -> None:
         if value.const_value is not None and value.dtype in FLOATS | QUANTISED
     }
     row.params, row.free_params = sum(weights.values()), sum(weights[name] for name in touched & weights.keys())
-    row.groups, row.free_groups = len(analysis.groups), len(free)
-    row.reasons = dict(Counter(group.reason for group in analysis.groups if not group.resizable))
+    row.groups, row.free_groups = len(free) + len(fixed), len(free)
+    row.reasons = dict(Counter(group.reason for group in fixed))
 
 
 def half(model: onnx.ModelProto, found: Judged) -> None:

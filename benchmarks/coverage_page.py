@@ -22,15 +22,16 @@ ENDS = ("it takes graph input", "it is a graph output")
 
 KINDS = {"exact": "exact", "doubled": "doubled", "untold": "can't tell", "left": "left alone"}
 HOW = """\
-Weights: the share of all weights that stand on an axis of a group that may change. Groups: those that may change; \
-two or so always stay, at the model's input and output. Half: `chanc rewrite --scale 0.5`, as it is judged: groups \
-that compute what the original does without the dropped channels (exact); groups that a norm across channels sees, \
-which are verified by doubling (doubled); groups of which no judge can tell. Where half of a network is so dead that \
-its outputs hardly depend on the inputs, exact groups are doubled, too. 1.5 times: likewise with `--scale 1.5 \
---transfer widen`. In brackets the largest difference of an output over its largest entry, and how many groups needed \
-float64. PyTorch: the same difference between onnxruntime and the files of `chanc codegen`. Training: the loss of one \
-batch before and after two steps down the gradient, each of which moves a tensor by a thousandth of its norm or less, \
-by `chanc.training.module.trainable`, after which the weights are written back into the graph and read again; \
+Weights: the share of all weights that stand on an axis of a group that may change. Groups: those that may change, of \
+those that a layer makes or takes; two or so always stay, at the model's input and output. Half: `chanc rewrite \
+--scale 0.5`, as it is judged: groups that compute what the original does without the dropped channels (exact); \
+groups that a norm across channels sees, which are verified by doubling (doubled); groups of which no judge can tell; \
+a group of one unit can't be halved and stays as wide as before. Where half of a network is so dead that its outputs \
+hardly depend on the inputs, exact groups are doubled, too. 1.5 times: likewise with `--scale 1.5 --transfer widen`. \
+In brackets the largest difference of an output over its largest entry, and how many groups needed float64. PyTorch: \
+the same difference between onnxruntime and the files of `chanc codegen`. Training: the loss of one batch before and \
+after two steps down the gradient, each of which moves a tensor by a thousandth of its norm or less, by \
+`chanc.training.module.trainable`, after which the weights are written back into the graph and read again; \
 classifiers on random labels, others on their own outputs, shifted."""
 OPERATORS = """\
 Analysis: channels are followed through the operator; opaque: those that enter it stay. Rewrite: the operator holds \
@@ -118,6 +119,8 @@ def rewrite_cell(row: Json, part: str) -> str:
     if fault(row, part):
         return "wrong" if judged["fault"].startswith("wrong") else "refused"
     counts = ", ".join(f"{judged[kind]} {word}" for kind, word in KINDS.items() if judged[kind])
+    if (same := row["free_groups"] - sum(judged[kind] for kind in KINDS)) > 0:
+        counts += f", {same} as wide as before"
     double = f", {judged['float64']} in float64" if judged["float64"] else ""
     deaf = ", doubled too" if judged["deaf"] else ""
     return f"{counts or 'nothing'}{deaf} ({judged['error']:.0e}{double})"
