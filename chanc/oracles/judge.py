@@ -140,13 +140,13 @@ def _alive(pair: Pairing, original: ir.Model, groups: Sequence[str], sizes: Size
     return [*doubled(pair, original, others, sizes), *told]
 
 
-def _doubling(original: ir.Model, groups: Sequence[Group]) -> tuple[list[str], list[Finding]]:
-    """The groups that can be doubled, and the findings on the others."""
+def _doubling(original: ir.Model, groups: Sequence[Group]) -> tuple[dict[str, str], list[Finding]]:
+    """The groups that can be doubled, and why a change of theirs isn't exact; the findings on the others."""
     told = untold([g.id for g in groups if not g.scalable], "their weights can't be shared out among copies")
-    names = [group.id for group in groups if group.scalable]
-    if names and _bytes(original) > _LARGEST:
-        return [], [*told, *untold(names, "the model is too big to double")]
-    return names, told
+    causes = {group.id: group.inexact for group in groups if group.scalable}
+    if causes and _bytes(original) > _LARGEST:
+        return {}, [*told, *untold([*causes], "the model is too big to double")]
+    return causes, told
 
 
 def _keeps(group: Group, width: int) -> bool:
@@ -154,7 +154,7 @@ def _keeps(group: Group, width: int) -> bool:
 
 
 def _at_once(
-    pair: Pairing, original: ir.Model, exact: Plan, others: list[str], analysis: Analysis
+    pair: Pairing, original: ir.Model, exact: Plan, others: Mapping[str, str], analysis: Analysis
 ) -> Finding | None:
     """One finding for all: one twin instead of two. None where it doesn't agree, and each kind has to be seen alone."""
     plan = {**exact, **{name: {"scale": 2} for name in others}}

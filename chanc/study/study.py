@@ -17,7 +17,7 @@ from rich.console import Console
 from chanc import runs
 from chanc.errors import ModelError
 from chanc.ir import copy_model, load
-from chanc.ir.sizes import release, sizes_of
+from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
 from chanc.runs import INPUT, RunDir
 from chanc.runs.rundir import refuse_empty, refuse_taken
 from chanc.study.about import environment, fingerprint
@@ -70,7 +70,7 @@ def search(
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
-    dims: Mapping[str, int] | None = None,
+    dims: Sizes | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     metrics: Sequence[str] = (),
     normalise: str | None = None,
@@ -135,8 +135,7 @@ def search(
     _refuse_early(Path(out), resume)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
-    given = sizes_of(load(model), dims, shapes) if dims or shapes else {}
-    settings = dataclasses.replace(settings, sizes=given)
+    settings = dataclasses.replace(settings, sizes=_sizes(model, dims, shapes))
     return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed)
 
 
@@ -181,6 +180,14 @@ def _search(
         result = finish(task, engine, run, finals, settings.limits.round_to)
         changed()
     return result
+
+
+def _sizes(model: object, dims: Sizes | None, shapes: Mapping[str, Sequence[int]] | None) -> Sizes:
+    """The sizes of open axes, the batch apart."""
+    if not dims and not shapes:
+        return {}
+    loaded = load(model)
+    return per_sample(loaded, sizes_of(loaded, dims, shapes))
 
 
 def _opened(analysis: Analysis) -> ir.Model:

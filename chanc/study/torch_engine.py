@@ -142,7 +142,7 @@ class TorchEngine:
         prepared = load(model)
         normalize(prepared)
         infer_shapes(prepared)
-        write_package(prepared, folder, "Network", folder / "best.onnx")
+        write_package(prepared, folder, "Network", folder / "best.onnx", self.sizes)
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,
