@@ -81,6 +81,7 @@ def summed_up(rows: Sequence[Json], models: int) -> list[str]:
     near = f"{TOLERANCE:g}, or within twice what rounding makes"
     lines.append(f"- PyTorch: {of(equal)} written, and equal to onnxruntime within {near}")
     lines.append(f"- training: {of(lambda row: not fault(row, 'training'))} train")
+    lines += [f"- not measured yet: {models - len(rows)} of {models}"] if len(rows) < models else []
     return [part for text in lines for part in textwrap.wrap(text, 120, subsequent_indent="  ")]
 
 
