@@ -61,22 +61,24 @@ def line(row: Json) -> str:
 def summed_up(rows: Sequence[Json], models: int) -> list[str]:
     """A list of what holds for how many models."""
 
+    def count(holds: Callable[[Json], bool]) -> int:
+        return sum(holds(row) for row in rows)
+
     def of(holds: Callable[[Json], bool]) -> str:
-        return f"{sum(holds(row) for row in rows)} of {models}"
+        return f"{count(holds)} of {models}"
 
     lines = [
         f"- weights: in {of(lambda row: whole(row) >= 0.99)} models 99 % or more may change",
         f"- groups: in {of(lambda row: not inner(row))} models all may change but those at inputs and outputs",
     ]
     for part, name in (("half", "half"), ("widen", "1.5 times")):
-        exact = of(lambda row, part=part: verified(row[part]) and not row[part]["doubled"])
-        both = of(lambda row, part=part: verified(row[part]) and row[part]["doubled"] > 0)
-        double = of(lambda row, part=part: verified(row[part]) and row[part]["float64"] > 0)
-        untold = of(lambda row, part=part: row[part]["untold"] > 0)
-        failed = of(lambda row, part=part: bool(fault(row, part)))
         lines.append(
-            f"- {name}: {exact} verified as exact, {both} as exact with some groups doubled; {double} of them needed "
-            f"float64; {untold} have groups of which no judge can tell; {failed} are refused or wrong"
+            f"- {name}: {of(lambda row, part=part: verified(row[part]))} verified, "
+            f"{count(lambda row, part=part: verified(row[part]) and row[part]['doubled'] > 0)} of them with groups "
+            "doubled because a norm across channels sees them, "
+            f"{count(lambda row, part=part: verified(row[part]) and row[part]['float64'] > 0)} in float64; "
+            f"{count(lambda row, part=part: row[part]['untold'] > 0)} have groups of which no judge can tell, "
+            f"{count(lambda row, part=part: bool(fault(row, part)))} are refused or wrong"
         )
     near = f"{TOLERANCE:g}, or within twice what rounding makes"
     lines.append(f"- PyTorch: {of(equal)} written, and equal to onnxruntime within {near}")
@@ -140,7 +142,7 @@ def notes_of(row: Json) -> Iterator[str]:
     stays = Counter[str]()
     for reason, count in inner(row).items():
         stays[briefly(reason)] += count
-    said += [f"{count} groups stay: {reason}" for reason, count in stays.most_common()]
+    said += [f"{count} group{'s stay' if count > 1 else ' stays'}: {reason}" for reason, count in stays.most_common()]
     for part, word in (("half", "half"), ("widen", "1.5 times"), ("codegen", "PyTorch"), ("training", "training")):
         said += [f"{word}: {briefly(row[part]['fault'])}"] if row[part]["fault"] else []
         said += [f"{word}: {briefly(reason)}" for reason in dict.fromkeys(row[part].get("reasons", ()))]
