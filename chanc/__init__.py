@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chanc.api import analyze as analyze
     from chanc.api import codegen as codegen
     from chanc.api import export as export
+    from chanc.api import gather as gather
     from chanc.api import load as load
     from chanc.api import rewrite as rewrite
     from chanc.api import save as save
@@ -36,6 +37,7 @@ __all__ = [
     "analyze",
     "codegen",
     "export",
+    "gather",
     "load",
     "rewrite",
     "save",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Trace
+    from chanc.rewriter.importance import Gathered
     from chanc.training.options import TrainOptions
     from chanc.training.task import Task
 
@@ -42,6 +43,7 @@ __all__ = [
     "analyze",
     "codegen",
     "export",
+    "gather",
     "load",
     "rewrite",
     "save",
@@ -197,6 +199,51 @@ def export(
     two = options.get("aux") and isinstance(network, str) and network.startswith("zoo:")
     names = ("output", "auxiliary") if two else ("output",)
     return export_module(module, examples, path, exporter=exporter, opset=opset, output_names=names)
+
+
+def gather(
+    model: Any,
+    data: str | os.PathLike[str],
+    *,
+    task: str = "classification",
+    data_root: str | os.PathLike[str] | None = None,
+    batches: int = 16,
+    activations: bool = True,
+    normalise: str | None = None,
+    scale_pixels: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    dims: Sizes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Gathered:
+    """What data show of a model's channels, for `rewrite(..., importance="taylor", evidence=...)` and its kin.
+
+    data: a data set by name or path (`chanc.data.load`). task: whose loss counts, a name of `chanc.tasks.TASKS`.
+    batches: of 64 training images each, drawn by the seed. activations: also how large the channels are. normalise,
+    scale_pixels: as for `train`. dims, shapes: as for `rewrite`. say: gets notes.
+
+    Raises ModelError for a model that PyTorch can't express or train, or of whose input can't be told what it was made
+    for, DataError for data that don't fit it, MissingDependencyError without PyTorch.
+    """
+    plugins.require("torch", "judging channels by data", "torch")
+    from chanc import data as datasets
+    from chanc.ir.sizes import sizes_of
+    from chanc.tasks import configured
+    from chanc.training.contract import settle
+    from chanc.training.evidence import gather as gather_evidence
+    from chanc.training.options import InputOptions
+
+    loaded = load(model)
+    what = configured(task, {})[0]
+    fitted = what.fit(loaded, datasets.load(data, root=data_root, seed=seed))
+    dataset, told = settle(loaded, fitted, what, InputOptions(normalise, scale_pixels), device)
+    if say is not None:
+        say(f"note: {told}")
+    return gather_evidence(
+        loaded, dataset, what, device=device, batches=batches, seed=seed, activations=activations,
+        sizes=sizes_of(loaded, dims, shapes),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The doubled oracle: with every channel of a group repeated evenly, no normalisation across channels sees the change.
 
-Means and variances over channels stay when each channel stands there twice, so `scale=2` with `transfer="widen"` keeps
-the function, and fails loudly where a group is wrong. It judges groups whose own rewrite is not exact. Where a kernel
-runs along the channels, the first half of them is judged instead.
+Means and variances over channels stay when each channel stands there twice, so `scale=2` with even shares (the form of
+`widen` for judges) keeps the function, and fails loudly where a group is wrong. It judges groups whose own rewrite is
+not exact. Where a kernel runs along the channels, the first half of them is judged instead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from chanc.oracles.verdict import Finding
 from chanc.oracles.zeroed import zeroed
 from chanc.rewriter import rewrite
 from chanc.rewriter.plan import Plan
+from chanc.rewriter.transfer.widen import EVEN
 
 _TRIES = 8
 """Twins that are made at most, to tell groups that double evenly from others."""
@@ -92,14 +93,14 @@ def twin(
     sizes: Sizes | None = None,
     importance: str = "l2",
 ) -> Finding:
-    """The finding on a rewrite of `original` that must keep what isn't dropped: `plan`, with `transfer="widen"`.
+    """The finding on a rewrite of `original` that must keep what isn't dropped: `plan`, widened evenly.
 
     An analysis of the original, which is spent, saves making one; else it is analysed at these `sizes` of open axes.
     """
     groups = tuple(plan)
     source = original if analysis is None else analysis
     try:
-        made = rewrite(source, plan, transfer="widen", importance=importance, dims=sizes)
+        made = rewrite(source, plan, transfer=EVEN, importance=importance, dims=sizes)
     except ChancError as error:
         return Finding(subject, "none", (), None, reason=str(error), groups=groups)
     widths = [made.trace.groups[name] for name in plan]

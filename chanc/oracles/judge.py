@@ -30,11 +30,12 @@ from chanc.oracles.zeroed import strays, zeroed
 from chanc.rewriter.plan import Plan
 from chanc.rewriter.trace import Trace
 
-KEEPERS = ("select", "widen")
+KEEPERS = ("grow", "select", "widen")
 """Transfers that keep the function of exact groups."""
 
 _HALF_TOLERANCE = {ir.DataType.FLOAT16: 1e-2, ir.DataType.BFLOAT16: 8e-2}
-"""Weights that are shared out among copies are rounded to 2^-11, or 2^-8, of them: some 20 times that in a deep net."""
+"""Weights that somebody shared out among copies may be rounded to 2^-11, or 2^-8, of them: some 20 times that in a deep
+net. chanc's own copies add up to the weight."""
 
 _LARGEST = 1 << 30
 """Bytes of weights of a model that is worth doubling: its twin has up to four times as many."""
@@ -47,7 +48,7 @@ def judge(
     rewritten: Any,
     *,
     trace: Trace | Mapping[str, Any] | None = None,
-    transfer: str = "select",
+    transfer: str = "grow",
     feeds: Feeds | None = None,
     sizes: Sizes | None = None,
     batch: int = 2,

@@ -32,7 +32,7 @@ class ResizeWidths(Pass):
     plan: Plan | None = None
     scale: float | None = None
     importance: str | Importance = "l2"
-    transfer: str = "select"
+    transfer: str = "grow"
     round_to: int = 1
     min_width: int = 1
     seed: int = 0

@@ -106,6 +106,8 @@ def run_cell(model: str, cell: Cell, path: Path, common: Options, search: Search
         path.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path / "error.txt", f"{type(error).__name__}: {' '.join(str(error).split())}\n")
         raise SystemExit(1) from error
+    if run.stopped:
+        return
     rows = {row.name: dataclasses.replace(row, widths=None) for row in run.rows}
     write_cell(path, CellResult(cell.name, cell.algo, cell.seed, len(run.outcomes), run.widths, rows, cell.options))
 

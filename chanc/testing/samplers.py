@@ -10,11 +10,14 @@ import dataclasses
 import itertools
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from chanc.rewriter.importance import Gathered, Moments
 from chanc.runs import State
 from chanc.study.methods.protocol import GroupEpoch, Measurement
 from chanc.study.methods.registry import make, options_of
@@ -30,12 +33,13 @@ class ChainPrice:
     macs: int
 
 
-def chain_price(order: tuple[str, ...], fallback: Mapping[str, int]) -> Callable[[Mapping[str, int]], ChainPrice]:
+def chain_price(order: tuple[str, ...], fallback: Mapping[str, int]) -> Callable[[Mapping[str, float]], ChainPrice]:
     """A price for groups that follow one another in a chain: sum of 9 n_i n_{i+1}, on 8x8 pixels."""
 
-    def price(widths: Mapping[str, int]) -> ChainPrice:
+    def price(widths: Mapping[str, float]) -> ChainPrice:
         sizes = [3, *(widths.get(gid, fallback[gid]) for gid in order), 10]
-        params = sum(9 * a * b for a, b in itertools.pairwise(sizes))
+        params: Any = sum(9 * a * b for a, b in itertools.pairwise(sizes))
+        params = round(params) if isinstance(params, float) else params  # arrays of widths have arrays of prices
         return ChainPrice(params, 64 * params)
 
     return price
@@ -57,7 +61,18 @@ def example_measurement(space: Space, trial: int, widths: Mapping[str, int], epo
          for gid, value in metric.items()}
         for epoch in range(epochs)
     )  # fmt: skip
-    return Measurement(trial, dict(widths), metric, means, score=float(draw.random()))
+    score, evidence = float(draw.random()), example_evidence(space, widths)
+    return Measurement(trial, dict(widths), metric, means, score=score, evidence=evidence)
+
+
+def example_evidence(space: Space, widths: Mapping[str, int]) -> Gathered:
+    """Made-up evidence that depends on the widths only: a unit's effect is the less the more there are."""
+    taken = {}
+    for group in space.resizable:
+        units = widths[group.id] // group.step
+        effect = np.linspace(0.5, 1.5, units) * zlib.crc32(group.id.encode()) / 2**32 / units
+        taken[group.id] = Moments(effect, effect, effect**2)
+    return Gathered(1, {}, taken, {})
 
 
 class SamplerContract:

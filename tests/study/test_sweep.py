@@ -67,10 +67,8 @@ def test_cells_are_all_combinations() -> None:
 
 
 def test_a_method_takes_only_its_own_axes() -> None:
-    found = cells(["greedy", "uniform"], {"gamma": [0.5, 0.8], "target_params": [1000]}, range(1))
-    assert [cell.name for cell in found] == [
-        "greedy-gamma0.5-seed0", "greedy-gamma0.8-seed0", "uniform-target_params1000-seed0"
-    ]  # fmt: skip
+    found = cells(["greedy", "uniform"], {"gamma": [0.5, 0.8], "low": [0.1]}, range(1))
+    assert [cell.name for cell in found] == ["greedy-gamma0.5-seed0", "greedy-gamma0.8-seed0", "uniform-low0.1-seed0"]
     with pytest.raises(RunError, match="no method of this sweep has an option 'mu'"):
         cells(["greedy"], {"mu": [1]}, range(1))
     with pytest.raises(RunError, match="there is no search method 'gredy'"):

@@ -25,7 +25,7 @@ OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
 
 CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000, 28, 8, 16, 112, 160, 299, 320, 384, 640)
-"""Sizes that `fitting_feeds` tries in turn: those of common images, and a second of audio."""
+"""Sizes that `fitting_feeds` tries in turn: those of common images, a second of audio, and a few words."""
 
 _EACH = {2: 6, 3: 3}
 """Lengths that are tried together, by the number of axes that are open: some thirty pairs, or triples."""

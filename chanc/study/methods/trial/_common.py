@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
 
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
@@ -17,15 +15,10 @@ from chanc.study.space import Space, Widths
 class Baseline(Sampler):
     """Widths that follow from the trial's number alone; the best trial is the one of the highest held-out score."""
 
-    weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
-
     trials: int = 8
     min_width: int = 2
     max_width: int = 4096
-    target_params: int | None = field(default=None, metadata={
-        "help": "Params that all trials shall have (500k, 1.5M).", "range": (1, math.inf), "count": True})
-    target_macs: int | None = field(default=None, metadata={
-        "help": "MACs that all trials shall have.", "range": (1, math.inf), "count": True})
+    fresh: bool = True
 
     @abstractmethod
     def draw(self, space: Space, trial: int) -> Widths:
