@@ -120,6 +120,18 @@ class Settings:
             **({"sizes": dict(self.sizes)} if self.sizes else {}),
         }
 
+    def judged(self, model: Mapping[str, Json]) -> dict[str, Json]:
+        """The JSON object that decides a final training, besides its widths, recipe and seed."""
+        return {
+            "graph": dict(model),
+            "data": self.data,
+            "seed": self.seed,  # of the images that limits leave
+            "task": self.task,
+            "limit_train": self.limit_train,
+            "limit_test": self.limit_test,
+            "sizes": dict(self.sizes),
+        }
+
 
 def resolve(
     *,

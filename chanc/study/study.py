@@ -36,6 +36,7 @@ from chanc.study.presets import preset as named_preset
 from chanc.study.progress import Progress, TimeUp
 from chanc.study.rivals import RIVALS
 from chanc.study.settings import Settings, resolve
+from chanc.study.shelf import Shelf
 from chanc.training.options import InputOptions
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def search(
     at_once: int = 1,
     pool: Pool | None = None,
     trial: int | None = None,
+    shelf: str | os.PathLike[str] | None = None,
     transfer: str | None = None,
     reset: bool = False,
     carry_optimizer: bool = False,
@@ -119,6 +121,7 @@ def search(
         at_once, pool: how many trials a method is asked for at a time, and where these are trained side by side
             (`chanc.study.pools`); without a pool one after the other. Methods that go by the trial before ask for one.
         trial: train this one trial of a run that another process leads, and nothing else (`chanc.study.crew`).
+        shelf: a folder of final trainings that several runs share (`chanc.study.shelf`): the same one is done once.
         transfer: how weights follow widths (`chanc.rewriter.TRANSFERS`); the preset's, or grow.
         reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
@@ -170,7 +173,7 @@ def search(
     changed = _told(on_change, Path(out), progress)
     source = model if model is not None else Path(out) / INPUT
     settings = dataclasses.replace(settings, sizes=_sizes(source, dims, shapes))
-    call = (progress, command, changed, asked or {}, pool, trial)
+    call = (progress, command, changed, asked or {}, pool, trial, Path(shelf) if shelf is not None else None)
     return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
 
 
@@ -192,6 +195,7 @@ def _search(
     asked: Mapping[str, object],
     pool: Pool | None,
     trial: int | None,
+    shelf: Path | None,
 ) -> Run:
     from chanc.analysis import analyze
     from chanc.ir import check
@@ -206,8 +210,10 @@ def _search(
     settings = settings.suited(whole.augmentation)
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
-    finals = Finals(recipe, *rivalry) if rivalry else None
     graph = fingerprint(analysis) if model is not None else _graph(out)
+    judged = {**settings.judged(graph), **whole.input.metadata(), "data_root": str(data_root or "")}
+    kept = Shelf(shelf, judged) if shelf is not None else None
+    finals = Finals(recipe, *rivalry, kept) if rivalry else None
     decisive = {**settings.decisive(graph), **whole.input.metadata()}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
