@@ -7,8 +7,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from chanc.cli.options import Count
 from chanc.cli.axes import Values
+from chanc.cli.options import Count
 from chanc.cli.search import command as search_command
 from chanc.cli.search import of_the_user
 from chanc.cli.sweep import OF_THE_SWEEP, command, open_pool, plan, searched

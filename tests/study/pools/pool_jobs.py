@@ -81,4 +81,4 @@ def _search(model: str, *, algo: str, options: Any, seed: int, out: Path, resume
     task = Task(algo, method, SPACE, engine, MEMBERS, seed, Progress(trials, 2, quiet=True))
     with run.locked():
         run_method(task, run)
-    return SimpleNamespace(outcomes=run.record.outcomes, widths=SIZES, rows=[])
+    return SimpleNamespace(outcomes=run.record.outcomes, widths=SIZES, rows=[], stopped=False)
