@@ -25,8 +25,11 @@ FEWEST = 3
 def generalisation_section(record: Record) -> Section | None:
     """QC, rank and condition against held-out accuracy and the generalisation gap, a point a setting of the sweep."""
     plots = [plot for figure in MEASURED for y in AGAINST if (plot := _plot(record.cells, figure, y)) is not None]
-    text = ("The layers' mean after the last epoch of the trial that trained the best widths. The training loss is the "
-            "mean over that epoch, on augmented images; ρ is Spearman's rank correlation over settings.")  # fmt: skip
+    text = (
+        "The layers' mean after the last epoch of the trial that trained the best widths, of the weights or of their "
+        "change as --metric-of says. The training loss is the mean over that epoch, on augmented images; ρ is "
+        "Spearman's rank correlation over settings."
+    )
     return Section("generalisation", "Metric against accuracy and generalisation gap", text, plots) if plots else None
 
 
