@@ -23,6 +23,7 @@ from chanc.cli.options import (
     task_options,
 )
 from chanc.cli.outputs import say
+from chanc.cli.pools import open_pool
 from chanc.cli.sizes import size_options
 from chanc.fields import Option
 
@@ -193,8 +194,6 @@ def command(model: str | None, **given: Any) -> None:
 
 def _pool(out: str, **place: Any) -> tuple[Pool, int]:
     """Where trials run side by side, and how many at a time."""
-    from chanc.cli.sweep import open_pool
-
     pool, at_once = open_pool(out, **place)
     if not isinstance(at_once, int):
         raise click.UsageError("--slurm needs --workers: how many trials there are at a time")

@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chanc import plugins
 from chanc.cli.axes import Values, axis_option, several, split
 from chanc.cli.options import GroupedCommand, Headings, Methods, Named
 from chanc.cli.outputs import say
+from chanc.cli.pools import open_pool
 from chanc.cli.search import command as search_command
 from chanc.cli.search import of_the_user, rivals
 from chanc.cli.sizes import size_options
 
 if TYPE_CHECKING:
-    from chanc.study.pools import Pool
     from chanc.study.sweep import Cell
 
 OF_THE_SWEEP = ("out", "resume", "timeout", "planted", "quiet", "workers", "ray", "slurm", "time_limit", "dims",
@@ -35,7 +33,7 @@ WIDTHS = ("min_width", "max_width", "round_to")
 
 def searched() -> dict[str, click.Option]:
     """The options of `chanc search` that a cell may have, by name."""
-    known = (*search_command.params, *search_command.found())  # type: ignore[attr-defined]
+    known = (*search_command.params, *search_command.found())
     return {option.name: option for option in known
             if isinstance(option, click.Option) and option.name and option.name not in OF_THE_SWEEP}  # fmt: skip
 
@@ -53,7 +51,7 @@ class SweepCommand(GroupedCommand):
         """The headings of --help: the sweep's own, and then those of the search."""
         own = [param.name for param in self.params if isinstance(param, click.Option) and param.name]
         others = [(heading, [name for name in names if name not in own])
-                  for heading, names in search_command.grouped()]  # type: ignore[attr-defined]  # fmt: skip
+                  for heading, names in search_command.grouped()]  # fmt: skip
         return [("The sweep", own), *others]
 
 
@@ -136,28 +134,3 @@ def plan(given: Mapping[str, Any], axes: dict[str, tuple[Any, ...]], seeds: int)
     todo = [dataclasses.replace(cell, options=methods.chosen(cell.algo, cell.options))
             for cell in cells(algos, grid, seeded, fixed)]  # fmt: skip
     return todo, placed(fixed)
-
-
-def open_pool(
-    out: str, workers: int | None, ray: str | None, slurm: str | None, time_limit: int | None
-) -> tuple[Pool, int | str]:
-    """Where the cells run, and how many at a time. Raises as the pools do, or UsageError."""
-    if ray is not None and slurm is not None:
-        raise click.UsageError("--ray and --slurm don't go together")
-    if time_limit is not None and slurm is None:
-        raise click.UsageError("--time-limit is for --slurm")
-    if ray is not None:
-        from chanc.study.pools.ray import RayPool
-
-        pool = RayPool(ray, workers or 0)
-        return pool, pool.share.at_once
-    if slurm is not None:
-        from chanc.study.pools.slurm import SlurmPool
-
-        return SlurmPool(slurm, Path(out) / "slurm", workers or 0, time_limit or 0), workers or "all"
-    from chanc.study.pools.local import LocalPool, threads_each, visible_gpus
-
-    plugins.expect("torch", "a sweep on this machine", "torch")
-    gpus = visible_gpus() if workers is None else ()
-    at_once = len(gpus) or workers or 1
-    return LocalPool(at_once, gpus, threads_each(at_once)), at_once

@@ -9,9 +9,10 @@ from click.testing import CliRunner
 
 from chanc.cli.axes import Values
 from chanc.cli.options import Count
+from chanc.cli.pools import open_pool
 from chanc.cli.search import command as search_command
 from chanc.cli.search import of_the_user
-from chanc.cli.sweep import OF_THE_SWEEP, command, open_pool, plan, searched
+from chanc.cli.sweep import OF_THE_SWEEP, command, plan, searched
 from chanc.errors import ChancError
 from chanc.runs.rows import Row
 from chanc.runs.sweeps import CellResult
