@@ -177,6 +177,22 @@ def test_a_cell_of_a_sweep_is_a_search(tmp_path: Path, digits_model: Path) -> No
     assert {"algo": "greedy", "gamma": 0.5, "seed": 3, "start_width": 8}.items() <= read_run(path).settings.items()
 
 
+def test_cells_of_a_sweep_share_their_baseline(tmp_path: Path, digits_model: Path) -> None:
+    common = {"data": "digits", "trials": 1, "epochs": 1, "limit_train": 200, "options": WIDTHS, "train": TRAIN,
+              "final_epochs": 1, "compare": ["baseline"]}  # fmt: skip
+    todo = cells(["greedy"], {"gamma": [0.5, 0.8], "final_lr": [0.05, 0.1]}, [3])
+    for cell in todo:
+        run_cell(str(digits_model), cell, tmp_path / cell.name, common)
+    rows = [done.rows for cell in todo if (done := read_cell(tmp_path / cell.name)) is not None]
+    baselines = [row["baseline"].scores for row in rows]
+    assert baselines[0] == baselines[2] != baselines[1] == baselines[3]
+    assert len(list((tmp_path / "finals").glob("*/model.onnx"))) == 4  # one trial finds the same widths with any gamma
+    before = read_run(tmp_path / todo[0].name)
+    alone = search(digits_model, algo="greedy", seed=3, out=tmp_path / "alone", **{**common, "final": {"lr": 0.05},
+                   "options": {**WIDTHS, "gamma": 0.5}})  # fmt: skip
+    assert read_run(alone.path).finals == before.finals
+
+
 # Commands one after the other, until one fails; "!" before one: killed in the middle of its second trial.
 COMMANDS = """
 import os, signal, sys
