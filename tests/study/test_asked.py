@@ -19,18 +19,19 @@ def search(
     *,
     out: Path = Path("run"),
     resume: bool = False,
-    lr: float | None = None,
+    seed: int | None = None,
     data: object = "digits",
     train: Mapping[str, Any] | None = None,
     compare: Sequence[str] = (),
     asked: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What it was called with."""
-    return {"model": model, "resume": resume, "lr": lr, "data": data, "train": train, "compare": compare, "asked": asked}
+    return {"model": model, "resume": resume, "data": data, "train": train, "compare": compare, "asked": asked}
 
 
 def test_what_was_given_is_handed_on_for_the_record(tmp_path: Path) -> None:
-    found = search("m.onnx", out=tmp_path, data=Path("photos"), lr=None, train={"lr": 0.1, "flip": None}, compare=("a",))
+    train = {"lr": 0.1, "flip": None}
+    found = search("m.onnx", out=tmp_path, data=Path("photos"), seed=None, train=train, compare=("a",))
     assert found["asked"] == {"data": "photos", "train": {"lr": 0.1}, "compare": ["a"]}
     assert (found["model"], found["train"], found["compare"]) == ("m.onnx", {"lr": 0.1}, ["a"])
 
