@@ -39,8 +39,8 @@ def chain_price(order: tuple[str, ...], fallback: Mapping[str, int]) -> Callable
     def price(widths: Mapping[str, float]) -> ChainPrice:
         sizes = [3, *(widths.get(gid, fallback[gid]) for gid in order), 10]
         params: Any = sum(9 * a * b for a, b in itertools.pairwise(sizes))
-        whole = round(params) if isinstance(params, float) else params  # arrays of widths have arrays of prices
-        return ChainPrice(whole, 64 * whole)
+        params = round(params) if isinstance(params, float) else params  # arrays of widths have arrays of prices
+        return ChainPrice(params, 64 * params)
 
     return price
 
