@@ -45,7 +45,7 @@ class Taylor(Sampler):
     start_width: int = field(default=0, metadata={
         "help": "Channels of each group in trial 1; 0: the model's.", "range": (0, math.inf)})
     equal: Counter = field(default="params", metadata={"help": "What all trials cost alike."})
-    move: float = field(default=0.2, metadata={
+    move: float = field(default=0.4, metadata={
         "help": "Share of the cost that changes hands at first.", "range": (0, 1)})
 
     def start(self, space: Space) -> tuple[Widths, State]:
