@@ -3,9 +3,9 @@
     gamma: float = field(default=0.8, metadata={"help": "Weight of the past.", "range": (0, 1)})
 
 A field's metadata may hold `help`, one line; `range`, the least and the largest value; `choices`, all values there are
-(a `Literal` needs none); `count`: a number that people write as 1.5M; `flag`: another name on the command line;
-`default`: how the default is described, where it is not just a value. A subclass that gives a field another default
-inherits what it doesn't say.
+(a `Literal` needs none); `count`: a number that people write as 1.5M; `amount`: a "count" or "ms", or a share of what
+the model has, 25%; `flag`: another name on the command line; `default`: how the default is described, where it is not
+just a value. A subclass that gives a field another default inherits what it doesn't say.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Option:
     range: tuple[float, float] = UNBOUNDED
     choices: tuple[str, ...] = ()
     count: bool = False
+    amount: str = ""
     flag: str = ""
     shown: str = ""
 
@@ -63,7 +64,7 @@ def fault(instance: Any) -> str:
 
 def _option(cls: type, field: dataclasses.Field[Any], hint: Any) -> Option:
     facts = _facts(cls, field.name)
-    kind, choices = _kind(hint)
+    kind, choices = (str, ()) if facts.get("amount") else _kind(hint)
     default = None if field.default is dataclasses.MISSING else field.default
     return Option(
         field.name,
@@ -73,6 +74,7 @@ def _option(cls: type, field: dataclasses.Field[Any], hint: Any) -> Option:
         range=facts.get("range", UNBOUNDED),
         choices=tuple(facts.get("choices", choices)),
         count=facts.get("count", False),
+        amount=facts.get("amount", ""),
         flag=facts.get("flag", ""),
         shown=facts.get("default", ""),
     )

@@ -40,8 +40,9 @@ def visit_model(
     runner = _Runner(findings)
     findings.fed = fed(model)
     for value in graph.inputs:
-        if (value.const_value is None or value in findings.fed) and value.shape is not None:
-            findings.layouts[value] = graph_input(value)
+        layout = graph_input(value) if value.const_value is None or value in findings.fed else None
+        if layout is not None:
+            findings.layouts[value] = layout
     for node in graph:
         runner.visit(node)
     for value in graph.outputs:

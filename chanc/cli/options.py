@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,47 @@ class Count(click.ParamType):  # type: ignore[type-arg]
         return count
 
 
+class Amount(Count):
+    """A whole number as `Count` reads it, or milliseconds (`unit` "ms"), or a share of what the model has: 25%."""
+
+    name = "amount"
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """What may be written."""
+        return "MS|%" if self.unit == "ms" else "N|%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse it, or fail with wrong usage."""
+        share = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)%", str(value).strip())
+        if share and float(share[1]) > 0:
+            return share[0]
+        if self.unit == "count":
+            return super().convert(value, param, ctx)
+        if "," in str(value):
+            self.fail(f"{value!r} has a comma, which may mark thousands or a fraction: write 1500 or 1.5", param, ctx)
+        return click.FloatRange(0, min_open=True).convert(value, param, ctx)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time with its unit, in seconds: 90s, 30m, 1h30m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse it, or fail with wrong usage."""
+        if isinstance(value, float):
+            return value
+        parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", str(value).strip().lower())
+        hours, minutes, seconds = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
+        total = 3600 * hours + 60 * minutes + seconds
+        if not total:
+            self.fail(f"{value!r} is no time with its unit (90s, 30m, 1h30m)", param, ctx)
+        return float(total)
+
+
 class GroupedCommand(click.Command):
     """A command whose options are listed under headings, and may be followed by some that are found when needed."""
 
@@ -119,6 +161,8 @@ def type_of(option: Option) -> click.ParamType:  # type: ignore[type-arg]
         return click.Choice(option.choices)
     if option.count:
         return Count()
+    if option.amount:
+        return Amount(option.amount)
     if option.kind is int and option.range != fields.UNBOUNDED:
         low, high = (None if math.isinf(bound) else int(bound) for bound in option.range)
         return click.IntRange(low, high)
@@ -201,7 +245,7 @@ class Methods:
 
     def _option(self, by_method: Mapping[str, Option], wrap: Callable[[click.ParamType], Any] | None) -> click.Option:  # type: ignore[type-arg]
         first = next(iter(by_method.values()))
-        alike = len({(one.kind, one.choices, one.count, one.range) for one in by_method.values()}) == 1
+        alike = len({(one.kind, one.choices, one.count, one.amount, one.range) for one in by_method.values()}) == 1
         changes: dict[str, Any] = {"help": _helps(by_method)}
         if wrap is not None:
             changes |= {"type": wrap(type_of(first) if alike else click.STRING), "is_flag": False}

@@ -106,7 +106,7 @@ def command(
     if (scale is None) == (plan_file is None):
         raise click.UsageError("give either --scale or --plan")
     refuse_early(output, model, force=force)
-    refuse_early(trace_file, model, output, plan_file, force=None)
+    refuse_early(trace_file, model, plan_file, beside=output, force=None)
     loaded = load(model)
     check(loaded)
     plan = load_plan(plan_file) if plan_file is not None else None
@@ -147,9 +147,10 @@ def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
 
     if result.trace.left:
         return f"all groups were left alone, {_most(result.trace.left)}"
-    groups = analyze(model, dims=given).groups
+    found = analyze(model, dims=given)
+    groups, reasons = found.groups, {pin.tensor: pin.reason for pin in found.pinned}
     if not groups:
-        return "the model has no channel groups"
+        return f"the model has no channel groups{f': {next(iter(reasons.values()))}' if reasons else ''}"
     if not any(group.resizable for group in groups):
         return f"all {len(groups)} channel groups are pinned, {_most({group.id: group.reason for group in groups})}"
     return "every group has the width that is asked for already"

@@ -41,6 +41,8 @@ class Trait(enum.Enum):
     POOL = "counted as one operation an element of its input"
     REDUCTION = "folds axes into one number, or into nothing"
     TOTAL = "a reduction that grows with the number of elements: a sum, no mean"
+    SUM = "a reduction in which zeros don't count"
+    LIFTING = "f(0) is not 0"
     CUTTER = "takes parts of an axis"
     VIEW = "moves elements, changes none"
     RESHAPE = "a view whose elements stay in their order"

@@ -129,7 +129,8 @@ def _by_groups(pair: Pairing, original: ir.Model, widths: Widths, sizes: Sizes |
     at_once = _at_once(pair, original, exact, others, analysis) if exact and others else None
     if at_once:
         return [at_once, *told]
-    return [*_alone(pair, original, exact, sizes), *doubled(pair, original, others, sizes), *told]
+    causes = {name: found[name].inexact for name in others}
+    return [*_alone(pair, original, exact, sizes), *doubled(pair, original, causes, sizes), *told]
 
 
 def _keeps(group: Group, width: int) -> bool:

@@ -18,6 +18,7 @@ function reportPage(root, data) {
   const report = data.report;
   root.append(html("div", { class: "facts" }, ...report.facts.map(([name, value]) => html("span", {}, html("span", { class: "soft" }, `${name} `), html("b", {}, value)))));
   if (report.command) root.append(html("code", { class: "command" }, report.command));
+  for (const line of report.warnings) root.append(html("p", { class: "warning" }, line));
   for (const line of report.verdict) root.append(html("p", { class: "verdict" }, line));
   for (const table of report.tables) root.append(summaryTable(table), table.note ? html("p", { class: "note" }, table.note) : "");
   for (const section of report.sections) root.append(drawSection(section, report.palette));

@@ -40,7 +40,10 @@ function extent(plot, axis) {
   for (const series of plot.series) {
     for (let i = 0; i < series.y.length; i++) {
       const x = plot.xs ? plot.xs[i] : series.x[i];
-      if (x !== null && series.y[i] !== null) values.push(axis === "x" ? x : series.y[i]);
+      if (x === null || series.y[i] === null) continue;
+      const reach = series.errors[i] ?? 0;
+      if (axis === "x") values.push(x);
+      else values.push(series.y[i] - reach, series.y[i] + reach);
     }
   }
   for (const reference of plot.references) if (reference.axis === axis) values.push(reference.value);
@@ -117,10 +120,17 @@ function drawSeries(root, plot, x, y, yInfo) {
     });
     const parts = [];
     if (series.line && points.length > 1) parts.push(svg("path", { class: `series of${series.lead ? " lead" : ""}`, d: path, stroke: series.colour, "stroke-dasharray": series.dash ? "5 4" : null }));
+    for (const point of points) if (series.errors[point.i]) parts.push(errorBar(point, series, y));
     if (series.marker) for (const point of points) parts.push(fill(marker(series.marker, point.px, point.py, series.colour), { class: "mark of" }, []));
     root.append(...parts);
     return { series, index, points, parts };
   });
+}
+
+function errorBar(point, series, y) {
+  const [low, high] = [-1, 1].map((side) => y(point.y + side * series.errors[point.i]).toFixed(1));
+  const d = `M${point.px} ${low}V${high}M${point.px - 4} ${low}h8M${point.px - 4} ${high}h8`;
+  return svg("path", { class: "error of", d, stroke: series.colour });
 }
 
 function inFront(root, drawn) {
@@ -174,7 +184,7 @@ function linePlot(holder, plot) {
       const hit = nearest(drawn, (event.clientX - box.left) * (width / box.width), (event.clientY - box.top) * (HEIGHT / box.height));
       if (!hit) { emphasise(null); tip.hide(); return; }
       if (drawn.length > 1) emphasise(hit.item.index);
-      tip.show(event, [hit.item.series.name, hit.item.series.labels[hit.point.i], `${plot.x.text}: ${formatted(hit.point.x)}`, `${plot.y.text}: ${formatted(hit.point.y)}`]);
+      tip.show(event, [hit.item.series.name, hit.item.series.labels[hit.point.i], `${plot.x.text}: ${formatted(hit.point.x)}`, `${plot.y.text}: ${formatted(hit.point.y)}${hit.item.series.errors[hit.point.i] ? ` ± ${formatted(hit.item.series.errors[hit.point.i])}` : ""}`]);
     });
     root.addEventListener("pointerleave", () => { emphasise(null); tip.hide(); });
     canvas.replaceChildren(root);

@@ -30,7 +30,8 @@ class Axis:
 class Series:
     """A line or a set of points. `labels`: one text a point for the tooltip. `dash`: a guide, not a measurement.
 
-    `lead`: stands out from the other lines, in front of them.
+    `lead`: stands out from the other lines, in front of them. `errors`: half the length of each point's error bar, None
+    for a point that has none.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Series:
     marker: Marker = ""
     dash: bool = False
     lead: bool = False
+    errors: Sequence[Number] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Plot:
             "y": {"text": self.y.text, "log": self.y.log},
             "xs": shared,
             "series": [
-                {**vars(line), "x": None if shared is not None else _short(line.x), "y": _short(line.y)}
+                {**vars(line), "x": None if shared is not None else _short(line.x), "y": _short(line.y),
+                 "errors": _short(line.errors)}
                 for line in self.series
             ],
             "references": [vars(reference) for reference in self.references],

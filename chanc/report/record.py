@@ -9,6 +9,8 @@ from pathlib import Path
 
 from chanc.files import Json
 from chanc.runs import Epoch, EpochEvent, ErrorEvent, Row, StateEvent, Timing, TrialEvent, best, final_rows, read_run
+from chanc.runs.agreement import agreements, in_words
+from chanc.runs.cautions import cautions
 from chanc.runs.events import Metrics
 
 Tree = Mapping[str, Json]
@@ -40,7 +42,8 @@ class Record:
     """What is drawn of a run.
 
     rows: the comparison after the final trainings; best: the trial that trained the best; whole: the epochs of a method
-    that trains by itself.
+    that trains by itself; warnings: what to know before trusting it; told: other sentences on the run. held_out: images
+    that a trial's top-1 is the share of, where they are known.
     """
 
     path: Path
@@ -50,6 +53,13 @@ class Record:
     rows: tuple[Row, ...] = ()
     best: int | None = None
     whole: tuple[Epoch, ...] = ()
+    warnings: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    held_out: int | None = None
+
+    def trial_error(self, top1: float | None) -> float | None:
+        """The standard error of a top-1 (0 to 1) that was found on the held-out images, once."""
+        return math.sqrt(top1 * (1 - top1) / self.held_out) if self.held_out and top1 is not None else None
 
     @property
     def epochs(self) -> list[Epoch]:
@@ -114,6 +124,9 @@ def read_record(run_dir: Path) -> Record:
         rows=tuple(final_rows(run)),
         best=found.trial if found is not None else None,
         whole=tuple(Epoch(event.id, event.loss, event.score, metrics=event.metrics) for event in run.of(EpochEvent)),
+        warnings=tuple(cautions(run)),
+        told=(in_words(found_in),) if (found_in := agreements(run)) else (),
+        held_out=images if isinstance(images := run.environment.get("held_out"), int) else None,
     )
 
 

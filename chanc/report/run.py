@@ -24,16 +24,17 @@ from chanc.runs import Row, Timing, verdict
 SCRIPTS = ["page.js", "plots.js", "graph.js", "boot.js"]
 
 
-def write_report(run_dir: str | Path) -> Path:
-    """Write `report.html` into the directory of a run or of a sweep and return its path.
+def write_report(run_dir: str | Path, path: Path | None = None) -> Path:
+    """Write the report of a run or of a sweep and return its path: `report.html` in its directory, or `path`.
 
     Files that are missing are left out of the report. Raises RunError where `run_dir` is neither or a file in it is
     damaged, OSError where the page can't be written.
     """
     folder = Path(run_dir)
     text = _sweep_page(read_sweep(folder)) if is_sweep(folder) else _run_page(read_record(folder))
-    atomic_write_text(folder / "report.html", text)
-    return folder / "report.html"
+    page = path or folder / "report.html"
+    atomic_write_text(page, text)
+    return page
 
 
 def write_images(run_dir: str | Path, folder: str | Path) -> list[Path]:
@@ -56,15 +57,16 @@ def _run_page(record: Record) -> str:
     title = f"{record.setting('algo', 'Search')} on {Path(str(record.setting('model', record.path.name))).name}"
     rows, note = comparison(record)
     report = _report(record, rows, note, sections(record))
-    report |= {"facts": _facts(record), "verdict": verdict(rows), "no_graph": why_not}
+    report |= {"facts": _facts(record), "verdict": [*verdict(rows), *record.told], "no_graph": why_not}
+    report["warnings"] = list(record.warnings)
     data = {"report": report, "network_title": "Channel groups of the best model"}
     return page(title, data if graph is None else {**data, "graph": graph}, SCRIPTS)
 
 
 def _sweep_page(record: Record) -> str:
-    rows = [dataclasses.replace(row, name=f"{row.name} ({row.label})") for row in record.rows]
-    report = _report(record, rows, "", sweep_sections(record))
-    report |= {"facts": sweep_facts(record), "verdict": [], "no_graph": ""}
+    rows = [dataclasses.replace(row, name=f"{row.title} ({row.label})") for row in record.rows]
+    report = _report(record, rows, "± is the standard error over n cells.", sweep_sections(record))
+    report |= {"facts": sweep_facts(record), "verdict": [], "warnings": [], "no_graph": ""}
     return page(f"Sweep {record.path.resolve().name}", {"report": report}, SCRIPTS)
 
 

@@ -48,6 +48,8 @@ def _lines(plot: Plot, title: str) -> Figure:
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(plot.x.text)
     axes.set_ylabel(plot.y.text)
+    if plot.note:
+        figure.supxlabel(plot.note, fontsize=8, color=GREY)
     for axis, log in ((axes.xaxis, plot.x.log), (axes.yaxis, plot.y.log)):
         if log and _positive(plot):
             (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log", base=2)
@@ -64,6 +66,9 @@ def _lines(plot: Plot, title: str) -> Figure:
 
 def _draw_series(axes: Any, series: Series, thin: bool) -> None:
     gaps = [float("nan") if value is None else value for value in series.y]
+    if any(series.errors):
+        reach = [error or 0.0 for error in series.errors]
+        axes.errorbar(series.x, gaps, reach, fmt="none", ecolor=series.colour, elinewidth=1.1, capsize=3, zorder=2)
     axes.plot(
         series.x,
         gaps,

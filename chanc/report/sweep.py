@@ -51,23 +51,21 @@ def _rows(cells: Sequence[CellResult]) -> list[Row]:
     for cell in cells:
         label = ", ".join(f"{key} {value}" for key, value in cell.options.items())
         settings.setdefault((cell.algo, label), []).append(cell)
-    baselines = _of("baseline", cells)
-    rows = [_mean("baseline", "the original network", baselines)] if baselines else []
+    baselines = [cell for cell in cells if "baseline" in cell.rows]
+    rows = [_mean("baseline", "the original network", baselines, "baseline")] if baselines else []
     for (algo, label), found in settings.items():
-        for name in ("found", "uniform", "random"):
-            results = _of(name, found)
-            if results:
-                shown = algo if name == "found" else name
-                rows.append(_mean(shown, label if name == "found" else f"as large as {algo} {label}".strip(), results))
+        for name in dict.fromkeys(name for cell in found for name in cell.rows if name != "baseline"):
+            shown = algo if name == "found" else name
+            said = label if name == "found" else f"as large as {algo} {label}".strip()
+            rows.append(_mean(shown, said, [cell for cell in found if name in cell.rows], name))
     return rows
 
 
-def _of(name: str, cells: Sequence[CellResult]) -> list[Row]:
-    return [cell.rows[name] for cell in cells if name in cell.rows]
-
-
-def _mean(name: str, label: str, results: Sequence[Row]) -> Row:
-    scores = [row.top1 for row in results if row.top1 is not None]
+def _mean(name: str, label: str, cells: Sequence[CellResult], role: str) -> Row:
+    """One row of a role in several cells, whose accuracies are its scores."""
+    results = [cell.rows[role] for cell in cells]
+    by_cell = {cell.cell: top1 for cell in cells if (top1 := cell.rows[role].top1) is not None}
+    scores = list(by_cell.values())
     return Row(
         name=name,
         params=_average([row.params for row in results]),
@@ -76,6 +74,7 @@ def _mean(name: str, label: str, results: Sequence[Row]) -> Row:
         top1_std=statistics.stdev(scores) if len(scores) > 1 else None,
         latency_s=_average([row.latency_s for row in results]),
         label=f"{label}{', ' if label else ''}{len(results)} cell{'s' if len(results) != 1 else ''}",
+        scores=by_cell,
     )
 
 

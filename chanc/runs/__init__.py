@@ -21,14 +21,16 @@ from chanc.runs.events import (
     TrialEvent,
     VoidEvent,
 )
+from chanc.runs.paired import Difference, difference
 from chanc.runs.record import INPUT, Record, Timing, best, check_files, read_json, read_run
-from chanc.runs.rows import Row, final_rows, verdict
+from chanc.runs.rows import Row, differences, final_rows, points, verdict
 from chanc.runs.rundir import RunDir, clear_errors, create, first_difference, resume
 
 __all__ = [
     "INPUT",
     "Best",
     "Decision",
+    "Difference",
     "Epoch",
     "EpochEvent",
     "ErrorEvent",
@@ -48,8 +50,11 @@ __all__ = [
     "check_files",
     "clear_errors",
     "create",
+    "difference",
+    "differences",
     "final_rows",
     "first_difference",
+    "points",
     "read_json",
     "read_run",
     "resume",

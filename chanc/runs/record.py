@@ -49,7 +49,8 @@ class Timing:
 class Record:
     """A run as it lies on disk.
 
-    settings decide what comes out, environment is what it ran with; log holds every event, by its seq.
+    settings decide what comes out, environment is what it ran with, asked are the arguments that the search was called
+    with; log holds every event, by its seq.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Record:
     environment: Mapping[str, Json]
     log: tuple[Event, ...] = ()
     timing: tuple[Timing, ...] = ()
+    asked: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def live(self) -> dict[int, Event]:
@@ -106,7 +108,7 @@ def read_run(path: str | os.PathLike[str]) -> Record:
     folder = Path(path)
     config = read_config(folder)
     return Record(folder, _part(config, "settings"), _part(config, "environment"),
-                  tuple(read_events(folder)), tuple(read_timing(folder)))  # fmt: skip
+                  tuple(read_events(folder)), tuple(read_timing(folder)), _part(config, "asked"))  # fmt: skip
 
 
 def read_config(folder: Path) -> dict[str, Json]:

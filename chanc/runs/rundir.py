@@ -1,6 +1,7 @@
 """The run directory: everything a run leaves on disk, written so that a kill at any moment costs one training at most.
 
-    config.json      the settings that decide the outcome, and what it ran with: versions, threads, CPU, precision
+    config.json      the settings that decide the outcome, what it ran with (versions, threads, CPU, precision), and the
+                     arguments that were asked for, with which it goes on
     events.jsonl     what happened, append-only, each line flushed to the disk (`chanc.runs.events`)
     timing.jsonl     wall-clock seconds, apart, so that the events of two runs compare
     trials/NNN/      model.onnx: the trial's trained model; optimizer.json: learning rates that the next takes over;
@@ -108,6 +109,7 @@ def create(
     settings: Mapping[str, object],
     environment: Mapping[str, object],
     files: Mapping[str, Callable[[Path], None]] | None = None,
+    asked: Mapping[str, object] | None = None,
 ) -> RunDir:
     """Make a new run directory, with further files by name, each written by a function of its path.
 
@@ -116,7 +118,8 @@ def create(
     folder = Path(path)
     refuse_taken(folder)
     there = folder.exists()
-    config = {"format": VERSION, "settings": plain(settings), "environment": plain(environment)}
+    config = {"format": VERSION, "settings": plain(settings), "environment": plain(environment),
+              "asked": plain(asked or {})}  # fmt: skip
     with clear_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -142,24 +145,44 @@ def refuse_empty(folder: Path) -> None:
     read_config(folder)
 
 
-def resume(path: str | os.PathLike[str], settings: Mapping[str, object]) -> RunDir:
+def resume(
+    path: str | os.PathLike[str], settings: Mapping[str, object], asked: Mapping[str, object] | None = None
+) -> RunDir:
     """Open an existing run, and cut off what a kill left of a last line.
+
+    More trials than before lengthen a run. The record keeps what it goes on with: settings, and `asked` where given.
 
     Raises RunError where there is none, where another process is at work in it, where a line or a file is damaged, or
     where it was made with other settings: the message names the first difference.
     """
     folder = Path(path)
     refuse_empty(folder)
-    difference = first_difference(read_config(folder).get("settings", {}), plain(settings))
-    if difference is not None:
-        name, before, now = difference
-        raise RunError(f"{folder} was made with other settings: {name} was {before}, now it is {now}")
+    config = read_config(folder)
+    refuse_others(folder, config, settings)
+    after = {**config, "settings": plain(settings), **({"asked": plain(asked)} if asked is not None else {})}
     with RunDir(folder).locked():  # a half line may be one that another process is writing just now
         for name in (LOG, TIMING):
             _cut_torn_line(folder / name)
         record = read_run(folder)
         check_files(record)
+        if after != config:
+            with clear_errors(folder):
+                atomic_write_json(folder / CONFIG, after)
     return RunDir(folder, list(record.log))
+
+
+def refuse_others(folder: Path, config: Mapping[str, Json], settings: Mapping[str, object]) -> None:
+    """Raise RunError for other settings than a run's config.json has; more trials than before are none."""
+    before, now = config.get("settings", {}), plain(settings)
+    trials, more = (part.get("trials") if isinstance(part, dict) else None for part in (before, now))
+    if isinstance(before, dict) and isinstance(trials, int) and isinstance(more, int):
+        if more < trials:
+            raise RunError(f"{folder} was made with {trials} trials: it can have more of them, not {more}")
+        before = {**before, "trials": more}
+    difference = first_difference(before, now)
+    if difference is not None:
+        name, was, is_now = difference
+        raise RunError(f"{folder} was made with other settings: {name} was {was}, now it is {is_now}")
 
 
 def first_difference(before: Json, now: Json, name: str = "") -> tuple[str, str, str] | None:

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from chanc.files import Json
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis
+    from chanc.data import Dataset
 
 PACKAGES = ("chanc", "torch", "onnx", "onnx-ir", "onnxruntime", "numpy")
 
@@ -44,6 +47,15 @@ def environment(model: object, command: Sequence[str]) -> dict[str, Json]:
         **_arithmetic(),
         "blas": _blas(),
     }
+
+
+def judged_on(data: Dataset, task: str) -> dict[str, Json]:
+    """How many images trials are judged on, and the top-1 of guessing there, the share of the most frequent label."""
+    labels = np.asarray(data.test_labels)
+    facts: dict[str, Json] = {"held_out": len(labels)}
+    if task == "classification" and labels.ndim == 1 and len(labels):
+        facts["chance"] = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    return facts
 
 
 def _version(package: str) -> str | None:

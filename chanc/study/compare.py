@@ -15,7 +15,7 @@ from typing import Protocol
 import onnx_ir as ir
 from rich.table import Table
 
-from chanc.errors import ChancError, RunError, TrialError
+from chanc.errors import ChancError, TrialError
 from chanc.files import Json, atomic_write_json, plain
 from chanc.runs import (
     INPUT,
@@ -27,17 +27,17 @@ from chanc.runs import (
     Timing,
     VoidEvent,
     clear_errors,
+    differences,
     final_rows,
+    points,
     read_json,
     read_run,
 )
 from chanc.study.driver import trial_seed
 from chanc.study.engine import Engine, Trained, Watcher
-from chanc.study.methods.trial.random import Random
 from chanc.study.progress import Progress, amount
-from chanc.study.space import WIDEST, Limits, Space, Widths, scale_to
-
-RIVALS = ("baseline", "uniform", "random")
+from chanc.study.rivals import RIVALS, named
+from chanc.study.space import Widths
 
 
 class Finisher(Engine, Protocol):
@@ -66,12 +66,10 @@ class Finals:
     recipe: Mapping[str, Json]
     epochs: int
     seeds: int = 1
-    compare: Sequence[str] = ("baseline", "uniform")
+    compare: Sequence[str] = RIVALS
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.compare if name not in RIVALS]
-        if unknown:
-            raise RunError(f"there is nothing named {unknown[0]!r} to compare with; there are {', '.join(RIVALS)}")
+        named(self.compare)
 
 
 @dataclass(frozen=True)
@@ -94,33 +92,14 @@ class Bout:
         return (event.id, event.seed, event.decision, event.recipe) == (self.id, self.seed, self.decision, self.recipe)
 
 
-def rivals(space: Space, found: Widths, compare: Sequence[str], seed: int, round_to: int) -> dict[str, Widths]:
-    """The widths of the found network and of those it is compared with, by name.
-
-    uniform: the original widths by one factor, random: widths drawn at random, both at the params of the found one.
-    """
-    target = space.count(found, "params") if space.price is not None else 0
-    limits = Limits(1, WIDEST, round_to)
-    widths = {"found": found}
-    for name in compare:
-        if name == "baseline":
-            widths[name] = space.widths
-        elif name == "uniform":
-            floats = {gid: float(width) for gid, width in space.widths.items()}
-            widths[name] = scale_to(space, limits, floats, target, "params")
-        elif name == "random":
-            sampler = Random(seed=seed, min_width=1, max_width=WIDEST, round_to=round_to, target_params=target)
-            widths[name] = sampler.draw(space, 0)
-    return widths
-
-
 def train_finals(
-    engine: Finisher, run: RunDir, finals: Finals, widths: Mapping[str, Widths], seed: int, progress: Progress
+    engine: Finisher, run: RunDir, finals: Finals, widths: Mapping[str, Sequence[Widths]], seed: int, progress: Progress
 ) -> list[Row]:
     """Train every rival with every seed and write comparison.json; what a killed run finished is not done again.
 
-    Returns its rows. A training that fails is named and left out. Earlier finals of other widths or another recipe are
-    cancelled: a comparison is of one kind.
+    widths: of each rival for each of its trainings; what two rivals have in common is trained once. Returns the rows. A
+    training that fails is named and left out. Earlier finals of other widths or another recipe are cancelled: a
+    comparison is of one kind.
     """
     bouts = _bouts(finals, widths, seed)
     stale = [number for number, event in run.record.live.items() if isinstance(event, FinalEvent)
@@ -131,26 +110,37 @@ def train_finals(
     board = dataclasses.replace(progress, trials=len(bouts), epochs=finals.epochs, rows=[])
     with board.shown():
         for bout in bouts:
-            if bout.id not in done:
+            if bout.id in done:
+                continue
+            board.in_time()
+            if (twin := _trained_already(run, bout)) is not None:
+                run.append(dataclasses.replace(twin, id=bout.id))
+            else:
                 _final(engine, run, bout, board, f"{bout.name} {bout.turn + 1}/{finals.seeds}")
-    for name in {event.name: None for event in run.record.finals}:
-        seconds = _latency(engine, run.path / "final" / f"{name}-0" / "model.onnx")
+    for event in {event.name: event for event in reversed(run.record.finals)}.values():
+        seconds = _latency(engine, run.path / event.file)
         if seconds is not None:
-            run.append_timing(Timing(name, latency_s=seconds))
+            run.append_timing(Timing(event.name, latency_s=seconds))
     rows = final_rows(read_run(run.path))
-    run.write("comparison.json", {"epochs": finals.epochs, "seeds": finals.seeds,
+    judged = {name: {**dataclasses.asdict(one), "judgement": one.judgement} for name, one in differences(rows).items()}
+    run.write("comparison.json", {"epochs": finals.epochs, "seeds": finals.seeds, "differences": judged,
                                   "rows": [dataclasses.asdict(row) for row in rows]})  # fmt: skip
     return rows
 
 
-def _bouts(finals: Finals, widths: Mapping[str, Widths], seed: int) -> list[Bout]:
+def _bouts(finals: Finals, widths: Mapping[str, Sequence[Widths]], seed: int) -> list[Bout]:
     recipe = plain({**finals.recipe, "epochs": finals.epochs})
     assert isinstance(recipe, dict)
     return [
-        Bout(name, turn, trial_seed(seed, 10**6 + turn), Decision(of), recipe)
+        Bout(name, turn, trial_seed(seed, 10**6 + turn), Decision(each), recipe)
         for name, of in widths.items()
-        for turn in range(finals.seeds)
+        for turn, each in enumerate(of)
     ]
+
+
+def _trained_already(run: RunDir, bout: Bout) -> FinalEvent | None:
+    """The training of another rival that is the same one: it would come out alike, bit by bit."""
+    return next((event for event in run.record.finals if bout.is_done_by(dataclasses.replace(event, id=bout.id))), None)
 
 
 def _kept(run: RunDir, event: FinalEvent) -> bool:
@@ -220,14 +210,16 @@ def quick_rows(engine: Finisher, run: RunDir, found: Best) -> list[Row]:
 
 
 def table(rows: Sequence[Row], title: str) -> Table:
-    """The rows for a terminal."""
+    """The rows for a terminal; ± is the standard error."""
     shown = Table(title=title, title_justify="left", header_style="bold")
     shown.add_column("")
-    for column in ("params", "MACs", "top-1", "latency"):
+    for column in ("params", "MACs", "top-1", "n", "found is", "latency"):
         shown.add_column(column, justify="right")
+    against = differences(rows)
     for row in rows:
-        spread = f" ± {row.top1_std:.2%}" if row.top1_std else ""
+        spread = f" ± {row.top1_error:.2%}" if row.top1_error is not None else ""
         score = "-" if row.top1 is None or math.isnan(row.top1) else f"{row.top1:.2%}{spread}"
         speed = f"{row.latency_s * 1e3:.2f} ms" if row.latency_s else "-"
-        shown.add_row(row.name, f"{int(row.params or 0):,}", amount(row.macs or 0), score, speed)
+        judged = f"{one.judgement}: {points(one)}" if (one := against.get(row.name)) else ""
+        shown.add_row(row.title, f"{int(row.params or 0):,}", amount(row.macs or 0), score, str(row.n), judged, speed)
     return shown

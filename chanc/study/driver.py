@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -34,15 +35,21 @@ from chanc.runs import (
 )
 from chanc.runs.events import Metrics
 from chanc.study.engine import Engine, Trained
-from chanc.study.measure import Member, group_epoch, group_metric
+from chanc.study.measure import Member, degenerate, group_epoch, group_metric
 from chanc.study.methods.protocol import Context, Measurement, TrialMethod, WholeMethod
 from chanc.study.progress import Progress
 from chanc.study.space import Price, Space, Widths
 
-AT_ONCE = 1
-"""Trials that are trained side by side."""
+SelectBy = Literal["metric", "loss", "score"]
 
 Outcome = TrialEvent | ErrorEvent
+
+
+class Crew(Protocol):
+    """Others who train trials side by side."""
+
+    def __call__(self, run: RunDir, trials: Sequence[Trial]) -> Iterator[tuple[Outcome, Timing]]:
+        """The outcome of each trial, in their order, and what it took. Raises RunError where one is lost."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ class Task:
 
     members: the measured conv axes of each group. project: brings proposed widths under the budget. carry_optimizer:
     hand the optimizer's learning rates on from trial to trial. fresh_start: draw the weights of a trial without a
-    parent anew. after_trial: called whenever the log tells something new.
+    parent anew. at_once: how many trials the method is asked for at a time, which are trained one after the other, or
+    by a crew. select_by: which trial is the best, the one that the method says or that of the best held-out loss or
+    score among those that were trained longest. after_trial: called whenever the log tells something new.
     """
 
     name: str
@@ -64,6 +73,9 @@ class Task:
     project: Callable[[Widths], Widths] = dict
     carry_optimizer: bool = False
     fresh_start: bool = True
+    at_once: int = 1
+    crew: Crew | None = None
+    select_by: SelectBy = "metric"
     after_trial: Callable[[], None] = lambda: None
 
 
@@ -119,8 +131,16 @@ def _events(task: Task, method: WholeMethod, context: Context) -> Iterator[Event
 def _run_trials(task: Task, method: TrialMethod, run: RunDir) -> None:
     out = advance(task, method, run)
     while out:
+        task.progress.in_time()
+        if task.crew is not None and len(out) > 1:
+            for ended, timing in task.crew(run, out):
+                run.append(ended)
+                run.append_timing(timing)
+            out = advance(task, method, run)
+            task.after_trial()
+            continue
         clock = Clock()
-        run.append(_outcome(task, run, out[0], clock))
+        run.append(outcome(task, run, out[0], clock))
         out = advance(task, method, run)
         clock.lap("write")
         task.after_trial()
@@ -151,7 +171,7 @@ def _asked(
         told = method.tell(task.space, state, trial, _measurement(task, run, ended[trial.id]))
         state = told.state
         figures |= {str(trial.id): told.figures} if told.figures else {}
-    asked, state = method.ask(task.space, state, AT_ONCE)
+    asked, state = method.ask(task.space, state, task.at_once)
     if not asked and last is not None and not last.asked:
         return []
     out = [replace(trial, decision=_affordable(task, trial.decision)) for trial in asked]
@@ -181,6 +201,8 @@ def _best(task: Task, run: RunDir, method: TrialMethod, state: State) -> Best | 
     found = method.decision(state)
     if found is None:
         return None
+    if task.select_by != "metric" and run.record.trials:
+        return _best_trained(run.record.trials, task.select_by)
     trained = [event.id for event in run.record.trials if event.decision == found]
     if trained:
         return Best(found, trained[-1])
@@ -189,12 +211,19 @@ def _best(task: Task, run: RunDir, method: TrialMethod, state: State) -> Best | 
     return Best(found, trained[-1] if trained else None)
 
 
-def _outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
+def _best_trained(trials: Sequence[TrialEvent], by: SelectBy) -> Best:
+    longest = max(len(trial.epochs) for trial in trials)
+    rank = {trial.id: trial.score if by == "score" else -trial.loss for trial in trials if len(trial.epochs) == longest}
+    chosen = max(rank, key=lambda trial: rank[trial])
+    return Best(next(trial.decision for trial in trials if trial.id == chosen), chosen)
+
+
+def outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
     """Train one trial. What it may fail by becomes its outcome."""
     try:
         model, price = _resized(task, run, trial)
         clock.lap("rewrite")
-        task.progress.trial(trial.id, price.params, price.macs)
+        task.progress.trial(trial.id, price.params, price.macs, epochs=trial.epochs)
         trained = _trained(task, run, trial, model)
         clock.lap("train")
         clock.move("train", "measure", trained.measuring_s)
@@ -209,6 +238,7 @@ def _outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
     except TrialError as error:
         return _failure(task, trial, error, skipped=False)
     layers = [epoch.metrics for epoch in trained.epochs]
+    measured = {"group_metric": group_metric(task.members, layers), "degenerate": degenerate(task.members, layers)}
     return TrialEvent(
         id=trial.id,
         decision=trial.decision,
@@ -217,7 +247,7 @@ def _outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
         score=trained.score,
         loss=trained.loss,
         epochs=tuple(trained.epochs),
-        metrics={"group_metric": group_metric(task.members, layers)},
+        metrics={name: figures for name, figures in measured.items() if figures or name == "group_metric"},
         file=run.model_path(trial.id).relative_to(run.path).as_posix(),
     )
 
@@ -244,8 +274,9 @@ def _fresh(task: Task, trial: Trial) -> bool:
 
 def _trained(task: Task, run: RunDir, trial: Trial, model: ir.Model) -> Trained:
     before = run.optimizer_path(trial.parent) if task.carry_optimizer and trial.parent is not None else None
-    run.folder(f"trials/{trial.id:03d}")
-    return task.engine.train(
+    checkpoint = run.folder(f"trials/{trial.id:03d}") / "training.safetensors"
+    stops = task.progress.deadline is not None or checkpoint.exists()
+    trained = task.engine.train(
         model,
         fresh=_fresh(task, trial),
         seed=trial_seed(task.seed, trial.id),
@@ -253,7 +284,10 @@ def _trained(task: Task, run: RunDir, trial: Trial, model: ir.Model) -> Trained:
         carry_to=run.optimizer_path(trial.id) if task.carry_optimizer else None,
         watch=task.progress,
         epochs=trial.epochs,
+        checkpoint=checkpoint if stops else None,
     )
+    checkpoint.unlink(missing_ok=True)
+    return trained
 
 
 def _wants_evidence(task: Task) -> bool:
@@ -283,6 +317,7 @@ def _measurement(task: Task, run: RunDir, event: Outcome) -> Measurement | None:
         loss=event.loss,
         params=event.params,
         macs=event.macs,
+        members={group: len(of) for group, of in task.members.items() if of},
         evidence=_evidence(task, run, event.id),
     )
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import onnx_ir as ir
 
 from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch
 from chanc.study.space import Price
+
+MetricOf = Literal["weights", "change"]
+"""What layers are measured by: their weights, or the change that a trial's training made to them."""
 
 
 class Watcher(Protocol):
@@ -69,10 +72,10 @@ class Engine(Protocol):
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,
-        watch: Watcher, epochs: int | None = None,
+        watch: Watcher, epochs: int | None = None, checkpoint: Path | None = None,
     ) -> Trained:
         """Train one trial, and measure each layer at each epoch's end. Raises TrialError.
 
         carry_from, carry_to: files of the optimizer's state, where learning rates go on from trial to trial. epochs:
-        None as the engine's settings say.
+        None as the engine's settings say. checkpoint: a file written after each epoch; training goes on from it.
         """  # fmt: skip

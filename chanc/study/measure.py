@@ -7,6 +7,7 @@ out metric, an in axis with its in metric. Depthwise weights are not measured: t
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -89,6 +90,17 @@ def group_metric(groups: Mapping[str, Sequence[Member]], epochs: Sequence[LayerM
         for gid, of in groups.items()
         if of and epochs
     }
+
+
+def degenerate(groups: Mapping[str, Sequence[Member]], epochs: Sequence[LayerMetrics]) -> dict[str, float]:
+    """The measured axes of which a single singular value was kept, as "layer (mode)", and in how many epochs.
+
+    Its condition is 1, and its QC near the maximum of pi/2 without any merit.
+    """
+    axes = {one for of in groups.values() for one in of}
+    found = Counter(f"{one.initializer} ({one.mode})" for layers in epochs for one in axes
+                    if layers[one.initializer][f"{one.mode}_kappa"] == 1.0)  # fmt: skip
+    return {name: float(found[name]) for name in sorted(found)}
 
 
 def _mean(values: Iterable[float]) -> float:

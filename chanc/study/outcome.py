@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,25 @@ from pathlib import Path
 
 from chanc.errors import RunError
 from chanc.files import atomic_write
-from chanc.runs import INPUT, Best, ErrorEvent, Row, RunDir, StateEvent, TrialEvent, best, clear_errors, verdict
-from chanc.study.compare import Finals, Finisher, quick_rows, rivals, table, train_finals
+from chanc.runs import (
+    INPUT,
+    Best,
+    ErrorEvent,
+    Row,
+    RunDir,
+    StateEvent,
+    TrialEvent,
+    best,
+    clear_errors,
+    read_run,
+    verdict,
+)
+from chanc.runs.agreement import agreements, in_words
+from chanc.runs.cautions import cautions
+from chanc.study.compare import Finals, Finisher, quick_rows, table, train_finals
 from chanc.study.driver import Task, trial_seed
+from chanc.study.progress import Progress
+from chanc.study.rivals import rivals
 from chanc.study.space import Widths
 
 
@@ -19,7 +36,8 @@ from chanc.study.space import Widths
 class Run:
     """What a search left: the folder, what came of its trials, the best widths, and the rows of the comparison.
 
-    trial: the trial that trained the best widths, None where none did. model: best.onnx.
+    trial: the trial that trained the best widths, None where none did. model: best.onnx. stopped: its time was over
+    before it was done; resumed, it goes on.
     """
 
     path: Path
@@ -27,6 +45,7 @@ class Run:
     widths: Widths
     trial: int | None
     rows: Sequence[Row]
+    stopped: bool = False
 
     @property
     def trials(self) -> tuple[TrialEvent, ...]:
@@ -54,17 +73,45 @@ def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, rou
     if finals is None:
         rows = quick_rows(engine, run, found)
     else:
-        rivalry = rivals(task.space, widths, finals.compare, task.seed, round_to)
+        rivalry = rivals(task.space, widths, finals.compare, task.seed, round_to, finals.seeds)
         rows = train_finals(engine, run, finals, rivalry, task.seed, task.progress)
-        trained = run.path / "final" / "found-0" / "model.onnx"
-        if trained.exists():
-            _write_best(engine, run, trained)
+        for event in [event for event in run.record.finals if event.name == "found"][:1]:
+            _write_best(engine, run, run.path / event.file)
     title = f"after {finals.epochs} epochs from scratch, on the test set" if finals else "after the search alone"
     if not task.progress.quiet:
         task.progress.console.print(table(rows, title))
         for sentence in verdict(rows) if finals else []:
             task.progress.say(sentence)
+    warn(run, task.progress)
     return Run(run.path, record.outcomes, widths, found.trial, tuple(rows))
+
+
+def stop(task: Task, engine: Finisher, run: RunDir) -> Run:
+    """What there is when the time is over: best.onnx where a trial has worked, and how to go on."""
+    record = run.record
+    found = best(record)
+    if found is not None:
+        _write_best(engine, run, _best_model(engine, task, run, found))
+    done = f"{len(record.outcomes)} trials" + (f" and {len(record.finals)} final trainings" if record.finals else "")
+    task.progress.say(f"the time is over after {done}; nothing of it is lost: {how_to_go_on(run.path)}")
+    widths = dict(found.decision.widths) if found is not None else {}
+    return Run(run.path, record.outcomes, widths, found.trial if found is not None else None, (), stopped=True)
+
+
+def warn(run: RunDir, progress: Progress) -> None:
+    """Say what a person should know before trusting the run, each line once, and keep it in summary.json."""
+    record = read_run(run.path)
+    lines, agreement = cautions(record), agreements(record)
+    for line in lines:
+        progress.say_once(f"warning: {line}")
+    if agreement:
+        progress.say(in_words(agreement))
+    run.write("summary.json", {"warnings": lines, "rank_correlation": agreement})
+
+
+def how_to_go_on(out: Path) -> str:
+    """The command that goes on with a run."""
+    return f"`chanc search --resume --out {shlex.quote(str(out))}` goes on from there"
 
 
 def _best_model(engine: Finisher, task: Task, run: RunDir, found: Best) -> Path:

@@ -44,9 +44,9 @@ _STEP = {
     **_IMAGES,
 }  # fmt: skip
 _GREEDY = {"gamma": 0.8, "trials": 35, "min_width": 16, "max_width": 256, "round_to": 2, "first_step": "+16",
-           "best_by": "global", "best_from": 6}  # fmt: skip
+           "best_by": "global", "best_from": 6, "remainder": "dropped"}  # fmt: skip
 _CONET = {"trials": 25, "start_width": 32, "delta": 0.0075, "mu": 10.0, "phi": 0.2, "gamma": 0.01, "min_width": 16,
-          "max_width": 256, "round_to": 2}  # fmt: skip
+          "max_width": 256, "round_to": 2, "remainder": "dropped"}  # fmt: skip
 
 PRESETS: Registry[Preset] = Registry("preset", "chanc.presets", error=RunError)
 
@@ -85,6 +85,9 @@ DEFAULT_FINAL: Options = {
     "optimizer": "sgd", "momentum": 0.9, "batch_size": 128, "schedule": "cosine", "lr": 0.1, "weight_decay": 5e-4,
 }  # fmt: skip
 """How the widths that were found are trained where no preset is named: a cosine fits any number of epochs."""
+
+DEFAULT_JUDGED: Options = {**DEFAULT_FINAL, "evbmf": "global", "epochs": 2}
+"""How trials are trained whose held-out loss decides: like the final training, down to a learning rate of nothing."""
 
 
 def preset(name: str) -> Preset:

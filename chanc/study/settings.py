@@ -13,10 +13,13 @@ from typing import Any
 from chanc.errors import RunError
 from chanc.files import Json
 from chanc.metrics.registry import METRICS
-from chanc.study.budgets import Budget
+from chanc.study.budgets import Budget, Target
+from chanc.study.driver import SelectBy
+from chanc.study.engine import MetricOf
+from chanc.study.methods.halving import Halving
 from chanc.study.methods.protocol import TrialMethod, WholeMethod
-from chanc.study.methods.registry import fields_of, make, options_of
-from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, DEFAULT_TRANSFER, Options, preset
+from chanc.study.methods.registry import METHODS, fields_of, make, options_of
+from chanc.study.presets import DEFAULT_FINAL, DEFAULT_JUDGED, DEFAULT_TRAIN, DEFAULT_TRANSFER, Options, preset
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
 
@@ -26,11 +29,14 @@ class Settings:
     """All that decides what a search does.
 
     train, final: fields of TrainOptions and of the task, for the trials and for the final trainings; asked_train,
-    asked_final: which of them the caller named. holdout: the share of the training images that trials are judged on.
-    transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
-    carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
-    instead of fresh ones. metrics: what is measured of the layers besides `quality`. sizes: of open axes, at which the
-    model is analysed and counted. input: how the model takes its pixels.
+    asked_final: which of them the caller named. keep, ties: patterns of groups that stay, and of such that change
+    together (`chanc.study.parts.space_of`). at_once: trials that a method is asked for at a time. holdout: the share of
+    the training images that trials are judged on. transfer: how weights follow widths. reset: draw norms and linear
+    layers anew after each change of widths. carry_optimizer: learning rates go on from trial to trial. from_weights:
+    start from the weights of the given model instead of fresh ones. metrics: what is measured of the layers besides
+    `quality`. metric_of: see `chanc.study.engine.MetricOf`. select_by: which trial is the best
+    (`chanc.study.driver.Task`). sizes: of open axes, at which the model is analysed and counted. input: how the model
+    takes its pixels.
     """
 
     method: TrialMethod | WholeMethod
@@ -41,6 +47,9 @@ class Settings:
     seed: int = 0
     preset: str | None = None
     budget: Budget = field(default_factory=Budget)
+    keep: tuple[str, ...] = ()
+    ties: Mapping[str, str] = field(default_factory=dict)
+    at_once: int = 1
     limit_train: int | None = None
     limit_test: int | None = None
     holdout: float = 0.1
@@ -49,6 +58,8 @@ class Settings:
     carry_optimizer: bool = False
     from_weights: bool = False
     metrics: tuple[str, ...] = ()
+    metric_of: MetricOf = "weights"
+    select_by: SelectBy = "metric"
     sizes: Mapping[str, int] = field(default_factory=dict)
     input: InputOptions = field(default_factory=InputOptions)
     note: str = ""
@@ -59,6 +70,12 @@ class Settings:
     def limits(self) -> Limits:
         """The bounds of a legal width, for budgets and rivals: a whole method has none."""
         return Limits(1, WIDEST, 1) if isinstance(self.method, WholeMethod) else self.method.limits
+
+    @property
+    def target(self) -> Target:
+        """What all trials shall cost, where the method knows of targets."""
+        target = getattr(self.method, "target", None)
+        return target if isinstance(target, Target) else Target()
 
     @property
     def length(self) -> tuple[int, int]:
@@ -90,11 +107,16 @@ class Settings:
             "holdout": self.holdout,
             "train": train,
             **dataclasses.asdict(self.budget),
+            **({"keep": list(self.keep)} if self.keep else {}),
+            **({"ties": dict(self.ties)} if self.ties else {}),
+            **({"at_once": self.at_once} if self.at_once > 1 else {}),
             "transfer": self.transfer,
             "reset": self.reset,
             "carry_optimizer": self.carry_optimizer,
             "from_weights": self.from_weights,
             "metrics": list(self.metrics),
+            "metric_of": self.metric_of,
+            "select_by": self.select_by,
             **({"sizes": dict(self.sizes)} if self.sizes else {}),
         }
 
@@ -109,6 +131,7 @@ def resolve(
     final: Options,
     seed: int = 0,
     metrics: Sequence[str] = (),
+    metric_of: MetricOf | None = None,
     budget: Budget | None = None,
     transfer: str | None = None,
     **rest: Any,
@@ -118,7 +141,8 @@ def resolve(
     Raises RunError for an unknown method, preset, metric or option.
     """
     base_options: Options = {}
-    base_train, base_final, base_transfer, note = DEFAULT_TRAIN, DEFAULT_FINAL, DEFAULT_TRANSFER, ""
+    base_train = DEFAULT_JUDGED if issubclass(METHODS[algo or "greedy"], Halving) else DEFAULT_TRAIN
+    base_final, base_transfer, note = DEFAULT_FINAL, DEFAULT_TRANSFER, ""
     if preset_name is not None:
         chosen = preset(preset_name)
         algo, base_transfer, note = algo or chosen.algo, chosen.transfer, chosen.note
@@ -142,6 +166,7 @@ def resolve(
         preset=preset_name,
         transfer=transfer or base_transfer,
         metrics=_besides_quality(metrics),
+        metric_of=metric_of or ("weights" if preset_name else "change"),
         note=note,
         asked_train=frozenset(given(train)),
         asked_final=frozenset(given(final)),

@@ -8,12 +8,16 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
 
 Widths = dict[str, int]
+Shape = Mapping[str, float]
+"""Proportions of widths by group: any multiple of it means the same."""
+
 Counter = Literal["params", "macs"]
 
 WIDEST = 65536
@@ -34,32 +38,49 @@ class Price(Protocol):
 
 @dataclass(frozen=True)
 class SearchGroup:
-    """A channel group: `size` channels now, resized in multiples of `step`."""
+    """A channel group: `size` channels now, resized in multiples of `step`.
+
+    inner: one layer makes its channels, so that it is no stream that several layers add to.
+    """
 
     id: str
     size: int
     step: int = 1
     resizable: bool = True
+    inner: bool = True
 
 
 @dataclass(frozen=True)
 class Space:
-    """The groups of a model in a fixed order, and what any widths of them would cost."""
+    """The groups of a model in a fixed order, and what any widths of them would cost.
+
+    ties: names by group id; groups of one name are scaled by one factor.
+    """
 
     groups: tuple[SearchGroup, ...]
-    price: Callable[[Mapping[str, int]], Price] | None = None
+    price: Callable[[Mapping[str, float]], Price] | None = None
+    ties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def resizable(self) -> tuple[SearchGroup, ...]:
         """The groups that a sampler may change."""
         return tuple(group for group in self.groups if group.resizable)
 
+    @cached_property
+    def units(self) -> Mapping[str, tuple[SearchGroup, ...]]:
+        """What is decided together, by name: the groups of each tie, and every other resizable group for itself."""
+        found: dict[str, tuple[SearchGroup, ...]] = {}
+        for group in self.resizable:
+            name = self.ties.get(group.id, group.id)
+            found[name] = (*found.get(name, ()), group)
+        return found
+
     @property
     def widths(self) -> Widths:
         """The widths that the model has now (channels), of the groups that may change."""
         return {group.id: group.size for group in self.resizable}
 
-    def count(self, widths: Mapping[str, int], counter: Counter) -> int:
+    def count(self, widths: Mapping[str, float], counter: Counter) -> int:
         """Parameters or MACs at the given widths; raises ValueError where the space has no price."""
         if self.price is None:
             raise ValueError("this space has no price: targets and budgets need one")
@@ -90,30 +111,36 @@ class Limits:
         quantum, (low, high) = self.quantum(group), self.bounds(group)
         return min(max(quantum * round(width / quantum), low), high)
 
+    def clamp(self, width: float, group: SearchGroup) -> float:
+        """The width inside the bounds, not rounded."""
+        low, high = self.bounds(group)
+        return min(max(width, low), high)
+
+    def real(self, width: int, before: Mapping[str, float], group: SearchGroup) -> float:
+        """What a width was before it was rounded; the width itself where it is not the one that this was rounded to."""
+        found = before.get(group.id, width)
+        return found if self.fit(found, group) == width else width
+
     def scale(self, space: Space, base: Mapping[str, float], factor: float) -> Widths:
         """Every resizable group of `base` times one factor."""
         return {group.id: self.fit(base[group.id] * factor, group) for group in space.resizable}
 
 
-def scale_to(
-    space: Space, limits: Limits, base: Mapping[str, float], target: float, counter: Counter, *, nearest: bool = True
+def scale_under(
+    space: Space, limits: Limits, base: Mapping[str, float], bound: float, counter: Counter
 ) -> Widths:
-    """Scale all widths by one factor so that they cost `target`, by bisection (the cost never falls with the factor).
+    """The largest widths in the proportions of `base` that cost at most `bound`, by bisection of their factor.
 
-    With `nearest` the closer one of the two neighbours is taken, otherwise the largest one that costs at most
-    `target`. Where the bounds keep the target out of reach, what comes back is the bound.
+    The cost never falls with the factor. Where the bounds keep it too high, what comes back are the smallest widths.
     """
     low, high = 1.0 / 1024, 1024.0
     for _ in range(60):
         middle = math.sqrt(low * high)
-        if space.count(limits.scale(space, base, middle), counter) <= target:
+        if space.count(limits.scale(space, base, middle), counter) <= bound:
             low = middle
         else:
             high = middle
-    below, above = limits.scale(space, base, low), limits.scale(space, base, high)
-    if nearest and space.count(above, counter) - target < target - space.count(below, counter):
-        return above
-    return below
+    return limits.scale(space, base, low)
 
 
 def generator(seed: int, trial: int, group: str = "") -> np.random.Generator:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,34 +16,38 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from chanc import runs
-from chanc.errors import ModelError
+from chanc.files import Json
 from chanc.ir import copy_model, load
-from chanc.ir.sizes import release, sizes_of
-from chanc.runs import INPUT, RunDir
-from chanc.runs.rundir import refuse_empty, refuse_taken
-from chanc.study.about import environment, fingerprint
+from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
+from chanc.runs import INPUT, RunDir, read_run
+from chanc.study.about import environment, fingerprint, judged_on
+from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
-from chanc.study.compare import Finals, Finisher
-from chanc.study.driver import Task, run_method
-from chanc.study.measure import Member, measured_weights, members
+from chanc.study.compare import Finals
+from chanc.study.crew import Workers, leave_outcome
+from chanc.study.driver import SelectBy, run_method
+from chanc.study.engine import MetricOf
+from chanc.study.measure import measured_weights, members
 from chanc.study.methods.registry import options_of
-from chanc.study.outcome import Run, finish
+from chanc.study.outcome import Run, finish, how_to_go_on, stop, warn
+from chanc.study.parts import load_data, make_engine, make_task, refuse_early, space_of
+from chanc.study.pools import Pool
 from chanc.study.presets import preset as named_preset
-from chanc.study.progress import Progress
+from chanc.study.progress import Progress, TimeUp
+from chanc.study.rivals import RIVALS
 from chanc.study.settings import Settings, resolve
-from chanc.study.space import SearchGroup, Space, Widths
 from chanc.training.options import InputOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from chanc.analysis import Analysis
-    from chanc.data import Dataset
     from chanc.study.torch_engine import TorchEngine
 
 
+@remembered
 def search(
-    model: object,
+    model: object = None,
     *,
     algo: str | None = None,
     data: str | os.PathLike[str] = "digits",
@@ -51,6 +56,7 @@ def search(
     epochs: int | None = None,
     out: str | os.PathLike[str] = "run",
     resume: bool = False,
+    timeout: float | None = None,
     preset: str | None = None,
     seed: int = 0,
     options: Mapping[str, object] | None = None,
@@ -58,7 +64,7 @@ def search(
     final_epochs: int | None = None,
     final: Mapping[str, object] | None = None,
     final_seeds: int = 1,
-    compare: Sequence[str] = ("baseline", "uniform"),
+    compare: Sequence[str] = RIVALS,
     data_root: str | os.PathLike[str] | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
@@ -66,13 +72,20 @@ def search(
     max_params: int | None = None,
     max_macs: int | None = None,
     max_latency: float | None = None,
+    keep: Sequence[str] = (),
+    ties: Mapping[str, str] | None = None,
+    at_once: int = 1,
+    pool: Pool | None = None,
+    trial: int | None = None,
     transfer: str | None = None,
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
-    dims: Mapping[str, int] | None = None,
+    dims: Sizes | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     metrics: Sequence[str] = (),
+    metric_of: MetricOf | None = None,
+    select_by: SelectBy = "metric",
     normalise: str | None = None,
     scale_pixels: str | None = None,
     bake: bool = False,
@@ -80,32 +93,45 @@ def search(
     quiet: bool = True,
     command: Sequence[str] = (),
     on_change: Callable[[Path], object] | None = None,
+    asked: Mapping[str, object] | None = None,
 ) -> Run:
     """Search for the best widths of `model`, and keep everything in the run directory `out`.
 
     Args:
-        model: anything that `chanc.load` takes.
+        model: anything that `chanc.load` takes; a run that is resumed knows its own.
         algo: a search method (`chanc.study.names()`); the preset's, or greedy.
         data: a data set by name or path (`chanc.data.load`); a part of its training images is held out to judge trials.
         task: what networks are trained for (`chanc.tasks.TASKS`); a higher score must be a better one.
         trials, epochs: number of trials, and epochs of each; a method that trains by itself has no trials, and the
             epochs may be its own.
-        out, resume: the run directory, and whether to go on with the run in it.
+        out, resume: the run directory, and whether to go on with the run in it: what isn't given then is what the run
+            was made with, and only a higher number of trials and the final trainings may differ from that.
+        timeout: seconds after which the search stops at the end of an epoch; resumed, it goes on from there.
         preset: a name of `chanc.study.presets.PRESETS`; whatever is passed here besides wins over it.
         options: fields of the method. train, final: fields of `TrainOptions` and of the task, for the trials and the
             final trainings.
-        final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals of the final
-            trainings.
-        max_params, max_macs, max_latency: budgets (milliseconds for the latency, measured in onnxruntime) of trials.
+        final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals
+            (`chanc.study.rivals`) of the final trainings.
+        max_params, max_macs, max_latency: ceilings (milliseconds for the latency, measured in onnxruntime) of trials;
+            targets of every trial are options of the methods.
+        keep: patterns of channel groups that stay as they are. ties: a name by pattern; groups of one name are scaled
+            by one factor (`chanc.analysis.patterns`).
+        at_once, pool: how many trials a method is asked for at a time, and where these are trained side by side
+            (`chanc.study.pools`); without a pool one after the other. Methods that go by the trial before ask for one.
+        trial: train this one trial of a run that another process leads, and nothing else (`chanc.study.crew`).
         transfer: how weights follow widths (`chanc.rewriter.TRANSFERS`); the preset's, or grow.
         reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
+        metric_of: measure the "weights", as a preset does, or the "change" that the trial's training made to them.
+        select_by: the best trial is the one that the method's own "metric" says, or that of the lowest held-out "loss"
+            or the highest "score".
         dims, shapes: sizes of open axes, as `chanc.analyze` takes them; what is written has them open.
         normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
             model was made for (`chanc.training.contract`), in all trials and final trainings. bake is for best.onnx.
         command: the command line, for the record.
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
             it is said and not raised.
+        asked: these arguments as `chanc.study.asked` hands them on, for the record.
 
     Raises:
         ModelError, DataError, RunError, MissingDependencyError: one clear line, before anything is written.
@@ -122,6 +148,9 @@ def search(
         train={**(train or {}), "epochs": epochs},
         final={**(final or {}), **({"epochs": final_epochs} if final_epochs else {})},
         budget=Budget(max_params, max_macs, max_latency),
+        keep=tuple(keep),
+        ties=dict(ties or {}),
+        at_once=at_once,
         limit_train=limit_train,
         limit_test=limit_test,
         holdout=holdout,
@@ -130,15 +159,24 @@ def search(
         carry_optimizer=carry_optimizer,
         from_weights=from_weights,
         metrics=metrics,
+        metric_of=metric_of,
+        select_by=select_by,
         input=InputOptions(normalise, scale_pixels, bake),
     )
-    progress = Progress(*settings.length, console or Console(), quiet)
-    _refuse_early(Path(out), resume)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    progress = Progress(*settings.length, console or Console(), quiet, deadline)
+    refuse_early(Path(out), resume, settings)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
-    given = sizes_of(load(model), dims, shapes) if dims or shapes else {}
-    settings = dataclasses.replace(settings, sizes=given)
-    return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed)
+    source = model if model is not None else Path(out) / INPUT
+    settings = dataclasses.replace(settings, sizes=_sizes(source, dims, shapes))
+    call = (progress, command, changed, asked or {}, pool, trial)
+    return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
+
+
+def train_one(out: Path, trial: int) -> None:
+    """One trial of a run that another process leads: its outcome is left in its folder."""
+    search(out=out, resume=True, trial=trial)
 
 
 def _search(
@@ -151,37 +189,66 @@ def _search(
     progress: Progress,
     command: Sequence[str],
     changed: Callable[[], None],
+    asked: Mapping[str, object],
+    pool: Pool | None,
+    trial: int | None,
 ) -> Run:
     from chanc.analysis import analyze
     from chanc.ir import check
 
-    loaded = load(model)
+    loaded = load(model if model is not None else out / INPUT)
     check(loaded)
     analysis = analyze(loaded, dims=settings.sizes, fold=False)
-    space = space_of(analysis)
+    space = space_of(analysis, settings.keep, settings.ties)
     settings.budget.check(space, settings.limits)
+    settings.target.check(space, settings.limits)
     whole, told = load_data(analysis, settings, data_root)
     settings = settings.suited(whole.augmentation)
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
     finals = Finals(recipe, *rivalry) if rivalry else None
-    decisive = {**settings.decisive(fingerprint(analysis)), **whole.input.metadata()}
+    graph = fingerprint(analysis) if model is not None else _graph(out)
+    decisive = {**settings.decisive(graph), **whole.input.metadata()}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
     _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])
+    groups = members(analysis, measured_weights(analysis.model))
+    if trial is not None:
+        run = RunDir(out, list(read_run(out).log))
+        leave_outcome(make_task(settings, space, engine, groups, run, progress, changed), run, trial)
+        return Run(out, (), {}, None, ())
     if resume:
-        run = runs.resume(out, decisive)
+        run = runs.resume(out, decisive, asked)
     else:
         about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
-                 "note": settings.note}  # fmt: skip
-        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)})
+                 "note": settings.note, "widths": space.widths,
+                 **judged_on(engine.trial.data, settings.task)}  # fmt: skip
+        run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)}, asked)
     with run.locked(), _stoppable(progress, out):
-        groups = members(analysis, measured_weights(analysis.model))
+        warn(run, progress)
         task = make_task(settings, space, engine, groups, run, progress, changed)
-        run_method(task, run)
-        result = finish(task, engine, run, finals, settings.limits.round_to)
+        task = dataclasses.replace(task, crew=Workers(pool, train_one) if pool is not None else None)
+        try:
+            run_method(task, run)
+            result = finish(task, engine, run, finals, settings.limits.round_to)
+        except TimeUp:
+            result = stop(task, engine, run)
         changed()
     return result
+
+
+def _sizes(model: object, dims: Sizes | None, shapes: Mapping[str, Sequence[int]] | None) -> Sizes:
+    """The sizes of open axes, the batch apart."""
+    if not dims and not shapes:
+        return {}
+    loaded = load(model)
+    return per_sample(loaded, sizes_of(loaded, dims, shapes))
+
+
+def _graph(out: Path) -> dict[str, Json]:
+    """What tells the model of a run from another one."""
+    graph = read_run(out).settings.get("graph")
+    return graph if isinstance(graph, dict) else {}
 
 
 def _opened(analysis: Analysis) -> ir.Model:
@@ -189,75 +256,6 @@ def _opened(analysis: Analysis) -> ir.Model:
     model = copy_model(analysis.model)
     release(model, analysis.opened)
     return model
-
-
-def space_of(analysis: Analysis) -> Space:
-    """The search space of an analysed model; raises ModelError where no group may change."""
-    groups = tuple(SearchGroup(one.id, one.size, one.step, one.resizable) for one in analysis.groups)
-    if not any(group.resizable for group in groups):
-        raise ModelError("nothing to search: no channel group of this model may change (see `chanc analyze`)")
-    return Space(groups, analysis.cost_at)
-
-
-def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Dataset, str]:
-    """The data as the task gives it to the model, and a line on that; raises DataError where the two don't fit."""
-    from chanc import data as datasets
-    from chanc.study.torch_engine import task_of
-    from chanc.training.contract import settle
-
-    limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
-    whole = datasets.load(settings.data, root=data_root, seed=settings.seed, **limits)
-    task, device = task_of(settings.task, settings.train), str(settings.train.get("device", "auto"))
-    return settle(analysis.model, task.fit(analysis.model, whole), task, settings.input, device)
-
-
-def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
-    """The engine on its data, a part of it held out; raises RunError for an unknown training option."""
-    from chanc.study.torch_engine import TorchEngine, recipe
-
-    part = whole.split(settings.holdout, seed=settings.seed)
-    trial, final = recipe(part, settings.task, settings.train), recipe(whole, settings.task, settings.final)
-    measured, sizes, bake = ("quality", *settings.metrics), settings.sizes, settings.input.bake
-    return TorchEngine(trial, final, settings.transfer, settings.reset, measured, sizes, bake)
-
-
-def make_task(
-    settings: Settings,
-    space: Space,
-    engine: Finisher,
-    groups: Mapping[str, Sequence[Member]],
-    run: RunDir,
-    progress: Progress,
-    changed: Callable[[], None],
-) -> Task:
-    """The driver's task: method, budget and display put together."""
-
-    def latency(widths: Widths) -> float:
-        source = engine.load(run.path / INPUT)
-        return engine.latency(engine.resize(source, widths, fresh=True, seed=0))
-
-    def project(widths: Widths) -> Widths:
-        return settings.budget.project(space, settings.limits, widths, latency)
-
-    return Task(
-        name=settings.method.name,
-        method=settings.method,
-        space=space,
-        engine=engine,
-        members=groups,
-        seed=settings.seed,
-        progress=progress,
-        project=project,
-        carry_optimizer=settings.carry_optimizer,
-        fresh_start=not settings.from_weights,
-        after_trial=changed,
-    )
-
-
-def _refuse_early(out: Path, resume: bool) -> None:
-    """Refuse a bad --out before minutes are spent on reading data."""
-    refuse = refuse_empty if resume else refuse_taken
-    refuse(out)
 
 
 def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progress) -> Callable[[], None]:
@@ -296,8 +294,7 @@ def _stoppable(progress: Progress, out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        progress.say(f"stopped; everything up to the last finished trial is in {out}: "
-                     f"the same command with --resume goes on from there")  # fmt: skip
+        progress.say(f"stopped; everything up to the last finished trial is in {out}: {how_to_go_on(out)}")
         raise
     finally:
         if main:

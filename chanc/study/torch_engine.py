@@ -16,7 +16,8 @@ from chanc.errors import IllegalMove, MissingDependencyError, RunError
 from chanc.files import atomic_write_json
 from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch, read_json
-from chanc.study.engine import Trained, Watcher
+from chanc.runs.events import Metrics
+from chanc.study.engine import MetricOf, Trained, Watcher
 from chanc.study.measure import measured_weights
 from chanc.study.space import Price
 
@@ -40,7 +41,7 @@ from chanc.training.evidence import gather
 from chanc.training.images import image_input
 from chanc.training.module import Trainable, trainable, untrained
 from chanc.training.options import TrainOptions
-from chanc.training.records import EpochRecord, StepInfo
+from chanc.training.records import EpochRecord, StepInfo, TrainResult
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
 from chanc.transforms import bake_input
@@ -60,8 +61,10 @@ class TorchEngine:
     """Trains trials by one recipe, whose test part is held out from the training set, and final networks by another.
 
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths, as the
-    public code of CONetV2 does. metrics: what is measured of the layers; methods are told of `quality`. sizes: of open
-    axes, at which models are analysed, counted and timed. bake: put the normalisation of pixels into the best model.
+    public code of CONetV2 does. metrics: what is measured of the layers; methods are told of `quality`. metric_of:
+    whether that is measured of the weights W, or of what training made of them, W - W_start, where W_start are the
+    weights after the transfer. sizes: of open axes, at which models are analysed, counted and timed. bake: put the
+    normalisation of pixels into the best model.
     """
 
     trial: Recipe
@@ -69,6 +72,7 @@ class TorchEngine:
     transfer: str = "grow"
     reset: bool = False
     metrics: Sequence[str] = ("quality",)
+    metric_of: MetricOf = "weights"
     sizes: Mapping[str, int] = field(default_factory=dict)
     bake: bool = False
 
@@ -158,39 +162,43 @@ class TorchEngine:
         prepared = load(model)
         normalize(prepared)
         infer_shapes(prepared)
-        write_package(prepared, folder, "Network", folder / "best.onnx")
+        write_package(prepared, folder, "Network", folder / "best.onnx", self.sizes)
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,
-        watch: Watcher, epochs: int | None = None,
+        watch: Watcher, epochs: int | None = None, checkpoint: Path | None = None,
     ) -> Trained:  # fmt: skip
         """One trial on the search's data."""
         usual, task = self.trial.options, self.trial.task
         options = dataclasses.replace(usual, seed=seed, epochs=epochs or usual.epochs)
         weights = measured_weights(model)
         layers: dict[str, tuple[str, bool]] = {}
-        history: list[Epoch] = []
+        begun_at: dict[str, torch.Tensor] = {}
         measuring: list[float] = []
 
         def start(net: Trainable) -> None:
             _draw_anew(net.module, seed, everything=fresh, norms_and_linear=self.reset)
             layers.update(_layers(net.built, weights))
+            if self.metric_of == "change":
+                state = net.module.state_dict()
+                begun_at.update({key: state[key].clone() for key, _ in layers.values()})
 
         def record(epoch: EpochRecord, module: nn.Module) -> dict[str, dict[str, float]]:
             begun = time.perf_counter()
-            metrics = measure(self.metrics, _weights(module, layers, epoch.qualities, options.evbmf))
+            known = epoch.qualities if self.metric_of == "weights" else {}
+            metrics = measure(self.metrics, _weights(module, layers, begun_at, known, options.evbmf))
             measuring.append(time.perf_counter() - begun)
-            history.append(Epoch(epoch.epoch, epoch.loss, epoch.score, epoch.lr, metrics))
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)
             return metrics
 
         rates = _rates(carry_from) if carry_from is not None else None
         done = train(
-            model, self.trial.data, task, options, start=start, on_step=_stepper(watch), on_epoch=record, rates=rates
-        ).result
+            model, self.trial.data, task, options, start=start, on_step=_stepper(watch), on_epoch=record, rates=rates,
+            checkpoint=checkpoint,
+        ).result  # fmt: skip
         if carry_to is not None:
             atomic_write_json(carry_to, {"adas": done.optimizer_state["adas"]})
-        return Trained(model, history, done.score, done.loss, sum(measuring))
+        return Trained(model, _history(done), done.score, done.loss, sum(measuring))
 
     def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A final training from scratch, scored on the test set; goes on from `checkpoint` where it exists."""
@@ -208,8 +216,7 @@ class TorchEngine:
             model, self.final.data, task, options,
             start=start, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint,
         ).result  # fmt: skip
-        history = [Epoch(one.epoch, one.loss, one.score, one.lr) for one in done.history]
-        return Trained(model, history, done.score, done.loss)
+        return Trained(model, _history(done), done.score, done.loss)
 
 
 def recipe(data: Dataset, task: str, settings: Mapping[str, Any]) -> Recipe:
@@ -233,6 +240,11 @@ def _rates(path: Path) -> Schedule:
     if not isinstance(rates, dict):
         raise RunError(f"{path} holds no learning rates to carry on")
     return cast(Schedule, rates)
+
+
+def _history(done: TrainResult) -> list[Epoch]:
+    """The epochs of a training, those before a checkpoint too."""
+    return [Epoch(one.epoch, one.loss, one.score, one.lr, cast(Metrics, one.metrics)) for one in done.history]
 
 
 def _stepper(watch: Watcher) -> Callable[[StepInfo], None]:
@@ -262,16 +274,21 @@ def _layers(built: Built, weights: Mapping[str, bool]) -> dict[str, tuple[str, b
 
 
 def _weights(
-    module: nn.Module, layers: Mapping[str, tuple[str, bool]], known: Mapping[str, LayerQuality], minimum: Minimum
+    module: nn.Module,
+    layers: Mapping[str, tuple[str, bool]],
+    begun_at: Mapping[str, torch.Tensor],
+    known: Mapping[str, LayerQuality],
+    minimum: Minimum,
 ) -> Weights:
     """The weights of the measured layers, [O, I, k...] on the device where they are, by initializer.
 
-    known: what AdaS has measured of them already, by state_dict key.
+    begun_at: what they are measured against, by state_dict key; nothing is zero. known: what AdaS has measured already.
     """
     state = module.state_dict()
     arrays, qualities = {}, {}
     for name, (key, swap) in layers.items():
-        arrays[name] = state[key].swapaxes(0, 1) if swap else state[key]
+        weight = state[key] - begun_at[key].to(state[key].device) if key in begun_at else state[key]
+        arrays[name] = weight.swapaxes(0, 1) if swap else weight
         if key in known:
             qualities[name] = known[key].swapped if swap else known[key]
     return Weights(arrays, minimum, qualities)

@@ -112,7 +112,7 @@ class FakeEngine:
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,
-        watch: Watcher, epochs: int | None = None,
+        watch: Watcher, epochs: int | None = None, checkpoint: Path | None = None,
     ) -> Trained:  # fmt: skip
         """Random measurements, or the failure that was asked for."""
         widths, weight = widths_of(model), weight_of(model)

@@ -32,12 +32,12 @@ class ChainPrice:
     macs: int
 
 
-def chain_price(order: tuple[str, ...], fallback: Mapping[str, int]) -> Callable[[Mapping[str, int]], ChainPrice]:
+def chain_price(order: tuple[str, ...], fallback: Mapping[str, int]) -> Callable[[Mapping[str, float]], ChainPrice]:
     """A price for groups that follow one another in a chain: sum of 9 n_i n_{i+1}, on 8x8 pixels."""
 
-    def price(widths: Mapping[str, int]) -> ChainPrice:
+    def price(widths: Mapping[str, float]) -> ChainPrice:
         sizes = [3, *(widths.get(gid, fallback[gid]) for gid in order), 10]
-        params = sum(9 * a * b for a, b in itertools.pairwise(sizes))
+        params = round(sum(9 * a * b for a, b in itertools.pairwise(sizes)))
         return ChainPrice(params, 64 * params)
 
     return price

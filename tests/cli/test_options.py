@@ -133,11 +133,14 @@ def test_a_new_field_is_a_new_option(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_helps_of_what_methods_share() -> None:
     shown = {option.name: option.help for option in Methods().click_options()}
     assert shown["round_to"] == "Widths are multiples of this (and of a group's step). [2]"
-    assert shown["min_width"].endswith("in channels. [conet, greedy and sa 16; random and uniform 2; taylor 4]")
-    assert shown["fresh"].endswith("[conet, random and uniform on; greedy, sa and taylor off]")
+    others = "evolve, flat, optuna, random, shape and uniform"
+    assert shown["min_width"].endswith(f"in channels. [conet, greedy and sa 16; {others} 2; taylor 4]")
+    off = "evolve, greedy, optuna, sa, shape and taylor"
+    assert shown["fresh"].endswith(f"[conet, flat, random and uniform on; {off} off]")
     assert shown["gamma"].startswith("conet: Smallest phi that may still flip. greedy and sa: Weight of the past")
     headings = dict(Methods().headings("Widths"))
-    assert headings["Widths"] == ["min_width", "max_width", "round_to", "fresh"]
+    targets = ["target_params", "target_macs", "target_latency"]
+    assert headings["Widths"] == ["min_width", "max_width", "round_to", *targets, "fresh"]
     assert headings["greedy and sa"] == ["first_step", "best_by", "best_from"]
 
 

@@ -93,6 +93,18 @@ def test_shared_cases(name: str, scale: str, tmp_path: Path) -> None:
     assert types[0] == types[1]
 
 
+@pytest.mark.parametrize("name", ["eca_over_channels", "input_without_shape", "transformer_open_length"])
+def test_shared_cases_that_need_no_option(name: str, tmp_path: Path) -> None:
+    """A kernel along channels, a rank that the graph tells, and a length that it was traced at: all are judged."""
+    path = CASES / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip("the shared cases are not here")
+    onnx.save(onnx.load(path), tmp_path / "in.onnx")
+    code, said = run(tmp_path / "in.onnx", "--scale", "0.5")
+    assert code == 0
+    assert said[-1].startswith("verified: ")
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small classifier of digits, trained a little, so that its pixels can be told."""

@@ -2,27 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from chanc.metrics.cumulative import cumulative, momentum, score
+from chanc.metrics.cumulative import cumulative
 
 
-def test_accumulated_quality_is_the_closed_sum() -> None:
-    trials = [{"a": 0.2, "b": 0.5}, {"a": 0.3, "b": 0.1}, {"a": 0.7, "b": 0.4}]
-    found = cumulative(trials, 0.8)
-    for t, metric in enumerate(found):
-        for group in ("a", "b"):
-            assert metric[group] == pytest.approx(sum(0.8 ** (t - i) * trials[i][group] for i in range(t + 1)))
-    assert found[2] == momentum(found[1], trials[2], 0.8)
-    assert score(found[0]) == pytest.approx(0.35)
+def test_equation_6_is_the_mean_over_layers() -> None:
+    gamma, trials = 0.8, [{"a": [0.1, 0.3], "b": [0.4]}, {"a": [0.5, 0.2], "b": [0.6]}]
+    layers = {(group, i): 0.0 for group, of in trials[0].items() for i in range(len(of))}
+    momentum = {"a": 0.0, "b": 0.0}
+    for quality in trials:
+        layers = {(group, i): gamma * layers[group, i] + q for group, of in quality.items() for i, q in enumerate(of)}
+        momentum = {group: gamma * momentum[group] + sum(of) / len(of) for group, of in quality.items()}
+    assert cumulative(momentum, {"a": 2, "b": 1}) == pytest.approx(sum(layers.values()) / 3)
+    assert cumulative(momentum, {"a": 2, "b": 1}) != pytest.approx(sum(momentum.values()) / 2)
 
 
-def test_gamma_zero_forgets_and_new_groups_start_at_zero() -> None:
-    assert momentum({"a": 9.0}, {"a": 0.25, "b": 0.5}, 0.0) == {"a": 0.25, "b": 0.5}
-    assert momentum({"a": 1.0}, {"a": 0.25, "b": 0.5}, 0.5) == {"a": 0.75, "b": 0.5}
-    assert score({}) == 0.0
-    assert cumulative([], 0.5) == []
-
-
-@pytest.mark.parametrize("gamma", [-0.1, 1.0])
-def test_gamma_outside_its_range_is_refused(gamma: float) -> None:
-    with pytest.raises(ValueError, match="gamma"):
-        momentum(None, {"a": 1.0}, gamma)
+def test_a_group_without_a_measured_layer_has_no_say() -> None:
+    assert cumulative({"a": 0.5, "b": 9.0}, {"a": 2}) == 0.5
+    assert cumulative({"b": 9.0}, {}) == 0.0

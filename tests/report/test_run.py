@@ -35,8 +35,12 @@ def test_the_head_says_what_was_run(runs, tmp_path):
     assert facts["trials"] == "35 of 35"
     assert facts["algo"] == "sa"
     assert facts["time"] == "1,082 s: training 1,068, everything else 14 (rewrite 14.0)"
-    assert [row[0] for row in report["tables"][0]["rows"]] == ["baseline", "found", "uniform", "random"]
-    assert len(report["verdict"]) == 3
+    assert [row[0] for row in report["tables"][0]["rows"]] == [
+        "found", "baseline", "uniform at equal params", "uniform at equal MACs", "random at equal params",
+    ]  # fmt: skip
+    assert len(report["verdict"]) == 5
+    assert report["verdict"][-1].startswith("Rank correlation with the held-out score over 35 trials: QC +0.9")
+    assert report["warnings"] == []
     assert ["settings.sampler.alpha", "5.0"] in report["settings"]
 
 

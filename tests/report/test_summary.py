@@ -5,17 +5,20 @@ from chanc.report.summary import COLUMNS, comparison, row_cells
 from chanc.runs import Row
 
 
-def test_cells(runs):
-    given = runs.comparison_rows()
+def test_cells(runs, tmp_path):
+    given = read_record(runs.write_run(tmp_path / "run", groups=3, trials=2)).rows
     assert row_cells(given[1], given) == [
         "found",
         "5,500,000",
         "402,000,000",
-        "93.42 ± 0.10",
+        "93.42 ± 0.07",
+        "2",
+        "–",
         "11.20",
         "0.258",
         "0.347",
     ]
+    assert row_cells(given[2], given)[4:6] == ["2", "can't tell: +0.61 ± 0.14"]
     assert row_cells(Row("x"), given) == ["x", *["–"] * (len(COLUMNS) - 1)]
 
 
@@ -24,7 +27,7 @@ def test_the_originals_costs_stand_beside_the_trials(runs, tmp_path):
     folder = runs.write_run(tmp_path / "run", groups=3, trials=1, final=False, settings={"graph": graph})
     found, _ = comparison(read_record(folder))
     assert [row.name for row in found] == ["baseline", "best (trial 0)"]
-    assert row_cells(found[0], found) == ["baseline", "5,000", "70,000", "–", "–", "1.000", "1.000"]
+    assert row_cells(found[0], found) == ["baseline", "5,000", "70,000", *["–"] * 4, "1.000", "1.000"]
 
 
 def test_without_final_training_the_trials_are_compared_and_it_says_so(runs, tmp_path):

@@ -36,12 +36,14 @@ def test_accuracy_against_params_has_a_line_a_method(folder):
     (section,) = sweep_sections(read_sweep(folder))
     plot = next(plot for plot in section.plots if plot.id == "final-params")
     lines = {series.name: series for series in plot.series}
-    assert set(lines) == {"baseline", "greedy", "sa", "uniform"}
+    assert set(lines) == {"baseline", "greedy", "sa", "uniform at equal params"}
     assert list(lines["greedy"].x) == [0.6, 1.6, 2.2]
     assert lines["greedy"].labels[0] == "gamma 0.0, 3 cells"
     assert lines["greedy"].line
     assert not lines["baseline"].line
-    assert len(lines["uniform"].x) == 6
+    assert len(lines["uniform at equal params"].x) == 6
+    assert lines["greedy"].errors[0] == pytest.approx(0.2 / 3**0.5, rel=1)
+    assert lines["greedy"].errors[-1] != lines["greedy"].errors[0]
     assert len({series.colour for series in plot.series}) == 4
 
 
@@ -57,7 +59,7 @@ def test_the_page_and_its_images(folder, tmp_path):
     names = [row[0] for row in report["tables"][0]["rows"]]
     assert names[0] == "baseline (the original network, 17 cells)"
     assert "sa (gamma 0.8, 2 cells)" in names
-    assert report["tables"][0]["rows"][1][5] == "0.120"
+    assert report["tables"][0]["rows"][1][7] == "0.120"
     assert ["common.data", "cifar10"] in report["settings"]
     written = write_images(folder, tmp_path / "pictures")
     assert sorted(path.name for path in written) == ["final-macs.png", "final-params.png"]

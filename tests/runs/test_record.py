@@ -144,8 +144,9 @@ def test_rows_are_the_means_of_the_final_trainings(run: RunDir) -> None:
     for seconds in (0.5, 0.25):
         run.append_timing(Timing("found", latency_s=seconds))
     found, baseline = final_rows(read_run(run.path))
-    assert found == Row("found", 100, 200, pytest.approx(0.6), pytest.approx(0.2 / 2**0.5), 0.25, {"a": 8})
-    assert baseline == Row("baseline", 100, 200, 0.25, widths={"a": 8})
+    scores = {"0": 0.5, "1": 0.7}
+    assert found == Row("found", 100, 200, pytest.approx(0.6), pytest.approx(0.2 / 2**0.5), 0.25, {"a": 8}, "", scores)
+    assert baseline == Row("baseline", 100, 200, 0.25, widths={"a": 8}, scores={"0": 0.25})
 
 
 def test_reading_a_run_loads_nothing_heavy() -> None:

@@ -5,28 +5,33 @@ import pytest
 from chanc.runs import Row, verdict
 
 
-def rows(found: float, uniform: float, params: int = 1000, spread: float | None = None) -> list[Row]:
-    return [Row("found", params, top1=found, top1_std=spread), Row("uniform", 1000, top1=uniform)]
+def row(name: str, scores: list[float], params: int = 1000, macs: int = 5000) -> Row:
+    by_seed = {str(seed): score for seed, score in enumerate(scores)}
+    return Row(name, params, macs, sum(scores) / len(scores), scores=by_seed)
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (rows(0.9, 0.88), "Found widths beat uniform by 2.00 percentage points at equal params."),
-        (rows(0.88, 0.9), "Found widths do not beat uniform: 2.00 percentage points lower at equal params."),
-        (rows(0.9, 0.9), "Found widths are on a par with uniform at equal params."),
         (
-            rows(0.9, 0.88, params=500),
-            "Found widths beat uniform by 2.00 percentage points with 0.50 times its params.",
+            [row("found", [0.9, 0.91, 0.92]), row("uniform-params", [0.88, 0.892, 0.899], macs=10000)],
+            "Found widths are better than uniform at equal params: +1.97 ± 0.09 points (n = 3, 95 % interval +1.59 to "
+            "+2.35), with 1.00 times its params, 0.50 times its MACs.",
         ),
         (
-            rows(0.9, 0.89, spread=0.02),
-            "Found widths beat uniform by 1.00 percentage points (within the spread of 2.00) at equal params.",
+            [row("found", [0.88, 0.892, 0.899]), row("flat-macs", [0.9, 0.91, 0.92])],
+            "Found widths are worse than flat at equal MACs: -1.97 ± 0.09 points (n = 3, 95 % interval -2.35 to "
+            "-1.59), with 1.00 times its params, 1.00 times its MACs.",
         ),
         (
-            rows(0.89, 0.9, spread=0.02),
-            "Found widths do not beat uniform: 1.00 percentage points lower (within the spread of 2.00) "
-            "at equal params.",
+            [row("found", [0.9, 0.8]), row("random-macs", [0.8, 0.9])],
+            "Can't tell found widths from random at equal MACs: +0.00 ± 10.00 points (n = 2, 95 % interval -127.06 to "
+            "+127.06), with 1.00 times its params, 1.00 times its MACs.",
+        ),
+        (
+            [row("found", [0.9], params=500), row("baseline", [0.8])],
+            "Can't tell found widths from baseline: +10.00 points, and one training shows no spread (n = 1), with 0.50 "
+            "times its params, 1.00 times its MACs.",
         ),
     ],
 )
@@ -34,7 +39,18 @@ def test_the_verdict_is_honest(given: list[Row], sentence: str) -> None:
     assert verdict(given) == [sentence]
 
 
-def test_no_verdict_without_found_or_without_accuracy() -> None:
-    assert verdict([Row("baseline", top1=0.9)]) == []
-    assert verdict([Row("found"), Row("uniform", top1=0.3)]) == []
-    assert verdict([Row("found", top1=0.4), Row("uniform")]) == []
+def test_no_verdict_without_found_or_without_a_common_seed() -> None:
+    assert verdict([row("baseline", [0.9])]) == []
+    assert verdict([Row("found"), row("uniform-params", [0.3])]) == []
+    assert verdict([row("found", [0.4]), Row("uniform-params")]) == []
+
+
+def test_titles() -> None:
+    assert [Row(name).title for name in ("random-macs", "found", "params", "my-method")] == [
+        "random at equal MACs", "found", "params", "my-method",
+    ]  # fmt: skip
+
+
+def test_n_and_standard_error() -> None:
+    assert (row("found", [0.9, 0.8]).n, row("found", [0.9, 0.8]).top1_error) == (2, pytest.approx(0.05))
+    assert (Row("x").n, Row("x", top1=0.5).n, row("x", [0.5]).top1_error) == (0, 1, None)

@@ -116,7 +116,8 @@ def test_runs_of_an_older_chanc_are_refused_in_one_line(tmp_path: Path, files: d
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({**SETTINGS, "trials": 4}, "trials was 3, now it is 4"),
+        ({**SETTINGS, "trials": 2}, r"was made with 3 trials: it can have more of them, not 2"),
+        ({**SETTINGS, "trials": 4, "algo": "sa"}, 'algo was "greedy", now it is "sa"'),
         ({**SETTINGS, "options": {"gamma": 0.5, "seed": 1}}, r"options.gamma was 0.8, now it is 0.5"),
         ({**SETTINGS, "extra": "x"}, 'extra was null, now it is "x"'),
     ],
@@ -125,6 +126,18 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, changed: dict[str, o
     runs.create(tmp_path, SETTINGS, {})
     with pytest.raises(RunError, match=message):
         runs.resume(tmp_path, changed)
+
+
+def test_a_run_can_be_lengthened_and_keeps_what_it_goes_on_with(tmp_path: Path) -> None:
+    runs.create(tmp_path, SETTINGS, {"threads": 2}, asked={"trials": 3, "lr": 0.1})
+    runs.resume(tmp_path, SETTINGS)
+    assert read_run(tmp_path).asked == {"trials": 3, "lr": 0.1}
+    runs.resume(tmp_path, {**SETTINGS, "trials": 5}, {"trials": 5, "lr": 0.1})
+    record = read_run(tmp_path)
+    assert (record.settings["trials"], record.asked) == (5, {"trials": 5, "lr": 0.1})
+    assert record.environment == {"threads": 2}
+    with pytest.raises(RunError, match="was made with 5 trials"):
+        runs.resume(tmp_path, SETTINGS)
 
 
 def test_settings_compare_as_json(tmp_path: Path) -> None:

@@ -9,14 +9,16 @@ from rich.console import Console
 from chanc import runs
 from chanc.errors import RunError
 from chanc.runs import FinalEvent, Row, RunDir, VoidEvent, final_rows, read_run
-from chanc.study.compare import Finals, rivals, table
+from chanc.study.compare import Finals, table, train_finals
 from chanc.study.driver import Task, run_method
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.outcome import finish
 from chanc.study.progress import Progress
+from chanc.study.rivals import COSTS, RIVALS, ROLES, named, rivals
 from chanc.testing.engines import MEMBERS, SPACE, FakeEngine, toy
 
 RECIPE = {"lr": 0.1}
+COMPARE = ("baseline", "uniform-params")
 
 
 def searched(path: Path, engine: FakeEngine) -> tuple[Task, RunDir]:
@@ -30,24 +32,35 @@ def searched(path: Path, engine: FakeEngine) -> tuple[Task, RunDir]:
 
 def test_rivals_cost_what_the_found_network_costs() -> None:
     found = {"a": 64, "b": 16}
-    widths = rivals(SPACE, found, ("baseline", "uniform", "random"), 0, 2)
-    assert list(widths) == ["found", "baseline", "uniform", "random"]
-    assert widths["baseline"] == {"a": 32, "b": 48}
-    for name in ("uniform", "random"):
-        assert SPACE.count(widths[name], "params") == pytest.approx(SPACE.count(found, "params"), rel=0.1)
-    assert widths["uniform"]["b"] / widths["uniform"]["a"] == pytest.approx(1.5, rel=0.15)
+    drawn = rivals(SPACE, found, RIVALS, 0, 2, turns=2)
+    assert list(drawn) == ["found", "baseline", *(f"{role}-{cost}" for role in ROLES for cost in ("params", "macs"))]
+    assert drawn["found"] == [found, found]
+    assert drawn["baseline"] == [{"a": 32, "b": 48}] * 2
+    for role in ROLES:
+        for counter in COSTS:
+            for widths in drawn[f"{role}-{counter}"]:
+                assert SPACE.count(widths, counter) == pytest.approx(SPACE.count(found, counter), rel=0.1)
+    uniform, flat, random = (drawn[f"{role}-params"] for role in ROLES)
+    assert uniform[0]["b"] / uniform[0]["a"] == pytest.approx(1.5, rel=0.15)
+    assert flat[0]["b"] == pytest.approx(flat[0]["a"], abs=2)
+    assert random[0] != random[1]
 
 
-def test_unknown_rival_is_refused() -> None:
-    with pytest.raises(RunError, match="nothing named 'unifrom' to compare with"):
-        Finals(RECIPE, 5, 1, ("unifrom",))
+@pytest.mark.parametrize("name", ["unifrom", "uniform-", "uniform-latency", "baseline-params", "-params"])
+def test_unknown_rival_is_refused(name: str) -> None:
+    with pytest.raises(RunError, match=f"nothing named '{name}' to compare with"):
+        Finals(RECIPE, 5, 1, (name,))
+
+
+def test_one_cost_of_a_rival_can_be_asked_for() -> None:
+    assert named(("flat-macs", "uniform", "uniform-params")) == ["flat-macs", "uniform-params", "uniform-macs"]
 
 
 def test_finals_are_paired_by_seed_and_written(tmp_path: Path) -> None:
     engine = FakeEngine()
     task, run = searched(tmp_path, engine)
-    result = finish(task, engine, run, Finals(RECIPE, 5, 2))
-    assert [row.name for row in result.rows] == ["found", "baseline", "uniform"]
+    result = finish(task, engine, run, Finals(RECIPE, 5, 2, COMPARE))
+    assert [row.name for row in result.rows] == ["found", *COMPARE]
     seeds = [call["seed"] for call in engine.calls]
     assert seeds[:2] == seeds[2:4] == seeds[4:]
     assert seeds[0] != seeds[1]
@@ -55,7 +68,10 @@ def test_finals_are_paired_by_seed_and_written(tmp_path: Path) -> None:
     assert result.rows[0].top1 == pytest.approx(sum(scores) / 2)
     assert result.rows[0].top1_std == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
     stored = json.loads((tmp_path / "comparison.json").read_text())
-    assert [row["name"] for row in stored["rows"]] == ["found", "baseline", "uniform"]
+    assert [row["name"] for row in stored["rows"]] == ["found", *COMPARE]
+    assert stored["differences"]["baseline"] == {
+        "n": 2, "mean": 0.0, "error": 0.0, "reach": 0.0, "judgement": "can't tell",
+    }  # fmt: skip
     assert final_rows(read_run(tmp_path)) == list(result.rows)
     assert result.model.read_bytes() == (tmp_path / "final/found-0/model.onnx").read_bytes()
     assert (tmp_path / "model.py").read_text().startswith("# {'a'")
@@ -66,16 +82,32 @@ def test_killed_final_training_goes_on_and_repeats_nothing(tmp_path: Path) -> No
     task, run = searched(tmp_path, engine)
     engine.kill_at = 1
     with pytest.raises(KeyboardInterrupt):
-        finish(task, engine, run, Finals(RECIPE, 5))
+        finish(task, engine, run, Finals(RECIPE, 5, 1, COMPARE))
     checkpoint = tmp_path / "final/baseline-0/training.safetensors"
     assert checkpoint.read_text() == "half"
     engine.kill_at = None
-    finish(task, engine, run, Finals(RECIPE, 5))
+    finish(task, engine, run, Finals(RECIPE, 5, 1, COMPARE))
     assert [call["final"] for call in engine.calls[2:]] == [{"a": 32, "b": 48}, engine.calls[3]["final"]]
     assert not checkpoint.exists()
     done = len(engine.calls)
-    finish(task, engine, run, Finals(RECIPE, 5))
+    finish(task, engine, run, Finals(RECIPE, 5, 1, COMPARE))
     assert len(engine.calls) == done
+
+
+def test_what_two_rivals_have_in_common_is_trained_once(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    task, run = searched(tmp_path, engine)
+    own = task.space.widths
+    widths = {"found": [own, own], "baseline": [own, own], "uniform-params": [own, {"a": 16, "b": 48}]}
+    rows = train_finals(engine, run, Finals(RECIPE, 5, 2), widths, 0, task.progress)
+    assert [call["final"] for call in engine.calls] == [own, own, {"a": 16, "b": 48}]
+    assert rows[0].scores == rows[1].scores
+    assert [event.file for event in run.record.finals] == [
+        f"final/{name}/model.onnx" for name in (*["found-0", "found-1"] * 2, "found-0", "uniform-params-1")
+    ]
+    assert read_run(tmp_path).finals == run.record.finals
+    train_finals(engine, run, Finals(RECIPE, 5, 2), widths, 0, task.progress)
+    assert len(engine.calls) == 3
 
 
 def test_other_recipe_trains_again_and_drops_the_checkpoint(tmp_path: Path) -> None:
@@ -117,8 +149,8 @@ def test_failed_final_training_is_left_out(tmp_path: Path) -> None:
     engine = FakeEngine()
     task, run = searched(tmp_path, engine)
     engine.failing = {1: "diverged"}
-    rows = finish(task, engine, run, Finals(RECIPE, 5)).rows
-    assert [row.name for row in rows] == ["found", "uniform"]
+    rows = finish(task, engine, run, Finals(RECIPE, 5, 1, COMPARE)).rows
+    assert [row.name for row in rows] == ["found", "uniform-params"]
 
 
 def test_without_final_training_costs_are_compared(tmp_path: Path) -> None:
@@ -154,9 +186,12 @@ def test_search_without_one_good_trial_is_an_error(tmp_path: Path) -> None:
 
 
 def test_table_shows_counts_and_spread() -> None:
-    rows = [Row("found", 1234567, 5e7, 0.9, 0.012, 0.0015), Row("baseline", 12, 10)]
-    console = Console(width=100, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    found = {"1": 0.91, "2": 0.89, "3": 0.9}
+    flat = {"1": 0.86, "2": 0.84, "3": 0.851}
+    rows = [Row("found", 1234567, 5e7, 0.9, 0.01, 0.0015, scores=found), Row("flat-macs", 12, 10, scores=flat)]
+    console = Console(width=120, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(table(rows, "after 5 epochs"))
     text = console.export_text()
-    for piece in ("1,234,567", "50M", "90.00% ± 1.20%", "1.50 ms", "after 5 epochs"):
+    for piece in ("1,234,567", "50M", "90.00% ± 0.58%", "1.50 ms", "after 5 epochs", "flat at equal MACs",
+                  "better: +4.97 ± 0.03"):  # fmt: skip
         assert piece in text

@@ -47,7 +47,8 @@ def test_two_trials_on_digits(tmp_path: Path, digits_model: Path) -> None:
     assert [trial.decision.widths for trial in trials(out)] == [dict.fromkeys(run.widths, width) for width in (8, 24)]
     measured = {"stem.weight", "inner.weight", "outer.weight", "pointwise.weight"}
     assert all(set(trial.epochs[0].metrics) == measured for trial in trials(out))
-    assert [row.name for row in run.rows] == ["found", "baseline", "uniform", "random"]
+    assert [row.name for row in run.rows] == ["found", "baseline", "uniform-params", "uniform-macs", "random-params",
+                                              "random-macs"]  # fmt: skip
     assert run.rows[1].params == 5706
     assert read_run(out).environment["precision"] == "float32"
     assert {path.name for path in out.iterdir()} >= {"config.json", "best.onnx", "model.py", "model.safetensors",
@@ -134,9 +135,35 @@ def test_a_picture_that_fails_is_said_and_the_search_goes_on(tmp_path: Path, dig
 def test_resume_refuses_other_settings(tmp_path: Path, digits_model: Path) -> None:
     small_search(digits_model, tmp_path / "run")
     with pytest.raises(RunError, match=r"gamma was 0.8, now it is 0.5"):
-        small_search(digits_model, tmp_path / "run", resume=True, options={"gamma": 0.5})
+        search(out=tmp_path / "run", resume=True, options={"gamma": 0.5})
     with pytest.raises(RunError, match=r"train.lr was 0.1, now it is 0.2"):
         small_search(digits_model, tmp_path / "run", resume=True, train={**TRAIN, "lr": 0.2})
+    with pytest.raises(RunError, match="was made with 2 trials: it can have more of them, not 1"):
+        search(out=tmp_path / "run", resume=True, trials=1)
+    with pytest.raises(RunError, match=r'data was "digits", now it is "fashion-mnist"'):  # before it is looked for
+        search(out=tmp_path / "run", resume=True, data="fashion-mnist")
+
+
+def test_a_run_is_lengthened_from_its_folder_alone(tmp_path: Path, digits_model: Path) -> None:
+    out = tmp_path / "run"
+    small_search(digits_model, out, trials=1, final_epochs=1, compare=("baseline",), normalise="0.5/0.25")
+    digits_model.unlink()
+    before = read_run(out)
+    assert search(out=out, resume=True).trials == before.trials
+    assert read_run(out).log == before.log
+    run = search(out=out, resume=True, trials=2)
+    assert (len(run.trials), run.trials[0]) == (2, before.trials[0])
+    assert [row.name for row in run.rows] == ["found", "baseline"]
+    assert (read_run(out).settings["trials"], read_run(out).asked["trials"]) == (2, 2)
+    assert search(out=out, resume=True, compare=("uniform-params",)).rows[-1].name == "uniform-params"
+    assert search(out=out, resume=True).rows[-1].name == "uniform-params"
+
+
+def test_a_search_without_a_model_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="needs a model to start from"):
+        search(out=tmp_path / "run")
+    with pytest.raises(RunError, match="holds no run to resume"):
+        search(out=tmp_path / "run", resume=True)
 
 
 def test_a_cell_of_a_sweep_is_a_search(tmp_path: Path, digits_model: Path) -> None:
@@ -209,8 +236,38 @@ def test_sigterm_says_how_to_go_on(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert stop.value.code == 130
-    assert "the same command with --resume goes on from there" in capsys.readouterr().out
+    assert f"`chanc search --resume --out {out}` goes on from there" in " ".join(capsys.readouterr().out.split())
     assert len(trials(out)) == 1
+
+
+def test_a_search_whose_time_is_over_goes_on_within_the_trial(
+    tmp_path: Path, digits_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calm, cut = tmp_path / "calm", tmp_path / "cut"
+    asked = ["search", str(digits_model), "--trials", "2", *FLAGS, "--epochs", "2", "--final-epochs", "1", "--compare",
+             "none", "--out"]  # fmt: skip
+    main([*asked, str(calm)])
+    usual = Progress.epoch
+
+    def slow(progress: Progress, epoch: int, loss: float, top1: float) -> None:
+        usual(progress, epoch, loss, top1)
+        if progress.deadline is not None and epoch == 0:
+            progress.deadline = 0.0
+
+    monkeypatch.setattr(Progress, "epoch", slow)
+    capsys.readouterr()
+    main([*asked, str(cut), "--timeout", "1h"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"stopped by --timeout: `chanc search --resume --out {cut}` goes on from there" in said
+    assert "the time is over after 0 trials" in said
+    assert (cut / "trials/000/training.safetensors").exists()
+    for trials_done in (1, 2):
+        main(["search", "--resume", "--out", str(cut), "--timeout", "1h"])
+        assert len(trials(cut)) == trials_done
+        assert (cut / "best.onnx").exists()
+    main(["search", "--resume", "--out", str(cut)])
+    assert (cut / "events.jsonl").read_bytes() == (calm / "events.jsonl").read_bytes()
+    assert not list(cut.glob("**/training.safetensors"))
 
 
 def test_a_model_of_a_fixed_batch_is_refused_before_anything_is_written(tmp_path: Path, digits_model: Path) -> None:

@@ -7,11 +7,12 @@ import pytest
 from chanc.analysis import analyze
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.cost.cost import cost
+from chanc.errors import ModelError
 from chanc.rewriter import rewrite
 from chanc.study.budgets import Budget
 from chanc.study.measure import measured_weights, members
+from chanc.study.parts import space_of
 from chanc.study.space import Limits
-from chanc.study.study import space_of
 from chanc.testing.blocks import attention, tokens
 from chanc.testing.graphs import Graph
 
@@ -66,3 +67,16 @@ def test_members_leave_out_depthwise_and_linear_weights(digits_model: Path) -> N
         ["inner.weight out", "outer.weight in"],
         ["pointwise.weight out"],
     ]
+
+
+def test_groups_that_are_kept_and_groups_that_are_tied(digits_model: Path) -> None:
+    space = space_of(analyze(digits_model), keep=["stem*"], ties={"inner.*": "both", "pointwise.*": "both"})
+    assert set(space.widths) == {"inner.weight", "pointwise.weight"}
+    assert [*space.units] == ["both"]
+    with pytest.raises(ModelError, match="nothing to search"):
+        space_of(analyze(digits_model), keep=["*"])
+
+
+def test_a_stream_that_layers_add_to_is_not_inside_a_block(digits_model: Path) -> None:
+    inner = {group.id: group.inner for group in space_of(analyze(digits_model)).resizable}
+    assert inner == {"stem.weight": False, "inner.weight": True, "pointwise.weight": True}

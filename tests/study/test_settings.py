@@ -57,6 +57,15 @@ def test_only_the_published_presets_measure_by_brents_search(name: str) -> None:
     assert settings().decisive({})["train"]["evbmf"] == TrainOptions().evbmf == "global"
 
 
+@pytest.mark.parametrize("algo", ["shape", "evolve", "optuna"])
+def test_trials_that_are_judged_by_their_loss_are_annealed(algo: str) -> None:
+    chosen = settings(algo=algo)
+    assert (chosen.train["optimizer"], chosen.train["schedule"], chosen.train["lr"]) == ("sgd", "cosine", 0.1)
+    assert settings(algo=algo, train={"optimizer": "adas"}).train["optimizer"] == "adas"
+    assert settings(algo=algo, preset_name="conetv2-resnet34").train["optimizer"] == "adas"
+    assert settings().train["optimizer"] == "adas"
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_only_the_published_presets_grow_twins(name: str) -> None:
     """Outside them new channels are drawn, unless another transfer is asked for."""

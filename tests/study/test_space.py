@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chanc.study.space import Limits, SearchGroup, generator, scale_to
+from chanc.study.space import Limits, SearchGroup, generator, scale_under
 from chanc.testing.samplers import example_space
 
 PLAIN = SearchGroup("a", 32)
@@ -35,21 +35,18 @@ def test_odd_widths_where_asked() -> None:
     assert Limits(min_width=1, round_to=1).fit(17, PLAIN) == 17
 
 
-def test_scale_to_is_the_largest_below_or_the_nearest() -> None:
+def test_scale_under_is_the_largest_below() -> None:
     space, limits = example_space(), Limits(min_width=2, max_width=512)
     target = 20_000
-    below = scale_to(space, limits, space.widths, target, "params", nearest=False)
-    nearest = scale_to(space, limits, space.widths, target, "params")
-    assert space.count(below, "params") <= target
+    below = scale_under(space, limits, space.widths, target, "params")
     reached = {space.count(limits.scale(space, space.widths, 0.2 + i / 2000), "params") for i in range(3000)}
     assert space.count(below, "params") == max(count for count in reached if count <= target)
-    assert abs(space.count(nearest, "params") - target) == min(abs(count - target) for count in reached)
 
 
-def test_scale_to_stops_at_the_bounds() -> None:
+def test_scale_under_stops_at_the_bounds() -> None:
     space, limits = example_space(), Limits()
-    assert scale_to(space, limits, space.widths, 1, "params") == {"a": 16, "b": 16, "c": 24}
-    assert scale_to(space, limits, space.widths, 10**12, "macs") == {"a": 256, "b": 256, "c": 252}
+    assert scale_under(space, limits, space.widths, 1, "params") == {"a": 16, "b": 16, "c": 24}
+    assert scale_under(space, limits, space.widths, 10**12, "macs") == {"a": 256, "b": 256, "c": 252}
 
 
 def test_generator_depends_on_all_three() -> None:

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chanc.report.plots import Axis, Number, Plot, by_depth
+from chanc.report.plots import Axis, Marker, Number, Plot, by_depth
+from chanc.report.record import Record
 
 TRIAL = Axis("trial")
 EPOCH = Axis("epoch of the search, all trials in a row")
 GROUPS = "channel groups, first to last in the graph"
 LAYERS = "layers, first to last in the graph"
-ROLES = {"baseline": "#8a8f98", "found": "#e0662f", "uniform": "#3b8ad9", "random": "#3aa675"}
+ROLES = {"baseline": "#8a8f98", "found": "#e0662f", "uniform": "#3b8ad9", "flat": "#9a63c9", "random": "#3aa675"}
+PALER = {"uniform": "#9cc4ec", "flat": "#ccb1e4", "random": "#9cd2ba"}
+"""The colours of rivals at equal MACs; at equal params they have those of `ROLES`."""
+MARKERS: dict[str, Marker] = {"found": "diamond", "uniform": "square", "flat": "circle", "random": "triangle"}
+ONCE = "One training each (n = 1)."
+
+
+def look(name: str) -> tuple[str, Marker]:
+    """The colour and the marker of a network by its role; no colour for a name that is none."""
+    role = next((role for role in ROLES if name.lower().startswith(role)), "")
+    colours = PALER if role in PALER and name.endswith("-macs") else ROLES
+    return colours.get(role, ""), MARKERS.get(role, "circle")
+
+
+def on_images(record: Record) -> str:
+    """A note on the error bars of single trainings."""
+    return f"{ONCE} Error bars: the standard error on {record.held_out} images." if record.held_out else ONCE
+
+
+def spread(counts: Sequence[int]) -> str:
+    """A note on error bars over so many trainings."""
+    few, many = min(counts, default=1), max(counts, default=1)
+    if many < 2:
+        return f"{ONCE[:-1]}: no error bars."
+    n = str(many) if few == many else f"{few} to {many}"
+    return f"Error bars: one standard error over n = {n} trainings with other seeds."
 
 
 def depth_plot(
@@ -24,7 +50,7 @@ def depth_plot(
     rows: Sequence[Sequence[Number]],
 ) -> Plot:
     """A line a layer or a group (`what`), coloured by its depth; the page offers them as a heat map too."""
-    return Plot(name, title, x, y, by_depth(names, places, rows), ordered=what, mapped=True)
+    return Plot(name, title, x, y, by_depth(names, places, rows), ordered=what, mapped=True, note=ONCE)
 
 
 def drawable(rows: Sequence[Sequence[Number]]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from chanc.report.colours import depth_colour
@@ -10,10 +11,8 @@ from chanc.report.plots import Axis, HeatMap, Marker, Plot, Reference, Section, 
 from chanc.report.published import reference_points
 from chanc.report.record import Record, percent
 from chanc.report.sections import register
-from chanc.report.sections._common import ROLES
+from chanc.report.sections._common import ROLES, look, on_images, spread
 from chanc.runs import Row
-
-MARKERS: dict[str, Marker] = {"found": "diamond", "uniform": "square", "random": "triangle"}
 
 
 @register("accuracy", order=10)
@@ -24,9 +23,11 @@ def accuracy_section(record: Record) -> Section | None:
         final = _final_series(record.rows, key)
         trials = _trial_series(record, key)
         if final:
-            plots.append(_cost_plot(record, f"final-{key}", f"After final training, {unit}", key, unit, final))
+            note = spread([row.n for row in record.rows])
+            plots.append(_cost_plot(record, f"final-{key}", f"After final training, {unit}", key, unit, final, note))
         if trials:
-            plots.append(_cost_plot(record, f"trials-{key}", f"Search trials, {unit}", key, unit, trials))
+            note = on_images(record)
+            plots.append(_cost_plot(record, f"trials-{key}", f"Search trials, {unit}", key, unit, trials, note))
     plots.sort(key=lambda plot: not plot.id.startswith("final"))
     if not plots:
         return None
@@ -35,18 +36,24 @@ def accuracy_section(record: Record) -> Section | None:
 
 
 def _final_series(rows: Sequence[Row], key: str) -> list[Series]:
-    points: dict[str, list[tuple[float, float, str]]] = {}
+    points: dict[str, list[Row]] = {}
     for row in rows:
-        cost = row.params if key == "params" else row.macs
-        if cost is not None and row.top1 is not None:
-            points.setdefault(row.name, []).append((cost, round(100 * row.top1, 4), row.label))
+        if getattr(row, key) is not None and row.top1 is not None:
+            points.setdefault(row.name, []).append(row)
     series: list[Series] = []
     for name, found in points.items():
-        role = next((role for role in ROLES if name.lower().startswith(role)), "")
-        colour = ROLES.get(role) or depth_colour(len(series), 6)
-        xs, ys, labels = zip(*sorted(found), strict=True)
-        series.append(Series(name, xs, ys, colour, labels, line=len(found) > 1, marker=MARKERS.get(role, "circle")))
+        found.sort(key=lambda row: getattr(row, key) or 0.0)
+        colour, marker = look(name)
+        colour = colour or depth_colour(len(series), 6)
+        series.append(row_series(found[0].title, found, key, colour, marker, line=len(found) > 1))
     return series
+
+
+def row_series(name: str, rows: Sequence[Row], key: str, colour: str, marker: Marker, *, line: bool) -> Series:
+    """The top-1 of networks, with error bars, against their cost; key: params or macs."""
+    xs, ys = [getattr(row, key) for row in rows], percent([row.top1 for row in rows])
+    labels = [row.label or f"n = {row.n}" for row in rows]
+    return Series(name, xs, ys, colour, labels, line, marker, errors=percent([row.top1_error for row in rows]))
 
 
 def _trial_series(record: Record, key: str) -> list[Series]:
@@ -55,18 +62,18 @@ def _trial_series(record: Record, key: str) -> list[Series]:
     xs = [trial.params if key == "params" else trial.macs for trial in record.measured]
     ys = percent([trial.top1 for trial in record.measured])
     labels = [f"trial {trial.id}" for trial in record.measured]
-    return [Series("trials", xs, ys, ROLES["found"], labels, line=False, marker="circle")]
+    errors = percent([record.trial_error(trial.top1) for trial in record.measured])
+    return [Series("trials", xs, ys, ROLES["found"], labels, line=False, marker="circle", errors=errors)]
 
 
-def _cost_plot(record: Record, name: str, title: str, key: str, unit: str, series: Sequence[Series]) -> Plot:
+def _cost_plot(
+    record: Record, name: str, title: str, key: str, unit: str, series: Sequence[Series], note: str
+) -> Plot:
     published = reference_points(record.subject, Path(str(record.setting("data", ""))).name)
     points = [entry for entry in published if entry.get(key) and entry.get("top1")]
     largest = max([x for line in series for x in line.x if x is not None] + [entry[key] for entry in points], default=1)
     divisor, word = scaled(largest)
-    lines = [
-        Series(s.name, [x / divisor for x in s.x if x is not None], s.y, s.colour, s.labels, s.line, s.marker)
-        for s in series
-    ]
+    lines = [replace(one, x=[x / divisor for x in one.x if x is not None]) for one in series]
     references = [
         Reference("y", entry["top1"], entry["label"], entry["source"])
         for entry in published
@@ -78,4 +85,4 @@ def _cost_plot(record: Record, name: str, title: str, key: str, unit: str, serie
         for entry in published
         if key in entry and "top1" not in entry and entry[key] <= 4 * largest
     ]
-    return Plot(name, title, Axis(unit, word), Axis("top-1", "%"), lines, references)
+    return Plot(name, title, Axis(unit, word), Axis("top-1", "%"), lines, references, note=note)

@@ -8,7 +8,7 @@ from chanc.report.colours import oklch
 from chanc.report.plots import Axis, Number, Plot, Section, Series, by_depth
 from chanc.report.record import Record, finite
 from chanc.report.sections import register
-from chanc.report.sections._common import GROUPS, TRIAL
+from chanc.report.sections._common import GROUPS, ONCE, TRIAL
 
 MEAN = oklch(0.62, 0.15, 150)
 
@@ -34,9 +34,10 @@ def cumulative_section(record: Record) -> Section | None:
         lines,
         ordered=GROUPS if len(keys) > 1 else "",
         mapped=len(keys) > 1,
+        note=ONCE,
     )
     return Section(
-        "cumulative", "Cumulative metric", "Each trial's cumulative metric (equation 6 of the paper).", [plot]
+        "cumulative", "Cumulative metric", "The mean over layers of their QC with momentum (equation 6).", [plot]
     )
 
 

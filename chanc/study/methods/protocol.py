@@ -40,8 +40,8 @@ class Measurement:
 
     `group_metric` is the mean over the group's members of each layer's maximum QC over the trial's epochs; `epochs`
     holds the groups' means epoch by epoch; `score` (top-1, 0 to 1) and `loss` were measured on the held-out part of the
-    training set; params and macs are what the network costs. `evidence` is what the training images show of its units:
-    None for a method that doesn't ask (`wants_evidence`).
+    training set; params and macs are what the network costs; `members` counts the axes that a group's mean is of.
+    `evidence` is what the training images show of its units: None for a method that doesn't ask (`wants_evidence`).
     """
 
     trial: int
@@ -52,6 +52,7 @@ class Measurement:
     loss: float = math.nan
     params: int = 0
     macs: int = 0
+    members: Mapping[str, int] = field(default_factory=dict)
     evidence: Gathered | None = None
 
 

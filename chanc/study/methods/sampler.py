@@ -15,8 +15,10 @@ from typing import ClassVar
 
 from chanc import fields
 from chanc.runs import Decision, State, Trial
+from chanc.study.budgets import Target
 from chanc.study.methods.protocol import Measurement, Told
-from chanc.study.space import Limits, Space, Widths
+from chanc.study.space import Limits, Shape, Space, Widths
+from chanc.study.targets import project
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,22 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Sampler(ABC):
-    """A trial method; its options are its fields, on the command line too (`chanc.fields`).
+class WidthOptions:
+    """What all trial methods here can be asked for; the fields are options on the command line too (`chanc.fields`).
 
     min_width, max_width: bounds in channels. round_to: widths are multiples of it and of their group's step.
-    trials: how many trials the search is planned for. fresh: each trial starts from fresh weights; else from those of
-    the last one that worked, by the search's transfer.
+    trials: how many trials the search is planned for. target_params, target_macs, target_latency: what all trials shall
+    cost, numbers or shares of what the model has ("25%"). fresh: each trial starts from fresh weights; else from those
+    of the last one that worked, by the search's transfer.
+
+    own_target: what a method takes where no target is given. bends: whether the proportions of widths may give way
+    where there are two (`chanc.study.targets`).
     """
 
     name: ClassVar[str]
     wants_evidence: ClassVar[bool] = False
+    own_target: ClassVar[Target] = Target()
+    bends: ClassVar[bool] = True
 
     seed: int = 0
     trials: int = field(default=35, metadata={"help": "Number of trials.", "range": (1, math.inf)})
@@ -51,19 +59,39 @@ class Sampler(ABC):
     max_width: int = field(default=256, metadata={"help": "Largest width, in channels.", "range": (1, math.inf)})
     round_to: int = field(default=2, metadata={"help": "Widths are multiples of this (and of a group's step).",
                                                "range": (1, math.inf)})  # fmt: skip
+    target_params: int | str | None = field(default=None, metadata={
+        "help": "Params that all trials shall have (500k, 1.5M, 25%).", "amount": "count"})
+    target_macs: int | str | None = field(default=None, metadata={
+        "help": "MACs that all trials shall have; with --target-params, both are met.", "amount": "count"})
+    target_latency: float | str | None = field(default=None, metadata={
+        "help": "Latency that all trials shall have, measured in onnxruntime, batch 1.", "amount": "ms"})
     fresh: bool = field(default=False, metadata={"help": "Train each trial from fresh weights, not the last one's."})
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range."""
         if self.min_width > self.max_width:
             raise ValueError(f"min_width {self.min_width} lies above max_width {self.max_width}")
-        if wrong := fields.fault(self):
+        if wrong := fields.fault(self) or self.target.fault():
             raise ValueError(wrong)
 
     @property
     def limits(self) -> Limits:
         """The bounds of a legal width."""
         return Limits(self.min_width, self.max_width, self.round_to)
+
+    @property
+    def target(self) -> Target:
+        """What all trials shall cost."""
+        return Target(self.target_params, self.target_macs, self.target_latency) or self.own_target
+
+    def at_target(self, space: Space, shape: Shape) -> Widths:
+        """Widths of a shape at the targets that are counted."""
+        return project(space, self.limits, shape, self.target.counts(space), bend=self.bends)
+
+
+@dataclass(frozen=True)
+class Sampler(WidthOptions, ABC):
+    """A trial method that sees one trial after the other."""
 
     @abstractmethod
     def start(self, space: Space) -> tuple[Widths, State]:

@@ -34,7 +34,7 @@ def seen(trial: int, widths: dict[str, int], **slopes: float) -> Measurement:
 
 
 def test_golden_rule_from_32() -> None:
-    sampler = Conet()
+    sampler = Conet(remainder="dropped")
     widths, state = sampler.start(ONE)
     assert widths == {"a": 32}
     sizes = []

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from chanc.study.methods.trial.conet import Conet
+from chanc.study.methods.trial.evolve import Evolve
+from chanc.study.methods.trial.flat import Flat
 from chanc.study.methods.trial.greedy import Greedy
+from chanc.study.methods.trial.optuna import Optuna
 from chanc.study.methods.trial.random import Random
 from chanc.study.methods.trial.sa import SimulatedAnnealing
+from chanc.study.methods.trial.shape import Shape
 from chanc.study.methods.trial.uniform import Uniform
 
-__all__ = ["Conet", "Greedy", "Random", "SimulatedAnnealing", "Uniform"]
+__all__ = ["Conet", "Evolve", "Flat", "Greedy", "Optuna", "Random", "Shape", "SimulatedAnnealing", "Uniform"]

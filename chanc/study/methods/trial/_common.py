@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
@@ -20,10 +19,6 @@ class Baseline(Sampler):
     min_width: int = 2
     max_width: int = 4096
     fresh: bool = True
-    target_params: int | None = field(default=None, metadata={
-        "help": "Params that all trials shall have (500k, 1.5M).", "range": (1, math.inf), "count": True})
-    target_macs: int | None = field(default=None, metadata={
-        "help": "MACs that all trials shall have.", "range": (1, math.inf), "count": True})
 
     @abstractmethod
     def draw(self, space: Space, trial: int) -> Widths:

@@ -38,7 +38,7 @@ class Conet(Sampler):
     flips with phi below it is frozen. phi_by: "group", or "global" with one phi that is halved once a trial when any
     group flips and ends the whole search. at_delta: S = delta does nothing ("no-op") or expands. at_minimum: a
     group that should shrink below min_width holds, or is forced to expand. The plateau is that of
-    `chanc.metrics.slope`.
+    `chanc.metrics.slope`. remainder: as in `chanc.study.methods.trial.greedy`.
     """
 
     trials: int = 25
@@ -56,25 +56,30 @@ class Conet(Sampler):
         "help": "What a slope of exactly delta does."})
     at_minimum: Literal["hold", "expand"] = field(default="hold", metadata={
         "help": "What shrinking at the minimum does."})
+    remainder: Literal["kept", "dropped"] = field(default="kept", metadata={
+        "help": "What rounding takes off a width: kept for the next step, or dropped."})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """Every group at start_width, moving freely."""
         rule = {group.id: Rule(phi=self.phi, last=0, frozen=False) for group in space.resizable}
         widths = start_widths(space, self.limits, self.start_width)
-        return widths, {"rule": rule, "next": None}
+        return widths, {"rule": rule, "real": {}, "next": None}
 
     def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
         """Algorithm 2's step for every group; None once all groups are frozen."""
         rules: dict[str, Rule] = {}
-        widths: Widths = {}
+        real: dict[str, float] = {}
         for group in space.resizable:
             epochs = [epoch[group.id] for epoch in seen.epochs if group.id in epoch]
             action = self.action(epochs) if epochs else 0
-            rules[group.id], widths[group.id] = self.step(state["rule"][group.id], seen.widths[group.id], action, group)
+            now = self.limits.real(seen.widths[group.id], state["real"], group)
+            rules[group.id], real[group.id] = self.step(state["rule"][group.id], now, action, group)
         if self.phi_by == "global":
-            rules, widths = self._one_phi(state["rule"], rules, widths, seen)
+            rules, real = self._one_phi(state["rule"], rules, real, seen)
+        widths = {group.id: self.limits.fit(real[group.id], group) for group in space.resizable}
         done = bool(rules) and all(rule["frozen"] for rule in rules.values())
-        return Proposal(None if done else dict(widths), {"rule": rules, "next": widths})
+        kept = real if self.remainder == "kept" else {}
+        return Proposal(None if done else dict(widths), {"rule": rules, "real": kept, "next": widths})
 
     def best(self, state: State) -> Widths:
         """The widths after the last step: the method's answer is where it stops."""
@@ -89,8 +94,8 @@ class Conet(Sampler):
             return -1
         return 0 if slope == self.delta and self.at_delta == "no-op" else 1
 
-    def step(self, rule: Rule, width: int, action: int, group: SearchGroup) -> tuple[Rule, int]:
-        """One group's new rule and width. An action of 0 changes neither."""
+    def step(self, rule: Rule, width: float, action: int, group: SearchGroup) -> tuple[Rule, float]:
+        """One group's new rule and width, not rounded. An action of 0 changes neither."""
         if rule["frozen"]:
             return rule, width
         if action < 0 and self.at_minimum == "expand" and width <= self.limits.bounds(group)[0]:
@@ -100,14 +105,14 @@ class Conet(Sampler):
         phi, frozen = rule["phi"], False
         if rule["last"] and action != rule["last"]:
             frozen, phi = phi < self.gamma, phi / 2
-        width = width if frozen else self.limits.fit(width * (1 + phi * action), group)
+        width = width if frozen else self.limits.clamp(width * (1 + phi * action), group)
         return Rule(phi=phi, last=action, frozen=frozen), width
 
     def _one_phi(
-        self, before: dict[str, Rule], after: dict[str, Rule], widths: Widths, seen: Measurement
-    ) -> tuple[dict[str, Rule], Widths]:
+        self, before: dict[str, Rule], after: dict[str, Rule], widths: dict[str, float], seen: Measurement
+    ) -> tuple[dict[str, Rule], dict[str, float]]:
         """Make the smallest phi of the trial everybody's, and stop everybody where one group froze."""
         stop = any(rule["frozen"] for rule in after.values())
         phi = min((rule["phi"] for rule in after.values()), default=self.phi)
         rules = {gid: Rule(phi=phi, last=rule["last"], frozen=stop) for gid, rule in after.items()}
-        return rules, dict(seen.widths) if stop and before else widths
+        return rules, {gid: float(width) for gid, width in seen.widths.items()} if stop and before else widths

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from chanc.metrics.cumulative import cumulative
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.registry import register
@@ -28,6 +29,8 @@ class Greedy(Sampler):
     first_step: what follows the first trial, "+16" (every width plus 16 channels, as in the public code) or "paper"
     (the ordinary rule with m = 0 before it). best_by: "global" takes the trial with the highest mean m over groups,
     "group" each group's width where its own m was highest. best_from: the first trial that can be best, from 1.
+    remainder: what rounding takes off a width is "kept" for the next step, or "dropped", as in the published searches,
+    where a width that should change by less than half a quantum never does.
     """
 
     gamma: float = field(default=0.8, metadata={
@@ -39,11 +42,13 @@ class Greedy(Sampler):
     best_by: Literal["global", "group"] = field(default="global", metadata={
         "help": "Best trial as a whole, or group by group."})
     best_from: int = field(default=6, metadata={"help": "First trial that can be the best.", "range": (1, math.inf)})
+    remainder: Literal["kept", "dropped"] = field(default="kept", metadata={
+        "help": "What rounding takes off a width: kept for the next step, or dropped."})  # fmt: skip
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """Every group at start_width; no momentum."""
         zero = {group.id: 0.0 for group in space.resizable}
-        state = {"measured": 0, "momentum": zero, "best": None, "best_group": {}}
+        state = {"measured": 0, "momentum": zero, "real": {}, "best": None, "best_group": {}}
         return start_widths(space, self.limits, self.start_width), state
 
     def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
@@ -51,14 +56,17 @@ class Greedy(Sampler):
         past: dict[str, float] = state["momentum"]
         momentum = {gid: self.gamma * past[gid] + seen.group_metric.get(gid, 0.0) for gid in past}
         first = state["measured"] == 0 and self.first_step == "+16"
-        widths = {}
+        real = {}
         for group in space.resizable:
-            now, change = seen.widths[group.id], momentum[group.id] - past[group.id]
+            change = momentum[group.id] - past[group.id]
+            now = self.limits.real(seen.widths[group.id], state["real"], group)
             factor = 1.0 + self.adjust(change, seen.trial, group.id)
-            target = now + 16.0 if first else now * min(max(factor, 0.5), 2.0)
-            widths[group.id] = self.limits.fit(target, group)
-        after = {"measured": state["measured"] + 1, "momentum": momentum}
-        return Proposal(widths, after | self._ranking(state, seen, momentum), momentum, dict(momentum))
+            real[group.id] = self.limits.clamp(now + 16.0 if first else now * min(max(factor, 0.5), 2.0), group)
+        widths = {group.id: self.limits.fit(real[group.id], group) for group in space.resizable}
+        kept = real if self.remainder == "kept" else {}
+        after = {"measured": state["measured"] + 1, "momentum": momentum, "real": kept}
+        figure = {"all layers": cumulative(momentum, seen.members)} if seen.members else {}
+        return Proposal(widths, after | self._ranking(state, seen, momentum), momentum, figure)
 
     def adjust(self, change: float, trial: int, group: str) -> float:
         """What is made of dm before it scales a width: nothing, here."""

@@ -1,0 +1,168 @@
+"""The planted defect: does a search find a bottleneck that was put there?
+
+One channel group of the model is starved to a quarter of its width, and all others are scaled up until the network has
+as many parameters as before. A search that starts there passes where, within ten trials and at that cost, the group
+regains at least half of what it lost in four of five seeds. Random widths stand beside it: what they regain, nobody
+needs a method for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from chanc.analysis import Analysis, analyze
+from chanc.errors import ModelError, RunError
+from chanc.files import atomic_write_json
+from chanc.ir import load, save
+from chanc.rewriter import rewrite
+from chanc.runs import clear_errors
+from chanc.study.methods.registry import fields_of, trains_itself
+from chanc.study.outcome import Run
+from chanc.study.parts import space_of
+from chanc.study.space import WIDEST, Limits, SearchGroup, Space, Widths
+from chanc.study.targets import project
+
+SEEDS, TRIALS, NEEDED = 5, 10, 4
+SET_HERE = ("seed", "resume", "timeout", "max_params", "max_macs", "max_latency", "final_epochs")
+"""Arguments of a search that the test sets itself."""
+CONTROL = "random"
+
+
+@dataclass(frozen=True)
+class Defect:
+    """What was planted: the group, its own width and the starved one, all widths, and the params that they cost."""
+
+    group: str
+    own: int
+    starved: int
+    widths: Widths
+    params: int
+
+    @property
+    def goal(self) -> float:
+        """The width, in channels, at which half of the gap is regained."""
+        return (self.own + self.starved) / 2
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The group's width that each seed's search ended with, brought to equal cost, by method."""
+
+    defect: Defect
+    algo: str
+    widths: Mapping[str, tuple[int, ...]]
+
+    def regained(self, algo: str) -> int:
+        """In how many seeds the group regained at least half of the gap."""
+        return sum(width >= self.defect.goal for width in self.widths[algo])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the method did so in four of five seeds."""
+        return self.regained(self.algo) >= NEEDED
+
+    def table(self) -> Table:
+        """A row a seed, for a terminal."""
+        defect = self.defect
+        shown = Table(title=f"{defect.group}: starved from {defect.own} channels to {defect.starved}; "
+                            f"regained from {defect.goal:g} on", title_justify="left", header_style="bold")  # fmt: skip
+        shown.add_column("seed")
+        for algo in self.widths:
+            shown.add_column(algo, justify="right")
+        for seed in range(SEEDS):
+            widths = [of[seed] for of in self.widths.values()]
+            shown.add_row(str(seed), *(f"{width} {'yes' if width >= defect.goal else 'no'}" for width in widths))
+        shown.add_row("regained", *(f"{self.regained(algo)} of {SEEDS}" for algo in self.widths))
+        return shown
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        return (f"{self.algo} {'passes' if self.passed else 'fails'}: the group regains half of the gap in "
+                f"{self.regained(self.algo)} of {SEEDS} seeds ({NEEDED} are needed), with {CONTROL} widths in "
+                f"{self.regained(CONTROL)}")  # fmt: skip
+
+
+def planted(
+    model: object,
+    *,
+    search: Callable[..., Run],
+    algo: str = "greedy",
+    out: Path = Path("run"),
+    trials: int = TRIALS,
+    options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    **asked: Any,
+) -> Planted:
+    """Plant the defect and search from there with each seed, and with random widths; goes on with what lies in `out`.
+
+    search: `chanc.search`, whose arguments `asked` are; its seeds, budgets and final trainings are set here. Raises
+    ModelError where no group can be starved, RunError for a method that has no trials, and what the search raises.
+    """
+    if trains_itself(algo):
+        raise RunError(f"the {algo} search has no trials to regain a width in")
+    analysis = analyze(load(model), fold=False)
+    defect = plant(analysis)
+    source, space = out / "planted.onnx", space_of(analysis)
+    with clear_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        save(rewrite(analysis.model, defect.widths, transfer="select", fold=False).model, source)
+    widths: dict[str, tuple[int, ...]] = {}
+    for one in dict.fromkeys((algo, CONTROL)):
+        found = []
+        for seed in range(SEEDS):
+            folder = out / f"{one}-seed{seed}"
+            there, own = (folder / "config.json").exists(), _options(one, options or {}, defect)
+            run = search(source, algo=one, out=folder, resume=there, seed=seed, trials=trials, options=own,
+                         **asked)  # fmt: skip
+            found.append(at_cost(space, run.widths, defect.params)[defect.group])
+            say(f"{one}, seed {seed}: {found[-1]} channels")
+        widths[one] = tuple(found)
+    result = Planted(defect, algo, widths)
+    with clear_errors(out):
+        atomic_write_json(out / "planted.json", {**asdict(result), "passed": result.passed})
+    return result
+
+
+def plant(analysis: Analysis) -> Defect:
+    """Starve the group that most layers hang on; among equal ones the middle one of the graph."""
+    space = space_of(analysis)
+    layers = {group.id: len(group.members) for group in analysis.groups}
+    groups = [group for group in space.resizable if group.size // 4 // group.step]
+    if not groups or len(space.resizable) < 2:
+        raise ModelError("no defect can be planted: it takes two groups that may change, one of them of four steps")
+    middle = (len(groups) - 1) / 2
+    place = max(range(len(groups)), key=lambda index: (layers[groups[index].id], -abs(index - middle)))
+    chosen, params = groups[place], space.count(space.widths, "params")
+    widths = _others_scaled(space, chosen, params)
+    return Defect(chosen.id, chosen.size, widths[chosen.id], widths, space.count(widths, "params"))
+
+
+def at_cost(space: Space, widths: Mapping[str, int], params: int) -> Widths:
+    """The widths in their proportions at equal cost: what a method made of the size is not what is judged here."""
+    return project(space, Limits(1, WIDEST, 1), dict(widths), {"params": params})
+
+
+def _others_scaled(space: Space, chosen: SearchGroup, params: int) -> Widths:
+    starved = chosen.size // 4 // chosen.step * chosen.step
+    limits = Limits(1, WIDEST, 1)
+
+    def at(factor: float) -> Widths:
+        return {**limits.scale(space, space.widths, factor), chosen.id: starved}
+
+    factors = np.linspace(1.0, 4.0, 1201)
+    return at(float(min(factors, key=lambda factor: abs(space.count(at(float(factor)), "params") - params))))
+
+
+def _options(algo: str, given: Mapping[str, Any], defect: Defect) -> dict[str, Any]:
+    """The options that a method has: a start at the planted widths, bounds with room, all trials at equal cost."""
+    room = {"start_width": 0, "min_width": max(1, defect.starved // 2), "max_width": 4 * max(defect.widths.values()),
+            "target_params": defect.params}  # fmt: skip
+    known = fields_of(algo)
+    return {name: value for name, value in {**room, **given}.items() if name in known and value is not None}

@@ -1,0 +1,59 @@
+"""Whom the found widths are compared with: networks of other proportions that cost as much.
+
+uniform: the input's proportions; flat: all widths equal; random: each width's factor drawn at random, another network
+for each seed. Each stands there twice: at the params of the found network, and at its MACs. baseline is the input
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chanc.errors import RunError
+from chanc.runs.rows import COUNTERS
+from chanc.study import shapes
+from chanc.study.space import WIDEST, Counter, Limits, Shape, Space, Widths
+from chanc.study.targets import project
+
+ROLES = ("uniform", "flat", "random")
+RIVALS = ("baseline", *ROLES)
+SPREAD = 4.0
+"""How far the widths of a random network are from the input's proportions, as a factor."""
+
+COSTS: tuple[Counter, ...] = ("params", "macs")
+
+
+def named(compare: Sequence[str]) -> list[str]:
+    """The rivals that are asked for, each once: uniform stands for uniform-params and uniform-macs.
+
+    Raises RunError for one that there isn't.
+    """
+    names: list[str] = []
+    for name in compare:
+        role, _, counter = name.partition("-")
+        if name not in RIVALS and (role not in ROLES or counter not in COUNTERS):
+            raise RunError(f"there is nothing named {name!r} to compare with; there are {', '.join(RIVALS)}")
+        names += [f"{name}-{counter}" for counter in COSTS] if name in ROLES else [name]
+    return list(dict.fromkeys(names))
+
+
+def rivals(
+    space: Space, found: Widths, compare: Sequence[str], seed: int, round_to: int, turns: int = 1
+) -> dict[str, list[Widths]]:
+    """The widths of the found network and of its rivals, by name, for each of their `turns` final trainings."""
+    limits, drawn = Limits(1, WIDEST, round_to), {"found": [found] * turns}
+    for name in named(compare):
+        if name == "baseline":
+            drawn[name] = [space.widths] * turns
+            continue
+        role, _, counter = name.partition("-")
+        cost: Counter = "params" if counter == "params" else "macs"
+        counts = {cost: space.count(found, cost)}
+        drawn[name] = [project(space, limits, _shape(space, role, seed, turn), counts) for turn in range(turns)]
+    return drawn
+
+
+def _shape(space: Space, role: str, seed: int, turn: int) -> Shape:
+    if role == "random":
+        return shapes.random(space, seed, turn, SPREAD)
+    return shapes.uniform(space) if role == "uniform" else shapes.flat(space)
