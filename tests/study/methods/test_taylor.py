@@ -84,6 +84,17 @@ def test_what_costs_more_has_to_be_worth_more() -> None:
     assert macs == {"a": 32, "b": 32}
 
 
+def test_targets_say_what_all_trials_cost() -> None:
+    """One that is given counts in the place of `equal`; of two, neither is exceeded."""
+    space = flat_space(a=10, b=40)
+    options = {"round_to": 1, "min_width": 1, "move": 1.0, "trials": 40}
+    assert after(Taylor(target_macs=6400, **options), space, turns=5, a=1.0, b=1.0) == {"a": 32, "b": 32}
+    both = after(Taylor(target_macs=6400, target_params=1600, **options), space, turns=5, a=9.0, b=1.0)
+    assert space.count(both, "macs") <= 6400
+    assert space.count(both, "params") <= 1600
+    assert both["a"] > 32
+
+
 def test_less_and_less_changes_hands() -> None:
     space = flat_space(a=10, b=10)
     sampler = Taylor(round_to=1, min_width=1, trials=5, move=0.2)
