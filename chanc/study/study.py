@@ -211,7 +211,7 @@ def _search(
     decisive = {**settings.decisive(graph), **whole.input.metadata()}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
-    _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])
+    _announce(progress, settings, engine, [told, *engine.remarks(analysis.model)])
     groups = members(analysis, measured_weights(analysis.model))
     if trial is not None:
         run = RunDir(out, list(read_run(out).log))

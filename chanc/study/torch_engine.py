@@ -39,7 +39,7 @@ from chanc.training.adas import Schedule
 from chanc.training.devices import precision
 from chanc.training.evidence import gather
 from chanc.training.images import image_input
-from chanc.training.module import Trainable, trainable, untrained
+from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo, TrainResult
 from chanc.training.task import Task
@@ -144,9 +144,9 @@ class TorchEngine:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
         rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
 
-    def untrained(self, model: ir.Model) -> str:
-        """A line on what no training changes in the model, or nothing."""
-        return untrained(model)
+    def remarks(self, model: ir.Model) -> list[str]:
+        """Lines on what a training does with quantised weights, and with an end that PyTorch can't express."""
+        return remarks(model)
 
     def complete(self, model: ir.Model) -> bool:
         """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""
@@ -156,13 +156,15 @@ class TorchEngine:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
         from chanc.analysis.infer_shapes import infer_shapes
         from chanc.backends.torch.package import write_package
+        from chanc.backends.torch.tail import cut_tail
         from chanc.ir import load
         from chanc.ir.normalize import normalize
 
         prepared = load(model)
         normalize(prepared)
         infer_shapes(prepared)
-        write_package(prepared, folder, "Network", folder / "best.onnx", self.sizes)
+        tail = cut_tail(prepared)
+        write_package(prepared, folder, "Network", folder / "best.onnx", self.sizes, tail)
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,
