@@ -66,6 +66,17 @@ def test_accuracy_against_params_has_a_line_a_method(folder):
     assert len({series.colour for series in plot.series}) == 4
 
 
+def test_without_final_trainings_the_trials_are_named_as_such(folder):
+    for path in folder.glob("*/cell.json"):
+        cell = json.loads(path.read_text())
+        cell["rows"] = {"found": {"params": 7 + cell["seed"], "macs": 70, "top1": 0.1}}
+        path.write_text(json.dumps(cell))
+    section = next(section for section in sweep_sections(read_sweep(folder)) if section.id == "accuracy")
+    assert [(plot.id, plot.title) for plot in section.plots] == [
+        ("found-params", "Best trials of the cells, parameters"), ("found-macs", "Best trials of the cells, MACs")
+    ]  # fmt: skip
+
+
 def test_what_is_done_and_what_failed(folder):
     facts = dict(sweep_facts(read_sweep(folder)))
     assert facts == {"sweep of": "r18.onnx", "cells": "17 of 18", "failed cells": "sa-gamma0.8-seed2"}

@@ -23,7 +23,8 @@ WIDE = 20.0
 @register("axes", order=12)
 def axes_section(record: Record) -> Section | None:
     """Accuracy, parameters and MACs of what the cells of a sweep found, against every option that varies."""
-    plots = [plot for name in _varied(record.cells) for plot in _plots(name, record.cells)]
+    varied = _varied(record.cells)
+    plots = [plot for name in varied for plot in _plots(name, varied, record.cells)]
     text = "A line joins cells that differ in this option alone, and by their seeds, over which a point is the mean."
     return Section("axes", "Options of the sweep", text, plots) if plots else None
 
@@ -37,7 +38,8 @@ def _varied(cells: Sequence[SweptCell]) -> list[str]:
     return [name for name, seen in values.items() if len(seen) > 1]
 
 
-def _plots(name: str, cells: Sequence[SweptCell]) -> list[Plot]:
+def _plots(name: str, varied: Sequence[str], cells: Sequence[SweptCell]) -> list[Plot]:
+    """Those of one option; sizes that are all alike are no picture."""
     own = [cell for cell in cells if name in cell.result.axes]
     final = any(cell.final is not None for cell in own)
     top1 = "top-1 after final training" if final else "held-out top-1 of the best trial"
@@ -48,8 +50,8 @@ def _plots(name: str, cells: Sequence[SweptCell]) -> list[Plot]:
     plots = []
     for key, y, read in readings:
         known = [(cell, value) for cell in own if (value := read(cell)) is not None]
-        if known:
-            plots.append(_plot(name, key, y, known))
+        if known and (key == "top1" or len({value for _, value in known}) > 1):
+            plots.append(_plot(name, [other for other in varied if other != name], key, y, known))
     return plots
 
 
@@ -66,21 +68,21 @@ def _count(key: str) -> Reading:
     return read
 
 
-def _plot(name: str, key: str, y: Axis, known: Sequence[tuple[SweptCell, float]]) -> Plot:
+def _plot(name: str, others: Sequence[str], key: str, y: Axis, known: Sequence[tuple[SweptCell, float]]) -> Plot:
     x, place = _places(name, [cell for cell, _ in known])
     divisor, said = scaled(max(value for _, value in known)) if key != "top1" else (1.0, y.unit)
     lines: dict[Line, dict[float, list[float]]] = {}
     for cell, value in known:
-        points = lines.setdefault(_line(cell, name), {})
+        points = lines.setdefault(_line(cell, others), {})
         points.setdefault(place[word(cell.result.axes[name])], []).append(value / divisor)
     shown = [_series(of, lines[of], depth_colour(index, len(lines))) for index, of in enumerate(sorted(lines))]
     counts = [len(values) for points in lines.values() for values in points.values()]
     return Plot(f"axis-{name}-{key}", f"{name}: {y.label}", x, Axis(y.label, said), shown, note=spread(counts))
 
 
-def _line(cell: SweptCell, name: str) -> Line:
+def _line(cell: SweptCell, others: Sequence[str]) -> Line:
     algo, options = cell.setting
-    return algo, tuple((option, value) for option, value in options if option != name)
+    return algo, tuple((option, value) for option, value in options if option in others)
 
 
 def _series(of: Line, points: dict[float, list[float]], colour: str) -> Series:

@@ -51,6 +51,17 @@ def test_another_axis_makes_other_lines_and_words_are_numbered(folder):
     assert found["axis-lr-top1"].x.log
 
 
+def test_what_is_alike_everywhere_is_neither_said_nor_drawn(folder):
+    for path in folder.glob("*/cell.json"):
+        cell = json.loads(path.read_text())
+        cell["start_width"] = 16
+        cell["rows"]["found"]["params"] = 1000
+        path.write_text(json.dumps(cell))
+    found = plots(folder)
+    assert list(found) == ["axis-gamma-top1", "axis-gamma-macs"]
+    assert [line.name for line in found["axis-gamma-macs"].series] == ["greedy", "sa"]
+
+
 def test_without_final_trainings_the_best_trial_speaks(folder):
     for path in folder.glob("*/cell.json"):
         cell = json.loads(path.read_text())
