@@ -38,8 +38,8 @@ class Spent:
     def in_words(self, parts: int = 4) -> str:
         """One line, with the largest parts of what is beside training."""
         longest = ", ".join(f"{name} {seconds:,.1f}" for name, seconds in list(self.rest.items())[:parts])
-        return (f"{self.total:,.0f} s: training {self.training:,.0f}, everything else {self.total - self.training:,.0f} "
-                f"({self.share:.1%}{': ' if longest else ''}{longest})")  # fmt: skip
+        beside = f"{self.total - self.training:,.0f} ({self.share:.1%}{': ' if longest else ''}{longest})"
+        return f"{self.total:,.0f} s: training {self.training:,.0f}, everything else {beside}"
 
 
 def spent(timing: Sequence[Timing]) -> Spent:

@@ -83,7 +83,8 @@ class Progress:
         """An epoch of the trial has ended; `top1` from 0 to 1, NaN where it wasn't judged."""
         self._steps += 1
         row = self.rows[-1]
-        row |= {"epoch": f"{epoch + 1}/{self._length}", "loss": f"{loss:.4f}", "top-1": "-" if math.isnan(top1) else f"{top1:.2%}"}
+        judged = "-" if math.isnan(top1) else f"{top1:.2%}"
+        row |= {"epoch": f"{epoch + 1}/{self._length}", "loss": f"{loss:.4f}", "top-1": judged}
         row["ETA"] = self._eta()
         if self._live is None:
             self.say("  ".join(f"{name} {value}" for name, value in row.items()))

@@ -23,7 +23,6 @@ from chanc.study.presets import DEFAULT_FINAL, DEFAULT_JUDGED, DEFAULT_TRAIN, DE
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
 
-
 GPU_GRAIN = 8
 """Widths on a GPU are multiples of this."""
 

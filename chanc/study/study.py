@@ -110,8 +110,8 @@ def search(
             was made with, and only a higher number of trials and the final trainings may differ from that.
         timeout: seconds after which the search stops at the end of an epoch; resumed, it goes on from there.
         preset: a name of `chanc.study.presets.PRESETS`; whatever is passed here besides wins over it.
-        options: fields of the method; round_to is 8 on a GPU, but in a preset, where it isn't given. train, final: fields of `TrainOptions` and of the task, for the trials and the
-            final trainings.
+        options: fields of the method; round_to, where neither it nor a preset is given, is 8 on a GPU. train, final:
+            fields of `TrainOptions` and of the task, for the trials and the final trainings.
         final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals
             (`chanc.study.rivals`) of the final trainings.
         max_params, max_macs, max_latency: ceilings (milliseconds for the latency, measured in onnxruntime) of trials;
@@ -140,9 +140,7 @@ def search(
     """
     grain = {} if resume else width_grain(algo, preset, options or {}, (train or {}).get("device"))
     options = {**(options or {}), **grain}
-    asked = dict(asked or {})
-    if grain:
-        asked["options"] = {**given(asked.get("options") or {}), **grain}
+    asked = {**(asked or {}), **({"options": given(options)} if grain else {})}
     if final_epochs is None:
         final_epochs = named_preset(preset).final_epochs if preset else 0
     settings = resolve(

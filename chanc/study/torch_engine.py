@@ -45,7 +45,6 @@ from chanc.training.task import Task
 from chanc.training.train import rehearse, train
 from chanc.transforms import bake_input
 
-
 JUDGE_EVERY = 10
 """Epochs of a final training from one evaluation to the next: nothing is chosen by them."""
 

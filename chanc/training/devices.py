@@ -12,7 +12,6 @@ import torch
 from chanc.errors import RunError
 from chanc.training.options import TrainOptions
 
-
 # cuDNN tries its algorithms for every shape of a convolution: with the many widths of a search that takes longer than
 # what is won by it in a few epochs.
 _LONG = 10

@@ -26,10 +26,10 @@ class StepInfo:
 class EpochRecord:
     """A finished epoch, counted from 0.
 
-    loss: mean training loss; score (the task's) and test_loss: on the held-out part, NaN where it wasn't judged; lr: at the epoch's start, the mean
-    where layers differ; metrics: what `on_epoch` returned, JSON values; qualities: what AdaS measured of the weights
-    that `on_epoch` is shown, by name, so that it need not measure them again. Only the record that `on_epoch` gets has
-    it.
+    loss: mean training loss; score (the task's) and test_loss: on the held-out part, NaN where it wasn't judged; lr: at
+    the epoch's start, the mean where layers differ; metrics: what `on_epoch` returned, JSON values; qualities: what
+    AdaS measured of the weights that `on_epoch` is shown, by name, so that it need not measure them again. Only the
+    record that `on_epoch` gets has it.
     """
 
     epoch: int
