@@ -253,7 +253,7 @@ class OutOfTime(Exception):
 
 def train_one(job: Job) -> Result:
     """Train fresh weights at the job's widths; the epochs that were done before its time was over."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     epochs: list[Result] = []
 
     def on_epoch(record: Any, module: nn.Module) -> None:

@@ -108,7 +108,7 @@ def _finals(result: Result) -> list[str]:
 def _ended(one: Result) -> tuple[str, str, str]:
     epochs = one.get("epochs")
     if not epochs:
-        return "0" if epochs is not None else "at work", "-", "-"
+        return f"0 of {one['of']}" if epochs is not None else "at work", "-", "-"
     return f"{len(epochs)} of {one['of']}", f"{epochs[-1]['score']:.2%}", f"{epochs[-1]['at']:.0f}"
 
 
