@@ -15,6 +15,7 @@ Without CIFAR-10 the images are made up: what is measured then is speed. --tiny 
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import json
 import math
@@ -28,7 +29,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,8 @@ from typing import Any
 import numpy as np
 import torch
 from arguments import target
-from evbmf import trained
 from gpu_page import page
+from made_up import trained
 from torch import Tensor, nn
 from training import Step, modules
 
@@ -45,11 +45,12 @@ import chanc
 from chanc.analysis import analyze
 from chanc.api import export, rewrite, search, train
 from chanc.data import Dataset, cifar, data_folder, load
-from chanc.data.named.synthetic import read as made_up
+from chanc.data.named.synthetic import read as synthetic
+from chanc.errors import TrialError
 from chanc.files import atomic_write_json, atomic_write_text
 from chanc.frontends import zoo
 from chanc.metrics.quality import layers_quality
-from chanc.runs import read_run
+from chanc.runs import best, read_run
 from chanc.runs.overhead import spent
 from chanc.study.parts import space_of
 from chanc.study.rivals import rivals
@@ -153,15 +154,15 @@ def steps(bench: Bench, deadline: float, results: Result, tell: Tell) -> Result:
     feed = training_feed(data, options, "image", device, torch.Generator().manual_seed(0))
     endless = itertools.chain.from_iterable(itertools.repeat(feed.batches))
     still = next(endless)
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False), torch.no_grad():
-        agreed = {name: side.eval()(still[0]) for name, side in sides.items()}
-        torch.testing.assert_close(agreed["generated"], agreed["twin"], rtol=1e-4, atol=1e-4)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        loops = {side: stepping(module.to(memory_format=torch.channels_last), itertools.repeat(still), device)
-                 for side, module in sides.items()}  # fmt: skip
-        loops["augmented"] = stepping(sides["generated"], endless, device)
-        loops["images alone"] = lambda: next(endless)
-        found = _rounds(loops, device, deadline, size.rounds)
+    with torch.no_grad():
+        answers = {name: copy.deepcopy(side).double().eval()(still[0].double()) for name, side in sides.items()}
+    torch.testing.assert_close(answers["generated"], answers["twin"], rtol=1e-9, atol=1e-9)
+    torch.backends.cudnn.benchmark = True
+    loops = {side: stepping(module.to(memory_format=torch.channels_last), itertools.repeat(still), device)
+             for side, module in sides.items()}  # fmt: skip
+    loops["augmented"] = stepping(sides["generated"], endless, device)
+    loops["images alone"] = lambda: next(endless)
+    found = _rounds(loops, device, deadline, size.rounds)
     rates = {name: statistics.median(values) for name, values in found.items()}
     return {"network": size.network, "width": size.width, "batch": size.batch, "steps_per_s": rates, "rounds": found}
 
@@ -214,7 +215,7 @@ def _weights(network: str, widths: Mapping[str, int]) -> dict[str, np.ndarray]:
 
 
 def greedy(bench: Bench, deadline: float, results: Result, tell: Tell) -> Result:
-    """As many trials as fit, what they took, and the best widths."""
+    """As many trials as fit, what they took, and the widths that the search would hand over."""
     size, out = bench.size, bench.folder / "run"
     last_epoch = 15.0 if bench.device.type == "cuda" else 0.0
     search(bench.model, algo="greedy", data=bench.data, data_root=bench.root, trials=size.trials,
@@ -226,11 +227,11 @@ def greedy(bench: Bench, deadline: float, results: Result, tell: Tell) -> Result
     seconds = {one.id: dict(one.seconds) for one in run.timing}
     trials = [{"params": trial.params, "macs": trial.macs, "score": trial.score, "seconds": seconds[str(trial.id)]}
               for trial in run.trials]  # fmt: skip
-    best = max(run.trials, key=lambda trial: trial.score, default=None)
+    found = best(run)
     return {"network": size.network, "gamma": GAMMA, "wanted": size.trials, "trials": trials,
             "round_to": run.settings["round_to"], "share_beside_training": time_of.share, "beside": dict(time_of.rest),
             "training_s": time_of.training, "counts": bench.counts,
-            "widths": dict(best.decision.widths) if best else None}  # fmt: skip
+            "widths": dict(found.decision.widths) if found else None}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -261,14 +262,16 @@ def train_one(job: Job) -> Result:
 
     def on_step(info: Any) -> None:
         if time.time() > job.until:
-            raise OutOfTime
+            raise OutOfTime("the time was over")
 
     model = rewrite(job.model, dict(job.widths), transfer="init").model
-    begun = time.perf_counter()
-    with suppress(OutOfTime):
+    begun, failed = time.perf_counter(), ""
+    try:
         train(model, data=job.data, data_root=job.root, epochs=job.epochs, batch_size=job.batch, normalise="dataset",
               on_step=on_step, on_epoch=on_epoch)  # fmt: skip
-    return {"epochs": epochs, "of": job.epochs}
+    except (OutOfTime, TrialError) as error:
+        failed = str(error)
+    return {"epochs": epochs, "of": job.epochs, "failed": failed}
 
 
 def finals(bench: Bench, deadline: float, results: Result, tell: Tell) -> Result:
@@ -326,7 +329,7 @@ def prepared(options: argparse.Namespace, folder: Path) -> Bench:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not options.tiny and cifar.find(data_folder(options.data_root), "cifar10") is not None:
         return Bench(size, device, "cifar10", options.data_root, True, folder)
-    data, path = made_up(*size.images), folder / "made-up.npz"
+    data, path = synthetic(*size.images), folder / "made-up.npz"
     np.savez(path, x_train=data.train_images, y_train=data.train_labels, x_test=data.test_images,
              y_test=data.test_labels)  # fmt: skip
     return Bench(size, device, str(path), None, options.tiny, folder)

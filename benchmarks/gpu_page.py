@@ -107,9 +107,10 @@ def _finals(result: Result) -> list[str]:
 
 def _ended(one: Result) -> tuple[str, str, str]:
     epochs = one.get("epochs")
-    if not epochs:
-        return f"0 of {one['of']}" if epochs is not None else "at work", "-", "-"
-    return f"{len(epochs)} of {one['of']}", f"{epochs[-1]['score']:.2%}", f"{epochs[-1]['at']:.0f}"
+    if epochs is None:
+        return "at work", "-", "-"
+    done = f"{len(epochs)} of {one['of']}" + (f": {one['failed']}" if one["failed"] else "")
+    return (done, f"{epochs[-1]['score']:.2%}", f"{epochs[-1]['at']:.0f}") if epochs else (done, "-", "-")
 
 
 def _parts(result: Result) -> dict[str, Any]:
