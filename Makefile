@@ -18,13 +18,14 @@ setup: .venv/ready
 	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gpu]'; fi
 	touch $@
 
-# Six trials on scikit-learn's digits, then the found widths against the original and against uniform scaling at equal
+# Six trials on scikit-learn's digits, then the found widths against the original, and uniform and flat ones at equal
 # params, each trained from scratch three times. A second call goes on where the first one was, or shows what it found.
 demo: setup
 	mkdir -p demo
 	test -f demo/resnet18.onnx || $(BIN)/chanc export zoo:resnet18 --width 16 --channels 1 --size 8 -o demo/resnet18.onnx
 	$(BIN)/chanc search demo/resnet18.onnx --algo greedy --data digits --trials 6 --epochs 2 --batch-size 64 \
-	  --start-width 0 --gamma 0.5 --final-epochs 12 --final-seeds 3 --out demo/run \
+	  --start-width 0 --gamma 0.5 --final-epochs 12 --final-seeds 3 \
+	  --compare baseline,uniform-params,flat-params --out demo/run \
 	  $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
 
