@@ -170,6 +170,8 @@ def search(
     )
     deadline = None if timeout is None else time.monotonic() + timeout
     progress = Progress(*settings.length, console or Console(), quiet, deadline)
+    if grain:
+        progress.say(f"note: widths are multiples of {grain['round_to']}, as suits a GPU; --round-to says otherwise")
     refuse_early(Path(out), resume, settings)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
