@@ -49,7 +49,7 @@ def report(run: Record, time: Spent) -> str:
         f"{len(run.trials)} trials of {run.settings.get('epochs')} epochs on {run.settings.get('data')}, {images}, "
         f"{run.environment.get('device')}, {run.environment.get('threads')} thread(s).",
         "Training is its steps and the evaluation of each epoch. All other seconds of the search count as beside it:",
-        "reading the data and finding out which pixels the model takes, analysing and rewriting it, generating its module,",
+        "reading the data and finding out which pixels the model takes, analysis, rewriting, generating its module,",
         "measuring its layers, saving, drawing the report. They hardly grow with the images, training does.",
         "",
         f"Command: `python {shlex.join(sys.argv)}`",
