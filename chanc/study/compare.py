@@ -33,6 +33,7 @@ from chanc.runs import (
     read_json,
     read_run,
 )
+from chanc.runs.overhead import FINAL
 from chanc.study.driver import trial_seed
 from chanc.study.engine import Engine, Trained, Watcher
 from chanc.study.progress import Progress, amount
@@ -195,6 +196,7 @@ def _final(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label:
             file=f"final/{bout.id}/model.onnx",
         )
     )
+    run.append_timing(Timing(FINAL + bout.id, trained.spent))
     checkpoint.unlink(missing_ok=True)
 
 

@@ -23,6 +23,9 @@ from chanc.study.presets import DEFAULT_FINAL, DEFAULT_JUDGED, DEFAULT_TRAIN, DE
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
 
+GPU_GRAIN = 8
+"""Widths on a GPU are multiples of this."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -184,6 +187,19 @@ def resolve(
         asked_final=frozenset(given(final)),
         **rest,
     )
+
+
+def width_grain(algo: str | None, preset_name: str | None, options: Options, device: object) -> Options:
+    """What widths are multiples of where nobody said it and trials run on a GPU, whose matrix units take eights.
+
+    device: as of TrainOptions, None for the default.
+    """
+    from chanc.training.devices import pick_device
+
+    told = preset_name is not None or options.get("round_to") is not None
+    if told or "round_to" not in fields_of(algo or "greedy") or pick_device(str(device or "auto")).type != "cuda":
+        return {}
+    return {"round_to": GPU_GRAIN}
 
 
 def _method(algo: str, options: Options, seed: int, epochs: object) -> TrialMethod | WholeMethod:

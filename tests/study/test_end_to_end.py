@@ -159,6 +159,19 @@ def test_a_run_is_lengthened_from_its_folder_alone(tmp_path: Path, digits_model:
     assert search(out=out, resume=True).rows[-1].name == "uniform-params"
 
 
+def test_the_multiple_of_widths_that_suits_a_gpu_is_the_runs_own(
+    tmp_path: Path, digits_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as gpu:
+        gpu.setattr("chanc.study.study.width_grain", lambda *asked: {"round_to": 8})
+        told = io.StringIO()
+        small_search(digits_model, tmp_path / "run", trials=1, console=Console(file=told, width=200), quiet=False)
+    assert "note: widths are multiples of 8, as suits a GPU; --round-to says otherwise" in told.getvalue()
+    assert read_run(tmp_path / "run").settings["round_to"] == 8
+    search(out=tmp_path / "run", resume=True, trials=2)
+    assert all(width % 8 == 0 for trial in trials(tmp_path / "run") for width in trial.decision.widths.values())
+
+
 def test_a_search_without_a_model_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="needs a model to start from"):
         search(out=tmp_path / "run")

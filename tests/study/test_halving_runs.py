@@ -128,7 +128,7 @@ def test_side_by_side_and_one_after_the_other_are_the_same_search(tmp_path: Path
     assert side_by_side(digits_model, tmp_path / "crew", pool=pool) == one
     assert pool.names == [["trial 1", "trial 2", "trial 3"], ["trial 2"], ["trial 4", "trial 5"]]
     assert not [*(tmp_path / "crew").rglob("outcome.json")]
-    assert [line.id for line in read_run(tmp_path / "crew").timing] == list("01234")
+    assert [line.id for line in read_run(tmp_path / "crew").timing] == ["start", *"01234", "end"]
 
 
 def test_a_trial_whose_process_is_lost_again_and_again_ends_the_search(tmp_path: Path, digits_model: Path) -> None:
