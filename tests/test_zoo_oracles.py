@@ -23,7 +23,8 @@ from chanc.frontends import zoo
 
 NAMES = zoo.names()
 # Deeper ones of the same blocks: by night only.
-DEEPER = {"resnet34", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20"}
+DEEPER = {"resnet34", "darts7", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc"}
+"""Tested at night: by day their kinds are told by smaller ones, and by the shared models."""
 BY_DYNAMO = {"shufflenetv2", "mobilenetv3-large"}
 """Whose file of the other exporter is tested by day: this one is at night."""
 # What dynamo, which takes seconds, wrote of networks of width 24.
@@ -94,7 +95,7 @@ def test_fresh_normalisations_that_share_their_tensors(zoo_model, name: str) -> 
     widens(path, 1.5)
 
 
-@pytest.mark.parametrize("name", ["googlenet", "shuffled"])
+@pytest.mark.parametrize("name", [pytest.param("googlenet", marks=pytest.mark.nightly), "shuffled"])
 def test_plans_that_give_each_group_a_width_of_its_own(zoo_model, name: str) -> None:
     check_all(shuffled() if name == "shuffled" else zoo_model(name, width=24), seed=1)
 

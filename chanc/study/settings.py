@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chanc import plugins
 from chanc.errors import RunError
 from chanc.files import Json
 from chanc.metrics.registry import METRICS
@@ -194,12 +195,12 @@ def width_grain(algo: str | None, preset_name: str | None, options: Options, dev
 
     device: as of TrainOptions, None for the default.
     """
+    if preset_name is not None or options.get("round_to") is not None or "round_to" not in fields_of(algo or "greedy"):
+        return {}
+    plugins.require("torch", "a search", "torch")
     from chanc.training.devices import pick_device
 
-    told = preset_name is not None or options.get("round_to") is not None
-    if told or "round_to" not in fields_of(algo or "greedy") or pick_device(str(device or "auto")).type != "cuda":
-        return {}
-    return {"round_to": GPU_GRAIN}
+    return {"round_to": GPU_GRAIN} if pick_device(str(device or "auto")).type == "cuda" else {}
 
 
 def _method(algo: str, options: Options, seed: int, epochs: object) -> TrialMethod | WholeMethod:

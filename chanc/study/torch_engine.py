@@ -23,7 +23,7 @@ from chanc.study.space import Price
 try:
     import torch
 except ImportError as error:
-    raise MissingDependencyError("a search needs PyTorch: pip install 'chanc[torch]'") from error
+    raise MissingDependencyError("a search needs torch: pip install 'chanc[torch]'") from error
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase

@@ -132,7 +132,7 @@ def check(folder: Path, *arguments: object) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("theirs", [False, True])
+@pytest.mark.parametrize("theirs", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_check_compares_what_the_module_returns(theirs: bool, tmp_path: Path) -> None:
     source = chanc.codegen(detector(tmp_path / "model.onnx", theirs=theirs), tmp_path / "out")
     assert source.tail is not None
