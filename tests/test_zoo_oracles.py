@@ -60,7 +60,7 @@ def test_as_torchscript_writes_it(zoo_model, name: str) -> None:
     widens(path, 1.5)
 
 
-@pytest.mark.parametrize("scale", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("scale", [pytest.param(0.25, marks=pytest.mark.nightly), 0.5, 0.75])
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3-large"])
 def test_every_scale(zoo_model, name: str, scale: float) -> None:
     path = zoo_model(name, width=24)

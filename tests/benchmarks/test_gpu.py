@@ -50,6 +50,7 @@ def test_the_small_form_leaves_a_page_with_all_its_parts(tmp_path: Path) -> None
     assert all(len(one["epochs"]) == one["of"] == 1 for one in networks.values())
 
 
+@pytest.mark.nightly
 def test_without_a_gpu_the_whole_form_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     done = run(tmp_path / "gpu.md", "--parts", "steps")

@@ -63,6 +63,7 @@ def test_a_classifier_passes_everywhere(coverage: ModuleType, models: Path) -> N
     assert not any(row[part]["fault"] for part in coverage.PARTS)
 
 
+@pytest.mark.nightly
 def test_groups_under_a_norm_are_counted_as_doubled(coverage: ModuleType, models: Path) -> None:
     row = coverage.examine(models / "normed.onnx")
     assert (row["half"]["exact"], row["half"]["doubled"], row["half"]["untold"]) == (1, 1, 0)
@@ -76,6 +77,7 @@ def test_what_fails_is_told(coverage: ModuleType, models: Path) -> None:
     assert "Frobnicate" in "".join(coverage.coverage_page.notes_of(row))
 
 
+@pytest.mark.nightly
 def test_a_wrong_module_is_no_coverage(coverage: ModuleType, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = coverage.load_file
     monkeypatch.setattr(coverage, "load_file", lambda path: {key: 1.1 * value for key, value in load(path).items()})

@@ -74,6 +74,7 @@ def pool(jobs_module):
     made.close()
 
 
+@pytest.mark.nightly
 def test_jobs_end_one_by_one_with_their_reasons(pool: RayPool, jobs, ends, tmp_path: Path) -> None:
     told: dict[str, str] = {}
     functions = {"a": jobs.write, "b": jobs.fail, "c": jobs.told, "d": jobs.die, "e": jobs.write}
