@@ -23,7 +23,8 @@ from chanc.frontends import zoo
 
 NAMES = zoo.names()
 # Deeper ones of the same blocks: by night only.
-DEEPER = {"resnet34", "darts7", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc"}
+DEEPER = {"resnet34", "darts7", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc",
+          "efficientnet-b0"}  # fmt: skip
 """Tested at night: by day their kinds are told by smaller ones, and by the shared models."""
 BY_DYNAMO = {"shufflenetv2", "mobilenetv3-large"}
 """Whose file of the other exporter is tested by day: this one is at night."""
@@ -88,7 +89,7 @@ def test_skeletons_are_what_dynamo_writes_today(zoo_model, path: Path) -> None:
     assert {t.name: t.dims for t in kept.graph.initializer} == {t.name: t.dims for t in fresh.graph.initializer}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "googlenet"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("googlenet", marks=pytest.mark.nightly)])
 def test_fresh_normalisations_that_share_their_tensors(zoo_model, name: str) -> None:
     path = zoo_model(name, width=24, stir=False)
     shrinks(path, 0.5)

@@ -101,6 +101,7 @@ def test_not_a_run(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_images(runs, tmp_path, monkeypatch):
     image = pytest.importorskip("PIL.Image")
     numpy = pytest.importorskip("numpy")

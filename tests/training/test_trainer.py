@@ -117,6 +117,7 @@ train_module(by_hand(module), dataset, Classification(), options, on_step=on_ste
 """
 
 
+@pytest.mark.nightly
 def test_killed_process_is_resumed(net, dataset, tmp_path) -> None:
     whole = net()
     expected = train(whole, dataset, _BASE)

@@ -163,6 +163,7 @@ def test_the_source_is_clean(tmp_path: Path) -> None:
         assert ran.returncode == 0, ran.stdout
 
 
+@pytest.mark.nightly
 def test_names_of_a_hostile_graph_stay_names(tmp_path: Path) -> None:
     name = "\"\"\"\nimport os\nopen('owned', 'w')"
     model = build(X, "float y", NETWORK + "y = theirs.Decode (s)", WEIGHTS, domains=THEIRS)
