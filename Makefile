@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: setup demo test kernels nightly lint clean
+.PHONY: setup demo test types kernels nightly lint clean
 
 setup: .venv/ready
 
@@ -29,13 +29,16 @@ demo: setup
 	  $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
 
-# Each worker takes a half of the files, and what both share (an export, a Ray) is made once; then they help each other.
+# Types and kernels take one core each, so they go side by side. Of the tests each worker takes a half of the files, and
+# what both share (an export, a Ray) is made once; then they help each other.
 test: setup
 	$(BIN)/ruff check .
+	$(MAKE) --jobs 2 --output-sync types kernels
+	$(BIN)/python -m pytest -m 'not nightly' -n 2 --dist worksteal
+
+types: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m 'not nightly' -n 2 --dist worksteal
-	$(MAKE) kernels
 
 # What EVBMF answers must not hang on the last bits, so it is measured with several of OpenBLAS's kernels. OpenBLAS takes
 # the one it is told without asking the CPU, which then dies of an illegal instruction: leave out what the CPU lacks.
@@ -48,10 +51,8 @@ kernels: setup
 nightly: setup
 	$(BIN)/python -m pytest -m nightly -n 2 --dist worksteal --timeout 7200
 
-lint: setup
+lint: types
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
 
 clean:
 	rm -rf .venv demo build dist *.egg-info
