@@ -17,6 +17,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 import torch
+from arguments import at_least, target
 
 from chanc.backends import ort
 from chanc.data import Dataset
@@ -89,9 +90,9 @@ def report(rows: list[tuple[float, float, float]], command: str, epochs: int) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seeds", type=at_least(2), default=24)
+    parser.add_argument("--epochs", type=at_least(1), default=10)
+    parser.add_argument("--out", type=target)
     args = parser.parse_args()
     data = load_data("digits")
     rows = []

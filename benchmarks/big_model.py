@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from arguments import at_least, folder
 from onnx import TensorProto, helper
 
 CHANNELS = 1024
@@ -98,15 +99,15 @@ def compare(source: Path, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gb", type=float, default=3)
-    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--gb", type=at_least(WEIGHT_BYTES / (1 << 30)), default=3)
+    parser.add_argument("--folder", type=folder, default=None)
     parser.add_argument("--child", nargs=3, metavar=("WHAT", "SOURCE", "TARGET"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         work(options.child[0], Path(options.child[1]), Path(options.child[2]))
         return
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for what, row in measure(options.gb, Path(folder)).items():
+    with tempfile.TemporaryDirectory(dir=options.folder) as inside:
+        for what, row in measure(options.gb, Path(inside)).items():
             share = row["mb"] / (options.gb * 1024)
             print(f"{what:8} {row['seconds']:7.2f} s {row['mb']:8.0f} MB   {share:6.1%} of the file")
 

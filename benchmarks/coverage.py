@@ -20,6 +20,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnx
 import torch
+from arguments import models, target
 
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.ort.run import session
@@ -180,8 +181,8 @@ def report(rows: list[Row], others: list[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("coverage.md"))
+    parser.add_argument("folders", nargs="+", type=models)
+    parser.add_argument("--out", type=target, default=Path(__file__).with_name("coverage.md"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     others = public_converters()

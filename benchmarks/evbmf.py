@@ -17,9 +17,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from arguments import at_least, target
 from scipy.optimize import minimize_scalar
 
 from chanc.metrics.evbmf import solve
@@ -137,9 +137,9 @@ def report(seconds: dict[str, list[float]], weights: Weights, threads: str) -> s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-width", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--base-width", type=at_least(1), default=64)
+    parser.add_argument("--repeats", type=at_least(1), default=3)
+    parser.add_argument("--output", type=target)
     options = parser.parse_args()
     weights = resnet34(options.base_width)
     found, expected = batched(weights), each_mode(weights, globally)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
+from arguments import at_least, folder, require, target
 
 import chanc
 from chanc.analysis import analyze_model
@@ -202,24 +203,28 @@ def report(rows: dict[str, Row], command: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path)
-    parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("models", type=folder)
+    parser.add_argument("--networks", nargs="*", choices=NETWORKS, metavar="NETWORK", default=list(NETWORKS))
+    parser.add_argument("--repeats", type=at_least(1), default=5)
+    parser.add_argument("--out", type=target)
     args = parser.parse_args()
+    require(parser, "torch-pruning", "onnxsim")
+    for network in args.networks:
+        if not any((args.models / f"tv_{network}.ts.onnx{end}").exists() for end in ("", ".gz")):
+            parser.error(f"{args.models} has neither tv_{network}.ts.onnx nor tv_{network}.ts.onnx.gz")
     warnings.filterwarnings("ignore")
     sys.path.insert(0, str(Path(__file__).parent))
     rows: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        inside = Path(name)
         for network in args.networks:
             path = args.models / f"tv_{network}.ts.onnx"
             if not path.exists():
-                path = folder / f"{network}.onnx"
+                path = inside / f"{network}.onnx"
                 onnx.save(open_model(args.models / f"tv_{network}.ts.onnx.gz"), path)
             rows[network] = (
-                attempt(lambda path=path: chanc_numbers(path, folder, args.repeats)),
-                attempt(lambda path=path: onnxsim_numbers(path, folder, args.repeats)),
+                attempt(lambda path=path: chanc_numbers(path, inside, args.repeats)),
+                attempt(lambda path=path: onnxsim_numbers(path, inside, args.repeats)),
                 attempt(lambda network=network: torch_pruning_numbers(network, args.repeats)),
             )
             print(network, *rows[network], flush=True)

@@ -14,6 +14,9 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from arguments import target
+
+from chanc.errors import ChancError
 from chanc.runs import Record, final_rows, read_run
 
 
@@ -64,12 +67,23 @@ def report(runs: Sequence[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def run(text: str) -> Record:
+    """A finished run's folder, read."""
+    try:
+        found = read_run(text)
+    except ChancError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not found.finals:
+        raise argparse.ArgumentTypeError(f"{text} has no final trainings")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("runs", nargs="+", type=run, metavar="RUN")
+    parser.add_argument("--out", type=target)
     args = parser.parse_args()
-    text = report([read_run(path) for path in args.runs])
+    text = report(args.runs)
     if args.out:
         args.out.write_text(text, encoding="utf-8")
     print(text)

@@ -15,9 +15,9 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import onnx
+from arguments import at_least, target
 
 import chanc
 from chanc.analysis import analyze_model
@@ -80,10 +80,10 @@ def measure(kind: str, nodes: int, size: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=int, nargs="*", default=[1000, 3000, 10000, 30000])
-    parser.add_argument("--sizes", type=int, nargs="*", default=[32, 224])
+    parser.add_argument("--nodes", type=at_least(10), nargs="*", default=[1000, 3000, 10000, 30000])
+    parser.add_argument("--sizes", type=at_least(8), nargs="*", default=[32, 224])
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=target)
     args = parser.parse_args()
     lines = [
         "# Scaling: nodes and image size", "", "`python benchmarks/scaling.py`", "",

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from arguments import at_least, target
 from torch import nn
 
 from chanc.analysis.infer_shapes import infer_shapes
@@ -199,12 +200,12 @@ def keep_memory() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(WIDTHS), choices=zoo.names(), metavar="NAME")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=at_least(2), default=8)
+    parser.add_argument("--rounds", type=at_least(1), default=15)
+    parser.add_argument("--seconds", type=at_least(0.0), default=0.3)
+    parser.add_argument("--threads", type=at_least(1), default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=target)
     options = parser.parse_args()
     keep_memory()
     torch.set_num_threads(options.threads)

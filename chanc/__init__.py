@@ -1,11 +1,13 @@
 """chanc: a compiler for the channel sizes (widths) of convolutional networks.
 
-The public functions are here, imported on first use so that `import chanc` stays instant; `dir(chanc)` lists them.
+The public functions are here, imported on first use so that `import chanc` stays instant; `dir(chanc)` lists them. So
+are chanc's packages: `chanc.passes` needs no import of its own.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from chanc.api import analyze as analyze
     from chanc.api import codegen as codegen
     from chanc.api import export as export
+    from chanc.api import gather as gather
     from chanc.api import load as load
     from chanc.api import rewrite as rewrite
     from chanc.api import save as save
@@ -34,6 +37,7 @@ __all__ = [
     "analyze",
     "codegen",
     "export",
+    "gather",
     "load",
     "rewrite",
     "save",
@@ -44,9 +48,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'chanc' has no attribute {name!r}")
-    return getattr(importlib.import_module("chanc.api"), name)
+    if name in __all__:
+        return getattr(importlib.import_module("chanc.api"), name)
+    if not name.startswith("_") and importlib.util.find_spec(f"chanc.{name}") is not None:
+        return importlib.import_module(f"chanc.{name}")
+    raise AttributeError(f"module 'chanc' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

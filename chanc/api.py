@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Trace
+    from chanc.rewriter.importance import Gathered
     from chanc.training.options import TrainOptions
     from chanc.training.task import Task
 
@@ -42,6 +43,7 @@ __all__ = [
     "analyze",
     "codegen",
     "export",
+    "gather",
     "load",
     "rewrite",
     "save",
@@ -135,7 +137,8 @@ def codegen(
     """Write a model as readable, trainable PyTorch source that does not need chanc.
 
     `folder` gets model.py (the network is its last class, called `name`), model.safetensors (its weights) and check.py,
-    which compares it with onnxruntime on random inputs. `dims` and `shapes` give open axes a size (`chanc.analyze`).
+    which compares it with onnxruntime on random inputs. `dims` and `shapes` give open axes a size (`chanc.analyze`),
+    which check.py knows.
     Returns the source with the origin of every tensor.
 
     Raises ModelError for a model that can't be read, and for what PyTorch can't express, naming the node; ChancError
@@ -198,6 +201,51 @@ def export(
     return export_module(module, examples, path, exporter=exporter, opset=opset, output_names=names)
 
 
+def gather(
+    model: Any,
+    data: str | os.PathLike[str],
+    *,
+    task: str = "classification",
+    data_root: str | os.PathLike[str] | None = None,
+    batches: int = 16,
+    activations: bool = True,
+    normalise: str | None = None,
+    scale_pixels: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    dims: Sizes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Gathered:
+    """What data show of a model's channels, for `rewrite(..., importance="taylor", evidence=...)` and its kin.
+
+    data: a data set by name or path (`chanc.data.load`). task: whose loss counts, a name of `chanc.tasks.TASKS`.
+    batches: of 64 training images each, drawn by the seed. activations: also how large the channels are. normalise,
+    scale_pixels: as for `train`. dims, shapes: as for `rewrite`. say: gets notes.
+
+    Raises ModelError for a model that PyTorch can't express or train, or of whose input can't be told what it was made
+    for, DataError for data that don't fit it, MissingDependencyError without PyTorch.
+    """
+    plugins.require("torch", "judging channels by data", "torch")
+    from chanc import data as datasets
+    from chanc.ir.sizes import sizes_of
+    from chanc.tasks import configured
+    from chanc.training.contract import settle
+    from chanc.training.evidence import gather as gather_evidence
+    from chanc.training.options import InputOptions
+
+    loaded = load(model)
+    what = configured(task, {})[0]
+    fitted = what.fit(loaded, datasets.load(data, root=data_root, seed=seed))
+    dataset, told = settle(loaded, fitted, what, InputOptions(normalise, scale_pixels), device)
+    if say is not None:
+        say(f"note: {told}")
+    return gather_evidence(
+        loaded, dataset, what, device=device, batches=batches, seed=seed, activations=activations,
+        sizes=sizes_of(loaded, dims, shapes),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Trained:
     """A trained model, of the kind that came in (a path gives an `onnx_ir.Model`).
@@ -227,6 +275,8 @@ def train(
     normalise: str | None = None,
     scale_pixels: str | None = None,
     bake: bool = False,
+    dims: Sizes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] | None = None,
     on_step: Callable[[Any], None] | None = None,
@@ -240,8 +290,10 @@ def train(
     optimizer (`RECIPES`) and from the images. normalise, scale_pixels, bake: fields of
     `chanc.training.options.InputOptions`; where they aren't given, the input stays what the model was made for
     (`chanc.training.contract`). insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of
-    training images. checkpoint: a .safetensors file that is written after each epoch, and from which a training that
-    was stopped goes on. say: gets notes. on_step, on_epoch: as in `chanc.training.trainer.train_module`.
+    training images. dims, shapes: sizes of open axes, as `chanc.analyze` takes them: the images are brought to these,
+    and the axes stay open in the result. checkpoint: a .safetensors file that is written after each epoch, and from
+    which a training that was stopped goes on. say: gets notes. on_step, on_epoch: as in
+    `chanc.training.trainer.train_module`.
 
     Raises ModelError for a model that PyTorch can't express or train, or of whose input can't be told what it was made
     for, DataError for data that don't fit it, RunError for an option out of range, TrialError where the training
@@ -250,6 +302,7 @@ def train(
     plugins.require("torch", "training", "torch")
     from chanc import data as datasets
     from chanc.ir import check, like
+    from chanc.ir.sizes import bind, per_sample, release, sizes_of
     from chanc.tasks import configured
     from chanc.training.contract import settle
     from chanc.training.images import image_input, recover_norms
@@ -261,6 +314,7 @@ def train(
 
     loaded = load(model)
     check(loaded)
+    opened = bind(loaded, per_sample(loaded, sizes_of(loaded, dims, shapes)))
     limits = {"limit_train": limit_train, "limit_test": limit_test}
     whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
     asked = InputOptions(normalise, scale_pixels, bake)
@@ -280,6 +334,7 @@ def train(
     )  # fmt: skip
     if bake:
         bake_input(loaded, image_input(loaded), dataset.input)
+    release(loaded, opened)
     result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
     return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
 

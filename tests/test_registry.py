@@ -28,7 +28,7 @@ from chanc.study.presets import PRESETS
 from chanc.tasks import TASKS
 
 NAMED = {
-    "transfers": (TRANSFERS, {"select", "svd", "reflect", "widen", "init"}),
+    "transfers": (TRANSFERS, {"select", "svd", "reflect", "widen", "grow", "init"}),
     "importances": (IMPORTANCES, {"l2", "l1", "first", "random"}),
     "methods": (METHODS, {"greedy", "sa", "conet", "uniform", "random"}),
     "tasks": (TASKS, {"classification"}),

@@ -70,6 +70,8 @@ def _aligned(notes: Notes, layouts: Sequence[Layout]) -> Layout:
 
 def _align(notes: Notes, operands: list[Layout], axis: int) -> list[Layout]:
     """Write one axis of all operands with the same factors; pin what meets an axis without channels."""
+    if len([o for o in operands if o.axes[axis]]) < 2:
+        return operands
     if len({o.axes[axis] for o in operands}) > 1:
         operands = [_without_ones(notes, o, axis) for o in operands]
     full = [o for o in operands if o.axes[axis] and o.size(axis) != 1]

@@ -21,7 +21,7 @@ from chanc.analysis.dims import Size, unknown
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.evaluate import named
 from chanc.analysis.findings import Array, Findings
-from chanc.analysis.initializers import Constant, Role, Use
+from chanc.analysis.initializers import Constant, Role
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of, insert_axes
 from chanc.analysis.notes import Notes
 from chanc.ir.nodes import called
@@ -71,10 +71,6 @@ class Context(Notes):
         """An input, or None where it is left out."""
         inputs = self.inputs
         return inputs[index] if index < len(inputs) else None
-
-    def use(self, index: int) -> Use:
-        """This node, and the input as it counts it."""
-        return self.node, index
 
     def unneeded(self, index: int) -> None:
         """The node takes nothing of an input's channels: it may be of any width."""

@@ -9,13 +9,14 @@ must go together and labels that must stay, each through the `Context` of its no
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
-from chanc.analysis.initializers import Initializers, ParameterAxis
+from chanc.analysis.initializers import Initializers, ParameterAxis, Use
 from chanc.analysis.layout import Field, Layout, Slot
 from chanc.analysis.roles import Roles
 from chanc.ir.nodes import subgraphs
@@ -36,22 +37,35 @@ class Pin:
     reason: str
 
 
+class Sum(NamedTuple):
+    """A sum over channels without weights: of a product of these inputs of a node.
+
+    strict: it is inexact already where nobody can tell whether channels that go are zero.
+    """
+
+    labels: IntArray
+    operands: tuple[Use, ...]
+    reason: str
+    strict: bool
+
+
 @dataclass(slots=True, repr=False)
 class Findings:
     """What was found in a graph, by value, node or label.
 
     `layouts`, `sequences` (a row of layouts each) and `data` are of values. `channels` unites labels that are one
     channel, `couplings` labels that go together. `pins` are labels that stay; `inexact` those whose removal changes the
-    function of the rest, `unscaled` those whose repetition does, each with its reason; `undivided` those whose
-    consumers' weights can't be shared out, so that the first copy must keep them; `segments` are parts of an axis that
-    form groups of their own; `rows` labels of which no unit may reach from the first to the last. `views` are layouts
-    that were cut into factors, and what is repeated of them; `seams` places where rather a seam than a block is (both
-    for `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers keep their shape, for the
-    reason given. `modes` tell how nodes were read where sizes alone would decide. `weights` are values computed from
-    initializers alone, `bent` those in which a half of a weight is no half any more, and why. `fed` initializers are
-    inputs that a caller may feed: nothing is known of what they hold. `lines` are what labels were broadcast along, by
-    (first label, number of labels). `sources` says of values computed from shapes which label arrays in `read` their
-    content may tell the number of. Where open axes have sizes given, `open_data` is what `data` was without.
+    function of the rest, `sums` those whose removal may, `unscaled` those whose repetition does, each with its reason;
+    `undivided` those whose consumers' weights can't be shared out, so that the first copy must keep them; `segments`
+    are parts of an axis that form groups of their own; `rows` labels of which no unit may reach from the first to the
+    last. `views` are layouts that were cut into factors, and what is repeated of them; `seams` places where rather a
+    seam than a block is (both for `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers
+    keep their shape, for the reason given. `modes` tell how nodes were read where sizes alone would decide. `weights`
+    are values computed from initializers alone, `bent` those in which a half of a weight is no half any more, and why.
+    `fed` initializers are inputs that a caller may feed: nothing is known of what they hold. `lines` are what labels
+    were broadcast along, by (first label, number of labels). `sources` says of values computed from shapes which label
+    arrays in `read` their content may tell the number of. Where open axes have sizes given, `open_data` is what `data`
+    was without.
     """
 
     graph: ir.Graph
@@ -65,6 +79,7 @@ class Findings:
     couplings: DisjointSet = field(default_factory=DisjointSet)
     pins: list[tuple[IntArray, Pin]] = field(default_factory=list)
     inexact: list[tuple[IntArray, str]] = field(default_factory=list)
+    sums: list[Sum] = field(default_factory=list)
     unscaled: list[tuple[IntArray, str]] = field(default_factory=list)
     undivided: list[IntArray] = field(default_factory=list)
     segments: list[IntArray] = field(default_factory=list)

@@ -54,6 +54,7 @@ class Initializers:
     own: list[ParameterAxis] = field(default_factory=list)
     _constants: dict[ir.Value, Constant] = field(default_factory=dict)
     _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
+    _cutters: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def constant(self, value: ir.Value) -> Constant:
         """Shape and kind of an initializer; Opaque where the value is none."""
@@ -65,9 +66,17 @@ class Initializers:
             users = value.uses()
             shown = value.is_graph_output()
             vector = len(shape) - shape.count(1) <= 1
-            tied = shown or not vector or bool([user for user, _ in users if has(user, Trait.CUTTER)])
+            tied = shown or not vector or True in [self._cuts(user) for user, _ in users]
             found = Constant(shape, value.dtype in CHANNEL_TYPES, tied, shown, len(users) == 1)
             self._constants[value] = found
+        return found
+
+    def _cuts(self, node: ir.Node) -> bool:
+        """Whether a node takes parts of an axis; asked once an operator, as every vector has a user."""
+        kind = node.domain, node.op_type
+        found = self._cutters.get(kind)
+        if found is None:
+            found = self._cutters[kind] = has(node, Trait.CUTTER)
         return found
 
     def find(self, value: ir.Value, axis: int, use: Use, tied: bool) -> ParameterAxis | None:

@@ -114,8 +114,10 @@ def transpose(layout: Layout, permutation: Sequence[int]) -> Layout:
 
 def insert_axes(layout: Layout, positions: Sequence[int]) -> Layout:
     """New axes of size 1 at those positions of the result."""
+    if not positions:
+        return layout
     rank = layout.rank + len(positions)
-    kept = [k for k in range(rank) if k not in set(positions)]
+    kept = [k for k in range(rank) if k not in positions]
     axes: list[Factors] = [()] * rank
     for old, new in enumerate(kept):
         axes[new] = layout.axes[old]
@@ -124,7 +126,9 @@ def insert_axes(layout: Layout, positions: Sequence[int]) -> Layout:
 
 def drop_axes(layout: Layout, positions: Sequence[int]) -> Layout:
     """Without those axes, on which no field may vary."""
-    kept = [k for k in range(layout.rank) if k not in set(positions)]
+    if not positions:
+        return layout
+    kept = [k for k in range(layout.rank) if k not in positions]
     home = {old: new for new, old in enumerate(kept)}
     return Layout(tuple(layout.axes[k] for k in kept), _moved(layout.fields, home), layout.why)
 

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from chanc.analysis.dims import Size
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.findings import Findings, Pin
-from chanc.analysis.initializers import Role
+from chanc.analysis.findings import Findings, Pin, Sum
+from chanc.analysis.initializers import Role, Use
 from chanc.analysis.layout import Field, Layout, axis_labels
 from chanc.analysis.reshaping import regrouped, reshape
 from chanc.ir.nodes import called
@@ -61,9 +61,20 @@ class Notes:
         made = node.outputs[0] in self.findings.weights
         if folds:
             reason = f"{node.op_type} '{called(node)}' folds {'weights over its channels' if made else 'its channels'}"
-        self.findings.inexact.append((labels.ravel(), reason))
+        if has(node, Trait.SUM) and not made:
+            self.sums_up(labels, (0,), reason, strict=True)
+        else:
+            self.findings.inexact.append((labels.ravel(), reason))
         if folds and (made or has(node, Trait.TOTAL)):
             self.mark_unscaled(labels, reason)
+
+    def sums_up(self, labels: IntArray, inputs: Iterable[int], reason: str, *, strict: bool) -> None:
+        """The result has the sum over these labels of a product of inputs: inexact where no input is zero for them."""
+        self.findings.sums.append(Sum(labels.ravel(), tuple(map(self.use, inputs)), reason, strict))
+
+    def use(self, index: int) -> Use:
+        """This node, and the input as it counts it."""
+        return self.node, index
 
     def mark_unscaled(self, labels: IntArray, reason: str) -> None:
         """Repeating these labels changes the function, however their consumers' weights are shared out."""

@@ -6,6 +6,8 @@ contracted, so its labels are one channel; a letter of both and the result is a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from chanc.analysis.context import Context
@@ -25,8 +27,8 @@ def contract(context: Context, left: tuple[int, Letters], right: tuple[int, Lett
     # Of two weights only one is divided among the copies of a channel that is summed over; what their product makes or
     # takes is told by what reads it.
     once = context.is_weight(i) and context.is_weight(j)
-    one = _operand(context, i, a, b, out, summed=not once, makes=not once)
-    two = _operand(context, j, b, a, out, makes=not once)
+    one = _operand(context, i, a, b, out, _partitions(context, (i, a), (j, b), out), summed=not once, makes=not once)
+    two = _operand(context, j, b, a, out, _partitions(context, (j, b), (i, a), out), makes=not once)
     if len(a) != one.rank or len(b) != two.rank:
         raise Opaque("its operands have other ranks than the product takes")
     heads = [k for k in shared if k in out]
@@ -41,10 +43,41 @@ def contract(context: Context, left: tuple[int, Letters], right: tuple[int, Lett
     )
 
 
+def _partitions(context: Context, weight: tuple[int, Letters], data: tuple[int, Letters], out: Letters) -> Letters:
+    """Batch axes of a weight that keep their size: along a longer axis beside them whole columns of the data go.
+
+    So do the partitions of a graph (ST-GCN) that are summed after the product.
+    """
+    (i, a), (j, b) = weight, data
+    if not context.is_parameter(i) or context.is_weight(j):
+        return []
+    shape = context.initializer(i).shape
+    lasting = [k for k in out if k not in a or shape[a.index(k)] == 1]
+    held = []
+    for letter in {k for k in a if k in b and k in out and k not in lasting}:
+        longer = _wider_beside(context.input(j), b, letter, lasting)
+        if context.findings.modes.setdefault((context.node, letter), FIXED if longer else "free") == FIXED:
+            held.append(letter)
+    return held
+
+
+def _wider_beside(layout: Layout, letters: Letters, letter: int, lasting: Letters) -> bool:
+    """Whether channels lie along an axis and along a longer one, which has one of the lasting letters."""
+    axis = letters.index(letter)
+    for field in layout.on(axis):
+        sizes = {k: n for (k, _), n in zip(field.slots, field.labels.shape, strict=True)}
+        if max((n for k, n in sizes.items() if letters[k] in lasting), default=0) > sizes[axis]:
+            return True
+    return False
+
+
 def _operand(
-    context: Context, index: int, mine: Letters, other: Letters, out: Letters, *, summed: bool = True, makes: bool
-) -> Layout:
+    context: Context, index: int, mine: Letters, other: Letters, out: Letters, held: Sequence[int] = (), *,
+    summed: bool = True, makes: bool,
+) -> Layout:  # fmt: skip
     """An operand; a weight has labels on its own axes and the contracted ones, on batch axes where it has several.
+
+    It has none on those that are `held`.
 
     `summed` says whether it consumes the channels that are contracted, `makes` whether it makes those of the result.
     """
@@ -56,11 +89,16 @@ def _operand(
         shape = context.initializer(index).shape
         if len(shape) != len(mine):
             raise Opaque("its weight has another rank than the product takes")
-        axes = [k for k, letter in enumerate(mine) if not (letter in other and letter in out) or shape[k] != 1]
+        axes = [
+            k for k, letter in enumerate(mine)
+            if letter not in held and (not (letter in other and letter in out) or shape[k] != 1)
+        ]  # fmt: skip
         layout = context.parameter(index, axes)
     for axis, letter in enumerate(mine):
         if letter not in out:
-            if summed or letter not in other:
+            # Where whole heads go their columns are summed, not they: it isn't shared out among copies of a head.
+            heads = any(_joint(layout, mine, letter, k) for k in mine if k in other and k in out)
+            if (summed or letter not in other) and not heads:
                 context.mark(layout, axis, "consumer")
         elif letter not in other and makes:
             context.mark(layout, axis, "producer")
@@ -89,7 +127,10 @@ def _contracted(
     context.same(x, y)
     if context.is_weight(i) == context.is_weight(j) and (not context.is_weight(i) or np.intersect1d(x, y).size):
         made = "weights" if context.is_weight(i) else "values that the model computes"
-        context.mark_unscaled(x, f"it is summed over in a product of two {made} ({called(context.node)})")
+        reason = f"it is summed over in a product of two {made} ({called(context.node)})"
+        context.mark_unscaled(x, reason)
+        if not context.is_weight(i):
+            context.sums_up(x, (i, j), f"{reason}, neither of them zero where it goes", strict=False)
     return _cleared(one, p), _cleared(two, q)
 
 
@@ -104,16 +145,10 @@ def _stays(
 
     Either whole rows k go or whole columns c: partitions of a graph (ST-GCN) stay, and c is what moves.
     """
-    for (layout, mine, _), (_, _, index) in ((left, right), (right, left)):
-        axis = mine.index(letter)
-        if not context.is_weight(index):
-            continue
-        for field in layout.on(axis):
-            sizes = {k: n for (k, _), n in zip(field.slots, field.labels.shape, strict=True)}
-            beside = [n for k, n in sizes.items() if mine[k] in lasting]
-            if max(beside, default=0) > sizes[axis]:
-                return True
-    return False
+    return any(
+        context.is_weight(index) and _wider_beside(layout, mine, letter, lasting)
+        for (layout, mine, _), (_, _, index) in ((left, right), (right, left))
+    )
 
 
 def _joint(layout: Layout, letters: Letters, one: int, two: int) -> bool:

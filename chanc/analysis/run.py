@@ -40,8 +40,9 @@ def visit_model(
     runner = _Runner(findings)
     findings.fed = fed(model)
     for value in graph.inputs:
-        if (value.const_value is None or value in findings.fed) and value.shape is not None:
-            findings.layouts[value] = graph_input(value)
+        layout = graph_input(value) if value.const_value is None or value in findings.fed else None
+        if layout is not None:
+            findings.layouts[value] = layout
     for node in graph:
         runner.visit(node)
     for value in graph.outputs:
@@ -150,7 +151,11 @@ class _Runner:
 
     def _from_constants(self, node: ir.Node) -> bool:
         """Whether a node computes weights or numbers."""
-        return all(value is None or self._constant(value) for value in node.inputs)
+        # A plain loop: this is asked of every node, and mostly the first input tells.
+        for value in node.inputs:  # noqa: SIM110
+            if value is not None and not self._constant(value):
+                return False
+        return True
 
     def _constant(self, value: ir.Value) -> bool:
         """Whether a value is computed from initializers and known numbers alone."""

@@ -22,6 +22,7 @@ from chanc.analysis.findings import Findings
 from chanc.analysis.groups import Group
 from chanc.analysis.layout import Field, Layout
 from chanc.analysis.solve import Units, by_axis, moving_axis
+from chanc.cost.batch import batch_axes
 from chanc.cost.sizes import Declared
 from chanc.ir.initializers import constant_shape
 from chanc.ops.spec import Number
@@ -196,12 +197,13 @@ class SizesAt:
 
 
 def _batch_atoms(graph: ir.Graph) -> frozenset[str]:
-    """The names of a dynamic first axis of the graph's inputs, as layouts have them."""
-    found = set()
+    """The names of a dynamic batch axis of the graph's inputs, as layouts have them."""
+    found, axes = set(), batch_axes(graph)
     for value in graph.inputs:
         if value.const_value is None and value.shape is not None and len(value.shape) > 1:
-            found.add(f"{value.name}.0")
-            dim = value.shape[0]
+            axis = axes.get(value, 0)
+            found.add(f"{value.name}.{axis}")
+            dim = value.shape[axis]
             if isinstance(dim, ir.SymbolicDim) and dim.value:
                 found.add(str(dim.value))
     return frozenset(found)

@@ -14,6 +14,7 @@ from chanc.analysis.disjoint_set import DisjointSet, IntArray
 from chanc.analysis.findings import Findings, Pin
 from chanc.analysis.initializers import ParameterAxis
 from chanc.analysis.layout import Field, Layout
+from chanc.analysis.vanishing import remains
 from chanc.ir.nodes import called
 
 TARGETS = {"Expand": 1, "Reshape": 1, "ConstantOfShape": 0}
@@ -59,7 +60,7 @@ def solve(findings: Findings) -> Units:
         pinned.setdefault(root, Pin(name, "", "", f"all that '{name}' makes is combined with itself"))
     for value, root in _sole_units(spanning, unit):
         pinned.setdefault(root, Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes"))
-    inexact = _first_of_each(unit, findings.inexact)
+    inexact = _first_of_each(unit, [*findings.inexact, *remains(findings, unit)])
     unscaled = _first_of_each(unit, findings.unscaled)
     undivided = np.unique(unit[np.concatenate(findings.undivided)]).tolist() if findings.undivided else []
     return Units(channel, unit, pinned, inexact, unscaled, frozenset(undivided))

@@ -49,8 +49,9 @@ def command(
     from chanc.analysis import analyze
     from chanc.ir import atomic_write_text, check, load
 
-    for file in (json_file if json_file != "-" else None, html_file):
-        refuse_early(file, model, force=None)
+    written = json_file if json_file != "-" else None
+    refuse_early(written, model, force=None)
+    refuse_early(html_file, model, beside=written, force=None)
     loaded = load(model)
     check(loaded)
     analysis = analyze(loaded, dims=dims, shapes=shapes)

@@ -104,6 +104,8 @@ class Amount(Count):
             return share[0]
         if self.unit == "count":
             return super().convert(value, param, ctx)
+        if "," in str(value):
+            self.fail(f"{value!r} has a comma, which may mark thousands or a fraction: write 1500 or 1.5", param, ctx)
         return click.FloatRange(0, min_open=True).convert(value, param, ctx)
 
 
@@ -174,7 +176,7 @@ def field_option(option: Option, **changes: Any) -> click.Option:
     attributes: dict[str, Any] = {"help": f"{option.help} [{shown}]" if shown else option.help, "default": None}
     if option.kind is bool:
         attributes["is_flag"] = True
-        words = f"{words}/--no-{words}" if option.default else words
+        words = f"{words}/--no-{words}" if option.default and changes.get("is_flag", True) else words
     else:
         attributes["type"] = type_of(option)
     return click.Option([f"--{words}", option.name], **{**attributes, **changes})
@@ -264,7 +266,8 @@ def _helps(by_method: Mapping[str, Option]) -> str:
         text = " ".join(f"{_listed(algos)}: {help}" for help, algos in helps.items())
     shown = next(iter(defaults))
     if len(defaults) > 1:
-        shown = "; ".join(f"{_listed(algos)} {default or 'none'}" for default, algos in defaults.items())
+        none = "off" if next(iter(by_method.values())).kind is bool else "none"
+        shown = "; ".join(f"{_listed(algos)} {default or none}" for default, algos in defaults.items())
     return f"{text} [{shown}]" if shown else text
 
 

@@ -20,10 +20,13 @@ def say(text: str, *, err: bool = False) -> None:
 force_option = click.option("--force", is_flag=True, help="Let OUT overwrite MODEL itself.")
 
 
-def refuse_early(output: str | os.PathLike[str] | None, *inputs: str | None, force: bool | None = False) -> None:
+def refuse_early(
+    output: str | os.PathLike[str] | None, *inputs: str | None, beside: str | None = None, force: bool | None = False
+) -> None:
     """Raise OSError where `output` can't be written, ChancError where it is one of the `inputs`, by a link too.
 
-    force: whether it may be; None where the command has no --force. No output is always right.
+    beside: what the command writes as well, which it must not be either. force: whether it may be an input; None where
+    the command has no --force. No output is always right.
     """
     if output is None:
         return
@@ -38,6 +41,8 @@ def refuse_early(output: str | os.PathLike[str] | None, *inputs: str | None, for
         if name is not None and not force and _same(name, path):
             advice = "choose another name" if force is None else "add --force, or choose another name"
             raise ChancError(f"writing {output} would overwrite the input {name}: {advice}")
+    if beside is not None and _same(beside, path):
+        raise ChancError(f"{output} can't be written twice, the command writes {beside} too: choose another name")
 
 
 def _same(one: str, other: Path) -> bool:

@@ -38,14 +38,20 @@ MOST_LEFT = 10
     type=Named("chanc.rewriter:IMPORTANCES"),
     default="l2",
     show_default=True,
-    help="Which channels stay; --select is the same.",
+    help="Which channels stay; --select is the same. Some judge by --data.",
 )
+@click.option("--data", metavar="NAME|PATH", help="Data set by which channels are judged: a name, a folder or an .npz.")
+@click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
+@click.option("--task", type=Named("chanc.tasks:TASKS"), default="classification", show_default=True,
+              help="Whose loss on --data counts.")  # fmt: skip
+@click.option("--normalise", metavar="HOW", help="Of the pixels of --data: dataset, none, or MEAN/STD.")
+@click.option("--scale-pixels", metavar="FACTOR", help="Of the pixels of --data before that, as 1/255.")
 @click.option(
     "--transfer",
     type=Named("chanc.rewriter:TRANSFERS"),
-    default="select",
+    default="grow",
     show_default=True,
-    help="What their weights become; widen keeps the function when growing.",
+    help="What their weights become; grow and widen keep the function.",
 )
 @click.option(
     "--round-to", type=click.IntRange(min=1), default=1, metavar="N", help="Round scaled widths to multiples of N."
@@ -66,6 +72,11 @@ def command(
     scale: float | None,
     plan_file: str | None,
     importance: str,
+    data: str | None,
+    data_root: str | None,
+    task: str,
+    normalise: str | None,
+    scale_pixels: str | None,
     transfer: str,
     round_to: int,
     min_width: int,
@@ -82,9 +93,10 @@ def command(
 
     \b
     chanc rewrite model.onnx -o half.onnx --scale 0.5                      keep the strongest half
-    chanc rewrite model.onnx -o wide.onnx --scale 1.5 --transfer widen     grow, same function
+    chanc rewrite model.onnx -o wide.onnx --scale 1.5                      grow, same function
     chanc rewrite model.onnx -o small.onnx --plan plan.json --trace t.json
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --dim T=24           analysed at 24, written with T open
+    chanc rewrite model.onnx -o half.onnx --scale 0.5 --importance taylor --data cifar10
     """
     from chanc.ir import atomic_write_json, check, load, save
     from chanc.ir.sizes import sizes_of
@@ -94,10 +106,18 @@ def command(
     if (scale is None) == (plan_file is None):
         raise click.UsageError("give either --scale or --plan")
     refuse_early(output, model, force=force)
-    refuse_early(trace_file, model, output, plan_file, force=None)
+    refuse_early(trace_file, model, plan_file, beside=output, force=None)
     loaded = load(model)
     check(loaded)
     plan = load_plan(plan_file) if plan_file is not None else None
+    evidence = None
+    if data is not None:
+        from chanc.api import gather
+
+        evidence = gather(
+            loaded, data, task=task, data_root=data_root, normalise=normalise, scale_pixels=scale_pixels, seed=seed,
+            dims=dims, shapes=shapes, say=say,
+        )  # fmt: skip
     result = rewrite(
         loaded,
         plan,
@@ -110,6 +130,7 @@ def command(
         dims=dims,
         shapes=shapes,
         exact=exact,
+        evidence=evidence,
     )
     given = sizes_of(loaded, dims, shapes)
     if not result.changed:
@@ -126,9 +147,10 @@ def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
 
     if result.trace.left:
         return f"all groups were left alone, {_most(result.trace.left)}"
-    groups = analyze(model, dims=given).groups
+    found = analyze(model, dims=given)
+    groups, reasons = found.groups, {pin.tensor: pin.reason for pin in found.pinned}
     if not groups:
-        return "the model has no channel groups"
+        return f"the model has no channel groups{f': {next(iter(reasons.values()))}' if reasons else ''}"
     if not any(group.resizable for group in groups):
         return f"all {len(groups)} channel groups are pinned, {_most({group.id: group.reason for group in groups})}"
     return "every group has the width that is asked for already"

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -26,6 +26,9 @@ from chanc.cli.outputs import say
 from chanc.cli.sizes import size_options
 from chanc.fields import Option
 
+if TYPE_CHECKING:
+    from chanc.study.pools import Pool
+
 FINAL = ("lr", "weight_decay", "schedule")
 """Training options that the final trainings have of their own."""
 
@@ -34,6 +37,9 @@ RUN = ("out", "resume", "timeout", "planted")
 
 MEASURED = ("metrics", "metric_of", "select_by")
 """Options of what is measured in trials."""
+
+PLACE = ("workers", "ray", "slurm", "time_limit")
+"""Options of where trials run side by side."""
 
 SHARED = ("batch_size", "crop_padding", "flip", "device", "deterministic")
 """Training options of the trials that the final trainings share."""
@@ -62,6 +68,7 @@ class SearchCommand(GroupedCommand):
             ("Input", ("normalise", "scale_pixels", "bake")),
             ("Budgets", ("target_params", "target_macs", "target_latency", "max_params", "max_macs", "max_latency")),
             ("Groups", ("keep", "ties")),
+            ("Trials side by side", PLACE),
             *Methods().headings("Widths"),
             ("Weights between trials", ("transfer", "reset", "adas_carry", "from_weights")),
             ("Final training", ("final_epochs", *(f"final_{name}" for name in final), "final_seeds", "compare")),
@@ -120,7 +127,7 @@ def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
               help="Groups that stay as they are, by id or by a layer's name ('head.*'); may be given several times.")
 @click.option("--tie", "ties", multiple=True, metavar="PATTERN=NAME", callback=_ties,
               help="Groups that are scaled by one factor: all that have one NAME; may be given several times.")
-@click.option("--transfer", type=Named("chanc.rewriter:TRANSFERS"), default="svd", show_default=True,
+@click.option("--transfer", type=Named("chanc.rewriter:TRANSFERS"), show_default="grow; svd in presets",
               help="How weights follow a change of widths.")  # fmt: skip
 @click.option("--reset", is_flag=True, help="Draw norms and linear layers anew after each change of widths.")
 @click.option("--adas-carry", is_flag=True, help="Keep AdaS's learning rates from trial to trial.")
@@ -137,6 +144,12 @@ def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
 @click.option("--compare", default="baseline,uniform,flat,random", show_default=True,
               help="Rivals of the final training, or none. All but baseline stand there twice, at equal params and at "
                    "equal MACs; uniform-params is one of the two.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1),
+              help="Trials at a time, each in a process of its own; for shape, evolve and optuna.")  # fmt: skip
+@click.option("--ray", metavar="ADDRESS", help="Run these on Ray: host:port, auto, or local to start one.")
+@click.option("--slurm", metavar="PARTITION", help="Run these as jobs of Slurm.")
+@click.option("--time-limit", type=click.IntRange(1), metavar="MINUTES",
+              help="Time of a Slurm job; by default a day, or the partition's limit.")  # fmt: skip
 @size_options
 @click.option("--quiet", is_flag=True, help="Show nothing but the path of the run.")
 def command(model: str | None, **given: Any) -> None:
@@ -154,6 +167,7 @@ def command(model: str | None, **given: Any) -> None:
       chanc search net.onnx --algo shape --target-params 25% --target-macs 25% --data cifar10
       chanc search net.onnx --algo evolve --target-latency 80% --keep 'stem.*' --tie 'layer1.*=first'
       chanc search net.onnx --algo optuna --sampler cmaes --target-macs 25% --trials 60
+      chanc search net.onnx --algo evolve --target-params 500k --trials 60 --ray auto --workers 8
       chanc search net.onnx --algo greedy --planted --data digits --epochs 3 --out planted
 
     With targets all trials cost the same, to 1 % where the steps of the widths allow. shape, evolve and optuna look at
@@ -169,6 +183,9 @@ def command(model: str | None, **given: Any) -> None:
     if model is None and (given["planted"] or not given["resume"]):
         raise click.UsageError("Missing argument 'MODEL': only --resume finds it in the run directory")
     quiet = given.pop("quiet")
+    place = {name: given.pop(name) for name in PLACE}
+    if any(place.values()):
+        given["pool"], given["at_once"] = _pool(given["out"], **place)
     if given["planted"]:
         _planted(model, arguments(_of_the_user(given)), quiet)
         return
@@ -177,6 +194,16 @@ def command(model: str | None, **given: Any) -> None:
         say(f"stopped by --timeout: {how_to_go_on(run.path)}")
     elif run.model.exists():
         say(f"best model: {run.model}")
+
+
+def _pool(out: str, **place: Any) -> tuple[Pool, int]:
+    """Where trials run side by side, and how many at a time."""
+    from chanc.cli.sweep import open_pool
+
+    pool, at_once = open_pool(out, **place)
+    if not isinstance(at_once, int):
+        raise click.UsageError("--slurm needs --workers: how many trials there are at a time")
+    return pool, at_once
 
 
 def _planted(model: str | None, asked: dict[str, Any], quiet: bool) -> None:

@@ -11,6 +11,7 @@ import click
 from chanc import plugins
 from chanc.cli.options import GroupedCommand, Methods, Named, field_option, settable
 from chanc.cli.outputs import say
+from chanc.cli.sizes import size_options
 
 if TYPE_CHECKING:
     from chanc.study.pools import Pool
@@ -52,8 +53,14 @@ class SweepCommand(GroupedCommand):
 
     def grouped(self) -> list[tuple[str, list[str]]]:
         """The headings of --help."""
-        own = [param.name or "" for param in self.params if isinstance(param, click.Option)]
-        return [("What, and where", own), ("Input", ["normalise", "scale_pixels"]), *Methods().headings("All methods")]
+        sizes = ["dims", "shapes"]
+        own = [param.name for param in self.params if isinstance(param, click.Option) and param.name]
+        return [
+            ("What, and where", [name for name in own if name not in sizes]),
+            ("Input", ["normalise", "scale_pixels"]),
+            ("Open axes", sizes),
+            *Methods().headings("All methods"),
+        ]
 
 
 @click.command(cls=SweepCommand, name="sweep")
@@ -83,6 +90,7 @@ class SweepCommand(GroupedCommand):
 @click.option("--slurm", metavar="PARTITION", help="Run the cells as jobs of Slurm.")
 @click.option("--time-limit", type=click.IntRange(1), metavar="MINUTES",
               help="Time of a Slurm job; by default a day, or the partition's limit.")  # fmt: skip
+@size_options
 @click.option("--attempts", type=click.IntRange(1), default=2, show_default=True, help="Starts of a cell that fails.")
 def command(model: str, algos: tuple[str, ...], seeds: int, **given: Any) -> None:
     """Run `chanc search` on MODEL for every combination of methods, values and seeds.

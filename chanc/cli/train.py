@@ -15,6 +15,7 @@ import click
 from chanc import plugins
 from chanc.cli.options import GroupedCommand, Named, field_option, settable, task_options
 from chanc.cli.outputs import force_option, refuse_early, say
+from chanc.cli.sizes import size_options
 from chanc.errors import RunError
 
 
@@ -28,6 +29,7 @@ class TrainCommand(GroupedCommand):
         ("Schedule", ("schedule", "step_epochs", "step_gamma", "final_lr", "warmup", "restart_epochs",
                       "restart_factor")),
         ("Input", ("normalise", "scale_pixels", "bake")),
+        ("Open axes", ("dims", "shapes")),
         ("Images", ("crop_padding", "flip", "cutout", "label_smoothing")),
         ("Running", ("checkpoint", "resume", "seed", "device", "amp", "compile", "deterministic", "quiet")),
     )  # fmt: skip
@@ -55,6 +57,7 @@ class TrainCommand(GroupedCommand):
               help="First put BatchNorm behind bare convolutions, statistics from training images.")  # fmt: skip
 @click.option("--checkpoint", metavar="FILE", help="Write everything to FILE after each epoch (.safetensors).")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint.")
+@size_options
 @click.option("--quiet", is_flag=True, help="Show nothing but the result.")
 def command(
     model: str,
@@ -86,7 +89,7 @@ def command(
     """
     _check_resume(checkpoint, resume)
     refuse_early(output, model, force=force)
-    refuse_early(checkpoint, model, output, force=None)
+    refuse_early(checkpoint, model, beside=output, force=None)
     plugins.require("torch", "training", "torch")
     from chanc.api import train
     from chanc.cli.training_progress import TrainingProgress

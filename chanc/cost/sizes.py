@@ -7,6 +7,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
+from chanc.cost.batch import batch_axes
 from chanc.ops import Number, Trait, has
 from chanc.ops.spec import Size as Numbers
 
@@ -32,16 +33,21 @@ class Sizes(Protocol):
 class Declared:
     """Sizes from the shapes that the model's values have (`chanc.analysis.infer_shapes`).
 
-    The batch is the first dimension of the graph's first input that is no initializer: a symbol counts as 1 wherever it
-    stands, a number divides what is counted. Another unknown first dimension is taken for a batch too.
+    The batch is the first dimension of the graph's first input that is no initializer, or another one where that is
+    read step first (`chanc.cost.batch`): a symbol counts as 1 wherever it stands, a number divides what is counted.
+    Another unknown first dimension is taken for a batch too, where that is first in all inputs; but no input's name for
+    another axis is.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
         inputs = [value for value in graph.inputs if value.name not in graph.initializers and value.shape is not None]
-        leading = [value.shape[0] for value in inputs if value.shape is not None and len(value.shape) > 1]
+        axes = batch_axes(graph)
+        leading = [(value.shape or ())[axes.get(value, 0)] for value in inputs if len(value.shape or ()) > 1]
         batch = leading[0] if leading else 1
         self.batch = batch if isinstance(batch, int) and batch > 0 else 1
         self.symbols = {str(dim.value): 1 for dim in leading if isinstance(dim, ir.SymbolicDim) and dim.value}
+        self._first = not any(axes.values())
+        self._named = {dim.value for value in inputs for dim in value.shape or () if isinstance(dim, ir.SymbolicDim)}
 
     def input(self, node: ir.Node, index: int) -> tuple[int, ...] | None:
         """The size of a node's input, None where it is left out; raises `Unknown`."""
@@ -62,7 +68,7 @@ class Declared:
         # Some exporters (Paddle) write -1 or 0 for a dimension that they don't know.
         if isinstance(found, int) and found > 0:
             return found
-        if axis == 0:
+        if axis == 0 and self._first and (isinstance(dim, int) or not dim.value or dim.value not in self._named):
             return 1
         raise Unknown
 

@@ -22,9 +22,9 @@ def bodies(node: ir.Node) -> list[ir.Graph]:
     found: list[ir.Graph] = []
     for attribute in node.attributes.data.values():
         kind = attribute.type
-        if kind == GRAPH:
+        if kind is GRAPH:
             found.append(attribute.as_graph())
-        elif kind == GRAPHS:
+        elif kind is GRAPHS:
             found += attribute.as_graphs()
     return found
 

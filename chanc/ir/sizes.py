@@ -86,7 +86,7 @@ def bind(model: ir.Model, sizes: Sizes) -> Opened:
     for value in _values(model) if sizes else ():
         name = value.name or ""
         if value.shape is None:
-            bare = [sizes[key] for key in takewhile(sizes.__contains__, (f"{name}:{axis}" for axis in count()))]
+            bare = given_shape(name, sizes)
             if bare and value.is_graph_input():
                 opened[name], value.shape = None, ir.Shape(bare)
             continue
@@ -96,6 +96,20 @@ def bind(model: ir.Model, sizes: Sizes) -> Opened:
             opened[name] = old
             value.shape = ir.Shape([new.get(axis, size) for axis, size in enumerate(value.shape)])
     return opened
+
+
+def given_shape(name: str, sizes: Sizes) -> list[int | None]:
+    """The shape that sizes give an input which has none; the first axis may be left open, as a batch."""
+    first = sizes.get(f"{name}:0")
+    rest = [sizes[key] for key in takewhile(sizes.__contains__, (f"{name}:{axis}" for axis in count(1)))]
+    return [first, *rest] if first is not None or rest else []
+
+
+def per_sample(model: ir.Model, sizes: Sizes) -> Sizes:
+    """The sizes without those of a batch, which a training chooses for itself."""
+    batches = {key for value in model.graph.inputs for axis, key in _open_axes(value) if axis == 0}
+    batches |= {f"{value.name}:0" for value in model.graph.inputs}
+    return {name: size for name, size in sizes.items() if name not in batches}
 
 
 def release(model: ir.Model, opened: Opened) -> None:

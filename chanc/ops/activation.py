@@ -15,11 +15,15 @@ BENT = {*CURVE, Trait.ACTIVATION}
 operator("LeakyRelu", "Relu", traits={*POINT, Trait.ACTIVATION}, weights=(), divisors=(), work=activation)
 operator("PRelu", traits={*MANY, Trait.ACTIVATION}, weights=(Weight(1, init=0.25),), divisors=(), work=activation)
 operator(
-    "Celu", "Clip", "Elu", "Gelu", "HardSwish", "Mish", "Selu", "Shrink", "Softplus", "Softsign",
+    "Celu", "Clip", "Elu", "Gelu", "HardSwish", "Mish", "Selu", "Shrink", "Softsign",
     "Swish", "Tanh", "ThresholdedRelu",
     traits=BENT, weights=(), divisors=(), work=activation,
 )  # fmt: skip
-operator("HardSigmoid", "Sigmoid", traits={*BENT, Trait.SATURATING}, weights=(), divisors=(), work=activation)
+operator("Softplus", traits={*BENT, Trait.LIFTING}, weights=(), divisors=(), work=activation)
+operator(
+    "HardSigmoid", "Sigmoid",
+    traits={*BENT, Trait.SATURATING, Trait.LIFTING}, weights=(), divisors=(), work=activation,
+)  # fmt: skip
 operator("Gelu", "QuickGelu", domain="com.microsoft", traits=BENT, weights=(), divisors=(), work=activation)
 operator(
     "BiasGelu", "FastGelu", domain="com.microsoft",

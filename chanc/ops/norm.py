@@ -39,5 +39,5 @@ operator(
     "SkipSimplifiedLayerNormalization", domain="com.microsoft", traits=ACROSS,
     weights=(Weight(2, init=1.0), Weight(3, init=0.0)), divisors=(), work=normalisation,
 )  # fmt: skip
-operator("Softmax", traits={*SHARES, Trait.SATURATING}, weights=(), divisors=(), work=free)
-operator("Hardmax", "LogSoftmax", traits=SHARES, weights=(), divisors=(), work=free)
+operator("Softmax", traits={*SHARES, Trait.SATURATING, Trait.LIFTING}, weights=(), divisors=(), work=free)
+operator("Hardmax", "LogSoftmax", traits={*SHARES, Trait.LIFTING}, weights=(), divisors=(), work=free)

@@ -9,11 +9,20 @@ from chanc.ops.work import free, spatial_mean
 operator("ReduceMean", "ReduceMax", traits={Trait.REDUCTION}, weights=(), divisors=(), work=spatial_mean)
 operator("ReduceMin", traits={Trait.REDUCTION}, weights=(), divisors=(), work=free)
 operator(
-    "ReduceL1", "ReduceL2", "ReduceSum", traits={Trait.REDUCTION, Trait.TOTAL}, weights=(), divisors=(), work=free,
+    "ReduceL1", "ReduceL2", "ReduceSum",
+    traits={Trait.REDUCTION, Trait.TOTAL, Trait.SUM}, weights=(), divisors=(), work=free,
 )  # fmt: skip
 operator(
-    "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare",
+    "ReduceSumSquare",
+    traits={Trait.REDUCTION, Trait.TOTAL, Trait.SUM, Trait.CURVED}, weights=(), divisors=(), work=free,
+)  # fmt: skip
+operator(
+    "ReduceLogSumExp", "ReduceProd",
     traits={Trait.REDUCTION, Trait.TOTAL, Trait.CURVED}, weights=(), divisors=(), work=free,
+)  # fmt: skip
+operator(
+    "ReduceLogSum", traits={Trait.REDUCTION, Trait.TOTAL, Trait.CURVED, Trait.PARTIAL},
+    weights=(), divisors=(), work=free,
 )  # fmt: skip
 operator("ArgMax", "ArgMin", traits=(), weights=(), divisors=(), work=free)
 operator("CumSum", traits={Trait.RANK}, weights=(), divisors=(), work=free)

@@ -41,12 +41,15 @@ class Trait(enum.Enum):
     POOL = "counted as one operation an element of its input"
     REDUCTION = "folds axes into one number, or into nothing"
     TOTAL = "a reduction that grows with the number of elements: a sum, no mean"
+    SUM = "a reduction in which zeros don't count"
+    LIFTING = "f(0) is not 0"
     CUTTER = "takes parts of an axis"
     VIEW = "moves elements, changes none"
     RESHAPE = "a view whose elements stay in their order"
     RECAST = "the same values in another type"
     SATURATING = "its output says little of large inputs: probabilities, gates"
     RANDOM = "draws numbers"
+    PARTIAL = "gives no finite number for some: of a root, a logarithm, a power"
 
     # By identity: an Enum's own runs in Python, and sets of traits are asked of node after node.
     __hash__ = object.__hash__

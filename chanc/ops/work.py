@@ -133,7 +133,7 @@ def spatial_mean(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Wo
     """ReduceMean, ReduceMax: a global pooling in other words where all axes but the first two go, else nothing."""
     data, result = _given(inputs, 0), outputs[0]
     kept = len(result) == 2 or (len(result) == len(data) and all(_is_one(size) for size in result[2:]))
-    spatial = len(data) > 3 and kept and result[1] == data[1] and not all(_is_one(size) for size in data[2:])
+    spatial = len(data) > 3 and kept and _equal(result[1], data[1]) and not all(_is_one(size) for size in data[2:])
     return pooling(attributes, inputs, outputs) if spatial else Work()
 
 
@@ -163,6 +163,12 @@ def _letters(term: str, size: Size) -> list[tuple[str, Number]]:
 def _integer(attributes: Attributes, name: str) -> int:
     found = attributes.get(name)
     return 0 if found is None else found.as_int()
+
+
+def _equal(one: Number, other: Number) -> bool:
+    """Whether two sizes are the same; arrays of sizes, everywhere."""
+    found = one == other
+    return bool(found.all() if hasattr(found, "all") else found)
 
 
 def _is_one(size: Number) -> bool:

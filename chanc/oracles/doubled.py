@@ -1,12 +1,13 @@
 """The doubled oracle: with every channel of a group repeated evenly, no normalisation across channels sees the change.
 
-Means and variances over channels stay when each channel stands there twice, so `scale=2` with `transfer="widen"` keeps
-the function, and fails loudly where a group is wrong. It judges groups whose own rewrite is not exact.
+Means and variances over channels stay when each channel stands there twice, so `scale=2` with even shares (the form of
+`widen` for judges) keeps the function, and fails loudly where a group is wrong. It judges groups whose own rewrite is
+not exact. Where a kernel runs along the channels, the first half of them is judged instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from chanc.analysis import Analysis
@@ -17,36 +18,68 @@ from chanc.oracles.verdict import Finding
 from chanc.oracles.zeroed import zeroed
 from chanc.rewriter import rewrite
 from chanc.rewriter.plan import Plan
+from chanc.rewriter.transfer.widen import EVEN
 
 _TRIES = 8
 """Twins that are made at most, to tell groups that double evenly from others."""
 
 _SHOWN = 3
 
+Judge = Callable[[list[str]], Finding]
+"""The finding on a twin of the original in which these groups have changed."""
+
 
 def doubled(
-    pairing: Pairing, original: Any, groups: Sequence[str], sizes: Sizes | None = None
+    pairing: Pairing, original: Any, groups: Mapping[str, str], sizes: Sizes | None = None
 ) -> list[Finding]:
-    """Findings on groups of `original`, by their ids: on those that double evenly, and on those that don't.
+    """Findings on groups of `original`: those that double evenly, those whose first half tells, others.
 
-    Not to double evenly proves no defect: a softmax over channels sees how many there are.
+    groups: their ids, and why a change of theirs isn't exact.
+
+    Not to double evenly proves no defect: a softmax over channels sees how many there are, and so does a kernel that
+    runs along them. Where that is padded with zeros, the first channels alone are what is left when the others are 0.
     """
-    waiting, proofs, bad, reason = [list(groups)], list[Finding](), list[str](), ""
+
+    def judge(importance: str, scale: float) -> Judge:
+        return lambda names: twin(
+            pairing, original, {name: {"scale": scale} for name in names}, "", sizes=sizes, importance=importance
+        )
+
+    splits = not pairing.trouble
+    proofs, uneven, doubt = _told_apart(judge("l2", 2), list(groups), splits)
+    halves, left, _ = _told_apart(judge("first", 0.5), uneven, splits) if splits else ([], uneven, None)
+    return [
+        *_summary(proofs, f"{counted(set(groups) - set(uneven))} verified by doubling"),
+        *_summary(halves, f"{counted(set(uneven) - set(left))} verified by the first half of the channels"),
+        *(untold(left, _doubted(doubt, groups[left[0]])) if doubt is not None and left else []),
+    ]
+
+
+def _doubted(doubt: Finding, cause: str) -> str:
+    """Why doubling tells nothing of groups whose change isn't exact for that cause."""
+    changed = f"doubled, they change the outputs by {doubt.error:.1e}"
+    return doubt.reason or (f"{changed}, as {cause} may" if cause else changed)
+
+
+def _told_apart(
+    judge: Judge, groups: Sequence[str], splits: bool
+) -> tuple[list[Finding], list[str], Finding | None]:
+    """The findings that agree, the groups of which none does, and the last of the findings that don't."""
+    waiting, proofs, bad = [list(groups)], list[Finding](), list[str]()
+    doubt: Finding | None = None
     for _ in range(_TRIES if groups else 0):
         part = waiting.pop(0)
-        finding = twin(pairing, original, {name: {"scale": 2} for name in part}, "", sizes=sizes)
+        finding = judge(part)
         if finding.agrees:
             proofs.append(finding)
         else:
-            reason = finding.reason or f"doubled, they change the outputs by {finding.error:.1e}"
-            splits = len(part) > 1 and not pairing.trouble
-            waiting += [part[: len(part) // 2], part[len(part) // 2 :]] if splits else []
-            bad += [] if splits else part
+            doubt = finding
+            apart = splits and len(part) > 1
+            waiting += [part[: len(part) // 2], part[len(part) // 2 :]] if apart else []
+            bad += [] if apart else part
         if not waiting:
             break
-    bad += [name for part in waiting for name in part]
-    sound = [name for name in groups if name not in bad]
-    return _summary(proofs, f"{counted(sound)} verified by doubling") + untold(bad, reason)
+    return proofs, bad + [name for part in waiting for name in part], doubt
 
 
 def twin(
@@ -57,13 +90,15 @@ def twin(
     analysis: Analysis | None = None,
     *,
     sizes: Sizes | None = None,
+    importance: str = "l2",
 ) -> Finding:
-    """The finding on a rewrite of `original` that must keep what isn't dropped: `plan`, with `transfer="widen"`.
+    """The finding on a rewrite of `original` that must keep what isn't dropped: `plan`, widened evenly.
 
     An analysis of the original, which is spent, saves making one; else it is analysed at these `sizes` of open axes.
     """
+    source = original if analysis is None else analysis
     try:
-        made = rewrite(original if analysis is None else analysis, plan, transfer="widen", dims=sizes)
+        made = rewrite(source, plan, transfer=EVEN, importance=importance, dims=sizes)
     except ChancError as error:
         return Finding(subject, "none", (), None, reason=str(error))
     for name in plan:

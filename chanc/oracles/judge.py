@@ -28,11 +28,12 @@ from chanc.oracles.zeroed import strays, zeroed
 from chanc.rewriter.plan import Plan
 from chanc.rewriter.trace import Trace
 
-KEEPERS = ("select", "widen")
+KEEPERS = ("grow", "select", "widen")
 """Transfers that keep the function of exact groups."""
 
 _HALF_TOLERANCE = {ir.DataType.FLOAT16: 1e-2, ir.DataType.BFLOAT16: 8e-2}
-"""Weights that are shared out among copies are rounded to 2^-11, or 2^-8, of them: some 20 times that in a deep net."""
+"""Weights that somebody shared out among copies may be rounded to 2^-11, or 2^-8, of them: some 20 times that in a deep
+net. chanc's own copies add up to the weight."""
 
 _LARGEST = 1 << 30
 """Bytes of weights of a model that is worth doubling: its twin has up to four times as many."""
@@ -45,7 +46,7 @@ def judge(
     rewritten: Any,
     *,
     trace: Trace | Mapping[str, Any] | None = None,
-    transfer: str = "select",
+    transfer: str = "grow",
     feeds: Feeds | None = None,
     sizes: Sizes | None = None,
     batch: int = 2,
@@ -128,7 +129,8 @@ def _by_groups(pair: Pairing, original: ir.Model, widths: Widths, sizes: Sizes |
     at_once = _at_once(pair, original, exact, others, analysis) if exact and others else None
     if at_once:
         return [at_once, *told]
-    return [*_alone(pair, original, exact, sizes), *doubled(pair, original, others, sizes), *told]
+    causes = {name: found[name].inexact for name in others}
+    return [*_alone(pair, original, exact, sizes), *doubled(pair, original, causes, sizes), *told]
 
 
 def _keeps(group: Group, width: int) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import onnx_ir as ir
 from onnx_ir.passes import PassResult
 
-from chanc.analysis import analyze_model
 from chanc.ir.normalize import normalize
+from chanc.ir.sizes import Sizes
 from chanc.passes.base import Pass
 from chanc.rewriter import rewrite
 from chanc.rewriter.importance import Importance
+from chanc.rewriter.plan import Plan
+from chanc.rewriter.rest import Left
 
 TRACE = "chanc.trace"
 """The key of `Model.meta` under which the `Trace` of the resize is."""
@@ -23,33 +25,32 @@ TRACE = "chanc.trace"
 class ResizeWidths(Pass):
     """Resize by a plan or a scale; the options are those of `chanc.rewrite`.
 
-    Raises PlanError, IllegalMove and VerifyError as `chanc.rewrite` does; the model is not usable after an error.
+    Raises PlanError, IllegalMove and VerifyError as `chanc.rewrite` does; the model is then in normal form and has the
+    widths that it had. Where anything changes its `graph` is another object afterwards.
     """
 
-    plan: Mapping[str, Any] | None = None
+    plan: Plan | None = None
     scale: float | None = None
     importance: str | Importance = "l2"
-    transfer: str = "select"
+    transfer: str = "grow"
     round_to: int = 1
     min_width: int = 1
     seed: int = 0
+    dims: Sizes | None = None
+    shapes: Mapping[str, Sequence[int]] | None = None
+    fold: bool = True
+    exact: bool = False
+    leave: Left | None = None
 
     def call(self, model: ir.Model) -> PassResult:
         """Resize in place; `model.meta["chanc.trace"]` says what changed."""
         changed = normalize(model)
-        before = _tensors(model)
-        result = rewrite(
-            analyze_model(model),
-            self.plan,
-            scale=self.scale,
-            importance=self.importance,
-            transfer=self.transfer,
-            round_to=self.round_to,
-            min_width=self.min_width,
-            seed=self.seed,
-        )
-        model.meta[TRACE] = result.trace
-        return PassResult(model, changed or _tensors(model) != before)
+        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        done = rewrite(model, **options)
+        if _tensors(done.model) != _tensors(model):
+            model.graph, changed = done.model.graph, True
+        model.meta[TRACE] = done.trace
+        return PassResult(model, changed)
 
 
 def _tensors(model: ir.Model) -> dict[str, ir.TensorProtocol | None]:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from chanc.analysis.disjoint_set import IntArray
+from chanc.rewriter.axis_maps import occurrence
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Part:
     """The units of one group on an axis: positions before [n, k] and after [n', k], a row a unit.
 
     `source[j]` is the old unit whose values new unit j takes. `divisible` tells whether consumers' weights can be
-    shared out among copies; else the first one keeps them. `group` is the group's id.
+    shared out among copies; else the first one keeps them. `group` is the group's id. `drawable` tells whether new
+    units may be drawn anew.
     """
 
     old: IntArray
@@ -23,6 +25,7 @@ class Part:
     source: IntArray
     divisible: bool = True
     group: str = ""
+    drawable: bool = True
 
     def __repr__(self) -> str:
         return f"<Part: {self.old.shape[0]} units become {self.new.shape[0]}>"
@@ -30,7 +33,7 @@ class Part:
     @property
     def later(self) -> IntArray:
         """The positions of second and later copies."""
-        return np.asarray(self.new[~self.first].ravel())
+        return np.asarray(self.new[self.turn > 0].ravel())
 
     @property
     def copies(self) -> IntArray:
@@ -38,11 +41,9 @@ class Part:
         return np.bincount(self.source, minlength=self.old.shape[0])[self.source]
 
     @property
-    def first(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        """Whether unit j is the first to take its source: [n']."""
-        seen = np.zeros(self.source.size, dtype=bool)
-        seen[np.unique(self.source, return_index=True)[1]] = True
-        return seen
+    def turn(self) -> IntArray:
+        """How many earlier new units share the source of unit j: 0 for the first, [n']."""
+        return occurrence(self.source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which tensors of a model are trained, and what fresh ones hold: what a transfer that forgets the weights asks.
+"""Which tensors of a model are trained, and what fresh ones hold: what a transfer that draws weights asks.
 
 Most weights are told by their operator's spec. An operand of arithmetic may be one where it meets channels that layers
 make: the bias of a MatMul, the scale of a norm that its exporter took apart, an embedding of positions that is added.
@@ -8,7 +8,7 @@ channels that they meet, or these channels must stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +17,8 @@ from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.initializers import constant_shape
-from chanc.ops import Reader, Trait, Weight, fan_in, has, reader, weight_of
+from chanc.ir.nodes import nodes_of
+from chanc.ops import Reader, Trait, Weight, fan_in, has, reader, spec_of, weight_of
 from chanc.rewriter.transfer._common import KEPT, Use
 
 
@@ -32,6 +33,14 @@ class Fresh:
                 self._made[self._unit[parameter.labels]] = True
         self._free = self._made.copy()
         self._free[list(analysis.units.pinned)] = False
+        self._limited = np.zeros(analysis.findings.label_count, dtype=bool)
+        for value in _limited(analysis.findings.graph):
+            for field in analysis.findings.fields_of(value):
+                self._limited[self._unit[field.labels]] = True
+
+    def defined(self, units: IntArray) -> bool:
+        """Whether units give finite numbers whatever their weights are: they pass no root, are no divisor."""
+        return not self._limited[units].any()
 
     def use(self, value: ir.Value, node: ir.Node, index: int, axes: Sequence[ParameterAxis] = ()) -> Use:
         """How the node uses an initializer: `axes` are those of its axes that have labels."""
@@ -70,6 +79,16 @@ class Fresh:
 
     def _all(self, marked: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], labels: IntArray) -> bool:
         return bool(marked[self._unit[labels]].all())
+
+
+def _limited(graph: ir.Graph) -> Iterator[ir.Value]:
+    """The tensors of which an operator takes some numbers only."""
+    for node in nodes_of(graph):
+        spec = spec_of(node)
+        if spec is None:
+            continue
+        places = range(len(node.inputs)) if Trait.PARTIAL in spec.traits else spec.divisors
+        yield from (value for k in places if k < len(node.inputs) and (value := node.inputs[k]) is not None)
 
 
 def _fan_in(weight: Weight, read: Reader, maker: int | None) -> Callable[[tuple[int, ...]], int]:

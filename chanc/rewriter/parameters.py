@@ -42,8 +42,8 @@ def resize_parameters(
     Returns the trace's operands, and for each place that changed its structural source: the old position from which
     each new one descends (for ordered methods the values may come from elsewhere).
     """
-    table = _Table(analysis, resize, chosen)
-    fresh = Fresh(analysis) if method.fresh else None
+    fresh = Fresh(analysis) if method.fresh or (method.draws and resize.grows) else None
+    table = _Table(analysis, resize, chosen, fresh)
     by_value: dict[ir.Value, list[ParameterAxis]] = defaultdict(list)
     for parameter in analysis.findings.parameters:
         by_value[parameter.value].append(parameter)
@@ -63,7 +63,7 @@ def resize_parameters(
                 source = table.structural(parameter)
                 if source is not None:
                     structure.update({(node, index, parameter.axis): source for node, index in parameter.uses})
-            if not edits and fresh is None:
+            if not edits and not method.fresh:
                 continue
             uses = list(dict.fromkeys(use for p in users for use in p.uses))
             name = value.name or ""
@@ -76,7 +76,7 @@ def resize_parameters(
                 axes = {edit.axis: edit.source for edit in edits}
                 groups = {edit.axis: tuple(part.group for part in edit.parts) for edit in edits}
                 operands += [TraceOperand(called(node), index, name, axes, groups) for node, index in uses]
-    if fresh is not None:
+    if fresh is not None and method.fresh:
         seen = {use for parameter in analysis.findings.parameters for use in parameter.uses}
         _draw_others(analysis.model.graph, names, fresh, seen, method, rng)
     return tuple(operands), structure
@@ -105,7 +105,7 @@ def _draw_others(
 def _sharing(parameters: list[ParameterAxis], table: _Table, fresh: Fresh | None) -> list[list[ParameterAxis]]:
     """Parameter axes of one initializer that stay one tensor: all axes of a tied one, uses of a vector edited alike.
 
-    Where all weights are drawn anew, uses of a vector part that begin with other values.
+    Where weights are drawn anew, uses of a vector part that begin with other values.
     """
     if parameters[0].tied:
         return [parameters]
@@ -167,14 +167,17 @@ class _Table:
 
     resize: Resize
     chosen: Sequence[Resizing]
+    fresh: Fresh | None
     group: IntArray
     rank: IntArray
     start: IntArray
     _edits: dict[int, AxisEdit | None]
     _alike: dict[int, tuple[IntArray, tuple[Part, ...]]]
 
-    def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing]) -> None:
-        self.resize, self.chosen, self._edits, self._alike = resize, chosen, {}, {}
+    def __init__(
+        self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing], fresh: Fresh | None
+    ) -> None:
+        self.resize, self.chosen, self.fresh, self._edits, self._alike = resize, chosen, fresh, {}, {}
         count = analysis.findings.label_count
         self.group = np.full(count, -1, dtype=np.int64)
         self.rank = np.zeros(count, dtype=np.int64)
@@ -220,7 +223,8 @@ class _Table:
             before = old[k].reshape(resizing.copies.size, -1)
             after = places.reshape(resizing.source.size, -1)
             source[after] = before[resizing.source]
-            parts.append(Part(before, after, resizing.source, resizing.group.divisible, resizing.group.id))
+            drawable = self.fresh is None or self.fresh.defined(resizing.group.units)
+            parts.append(Part(before, after, resizing.source, resizing.group.divisible, resizing.group.id, drawable))
         return source, tuple(parts)
 
 

@@ -15,7 +15,7 @@ from chanc.analysis import Analysis, Group
 from chanc.analysis.disjoint_set import IntArray
 from chanc.errors import PlanError
 from chanc.rewriter.choose import choose
-from chanc.rewriter.importance import IMPORTANCES, Evidence, Importance
+from chanc.rewriter.importance import IMPORTANCES, Evidence, Gathered, Importance
 
 Plan = Mapping[str, Any]
 
@@ -87,6 +87,7 @@ def resizings(
     importance: str | Importance,
     sizing: Sizing,
     rng: np.random.Generator,
+    gathered: Gathered | None = None,
 ) -> list[Resizing]:
     """What a plan, or one scale for all, asks of each group; PlanError for what can't be had."""
     if plan is not None and scale is not None:
@@ -95,7 +96,7 @@ def resizings(
         raise PlanError(f"a plan maps group ids to widths; this is a {type(plan).__name__}")
     if isinstance(importance, str):
         importance = IMPORTANCES[importance]
-    evidence = Evidence(analysis.model, rng)
+    evidence = Evidence(analysis.model, rng, gathered)
     wanted: dict[str, Any] = dict(plan or {})
     for name in wanted:
         group = analysis.group(name)

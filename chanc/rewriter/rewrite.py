@@ -20,7 +20,7 @@ from chanc.ir.nodes import called, nodes_of
 from chanc.ir.sizes import Sizes, release
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.check import Misfit, around, check_against
-from chanc.rewriter.importance import Importance
+from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.parameters import resize_parameters
 from chanc.rewriter.plan import Plan, Resizing, Sizing, resizings
 from chanc.rewriter.rest import Fault, Left, do_the_rest
@@ -62,11 +62,12 @@ class _Wanted:
     sizing: Sizing
     seed: int
     exact: bool
+    evidence: Gathered | None
 
     def resizings(self, analysis: Analysis, rng: np.random.Generator) -> list[Resizing]:
         """One for each group that may change and is named."""
         order = "first" if self.method.ordered else self.importance
-        chosen = resizings(analysis, self.plan, self.scale, order, self.sizing, rng)
+        chosen = resizings(analysis, self.plan, self.scale, order, self.sizing, rng, self.evidence)
         return [_reflected(r) if self.method.ordered and r.source.size > r.copies.size else r for r in chosen]
 
     def choice(self, analysis: Analysis, leave: Left, rng: np.random.Generator) -> tuple[list[Resizing], Left]:
@@ -80,7 +81,7 @@ class _Wanted:
         group = resizing.group
         if self.exact and resizing.inexact:
             return f"it can't change exactly: {resizing.inexact}"
-        if self.method.shares and self.scale is not None and resizing.grows and group.unscaled:
+        if self.method.keeps and self.scale is not None and resizing.grows and group.unscaled:
             return f"{self.method.name} can't keep the function: {group.unscaled}"
         return ""
 
@@ -91,7 +92,7 @@ def rewrite(
     *,
     scale: float | None = None,
     importance: str | Importance = "l2",
-    transfer: str = "select",
+    transfer: str | Method = "grow",
     round_to: int = 1,
     min_width: int = 1,
     seed: int = 0,
@@ -100,17 +101,19 @@ def rewrite(
     fold: bool = True,
     exact: bool = False,
     leave: Left | None = None,
+    evidence: Gathered | None = None,
 ) -> Rewrite:
     """Give channel groups new widths, weights carried over; the caller's model stays as it is.
 
     `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
     group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
-    `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind),
-    `transfer` what their weights become (a name of `chanc.rewriter.TRANSFERS`). `exact` changes only groups that keep
-    the function of the rest; `leave` names groups (id -> reason) to leave alone as well. Weights that change and that
-    the graph computes from initializers alone become constants, unless `fold` is False: for a model that goes on to
-    train. `dims` and `shapes` give open axes the sizes at which the model is analysed (`chanc.analyze`); in the result
-    they are open again. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
+    `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind), some by
+    the `evidence` of data (`chanc.gather`), and `transfer` what their weights become (a name of
+    `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep the function of the
+    rest; `leave` names groups (id -> reason) to leave alone as well. Weights that change and that the graph computes
+    from initializers alone become constants, unless `fold` is False: for a model that goes on to train. `dims` and
+    `shapes` give open axes the sizes at which the model is analysed (`chanc.analyze`); in the result they are open
+    again. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
 
     A group that can't follow is left alone, and the others go on: `trace.left` says which, and why. With an `Analysis`
     nothing can be tried twice: then the first failure is raised.
@@ -119,11 +122,11 @@ def rewrite(
     no group is left to change, VerifyError if the second analysis disagrees (a defect of an operator's rule),
     IllegalMove if the graph can't follow.
     """
-    method = TRANSFERS[transfer]
+    method = TRANSFERS[transfer] if isinstance(transfer, str) else transfer
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
-    wanted = _Wanted(plan, scale, importance, method, Sizing(round_to, min_width), seed, exact)
+    wanted = _Wanted(plan, scale, importance, method, Sizing(round_to, min_width), seed, exact, evidence)
 
     def analysed(fold: Fold) -> Analysis:
         return analyze(model, dims=dims, shapes=shapes, fold=fold)

@@ -4,7 +4,8 @@
                      arguments that were asked for, with which it goes on
     events.jsonl     what happened, append-only, each line flushed to the disk (`chanc.runs.events`)
     timing.jsonl     wall-clock seconds, apart, so that the events of two runs compare
-    trials/NNN/      model.onnx: the trial's trained model; optimizer.json: learning rates that the next takes over
+    trials/NNN/      model.onnx: the trial's trained model; optimizer.json: learning rates that the next takes over;
+                     evidence.npz: what images show of its units
     final/NAME-TURN/ the final trainings: where a killed one goes on, and model.onnx
     input.onnx, best.onnx, model.py, model.safetensors, comparison.json, report.html
 
@@ -77,6 +78,10 @@ class RunDir:
     def model_path(self, trial: int) -> Path:
         """Where the trained model of one trial lies."""
         return self.path / "trials" / f"{trial:03d}" / "model.onnx"
+
+    def evidence_path(self, trial: int) -> Path:
+        """Where the evidence of one trial lies, in a run whose method asks for it."""
+        return self.path / "trials" / f"{trial:03d}" / "evidence.npz"
 
     def optimizer_path(self, trial: int) -> Path:
         """Where the optimizer's state after one trial lies, in a run that carries it on."""

@@ -5,10 +5,21 @@ Importing this package registers the methods and needs numpy only; torch is load
 
 from __future__ import annotations
 
+from chanc.study.methods.halving import Halving
 from chanc.study.methods.protocol import Context, GroupEpoch, Measurement, TrialMethod, WholeMethod
 from chanc.study.methods.registry import METHODS, make, names, register
 from chanc.study.methods.sampler import Proposal, Sampler
-from chanc.study.methods.trial import Conet, Greedy, Random, SimulatedAnnealing, Uniform
+from chanc.study.methods.trial import (
+    Conet,
+    Evolve,
+    Flat,
+    Greedy,
+    Optuna,
+    Random,
+    Shape,
+    SimulatedAnnealing,
+    Uniform,
+)
 from chanc.study.outcome import Run
 from chanc.study.space import SearchGroup, Space
 from chanc.study.study import search
@@ -17,14 +28,19 @@ __all__ = [
     "METHODS",
     "Conet",
     "Context",
+    "Evolve",
+    "Flat",
     "Greedy",
     "GroupEpoch",
+    "Halving",
     "Measurement",
+    "Optuna",
     "Proposal",
     "Random",
     "Run",
     "Sampler",
     "SearchGroup",
+    "Shape",
     "SimulatedAnnealing",
     "Space",
     "TrialMethod",

@@ -16,7 +16,8 @@ from chanc.runs.rundir import refuse_empty
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OF_THE_CALL = ("model", "out", "resume", "timeout", "console", "quiet", "command", "on_change")
+OF_THE_CALL = ("model", "out", "resume", "timeout", "console", "quiet", "command", "on_change", "pool",
+               "trial")  # fmt: skip
 """Arguments that belong to one call and not to the run."""
 
 

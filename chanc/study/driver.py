@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
 
 from chanc import plugins
 from chanc.errors import IllegalMove, PlanError, RunError, TrialError
+from chanc.rewriter.importance import Gathered
 from chanc.runs import (
     INPUT,
     Best,
@@ -30,6 +31,7 @@ from chanc.runs import (
     Timing,
     Trial,
     TrialEvent,
+    clear_errors,
 )
 from chanc.runs.events import Metrics
 from chanc.study.engine import Engine, Trained
@@ -40,10 +42,14 @@ from chanc.study.space import Price, Space, Widths
 
 SelectBy = Literal["metric", "loss", "score"]
 
-AT_ONCE = 1
-"""Trials that are trained side by side."""
-
 Outcome = TrialEvent | ErrorEvent
+
+
+class Crew(Protocol):
+    """Others who train trials side by side."""
+
+    def __call__(self, run: RunDir, trials: Sequence[Trial]) -> Iterator[tuple[Outcome, Timing]]:
+        """The outcome of each trial, in their order, and what it took. Raises RunError where one is lost."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ class Task:
 
     members: the measured conv axes of each group. project: brings proposed widths under the budget. carry_optimizer:
     hand the optimizer's learning rates on from trial to trial. fresh_start: draw the weights of a trial without a
-    parent anew. select_by: which trial is the best, the one that the method says or that of the best held-out loss or
+    parent anew. at_once: how many trials the method is asked for at a time, which are trained one after the other, or
+    by a crew. select_by: which trial is the best, the one that the method says or that of the best held-out loss or
     score among those that were trained longest. after_trial: called whenever the log tells something new.
     """
 
@@ -66,6 +73,8 @@ class Task:
     project: Callable[[Widths], Widths] = dict
     carry_optimizer: bool = False
     fresh_start: bool = True
+    at_once: int = 1
+    crew: Crew | None = None
     select_by: SelectBy = "metric"
     after_trial: Callable[[], None] = lambda: None
 
@@ -123,8 +132,15 @@ def _run_trials(task: Task, method: TrialMethod, run: RunDir) -> None:
     out = advance(task, method, run)
     while out:
         task.progress.in_time()
+        if task.crew is not None and len(out) > 1:
+            for ended, timing in task.crew(run, out):
+                run.append(ended)
+                run.append_timing(timing)
+            out = advance(task, method, run)
+            task.after_trial()
+            continue
         clock = Clock()
-        run.append(_outcome(task, run, out[0], clock))
+        run.append(outcome(task, run, out[0], clock))
         out = advance(task, method, run)
         clock.lap("write")
         task.after_trial()
@@ -152,10 +168,10 @@ def _asked(
     state = last.state if last is not None else method.begin(task.space)
     figures: dict[str, Metrics] = {}
     for trial in last.asked if last is not None else ():
-        told = method.tell(task.space, state, trial, _measurement(task, ended[trial.id]))
+        told = method.tell(task.space, state, trial, _measurement(task, run, ended[trial.id]))
         state = told.state
         figures |= {str(trial.id): told.figures} if told.figures else {}
-    asked, state = method.ask(task.space, state, AT_ONCE)
+    asked, state = method.ask(task.space, state, task.at_once)
     if not asked and last is not None and not last.asked:
         return []
     out = [replace(trial, decision=_affordable(task, trial.decision)) for trial in asked]
@@ -202,17 +218,21 @@ def _best_trained(trials: Sequence[TrialEvent], by: SelectBy) -> Best:
     return Best(next(trial.decision for trial in trials if trial.id == chosen), chosen)
 
 
-def _outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
+def outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
     """Train one trial. What it may fail by becomes its outcome."""
     try:
         model, price = _resized(task, run, trial)
         clock.lap("rewrite")
-        task.progress.trial(trial.id, price.params, price.macs)
+        task.progress.trial(trial.id, price.params, price.macs, epochs=trial.epochs)
         trained = _trained(task, run, trial, model)
         clock.lap("train")
         clock.move("train", "measure", trained.measuring_s)
         task.engine.save(trained.model, run.model_path(trial.id))
         clock.lap("save")
+        if _wants_evidence(task):
+            with clear_errors(run.path):
+                task.engine.evidence(trained.model).save(run.evidence_path(trial.id))
+            clock.lap("evidence")
     except (IllegalMove, PlanError) as error:
         return _failure(task, trial, error, skipped=True)
     except TrialError as error:
@@ -243,6 +263,7 @@ def _resized(task: Task, run: RunDir, trial: Trial) -> tuple[ir.Model, Price]:
         fresh=_fresh(task, trial),
         seed=trial_seed(task.seed, trial.id),
         transfer=trial.transfer,
+        evidence=_evidence(task, run, trial.parent) if carried and trial.parent is not None else None,
     )
     return model, task.engine.price(model)
 
@@ -269,7 +290,21 @@ def _trained(task: Task, run: RunDir, trial: Trial, model: ir.Model) -> Trained:
     return trained
 
 
-def _measurement(task: Task, event: Outcome) -> Measurement | None:
+def _wants_evidence(task: Task) -> bool:
+    return bool(getattr(task.method, "wants_evidence", False))  # most methods say nothing of it
+
+
+def _evidence(task: Task, run: RunDir, trial: int) -> Gathered | None:
+    """What the images showed of a trial's units, where the method asks for it. Raises RunError where that is gone."""
+    if not _wants_evidence(task):
+        return None
+    try:
+        return Gathered.load(run.evidence_path(trial))
+    except (OSError, ValueError) as error:
+        raise RunError(f"the evidence of trial {trial + 1} can't be read: {error}") from error
+
+
+def _measurement(task: Task, run: RunDir, event: Outcome) -> Measurement | None:
     """What a method is told of a trial; None where nothing came of it."""
     if isinstance(event, ErrorEvent):
         return None
@@ -283,6 +318,7 @@ def _measurement(task: Task, event: Outcome) -> Measurement | None:
         params=event.params,
         macs=event.macs,
         members={group: len(of) for group, of in task.members.items() if of},
+        evidence=_evidence(task, run, event.id),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import onnx_ir as ir
 
+from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch
 from chanc.study.space import Price
 
@@ -54,12 +55,17 @@ class Engine(Protocol):
         """Write a model, whole or not at all."""
 
     def resize(
-        self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None
+        self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None,
+        evidence: Gathered | None = None,
     ) -> ir.Model:
         """The model at other widths. Raises IllegalMove, PlanError.
 
         fresh: its weights will be drawn anew. transfer: how they are carried over, None as the engine's settings say.
-        """
+        evidence: of the model, by which units are kept.
+        """  # fmt: skip
+
+    def evidence(self, model: ir.Model) -> Gathered:
+        """What the training images show of a model's units."""
 
     def price(self, model: ir.Model) -> Price:
         """Parameters and MACs of a model."""

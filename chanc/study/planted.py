@@ -24,8 +24,8 @@ from chanc.rewriter import rewrite
 from chanc.runs import clear_errors
 from chanc.study.methods.registry import fields_of, trains_itself
 from chanc.study.outcome import Run
+from chanc.study.parts import space_of
 from chanc.study.space import WIDEST, Limits, SearchGroup, Space, Widths
-from chanc.study.study import space_of
 from chanc.study.targets import project
 
 SEEDS, TRIALS, NEEDED = 5, 10, 4

@@ -21,7 +21,8 @@ Options: TypeAlias = Mapping[str, Any]
 class Preset:
     """A search method with its options, and the fields of TrainOptions for trials and for the final training.
 
-    model: the network it was published for, a name of the zoo. note: what of the publication is not set here.
+    model: the network it was published for, a name of the zoo. transfer: how weights follow widths. note: what of the
+    publication is not set here.
     """
 
     algo: str
@@ -30,6 +31,7 @@ class Preset:
     train: Options
     final: Options
     final_epochs: int = 250
+    transfer: str = "svd"
     note: str = ""
 
 
@@ -76,10 +78,16 @@ PRESETS.add("conet-resnet34", Preset(
 DEFAULT_TRAIN: Options = {**_ADAS, "evbmf": "global", "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}
 """How trials are trained where no preset is named; crop and flip are those that suit the data."""
 
+DEFAULT_TRANSFER = "grow"
+"""How weights follow widths where no preset is named: the papers' way makes twins that never part."""
+
 DEFAULT_FINAL: Options = {
     "optimizer": "sgd", "momentum": 0.9, "batch_size": 128, "schedule": "cosine", "lr": 0.1, "weight_decay": 5e-4,
 }  # fmt: skip
 """How the widths that were found are trained where no preset is named: a cosine fits any number of epochs."""
+
+DEFAULT_JUDGED: Options = {**DEFAULT_FINAL, "evbmf": "global", "epochs": 2}
+"""How trials are trained whose held-out loss decides: like the final training, down to a learning rate of nothing."""
 
 
 def preset(name: str) -> Preset:

@@ -52,6 +52,7 @@ class Progress:
     _done: int = 0
     _steps: int = 0
     _epoch: int = 0
+    _length: int = 0
 
     @contextmanager
     def shown(self, done: int = 0) -> Iterator[Progress]:
@@ -72,16 +73,16 @@ class Progress:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise TimeUp
 
-    def trial(self, trial: int, params: int, macs: int, label: str = "") -> None:
-        """A trial begins; `label` takes the place of its number."""
-        name, self._epoch = label or f"{trial + 1}/{self.trials}", 0
+    def trial(self, trial: int, params: int, macs: int, label: str = "", epochs: int | None = None) -> None:
+        """A trial begins; `label` takes the place of its number, `epochs` that of the usual ones."""
+        name, self._epoch, self._length = label or f"{trial + 1}/{self.trials}", 0, epochs or self.epochs
         self.rows.append({"trial": name, "params": amount(params), "MACs": amount(macs)})
 
     def epoch(self, epoch: int, loss: float, top1: float) -> None:
         """An epoch of the trial has ended; `top1` from 0 to 1."""
         self._steps += 1
         row = self.rows[-1]
-        row |= {"epoch": f"{epoch + 1}/{self.epochs}", "loss": f"{loss:.4f}", "top-1": f"{top1:.2%}"}
+        row |= {"epoch": f"{epoch + 1}/{self._length}", "loss": f"{loss:.4f}", "top-1": f"{top1:.2%}"}
         row["ETA"] = self._eta()
         if self._live is None:
             self.say("  ".join(f"{name} {value}" for name, value in row.items()))
@@ -91,7 +92,7 @@ class Progress:
         if epoch != self._epoch:
             self._epoch = epoch
             self.in_time()
-        self.rows[-1]["epoch"] = f"{epoch + 1}/{self.epochs} {share:4.0%}"
+        self.rows[-1]["epoch"] = f"{epoch + 1}/{self._length} {share:4.0%}"
 
     def say(self, line: str) -> None:
         """One line of text, above the table where there is one."""
@@ -105,7 +106,7 @@ class Progress:
             self.say(line)
 
     def _eta(self) -> str:
-        left = (self.trials - self._done) * self.epochs - self._steps
+        left = max((self.trials - self._done) * self.epochs - self._steps, 0)
         return duration((time.monotonic() - self._began) / self._steps * left)
 
     def _table(self) -> Table:

@@ -16,9 +16,10 @@ from chanc.metrics.registry import METRICS
 from chanc.study.budgets import Budget, Target
 from chanc.study.driver import SelectBy
 from chanc.study.engine import MetricOf
+from chanc.study.methods.halving import Halving
 from chanc.study.methods.protocol import TrialMethod, WholeMethod
-from chanc.study.methods.registry import fields_of, make, options_of
-from chanc.study.presets import DEFAULT_FINAL, DEFAULT_TRAIN, Options, preset
+from chanc.study.methods.registry import METHODS, fields_of, make, options_of
+from chanc.study.presets import DEFAULT_FINAL, DEFAULT_JUDGED, DEFAULT_TRAIN, DEFAULT_TRANSFER, Options, preset
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
 
@@ -29,12 +30,13 @@ class Settings:
 
     train, final: fields of TrainOptions and of the task, for the trials and for the final trainings; asked_train,
     asked_final: which of them the caller named. keep, ties: patterns of groups that stay, and of such that change
-    together (`chanc.study.study.space_of`). holdout: the share of the training images that trials are judged on.
-    transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths.
-    carry_optimizer: learning rates go on from trial to trial. from_weights: start from the weights of the given model
-    instead of fresh ones. metrics: what is measured of the layers besides `quality`. metric_of: see
-    `chanc.study.engine.MetricOf`. select_by: which trial is the best (`chanc.study.driver.Task`). sizes: of open axes,
-    at which the model is analysed and counted. input: how the model takes its pixels.
+    together (`chanc.study.parts.space_of`). at_once: trials that a method is asked for at a time. holdout: the share of
+    the training images that trials are judged on. transfer: how weights follow widths. reset: draw norms and linear
+    layers anew after each change of widths. carry_optimizer: learning rates go on from trial to trial. from_weights:
+    start from the weights of the given model instead of fresh ones. metrics: what is measured of the layers besides
+    `quality`. metric_of: see `chanc.study.engine.MetricOf`. select_by: which trial is the best
+    (`chanc.study.driver.Task`). sizes: of open axes, at which the model is analysed and counted. input: how the model
+    takes its pixels.
     """
 
     method: TrialMethod | WholeMethod
@@ -47,10 +49,11 @@ class Settings:
     budget: Budget = field(default_factory=Budget)
     keep: tuple[str, ...] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
+    at_once: int = 1
     limit_train: int | None = None
     limit_test: int | None = None
     holdout: float = 0.1
-    transfer: str = "svd"
+    transfer: str = DEFAULT_TRANSFER
     reset: bool = False
     carry_optimizer: bool = False
     from_weights: bool = False
@@ -106,6 +109,7 @@ class Settings:
             **dataclasses.asdict(self.budget),
             **({"keep": list(self.keep)} if self.keep else {}),
             **({"ties": dict(self.ties)} if self.ties else {}),
+            **({"at_once": self.at_once} if self.at_once > 1 else {}),
             "transfer": self.transfer,
             "reset": self.reset,
             "carry_optimizer": self.carry_optimizer,
@@ -129,6 +133,7 @@ def resolve(
     metrics: Sequence[str] = (),
     metric_of: MetricOf | None = None,
     budget: Budget | None = None,
+    transfer: str | None = None,
     **rest: Any,
 ) -> Settings:
     """Make the settings. Entries of the mappings that are None count as not given.
@@ -136,10 +141,11 @@ def resolve(
     Raises RunError for an unknown method, preset, metric or option.
     """
     base_options: Options = {}
-    base_train, base_final, note = DEFAULT_TRAIN, DEFAULT_FINAL, ""
+    base_train = DEFAULT_JUDGED if issubclass(METHODS[algo or "greedy"], Halving) else DEFAULT_TRAIN
+    base_final, base_transfer, note = DEFAULT_FINAL, DEFAULT_TRANSFER, ""
     if preset_name is not None:
         chosen = preset(preset_name)
-        algo, note = algo or chosen.algo, chosen.note
+        algo, base_transfer, note = algo or chosen.algo, chosen.transfer, chosen.note
         known = fields_of(algo)
         base_options = {name: value for name, value in chosen.options.items() if name in known}
         base_train, base_final = dict(chosen.train), dict(chosen.final)
@@ -158,6 +164,7 @@ def resolve(
         train=recipe,
         final={**base_final, **given(final)},
         preset=preset_name,
+        transfer=transfer or base_transfer,
         metrics=_besides_quality(metrics),
         metric_of=metric_of or ("weights" if preset_name else "change"),
         note=note,

@@ -16,35 +16,32 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from chanc import runs
-from chanc.errors import ModelError
 from chanc.files import Json
 from chanc.ir import copy_model, load
-from chanc.ir.sizes import release, sizes_of
+from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
 from chanc.runs import INPUT, RunDir, read_run
-from chanc.runs.record import read_config
-from chanc.runs.rundir import refuse_empty, refuse_others, refuse_taken
 from chanc.study.about import environment, fingerprint, judged_on
 from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
-from chanc.study.compare import Finals, Finisher
-from chanc.study.driver import SelectBy, Task, run_method
+from chanc.study.compare import Finals
+from chanc.study.crew import Workers, leave_outcome
+from chanc.study.driver import SelectBy, run_method
 from chanc.study.engine import MetricOf
-from chanc.study.measure import Member, measured_weights, members
+from chanc.study.measure import measured_weights, members
 from chanc.study.methods.registry import options_of
 from chanc.study.outcome import Run, finish, how_to_go_on, stop, warn
+from chanc.study.parts import load_data, make_engine, make_task, refuse_early, space_of
+from chanc.study.pools import Pool
 from chanc.study.presets import preset as named_preset
-from chanc.study.prices import prices
 from chanc.study.progress import Progress, TimeUp
 from chanc.study.rivals import RIVALS
 from chanc.study.settings import Settings, resolve
-from chanc.study.space import SearchGroup, Space, Widths
 from chanc.training.options import InputOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from chanc.analysis import Analysis
-    from chanc.data import Dataset
     from chanc.study.torch_engine import TorchEngine
 
 
@@ -77,11 +74,14 @@ def search(
     max_latency: float | None = None,
     keep: Sequence[str] = (),
     ties: Mapping[str, str] | None = None,
-    transfer: str = "svd",
+    at_once: int = 1,
+    pool: Pool | None = None,
+    trial: int | None = None,
+    transfer: str | None = None,
     reset: bool = False,
     carry_optimizer: bool = False,
     from_weights: bool = False,
-    dims: Mapping[str, int] | None = None,
+    dims: Sizes | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     metrics: Sequence[str] = (),
     metric_of: MetricOf | None = None,
@@ -116,7 +116,11 @@ def search(
             targets of every trial are options of the methods.
         keep: patterns of channel groups that stay as they are. ties: a name by pattern; groups of one name are scaled
             by one factor (`chanc.analysis.patterns`).
-        transfer, reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
+        at_once, pool: how many trials a method is asked for at a time, and where these are trained side by side
+            (`chanc.study.pools`); without a pool one after the other. Methods that go by the trial before ask for one.
+        trial: train this one trial of a run that another process leads, and nothing else (`chanc.study.crew`).
+        transfer: how weights follow widths (`chanc.rewriter.TRANSFERS`); the preset's, or grow.
+        reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
         metric_of: measure the "weights", as a preset does, or the "change" that the trial's training made to them.
         select_by: the best trial is the one that the method's own "metric" says, or that of the lowest held-out "loss"
@@ -146,6 +150,7 @@ def search(
         budget=Budget(max_params, max_macs, max_latency),
         keep=tuple(keep),
         ties=dict(ties or {}),
+        at_once=at_once,
         limit_train=limit_train,
         limit_test=limit_test,
         holdout=holdout,
@@ -160,13 +165,18 @@ def search(
     )
     deadline = None if timeout is None else time.monotonic() + timeout
     progress = Progress(*settings.length, console or Console(), quiet, deadline)
-    _refuse_early(Path(out), resume, settings)
+    refuse_early(Path(out), resume, settings)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
     source = model if model is not None else Path(out) / INPUT
-    given = sizes_of(load(source), dims, shapes) if dims or shapes else {}
-    settings = dataclasses.replace(settings, sizes=given)
-    return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed, asked or {})
+    settings = dataclasses.replace(settings, sizes=_sizes(source, dims, shapes))
+    call = (progress, command, changed, asked or {}, pool, trial)
+    return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
+
+
+def train_one(out: Path, trial: int) -> None:
+    """One trial of a run that another process leads: its outcome is left in its folder."""
+    search(out=out, resume=True, trial=trial)
 
 
 def _search(
@@ -180,6 +190,8 @@ def _search(
     command: Sequence[str],
     changed: Callable[[], None],
     asked: Mapping[str, object],
+    pool: Pool | None,
+    trial: int | None,
 ) -> Run:
     from chanc.analysis import analyze
     from chanc.ir import check
@@ -200,6 +212,11 @@ def _search(
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
     _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])
+    groups = members(analysis, measured_weights(analysis.model))
+    if trial is not None:
+        run = RunDir(out, list(read_run(out).log))
+        leave_outcome(make_task(settings, space, engine, groups, run, progress, changed), run, trial)
+        return Run(out, (), {}, None, ())
     if resume:
         run = runs.resume(out, decisive, asked)
     else:
@@ -209,8 +226,8 @@ def _search(
         run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)}, asked)
     with run.locked(), _stoppable(progress, out):
         warn(run, progress)
-        groups = members(analysis, measured_weights(analysis.model))
         task = make_task(settings, space, engine, groups, run, progress, changed)
+        task = dataclasses.replace(task, crew=Workers(pool, train_one) if pool is not None else None)
         try:
             run_method(task, run)
             result = finish(task, engine, run, finals, settings.limits.round_to)
@@ -218,6 +235,14 @@ def _search(
             result = stop(task, engine, run)
         changed()
     return result
+
+
+def _sizes(model: object, dims: Sizes | None, shapes: Mapping[str, Sequence[int]] | None) -> Sizes:
+    """The sizes of open axes, the batch apart."""
+    if not dims and not shapes:
+        return {}
+    loaded = load(model)
+    return per_sample(loaded, sizes_of(loaded, dims, shapes))
 
 
 def _graph(out: Path) -> dict[str, Json]:
@@ -231,100 +256,6 @@ def _opened(analysis: Analysis) -> ir.Model:
     model = copy_model(analysis.model)
     release(model, analysis.opened)
     return model
-
-
-def space_of(analysis: Analysis, keep: Sequence[str] = (), ties: Mapping[str, str] | None = None) -> Space:
-    """The search space of an analysed model.
-
-    keep: patterns of groups that stay as they are. ties: a name by pattern; groups of one name are scaled by one
-    factor. Raises ModelError where no group may change, PlanError for a pattern of nothing.
-    """
-    from chanc.analysis.patterns import matching
-
-    kept = {group.id for pattern in keep for group in matching(analysis, pattern)}
-    tied = {group.id: name for pattern, name in (ties or {}).items() for group in matching(analysis, pattern)}
-    groups = tuple(
-        SearchGroup(one.id, one.size, one.step, one.resizable and one.id not in kept, len(one.producers) == 1)
-        for one in analysis.groups
-    )
-    if not any(group.resizable for group in groups):
-        raise ModelError("nothing to search: no channel group of this model may change (see `chanc analyze`)")
-    return Space(groups, prices(analysis), tied)
-
-
-def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Dataset, str]:
-    """The data as the task gives it to the model, and a line on that; raises DataError where the two don't fit."""
-    from chanc import data as datasets
-    from chanc.study.torch_engine import task_of
-    from chanc.training.contract import settle
-
-    limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
-    whole = datasets.load(settings.data, root=data_root, seed=settings.seed, **limits)
-    task, device = task_of(settings.task, settings.train), str(settings.train.get("device", "auto"))
-    return settle(analysis.model, task.fit(analysis.model, whole), task, settings.input, device)
-
-
-def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
-    """The engine on its data, a part of it held out; raises RunError for an unknown training option."""
-    from chanc.study.torch_engine import TorchEngine, recipe
-
-    part = whole.split(settings.holdout, seed=settings.seed)
-    trial, final = recipe(part, settings.task, settings.train), recipe(whole, settings.task, settings.final)
-    measured, sizes, bake = ("quality", *settings.metrics), settings.sizes, settings.input.bake
-    return TorchEngine(trial, final, settings.transfer, settings.reset, measured, settings.metric_of, sizes, bake)
-
-
-def make_task(
-    settings: Settings,
-    space: Space,
-    engine: Finisher,
-    groups: Mapping[str, Sequence[Member]],
-    run: RunDir,
-    progress: Progress,
-    changed: Callable[[], None],
-) -> Task:
-    """The driver's task: method, budget and display put together."""
-
-    timed: dict[tuple[int, ...], float] = {}
-
-    def latency(widths: Widths) -> float:
-        key = tuple(widths[group.id] for group in space.resizable)
-        if key not in timed:
-            source = engine.load(run.path / INPUT)
-            timed[key] = engine.latency(engine.resize(source, widths, fresh=True, seed=0))
-        return timed[key]
-
-    def project(widths: Widths) -> Widths:
-        bend = getattr(settings.method, "bends", True)
-        aimed = settings.target.project(space, settings.limits, widths, latency, bend=bend)
-        return settings.budget.project(space, settings.limits, aimed, latency)
-
-    return Task(
-        name=settings.method.name,
-        method=settings.method,
-        space=space,
-        engine=engine,
-        members=groups,
-        seed=settings.seed,
-        progress=progress,
-        project=project,
-        carry_optimizer=settings.carry_optimizer,
-        fresh_start=not settings.from_weights,
-        select_by=settings.select_by,
-        after_trial=changed,
-    )
-
-
-def _refuse_early(out: Path, resume: bool, settings: Settings) -> None:
-    """Refuse a bad --out, or a run of another kind, before minutes are spent on reading data."""
-    if not resume:
-        refuse_taken(out)
-        return
-    refuse_empty(out)
-    config, known = read_config(out), settings.decisive({})
-    before = config.get("settings")
-    told = {**(before if isinstance(before, dict) else {}), **{name: known[name] for name in ("algo", "data", "task")}}
-    refuse_others(out, config, told)
 
 
 def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progress) -> Callable[[], None]:

@@ -23,6 +23,7 @@ from typing import TypeAlias
 
 from chanc.errors import RunError
 from chanc.files import Json, atomic_write_json, atomic_write_text, plain
+from chanc.ir.sizes import Sizes
 from chanc.runs import RunDir, clear_errors, first_difference
 from chanc.runs.sweeps import CellResult, read_asked, read_cell, write_cell
 from chanc.study.methods.registry import fields_of
@@ -132,16 +133,20 @@ def sweep(
     attempts: int = 2,
     say: Callable[[str], None] = lambda line: None,
     function: Callable[..., None] = run_cell,
+    dims: Sizes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     **common: object,
 ) -> SweepResult:
-    """Run the cells of `todo` on a model file; `common` goes to the search as it is.
+    """Run the cells of `todo` on a model file; `common` goes to the search as it is, and so do `dims` and `shapes`.
 
     attempts: how often a cell is started before it is given up. function: what runs a cell, called as `run_cell` is.
     Raises RunError where `out` holds another sweep.
     """
     from chanc.analysis import analyze
 
-    analyze(model)  # a bad model is one clear line now, not one a cell later
+    # A bad model, or a size that it can't have, is one clear line now, not one a cell later.
+    analyze(model, dims=dims, shapes=shapes)
+    common |= {"dims": dims, "shapes": shapes} if dims or shapes else {}
     folder = Path(out).absolute()  # workers may have another working directory
     source = os.fspath(Path(model).absolute())
     asked = plain({"format": 1, "model": os.fspath(model), "cells": [cell.name for cell in todo], "common": common})

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from chanc.errors import IllegalMove, MissingDependencyError, RunError
 from chanc.files import atomic_write_json
+from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch, read_json
 from chanc.runs.events import Metrics
 from chanc.study.engine import MetricOf, Trained, Watcher
@@ -36,6 +37,7 @@ from chanc.metrics.registry import Weights, measure
 from chanc.tasks import configured
 from chanc.training.adas import Schedule
 from chanc.training.devices import precision
+from chanc.training.evidence import gather
 from chanc.training.images import image_input
 from chanc.training.module import Trainable, trainable, untrained
 from chanc.training.options import TrainOptions
@@ -67,7 +69,7 @@ class TorchEngine:
 
     trial: Recipe
     final: Recipe | None = None
-    transfer: str = "svd"
+    transfer: str = "grow"
     reset: bool = False
     metrics: Sequence[str] = ("quality",)
     metric_of: MetricOf = "weights"
@@ -92,20 +94,34 @@ class TorchEngine:
         save(model, path)
 
     def resize(
-        self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None
-    ) -> ir.Model:
+        self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None,
+        evidence: Gathered | None = None,
+    ) -> ir.Model:  # fmt: skip
         """The rewritten model; values that are drawn anew before the training are not worth a transfer.
 
         Raises IllegalMove where a group can't have the width that is asked for.
         """
         from chanc.rewriter import rewrite
 
-        chosen = "select" if fresh else transfer or self.transfer
-        done = rewrite(model, dict(widths), transfer=chosen, seed=seed, dims=self.sizes, fold=False)
+        done = rewrite(
+            model,
+            dict(widths),
+            importance="l2" if evidence is None else "taylor",
+            transfer="select" if fresh else transfer or self.transfer,
+            seed=seed,
+            dims=self.sizes,
+            fold=False,
+            evidence=evidence,
+        )
         for name, reason in done.trace.left.items():
             raise IllegalMove(f"group '{name}' can't have {widths[name]} channels: {reason}")
         rewritten: ir.Model = done.model
         return rewritten
+
+    def evidence(self, model: ir.Model) -> Gathered:
+        """What some training images of the trials show."""
+        trial = self.trial
+        return gather(model, trial.data, trial.task, device=trial.options.device, sizes=self.sizes)
 
     def price(self, model: ir.Model) -> Price:
         """Parameters and MACs, counted node by node."""
@@ -146,7 +162,7 @@ class TorchEngine:
         prepared = load(model)
         normalize(prepared)
         infer_shapes(prepared)
-        write_package(prepared, folder, "Network", folder / "best.onnx")
+        write_package(prepared, folder, "Network", folder / "best.onnx", self.sizes)
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,

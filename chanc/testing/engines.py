@@ -12,11 +12,12 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.errors import IllegalMove, TrialError
+from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch
 from chanc.study.engine import Trained, Watcher
 from chanc.study.measure import Member
 from chanc.study.space import Price, SearchGroup, Space
-from chanc.testing.samplers import chain_price
+from chanc.testing.samplers import chain_price, example_evidence
 
 SIZES = {"a": 32, "b": 48}
 SPACE = Space((SearchGroup("a", 32), SearchGroup("b", 48, 4)), chain_price(("a", "b"), SIZES))
@@ -77,12 +78,17 @@ class FakeEngine:
         path.write_text(model.metadata_props["toy"])
 
     def resize(
-        self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None
-    ) -> ir.Model:
+        self, model: ir.Model, widths: Mapping[str, int], *, fresh: bool, seed: int, transfer: str | None = None,
+        evidence: Gathered | None = None,
+    ) -> ir.Model:  # fmt: skip
         """The model at other widths, or IllegalMove."""
         if dict(widths) in self.illegal:
             raise IllegalMove(f"{dict(widths)} can't be had")
         return toy(widths, 0.0 if fresh else weight_of(model))
+
+    def evidence(self, model: ir.Model) -> Gathered:
+        """Made up, from the model's widths."""
+        return example_evidence(SPACE, widths_of(model))
 
     def price(self, model: ir.Model) -> Price:
         """The cost of a chain of convolutions."""

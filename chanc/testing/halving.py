@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable
 
 from chanc.runs import State, Trial
+from chanc.study.methods.halving import Halving
 from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.registry import make, options_of
-from chanc.study.methods.trial._halving import Halving
 from chanc.study.space import SearchGroup, Space
 from chanc.testing.samplers import chain_price
 
@@ -38,7 +38,8 @@ def narrow_middle(trial: Trial) -> float:
 def play(method: Halving, judge: Judge = narrow_middle, at_once: int = 1) -> tuple[list[Trial], State]:
     """All trials of a search whose state goes through JSON at every turn, and its last state."""
     space = fine_space()
-    state, trials = method.begin(space), []
+    state = method.begin(space)
+    trials: list[Trial] = []
     while True:
         asked, state = method.ask(space, json.loads(json.dumps(state)), at_once)
         if not asked:

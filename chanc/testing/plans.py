@@ -40,6 +40,7 @@ def random_trials(analysis: Analysis, seed: int) -> Iterator[Trial]:
     yield Trial("shrink", "shrink", {group.id: {"scale": float(rng.choice(SHRINKS))} for group in exact})
     growing = {group.id: {"scale": float(rng.choice(GROWTHS))} for group in exact if group.scalable}
     yield Trial("widen", "widen", growing, {"transfer": "widen"})
+    yield Trial("grow", "widen", growing, {"transfer": "grow"})
     kept = {group.id: {"keep": _some(group, rng)} for group in exact if rng.random() < 0.7}
     yield Trial("keep", "shrink", kept)
     yield Trial("round", "shrink", {group.id: {"scale": 0.5} for group in exact if _rounds(group)}, {"round_to": 8})

@@ -10,11 +10,13 @@ import dataclasses
 import itertools
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from chanc.rewriter.importance import Gathered, Moments
 from chanc.runs import State
 from chanc.study.methods.protocol import GroupEpoch, Measurement
 from chanc.study.methods.registry import make, options_of
@@ -57,7 +59,18 @@ def example_measurement(space: Space, trial: int, widths: Mapping[str, int], epo
          for gid, value in metric.items()}
         for epoch in range(epochs)
     )  # fmt: skip
-    return Measurement(trial, dict(widths), metric, means, score=float(draw.random()))
+    score, evidence = float(draw.random()), example_evidence(space, widths)
+    return Measurement(trial, dict(widths), metric, means, score=score, evidence=evidence)
+
+
+def example_evidence(space: Space, widths: Mapping[str, int]) -> Gathered:
+    """Made-up evidence that depends on the widths only: a unit's effect is the less the more there are."""
+    taken = {}
+    for group in space.resizable:
+        units = widths[group.id] // group.step
+        effect = np.linspace(0.5, 1.5, units) * zlib.crc32(group.id.encode()) / 2**32 / units
+        taken[group.id] = Moments(effect, effect, effect**2)
+    return Gathered(1, {}, taken, {})
 
 
 class SamplerContract:

@@ -156,6 +156,13 @@ def test_what_a_caller_may_feed_is_no_constant() -> None:
     assert not np.allclose(ort.run(small, feeds)[0], ort.run(small, fed)[0])
 
 
+def test_a_kernel_that_a_caller_may_feed_stays() -> None:
+    inputs = "float[N,3,8,8] x, float[6,8,1,1] fed"
+    weights = {"w": (8, 3, 3, 3), "fed": (6, 8, 1, 1), "last": (4, 6, 1, 1)}
+    found = analyze(build(inputs, "float y", "a = Conv(x, w)\nb = Conv(a, fed)\ny = Conv(b, last)", weights))
+    assert found.group("w").reason == "its weight is an input that a caller may feed (Conv 'b')"
+
+
 def test_a_default_is_not_folded_into_the_graph() -> None:
     body = "r = Sqrt(k)\nd = Div(x, r)\na = Conv(d, w)\nb = Relu(a)\ny = Conv(b, last)"
     weights = {"w": (8, 3, 3, 3), "last": (4, 8, 1, 1), "k": np.full((1, 1, 1, 1), 4, np.float32)}

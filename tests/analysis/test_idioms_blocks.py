@@ -286,7 +286,7 @@ def test_l2_norm_over_channels(idiom: Idiom) -> None:
         """,
         {"w1": (6, 3, 1, 1), "lo": np.float32(1e-05), "g": (1, 6, 1, 1), "w4": (5, 6, 1, 1)},
         {"w1": (6, 1)},
-        inexact={"w1"},
+        unscalable={"w1"},
     )
 
 

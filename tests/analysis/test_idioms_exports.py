@@ -155,7 +155,7 @@ def test_mean_as_sum_over_a_count(idiom: Idiom) -> None:
         """,
         {"w1": (6, 3, 1, 1), "o0": np.array(1), "ax": np.array([1]), "w4": (5, 6, 1, 1)},
         {"w1": (6, 1)},
-        inexact={"w1"},
+        unscalable={"w1"},
     )
 
 

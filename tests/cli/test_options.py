@@ -85,7 +85,7 @@ def test_no_count_has_a_comma_anywhere(text: str) -> None:
 def test_names_come_from_the_registry() -> None:
     kind = Named("chanc.rewriter:TRANSFERS", "auto")
     param = click.Option(["--transfer"])
-    assert kind.get_metavar(param) == "[auto|init|reflect|select|svd|widen]"
+    assert kind.get_metavar(param) == "[auto|grow|init|reflect|select|svd|widen]"
     assert [kind.convert(name, None, None) for name in ("auto", "svd")] == ["auto", "svd"]
     with pytest.raises(click.BadParameter, match=r"no transfer 'sdv' \(did you mean 'svd'\?\)"):
         kind.convert("sdv", None, None)
@@ -133,10 +133,14 @@ def test_a_new_field_is_a_new_option(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_helps_of_what_methods_share() -> None:
     shown = {option.name: option.help for option in Methods().click_options()}
     assert shown["round_to"] == "Widths are multiples of this (and of a group's step). [2]"
-    assert shown["min_width"] == "Smallest width, in channels. [conet, greedy and sa 16; random and uniform 2]"
+    others = "evolve, flat, optuna, random, shape and uniform"
+    assert shown["min_width"].endswith(f"in channels. [conet, greedy and sa 16; {others} 2; taylor 4]")
+    off = "evolve, greedy, optuna, sa, shape and taylor"
+    assert shown["fresh"].endswith(f"[conet, flat, random and uniform on; {off} off]")
     assert shown["gamma"].startswith("conet: Smallest phi that may still flip. greedy and sa: Weight of the past")
     headings = dict(Methods().headings("Widths"))
-    assert headings["Widths"] == ["min_width", "max_width", "round_to"]
+    targets = ["target_params", "target_macs", "target_latency"]
+    assert headings["Widths"] == ["min_width", "max_width", "round_to", *targets, "fresh"]
     assert headings["greedy and sa"] == ["first_step", "best_by", "best_from"]
 
 

@@ -90,10 +90,20 @@ def test_no_other_file_is_model(here: Path, capsys, command: str, kind: str) -> 
     assert (here / "m.onnx").read_bytes() == before
 
 
-def test_two_outputs_are_two_files(here: Path, capsys) -> None:
-    assert code("rewrite", "m.onnx", "--scale", "0.5", "-o", "half.onnx", "--trace", "half.onnx") == 1
-    assert "would overwrite the input half.onnx" in capsys.readouterr().err
-    assert not (here / "half.onnx").exists()
+TWICE = {
+    "rewrite": ("rewrite", "m.onnx", "--scale", "0.5", "-o", "two", "--trace", "./two"),
+    "analyze": ("analyze", "m.onnx", "--json", "two", "--html", "./two"),
+    "train": ("train", "m.onnx", "--data", "digits", "--epochs", "1", "-o", "two", "--checkpoint", "./two"),
+}
+
+
+@pytest.mark.parametrize("command", TWICE)
+def test_two_outputs_are_two_files(here: Path, capsys, command: str) -> None:
+    assert code(*TWICE[command]) == 1
+    assert capsys.readouterr().err == (
+        "chanc: ./two can't be written twice, the command writes two too: choose another name\n"
+    )
+    assert not (here / "two").exists()
 
 
 @pytest.mark.parametrize("command", WITH_FORCE)

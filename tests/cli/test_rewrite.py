@@ -11,8 +11,12 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
+import chanc
 from chanc.cli.rewrite import command
+from chanc.rewriter import IMPORTANCES
+from chanc.rewriter.importance import Evidence
 from chanc.testing.builders import build
+from chanc.testing.graphs import Graph
 
 CASES = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[2].parent / "shared")) / "cases"
 MANY = 14
@@ -50,7 +54,7 @@ def test_at_most_ten_groups_are_named(many: Path) -> None:
 
 
 def test_the_causes_of_what_is_not_exact(many: Path) -> None:
-    code, said = run(many, "--scale", "2")
+    code, said = run(many, "--scale", "2", "--transfer", "select")
     assert code == 0
     assert "; 14 of them not exactly: ReduceSum 's0' folds its channels" in said[0]
 
@@ -87,3 +91,64 @@ def test_shared_cases(name: str, scale: str, tmp_path: Path) -> None:
     out = onnx.load(tmp_path / "out.onnx")
     types = [{t.name: t.data_type for t in model.graph.initializer} for model in (onnx.load(path), out)]
     assert types[0] == types[1]
+
+
+@pytest.mark.parametrize("name", ["eca_over_channels", "input_without_shape", "transformer_open_length"])
+def test_shared_cases_that_need_no_option(name: str, tmp_path: Path) -> None:
+    """A kernel along channels, a rank that the graph tells, and a length that it was traced at: all are judged."""
+    path = CASES / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip("the shared cases are not here")
+    onnx.save(onnx.load(path), tmp_path / "in.onnx")
+    code, said = run(tmp_path / "in.onnx", "--scale", "0.5")
+    assert code == 0
+    assert said[-1].startswith("verified: ")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small classifier of digits, trained a little, so that its pixels can be told."""
+    pytest.importorskip("torch")
+    graph = Graph(seed=0, scale=3**-0.5)
+    x = graph.input("image", [2, 1, 8, 8], dynamic={0: "n"}).conv(8).bn().relu().conv(12, stride=2).bn().relu()
+    path = tmp_path_factory.mktemp("digits") / "in.onnx"
+    options = {"epochs": 2, "batch_size": 32, "lr": 0.05, "device": "cpu", "limit_train": 400}
+    chanc.save(chanc.train(graph.ir(x.gap().flatten().gemm(10)), "digits", **options).model, path)
+    return path
+
+
+@pytest.mark.parametrize("importance", ["taylor", "fisher", "activation"])
+def test_data_say_which_channels_stay(digits: Path, importance: str) -> None:
+    code, said = run(digits, "--scale", "0.5", "--importance", importance, "--data", "digits",
+                     "--trace", str(digits.with_name("t.json")), "--force")  # fmt: skip
+    assert code == 0, said
+    assert said[0].startswith("note: the input is ")
+    assert "2 of 2 groups changed, 20 -> 10 channels" in said[1]
+    evidence = chanc.gather(digits, "digits", device="cpu")
+    analysis = chanc.analyze(digits)
+    trace = json.loads(digits.with_name("t.json").read_text())
+    digits.with_name("t.json").unlink()
+    for group in analysis.groups[:1]:
+        scores = IMPORTANCES[importance](group, Evidence(analysis.model, np.random.default_rng(0), evidence))
+        kept = next(o["axes"]["0"] for o in trace["operands"] if o["initializer"] == group.id)
+        assert kept == np.sort(np.argsort(-scores, kind="stable")[:4]).tolist()
+
+
+def test_without_data_one_line_says_what_to_add(digits: Path) -> None:
+    code, said = run(digits, "--scale", "0.5", "--importance", "taylor")
+    assert code == 1
+    assert len(said) == 1
+    assert said[0].startswith("this importance needs data to judge by: add --data NAME")
+
+
+def test_data_that_do_not_fit_are_refused(digits: Path) -> None:
+    code, said = run(digits, "--scale", "0.5", "--importance", "taylor", "--data", "nowhere")
+    assert code == 1
+    assert len(said) == 1
+
+
+def test_growing_keeps_the_function_by_default(digits: Path) -> None:
+    code, said = run(digits, "--scale", "1.5")
+    assert code == 0
+    assert said[0].endswith("2 of 2 groups changed, 20 -> 30 channels")
+    assert said[1].startswith("verified: computes what the original does")

@@ -35,12 +35,13 @@ def test_cells_and_settings_reach_the_sweep(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(sweeps, "sweep", fake)
     text = "net.onnx --algo greedy,uniform --gamma 0,0.8 --target-params 50k --trials 3 --lr 0.2 --round-to 8"
-    where = ["--normalise", "none", "--workers", "2", "--out", str(tmp_path)]
+    where = ["--dim", "H=8", "--normalise", "none", "--workers", "2", "--out", str(tmp_path)]
     out = CliRunner().invoke(command, [*text.split(), *where])
     assert seen["todo"] == ["greedy-target_params50000-gamma0.0-seed0", "greedy-target_params50000-gamma0.8-seed0",
                             "uniform-target_params50000-seed0"]  # fmt: skip
     assert (seen["trials"], seen["resume"], seen["attempts"]) == (3, False, 2)
     assert (seen["normalise"], seen["scale_pixels"]) == ("none", None)
+    assert (seen["dims"], seen["shapes"]) == ({"H": 8}, {})
     assert seen["train"] == {"batch_size": None, "lr": 0.2}
     assert seen["options"] == {"min_width": None, "max_width": None, "round_to": 8}
     assert "3 cells, 2 at a time" in out.output

@@ -7,7 +7,7 @@ import pytest
 import chanc
 from chanc.errors import ModelError
 from chanc.ir import load
-from chanc.ir.sizes import bind, others, release, sizes_of
+from chanc.ir.sizes import bind, others, per_sample, release, sizes_of
 from chanc.testing.builders import build
 
 BODY = "h = MatMul(x, w1)\n r = Relu(h)\n y = MatMul(r, w2)"
@@ -62,6 +62,16 @@ def test_an_input_without_a_shape() -> None:
     assert shapes(loaded)[0] == "[2,24,6]"
     release(loaded, opened)
     assert loaded.graph.inputs[0].shape is None
+
+
+def test_a_batch_is_no_size_of_a_sample() -> None:
+    loaded = load(model())
+    assert per_sample(loaded, {"N": 2, "T": 24}) == {"T": 24}
+    bare = model()
+    bare.graph.input[0].type.tensor_type.ClearField("shape")
+    loaded = load(bare)
+    bind(loaded, per_sample(loaded, sizes_of(loaded, shapes={"x": [2, 24, 6]})))
+    assert shapes(loaded)[0] == "[None,24,6]"
 
 
 def test_two_other_sizes() -> None:

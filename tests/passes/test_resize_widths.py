@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
+import inspect
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 import pytest
-from onnx_ir.passes import PassManager
+from onnx_ir.passes import PassError, PassManager
 
 from chanc.backends import ort
-from chanc.errors import PlanError
+from chanc.errors import IllegalMove, PlanError
 from chanc.passes import FindGroups, ResizeWidths
 from chanc.rewriter import rewrite
+from chanc.rewriter.rules import REGISTRY
+from chanc.testing.builders import build
 
 
 @pytest.fixture
@@ -68,6 +73,57 @@ def test_weights_drawn_anew_are_a_change_at_the_same_widths(model):
     assert ResizeWidths(scale=1.0, transfer="init")(loaded).modified
     assert not ResizeWidths(scale=1.0, transfer="init")(loaded).modified  # the same seed draws the same
     assert ResizeWidths(scale=1.0, transfer="init", seed=1)(loaded).modified
+
+
+def test_the_options_are_those_of_rewrite():
+    """One home: what a rewrite can be asked for, the pass can."""
+    asked = list(inspect.signature(rewrite).parameters)[1:]
+    assert [field.name for field in dataclasses.fields(ResizeWidths)] == asked
+
+
+STANDARDISED = """
+m = ReduceMean<axes=[1, 2, 3]>(w)
+d = Sub(w, m)
+s = Mul(d, d)
+v = ReduceMean<axes=[1, 2, 3]>(s)
+q = Sqrt(v)
+f = Div(d, q)
+a = Conv(x, first)
+y = Conv(a, f)
+"""
+
+
+def test_weights_that_the_graph_computes_are_folded_as_rewrite_does():
+    standardised = build("float[2,3,8,8] x", "float y", STANDARDISED, {"first": (8, 3, 1, 1), "w": (5, 8, 1, 1)})
+    loaded = ir.serde.deserialize_model(standardised)
+    assert ResizeWidths(scale=0.5)(loaded).modified
+    assert loaded.meta["chanc.trace"].exact
+    assert [node.op_type for node in loaded.graph] == ["Conv", "Conv"]
+    kept = ResizeWidths(scale=0.5, fold=False)(standardised)
+    assert "ReduceMean" in [node.op_type for node in kept.graph.node]
+
+
+def test_a_group_at_fault_is_left_alone_and_the_others_go_on(monkeypatch):
+    def stuck(site):
+        raise IllegalMove("it can't follow")
+
+    body = "a = Conv(x, w1)\ns = Reshape(a, to)\nb = Conv(s, w2)\ny = Conv(b, w3)"
+    shapes = {"w1": (6, 3, 1, 1), "w2": (4, 6, 1, 1), "w3": (2, 4, 1, 1), "to": np.array([2, 6, 4, 4])}
+    loaded = ir.serde.deserialize_model(build("float[2,3,4,4] x", "float y", body, shapes))
+    find = REGISTRY.find
+    monkeypatch.setattr(REGISTRY, "find", lambda d, name, since: stuck if name == "Reshape" else find(d, name, since))
+    assert ResizeWidths(scale=0.5)(loaded).modified
+    assert loaded.meta["chanc.trace"].groups == {"w1": (6, 6), "w2": (4, 2)}
+    assert loaded.meta["chanc.trace"].left == {"w1": "it can't follow"}
+    assert loaded.graph.initializers["w2"].shape == (2, 6, 1, 1)
+
+
+def test_an_error_leaves_the_widths_as_they_were(model):
+    loaded = ir.serde.deserialize_model(model)
+    before = ir.serde.serialize_model(loaded).SerializeToString(deterministic=True)
+    with pytest.raises(PassError):
+        PassManager([ResizeWidths(plan={"w1": 4, "w9": 4})])(loaded)
+    assert ir.serde.serialize_model(loaded).SerializeToString(deterministic=True) == before
 
 
 def test_a_wrong_plan_is_refused(model):

@@ -9,6 +9,9 @@ import onnx.numpy_helper as nh
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from chanc.analysis import analyze
+from chanc.rewriter import IMPORTANCES
+from chanc.rewriter.importance import Evidence, Gathered, Moments
 from chanc.testing.builders import build
 
 PLAIN = """
@@ -70,3 +73,21 @@ def evaluate() -> Callable[..., list[np.ndarray]]:
         return ReferenceEvaluator(model).run(None, feeds)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def judged() -> Callable[..., np.ndarray]:
+    """Scores of a group by an importance, of evidence if there is any."""
+
+    def run(model: onnx.ModelProto, importance: str, group: str, gathered: Gathered | None = None) -> np.ndarray:
+        analysis = analyze(model)
+        evidence = Evidence(analysis.model, np.random.default_rng(0), gathered)
+        return IMPORTANCES[importance](analysis.group(group), evidence)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def moments() -> Callable[[np.ndarray], Moments]:
+    """The moments of s: [batches, units]."""
+    return lambda s: Moments(np.abs(s).sum(0), s.sum(0), (s**2).sum(0))

@@ -120,7 +120,7 @@ def test_select_is_numpy_take_with_the_sources(scale: float, importance: str) ->
 @pytest.mark.parametrize("scale", [1.5, 2.0])
 def test_growth_is_take_with_zeros_in_consumers(scale: float) -> None:
     model = residual()
-    trace, large = traced(model, scale=scale)
+    trace, large = traced(model, scale=scale, transfer="select")
     old, new, after = arrays(model), arrays(large), nodes(large)
     for operand in trace["operands"]:
         have = new[after[operand["node"]].input[operand["input"]]]
@@ -129,7 +129,7 @@ def test_growth_is_take_with_zeros_in_consumers(scale: float) -> None:
         assert np.array_equal(have[have != 0], want[have != 0])
 
 
-@pytest.mark.parametrize("transfer", ["svd", "reflect", "widen", "init"])
+@pytest.mark.parametrize("transfer", ["svd", "reflect", "widen", "grow", "init"])
 @pytest.mark.parametrize("scale", [0.5, 1.5])
 def test_shapes_follow_from_the_trace_of_every_transfer(transfer: str, scale: float) -> None:
     model = residual()

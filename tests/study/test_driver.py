@@ -9,12 +9,25 @@ import pytest
 
 from chanc import runs
 from chanc.errors import RunError
-from chanc.runs import ErrorEvent, RunDir, StateEvent, TrialEvent, VoidEvent, best, read_run
+from chanc.runs import (
+    Best,
+    Decision,
+    Epoch,
+    ErrorEvent,
+    RunDir,
+    StateEvent,
+    TrialEvent,
+    VoidEvent,
+    best,
+    read_run,
+)
+from chanc.study import driver
 from chanc.study.driver import Task, run_method, trial_seed
 from chanc.study.methods.sampler import Sampler
 from chanc.study.methods.trial.conet import Conet
 from chanc.study.methods.trial.greedy import Greedy
-from chanc.study.progress import Progress
+from chanc.study.outcome import stop
+from chanc.study.progress import Progress, TimeUp
 from chanc.testing.engines import MEMBERS, SPACE, FakeEngine, toy
 
 
@@ -212,3 +225,46 @@ def test_timing_is_kept_apart(tmp_path: Path) -> None:
     assert [line.id for line in timing] == ["0", "1", "2", "3"]
     assert set(timing[0].seconds) == {"rewrite", "train", "measure", "save", "write", "report"}
     assert "seconds" not in (tmp_path / "events.jsonl").read_text()
+
+
+@pytest.mark.parametrize("by", ["metric", "loss", "score"])
+def test_the_best_trial_is_the_one_that_is_asked_for(tmp_path: Path, by: Any) -> None:
+    run_method(*start(tmp_path, FakeEngine(), select_by=by))
+    found, done = best(read_run(tmp_path)), measured(tmp_path)
+    assert found is not None
+    rank = {"loss": lambda event: -event.loss, "score": lambda event: event.score, "metric": lambda event: event.id}[by]
+    expected = max(done, key=rank)  # before its sixth trial the method takes the last one
+    assert (found.trial, found.decision) == (expected.id, expected.decision)
+
+
+def test_of_trials_the_longest_are_compared(tmp_path: Path) -> None:
+    def event(number: int, score: float, epochs: int) -> TrialEvent:
+        done = tuple(Epoch(epoch, 1.0, score) for epoch in range(epochs))
+        return TrialEvent(number, Decision({"a": number}), 1, 1, score, 1 - score, done)
+
+    trials = [event(0, 0.9, 1), event(1, 0.5, 2), event(2, 0.6, 2)]
+    for by in ("score", "loss"):
+        assert driver._best_trained(trials, by) == Best(Decision({"a": 2}), 2)
+
+
+def test_a_search_that_is_out_of_time_starts_no_trial(tmp_path: Path) -> None:
+    calm, cut = tmp_path / "calm", tmp_path / "cut"
+    run_method(*start(calm, FakeEngine()))
+    task, run = start(cut, FakeEngine())
+    task = dataclasses.replace(task, after_trial=lambda: setattr(task.progress, "deadline", 0.0))
+    with pytest.raises(TimeUp):
+        run_method(task, run)
+    assert len(measured(cut)) == 1
+    stopped = stop(task, FakeEngine(), run)
+    assert (stopped.stopped, len(stopped.trials), stopped.trial) == (True, 1, 0)
+    assert stopped.model.read_bytes() == (cut / "trials/000/model.onnx").read_bytes()
+    run_method(*start(cut, FakeEngine()))
+    assert (cut / "events.jsonl").read_bytes() == (calm / "events.jsonl").read_bytes()
+
+
+def test_a_search_is_lengthened_from_where_it_ended(tmp_path: Path) -> None:
+    run_method(*start(tmp_path / "short", FakeEngine(), Greedy(trials=3)))
+    run_method(*start(tmp_path / "short", FakeEngine(), Greedy(trials=5)))
+    run_method(*start(tmp_path / "long", FakeEngine(), Greedy(trials=5)))
+    assert measured(tmp_path / "short") == measured(tmp_path / "long")
+    assert best(read_run(tmp_path / "short")) == best(read_run(tmp_path / "long"))

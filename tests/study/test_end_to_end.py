@@ -140,7 +140,7 @@ def test_resume_refuses_other_settings(tmp_path: Path, digits_model: Path) -> No
         small_search(digits_model, tmp_path / "run", resume=True, train={**TRAIN, "lr": 0.2})
     with pytest.raises(RunError, match="was made with 2 trials: it can have more of them, not 1"):
         search(out=tmp_path / "run", resume=True, trials=1)
-    with pytest.raises(RunError, match=r'data was "digits", now it is "fashion-mnist"'):
+    with pytest.raises(RunError, match=r'data was "digits", now it is "fashion-mnist"'):  # before it is looked for
         search(out=tmp_path / "run", resume=True, data="fashion-mnist")
 
 
@@ -244,14 +244,14 @@ def test_a_search_whose_time_is_over_goes_on_within_the_trial(
     tmp_path: Path, digits_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calm, cut = tmp_path / "calm", tmp_path / "cut"
-    asked = ["search", str(digits_model), "--trials", "2", *FLAGS, "--epochs", "3", "--final-epochs", "2", "--compare",
+    asked = ["search", str(digits_model), "--trials", "2", *FLAGS, "--epochs", "2", "--final-epochs", "1", "--compare",
              "none", "--out"]  # fmt: skip
     main([*asked, str(calm)])
     usual = Progress.epoch
 
     def slow(progress: Progress, epoch: int, loss: float, top1: float) -> None:
         usual(progress, epoch, loss, top1)
-        if progress.deadline is not None and epoch == 1:
+        if progress.deadline is not None and epoch == 0:
             progress.deadline = 0.0
 
     monkeypatch.setattr(Progress, "epoch", slow)

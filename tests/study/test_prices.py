@@ -11,8 +11,8 @@ from chanc.errors import ModelError
 from chanc.rewriter import rewrite
 from chanc.study.budgets import Budget
 from chanc.study.measure import measured_weights, members
+from chanc.study.parts import space_of
 from chanc.study.space import Limits
-from chanc.study.study import space_of
 from chanc.testing.blocks import attention, tokens
 from chanc.testing.graphs import Graph
 

@@ -57,6 +57,24 @@ def test_only_the_published_presets_measure_by_brents_search(name: str) -> None:
     assert settings().decisive({})["train"]["evbmf"] == TrainOptions().evbmf == "global"
 
 
+@pytest.mark.parametrize("algo", ["shape", "evolve", "optuna"])
+def test_trials_that_are_judged_by_their_loss_are_annealed(algo: str) -> None:
+    chosen = settings(algo=algo)
+    assert (chosen.train["optimizer"], chosen.train["schedule"], chosen.train["lr"]) == ("sgd", "cosine", 0.1)
+    assert settings(algo=algo, train={"optimizer": "adas"}).train["optimizer"] == "adas"
+    assert settings(algo=algo, preset_name="conetv2-resnet34").train["optimizer"] == "adas"
+    assert settings().train["optimizer"] == "adas"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_only_the_published_presets_grow_twins(name: str) -> None:
+    """Outside them new channels are drawn, unless another transfer is asked for."""
+    assert settings(preset_name=name).transfer == "svd"
+    assert settings(preset_name=name, transfer="widen").transfer == "widen"
+    assert settings().transfer == settings(algo="sa").transfer == "grow"
+    assert settings(transfer="reflect").transfer == "reflect"
+
+
 def test_darts_extras() -> None:
     final = settings(preset_name="conet-darts7").final
     assert (final["clip_norm"], final["cutout"]) == (5.0, 16)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 
 from chanc.errors import ModelError, RunError
@@ -14,6 +15,7 @@ from chanc.runs import Row, RunDir
 from chanc.runs.sweeps import CellResult, read_cell, write_cell
 from chanc.study.pools import Done, Job
 from chanc.study.sweep import Cell, cells, run_cell, sweep, wait_until_free
+from chanc.testing.builders import build
 
 
 class InlinePool:
@@ -81,6 +83,16 @@ def test_every_cell_once(tmp_path: Path, digits_model: Path) -> None:
     assert result.rows[3].options["gamma"] == 0.8
     assert result.rows[0].options["seen"] == {"trials": 3}
     assert json.loads((tmp_path / "s/results.json").read_text()) == [row.flat() for row in result.rows]
+
+
+def test_sizes_of_open_axes_reach_every_cell(tmp_path: Path) -> None:
+    body = "a = Conv(x, w)\ng = GlobalAveragePool(a)\nf = Flatten(g)\ny = Gemm(f, v)"
+    onnx.save(build("float[N,1,H,W] x", "float[N,10] y", body, {"w": (8, 1, 3, 3), "v": (8, 10)}), tmp_path / "m.onnx")
+    where = {"out": tmp_path / "s", "pool": InlinePool(), "function": succeed}
+    with pytest.raises(ModelError, match="no open axis of the model's inputs is called 'Q'"):
+        sweep(tmp_path / "m.onnx", TODO, dims={"Q": 8}, **where)
+    result = sweep(tmp_path / "m.onnx", TODO, dims={"H": 8}, shapes={"x": [1, 1, 8, 9]}, **where)
+    assert result.rows[0].options["seen"] == {"dims": {"H": 8}, "shapes": {"x": [1, 1, 8, 9]}}
 
 
 def test_failed_cells_are_retried_and_finished_ones_are_not(tmp_path: Path, digits_model: Path) -> None:

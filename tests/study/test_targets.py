@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from chanc.analysis import analyze
+from chanc.study.parts import space_of
 from chanc.study.space import Limits, SearchGroup, Space
-from chanc.study.study import space_of
 from chanc.study.targets import CLOSE, project
 from chanc.testing.samplers import ChainPrice, chain_price, example_space
 

@@ -21,8 +21,10 @@ from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import layers_quality
 from chanc.metrics.registry import METRICS, measure
 from chanc.report import write_report
+from chanc.study.engine import MetricOf
+from chanc.study.parts import load_data, make_engine
 from chanc.study.settings import resolve
-from chanc.study.study import load_data, make_engine, search
+from chanc.study.study import search
 from chanc.study.torch_engine import _weights, task_of
 from chanc.tasks import TASKS, Classification
 from chanc.training.adas import AdaS
@@ -55,9 +57,11 @@ class Silent:
     def epoch(self, epoch: int, loss: float, top1: float) -> None: ...
 
 
-def run(model: Path, out: Path, images: int = 100, metrics: Sequence[str] = (), **train: Any) -> Any:
+def run(
+    model: Path, out: Path, images: int = 100, metrics: Sequence[str] = (), of: MetricOf = "weights", **train: Any
+) -> Any:
     return search(model, data="digits", trials=1, epochs=2, limit_train=images, out=out, train={**TRAIN, **train},
-                  options={"min_width": 4, "start_width": 8}, metrics=metrics)  # fmt: skip
+                  options={"min_width": 4, "start_width": 8}, metrics=metrics, metric_of=of)  # fmt: skip
 
 
 @pytest.mark.parametrize("optimizer", ["adas", "sgd"])
@@ -89,6 +93,34 @@ def test_the_log_has_the_quality_of_the_weights_that_are_kept(
         assert logged[name] == pytest.approx(kept, rel=1e-9)
 
 
+@pytest.mark.parametrize("train", [{"optimizer": "sgd"}, {"optimizer": "adas"}, {"ema_decay": 0.9}])
+def test_the_change_that_a_training_made_can_be_measured(
+    tmp_path: Path, digits_model: Path, train: dict[str, Any]
+) -> None:
+    asked = {"algo": None, "preset_name": None, "options": {}, "final": {}, "limit_train": 400, "metric_of": "change"}
+    settings = resolve(data="digits", train={**TRAIN, "epochs": 2, **train}, **asked)
+    engine = make_engine(settings, load_data(analyze(digits_model), settings, None)[0])
+    before, model = engine.load(digits_model), engine.load(digits_model)
+    done = engine.train(model, fresh=False, seed=0, carry_from=None, carry_to=None, watch=Silent())
+    logged = done.epochs[-1].metrics
+    start, end = ({name: one.graph.initializers[name].const_value.numpy().astype(float) for name in logged}
+                  for one in (before, done.model))  # fmt: skip
+    changes = layers_quality({name: end[name] - start[name] for name in logged})
+    for name, change in changes.items():
+        kept = {figure: change.as_dict()[figure] for figure in FIGURES}
+        assert logged[name] == pytest.approx(kept, rel=1e-4)
+    plain = layers_quality(end)
+    assert any(plain[name].out_qc != pytest.approx(changes[name].out_qc, rel=1e-2) for name in logged)
+
+
+@pytest.mark.parametrize(("preset", "of"), [(None, "change"), ("conetv2-resnet34", "weights")])
+def test_presets_measure_the_weights(preset: str | None, of: str) -> None:
+    asked: dict[str, Any] = {"algo": None, "data": "digits", "options": {}, "train": {}, "final": {}}
+    settings = resolve(preset_name=preset, **asked)
+    assert (settings.metric_of, settings.decisive({})["metric_of"]) == (of, of)
+    assert resolve(preset_name=preset, metric_of="change", **asked).metric_of == "change"
+
+
 def test_a_trial_may_have_epochs_and_a_transfer_of_its_own(tmp_path: Path, digits_model: Path) -> None:
     asked = {"algo": None, "preset_name": None, "options": {}, "final": {}, "limit_train": 100}
     settings = resolve(data="digits", train={**TRAIN, "epochs": 3}, transfer="svd", **asked)
@@ -113,7 +145,7 @@ def test_adas_measures_a_transposed_convolution_with_its_axes_as_they_lie() -> N
     layers = {"up": ("0.weight", True)}
     swapped = layers_quality({"up": module[0].weight.swapaxes(0, 1)})["up"].as_dict()
     for known in ({}, AdaS(module).measure()):
-        found = measure(("quality",), _weights(module, layers, known, "global"))["up"]
+        found = measure(("quality",), _weights(module, layers, {}, known, "global"))["up"]
         assert found == pytest.approx({name: swapped[name] for name in found}, rel=1e-9)
         assert found["in_rank"] == pytest.approx(2 / 6) != found["out_rank"]
 

@@ -20,7 +20,7 @@ def _model():
 
 def test_every_form_of_plan_is_tried():
     trials = list(random_trials(analyze(_model()), 0))
-    assert [trial.name for trial in trials] == ["shrink", "widen", "keep", "round", "half", "wide"]
+    assert [trial.name for trial in trials] == ["shrink", "widen", "grow", "keep", "round", "half", "wide"]
     wishes = [str(sorted(wish)[0]) for trial in trials for wish in trial.plan.values()]
     assert set(wishes) == {"scale", "keep"}
 

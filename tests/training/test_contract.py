@@ -95,11 +95,45 @@ def users_top1(model: object, contract: InputContract = TRUTHS["0..1"]) -> float
     return float(np.mean(outputs[0].argmax(1) == given["test_labels"]))
 
 
+OPEN = {"fixed": "", "open sizes": "HW", "open channels too": "HWC"}
+"""Which axes of the input besides the batch have a name, and no size."""
+
+
+def opened(path: Path, layout: str, names: str) -> Path:
+    """The model with these axes of its input open, and no shape of anything behind it."""
+    model = load(path)
+    for value in (value for node in model.graph for value in node.outputs if not value.is_graph_output()):
+        value.shape = None
+    shape = model.graph.inputs[0].shape
+    assert shape is not None
+    axes = zip(layout, shape, strict=True)
+    model.graph.inputs[0].shape = ir.Shape([name if name in names else size for name, size in axes])
+    save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("axes", ["open sizes", "open channels too"])
+@pytest.mark.parametrize("layout", ["NHWC", pytest.param("NCHW", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_network_of_open_sizes_stays_right(tmp_path: Path, layout: str, axes: str, seed: int) -> None:
+    """Nothing but the operators tells which axis holds the channels: scrambled pictures would train to chance."""
+    truth = dataclasses.replace(TRUTHS["0..1"], layout=layout)
+    model = opened(users_model(tmp_path / "model.onnx", seed, truth), layout, OPEN[axes])
+    before, said = users_top1(model, truth), []
+    assert before > 0.9
+    done = chanc.train(model, "digits", epochs=3, lr=0.01, crop_padding=0, seed=seed, say=said.append)
+    assert users_top1(done.model, truth) > before - 0.02
+    assert done.top1 > before - 0.02
+    assert any(f"channels {'first' if layout == 'NCHW' else 'last'} ({layout})" in line for line in said)
+    assert list(done.model.graph.inputs[0].shape) == list(load(model).graph.inputs[0].shape)
+
+
+@pytest.mark.parametrize("axes", ["fixed", pytest.param("open sizes", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("layout", [pytest.param("NCHW", marks=pytest.mark.nightly), "NHWC"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_users_network_stays_right_on_the_users_inputs(tmp_path: Path, layout: str, seed: int) -> None:
+def test_a_users_network_stays_right_on_the_users_inputs(tmp_path: Path, layout: str, axes: str, seed: int) -> None:
     truth = dataclasses.replace(TRUTHS["0..1"], layout=layout)
-    model = users_model(tmp_path / "model.onnx", seed, truth)
+    model = opened(users_model(tmp_path / "model.onnx", seed, truth), layout, OPEN[axes])
     before, said = users_top1(model, truth), []
     assert before > 0.9
     done = chanc.train(model, "digits", epochs=3, lr=0.01, crop_padding=0, seed=seed, say=said.append)

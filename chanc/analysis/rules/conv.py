@@ -122,6 +122,8 @@ def _operands(context: Context, group: int) -> tuple[Layout, Layout, tuple[int, 
             data = context.fix(data, axis, "it varies along a spatial axis of a convolution")
     weight, axes, sizes = _stored(context, group) if context.is_parameter(1) else _computed(context, group)
     if data.rank < 3 or any(len(weight.on(k)) != 1 or len(weight.axes[k]) != 1 for k in axes):
+        if context.value(1) in context.findings.fed:
+            raise Opaque("its weight is an input that a caller may feed")
         raise Opaque("its weight is computed from activations, or isn't floating point")
     if len(axes) == 2 and weight.on(0) == weight.on(1):
         raise Opaque("its weight is computed from activations")

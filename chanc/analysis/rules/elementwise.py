@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
+from chanc.analysis.ahead import meets
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Layout, Opaque
 from chanc.analysis.operands import varying_from_right
 from chanc.analysis.rules import rule
-from chanc.ops import Trait, has
 
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitCast", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip",
@@ -93,6 +93,9 @@ def broadcast(context: Context) -> Layout:
         shape = context.initializer(k).shape
         made = _made(context, k, layouts.values()) if not alone else set()
         axes = [a for a, n in enumerate(shape) if n > 1 and (alone or a - len(shape) in varying | made)]
+        if not alone:
+            crossed = _crossed(context, k, layouts.values())
+            axes = [a for a in axes if a - len(shape) not in crossed]
         # Truth values and counts, one a channel, go with it; they are no indices here.
         layouts[k] = context.parameter(k, axes, integers=not alone)
     if not layouts:
@@ -100,22 +103,35 @@ def broadcast(context: Context) -> Layout:
     return context.together([layouts[k] for k in sorted(layouts, key=lambda k: (k in constants, k))])
 
 
+def _crossed(context: Context, index: int, layouts: Collection[Layout]) -> set[int]:
+    """The axes, from the right, along which a constant has no labels: it has them along others of the same channels.
+
+    A bias for each column of each head (Transformer-XL's) meets rows and columns of one field. Of these either may go:
+    the first, which are whole heads, so that no score is a sum over fewer columns.
+    """
+    rank = len(context.initializer(index).shape)
+    rows: set[int] = set()
+    for layout in layouts:
+        for field in layout.fields:
+            met = [axis - layout.rank for axis in field.axes if axis - layout.rank >= -rank]
+            long = [axis for axis in met if context.initializer(index).shape[axis] > 1]
+            rows.update(long[1:])
+    found = context.findings.modes.setdefault((context.node, index), " ".join(map(str, sorted(rows))))
+    return set(map(int, found.split()))
+
+
 def _made(context: Context, index: int, layouts: Collection[Layout]) -> set[int]:
     """The axes, from the right, that only this constant makes longer than 1, and that meet an activation behind."""
     constant, (output,) = context.initializer(index), context.node.outputs
-    if not constant.channels or output.is_graph_output() or not all(_meets(user) for user, _ in output.uses()):
+    if not constant.channels:
         return set()
     shape = constant.shape
+    rank = max(len(shape), *(layout.rank for layout in layouts))
     return {
         axis for axis in range(-len(shape), 0)
         if shape[axis] > 1 and all(axis < -layout.rank or layout.size(axis) == 1 for layout in layouts)
+        and meets(output, axis + rank, rank)
     }  # fmt: skip
-
-
-def _meets(user: ir.Node) -> bool:
-    """Whether a node combines two activations, element by element."""
-    values = [value for value in user.inputs if value is not None]
-    return has(user, Trait.BROADCAST) and len(values) > 1 and all(value.const_value is None for value in values)
 
 
 def _adopted(context: Context, index: int, layout: Layout) -> bool:

@@ -14,16 +14,21 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.backends.ort.ids import INTEGERS_BELOW, below
-from chanc.backends.ort.open_sizes import shapes
+from chanc.backends.ort.open_sizes import free_axes, shapes
 from chanc.backends.ort.run import Array, run, session
+from chanc.backends.ort.told_sizes import lengths
 from chanc.errors import DataError, ModelError
-from chanc.ir import load
+from chanc.ir import copy_model, load
+from chanc.ir.normalize import normalize
 
 OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
 
-CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
-"""Sizes that `fitting_feeds` tries in turn: those of common images, and a second of audio."""
+CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000, 28, 8, 16, 112, 160, 299, 320, 384, 640)
+"""Sizes that `fitting_feeds` tries in turn: those of common images, a second of audio, and a few words."""
+
+_EACH = {2: 6, 3: 3}
+"""Lengths that are tried together, by the number of axes that are open: some thirty pairs, or triples."""
 
 _LARGEST = 1 << 25
 """Numbers in an input that is worth a try: a second of audio, but no image of 16000 x 16000."""
@@ -68,7 +73,7 @@ def random_feeds(
         seed: the same seed gives the same values.
         batch: size of a dynamic first axis.
         sizes: sizes of dynamic axes by the name of the dimension, or by "<input>:<axis>".
-        default: size of other dynamic axes; a channel axis takes what the convolution behind it needs.
+        default: size of other dynamic axes; a channel axis takes what the layer behind it needs.
         largest: integers are below it, and below the rows of the tables that they are looked up in.
 
     Raises:
@@ -83,34 +88,51 @@ def random_feeds(
 def candidate_feeds(
     model: Any, seed: int = 0, *, batch: int = 2, sizes: Mapping[str, int] | None = None
 ) -> Iterator[dict[str, Array]]:
-    """`random_feeds` of every size of `CANDIDATES`, at `batch`, then at a batch of 1; then all integers zero.
+    """`random_feeds` of usual sizes and of those that the graph tells, at `batch` and at 1; then all integers zero.
 
     Raises: ModelError, as `random_feeds`.
     """
     loaded = load(model, copy=False)
-    inputs = _to_fill(loaded)
+    inputs, given = _to_fill(loaded), dict(sizes or {})
     integers = any(value.dtype is not None and value.dtype.is_integer() for value in inputs)
     tried: set[tuple[Any, ...]] = set()
-    for largest, count in itertools.product((INTEGERS_BELOW, 1) if integers else (INTEGERS_BELOW,), (batch, 1)):
-        for default in CANDIDATES:
-            chosen = tuple(shapes(inputs, count, dict(sizes or {}), default).values())
+    for largest in (INTEGERS_BELOW, 1) if integers else (INTEGERS_BELOW,):
+        for count, default, more in _choices(loaded, inputs, batch, given, pairs=largest > 1):
+            chosen = tuple(shapes(inputs, count, more, default).values())
             if (largest, chosen) in tried or (tried and max(map(math.prod, chosen)) > _LARGEST):
                 continue
             tried.add((largest, chosen))
-            yield random_feeds(loaded, seed, batch=count, sizes=sizes, default=default, largest=largest)
+            yield random_feeds(loaded, seed, batch=count, sizes=more, default=default, largest=largest)
+
+
+def _choices(
+    model: ir.Model, inputs: list[ir.Value], batch: int, given: Mapping[str, int], *, pairs: bool
+) -> Iterator[tuple[int, int, Mapping[str, int]]]:
+    """Batch, size of open axes, and sizes by name: one size for all axes first, with `pairs` at last one for each."""
+    free = free_axes(inputs, given)
+    yield from ((count, size, given) for count in (batch, 1) for size in (CANDIDATES if free else CANDIDATES[:1]))
+    if not free:
+        return
+    twin = copy_model(model)
+    normalize(twin)
+    told = lengths(twin.graph)
+    yield from ((count, size, given) for count in (batch, 1) for size in told)
+    likely = told[: _EACH.get(len(free), 0)] if pairs else []
+    for each in itertools.product(likely, repeat=len(free)):
+        yield from ((count, OPEN_SIZE, {**dict(zip(free, each, strict=True)), **given}) for count in (batch, 1))
 
 
 def fitting_feeds(
-    model: Any, seed: int = 0, *, batch: int = 2, sizes: Mapping[str, int] | None = None
+    model: Any, seed: int = 0, *, batch: int = 2, sizes: Mapping[str, int] | None = None, opened: Any = None
 ) -> dict[str, Array]:
-    """The first of `candidate_feeds` that onnxruntime runs.
+    """The first of `candidate_feeds` that onnxruntime runs. `opened`, a session of the model, saves making one.
 
     Raises:
         LoadError: onnxruntime can't load the model.
         ModelError: it runs none of them; the message is that of the first attempt.
     """
     loaded = load(model, copy=False)
-    opened = session(loaded)
+    opened = session(loaded) if opened is None else opened
     first: ModelError | None = None
     for feeds in candidate_feeds(loaded, seed, batch=batch, sizes=sizes):
         try:

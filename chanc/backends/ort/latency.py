@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chanc.backends.ort.feeds import random_feeds
+from chanc.backends.ort.feeds import fitting_feeds
 from chanc.backends.ort.run import run, session
 from chanc.ir import load
 
@@ -42,17 +42,17 @@ def latency(
         repeats: timed runs, at least 1.
         warmup: untimed runs before them.
         threads: threads inside an operator; 0 leaves it to onnxruntime.
-        sizes: sizes of other dynamic axes, as in `random_feeds`.
+        sizes: sizes of other dynamic axes, as in `fitting_feeds`.
         device: "cpu" or "cuda"; copies to and from the device are part of the time.
 
     Raises:
-        ModelError, MissingDependencyError: as `session`, `random_feeds` and `run`.
+        ModelError, MissingDependencyError: as `session`, `fitting_feeds` and `run`.
     """
     if repeats < 1 or warmup < 0 or batch < 1:
         raise ValueError(f"repeats {repeats}, warmup {warmup} and batch {batch} must be at least 1, 0 and 1")
     loaded = load(model, copy=False)
     opened = session(loaded, threads=threads, device=device)
-    feeds = random_feeds(loaded, batch=batch, sizes=sizes)
+    feeds = fitting_feeds(loaded, batch=batch, sizes=sizes, opened=opened)
     seconds = []
     for turn in range(warmup + repeats):
         start = time.perf_counter()

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from chanc.backends.ort.told_sizes import Taken, taken
 from chanc.errors import ModelError
-from chanc.ops import channels_taken, weight_of
+from chanc.ir.sizes import given_shape
 
 
 def shapes(
@@ -19,39 +20,83 @@ def shapes(
         inputs: inputs of a graph.
         batch: size of an open first axis.
         sizes: sizes of open axes by the name of the dimension, or by "<input>:<axis>".
-        default: size of other open axes; a channel axis takes what the convolution behind it needs, and a sum or
-            product of other axes' names follows from them.
+        default: size of other open axes; one that what reads it fixes, as a convolution its channels, takes that, and a
+            sum or product of other axes' names follows from them.
 
     Raises:
-        ModelError: an input has no known rank.
+        ModelError: an input has no known rank, and nothing that reads it tells one.
     """
-    for value in inputs:
-        if value.shape is None:
-            raise ModelError(f"input {value.name!r} has no shape: its rank is unknown, so it can't be filled")
-    named = {name: default for value in inputs for name in map(_name, value.shape or ()) if name is not None}
+    open_shapes = {str(value.name): _shape(value, sizes) for value in inputs}
+    needed = {str(value.name): _needed(value, len(open_shapes[str(value.name)]), batch) for value in inputs}
+    named = {name: default for shape in open_shapes.values() for name in map(_name, shape) if name is not None}
     terms = {name: found for name in named if (found := _terms(name)) & (named.keys() - {name})}
-    for value in inputs:
-        for axis, size in enumerate(value.shape or ()):
-            name, known = _name(size), _needed(value, axis, batch)
+    for key, shape in open_shapes.items():
+        for axis, size in enumerate(shape):
+            name, known = _name(size), needed[key][axis]
             if name is not None and name not in terms and known is not None and named[name] == default:
                 named[name] = known
     named |= {name: size for name, size in sizes.items() if name not in terms}
     named |= {name: _evaluated(name, found, named, default) for name, found in terms.items()}
     named |= sizes
     return {
-        str(value.name): tuple(_size(value, axis, batch, named, default) for axis in range(len(value.shape or ())))
-        for value in inputs
+        key: tuple(_size(f"{key}:{axis}", size, needed[key][axis], named, default) for axis, size in enumerate(shape))
+        for key, shape in open_shapes.items()
     }
 
 
-def _size(value: ir.Value, axis: int, batch: int, named: Mapping[str, int], default: int) -> int:
-    size = (value.shape or ())[axis]
+def template(value: ir.Value, sizes: Mapping[str, int]) -> list[int | str | None]:
+    """The shape of an input as far as it is given, or no choice: open axes have a name, or None.
+
+    Empty for an unknown rank.
+    """
+    try:
+        shape = _shape(value, sizes)
+    except ModelError:
+        return []
+    needed = _needed(value, len(shape), 0)
+    given = [sizes.get(f"{value.name}:{axis}", sizes.get(_name(size) or "")) for axis, size in enumerate(shape)]
+    return [
+        size if isinstance(size, int) and size > 0 else fixed or need or _name(size)
+        for size, fixed, need in zip(shape, given, needed, strict=True)
+    ]
+
+
+def free_axes(inputs: Sequence[ir.Value], sizes: Mapping[str, int]) -> list[str]:
+    """The open axes that may be of any size, as `shapes` takes them: no batch, and not fixed by what reads them."""
+    low, high = (shapes(inputs, 1, sizes, default) for default in (2, 3))
+    found: dict[str, None] = {}
+    for value in inputs:
+        for axis, (one, two) in enumerate(zip(low[str(value.name)], high[str(value.name)], strict=True)):
+            name = _name(_shape(value, sizes)[axis])
+            if one != two and not _terms(name or ""):
+                found[name or f"{value.name}:{axis}"] = None
+    return list(found)
+
+
+def _shape(value: ir.Value, sizes: Mapping[str, int]) -> list[int | ir.SymbolicDim]:
+    """The shape of an input; where it has none, one of open axes, as many as are given or as what reads it takes."""
+    if value.shape is not None:
+        return list(value.shape)
+    rank = len(given_shape(str(value.name), sizes) or taken(value) or ())
+    if not rank:
+        raise ModelError(f"input {value.name!r} has no shape: its rank is unknown, so it can't be filled")
+    return [ir.SymbolicDim(None)] * rank
+
+
+def _needed(value: ir.Value, rank: int, batch: int) -> Taken:
+    """The sizes of axes that are no choice: what reads the input takes them, and the first one is the batch."""
+    found = taken(value)
+    needed = found if found is not None and len(found) == rank else [None] * rank
+    return [needed[0] or batch, *needed[1:]] if needed else []
+
+
+def _size(key: str, size: int | ir.SymbolicDim, needed: int | None, named: Mapping[str, int], default: int) -> int:
     if isinstance(size, int) and size > 0:
         return size
-    key, name = f"{value.name}:{axis}", _name(size)
+    name = _name(size)
     if key in named:
         return named[key]
-    return named[name] if name is not None else _needed(value, axis, batch) or default
+    return named[name] if name is not None else needed or default
 
 
 def _name(size: int | ir.SymbolicDim) -> str | None:
@@ -69,15 +114,3 @@ def _terms(name: str) -> frozenset[str]:
 def _evaluated(name: str, terms: frozenset[str], named: Mapping[str, int], default: int) -> int:
     found = ir.SymbolicDim(name).evaluate({term: named.get(term, default) for term in terms})
     return found if isinstance(found, int) and found > 0 else default
-
-
-def _needed(value: ir.Value, axis: int, batch: int) -> int | None:
-    """The size of an open axis that is no choice: the batch, or the channels that a convolution of `value` takes."""
-    if axis == 0:
-        return batch
-    for node in value.consumers() if axis == 1 else ():
-        kernel = weight_of(node, 1)
-        weight = node.inputs[1] if kernel is not None and kernel.kernel else None
-        if kernel is not None and weight is not None and weight.const_value is not None:
-            return channels_taken(kernel, node.attributes, weight.const_value.shape.numpy())
-    return None

@@ -27,10 +27,12 @@ import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 ONNX = {onnx}
-BELOW = {below}  # what integers index has so many rows
+{inputs}  # open axes have a name, or None
+{below}  # what integers index has so many rows
 RANDOM = {random}  # the model draws numbers, so that only shapes can be compared
 LARGEST = 1 << 25
-SIZES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000)
+SIZES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000, 28, 8, 16, 112, 160, 299, 320, 384, 640)
+LENGTHS = {lengths}  # at which the model may have been traced
 TOLERANCES = {{torch.float16: 1e-2, torch.bfloat16: 8e-2}}
 DTYPES = {{
     "float16": np.float16, "float": np.float32, "double": np.float64, "int64": np.int64, "int32": np.int32,
@@ -40,13 +42,14 @@ DTYPES = {{
 
 def shapes_of(values, batch, size):
     """Shapes for the inputs: open axes take `batch` (the first) or `size`, one value for one name."""
-    first = {{value.shape[0]: batch for value in values if value.shape and isinstance(value.shape[0], str)}}
+    shapes = [INPUTS.get(value.name) or value.shape or [] for value in values]
+    first = {{shape[0]: batch for shape in shapes if shape and isinstance(shape[0], str)}}
     return [
         [
             d if isinstance(d, int) and d > 0 else first.get(d, size) if d or axis else batch
-            for axis, d in enumerate(value.shape)
+            for axis, d in enumerate(shape)
         ]
-        for value in values
+        for shape in shapes
     ]
 
 
@@ -77,6 +80,18 @@ def fitting_feeds(session, batches, sizes, generator):
             except Exception as error:
                 said = " ".join(str(error).split())
     sys.exit(f"onnxruntime runs the model on none of the random inputs, so give it some with --inputs: {{said}}")
+
+
+def given_feeds(path, values):
+    """The inputs in a file, an array for each by its name, in the types that the model takes."""
+    try:
+        held = dict(np.load(path))
+    except (OSError, ValueError) as error:
+        sys.exit(f"{{path}} can't be read as inputs: {{error}}")
+    missing = [value.name for value in values if value.name not in held]
+    if missing:
+        sys.exit(f"{{path}} has no {{missing[0]!r}}; the model's inputs are {{[value.name for value in values]}}")
+    return {{value.name: held[value.name].astype(DTYPES[value.type[len("tensor(") : -1]]) for value in values}}
 
 
 def outputs(network, feeds, values, double=False):
@@ -125,6 +140,7 @@ def main():
     parser.add_argument("--inputs", metavar="FEEDS.npz", help="inputs to compare on, an array for each by its name")
     parser.add_argument("--tolerance", type=float, help="1e-4; more for a model in half precision")
     args = parser.parse_args()
+    onnxruntime.set_default_logger_severity(4)  # inputs that don't fit are no news
     session = onnxruntime.InferenceSession(args.onnx, providers=["CPUExecutionProvider"])
     from model import {name}
 
@@ -135,9 +151,9 @@ def main():
     allowed = args.tolerance or max((TOLERANCES.get(tensor.dtype, 1e-4) for tensor in state.values()), default=1e-4)
     values = session.get_inputs()
     if args.inputs:
-        feeds = dict(np.load(args.inputs))
+        feeds = given_feeds(args.inputs, values)
     else:
-        sizes = (args.size,) if args.size else SIZES
+        sizes = (args.size,) if args.size else (*SIZES, *LENGTHS)
         feeds = fitting_feeds(session, (args.batch,) if args.batch else (2, 1), sizes, np.random.default_rng(0))
     theirs, ours = session.run(None, feeds), outputs(network, feeds, values)
     worst = gap(ours, theirs)

@@ -9,19 +9,30 @@ import onnx_ir as ir
 
 from chanc import plugins
 from chanc.backends.ort.ids import below
+from chanc.backends.ort.open_sizes import template
+from chanc.backends.ort.told_sizes import lengths
 from chanc.backends.torch.build import Source, emit, state_dict
 from chanc.backends.torch.check_text import CHECK
 from chanc.files import atomic_write, atomic_write_text
 from chanc.ir.nodes import nodes_of
+from chanc.ir.sizes import Sizes
 from chanc.ops.chance import draws
+
+_LINE = 76
+"""Characters of a table in one line, so that the remark behind it fits, too."""
 
 
 def write_package(
-    model: ir.Model, folder: str | os.PathLike[str], name: str, onnx_path: str | os.PathLike[str]
+    model: ir.Model,
+    folder: str | os.PathLike[str],
+    name: str,
+    onnx_path: str | os.PathLike[str],
+    sizes: Sizes | None = None,
 ) -> Source:
     """Write the three files into `folder`, made where it is missing; check.py looks for the model at `onnx_path`.
 
-    Nothing is written where the model can't be emitted. Raises ModelError, OSError, MissingDependencyError.
+    sizes: of open axes, at which check.py compares (`chanc.ir.sizes.sizes_of`). Nothing is written where the model
+    can't be emitted. Raises ModelError, OSError, MissingDependencyError.
     """
     plugins.expect("torch", "PyTorch source", "torch")
     plugins.expect("safetensors", "PyTorch source", "torch")
@@ -35,16 +46,35 @@ def write_package(
     atomic_write_text(target / "model.py", source.text)
     with atomic_write(target / "model.safetensors") as temporary:
         save_file(state, str(temporary))
-    atomic_write_text(target / "check.py", _check(model, source.name, relative))
+    atomic_write_text(target / "check.py", _check(model, source.name, relative, sizes or {}))
     return source
 
 
-def _check(model: ir.Model, name: str, path: str) -> str:
+def _check(model: ir.Model, name: str, path: str, sizes: Sizes) -> str:
     """The text of check.py, with what the graph tells of its inputs."""
-    integers = [value for value in model.graph.inputs if value.dtype is not None and value.dtype.is_integer()]
-    bounds = ", ".join(f"{_quoted(value.name or '')}: {below(value)}" for value in integers)
-    random = any(map(draws, nodes_of(model.graph)))
-    return CHECK.format(name=name, onnx=_quoted(path), below=f"{{{bounds}}}", random=random)
+    inputs = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+    shapes = {value.name or "": f"[{', '.join(map(_entry, template(value, sizes)))}]" for value in inputs}
+    integers = [value for value in inputs if value.dtype is not None and value.dtype.is_integer()]
+    bounds = {value.name or "": str(below(value)) for value in integers}
+    return CHECK.format(
+        name=name,
+        onnx=_quoted(path),
+        inputs=_table("INPUTS", shapes),
+        below=_table("BELOW", bounds),
+        lengths=tuple(lengths(model.graph)),
+        random=any(map(draws, nodes_of(model.graph))),
+    )
+
+
+def _table(name: str, entries: dict[str, str]) -> str:
+    """A dict as ruff formats it: in one line, or an entry a line."""
+    rows = [f"{_quoted(key)}: {text}" for key, text in entries.items()]
+    line = f"{name} = {{{', '.join(rows)}}}"
+    return line if len(line) <= _LINE else f"{name} = {{\n" + "".join(f"    {row},\n" for row in rows) + "}"
+
+
+def _entry(size: int | str | None) -> str:
+    return _quoted(size) if isinstance(size, str) else str(size)
 
 
 def _quoted(text: str) -> str:

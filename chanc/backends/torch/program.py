@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", "np.ndarray", "Tensor")
 TOKEN = re.compile(r"\x00([vmw])(\d+)\x00")
 
 
@@ -58,7 +63,7 @@ class Binding:
             array = array.T
         return array if self.shape is None else array.reshape(self.shape)
 
-    def to_initializer(self, tensor: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    def to_initializer(self, tensor: Array, whole: Array) -> Array:
         """`whole`, a writable array of the initializer's shape, with this entry's part replaced by `tensor`."""
         region = whole if self.part is None else whole[self.part]
         rows = slice(None) if self.rows is None else list(self.rows)

@@ -69,6 +69,8 @@ def _array(value: ir.Value) -> np.ndarray:
                 return np.array(node.attributes[name].value, dtype=dtype)
         if "value" in node.attributes:
             return np.asarray(node.attributes["value"].as_tensor().numpy())
+    if node is None:
+        raise ModelError(f"a loop hands {value.name!r} on: as PyTorch source it would be several weights")
     raise ModelError(f"value {value.name!r} is no constant any more")
 
 

@@ -1,7 +1,7 @@
 """Importance: which units of a group matter most. One measure a file, which registers it.
 
 A measure is a function `(group, evidence) -> scores [units]`: the unit with the highest score is kept longest when the
-group shrinks, and repeated first when it grows.
+group shrinks, and repeated first when it grows. `evidence` has the weights, and what data showed where they were asked.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from chanc.analysis import Group
 from chanc.errors import PlanError
 from chanc.registry import Registry
 from chanc.rewriter.importance.evidence import Evidence
+from chanc.rewriter.importance.gathered import Gathered, Moments
 
 Scores = NDArray[np.float64]
 Importance = Callable[[Group, Evidence], Scores]
@@ -22,4 +23,4 @@ Importance = Callable[[Group, Evidence], Scores]
 IMPORTANCES: Registry[Importance] = Registry("importance", "chanc.importances", __name__, error=PlanError)
 register = IMPORTANCES.register
 
-__all__ = ["IMPORTANCES", "Evidence", "Importance", "Scores", "register"]
+__all__ = ["IMPORTANCES", "Evidence", "Gathered", "Importance", "Moments", "Scores", "register"]

@@ -6,8 +6,6 @@ its root would rank them alike.
 
 from __future__ import annotations
 
-import numpy as np
-
 from chanc.analysis import Group
 from chanc.rewriter.importance import Evidence, Scores, register
 
@@ -15,4 +13,4 @@ from chanc.rewriter.importance import Evidence, Scores, register
 @register("l2")
 def l2(group: Group, evidence: Evidence) -> Scores:
     """The squared L2 norm of each unit's producer weights."""
-    return evidence.total(group, lambda rows: np.einsum("ij,ij->i", rows, rows).astype(np.float64))
+    return evidence.magnitude(group)

@@ -1,4 +1,4 @@
-"""What transfer methods share: what one is, the registry, and the values at the sources of new positions."""
+"""What transfer methods share: what one is, the registry, values at the sources of new positions, and fresh ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from chanc.errors import PlanError
@@ -16,6 +18,7 @@ from chanc.registry import Registry
 from chanc.rewriter.edits import AxisEdit, Part
 
 Tensor = NDArray[np.generic]
+TABLE_DEVIATION = 0.02
 
 
 class Use(NamedTuple):
@@ -40,6 +43,65 @@ def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
     return tensor
 
 
+def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
+    """What a tensor of this shape begins with, as its operator's spec (`chanc.ops`) says; `taken` if nobody trains it.
+
+    Weights are drawn normal with variance 2 / fan-in (He et al. 2015), tables of vectors with deviation 0.02, biases
+    are 0, norms scale by 1. Quantised weights are those of `taken`, shuffled, so that their scales still fit.
+    """
+    if use.fill is None:
+        return taken
+    if not isinstance(use.fill, str):
+        return np.full_like(taken, use.fill)
+    if not ir.DataType.from_numpy(taken.dtype).is_floating_point():
+        return taken.ravel()[rng.permutation(taken.size)].reshape(taken.shape)
+    deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(taken.shape))
+    drawn: Tensor = (rng.standard_normal(taken.shape) * deviation).astype(taken.dtype)
+    return drawn
+
+
+def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], NDArray[np.float64]]) -> Tensor:
+    """What was taken, with consumers' weights shared out among copies: `share` is the part of each new unit, [n'].
+
+    Copies add up to the weight to the last bit. A part that isn't divisible stays whole.
+    """
+    for edit in edits:
+        for part in edit.parts if edit.role == "consumer" else ():
+            if part.divisible and (part.turn > 0).any():
+                values = np.moveaxis(taken.astype(np.float64), edit.axis, 0)
+                values[part.new] = _exactly(values[part.new], part, share(part), taken.dtype)
+                taken = np.ascontiguousarray(np.moveaxis(values, 0, edit.axis)).astype(taken.dtype)
+    return taken
+
+
+def _exactly(
+    values: NDArray[np.float64], part: Part, shares: NDArray[np.float64], dtype: np.dtype[np.generic]
+) -> NDArray[np.float64]:
+    """Shares of values [n', ...] that have no digit below the last one of the value; the last copy gets what is left.
+
+    A sum of rounded shares would be off by a digit, of which a deep network may make a thousand. Halves are no trouble.
+    """
+    digits = ml_dtypes.finfo(dtype).nmant  # type: ignore[no-untyped-call]
+    digit = np.ldexp(1.0, np.frexp(values)[1] - 1 - digits)
+    each = shares.reshape(-1, *[1] * (values.ndim - 1))
+    shared = values * each
+    shared = np.where(np.frexp(each)[0] == 0.5, shared, np.rint(shared / digit) * digit)
+    missing = np.zeros((part.old.shape[0], *values.shape[1:]))
+    np.subtract.at(missing, part.source, shared)
+    last = part.turn == part.copies - 1
+    shared[last] += missing[part.source[last]] + values[last]
+    return shared
+
+
+def first_alone(part: Part) -> NDArray[np.float64]:
+    """Shares of copies r = 0, 1, ... of k: 1 for the first, (r - k / 2) / k^2 for the others, which cancel out.
+
+    A second copy gets 0. Two others with 0 would be twins, with the same gradients for ever.
+    """
+    later = (part.turn - part.copies / 2) / part.copies**2.0
+    return np.where(part.turn > 0, later, 1.0)
+
+
 def clear_later(taken: Tensor, edits: Sequence[AxisEdit], parts: Callable[[Part], bool], zero: Tensor | None) -> Tensor:
     """What was taken, with nothing left in consumers of second and later copies, for the parts that are chosen.
 
@@ -61,27 +123,29 @@ Transfer = Callable[[Tensor, Sequence[AxisEdit], Use, np.random.Generator], Tens
 class Method:
     """A transfer method.
 
-    ordered: units are kept from the first on. fresh: every weight is drawn anew. shares: consumers' weights are shared
-    out among copies so that the function stays; groups of which that isn't true are left alone.
+    ordered: units are kept from the first on. fresh: every weight is drawn anew. draws: so are those of units that are
+    new. keeps: the function stays where units are repeated; where all groups are scaled, those of which that isn't true
+    are left alone.
     """
 
     name: str
     apply: Transfer
     ordered: bool = False
     fresh: bool = False
-    shares: bool = False
+    draws: bool = False
+    keeps: bool = False
 
 
 TRANSFERS: Registry[Method] = Registry("transfer", "chanc.transfers", __package__ or "", error=PlanError)
 
 
 def register(
-    name: str, *, ordered: bool = False, fresh: bool = False, shares: bool = False
+    name: str, *, ordered: bool = False, fresh: bool = False, draws: bool = False, keeps: bool = False
 ) -> Callable[[Transfer], Transfer]:
     """Decorator: make a function a transfer method, its flags those of `Method`. PlanError where the name is taken."""
 
     def add(apply: Transfer) -> Transfer:
-        TRANSFERS.add(name, Method(name, apply, ordered, fresh, shares), source=apply)
+        TRANSFERS.add(name, Method(name, apply, ordered, fresh, draws, keeps), source=apply)
         return apply
 
     return add

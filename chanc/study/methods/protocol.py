@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from chanc.rewriter.importance import Gathered
 from chanc.runs import INPUT, Decision, Event, Record, State, Trial
 from chanc.runs.events import Metrics
 from chanc.study.engine import Engine, Watcher
@@ -40,6 +41,7 @@ class Measurement:
     `group_metric` is the mean over the group's members of each layer's maximum QC over the trial's epochs; `epochs`
     holds the groups' means epoch by epoch; `score` (top-1, 0 to 1) and `loss` were measured on the held-out part of the
     training set; params and macs are what the network costs; `members` counts the axes that a group's mean is of.
+    `evidence` is what the training images show of its units: None for a method that doesn't ask (`wants_evidence`).
     """
 
     trial: int
@@ -51,6 +53,7 @@ class Measurement:
     params: int = 0
     macs: int = 0
     members: Mapping[str, int] = field(default_factory=dict)
+    evidence: Gathered | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,10 @@ class Method(Protocol):
 
 
 class TrialMethod(Method, Protocol):
-    """A method that asks for trials; what it does depends on its options, the space and the state alone."""
+    """A method that asks for trials; what it does depends on its options, the space and the state alone.
+
+    One whose class has `wants_evidence = True` is told the evidence of each trial, and units are kept by it.
+    """
 
     @property
     def limits(self) -> Limits:

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from chanc import fields
 from chanc.runs import Decision, State, Trial
@@ -41,13 +41,15 @@ class WidthOptions:
 
     min_width, max_width: bounds in channels. round_to: widths are multiples of it and of their group's step.
     trials: how many trials the search is planned for. target_params, target_macs, target_latency: what all trials shall
-    cost, numbers or shares of what the model has ("25%").
+    cost, numbers or shares of what the model has ("25%"). fresh: each trial starts from fresh weights; else from those
+    of the last one that worked, by the search's transfer.
 
     own_target: what a method takes where no target is given. bends: whether the proportions of widths may give way
     where there are two (`chanc.study.targets`).
     """
 
     name: ClassVar[str]
+    wants_evidence: ClassVar[bool] = False
     own_target: ClassVar[Target] = Target()
     bends: ClassVar[bool] = True
 
@@ -63,6 +65,7 @@ class WidthOptions:
         "help": "MACs that all trials shall have; with --target-params, both are met.", "amount": "count"})
     target_latency: float | str | None = field(default=None, metadata={
         "help": "Latency that all trials shall have, measured in onnxruntime, batch 1.", "amount": "ms"})
+    fresh: bool = field(default=False, metadata={"help": "Train each trial from fresh weights, not the last one's."})
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range."""
@@ -89,8 +92,6 @@ class WidthOptions:
 @dataclass(frozen=True)
 class Sampler(WidthOptions, ABC):
     """A trial method that sees one trial after the other."""
-
-    weights: ClassVar[Literal["carry", "fresh"]] = "carry"
 
     @abstractmethod
     def start(self, space: Space) -> tuple[Widths, State]:
@@ -120,7 +121,7 @@ class Sampler(WidthOptions, ABC):
         """The next trial: never more than one, for each one follows from what the one before has shown."""
         if state["next"] is None or state["trial"] >= self.trials:
             return [], state
-        good, transfer = state["good"], "init" if self.weights == "fresh" else None
+        good, transfer = state["good"], "init" if self.fresh else None
         trial = Trial(state["trial"], Decision(state["next"]), parent=good and good["trial"], transfer=transfer)
         return [trial], {**state, "next": None}
 

@@ -10,6 +10,7 @@ import pytest
 from chanc.backends import ort
 from chanc.errors import DataError, ModelError
 
+ONES = ",".join("1" * 10)
 SHARED = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[3].parent / "shared")) / "models"
 REAL = sorted(SHARED.glob("third_party/*.onnx"))
 
@@ -70,6 +71,32 @@ def test_inputs_that_can_not_be_filled(kind: str) -> None:
         ort.random_feeds(model(f"{kind} x"))
 
 
+SHAPELESS = {
+    "Conv": ("y = Conv (x, kernel)", (2, 2, 64, 64)),
+    "Transpose": ("a = Transpose <perm = [0, 3, 1, 2]> (x)\ny = Conv (a, kernel)", (2, 64, 64, 2)),
+    "past a pool": ("a = Relu (x)\nb = GlobalAveragePool (a)\ny = Conv (b, kernel)", (2, 2, 64, 64)),
+    "Gemm": ("y = Gemm <transB = 1> (x, matrix)", (2, 3)),
+    "MatMul": ("y = MatMul (x, turned)", (2, 3)),
+    "a turn to nowhere": ("y = Transpose <perm = [1, 2, 0]> (x)", (2, 64, 64)),
+}
+
+
+@pytest.mark.parametrize("kind", SHAPELESS)
+def test_what_reads_an_input_tells_its_shape(kind: str) -> None:
+    pytest.importorskip("onnxruntime")
+    body, shape = SHAPELESS[kind]
+    constants = "<float[3, 2, 1, 1] kernel = {1,2,3,4,5,6}, float[2, 3] matrix = {1,2,3,4,5,6}, "
+    built = model("float[2] x", body, constants + "float[3, 2] turned = {1,2,3,4,5,6}>")
+    built.graph.inputs[0].shape = None
+    assert ort.fitting_feeds(built)["x"].shape == shape
+
+
+def test_an_open_channel_axis_behind_a_transpose() -> None:
+    body = "a = Transpose <perm = [0, 3, 1, 2]> (x)\ny = Conv (a, kernel)"
+    built = model("float[N, H, W, C] x", body, "<float[3, 2, 1, 1] kernel = {1,2,3,4,5,6}>")
+    assert ort.random_feeds(built, default=9)["x"].shape == (2, 9, 9, 2)
+
+
 def test_an_input_without_a_shape() -> None:
     built = model("float[2] x")
     built.graph.inputs[0].shape = None
@@ -79,11 +106,43 @@ def test_an_input_without_a_shape() -> None:
 
 def test_fitting_feeds_try_until_it_runs() -> None:
     pytest.importorskip("onnxruntime")
-    constants = "<int64[2] to = {1, 32}>"
+    constants = "<int64[2] to = {1, 31}>"
     built = model("float[N, L] x", "y = Reshape (x, to)", constants)
-    assert ort.fitting_feeds(built)["x"].shape == (1, 32)
+    assert ort.fitting_feeds(built)["x"].shape == (1, 31)
     with pytest.raises(ModelError, match="can't run"):
-        ort.fitting_feeds(model("float[N, L] x", "y = Reshape (x, to)", "<int64[2] to = {1, 31}>"))
+        ort.fitting_feeds(model("float[N, 2, L] x", "y = Reshape (x, to)", "<int64[2] to = {1, 31}>"))
+
+
+FOUND = {
+    "a target": ("float[N, L, 3] x", "y = Reshape (x, to)", "<int64[3] to = {0, 23, 3}>", (2, 23, 3)),
+    "in an Expand": ("float[N, L] x", "y = Expand (x, to)", "<int64[2] to = {2, 29}>", (2, 29)),
+    "a table that is added": (
+        "float[N, L, 2] x", "y = Add (x, table)", f"<float[1, 5, 2] table = {{{ONES}}}>", (2, 5, 2)
+    ),
+    "a matrix over positions": (
+        "float[N, 1, L] x", "a = Transpose <perm = [0, 2, 1]> (x)\ny = Einsum <equation = \"nlc,lm->nmc\"> (a, table)",
+        f"<float[5, 2] table = {{{ONES}}}>", (2, 1, 5),
+    ),
+    "one length for each axis": ("float[N, H, W] x", "y = Expand (x, to)", "<int64[3] to = {1, 7, 11}>", (2, 7, 11)),
+    "a constant in a node": (
+        "float[N, L] x", "to = Constant <value = int64[2] {0, 23}> ()\ny = Reshape (x, to)", "", (2, 23)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_lengths_that_the_graph_was_traced_at(kind: str) -> None:
+    pytest.importorskip("onnxruntime")
+    inputs, body, constants, shape = FOUND[kind]
+    assert ort.fitting_feeds(model(inputs, body, constants))["x"].shape == shape
+
+
+def test_a_length_that_is_given_stays() -> None:
+    pytest.importorskip("onnxruntime")
+    built = model("float[N, H, W] x", "y = Reshape (x, to)", "<int64[3] to = {0, 7, 11}>")
+    assert ort.fitting_feeds(built, sizes={"W": 11})["x"].shape == (2, 7, 11)
+    with pytest.raises(ModelError, match="can't run"):
+        ort.fitting_feeds(built, sizes={"W": 13})
 
 
 def test_fitting_feeds_try_nothing_huge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +24,11 @@ Check = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
-    """check(model, *arguments): the exit code of the check.py made for it, run here, and what it printed."""
+    """check(model, *arguments, **sizes): the exit code of the check.py made for it, and what it printed."""
 
-    def run(model: onnx.ModelProto, *arguments: str) -> tuple[int, str]:
+    def run(model: onnx.ModelProto, *arguments: str, **sizes: object) -> tuple[int, str]:
         onnx.save(model, tmp_path / "model.onnx")
-        chanc.codegen(tmp_path / "model.onnx", tmp_path / "out")
+        chanc.codegen(tmp_path / "model.onnx", tmp_path / "out", **sizes)
         script = str(tmp_path / "out" / "check.py")
         monkeypatch.setattr(sys, "path", list(sys.path))
         monkeypatch.setattr(sys, "argv", [script, *arguments])
@@ -70,11 +71,77 @@ def test_the_size_that_runs(check: Check) -> None:
     assert check(model)[0] == 0
 
 
+RESHAPED = {"k": (4, 3, 1, 1), "to": np.array([2, 4, 7, 11])}
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"dims": {"h": 7, "w": 11}}, {"dims": {"h": 7, "w": 11, "n": 2}}, {"shapes": {"x": [2, 3, 7, 11]}}],
+    ids=["dims", "with the batch", "shapes"],
+)
+def test_sizes_that_were_given(check: Check, sizes: dict[str, object]) -> None:
+    model = build("float[n, 3, h, w] x", "float y", "a = Conv (x, k)\ny = Reshape (a, to)", RESHAPED)
+    assert check(model)[0] == 1
+    assert check(model, **sizes)[0] == 0
+
+
+def test_axes_that_only_a_size_given_knows(check: Check) -> None:
+    """An axis without a name, and an input without a shape."""
+    model = build("float[n, 3, h, w] x", "float y", "a = Conv (x, k)\ny = Reshape (a, to)", RESHAPED)
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.Clear()
+    assert check(model, dims={"x:2": 7, "x:3": 11})[0] == 0
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert check(model, shapes={"x": [2, 3, 7, 11]})[0] == 0
+
+
+def test_a_length_that_the_model_was_traced_at(check: Check, tmp_path: Path) -> None:
+    model = build("float[n, t, 6] x", "float y", "a = MatMul (x, w)\ny = Reshape (a, to)",
+                  {"w": (6, 4), "to": np.array([0, 23, 2, 2])})  # fmt: skip
+    assert check(model)[0] == 0
+    script = [sys.executable, str(tmp_path / "out" / "check.py")]
+    assert not subprocess.run(script, capture_output=True, text=True).stderr, "sizes that were tried are no news"
+
+
+def test_channels_that_are_open(check: Check) -> None:
+    body = "a = Transpose <perm = [0, 3, 1, 2]> (x)\ny = Conv (a, k)"
+    assert check(build("float[n, h, w, c] x", "float y", body, {"k": (4, 3, 1, 1)}))[0] == 0
+
+
+def test_many_inputs_are_a_table(check: Check, tmp_path: Path) -> None:
+    names = [f"a_rather_long_name_of_input_{k}" for k in range(5)]
+    body = "\n".join(f"t{k} = Gather (w{k}, {name})" for k, name in enumerate(names))
+    sums = "\n".join(f"s{k + 1} = Add ({'t0' if not k else f's{k}'}, t{k + 1})" for k in range(4))
+    inputs = ", ".join(f"int64[batch, 7] {name}" for name in names)
+    model = build(inputs, "float y", f"{body}\n{sums}\ny = Relu (s4)", {f"w{k}": (k + 2, 4) for k in range(5)})
+    assert check(model)[0] == 0
+    text = (tmp_path / "out" / "check.py").read_text()
+    assert '    "a_rather_long_name_of_input_0": ["batch", 7],\n' in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
 def test_inputs_of_the_users(check: Check, tmp_path: Path) -> None:
     model = build("float[n, 3, h, w] x", "float y", "a = Conv (x, k)\ny = Reshape (a, to)",
                   {"k": (4, 3, 1, 1), "to": np.array([1, 4, 7, 11])})  # fmt: skip
     assert check(model)[0] == 1
     np.savez(tmp_path / "feeds.npz", x=np.ones((1, 3, 7, 11), np.float32))
+    assert check(model, "--inputs", str(tmp_path / "feeds.npz"))[0] == 0
+    np.savez(tmp_path / "double.npz", x=np.ones((1, 3, 7, 11)), more=np.ones(1))
+    assert check(model, "--inputs", str(tmp_path / "double.npz"))[0] == 0
+
+
+def test_inputs_that_can_not_be_used(check: Check, tmp_path: Path) -> None:
+    body = "a = Gather (t, ids)\nb = Gather (t, kinds)\ny = Add (a, b)"
+    model = build("int64[n] ids, int64[n] kinds", "float y", body, {"t": (5, 4)})
+    np.savez(tmp_path / "feeds.npz", ids=np.ones(2, np.int64))
+    (tmp_path / "text.npz").write_text("no archive")
+    told = {"nowhere": "can't be read as inputs", "text.npz": "can't be read as inputs",
+            "feeds.npz": "has no 'kinds'; the model's inputs are ['ids', 'kinds']"}  # fmt: skip
+    for name, said in told.items():
+        code, line = check(model, "--inputs", str(tmp_path / name))
+        assert code == 1
+        assert said in line
+    np.savez(tmp_path / "feeds.npz", ids=np.array([4, 0], np.int32), kinds=np.array([1, 2], np.int32))
     assert check(model, "--inputs", str(tmp_path / "feeds.npz"))[0] == 0
 
 

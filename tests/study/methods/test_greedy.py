@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,3 +136,33 @@ def test_group_without_a_measured_member_stays() -> None:
         proposal = sampler.propose(ONE, state, Measurement(trial, widths, {"a": 0.4}))
         widths, state = proposal.widths or {}, proposal.state
     assert widths["b"] == 32
+
+
+@pytest.mark.parametrize(("remainder", "sizes"), [("kept", [32, 32, 34, 34, 36]), ("dropped", [32, 32, 32, 32, 32])])
+def test_what_rounding_takes_off_is_kept_or_dropped(remainder: Any, sizes: list[int]) -> None:
+    space = Space((SearchGroup("a", 32),))
+    sampler = Greedy(gamma=1.0, first_step="paper", start_width=32, remainder=remainder)
+    widths, state = sampler.start(space)
+    found = []
+    for trial in range(5):
+        found.append(widths["a"])
+        proposal = sampler.propose(space, state, Measurement(trial, widths, {"a": 0.025}))
+        assert proposal.widths is not None
+        widths, state = proposal.widths, json.loads(json.dumps(proposal.state))
+    assert found == sizes
+
+
+def test_a_width_that_was_changed_on_the_way_is_what_it_goes_on_from() -> None:
+    space = Space((SearchGroup("a", 32),))
+    sampler = Greedy(gamma=1.0, first_step="paper")
+    state = {**sampler.start(space)[1], "real": {"a": 32.9}}
+    for trained, real in ((32, 32.9), (24, 24.0)):  # 32.9 was rounded to 32, but 24 is what a budget made of it
+        found = sampler.propose(space, state, Measurement(0, {"a": trained}, {"a": 0.5}))
+        assert found.state["real"]["a"] == pytest.approx(1.5 * real)
+
+
+def test_the_cumulative_metric_is_the_mean_over_layers() -> None:
+    space = Space((SearchGroup("a", 32), SearchGroup("b", 32)))
+    sampler = Greedy()
+    seen = Measurement(0, {"a": 16, "b": 16}, {"a": 0.2, "b": 0.8}, members={"a": 3, "b": 1})
+    assert sampler.propose(space, sampler.start(space)[1], seen).cumulative == {"all layers": pytest.approx(0.35)}

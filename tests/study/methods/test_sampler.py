@@ -7,8 +7,10 @@ import pytest
 
 from chanc.errors import ChancError, RunError
 from chanc.study.methods import registry
+from chanc.study.methods.sampler import Sampler
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.methods.trial.sa import SimulatedAnnealing
+from chanc.testing.samplers import example_measurement, example_space
 
 
 class Other(SimulatedAnnealing):
@@ -16,7 +18,21 @@ class Other(SimulatedAnnealing):
 
 
 def test_all_methods_are_registered() -> None:
-    assert set(registry.names()) >= {"greedy", "sa", "conet", "uniform", "random"}
+    assert set(registry.names()) >= {"greedy", "sa", "conet", "uniform", "random", "taylor"}
+
+
+@pytest.mark.parametrize("fresh", [None, False, True])
+@pytest.mark.parametrize("name", [name for name in registry.names() if not registry.trains_itself(name)])
+def test_fresh_weights_are_an_option_of_every_trial_method(name: str, fresh: bool | None) -> None:
+    """CONet and the baselines start anew by default, as their papers do; the others go on from the trial before."""
+    sampler = registry.make(name, **({} if fresh is None else {"fresh": fresh}))
+    assert isinstance(sampler, Sampler)
+    space, state = example_space(), sampler.begin(example_space())
+    for trial_id in range(2):
+        (trial,), state = sampler.ask(space, state, 1)
+        state = sampler.tell(space, state, trial, example_measurement(space, trial_id, trial.decision.widths)).state
+    anew = name in ("conet", "random", "uniform") if fresh is None else fresh
+    assert (trial.parent, trial.transfer) == (0, "init" if anew else None)
 
 
 def test_a_name_is_given_once() -> None:

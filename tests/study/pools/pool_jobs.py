@@ -63,7 +63,7 @@ def _cell(model: str, cell: Any, path: Path, common: Mapping[str, Any], search: 
     from chanc.study.sweep import run_cell
 
     if cell.name == VICTIM and not path.exists():
-        driver._measurement = lambda task, event: os.kill(os.getpid(), signal.SIGKILL)
+        driver._measurement = lambda task, run, event: os.kill(os.getpid(), signal.SIGKILL)
     run_cell(model, cell, path, common, search)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 from chanc.runs import State
 from chanc.study.methods.protocol import Measurement
@@ -16,11 +15,10 @@ from chanc.study.space import Space, Widths
 class Baseline(Sampler):
     """Widths that follow from the trial's number alone; the best trial is the one of the highest held-out score."""
 
-    weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
-
     trials: int = 8
     min_width: int = 2
     max_width: int = 4096
+    fresh: bool = True
 
     @abstractmethod
     def draw(self, space: Space, trial: int) -> Widths:

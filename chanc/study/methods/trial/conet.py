@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from chanc.metrics.slope import rank_slope
 from chanc.runs import State
@@ -41,9 +41,8 @@ class Conet(Sampler):
     `chanc.metrics.slope`. remainder: as in `chanc.study.methods.trial.greedy`.
     """
 
-    weights: ClassVar[Literal["carry", "fresh"]] = "fresh"
-
     trials: int = 25
+    fresh: bool = True
     start_width: int = field(default=32, metadata={
         "help": "Channels of each group in trial 1; 0: the model's.", "range": (0, math.inf)})
     delta: float = field(default=0.0075, metadata={"help": "Rank slope below which a group shrinks."})

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chanc.study import shapes
+from chanc.study.methods.halving import Halving, Past
 from chanc.study.methods.registry import register
-from chanc.study.methods.trial._halving import Halving, Past
 from chanc.study.space import Counter, Shape, Space
 
 WIDEN = (0.1, 0.7)
@@ -32,23 +32,24 @@ class Evolve(Halving):
     spread: float = field(default=2.0, metadata={
         "help": "Factors are drawn from 1/spread to spread.", "range": (1, 1e3)})
 
-    def suggest(self, space: Space, past: Past, trial: int, draw: np.random.Generator) -> Shape:
+    def suggest(self, space: Space, past: Past, trial: int, draw: int) -> Shape:
         """A random shape while the population is small, then a child of the best of a tournament."""
+        random = self.random(trial, draw)
         living = [entry for entry in past.results if entry.worked][-self.population :]
         if len(past.new) < self.population or not living:
-            return shapes.random(space, int(draw.integers(2**31)), trial, self.spread)
-        chosen = draw.choice(len(living), size=min(self.tournament, len(living)), replace=False)
+            return shapes.random(space, int(random.integers(2**31)), trial, self.spread)
+        chosen = random.choice(len(living), size=min(self.tournament, len(living)), replace=False)
         parent = min((living[number] for number in chosen), key=lambda entry: (entry.loss or 0.0, entry.trial))
-        return self.mutated(space, parent.widths, draw)
+        return self.mutated(space, parent.widths, random)
 
-    def mutated(self, space: Space, widths: Shape, draw: np.random.Generator) -> Shape:
+    def mutated(self, space: Space, widths: Shape, random: np.random.Generator) -> Shape:
         """The widths with one unit wider and another one narrower, at the same cost."""
         names = [*space.units]
         if len(names) < 2:
             return widths
-        taker, giver = (names[number] for number in draw.choice(len(names), size=2, replace=False))
+        taker, giver = (names[number] for number in random.choice(len(names), size=2, replace=False))
         counter: Counter = "macs" if "params" not in self.target.counts(space) else "params"
-        wider = _scaled(space, widths, taker, math.exp(draw.uniform(*WIDEN)))
+        wider = _scaled(space, widths, taker, math.exp(random.uniform(*WIDEN)))
         cost = space.count(widths, counter)
         low, high = -math.log(8), 0.0
         for _ in range(30):

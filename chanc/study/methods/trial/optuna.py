@@ -13,13 +13,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from chanc import plugins
+from chanc.study.methods.halving import Entry, Halving, Past
 from chanc.study.methods.registry import register
-from chanc.study.methods.trial._halving import Entry, Halving, Past
 from chanc.study.space import Shape, Space
 
 if TYPE_CHECKING:
@@ -36,8 +34,6 @@ RANDOM = 8
 class Optuna(Halving):
     """Ask Optuna for widths: TPE or CMA-ES. Raises MissingDependencyError where it is not installed."""
 
-    draws: ClassVar[int] = 1
-
     sampler: Literal["tpe", "cmaes"] = field(default="tpe", metadata={"help": "Which of Optuna's samplers."})
     spread: float = field(default=4.0, metadata={
         "help": "Factors are drawn from 1/spread to spread.", "range": (1, 1e3)})
@@ -49,10 +45,10 @@ class Optuna(Halving):
         if self.sampler == "cmaes":
             plugins.expect("cmaes", "Optuna's CMA-ES", "optuna")
 
-    def suggest(self, space: Space, past: Past, trial: int, draw: np.random.Generator) -> Shape:
+    def suggest(self, space: Space, past: Past, trial: int, draw: int) -> Shape:
         """What a study that has lived through the past asks for next."""
         with _quiet():
-            params = self._replayed(space, past).ask(self._floats(space)).params
+            params = self._drawn(self._replayed(space, past), space, draw).params
         return {group.id: group.size * 2.0 ** params[name]
                 for name, groups in space.units.items() for group in groups}  # fmt: skip
 
@@ -69,7 +65,7 @@ class Optuna(Halving):
         """
         import optuna
 
-        study = optuna.create_study(sampler=self._sampler(space))
+        study = optuna.create_study(sampler=self._sampler())
         given = {entry.trial for entry in past.new[: len(self.first(space))]}
         asked: dict[int, Trial] = {}
         results, told = past.results, 0
@@ -78,12 +74,20 @@ class Optuna(Halving):
                 self._tell(study, space, result, asked.get(result.trial))
             told = entry.known
             if entry.trial not in given:
-                asked[entry.trial] = study.ask(self._floats(space))
+                asked[entry.trial] = self._drawn(study, space, entry.draw)
         for result in results[told:]:
             self._tell(study, space, result, asked.get(result.trial))
         return study
 
-    def _sampler(self, space: Space) -> BaseSampler:
+    def _drawn(self, study: Study, space: Space, draw: int) -> Trial:
+        """What is asked for once `draw` proposals were of no use, for they had been there."""
+        from optuna.trial import TrialState
+
+        for _ in range(draw):
+            study.tell(study.ask(self._floats(space)), state=TrialState.FAIL)
+        return study.ask(self._floats(space))
+
+    def _sampler(self) -> BaseSampler:
         from optuna.samplers import CmaEsSampler, TPESampler
 
         if self.sampler == "cmaes":

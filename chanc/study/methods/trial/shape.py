@@ -12,10 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
+from chanc.study.methods.halving import Halving, Past
 from chanc.study.methods.registry import register
-from chanc.study.methods.trial._halving import Halving, Past
 from chanc.study.space import Shape as Proportions
 from chanc.study.space import Space
 
@@ -34,10 +32,11 @@ SLOPE = 1.0
 class Shape(Halving):
     """Random power, inner factor and slope of the model's proportions; the best of them by successive halving."""
 
-    def suggest(self, space: Space, past: Past, trial: int, draw: np.random.Generator) -> Proportions:
+    def suggest(self, space: Space, past: Past, trial: int, draw: int) -> Proportions:
         """Three numbers, drawn uniformly."""
-        beta, rho = draw.uniform(*BETA), math.exp(draw.uniform(-1, 1) * math.log(RHO))
-        return proportions(space, beta, rho, draw.uniform(-SLOPE, SLOPE))
+        random = self.random(trial, draw)
+        beta, rho = random.uniform(*BETA), math.exp(random.uniform(-1, 1) * math.log(RHO))
+        return proportions(space, beta, rho, random.uniform(-SLOPE, SLOPE))
 
 
 def proportions(space: Space, beta: float, rho: float, slope: float) -> Proportions:

@@ -3,10 +3,10 @@
     epochs of rung r = epochs eta^r,   the best 1/eta of those that have ended rung r go on to rung r + 1
 
 It is done as results come in (ASHA, Li et al. 2020): whenever a trial may start, a network that is among the best of
-its rung goes on, the highest rung first; where there is none, the method proposes a new one. A network that goes on
-continues with its own weights, so that its epochs count together; a new one starts with fresh weights, or with the
-model's where the search says so. All networks cost the same (`chanc.study.targets`), so what is compared is the loss on
-the held-out images at equal cost and equal epochs.
+its rung goes on, the highest rung first; where there is none, the method proposes a new one, and where that has been
+there already, more go on. A network that goes on continues with its own weights, so that its epochs count together; a
+new one starts with fresh weights, or with the model's where the search says so. All networks cost the same
+(`chanc.study.targets`), so what is compared is the loss on the held-out images at equal cost and equal epochs.
 
 The first two networks are the model's own proportions and widths that are all equal: what a search has to beat.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,13 +28,16 @@ from chanc.study.methods.protocol import Measurement, Told
 from chanc.study.methods.sampler import WidthOptions
 from chanc.study.space import Shape, Space, Widths, generator
 
+DRAWS = 8
+"""How often a proposal is drawn until it is one that wasn't there before."""
+
 
 @dataclass(frozen=True)
 class Entry:
     """A network's stay in one rung: a trial.
 
     loss: on the held-out images, None before it has ended, inf where it failed. known: how many networks had ended
-    their first rung when this one was asked for.
+    their first rung when this one was proposed. draw: how many proposals before it had been there already.
     """
 
     trial: int
@@ -42,6 +45,7 @@ class Entry:
     widths: Widths
     parent: int | None = None
     known: int = 0
+    draw: int = 0
     loss: float | None = None
 
     @property
@@ -82,13 +86,9 @@ class Past:
 
 @dataclass(frozen=True)
 class Halving(WidthOptions, ABC):
-    """A trial method whose networks all cost the same and are chosen by their loss on held-out images.
-
-    draws: how often a proposal is drawn until it is one that wasn't there before.
-    """
+    """A trial method whose networks all cost the same and are chosen by their loss on held-out images."""
 
     own_target: ClassVar[Target] = Target(params="100%")
-    draws: ClassVar[int] = 8
 
     trials: int = 36
     min_width: int = 2
@@ -100,8 +100,12 @@ class Halving(WidthOptions, ABC):
         "help": "Trials that a network has at most; 1: each has one.", "range": (1, 10)})
 
     @abstractmethod
-    def suggest(self, space: Space, past: Past, trial: int, draw: np.random.Generator) -> Shape:
-        """The proportions of a new network; what it is drawn from depends on (seed, trial) alone."""
+    def suggest(self, space: Space, past: Past, trial: int, draw: int) -> Shape:
+        """The proportions of a new network.
+
+        draw: 0, and one more each time that what was suggested has been there before. What comes back depends on these
+        arguments and on the options alone.
+        """
 
     def begin(self, space: Space) -> State:
         """The state before the first trial: rows of entries, and the order in which they have ended."""
@@ -111,16 +115,18 @@ class Halving(WidthOptions, ABC):
         """Up to n trials: networks that go on, then new ones."""
         past, asked = _past(state), []
         for trial in range(len(past.entries), min(len(past.entries) + n, self.trials)):
-            entry = self._further(past, trial) or self._new(space, past, trial)
+            entry = self._further(past, trial) or self._new(space, past, trial) or self._further(past, trial, eta=1)
+            if entry is None:
+                break
             past = Past((*past.entries, entry), past.ended)
             asked.append(self._asked(entry))
         return asked, _state(state["order"], past)
 
     def tell(self, space: Space, state: State, trial: Trial, seen: Measurement | None) -> Told:
-        """The state with the trial's loss in it."""
-        past = _past(state)
+        """The state with the trial's loss in it, and with the widths that it had in the end."""
+        past, widths = _past(state), dict(trial.decision.widths)
         loss = seen.loss if seen is not None and math.isfinite(seen.loss) else math.inf
-        entries = [Entry(**{**vars(entry), "loss": loss}) if entry.trial == trial.id else entry
+        entries = [replace(entry, loss=loss, widths=widths) if entry.trial == trial.id else entry
                    for entry in past.entries]  # fmt: skip
         return Told(_state(state["order"], Past(tuple(entries), (*past.ended, trial.id))))
 
@@ -131,36 +137,41 @@ class Halving(WidthOptions, ABC):
 
     def total(self, rung: int) -> int:
         """The epochs that a network has behind it at the end of a rung."""
-        return self.epochs * self.eta**rung
+        return self.epochs * int(self.eta**rung)
 
     def _asked(self, entry: Entry) -> Trial:
-        """What is trained for an entry: its own epochs, from the weights of its parent where it has one."""
-        more = self.total(entry.rung) - (self.total(entry.rung - 1) if entry.rung else 0)
-        kept = None if entry.parent is None else "select"
+        """What is trained for an entry: its own epochs, from the weights of its parent where it has one.
+
+        With `fresh` it is all its epochs, from weights of its own.
+        """
+        more = self.total(entry.rung) - (self.total(entry.rung - 1) if entry.rung and not self.fresh else 0)
+        kept = None if entry.parent is None else "init" if self.fresh else "select"
         return Trial(entry.trial, Decision(entry.widths), epochs=more, parent=entry.parent, transfer=kept)
 
-    def _further(self, past: Past, trial: int) -> Entry | None:
-        """A network that goes on to its next rung."""
+    def _further(self, past: Past, trial: int, eta: int | None = None) -> Entry | None:
+        """A network that goes on to its next rung: one of the best in `eta`, or whoever is left."""
         gone = {entry.parent for entry in past.entries}
         for rung in reversed(range(self.rungs - 1)):
             ranked = past.rung(rung)
-            for entry in ranked[: len(ranked) // self.eta]:
+            for entry in ranked[: len(ranked) // (eta or self.eta)]:
                 if entry.trial not in gone:
                     return Entry(trial, rung + 1, entry.widths, parent=entry.trial)
         return None
 
-    def _new(self, space: Space, past: Past, trial: int) -> Entry:
-        """One of the first networks, or one that hasn't been there yet, as far as a few draws find any."""
+    def _new(self, space: Space, past: Past, trial: int) -> Entry | None:
+        """One of the first networks, or one that hasn't been there yet; None where a few draws find none."""
         known, first = [entry.widths for entry in past.new], self.first(space)
         if len(known) < len(first):
             return Entry(trial, 0, first[len(known)], known=len(past.results))
-        tried = Widths()
-        for draw in range(self.draws):
-            random = generator(self.seed, trial, f"draw {draw}")
-            tried = self.at_target(space, self.suggest(space, past, trial, random))
-            if tried not in known:
-                break
-        return Entry(trial, 0, tried, known=len(past.results))
+        for draw in range(DRAWS):
+            widths = self.at_target(space, self.suggest(space, past, trial, draw))
+            if widths not in known:
+                return Entry(trial, 0, widths, known=len(past.results), draw=draw)
+        return None
+
+    def random(self, trial: int, draw: int) -> np.random.Generator:
+        """The random numbers of one suggestion."""
+        return generator(self.seed, trial, f"draw {draw}")
 
     def first(self, space: Space) -> list[Widths]:
         """The networks to beat, each once: the model's proportions, and widths that are all equal."""
@@ -170,7 +181,7 @@ class Halving(WidthOptions, ABC):
 
 def _state(order: Sequence[str], past: Past) -> State:
     """The past as JSON, short, for the log holds a state for each trial: a row an entry, widths in `order`."""
-    rows = [[entry.trial, entry.rung, entry.parent, entry.known, entry.loss if entry.worked else None,
+    rows = [[entry.trial, entry.rung, entry.parent, entry.known, entry.draw, entry.loss if entry.worked else None,
              [entry.widths[gid] for gid in order]] for entry in past.entries]  # fmt: skip
     return {"order": list(order), "entries": rows, "ended": list(past.ended)}
 
@@ -181,6 +192,7 @@ def _past(state: State) -> Past:
 
 
 def _entry(row: Sequence[Any], order: Sequence[str], ended: Sequence[int]) -> Entry:
-    trial, rung, parent, known, loss, widths = row
-    failed = math.inf if trial in ended else None
-    return Entry(trial, rung, dict(zip(order, widths, strict=True)), parent, known, failed if loss is None else loss)
+    trial, rung, parent, known, draw, loss, widths = row
+    if loss is None and trial in ended:
+        loss = math.inf
+    return Entry(trial, rung, dict(zip(order, widths, strict=True)), parent, known, draw, loss)

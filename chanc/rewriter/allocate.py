@@ -1,0 +1,245 @@
+"""Widths for a budget, from what units are worth and what they cost.
+
+A move changes one group by a grain, the channels that a device likes at once:
+
+    ratio of a move = worth of its units / what it costs
+
+Shrinking makes the move of the lowest ratio again and again, growing that of the highest, an exchange both by turns, so
+that the cost stays. All moves of a turn are priced at once: a cost is a function of sizes in any kind of number.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chanc.analysis import Analysis
+from chanc.errors import PlanError
+from chanc.ops.spec import Number
+
+Widths = dict[str, int]
+Price = Callable[[Mapping[str, Number]], Sequence[Number]]
+"""What widths (channels by group) cost of each budget, 1 being all of it. They may be arrays: an entry a case."""
+NARROW = 16
+"""Channels under which a group changes by finer grains."""
+WIDEST = 4
+"""As many times the width that a group has is the most that it grows to."""
+TOO_SMALL = "the budget can't be met: the smallest widths allowed cost more"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A group as it is allocated: `scores` are what its units are worth now, at `size` channels, the weakest first.
+
+    Widths are multiples of `grain` channels, which is one of the channels of a unit, within [floor, ceiling].
+    """
+
+    size: int
+    scores: NDArray[np.float64]
+    grain: int
+    floor: int
+    ceiling: int
+
+    @classmethod
+    def of(
+        cls, size: int, scores: NDArray[np.float64], grain: int = 1, floor: int = 1, ceiling: int = 1 << 20
+    ) -> Account:
+        """From scores in any order; bounds are brought to multiples of the grain, and of a unit's channels."""
+        grain = math.lcm(grain, size // len(scores))
+        low = -(-max(floor, 1) // grain) * grain
+        return cls(size, np.sort(np.asarray(scores, dtype=np.float64)), grain, low, max(low, ceiling // grain * grain))
+
+    def down(self, width: int) -> int:
+        """The next smaller width, or the same where there is none."""
+        new = (width - 1) // self.grain * self.grain
+        return new if new >= self.floor else width
+
+    def up(self, width: int) -> int:
+        """The next larger width, or the same where there is none."""
+        new = (width // self.grain + 1) * self.grain
+        return new if new <= self.ceiling else width
+
+    def worth(self, low: int, high: int) -> float:
+        """What the channels from `low` to `high` are worth: the weakest units go first.
+
+        Of units that are not there yet nothing is known: they are taken for as good as the weakest grain is, and as
+        many times less as the group is wider by then.
+        """
+        unit = self.size // len(self.scores)
+        gone, kept = ((self.size - min(width, self.size)) // unit for width in (high, low))
+        known = float(self.scores[gone:kept].sum())
+        new = max(high - max(low, self.size), 0)
+        if not new:
+            return known
+        weakest = self.scores[: max(self.grain // unit, 1)].mean() / unit
+        return known + float(weakest) * new * self.size / high
+
+
+class Crew(Account):
+    """A group whose units share one job: the more there are, the less hangs on any, and what is new soon does its part.
+
+    Of n channels the loss keeps a part T / n, T being the sum of all scores, so that those from `low` to `high` are
+    worth T (1 / low - 1 / high). The cheapest widths have n ~ sqrt(T / cost of a channel), as in Neyman's allocation.
+    """
+
+    def worth(self, low: int, high: int) -> float:
+        """What the channels from `low` to `high` are worth."""
+        return float(self.scores.sum()) * (1 / low - 1 / high)
+
+
+class Move(NamedTuple):
+    """A group's next width, what the move costs, what of the fullest budget is spent then, and its units' worth.
+
+    Of several budgets those count that are overdrawn; where none is, all do, the more the fuller they are.
+    """
+
+    group: str
+    width: int
+    cost: float
+    spent: float
+    worth: float
+
+    @property
+    def ratio(self) -> float:
+        """Worth per cost."""
+        return self.worth / abs(self.cost) if self.cost else math.inf
+
+
+def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores of one group with a mean of 1, so that groups whose scores have other sizes compare."""
+    mean = float(np.mean(scores))
+    return np.asarray(scores / mean) if mean > 0 else np.ones_like(scores)
+
+
+def allocate(
+    analysis: Analysis,
+    scores: Mapping[str, NDArray[np.float64]],
+    *,
+    params: float | None = None,
+    macs: float | None = None,
+    within: Callable[[Widths], bool] | None = None,
+    normalise: bool = True,
+    round_to: int = 8,
+    min_width: int = 1,
+) -> Widths:
+    """The widths that are worth most for a budget: a plan for `chanc.rewrite`.
+
+    scores: what the units of each group are worth, by its id; groups that are not named, or may not change, keep their
+    widths. params, macs: what the result may cost, an int, or a float for the share of what the model costs; widths
+    shrink to it or grow up to it. within: whether widths keep another budget, a measured latency for one; it is asked
+    as often as a list is halved. normalise: scores count within their group alone. Widths are multiples of `round_to`
+    (of at most 4 in groups under 16 channels) and of a group's step, none is under `min_width`.
+
+    Raises: PlanError for a budget that can't be met.
+    """
+    limits = {name: given if isinstance(given, int) else given * getattr(analysis, name)
+              for name, given in (("params", params), ("macs", macs)) if given is not None}  # fmt: skip
+    def price(widths: Mapping[str, Number]) -> list[Number]:
+        cost = analysis.cost_at(widths)
+        counted = limits or {"params": analysis.params, "macs": analysis.macs}
+        return [getattr(cost, name) / max(limit, 1) for name, limit in counted.items()]
+
+    groups = {name: group for name in scores if (group := analysis.group(name)).resizable}
+    widths = {name: group.size for name, group in groups.items()}
+    times = 1 if max(price(widths)) > 1 else WIDEST
+    accounts = {
+        name: Account.of(
+            group.size, normalised(scores[name]) if normalise else scores[name],
+            min(round_to, 4) if group.size < NARROW else round_to, min_width, times * group.size,
+        )
+        for name, group in groups.items()
+    }  # fmt: skip
+    if limits:
+        widths = fill(accounts, shrunk(accounts, widths, price), price)
+    return widths if within is None or within(widths) else _first(_falling(accounts, widths, price), within)
+
+
+def shrunk(accounts: Mapping[str, Account], widths: Widths, price: Price) -> Widths:
+    """The widths after as many moves of the lowest ratio as the budgets need. Raises: PlanError.
+
+    The last move is the one of all sufficient ones that loses the least.
+    """
+    now = dict(widths)
+    while max(price(now)) > 1:
+        moves = _moves(accounts, now, price, Account.down)
+        enough = [move for move in moves if move.spent <= 1]
+        if not moves:
+            raise PlanError(TOO_SMALL)
+        least = min(enough, key=lambda move: move.worth) if enough else min(moves, key=lambda move: move.ratio)
+        now[least.group] = least.width
+    return now
+
+
+def fill(accounts: Mapping[str, Account], widths: Widths, price: Price, least: float = 0.0) -> Widths:
+    """The widths after all moves up that the budgets allow, the highest ratio first, none of `least` or less."""
+    now = dict(widths)
+    while fitting := [move for move in _moves(accounts, now, price, Account.up) if move.spent <= 1]:
+        best = max(fitting, key=lambda move: move.ratio)
+        if best.ratio <= least:
+            break
+        now[best.group] = best.width
+    return now
+
+
+def exchange(accounts: Mapping[str, Account], widths: Widths, price: Price, amount: float) -> Widths:
+    """Widths within the same budgets that are worth more: grains go from the lowest ratios to the highest.
+
+    At most about `amount` of the budgets changes hands; less where no exchange is worth it.
+    """
+    now, moved = dict(widths), 0.0
+    while moved < amount:
+        falling = _moves({n: a for n, a in accounts.items() if now[n] <= widths[n]}, now, price, Account.down)
+        worst = min(falling, key=lambda move: move.ratio, default=None)
+        if worst is None:
+            break
+        takers = {n: a for n, a in accounts.items() if now[n] >= widths[n] and n != worst.group}
+        if all(move.ratio <= worst.ratio for move in _moves(takers, now, price, Account.up)):
+            break
+        now[worst.group], moved = worst.width, moved - worst.cost
+        now = fill(takers, now, price, worst.ratio)
+    return fill(accounts, now, price)
+
+
+def _falling(accounts: Mapping[str, Account], widths: Widths, price: Price) -> Iterator[Widths]:
+    """The widths, and those after one, two, ... moves of the lowest ratio, until all are as small as they may be."""
+    now = dict(widths)
+    yield dict(now)
+    while moves := _moves(accounts, now, price, Account.down):
+        worst = min(moves, key=lambda move: move.ratio)
+        now[worst.group] = worst.width
+        yield dict(now)
+
+
+def _first(falling: Iterator[Widths], within: Callable[[Widths], bool]) -> Widths:
+    """The first of ever smaller widths that are within another budget. Raises: PlanError where none are."""
+    path = list(falling)
+    place = bisect_left(range(len(path)), True, key=lambda k: within(path[k]))
+    if place == len(path):
+        raise PlanError(TOO_SMALL)
+    return path[place]
+
+
+def _moves(
+    accounts: Mapping[str, Account], widths: Widths, price: Price, step: Callable[[Account, int], int]
+) -> list[Move]:
+    """All moves that there are in one direction."""
+    new = {name: step(account, widths[name]) for name, account in accounts.items()}
+    new = {name: width for name, width in new.items() if width != widths[name]}
+    cases = {name: np.full(len(new) + 1, float(width)) for name, width in widths.items()}
+    for case, (name, width) in enumerate(new.items()):
+        cases[name][case] = width
+    costs = np.stack([np.broadcast_to(row, len(new) + 1) for row in price(cases)])
+    spent = costs[:, -1]
+    weights = np.where(spent > 1, 1.0, 0.0) if spent.max() > 1 else spent / spent.sum()
+    moves = []
+    for case, (name, width) in enumerate(new.items()):
+        change = float(weights @ (costs[:, case] - spent))
+        worth = accounts[name].worth(*sorted((width, widths[name])))
+        moves.append(Move(name, width, change, float(costs[:, case].max()), worth))
+    return moves

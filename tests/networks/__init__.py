@@ -1,0 +1,1 @@
+"""Rebuilt networks, and the test that both oracles hold on them."""
