@@ -138,16 +138,18 @@ def codegen(
 
     `folder` gets model.py (the network is its last class, called `name`), model.safetensors (its weights) and check.py,
     which compares it with onnxruntime on random inputs. `dims` and `shapes` give open axes a size (`chanc.analyze`),
-    which check.py knows.
-    Returns the source with the origin of every tensor.
+    which check.py knows. Where the end of the graph can't be expressed, post-processing for one, the network ends
+    before it. Returns the source with the origin of every tensor, and what stays in ONNX (`tail`).
 
-    Raises ModelError for a model that can't be read, and for what PyTorch can't express, naming the node; ChancError
-    for a name that no class can have; MissingDependencyError without PyTorch or safetensors; OSError.
+    Raises ModelError for a model that can't be read, and for what PyTorch can't express and weights are behind, naming
+    the node; ChancError for a name that no class can have; MissingDependencyError without PyTorch or safetensors;
+    OSError.
     """
     plugins.require("torch", "codegen", "torch")
     from chanc.analysis.infer_shapes import infer_shapes
     from chanc.backends.torch.names import class_name, identifier
     from chanc.backends.torch.package import write_package
+    from chanc.backends.torch.tail import cut_tail
     from chanc.ir import check
     from chanc.ir.normalize import normalize
     from chanc.transforms import channels_first
@@ -160,10 +162,11 @@ def codegen(
     check(loaded)
     normalize(loaded)
     infer_shapes(loaded)
+    tail = cut_tail(loaded)
     # The numbers of weights keep their order, so that they can go back into the model.
     channels_first(loaded, reorder=False)
     path = Path(model) if isinstance(model, (str, os.PathLike)) else Path("model.onnx")
-    return write_package(loaded, folder, name or class_name(path.name), path)
+    return write_package(loaded, folder, name or class_name(path.name), path, tail=tail)
 
 
 def export(
@@ -306,7 +309,7 @@ def train(
     from chanc.tasks import configured
     from chanc.training.contract import settle
     from chanc.training.images import image_input, recover_norms
-    from chanc.training.module import untrained
+    from chanc.training.module import ended, remarks
     from chanc.training.options import InputOptions
     from chanc.training.train import score
     from chanc.training.train import train as train_model
@@ -318,10 +321,10 @@ def train(
     limits = {"limit_train": limit_train, "limit_test": limit_test}
     whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
     asked = InputOptions(normalise, scale_pixels, bake)
-    fitted = configured(task, options)[0].fit(loaded, whole)
+    fitted = configured(task, options)[0].fit(ended(loaded)[0], whole)
     what, chosen = _configured(fitted, {**options, "epochs": epochs}, task)
     dataset, told = settle(loaded, fitted, what, asked, chosen.device)
-    notes = [note for note in (dataset.note, told, untrained(loaded)) if note]
+    notes = [note for note in (dataset.note, told, *remarks(loaded)) if note]
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
     if say is not None:

@@ -17,7 +17,7 @@ from chanc.errors import ChancError, ModelError, RunError, VerifyError
 from chanc.ir import to_proto
 from chanc.testing.graphs import Graph
 
-VERBS = ("analyze", "codegen", "export", "load", "rewrite", "save", "search", "train", "verify")
+VERBS = ("analyze", "codegen", "export", "gather", "load", "rewrite", "save", "search", "train", "verify")
 TYPES = ("Analysis", "Rewrite", "Run", "Trained")
 
 

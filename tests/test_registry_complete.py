@@ -83,8 +83,7 @@ HARMLESS = {
 REFUSED = {
     "BitCast", "BlackmanWindow", "CenterCropPad", "CumProd", "HammingWindow", "HannWindow", "MaxRoiPool",
     "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss", "Optional", "OptionalGetElement",
-    "OptionalHasElement", "QLinearConv", "QLinearMatMul", "RandomNormal", "RandomUniform",
-    "SoftmaxCrossEntropyLoss", "TensorScatter", "Unique",
+    "OptionalHasElement", "RandomNormal", "RandomUniform", "SoftmaxCrossEntropyLoss", "TensorScatter", "Unique",
 }  # fmt: skip
 # Written into the standard domain by onnxruntime, and by nobody else.
 FOREIGN = {"SimplifiedLayerNormalization"}

@@ -41,9 +41,8 @@ def _after(node: ir.Node, axis: int, rank: int) -> tuple[int, int] | None:
     gone = {n % rank for n in axes}
     if axis in gone or (node.op_type != "Squeeze" and not has(node, Trait.REDUCTION)):
         return None
-    if node.op_type != "Squeeze" and node.attributes.get_int("keepdims", True):
-        return axis, rank
-    return axis - sum(n < axis for n in gone), rank - len(gone)
+    keep = node.attributes.get_int("keepdims", 1) if node.op_type != "Squeeze" else 0
+    return (axis, rank) if keep else (axis - sum(n < axis for n in gone), rank - len(gone))
 
 
 def _single(value: ir.Value | None) -> bool:

@@ -23,7 +23,7 @@ def command(
     """Write MODEL as readable, trainable PyTorch source that does not need chanc.
 
     DIR gets model.py (the network is its last class), model.safetensors (its weights) and check.py, which compares it
-    with onnxruntime on random inputs.
+    with onnxruntime on random inputs. An end of the graph that PyTorch can't express stays in ONNX.
     """
     from chanc.api import codegen
     from chanc.backends.torch.names import identifier
@@ -31,5 +31,7 @@ def command(
     if name is not None and identifier(name) != name:
         raise click.BadParameter(f"{name!r} can't be the name of a class", param_hint="--name")
     source = codegen(model, output, name=name, dims=dims, shapes=shapes)
+    if source.tail is not None:
+        say(f"note: {source.tail}")
     lines = source.text.count("\n")
     say(f"{Path(output) / 'model.py'}: class {source.name}, {lines} lines, {len(source.bindings)} tensors")

@@ -5,7 +5,6 @@ Sizes are linear in the widths, and a cost is a sum of products of sizes: a cost
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +45,6 @@ class Polynomial:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def compiled(self) -> Compiled:
-        """The polynomial as arrays."""
-        return Compiled.of(self)
-
 
 @dataclass(frozen=True)
 class Compiled:
@@ -66,10 +61,11 @@ class Compiled:
         rows = [[*(number + 1 for number in key), *[0] * (degree - len(key))] for key in terms]
         return cls(np.array(rows, dtype=np.int64).reshape(len(terms), degree), np.array([*terms.values()]))
 
-    def __call__(self, values: Sequence[float]) -> float:
-        """Its value where the symbols have these values, in the order of their numbers."""
-        padded = np.array([1.0, *values])
-        return float(padded[self.factors].prod(axis=1) @ self.weights)
+    def __call__(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Its value where the symbols, in the order of their numbers, have these: [symbols] or [symbols, cases]."""
+        padded = np.concatenate([np.ones_like(values[:1]), values])
+        found: npt.NDArray[np.float64] = self.weights @ padded[self.factors].prod(axis=1)
+        return found
 
 
 def _terms(value: Polynomial | float) -> Terms:

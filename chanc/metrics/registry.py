@@ -56,15 +56,17 @@ METRICS: Registry[Metric] = Registry("metric", "chanc.metrics", "chanc.metrics",
 register = METRICS.register
 
 
-def measure(names: Iterable[str], weights: Weights) -> dict[str, dict[str, float]]:
-    """The figures of several metrics, by layer and name.
+def measure(
+    names: Iterable[str], weights: Weights, instead: Mapping[str, Weights] | None = None
+) -> dict[str, dict[str, float]]:
+    """The figures of several metrics, by layer and name; `instead` has other arrays for some metrics.
 
     Raises RunError for an unknown metric, one that fails, and a figure that two of them have; TrialError where an
     element is NaN or infinite.
     """
     found: dict[str, dict[str, float]] = {layer: {} for layer in weights}
     for name in names:
-        for layer, figures in _figures(name, weights).items():
+        for layer, figures in _figures(name, (instead or {}).get(name, weights)).items():
             if layer not in found:
                 raise RunError(f"the metric {name} has figures of {layer!r}, which is none of its layers")
             if twice := figures.keys() & found[layer].keys():

@@ -104,6 +104,11 @@ def multi_head_attention(attributes: Attributes, inputs: Inputs, outputs: Output
     return Work(macs=2 * prod(outputs[0]) * (keys + _past(inputs, 6)))
 
 
+def grouped_attention(attributes: Attributes, inputs: Inputs, outputs: Outputs) -> Work:
+    """com.microsoft::GroupQueryAttention, Y: [B, L, H d]: Q K' and P V for L positions and those of past keys."""
+    return Work(macs=2 * prod(outputs[0]) * (outputs[0][1] + _past(inputs, 3)))
+
+
 def packed_attention(past: int = 4) -> WorkOf:
     """com.microsoft::Attention, X: [B, L, I], W: [I, 3 D], past: [2, B, H, P, d]: projection, then Q K' and P V."""
 

@@ -132,7 +132,7 @@ def _run_trials(task: Task, method: TrialMethod, run: RunDir) -> None:
     out = advance(task, method, run)
     while out:
         task.progress.in_time()
-        if task.crew is not None and len(out) > 1:
+        if task.crew is not None:
             for ended, timing in task.crew(run, out):
                 run.append(ended)
                 run.append_timing(timing)

@@ -49,11 +49,12 @@ def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLi
     from chanc import data as datasets
     from chanc.study.torch_engine import task_of
     from chanc.training.contract import settle
+    from chanc.training.module import ended
 
     limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
     whole = datasets.load(settings.data, root=data_root, seed=settings.seed, **limits)
     task, device = task_of(settings.task, settings.train), str(settings.train.get("device", "auto"))
-    return settle(analysis.model, task.fit(analysis.model, whole), task, settings.input, device)
+    return settle(analysis.model, task.fit(ended(analysis.model)[0], whole), task, settings.input, device)
 
 
 def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:

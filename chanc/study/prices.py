@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from chanc.cost.polynomial import Compiled, Polynomial
 from chanc.study.space import Price
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Total:
-    """Parameters and MACs for one input; whole numbers at legal widths."""
+    """Parameters and MACs for one input; whole numbers at legal widths, arrays of them at arrays of widths."""
 
-    params: int
-    macs: int
+    params: Any
+    macs: Any
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,13 @@ class Formula:
     macs: Compiled
 
     def __call__(self, widths: Mapping[str, float]) -> Total:
-        """The price at these widths, rounded."""
-        values = [widths.get(name, own) for name, own in self.order.items()]
-        return Total(round(self.params(values)), round(self.macs(values)))
+        """The price at these widths, rounded; widths may be arrays of as many cases each."""
+        given = [widths.get(name, own) for name, own in self.order.items()]
+        if any(isinstance(width, np.ndarray) for width in given):
+            values = np.stack(np.broadcast_arrays(*given)).astype(float)
+            return Total(np.rint(self.params(values)), np.rint(self.macs(values)))
+        values = np.array(given, dtype=float)
+        return Total(round(float(self.params(values))), round(float(self.macs(values))))
 
 
 def prices(analysis: Analysis) -> Callable[[Mapping[str, float]], Price]:
@@ -53,4 +59,4 @@ def prices(analysis: Analysis) -> Callable[[Mapping[str, float]], Price]:
 
 
 def _compiled(count: Polynomial | float) -> Compiled:
-    return (count if isinstance(count, Polynomial) else Polynomial({(): float(count)})).compiled()
+    return Compiled.of(count if isinstance(count, Polynomial) else Polynomial({(): float(count)}))

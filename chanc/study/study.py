@@ -122,7 +122,7 @@ def search(
         transfer: how weights follow widths (`chanc.rewriter.TRANSFERS`); the preset's, or grow.
         reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
-        metric_of: measure the "weights", as a preset does, or the "change" that the trial's training made to them.
+        metric_of: `quality` is that of the "weights", as in a preset, or of the "change" that training made to them.
         select_by: the best trial is the one that the method's own "metric" says, or that of the lowest held-out "loss"
             or the highest "score".
         dims, shapes: sizes of open axes, as `chanc.analyze` takes them; what is written has them open.
@@ -211,7 +211,7 @@ def _search(
     decisive = {**settings.decisive(graph), **whole.input.metadata()}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
-    _announce(progress, settings, engine, [told, engine.untrained(analysis.model)])
+    _announce(progress, settings, engine, [told, *engine.remarks(analysis.model)])
     groups = members(analysis, measured_weights(analysis.model))
     if trial is not None:
         run = RunDir(out, list(read_run(out).log))

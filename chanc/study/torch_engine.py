@@ -39,7 +39,7 @@ from chanc.training.adas import Schedule
 from chanc.training.devices import precision
 from chanc.training.evidence import gather
 from chanc.training.images import image_input
-from chanc.training.module import Trainable, trainable, untrained
+from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo, TrainResult
 from chanc.training.task import Task
@@ -62,7 +62,7 @@ class TorchEngine:
 
     transfer: how weights follow widths. reset: draw norms and linear layers anew after each change of widths, as the
     public code of CONetV2 does. metrics: what is measured of the layers; methods are told of `quality`. metric_of:
-    whether that is measured of the weights W, or of what training made of them, W - W_start, where W_start are the
+    whether `quality` is measured of the weights W, or of what training made of them, W - W_start, where W_start are the
     weights after the transfer. sizes: of open axes, at which models are analysed, counted and timed. bake: put the
     normalisation of pixels into the best model.
     """
@@ -144,9 +144,9 @@ class TorchEngine:
         """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
         rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
 
-    def untrained(self, model: ir.Model) -> str:
-        """A line on what no training changes in the model, or nothing."""
-        return untrained(model)
+    def remarks(self, model: ir.Model) -> list[str]:
+        """Lines on what a training does with quantised weights, and with an end that PyTorch can't express."""
+        return remarks(model)
 
     def complete(self, model: ir.Model) -> bool:
         """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""
@@ -156,13 +156,15 @@ class TorchEngine:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
         from chanc.analysis.infer_shapes import infer_shapes
         from chanc.backends.torch.package import write_package
+        from chanc.backends.torch.tail import cut_tail
         from chanc.ir import load
         from chanc.ir.normalize import normalize
 
         prepared = load(model)
         normalize(prepared)
         infer_shapes(prepared)
-        write_package(prepared, folder, "Network", folder / "best.onnx", self.sizes)
+        tail = cut_tail(prepared)
+        write_package(prepared, folder, "Network", folder / "best.onnx", self.sizes, tail)
 
     def train(
         self, model: ir.Model, *, fresh: bool, seed: int, carry_from: Path | None, carry_to: Path | None,
@@ -185,8 +187,9 @@ class TorchEngine:
 
         def record(epoch: EpochRecord, module: nn.Module) -> dict[str, dict[str, float]]:
             begun = time.perf_counter()
-            known = epoch.qualities if self.metric_of == "weights" else {}
-            metrics = measure(self.metrics, _weights(module, layers, begun_at, known, options.evbmf))
+            kept = _weights(module, layers, {}, epoch.qualities, options.evbmf)
+            change = _weights(module, layers, begun_at, {}, options.evbmf)
+            metrics = measure(self.metrics, kept, {"quality": change} if begun_at else {})
             measuring.append(time.perf_counter() - begun)
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)
             return metrics

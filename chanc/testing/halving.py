@@ -104,6 +104,12 @@ class HalvingContract:
             assert len(better) < len(rivals) / 3
         assert len({trial.parent for trial in further}) == len(further)
 
+    def test_with_fresh_weights_who_goes_on_starts_anew(self) -> None:
+        """A later rung is then trained for all its epochs."""
+        trials, _ = play(self.method(trials=20, epochs=2, eta=3, fresh=True))
+        further = [trial for trial in trials if trial.parent is not None]
+        assert {(trial.epochs, trial.transfer) for trial in further} == {(6, "init"), (18, "init")}
+
     def test_the_answer_is_the_best_of_the_highest_rung(self) -> None:
         """Who was trained longest and best."""
         method = self.method(trials=20)

@@ -13,6 +13,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,8 @@ def chain_price(order: tuple[str, ...], fallback: Mapping[str, int]) -> Callable
 
     def price(widths: Mapping[str, float]) -> ChainPrice:
         sizes = [3, *(widths.get(gid, fallback[gid]) for gid in order), 10]
-        params = round(sum(9 * a * b for a, b in itertools.pairwise(sizes)))
+        params: Any = sum(9 * a * b for a, b in itertools.pairwise(sizes))
+        params = round(params) if isinstance(params, float) else params  # arrays of widths have arrays of prices
         return ChainPrice(params, 64 * params)
 
     return price

@@ -51,7 +51,7 @@ def _exit(graph: ir.Graph, logits: ir.Value, output: ir.Value) -> ir.Value:
         node = ir.node("Identity", [logits])
         graph.append(node)
         logits = node.outputs[0]
-    logits.type, logits.shape = output.type, output.shape
+    logits.type, logits.shape = logits.type or output.type, logits.shape or output.shape
     return logits
 
 

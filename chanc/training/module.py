@@ -1,13 +1,14 @@
 """The only way from a graph to something that trains.
 
-model -> normal form -> head cut -> float32 -> shapes -> channels first -> module, weights bound
+model -> normal form -> float32 -> shapes -> tail cut -> head cut -> float masters -> channels first -> module,
+weights bound
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 import torch
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 
 from chanc.analysis.infer_shapes import infer_shapes
 from chanc.backends.torch import Built, build
+from chanc.backends.torch.tail import Tail, cut_tail
 from chanc.errors import ModelError
 from chanc.ir import copy_model
 from chanc.ir.normalize import normalize
 from chanc.training.head import end_at_logits
 from chanc.training.task import Outputs, Task
-from chanc.transforms import channels_first, full_precision
+from chanc.transforms import Master, channels_first, float_masters, full_precision, in_floats
 
 Run = Callable[..., Tensor | Sequence[Tensor | None]]
 _QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4)
@@ -32,7 +34,9 @@ class Trainable:
 
     built: the module, its source, and where each of its entries comes from. graph: what it was built from. inputs,
     outputs: names in the original graph, in the order of the module's own; an output whose head was cut has the name
-    of what the head makes. run: what is called in the module's place (compiled, or shared among processes).
+    of what the head makes, and in place of what PyTorch can't express there is what that reads. run: what is called in
+    the module's place (compiled, or shared among processes). masters: how quantised weights, which are floats here, are
+    quantised again when they go home, by their names.
     """
 
     built: Built
@@ -40,6 +44,7 @@ class Trainable:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     run: Run | None = None
+    masters: Mapping[str, Master] = field(default_factory=dict)
 
     @property
     def module(self) -> nn.Module:
@@ -58,34 +63,56 @@ class Trainable:
 
     def write_back(self, model: ir.Model) -> None:
         """Copy what was trained into the initializers of `model`, the one that this was made of."""
-        self.built.write_back(model)
+        _write_back(self.built, model, self.masters)
+
+
+def _write_back(built: Built, model: ir.Model, masters: Mapping[str, Master]) -> None:
+    with in_floats(model, masters):
+        built.write_back(model)
 
 
 def trainable(model: ir.Model, task: Task) -> Trainable:
     """`model` as a module in evaluation mode with its weights, made for the loss of `task`; the model stays as it is.
 
-    Of a model in half precision the module holds copies in float32, which are rounded when they are written back.
+    Of a model in half precision the module holds copies in float32, which are rounded when they are written back; of
+    quantised weights it holds floats, which are quantised again.
 
-    Raises: ModelError for what PyTorch can't express, naming the node.
+    Raises: ModelError for what PyTorch can't express and weights are behind, naming the node.
+    """
+    twin, _ = ended(model)
+    outputs = tuple(value.name or "" for value in twin.graph.outputs)
+    if task.takes_logits:
+        end_at_logits(twin.graph)
+    masters = float_masters(twin, list(model.graph.initializers))
+    built, graph = _built_channels_first(twin, model, masters) or (build(twin), twin)
+    inputs = [value.name or "" for value in model.graph.inputs if value.name not in model.graph.initializers]
+    return Trainable(built, graph, tuple(inputs), outputs, masters=masters)
+
+
+def ended(model: ir.Model) -> tuple[ir.Model, Tail | None]:
+    """A copy of `model`, in float32 with shapes, up to where PyTorch can't express it, and what is left out.
+
+    Raises: ModelError for what PyTorch can't express and weights are behind, naming the node.
     """
     twin = copy_model(model)
     normalize(twin)
-    if task.takes_logits:
-        end_at_logits(twin.graph)
     full_precision(twin)
     infer_shapes(twin)
-    built, graph = _built_channels_first(twin, model) or (build(twin), twin)
-    inputs = [value.name or "" for value in model.graph.inputs if value.name not in model.graph.initializers]
-    return Trainable(built, graph, tuple(inputs), tuple(value.name or "" for value in model.graph.outputs))
+    return twin, cut_tail(twin)
 
 
-def untrained(model: ir.Model) -> str:
-    """A line on the quantised weights of `model`, which a training leaves as they are; empty where it has none."""
-    count = sum(
-        value.dtype in _QUANTISED and value.shape is not None and len(value.shape) > 1
-        for value in model.graph.initializers.values()
-    )
-    return f"{count} quantised weights stay as they are: train the float model and quantise it again" if count else ""
+def remarks(model: ir.Model) -> list[str]:
+    """Lines on what a training does with quantised weights of `model`, and on an end that stays in ONNX."""
+    twin, tail = ended(model)
+    masters = float_masters(twin, list(model.graph.initializers))
+    weights = {
+        name: name in masters for name, value in model.graph.initializers.items()
+        if value.dtype in _QUANTISED and value.shape is not None and len(value.shape) > 1
+    }  # fmt: skip
+    trained, left = sum(weights.values()), sum(not known for known in weights.values())
+    said = [f"{trained} quantised weights are trained as floats and quantised again at their scales"] if trained else []
+    said += [f"{left} quantised weights stay as they are: train the float model and quantise it again"] if left else []
+    return [*said, str(tail)] if tail is not None else said
 
 
 def to_device(net: Trainable, device: torch.device) -> Trainable:
@@ -94,7 +121,9 @@ def to_device(net: Trainable, device: torch.device) -> Trainable:
     return net
 
 
-def _built_channels_first(twin: ir.Model, model: ir.Model) -> tuple[Built, ir.Model] | None:
+def _built_channels_first(
+    twin: ir.Model, model: ir.Model, masters: Mapping[str, Master]
+) -> tuple[Built, ir.Model] | None:
     """The module of the twin without Transposes inside; None where that changes nothing, or `model` isn't found back.
 
     Raises: ModelError for a model that PyTorch can't express.
@@ -105,7 +134,7 @@ def _built_channels_first(twin: ir.Model, model: ir.Model) -> tuple[Built, ir.Mo
         return None
     built = build(moved)
     try:
-        built.write_back(copy_model(model))
+        _write_back(built, copy_model(model), masters)
     except ModelError:
         return None
     return built, moved

@@ -1,12 +1,13 @@
 """Graph-to-graph functions, each in place and one a file.
 
-Norms are put in, taken out and recovered, layouts turned, halves made whole, pixels normalised.
+Norms are put in, taken out and recovered, layouts turned, halves and integers made floats, pixels normalised.
 """
 
 from __future__ import annotations
 
 from chanc.transforms.bake_input import bake_input
 from chanc.transforms.channels_first import channels_first
+from chanc.transforms.float_masters import Master, float_masters, in_floats
 from chanc.transforms.fold_batchnorm import fold_batchnorm
 from chanc.transforms.full_precision import full_precision
 from chanc.transforms.insert_batchnorm import insert_batchnorm
@@ -14,11 +15,14 @@ from chanc.transforms.recover_affine import recover_affine
 from chanc.transforms.recover_groupnorm import Recovered, recover_groupnorm
 
 __all__ = [
+    "Master",
     "Recovered",
     "bake_input",
     "channels_first",
+    "float_masters",
     "fold_batchnorm",
     "full_precision",
+    "in_floats",
     "insert_batchnorm",
     "recover_affine",
     "recover_groupnorm",

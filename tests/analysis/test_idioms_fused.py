@@ -265,3 +265,112 @@ def test_fused_attention_with_its_projections(idiom: Idiom, heads: int, groups: 
         domains=FUSED,
         unscalable={"w#0"} if heads == 1 else set(),
     )
+
+
+NOW = {"t": np.array([4, 4], np.int32), "n": np.array(5, np.int32), "cos": (16, 8), "sin": (16, 8)}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "tail"),
+    [
+        ("", ""),
+        (", do_rotary=1", ", cos, sin"),
+        (", local_window_size=2, softcap=2.0", ", , , , bias"),
+    ],
+)
+def test_grouped_queries_of_heads(idiom: Idiom, attributes: str, tail: str) -> None:
+    """A head of keys and values goes with its two of queries."""
+    found = idiom(
+        f"""
+        q = MatMul(x, wq)
+        k = MatMul(x, wk)
+        v = MatMul(x, wv)
+        a, pk, pv = com.microsoft.GroupQueryAttention<num_heads=4, kv_num_heads=2{attributes}>(q, k, v, , , t, n{tail})
+        y = MatMul(a, wo)
+        """,
+        {"wq": (6, 64), "wk": (6, 32), "wv": (6, 32), "wo": (64, 5), "bias": (1, 4, 5, 5)} | NOW,
+        {"wq": (64, 32)},
+        inputs="float[2,5,6] x",
+        outputs="float[2,5,5] y",
+        domains=FUSED,
+    )
+    assert {o.initializer for o in found.group("wq").operands} >= {"wq", "wk", "wv", "wo"}
+
+
+def test_grouped_queries_of_one_weight_with_a_past(idiom: Idiom) -> None:
+    idiom(
+        """
+        p = MatMul(x, w)
+        a, pk, pv = com.microsoft.GroupQueryAttention<num_heads=4, kv_num_heads=2>(p, , , ck, cv, t, n)
+        y = MatMul(a, wo)
+        """,
+        {"w": (6, 128), "wo": (64, 5), "ck": (2, 2, 4, 16), "cv": (2, 2, 4, 16)} | NOW,
+        {"w": (128, 64)},
+        inputs="float[2,1,6] x",
+        outputs="float[2,1,5] y",
+        domains=FUSED,
+    )
+
+
+@pytest.mark.parametrize("heads", ["<num_heads=4>", ""])
+def test_turned_heads(idiom: Idiom, heads: str) -> None:
+    """onnxruntime's RotaryEmbedding, of as many heads as it says, or as its tables tell."""
+    idiom(
+        f"""
+        q = MatMul(x, wq)
+        k = MatMul(x, wk)
+        v = MatMul(x, wv)
+        qr = com.microsoft.RotaryEmbedding{heads}(q, ids, cos, sin)
+        kr = com.microsoft.RotaryEmbedding{heads}(k, ids, cos, sin)
+        a = com.microsoft.MultiHeadAttention<num_heads=4>(qr, kr, v)
+        y = MatMul(a, wo)
+        """,
+        {"wq": (6, 16), "wk": (6, 16), "wv": (6, 16), "wo": (16, 5), "ids": np.arange(10).reshape(1, 10).repeat(2, 0),
+         "cos": (12, 2), "sin": (12, 2)},
+        {"wq": (16, 4)},
+        inputs="float[2,10,6] x",
+        outputs="float[2,10,5] y",
+        domains=FUSED,
+    )  # fmt: skip
+
+
+def test_turned_heads_of_four_axes(idiom: Idiom) -> None:
+    idiom(
+        """
+        q = MatMul(x, w)
+        h = Reshape(q, to)
+        t = Transpose<perm=[0, 2, 1, 3]>(h)
+        r = com.microsoft.RotaryEmbedding(t, ids, cos, sin)
+        b = Transpose<perm=[0, 2, 1, 3]>(r)
+        f = Reshape(b, back)
+        y = MatMul(f, wo)
+        """,
+        {"w": (6, 16), "wo": (16, 5), "ids": np.array([0]), "cos": (12, 2), "sin": (12, 2),
+         "to": np.array([2, 10, 4, 4]), "back": np.array([2, 10, 16])},
+        {"w": (16, 4)},
+        inputs="float[2,10,6] x",
+        outputs="float[2,10,5] y",
+        domains=FUSED,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("operands", ["words, places, kinds, g, b", "words, places, , g, b, , at"])
+def test_embeddings_with_a_norm(idiom: Idiom, operands: str) -> None:
+    """All tables make the same columns, which the norm sees; output 2 is their sum."""
+    segments = "" if "kinds" not in operands else "ids"
+    found = idiom(
+        f"""
+        e, m, s = com.microsoft.EmbedLayerNormalization(ids, {segments}, {operands})
+        t = Add(e, s)
+        y = MatMul(t, w)
+        """,
+        {"words": (9, 8), "places": (7, 8), "kinds": (9, 8), "g": (8,), "b": (8,), "w": (8, 5),
+         "at": np.array([[4, 3, 2, 1, 0]] * 2, np.int32)},
+        {"words": (8, 1)},
+        inputs="int32[2,5] ids",
+        outputs="float[2,5,5] y",
+        domains=FUSED,
+        inexact={"words"},
+    )  # fmt: skip
+    assert {o.initializer for o in found.group("words").operands} >= {"words", "places", "g", "b", "w"}
+    assert found.params >= 8 * (9 + 7 + 1 + 1 + 5)

@@ -153,7 +153,7 @@ def cbam() -> onnx.ModelProto:
     )
 
 
-@network("ECA", groups=3, untold="doubled, they change the outputs")
+@network("ECA", groups=3)
 def eca() -> onnx.ModelProto:
     class Attention(nn.Module):
         def __init__(self) -> None:

@@ -16,7 +16,7 @@ class Network:
 
     groups: so many groups may change, at least. share: of its weights, at least that part changes at half the widths.
     wide: the scale of the widening. stays: words of the reason for which widening leaves groups alone, empty where all
-    must follow; untold: of the reason for which no judge can tell, empty where one must. day: it is tried by day, too.
+    must follow. day: it is tried by day, too.
     """
 
     name: str
@@ -25,7 +25,6 @@ class Network:
     share: float = 0.99
     wide: float = 1.5
     stays: str = ""
-    untold: str = ""
     day: bool = False
 
 
@@ -39,7 +38,6 @@ def network(
     share: float = 0.99,
     wide: float = 1.5,
     stays: str = "",
-    untold: str = "",
     day: bool = False,
 ) -> Callable[[Build], Build]:
     """Put a network's builder into the list."""
@@ -47,7 +45,7 @@ def network(
     def put(build: Build) -> Build:
         if name in NETWORKS:
             raise ValueError(f"there are two networks '{name}'")
-        NETWORKS[name] = Network(name, build, groups, share, wide, stays, untold, day)
+        NETWORKS[name] = Network(name, build, groups, share, wide, stays, day)
         return build
 
     return put

@@ -117,7 +117,7 @@ def test_packed_weights() -> None:
     assert found.macs == 3 * 64 * 7
 
 
-@pytest.mark.parametrize(("op", "domain"), [("Secret", "mine"), ("GroupQueryAttention", MS), ("STFT", "")])
+@pytest.mark.parametrize(("op", "domain"), [("Secret", "mine"), ("LongformerAttention", MS), ("STFT", "")])
 def test_what_has_no_formula_is_named(op: str, domain: str) -> None:
     found = single(op, {"x": (1, 3, 5)}, {"y": (1, 3, 5)}, domain=domain)
     assert found == Cost(0, 0, 0, ("y",))

@@ -50,7 +50,7 @@ def test_channels_last_graphs_train_without_transposes(plane: bool, monkeypatch:
     monkeypatch.setattr(road, "build", built)
     moved, plain = copy_model(start), copy_model(start)
     train(moved, data, Classification(), options)
-    monkeypatch.setattr(road, "_built_channels_first", lambda twin, model: None)
+    monkeypatch.setattr(road, "_built_channels_first", lambda twin, model, masters: None)
     train(plain, data, Classification(), options)
     assert len(sources) == 2
     assert sources[1].count(".permute(") >= 6

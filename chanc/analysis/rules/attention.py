@@ -11,7 +11,7 @@ import numpy as np
 
 from chanc.analysis import dims
 from chanc.analysis.context import Context
-from chanc.analysis.dims import Dim
+from chanc.analysis.dims import Dim, Size
 from chanc.analysis.joining import joined, squared
 from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, take, transpose, without
 from chanc.analysis.operands import addend, fixed, unlabelled
@@ -44,6 +44,23 @@ def multi_head_attention(context: Context) -> None:
         parts = _biased(context, parts)
     query, key, value = (_split(context, part, heads) for part in parts)
     attend(context, (query, key, value), True, mask=5, past=6)
+
+
+@rule("GroupQueryAttention", domain="com.microsoft")
+def group_query_attention(context: Context) -> None:
+    """onnxruntime's, Q [batch, L, channels], K and V, or all of them in Q: a key's head goes with its query heads."""
+    context.mode("heads")
+    counts = [context.integer(name, 1) for name in ("num_heads", "kv_num_heads", "kv_num_heads")]
+    for index in (5, 6, 7, 8, 9):
+        unlabelled(context, index, "its values are positions")
+    parts = [context.input(index) for index in range(3 if context.value(1) is not None else 1)]
+    if len(parts) == 1:
+        size = dims.divide(parts[0].size(2), sum(counts))
+        if not isinstance(size, int):
+            raise Opaque("its heads don't divide its channels")
+        parts = _parts(context, parts[0], 2, [count * size for count in counts])
+    query, key, value = (_split(context, part, count) for part, count in zip(parts, counts, strict=True))
+    attend(context, (query, key, value), True, mask=10, past=3)
 
 
 @rule("Attention", domain="com.microsoft")
@@ -186,9 +203,13 @@ def _product(context: Context, scores: Layout, value: Layout, heads: int) -> Lay
     return context.reshaped(joined, [batch, heads, length, size])
 
 
+@rule("RotaryEmbedding", domain="com.microsoft")
 @rule("RotaryEmbedding", since=23)
 def rotary(context: Context) -> None:
-    """RotaryEmbedding turns pairs of columns of each head; X is [B, heads, L, d] or [B, L, heads * d]."""
+    """RotaryEmbedding turns pairs of columns of each head; X is [B, heads, L, d] or [B, L, heads * d].
+
+    onnxruntime's has its operands in another order, and may have no number of heads: tables of half a head tell.
+    """
     layout = context.input(0)
     for index in range(1, len(context.inputs)):
         unlabelled(context, index, "its values are turns")
@@ -196,10 +217,19 @@ def rotary(context: Context) -> None:
     if layout.rank == 4:
         context.output(context.fix(layout, COLUMNS, "its columns are turned by their positions"))
         return
-    heads = context.integer("num_heads", 0)
-    size = dims.divide(layout.size(2), heads) if heads else None
-    if size is None:
+    given = context.integer("num_heads", 0)
+    size = dims.divide(layout.size(2), given) if given else _turned(context)
+    heads = dims.divide(layout.size(2), size) if size is not None else None
+    if size is None or heads is None:
         raise Opaque("its heads don't divide its channels")
     split = context.reshaped(layout, [*layout.sizes[:2], heads, size])
     split = context.fix(split, 3, "its columns are turned by their positions")
     context.output(context.reshaped(split, layout.sizes))
+
+
+def _turned(context: Context) -> Size | None:
+    """The columns of a head of onnxruntime's RotaryEmbedding: its tables are [positions, columns / 2]."""
+    if context.node.domain != "com.microsoft" or context.integer("rotary_embedding_dim", 0):
+        return None
+    half = context.input(2).size(1) if not context.is_parameter(2) else context.initializer(2).shape[1]
+    return dims.multiply(half, 2)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from chanc.analysis.context import Context
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.grouping import normalise, spread_rows
-from chanc.analysis.layout import Layout, Opaque, plain, vector
+from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, plain, vector, with_axes
 from chanc.analysis.operands import addend
 from chanc.analysis.rules import rule
 
@@ -98,6 +98,26 @@ def skip_layer_norm(context: Context) -> None:
     context.output(layout)
     if len(context.node.outputs) > 3:
         context.output(layout, 3)
+
+
+@rule("EmbedLayerNormalization", domain="com.microsoft")
+def embed_layer_norm(context: Context) -> None:
+    """LayerNorm of the sum of vectors from tables [rows, C] of words, positions and segments; output 2 is the sum."""
+    ids = context.input(0)
+    tables = []
+    for index in (2, 3, 4):
+        if context.value(index) is not None:
+            table = context.parameter(index, (1,)) if context.is_parameter(index) else context.input(index)
+            context.mark(table, 1, "producer")
+            tables.append(insert_axes(drop_axes(context.fix(table, 0, "it is looked up"), [0]), [0, 1]))
+    sizes = {axis: ids.size(axis) for axis in range(ids.rank)}
+    layout = _scaled(context, with_axes(context.together(tables), sizes), (5, 6))
+    normalise(context, layout, [layout.rank - 1])
+    context.output(layout)
+    if len(context.node.outputs) > 1:
+        context.output(plain([ids.size(0)], "a count"), 1)
+    if len(context.node.outputs) > 2:
+        context.output(layout, 2)
 
 
 def _scaled(context: Context, layout: Layout, indices: Iterable[int]) -> Layout:

@@ -14,7 +14,8 @@ from chanc import plugins
 from chanc.backends.torch.emitter import Emitter
 from chanc.backends.torch.names import identifier
 from chanc.backends.torch.program import Binding
-from chanc.backends.torch.render import render
+from chanc.backends.torch.render import reached, render
+from chanc.backends.torch.tail import Tail
 from chanc.backends.torch.tensors import to_torch
 from chanc.backends.torch.writeback import arrays_of, write_back
 from chanc.errors import ModelError
@@ -35,6 +36,8 @@ class Source:
     bindings: dict[str, Binding]
     constants: dict[str, np.ndarray] = field(repr=False)
     """Buffers that hold what was folded while emitting: they have no initializer."""
+    tail: Tail | None = None
+    """What of the model stays in ONNX."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,23 @@ class Built:
         write_back(self.module, self.bindings, model)
 
 
-def emit(model: ir.Model, name: str = "Network") -> Source:
-    """Write `model` as stand-alone PyTorch source; ModelError names the node that PyTorch can't express."""
+def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> Source:
+    """Write `model`, of which `tail` was cut off, as stand-alone PyTorch source.
+
+    Raises ModelError, which names the node that PyTorch can't express.
+    """
     plugins.expect("torch", "PyTorch source", "torch")
     program = Emitter(model, identifier(name, "Network")).run()
+    program.ends = [identifier(end, "output") for end in tail.ends] if tail is not None else []
     text = render(program)
-    kept = _reached(program.submodules, text, program)
-    bindings = {key: binding for submodule in kept for key, binding in submodule.keys().items()}
+    kept = reached(program)
+    bindings = {key: binding for mid in kept for key, binding in program.submodules[mid].keys().items()}
     return Source(
-        program.name, text, bindings, {key: program.constants[key] for key in bindings if key in program.constants}
-    )
+        program.name, text, bindings, {key: program.constants[key] for key in bindings if key in program.constants},
+        tail,
+    )  # fmt: skip
 
 
-def _reached(submodules: dict[int, Any], text: str, program: Any) -> list[Any]:
-    from chanc.backends.torch.body import live
-    from chanc.backends.torch.program import tokens
-
-    reached = {mid for statement in live(program.statements, program.outputs) for mid in statement.calls}
-    reached.update(mid for output in program.outputs for mid in tokens(output, "m"))
-    return [submodule for mid, submodule in submodules.items() if mid in reached]
 
 
 def state_dict(source: Source, model: ir.Model) -> dict[str, torch.Tensor]:
@@ -104,6 +105,8 @@ def build(model: object, name: str = "Network") -> Built:
         shared = torch.nn.Parameter(state[key])
         state |= {other: shared for other, binding in source.bindings.items() if key in (other, binding.tied)}
     module.load_state_dict(state, assign=True)
+    for key, parameter in module.named_parameters():
+        parameter.requires_grad_(not source.bindings[key].constant)  # there is no way home for it
     return Built(module.eval(), source.text, source.bindings, source.name)
 
 

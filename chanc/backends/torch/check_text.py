@@ -30,6 +30,7 @@ ONNX = {onnx}
 {inputs}  # open axes have a name, or None
 {below}  # what integers index has so many rows
 RANDOM = {random}  # the model draws numbers, so that only shapes can be compared
+{ends}  # what model.py returns, where the ONNX model goes on
 LARGEST = 1 << 25
 SIZES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000, 28, 8, 16, 112, 160, 299, 320, 384, 640)
 LENGTHS = {lengths}  # at which the model may have been traced
@@ -38,6 +39,38 @@ DTYPES = {{
     "float16": np.float16, "float": np.float32, "double": np.float64, "int64": np.int64, "int32": np.int32,
     "int16": np.int16, "int8": np.int8, "uint8": np.uint8, "bool": np.bool_,
 }}  # fmt: skip
+
+
+def session_of(path):
+    """onnxruntime on the ONNX model, up to what model.py returns."""
+    if not ENDS:
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    needed, kept = set(ENDS), []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(names_in(node))
+            kept.append(node)
+    if lost := [name for name in ENDS if not any(name in node.output for node in kept)]:
+        sys.exit(f"the model doesn't compute {{lost[0]!r}}")
+    del model.graph.node[:], model.graph.output[:]
+    model.graph.node.extend(reversed(kept))
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ENDS)
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(Path(path).parent))
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def names_in(node):
+    """What a node reads, its bodies' values among it."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            yield from (value.name for value in graph.output)
+            for inner in graph.node:
+                yield from names_in(inner)
 
 
 def shapes_of(values, batch, size):
@@ -141,7 +174,7 @@ def main():
     parser.add_argument("--tolerance", type=float, help="1e-4; more for a model in half precision")
     args = parser.parse_args()
     onnxruntime.set_default_logger_severity(4)  # inputs that don't fit are no news
-    session = onnxruntime.InferenceSession(args.onnx, providers=["CPUExecutionProvider"])
+    session = session_of(args.onnx)
     from model import {name}
 
     network = {name}()
@@ -160,6 +193,8 @@ def main():
     if RANDOM:
         print("the shapes are the same; the model draws random numbers, so values can't be compared")
         return
+    if ENDS:
+        print(f"model.py ends before the ONNX model does: {{', '.join(map(ascii, ENDS))}} are compared")
     print(f"largest difference, relative to the largest output: {{worst:.1e}}")
     if not worst <= allowed:
         noise, far = rounding(network, feeds, values, ours, theirs)

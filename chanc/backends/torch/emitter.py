@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 
 import onnx_ir as ir
 
 from chanc.backends.torch import fusions, names, symbols
 from chanc.backends.torch.folding import fold
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.program import Program
+from chanc.backends.torch.paths import PathBook
+from chanc.backends.torch.program import Program, Statement, module_token, tokens
+from chanc.backends.torch.structure import Block
 from chanc.backends.torch.writer import Writer
 from chanc.data.contract import recorded
+from chanc.errors import ModelError
+from chanc.ir.nodes import captured_by
 from chanc.ops import Trait, has
 from chanc.registry import Operators
 
@@ -23,16 +27,11 @@ class Emitter(Writer):
     def run(self) -> Program:
         """Emit the whole graph."""
         graph = self.model.graph
-        inputs: list[tuple[int, str]] = []
-        taken: set[str] = set()
-        real = [value for value in graph.inputs if value.name not in graph.initializers]
-        for value in real:
-            name = "x" if len(real) == 1 else names.identifier(value.name or "", "x")
-            inputs.append((self.new_value(value), names.unique(name, taken)))
+        inputs = self._inputs()
         self.nodes(graph)
         outputs = [self(value) for value in graph.outputs]
         shapes = {vid: self._shape_comment(value) for vid, value in enumerate(self._values) if value is not None}
-        self._escaped.update(self._tensors[v] for v in [*real, *graph.outputs] if v in self._tensors)
+        self._escaped.update(self._tensors[v] for v in [*graph.inputs, *graph.outputs] if v in self._tensors)
         channels = {vid: self._find(vid) for vid in range(len(self._values))}
         flattened = self._flattened_groups()
         pixels = recorded(self.model.metadata_props, "NCHW")
@@ -41,17 +40,73 @@ class Emitter(Writer):
             self.constants, channels, {self._find(vid) for vid in self._escaped}, flattened, str(pixels or ""),
         )  # fmt: skip
 
+    def refused(self) -> dict[ir.Node, ModelError]:
+        """The nodes of the graph that have no PyTorch form, and why; those that need their results aren't looked at."""
+        self._inputs()
+        graph, found = self.model.graph, dict[ir.Node, ModelError]()
+        unknown: set[ir.Value] = set()
+        fused = fusions.find(graph)
+        for node in graph:
+            try:
+                if unknown.isdisjoint((*node.inputs, *captured_by(node))):
+                    self._one(node, *fused)
+                    continue
+            except ModelError as error:
+                found[node] = error
+            unknown.update(node.outputs)
+        return found
+
     def nodes(self, graph: ir.Graph) -> None:
         """Emit the nodes of a graph or of an inlined subgraph."""
-        fused, inner = fusions.find(graph)
-        for ir_node in graph:
-            if ir_node in fused:
-                name, x = fused[ir_node]
-                if x not in self._consts:
-                    self._fused(Node(ir_node, self.opsets.get("", 1)), name, x)
-                    continue
-            if ir_node not in self.skip and ir_node not in inner:
-                self._node(Node(ir_node, self.opsets.get(ir_node.domain, 1)))
+        fused = fusions.find(graph)
+        for node in graph:
+            self._one(node, *fused)
+
+    def block(self, node: Node, body: ir.Graph) -> tuple[str, list[int]]:
+        """A submodule that is called for each turn of a body, and the outer values that it takes after its own."""
+        path, first = self.paths.for_module(node, {}, node.op.lower(), shared=False), len(self.submodules)
+        outer = self.statements, self.paths, self._leaves, self._shared, self._sizes, self.joined
+        made: list[Statement] = []
+        self.statements, self.paths = made, PathBook(path)
+        self._leaves, self._shared, self._sizes, self.joined = {}, {}, {}, {}
+        try:
+            inputs = [self.new_value(value) for value in body.inputs]
+            self.nodes(body)
+            texts = [self(value) for value in body.outputs]
+            results = [text if text.startswith("\0v") else self.local(text, "result", inline=False) for text in texts]
+        finally:
+            self.statements, self.paths, self._leaves, self._shared, self._sizes, self.joined = outer
+        outputs = [vid for text in results for vid in tokens(text, "v")]
+        self.forget([*body.inputs, *(out for inner in body for out in inner.outputs)])
+        own = {*inputs, *(vid for statement in made for vid in statement.targets)}
+        taken = list(dict.fromkeys(vid for statement in made for vid in statement.reads if vid not in own))
+        self._escaped.update(taken)
+        called = {mid for statement in made for mid in statement.calls}
+        inside = [submodule for mid, submodule in self.submodules.items() if mid >= first and mid in called]
+        mid = len(self.submodules)
+        self.submodules[mid] = Block(
+            mid, path, "", [], body=made, inside=inside, inputs=[*inputs, *taken], outputs=outputs
+        )  # fmt: skip
+        return module_token(mid), taken
+
+    def _inputs(self) -> list[tuple[int, str]]:
+        """Number and name of each input that is no initializer."""
+        real = [value for value in self.model.graph.inputs if value.name not in self.model.graph.initializers]
+        taken: set[str] = set()
+        return [
+            (self.new_value(value), names.unique(names.identifier(value.name or "", "x"), taken) if real[1:] else "x")
+            for value in real
+        ]
+
+    def _one(self, node: ir.Node, fused: Mapping[ir.Node, tuple[str, ir.Value]], inner: Set[ir.Node]) -> None:
+        """Emit one node, where it isn't part of another one's text."""
+        if node in fused:
+            name, x = fused[node]
+            if x not in self._consts:
+                self._fused(Node(node, self.opsets.get("", 1)), name, x)
+                return
+        if node not in self.skip and node not in inner:
+            self._node(Node(node, self.opsets.get(node.domain, 1)))
 
     def _fused(self, node: Node, function: str, x: ir.Value) -> None:
         """Write a chain of nodes as one function of x."""
@@ -119,7 +174,7 @@ class Emitter(Writer):
 
     def _is_flattened(self, node: Node) -> bool:
         """Whether the node was written as x.flatten(1)."""
-        return self.statements[-1].text == f"{self(node.inputs[0])}.flatten(1)"
+        return bool(self.statements) and self.statements[-1].text == f"{self(node.inputs[0])}.flatten(1)"
 
     def _columns(self, node: Node) -> int:
         """How many columns each channel becomes where the node was written as x.flatten(1), else 0."""

@@ -16,9 +16,10 @@ def split(name: str) -> Path:
 
 
 class PathBook:
-    """Hands out paths; no path is ever another's prefix, so every one can be an attribute of its container."""
+    """Hands out paths below one path; no path is ever another's prefix, so every one can be an attribute."""
 
-    def __init__(self) -> None:
+    def __init__(self, below: Path = ()) -> None:
+        self._below = below
         self._leaves: set[Path] = set()
         self._containers: set[Path] = set()
         self._counts: dict[str, int] = {}
@@ -92,7 +93,7 @@ class PathBook:
     def _take(self, path: Path) -> Path:
         self._leaves.add(path)
         self._containers.update(path[:end] for end in range(1, len(path)))
-        return path
+        return (*self._below, *path)
 
 
 def _scope(node: Node) -> str:

@@ -147,3 +147,5 @@ class Program:
     """Group behind a Flatten -> (the group before it, how many columns each channel becomes)."""
     pixels: str = ""
     """How the input is made of pixels, where the model's metadata says so."""
+    ends: list[str] = field(default_factory=list)
+    """Names of what is returned, where the graph goes on."""

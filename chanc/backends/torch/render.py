@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -173,6 +173,7 @@ def document(program: Program, classes: list[list[str]], table: list[str], used:
         *wrap(f"Input: {inputs}."),
     ]
     head += wrap(f"Made of pixels of 0 to 255: {program.pixels}.") if program.pixels else []
+    head += wrap(f"It ends before the ONNX graph does, and returns {', '.join(program.ends)}.") if program.ends else []
     head += ['Weights: load_state_dict(safetensors.torch.load_file("model.safetensors")).', '"""', "", *imports]
     if table:
         head += ["", *table]
@@ -183,17 +184,28 @@ def helper_source(name: str) -> list[str]:
     """The source of a prelude function, without its type-checking comment."""
     from chanc.backends.torch import prelude
 
-    source = inspect.getsource(getattr(prelude, name))
-    return re.sub(r"  # type: ignore\[[\w, -]*\]", "", source).rstrip().split("\n")
+    return re.sub(r"  # type: ignore\[[\w, -]*\]", "", prelude.source(name)).rstrip().split("\n")
+
+
+def reached(program: Program) -> list[int]:
+    """The submodules and parameters that have a say in an output, those inside of bodies among them."""
+    called = {mid for statement in live(program.statements, program.outputs) for mid in statement.calls}
+    called.update(mid for text in program.outputs for mid in tokens(text, "m"))
+    blocks = [found for mid in called if isinstance(found := program.submodules[mid], Block)]
+    return sorted(called | {inner.mid for block in blocks for inner in _all_inside(block)})
+
+
+def _all_inside(block: Block) -> Iterator[Submodule]:
+    for submodule in block.inside:
+        yield submodule
+        if isinstance(submodule, Block):
+            yield from _all_inside(submodule)
 
 
 def render(program: Program) -> str:
     """The text of model.py."""
-    statements = live(program.statements, program.outputs)
-    reached = {mid for s in statements for mid in s.calls} | {
-        mid for text in program.outputs for mid in tokens(text, "m")
-    }
-    widths = tabulate(program, reached)
+    statements, known = live(program.statements, program.outputs), reached(program)
+    widths = tabulate(program, set(known))
     structure = fold_blocks(program, statements)
     classes = Classes({program.name, "Group", "WIDTHS", *program.helpers})
     classes.assign(list(_blocks(structure.submodules.values())))
@@ -205,7 +217,7 @@ def render(program: Program) -> str:
             program.name, [f'"""{program.name}."""'], list(structure.submodules.values()), structure.statements,
             program.inputs, program.outputs, program, constructor=_constructor({}, named), used=used,
             shapes=program.shapes,
-            ties=[(key, b.tied) for m in sorted(reached) for key, b in program.submodules[m].keys().items() if b.tied],
+            ties=[(key, b.tied) for m in known for key, b in program.submodules[m].keys().items() if b.tied],
         )
     )  # fmt: skip
     return document(program, texts, table_lines(widths), used)
@@ -260,7 +272,8 @@ def _class_lines(found: BlockClass, program: Program, used: set[str], named: Map
         lines = [f"class {found.name}(nn.Sequential):", f"    {doc[0]}", ""]
         lines += wrap(f"    def __init__(self{parameters}) -> None:")
         return [*lines, *wrap(f"        super().__init__({', '.join(construct(item) for item in block.items)})")]
-    inputs = [(vid, name) for vid, name in zip(block.inputs, ("x", *"yzuvwabcdefghijklmnopqrst"), strict=False)]
+    names = itertools.chain("xyzuvwabcdefghijklmnopqrst", (f"x{count}" for count in itertools.count()))
+    inputs = list(zip(block.inputs, names, strict=False))
     outputs = [f"\0v{vid}\0" for vid in block.outputs]
     shapes = program.shapes if found.uses == 1 else {}
     return class_text(

@@ -98,11 +98,13 @@ class Values:
         return value in self._hosts
 
     def trains(self, value: ir.Value) -> bool:
-        """Whether a constant is a parameter: floating point, from the file, and named by a person."""
+        """Whether a constant is a parameter: floating point, from the file, and named by a person or quantised."""
         self._load_constant(value)
         found = self._consts.get(value)
         if found is None or found.origin is None or found.array.dtype.kind in "iubOSU":
             return False
+        if _is_quantised(value):
+            return True
         if names.is_generated(found.name) or _is_statistic(value):
             return False
         return found.array.size > 1 or _LEARNED_SCALAR.fullmatch(found.name) is not None
@@ -228,6 +230,11 @@ class Values:
             else:
                 parts.append(re.sub(r"[^A-Za-z0-9_]+", "", str(dim.value or ""))[:12] or "?")
         return f"[{', '.join(parts)}]"
+
+
+def _is_quantised(value: ir.Value) -> bool:
+    """Whether the graph rounds a constant: it is a weight, whatever it is called."""
+    return any(node.op_type == "QuantizeLinear" and index == 0 for node, index in value.uses())
 
 
 def _is_statistic(value: ir.Value) -> bool:

@@ -221,7 +221,10 @@ class Writer(Values):
         dtype = self.dtype(value)
         kwarg = "" if dtype == "float32" else f", dtype=torch.{dtype}"
         inner = f"torch.{'empty' if trains else 'zeros'}({shape or '()'}{kwarg})"
-        binding = Binding(self.origin(value), constant=found.origin is None)
+        mark = (self.origin(value), None, None, False, None) if found.array.ndim > 1 else key
+        first = self._tied.setdefault(mark, ".".join(path)) if trains else ""
+        tied = first if first != ".".join(path) else ""
+        binding = Binding(self.origin(value), constant=found.origin is None, tied=tied)
         self.submodules[mid] = Submodule(mid, path, "nn.Parameter" if trains else "nn.Buffer", [inner], {"": binding})
         if binding.constant:
             self.constants[".".join(path)] = found.array

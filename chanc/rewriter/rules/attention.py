@@ -70,6 +70,14 @@ def _keep_scale(site: Site, width: int) -> None:
         site.node.attributes["scale"] = ir.AttrFloat32("scale", 1 / math.sqrt(width))
 
 
+@rule("GroupQueryAttention", domain="com.microsoft")
+def group_query_attention(site: Site) -> None:
+    """`num_heads` and `kv_num_heads`, in the same proportion: a key's heads go with it."""
+    _heads(site, "num_heads", site.result())
+    _heads(site, "kv_num_heads", site.result())
+
+
+@rule("RotaryEmbedding", domain="com.microsoft")
 @rule("RotaryEmbedding", since=23)
 def rotary(site: Site) -> None:
     """`num_heads` follows."""

@@ -115,8 +115,80 @@ def test_attention_to_another_sequence(agrees, refused):
     assert "counts the keys" in refused("MultiHeadAttention", q, k, v, bias, np.int32([7, 4]), **given)
 
 
-def test_packed_operands_are_refused(refused):
-    assert "packed operands" in refused("MultiHeadAttention", r(2, 5, 3, 3, 4), num_heads=3, domain=MS)
+def packed_attention(*operands: np.ndarray) -> torch.Tensor:
+    from chanc.backends.torch import build
+
+    names = [f"x{k}" for k, _ in enumerate(operands)]
+    node = helper.make_node("MultiHeadAttention", names, ["y"], num_heads=3, domain=MS)
+    inputs = [helper.make_tensor_value_info(f"x{k}", 1, operand.shape) for k, operand in enumerate(operands)]
+    made = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", 1, [2, 5, 12])])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MS, 1)]
+    module = build(helper.make_model(made, opset_imports=opsets, ir_version=8)).module
+    return module(*map(torch.from_numpy, operands))
+
+
+def test_operands_that_are_packed_or_split(agrees, refused):
+    """onnxruntime has packed ones on GPUs only: they are what they are packed of."""
+    q, k, v = r(2, 5, 12), r(2, 7, 12, seed=1), r(2, 7, 12, seed=2)
+    heads = [part.reshape(2, 7, 3, 4) for part in (k, v)]
+    given = {"num_heads": 3, "domain": MS, "tolerance": 1e-5}
+    split = [np.ascontiguousarray(part.swapaxes(1, 2)) for part in heads]
+    agrees("MultiHeadAttention", q, *split, **given)
+    whole = agrees("MultiHeadAttention", q, k, v, **given).module(*map(torch.from_numpy, (q, k, v)))
+    torch.testing.assert_close(packed_attention(q, np.stack(heads, 3)), whole)
+    alike = r(3, 2, 5, 3, 4)
+    parts = [torch.from_numpy(part).flatten(2) for part in alike]
+    whole = agrees("MultiHeadAttention", *map(torch.Tensor.numpy, parts), **given).module(*parts)
+    torch.testing.assert_close(packed_attention(np.stack(alike, 3)), whole)
+    assert "other axes" in refused("MultiHeadAttention", q, *split, const(r(36)), num_heads=3, domain=MS)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("rotary", [0, 1])
+def test_grouped_queries(agrees, refused, packed, rotary):
+    """A first prompt, one more word for samples of several lengths, and several more for all."""
+    tables = [const(r(16, 8, seed=5)), const(r(16, 8, seed=6))] if rotary else []
+
+    def ask(length: int, there: list[int], past: int, **more):
+        count = len(there)
+        q, k, v = r(count, length, 64), r(count, length, 32, seed=1), r(count, length, 32, seed=2)
+        first = [np.concatenate([q, k, v], -1), None, None] if packed else [q, k, v]
+        caches = [r(count, 2, past, 16, seed=3), r(count, 2, past, 16, seed=4)] if past else [None, None]
+        sizes = [const(np.int32(there) - 1), const(np.int32(max(there)))]
+        given = {"num_heads": 4, "kv_num_heads": 2, "do_rotary": rotary, "outs": 3, "domain": MS, **more}
+        return agrees("GroupQueryAttention", *first, *caches, *sizes, *tables, tolerance=1e-5, **given)
+
+    ask(5, [5, 5], 0)
+    ask(5, [5, 5], 0, scale=0.2, softcap=1.5)
+    ask(5, [5, 5], 0, local_window_size=2)
+    ask(1, [7, 7], 6)
+    ask(1, [8, 8], 8)
+    ask(1, [8, 5], 8)
+    ask(3, [9], 6)
+    ask(1, [9, 9], 8, local_window_size=3)
+    ask(5, [5, 5], 0, rotary_interleaved=1)
+
+
+def test_grouped_queries_with_a_bias(agrees, refused):
+    q, k, v, bias = r(2, 5, 32), r(2, 5, 16, seed=1), r(2, 5, 16, seed=2), r(1, 4, 5, 5, seed=3)
+    sizes = const(np.int32([4, 4])), const(np.int32(5))
+    given = {"num_heads": 4, "kv_num_heads": 2, "domain": MS}
+    agrees("GroupQueryAttention", q, k, v, None, None, *sizes, None, None, None, bias, tolerance=1e-5, outs=3, **given)
+    said = refused("GroupQueryAttention", q, k, v, None, None, *sizes, smooth_softmax=1, outs=3, **given)
+    assert "smooth softmax" in said
+
+
+def test_embeddings_with_a_norm(agrees, refused):
+    ids = np.int32([[1, 2, 3, 0], [4, 5, 0, 2]])
+    tables = [const(r(rows, 8, seed=rows)) for rows in (6, 9, 2)]
+    norm = [const(r(8, seed=1)), const(r(8, seed=2))]
+    given = {"domain": MS, "epsilon": 1e-5, "tolerance": 1e-5, "outs": 2}
+    agrees("EmbedLayerNormalization", ids, ids % 2, *tables, *norm, **given)
+    agrees("EmbedLayerNormalization", ids, ids % 2, *tables, *norm, **given | {"outs": 3})
+    agrees("EmbedLayerNormalization", ids, None, *tables[:2], None, *norm, **given)
+    agrees("EmbedLayerNormalization", ids, ids % 2, *tables, *norm, None, ids[:, ::-1].copy(), **given)
+    mask = np.int32([[1, 1, 1, 0], [1, 1, 1, 1]])
+    assert "number of words" in refused("EmbedLayerNormalization", ids, ids, *tables, *norm, mask, outs=2, domain=MS)
 
 
 @pytest.mark.parametrize("causal", [0, 1])

@@ -84,10 +84,40 @@ def test_peepholes(agrees, direction, wrap):
     agrees("LSTM", r(5, 3, 4), w, u, b, None, r(d, 3, 6, seed=4), r(d, 3, 6, seed=5), p, **given)
 
 
-def test_lengths_and_clip_are_refused(refused):
+@pytest.mark.parametrize(
+    ("op", "direction", "wrap"),
+    list(itertools.product(["LSTM", "GRU"], ["forward", "reverse", "bidirectional"], [const, np.asarray])),
+)
+def test_clipped_gates(agrees, op, direction, wrap):
+    d, gates = 2 if direction == "bidirectional" else 1, GATES[op]
+    shapes = [(gates * 6, 4), (gates * 6, 6), (2 * gates * 6,), (18,)]
+    w, u, b, p = (wrap(r(d, *shape, seed=k)) for k, shape in enumerate(shapes))
+    given = {"hidden_size": 6, "direction": direction, "clip": 0.3, "tolerance": 1e-5}
+    if op == "GRU":
+        for after in (0, 1):
+            agrees(op, 2 * r(5, 3, 4), w, u, b, linear_before_reset=after, outs=2, **given)
+        return
+    agrees(op, 2 * r(5, 3, 4), w, u, b, outs=3, **given)
+    agrees(op, 2 * r(5, 3, 4), w, u, b, None, r(d, 3, 6, seed=4), 3 * r(d, 3, 6, seed=5), p, outs=3, **given)
+
+
+@pytest.mark.parametrize(
+    ("direction", "wrap"), list(itertools.product(["forward", "reverse", "bidirectional"], [const, np.asarray]))
+)
+def test_coupled_gates(agrees, direction, wrap):
+    d = 2 if direction == "bidirectional" else 1
+    w, u, b, p = (wrap(r(d, *shape, seed=k)) for k, shape in enumerate([(24, 4), (24, 6), (48,), (18,)]))
+    given = {"hidden_size": 6, "direction": direction, "input_forget": 1, "outs": 3, "tolerance": 1e-5}
+    agrees("LSTM", r(5, 3, 4), w, u, b, **given)
+    agrees("LSTM", r(5, 3, 4), w, u, b, None, r(d, 3, 6, seed=4), r(d, 3, 6, seed=5), p, **given)
+    agrees("LSTM", 2 * r(5, 3, 4), w, u, b, clip=0.3, **given)
+
+
+def test_lengths_are_refused(refused):
     w, u, b = const(r(1, 24, 4)), const(r(1, 24, 6)), const(r(1, 48))
     assert "different lengths" in refused("LSTM", r(5, 3, 4), w, u, b, const(np.int32([5, 4, 2])), hidden_size=6)
-    assert "clip" in refused("LSTM", r(5, 3, 4), w, u, b, hidden_size=6, clip=1.0)
+    w, u, b = const(r(1, 6, 4)), const(r(1, 6, 6)), const(r(1, 12))
+    assert "it is clipped" in refused("RNN", r(5, 3, 4), w, u, b, hidden_size=6, clip=1.0)
 
 
 def test_attention(agrees):
@@ -313,3 +343,151 @@ def test_sequences(matches, nodes):
     model = whole(nodes, [], weights)
     model.graph.output.append(helper.make_empty_tensor_value_info("y"))
     matches(onnx.shape_inference.infer_shapes(model), {"x": r(2, 3)})
+
+
+def running(length: object, *, backward: int = 0, axis: int = 0) -> onnx.ModelProto:
+    """A recurrent cell over an axis: h = tanh(x W + h R) + sum(x) v, and a gate of the whole input."""
+    nodes = [
+        helper.make_node("MatMul", ["t", "cell.w"], ["a"]),
+        helper.make_node("MatMul", ["h", "cell.r"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Tanh", ["c"], ["d"]),
+        helper.make_node("Mul", ["d", "gate"], ["e"]),
+        helper.make_node("Add", ["e", "v"], ["next"]),
+        helper.make_node("Identity", ["next"], ["step"]),
+    ]
+    body = helper.make_graph(
+        nodes, "body",
+        [helper.make_tensor_value_info("h", 1, [2, 4]), helper.make_tensor_value_info("t", 1, [2, 3])],
+        [helper.make_tensor_value_info("next", 1, [2, 4]), helper.make_tensor_value_info("step", 1, [2, 4])],
+    )  # fmt: skip
+    outer = [
+        helper.make_node("ReduceMean", ["x"], ["m"], keepdims=0),
+        helper.make_node("Sigmoid", ["m"], ["gate"]),
+        helper.make_node("Scan", ["zero", "x"], ["last", "y"], body=body, num_scan_inputs=1, scan_input_axes=[axis],
+                         scan_input_directions=[backward], scan_output_axes=[axis], scan_output_directions=[backward]),
+        helper.make_node("MatMul", ["last", "cell.r"], ["z"]),
+        helper.make_node("Mul", ["z", "v"], ["u"]),
+    ]  # fmt: skip
+    weights = {"cell.w": r(3, 4), "cell.r": r(4, 4, seed=1) / 2, "v": r(4, seed=2), "zero": np.zeros((2, 4), "f4")}
+    shape = [length, 2, 3] if axis == 0 else [2, length, 3]
+    graph = helper.make_graph(
+        outer, "g", [helper.make_tensor_value_info("x", 1, shape)],
+        [helper.make_tensor_value_info(name, 1, None) for name in ("last", "y", "u")],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("length", "axis", "backward"), list(itertools.product([150, "length"], [0, 1], [0, 1]))
+)
+def test_a_long_scan_is_a_loop(matches, length, axis, backward):
+    """Its body is a module; a matrix that the network reads as well is one parameter."""
+    x = r(150, 2, 3) if axis == 0 else r(2, 150, 3)
+    built = matches(running(length, backward=backward, axis=axis), {"x": x}, 1e-5)
+    assert "scan(self.scan1" in built.source
+    assert len(built.source.splitlines()) < 80
+    assert len(list(built.module.parameters())) == 4, "a first state among them"
+
+
+def test_weights_of_a_long_scan_train_and_come_home():
+    import torch
+
+    from chanc.backends.torch import build
+
+    model = ir.serde.deserialize_model(running("length"))
+    built = build(model)
+    built.module.train()
+    built.module(torch.from_numpy(r(140, 2, 3)))[1].square().mean().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in built.module.parameters())
+    with torch.no_grad():
+        for parameter in built.module.parameters():
+            parameter.mul_(3)
+    before = {name: value.const_value.numpy() for name, value in model.graph.initializers.items()}
+    built.write_back(model)
+    for name in ("cell.w", "cell.r", "v"):
+        np.testing.assert_array_equal(model.graph.initializers[name].const_value.numpy(), 3 * before[name])
+
+
+def test_a_scan_in_a_scan(matches):
+    """Sums over both axes of a picture, as long as the picture is."""
+    inner = helper.make_graph(
+        [helper.make_node("Add", ["s", "p"], ["s2"]), helper.make_node("Mul", ["s2", "v"], ["q"])], "inner",
+        [helper.make_tensor_value_info(name, 1, []) for name in ("s", "p")],
+        [helper.make_tensor_value_info("s2", 1, []), helper.make_tensor_value_info("q", 1, [])],
+    )  # fmt: skip
+    rows = helper.make_graph(
+        [helper.make_node("Scan", ["zero", "row"], ["total", "sums"], body=inner, num_scan_inputs=1)], "rows",
+        [helper.make_tensor_value_info("row", 1, ["w"])],
+        [helper.make_tensor_value_info("total", 1, []), helper.make_tensor_value_info("sums", 1, ["w"])],
+    )  # fmt: skip
+    node = helper.make_node("Scan", ["x"], ["totals", "y"], body=rows, num_scan_inputs=1)
+    graph = helper.make_graph(
+        [node], "g", [helper.make_tensor_value_info("x", 1, ["h", "w"])],
+        [helper.make_tensor_value_info(name, 1, None) for name in ("totals", "y")],
+        [numpy_helper.from_array(np.float32(0), "zero"), numpy_helper.from_array(np.float32(0.5), "v")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    matches(model, {"x": r(5, 7)}, 1e-5)
+
+
+def collatz(count: bool, condition: bool) -> onnx.ModelProto:
+    """As many turns as the input says: x is doubled until its sum is above a limit, and each one is kept."""
+    nodes = [
+        helper.make_node("Mul", ["a", "two"], ["next"]),
+        helper.make_node("ReduceMax", ["next"], ["most"], keepdims=0),
+        helper.make_node(*(("Less", ["most", "limit"], ["on"]) if condition else ("Identity", ["go"], ["on"]))),
+        helper.make_node("Cast", ["i"], ["f"], to=1),
+        helper.make_node("Add", ["next", "f"], ["kept"]),
+    ]
+    body = helper.make_graph(
+        nodes, "body",
+        [helper.make_tensor_value_info("i", 7, []), helper.make_tensor_value_info("go", 9, []),
+         helper.make_tensor_value_info("a", 1, [2, 3])],
+        [helper.make_tensor_value_info("on", 9, []), helper.make_tensor_value_info("next", 1, [2, 3]),
+         helper.make_tensor_value_info("kept", 1, [2, 3])],
+    )  # fmt: skip
+    outer = [
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        helper.make_node("Abs", ["s"], ["b"]),
+        helper.make_node("Cast", ["b"], ["n"], to=7),
+        helper.make_node("Add", ["n", "one"], ["count"]),
+        helper.make_node("Loop", ["count" if count else "", "", "x"], ["y", "all"], body=body),
+    ]
+    return whole(outer, ["y", "all"], {"two": np.float32(2), "limit": np.float32(40), "one": np.int64(1)})
+
+
+@pytest.mark.parametrize(("count", "condition"), [(True, False), (True, True), (False, True)])
+def test_a_loop_that_the_input_decides(matches, count, condition):
+    for seed in range(3):
+        built = matches(collatz(count, condition), {"x": np.abs(r(2, 3, seed=seed)) + np.float32(0.5)}, 1e-5)
+    assert "loop(self.loop1" in built.source
+
+
+def test_a_list_that_grows(matches):
+    """A sequence as a state, which a Loop of as many turns as rows fills."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Gather", ["x", "i"], ["row"]),
+            helper.make_node("SequenceInsert", ["s", "row"], ["more"]),
+            helper.make_node("Identity", ["go"], ["on"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info("i", 7, []), helper.make_tensor_value_info("go", 9, []),
+         helper.make_tensor_sequence_value_info("s", 1, None)],
+        [helper.make_tensor_value_info("on", 9, []), helper.make_tensor_sequence_value_info("more", 1, None)],
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Shape", ["x"], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "zero"], ["rows"]),
+        helper.make_node("SequenceEmpty", [], ["none"]),
+        helper.make_node("Loop", ["rows", "", "none"], ["filled"], body=body),
+        helper.make_node("ConcatFromSequence", ["filled"], ["y"], axis=0, new_axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["h", 3])], [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(np.int64(0), "zero")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    matches(model, {"x": r(5, 3)})

@@ -46,10 +46,14 @@ def test_roi_align(agrees, mode, ratio):
     agrees("RoiAlign", x, REGIONS, images, opset=10, **given)
 
 
-def test_roi_align_of_the_largest_is_refused(refused):
-    assert "largest of weighted pixels" in refused(
-        "RoiAlign", r(1, 1, 4, 4), REGIONS[:1], np.int64([0]), mode="max", opset=16
-    )
+@pytest.mark.parametrize("shape", [(2, 3, 9, 10), (2, 3, 1, 10)])
+@pytest.mark.parametrize("ratio", [0, 1, 3])
+def test_roi_align_of_the_largest(agrees, ratio, shape):
+    x, images = r(*shape), np.int64([0, 1, 1, 0, 1, 0, 1])
+    given = {"output_height": 3, "output_width": 2, "sampling_ratio": ratio, "mode": "max", "tolerance": 1e-5}
+    for scale in (1.0, 0.7):
+        agrees("RoiAlign", x, REGIONS, images, spatial_scale=scale, opset=16, **given)
+        agrees("RoiAlign", x - 3, REGIONS, images, spatial_scale=scale, opset=10, **given)
 
 
 def boxes(centred: int, seed: int) -> np.ndarray:

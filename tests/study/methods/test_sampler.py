@@ -22,8 +22,8 @@ def test_all_methods_are_registered() -> None:
 
 
 @pytest.mark.parametrize("fresh", [None, False, True])
-@pytest.mark.parametrize("name", [name for name in registry.names() if not registry.trains_itself(name)])
-def test_fresh_weights_are_an_option_of_every_trial_method(name: str, fresh: bool | None) -> None:
+@pytest.mark.parametrize("name", [name for name in registry.names() if isinstance(registry.make(name), Sampler)])
+def test_fresh_weights_are_an_option_of_every_sampler(name: str, fresh: bool | None) -> None:
     """CONet and the baselines start anew by default, as their papers do; the others go on from the trial before."""
     sampler = registry.make(name, **({} if fresh is None else {"fresh": fresh}))
     assert isinstance(sampler, Sampler)
@@ -31,7 +31,7 @@ def test_fresh_weights_are_an_option_of_every_trial_method(name: str, fresh: boo
     for trial_id in range(2):
         (trial,), state = sampler.ask(space, state, 1)
         state = sampler.tell(space, state, trial, example_measurement(space, trial_id, trial.decision.widths)).state
-    anew = name in ("conet", "random", "uniform") if fresh is None else fresh
+    anew = name in ("conet", "random", "uniform", "flat") if fresh is None else fresh
     assert (trial.parent, trial.transfer) == (0, "init" if anew else None)
 
 

@@ -35,6 +35,20 @@ def flat_pads(begin: Sequence[int], end: Sequence[int]) -> list[int]:
     return [pad for pair in zip(reversed(begin), reversed(end), strict=True) for pad in pair]
 
 
+def options_of(ctx: Emitter, node: Node, weight: int = 1) -> tuple[int, list[int], list[int], list[int]]:
+    """Spatial axes, kernel, strides and dilations of a convolution whose kernel is input `weight`."""
+    kernel = node.ints("kernel_shape")
+    if not kernel:
+        shape = ctx.shape(node.input(weight))
+        if shape is None or None in shape:
+            raise node.refuse("the kernel's shape is not known")
+        kernel = [int(dim or 0) for dim in shape[2:]]
+    spatial = len(kernel)
+    if spatial not in (1, 2, 3):
+        raise node.refuse(f"a convolution over {spatial} axes has no PyTorch form")
+    return spatial, kernel, node.ints("strides") or [1] * spatial, node.ints("dilations") or [1] * spatial
+
+
 def paddings(
     ctx: Emitter, node: Node, spatial: int, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[list[int], list[int]] | str:

@@ -1,29 +1,24 @@
-"""Conv, ConvTranspose, ConvInteger (ONNX Conv-1/11/22, ConvTranspose-1/11/22), FusedConv, over one to three axes."""
+"""Conv, ConvTranspose (ONNX Conv-1/11/22, ConvTranspose-1/11/22), FusedConv, over one to three axes."""
 
 from __future__ import annotations
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.ops._common import dtype_kwarg, flat_pads, fused_activation, kwarg, paddings, same_or_tuple
-
-
-def _options(ctx: Emitter, node: Node) -> tuple[int, list[int], list[int], list[int]]:
-    kernel = node.ints("kernel_shape")
-    if not kernel:
-        shape = ctx.shape(node.input(1))
-        if shape is None or None in shape:
-            raise node.refuse("the kernel's shape is not known")
-        kernel = [int(dim or 0) for dim in shape[2:]]
-    spatial = len(kernel)
-    if spatial not in (1, 2, 3):
-        raise node.refuse(f"a convolution over {spatial} axes has no PyTorch form")
-    return spatial, kernel, node.ints("strides") or [1] * spatial, node.ints("dilations") or [1] * spatial
+from chanc.backends.torch.ops._common import (
+    dtype_kwarg,
+    flat_pads,
+    fused_activation,
+    kwarg,
+    options_of,
+    paddings,
+    same_or_tuple,
+)
 
 
 @emits("Conv")
 def conv(ctx: Emitter, node: Node) -> None:
     """X: [N, C, ...], W: [O, C/groups, ...], B: [O] -> nn.Conv1d/2d/3d; uneven padding becomes F.pad before it."""
-    spatial, kernel, strides, dilations = _options(ctx, node)
+    spatial, kernel, strides, dilations = options_of(ctx, node)
     pads = paddings(ctx, node, spatial, kernel, strides, dilations)
     x, padding = ctx(node.inputs[0]), "0"
     if isinstance(pads, str):
@@ -70,7 +65,7 @@ def fused_conv(ctx: Emitter, node: Node) -> None:
 @emits("ConvTranspose")
 def conv_transpose(ctx: Emitter, node: Node) -> None:
     """X: [N, C, ...], W: [C, O/groups, ...] -> nn.ConvTranspose1d/2d/3d; uneven padding is cut off the full result."""
-    spatial, kernel, strides, dilations = _options(ctx, node)
+    spatial, kernel, strides, dilations = options_of(ctx, node)
     extra = node.ints("output_padding") or [0] * spatial
     begin, end = _transpose_pads(ctx, node, spatial, kernel, strides, dilations, extra)
     even = all(
@@ -146,23 +141,3 @@ def _transpose_pads(
     small = [total // 2 for total in totals]
     large = [total - total // 2 for total in totals]
     return (small, large) if auto == "SAME_UPPER" else (large, small)
-
-
-@emits("ConvInteger")
-def conv_integer(ctx: Emitter, node: Node) -> None:
-    """ConvInteger-10: a convolution of (x - zero point) and (w - zero point), exact in float64."""
-    spatial, kernel, strides, dilations = _options(ctx, node)
-    pads = paddings(ctx, node, spatial, kernel, strides, dilations)
-    x = f"({ctx(node.inputs[0])}.double() - {ctx(node.input(2))})" if node.has(2) else f"{ctx(node.inputs[0])}.double()"
-    w = f"{ctx(node.inputs[1])}.double()"
-    if node.has(3):
-        zero = ctx(node.input(3))
-        shape = ctx.shape(node.input(3)) or ()
-        w = f"({w} - {zero}{'.reshape(-1' + ', 1' * (spatial + 1) + ')' if shape else ''})"
-    padded = pads if isinstance(pads, str) else str(flat_pads(*pads))
-    options = [
-        *kwarg("stride", same_or_tuple(strides), "1"),
-        *kwarg("dilation", same_or_tuple(dilations), "1"),
-        *kwarg("groups", str(node.i("group", 1)), "1"),
-    ]
-    ctx.write(node, f"F.conv{spatial}d({', '.join([f'F.pad({x}, {padded})', w, *options])}).int()")

@@ -1,4 +1,4 @@
-"""Gemm, MatMul, Einsum, their integer and fused forms (ONNX Gemm-13, MatMul-13, Einsum-12; onnxruntime's own)."""
+"""Gemm, MatMul, Einsum and their fused forms (ONNX Gemm-13, MatMul-13, Einsum-12; onnxruntime's own)."""
 
 from __future__ import annotations
 
@@ -106,19 +106,6 @@ def einsum(ctx: Emitter, node: Node) -> None:
     """torch.einsum has the same equation language; the equation is rebuilt from its legal characters."""
     equation = "".join(char for char in node.s("equation") if char.isascii() and (char.isalpha() or char in ",.->"))
     ctx.write(node, f"torch.einsum({', '.join([repr(equation), *[ctx(value) for value in node.inputs]])})")
-
-
-@emits("MatMulInteger")
-def matmul_integer(ctx: Emitter, node: Node) -> None:
-    """MatMulInteger-10: int32 product of 8-bit operands less their zero points, exact in float64."""
-    parts = []
-    for index in (0, 1):
-        text = f"{ctx(node.inputs[index])}.double()"
-        if node.has(index + 2):
-            column = ".unsqueeze(-1)" if index == 0 and ctx.rank(node.input(2)) == 1 else ""
-            text = f"({text} - {ctx(node.input(index + 2))}{column})"
-        parts.append(text)
-    ctx.write(node, f"({' @ '.join(parts)}).int()")
 
 
 @emits("Det")

@@ -1,6 +1,7 @@
 """QuantizeLinear-10..25, DequantizeLinear-10..25, DynamicQuantizeLinear-11, by their formulas in floating point.
 
-onnxruntime's MatMulNBits keeps its matrix packed; the module multiplies by what the integers stand for.
+Integers that the file holds, those of MatMulNBits packed, become what they stand for: a constant. Scales and zero
+points are buffers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import onnx_ir as ir
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
+from chanc.backends.torch.ops._common import table
 
 
 def _check(ctx: Emitter, node: Node, dtype: str) -> None:
@@ -27,17 +29,61 @@ def quantize(ctx: Emitter, node: Node) -> None:
     if node.i("output_dtype"):
         dtype = ctx.dtype_name(node, node.i("output_dtype"))
     _check(ctx, node, dtype)
-    args = [ctx(node.inputs[0]), ctx(node.inputs[1]), ctx(node.input(2)), str(node.i("axis", 1)), f"torch.{dtype}"]
-    ctx.write(node, f"{ctx.helper('quantize')}({', '.join(args)})")
+    args = [ctx(node.inputs[0]), table(ctx, node.inputs[1]), ctx(node.input(2)), str(node.i("axis", 1))]
+    ctx.write(node, f"{ctx.helper('quantize')}({', '.join([*args, f'torch.{dtype}'])})")
 
 
 @emits("DequantizeLinear", since=10)
 @emits("DequantizeLinear", domain="com.microsoft")
 def dequantize(ctx: Emitter, node: Node) -> None:
     """y = (x - zero) * scale."""
+    if (values := _stood_for(ctx, node)) is not None:
+        ctx.set_const(node.outputs[0], values)
+        return
     _check(ctx, node, ctx.dtype(node.inputs[0]))
-    args = [ctx(node.inputs[0]), ctx(node.inputs[1]), ctx(node.input(2)), str(node.i("axis", 1))]
+    if (before := _quantised(ctx, node)) is not None:
+        limits = np.iinfo(ctx.dtype(node.inputs[0]))
+        args = [ctx(before), table(ctx, node.inputs[1]), ctx(node.input(2)), str(node.i("axis", 1))]
+        args += [str(limits.min), str(limits.max)]
+        ctx.write(node, f"{ctx.helper('fake_quantize')}({', '.join(args)})")
+        return
+    args = [ctx(node.inputs[0]), table(ctx, node.inputs[1]), ctx(node.input(2)), str(node.i("axis", 1))]
     ctx.write(node, f"{ctx.helper('dequantize')}({', '.join(args)})")
+
+
+def _quantised(ctx: Emitter, node: Node) -> ir.Value | None:
+    """What a QuantizeLinear before the node quantised by the same scale and zero point; None where there is none."""
+    maker = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if maker is None or maker.op_type != "QuantizeLinear":
+        return None
+    made = Node(maker, node.version)
+    same = all(_alike(ctx, made.input(index), node.input(index)) for index in (1, 2))
+    return made.input(0) if same and made.i("axis", 1) == node.i("axis", 1) and not made.i("block_size") else None
+
+
+def _alike(ctx: Emitter, one: ir.Value | None, two: ir.Value | None) -> bool:
+    a, b = ctx.const(one), ctx.const(two)
+    return one is two or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def _stood_for(ctx: Emitter, node: Node) -> np.ndarray | None:
+    """What constant integers stand for, by a scale for all, one a position of `axis` or one a block along it."""
+    x, scale, zero = (ctx.const(node.input(index)) for index in range(3))
+    if x is None or scale is None or (zero is None and node.has(2)):
+        return None
+    axis, block, dtype = node.i("axis", 1), node.i("block_size"), np.promote_types(scale.dtype, np.float32)
+    values = x.astype(dtype)
+    if zero is not None:
+        values = values - _along(zero.astype(dtype), values, axis, block)
+    result: np.ndarray = (values * _along(scale.astype(dtype), values, axis, block)).astype(scale.dtype)
+    return result
+
+
+def _along(vector: np.ndarray, x: np.ndarray, axis: int, block: int) -> np.ndarray:
+    """Scales or zero points in a shape that fits the values of x."""
+    if block:
+        return np.repeat(vector, block, axis).take(np.arange(x.shape[axis]), axis)
+    return vector.reshape([-1 if vector.size > 1 and place == axis % x.ndim else 1 for place in range(x.ndim)])
 
 
 @emits("DynamicQuantizeLinear", since=11)

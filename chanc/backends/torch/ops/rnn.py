@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from chanc.backends.torch.emitter import Emitter, emits
 from chanc.backends.torch.node import Node
-from chanc.backends.torch.ops._common import dtype_kwarg
+from chanc.backends.torch.ops._common import dtype_kwarg, literal
 from chanc.backends.torch.program import Binding
 
 # torch's order of ONNX's gates: LSTM i f g o of i o f c, GRU r z n of z r h
@@ -28,13 +28,13 @@ def recurrent(ctx: Emitter, node: Node) -> None:
         x = f"{x}.transpose(0, 1)"
     has_module = ctx.const(node.input(1)) is not None and ctx.const(node.input(2)) is not None
     has_module = has_module and (not node.has(3) or ctx.const(node.input(3)) is not None)
-    has_module = has_module and not node.has(7)
+    has_module = has_module and not (node.has(7) or node.given("clip") or node.i("input_forget"))
     if has_module and (node.op != "GRU" or node.i("linear_before_reset")):
         _module(ctx, node, x, directions, nonlinearity)
     elif node.op != "RNN":
         _loop(ctx, node, x, directions)
     else:
-        raise node.refuse("its weights are computed by the network")
+        raise node.refuse("its weights are computed by the network, or it is clipped")
 
 
 def _check(ctx: Emitter, node: Node, directions: int) -> str:
@@ -42,8 +42,6 @@ def _check(ctx: Emitter, node: Node, directions: int) -> str:
         lengths, dims = ctx.frozen(node.input(4)), ctx.shape(node.inputs[0])
         if lengths is None or dims is None or any(int(n) != dims[node.i("layout")] for n in lengths.reshape(-1)):
             raise node.refuse("sequences of different lengths")
-    if node.given("clip") or node.i("input_forget"):
-        raise node.refuse("clip and coupled gates")
     names = [name.lower() for name in node.strings("activations")]
     if node.op == "RNN":
         if len(set(names)) > 1 or (names and names[0] not in ("tanh", "relu")):
@@ -112,16 +110,18 @@ def _loop(ctx: Emitter, node: Node, x: str, directions: int) -> None:
     h0, c0 = (f"{ctx(node.input(index))}{flip}" if node.has(index) else zero for index in (5, 6))
     w, r = ctx(node.inputs[1]), ctx(node.inputs[2])
     b = ctx(node.input(3)) if node.has(3) else f"{x}.new_zeros({directions}, {2 * gates * hidden})"
+    clip = f", clip={literal(node.f('clip'))}" if node.given("clip") else ""
     parts = []
     for d in range(directions):
         reverse = str(d == 1 or node.s("direction", "forward") == "reverse")
         wb, rb = f"{b}[{d}, :{gates * hidden}]", f"{b}[{d}, {gates * hidden}:]"
         if node.op == "LSTM":
-            peep = f", {ctx(node.input(7))}[{d}]" if node.has(7) else ""
-            call = f"{ctx.helper('lstm')}({x}, {w}[{d}], {r}[{d}], {wb} + {rb}, {h0}[{d}], {c0}[{d}], {reverse}{peep})"
+            more = f", {ctx(node.input(7))}[{d}]" if node.has(7) else ""
+            more += clip + (", coupled=True" if node.i("input_forget") else "")
+            call = f"{ctx.helper('lstm')}({x}, {w}[{d}], {r}[{d}], {wb} + {rb}, {h0}[{d}], {c0}[{d}], {reverse}{more})"
         else:
             after = bool(node.i("linear_before_reset"))
-            call = f"{ctx.helper('gru')}({x}, {w}[{d}], {r}[{d}], {wb}, {rb}, {h0}[{d}], {reverse}, {after})"
+            call = f"{ctx.helper('gru')}({x}, {w}[{d}], {r}[{d}], {wb}, {rb}, {h0}[{d}], {reverse}, {after}{clip})"
         results = [ctx.new_value(None, hint) for hint in (("y", "h", "c") if node.op == "LSTM" else ("y", "h"))]
         ctx.unpack(list(results), call)
         parts.append(results)

@@ -33,11 +33,11 @@ def roi_align(ctx: Emitter, node: Node) -> None:
 
 
 def _roi_align(ctx: Emitter, node: Node, *, half: bool) -> None:
-    if node.s("mode", "avg") != "avg":
-        raise node.refuse("its mode: onnxruntime takes the largest of weighted pixels, not of samples")
+    """The largest as onnxruntime takes it: of weighted pixels, not of samples."""
     operands = [ctx(node.inputs[index]) for index in range(3)]
     sizes = [node.i("output_height", 1), node.i("output_width", 1), node.i("sampling_ratio")]
     args = [*operands, *map(str, sizes), literal(node.f("spatial_scale", 1.0)), str(half)]
+    args += [] if node.s("mode", "avg") == "avg" else ["largest=True"]
     ctx.write(node, f"{ctx.helper('roi_align')}({', '.join(args)})")
 
 
