@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: setup demo test kernels nightly lint clean
+.PHONY: setup demo test types kernels nightly lint clean
 
 setup: .venv/ready
 
@@ -18,23 +18,27 @@ setup: .venv/ready
 	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gpu]'; fi
 	touch $@
 
-# Six trials on scikit-learn's digits, then the found widths against the original and against uniform scaling at equal
+# Six trials on scikit-learn's digits, then the found widths against the original, and uniform and flat ones at equal
 # params, each trained from scratch three times. A second call goes on where the first one was, or shows what it found.
 demo: setup
 	mkdir -p demo
 	test -f demo/resnet18.onnx || $(BIN)/chanc export zoo:resnet18 --width 16 --channels 1 --size 8 -o demo/resnet18.onnx
 	$(BIN)/chanc search demo/resnet18.onnx --algo greedy --data digits --trials 6 --epochs 2 --batch-size 64 \
-	  --start-width 0 --gamma 0.5 --final-epochs 12 --final-seeds 3 --out demo/run \
+	  --start-width 0 --gamma 0.5 --final-epochs 12 --final-seeds 3 \
+	  --compare baseline,uniform-params,flat-params --out demo/run \
 	  $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
 
-# Each worker takes a half of the files, and what both share (an export, a Ray) is made once; then they help each other.
+# Types and kernels take one core each, so they go side by side. Of the tests each worker takes a half of the files, and
+# what both share (an export, a Ray) is made once; then they help each other.
 test: setup
 	$(BIN)/ruff check .
+	$(MAKE) --jobs 2 --output-sync types kernels
+	$(BIN)/python -m pytest -m 'not nightly' -n 2 --dist worksteal
+
+types: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m 'not nightly' -n 2 --dist worksteal
-	$(MAKE) kernels
 
 # What EVBMF answers must not hang on the last bits, so it is measured with several of OpenBLAS's kernels. OpenBLAS takes
 # the one it is told without asking the CPU, which then dies of an illegal instruction: leave out what the CPU lacks.
@@ -47,10 +51,8 @@ kernels: setup
 nightly: setup
 	$(BIN)/python -m pytest -m nightly -n 2 --dist worksteal --timeout 7200
 
-lint: setup
+lint: types
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
 
 clean:
 	rm -rf .venv demo build dist *.egg-info

@@ -1,196 +1,405 @@
-"""Which models become PyTorch, and how near to onnxruntime they compute: `python benchmarks/coverage.py FOLDER...`.
+"""Write docs/coverage.md: what becomes of every model of some folders, and the operators that have rules.
 
-Each model is emitted, built and run in eval mode in float32. The error is the largest difference of any output from
-onnxruntime's, relative to the largest entry of that output. Public converters run beside it where they are installed.
+    python benchmarks/coverage.py --models MODELS...                   all that have no row yet, then the page
+    python benchmarks/coverage.py --models MODELS... --only 'tv_swin*'    these once more
+
+MODELS are folders of .onnx files and of skeletons (.onnx.gz, whose weights are made up). Of each model the channel
+groups are found; it is rewritten at half of its widths and at half as much again, as `chanc rewrite` does it, and both
+are judged; it is written as PyTorch, which must compute what onnxruntime computes; and it makes two training steps. A
+model has a process of its own, and its row goes to `--rows` when it is done: a run that is stopped goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
+import json
+import multiprocessing
 import os
+import resource
+import sys
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
+import coverage_page
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
-from arguments import models, target
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from chanc.analysis.infer_shapes import infer_shapes
-from chanc.backends.ort.run import session
-from chanc.backends.torch import build
+import chanc
+from chanc.backends import ort
+from chanc.data import Dataset
+from chanc.errors import ChancError
 from chanc.files import atomic_write_text
 from chanc.ir import load
-from chanc.ir.normalize import normalize
+from chanc.ir.dtypes import FLOATS, QUANTISED
+from chanc.ir.nodes import subgraphs
+from chanc.oracles import compare, judge
+from chanc.tasks.classification import Classification
+from chanc.testing.skeletons import open_model
+from chanc.training.module import Trainable, trainable
+from chanc.training.task import Batch, Outputs, Task
 
-TOLERANCE = 1e-4
+HERE = Path(__file__).parent
+MODELS = Path(os.environ.get("CHANC_SHARED", HERE.parents[1] / "shared")) / "models"
+STEP = 1e-3
+"""How far a training step moves a weight at most, as a share of its norm."""
+
+Feeds = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass
+class Judged:
+    """A rewrite and its verdict, counted in groups.
+
+    exact, doubled, untold: groups that were verified as they are, by doubling, or of which nobody can tell; float64:
+    those of them for which float32 was not enough. deaf: the outputs of the rewritten model hardly depend on the
+    inputs, so that its groups were doubled, too. left: groups left alone. error: the largest difference of an output,
+    over its largest entry. fault: what is wrong, or why there is no rewrite.
+    """
+
+    exact: int = 0
+    doubled: int = 0
+    untold: int = 0
+    float64: int = 0
+    deaf: bool = False
+    left: int = 0
+    error: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+    fault: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Emitted:
+    """The model as PyTorch.
+
+    error: the largest difference from onnxruntime, over the output's largest entry. noise: the like of the module in
+    float64, measured where the error is large.
+    """
+
+    error: float | None = None
+    noise: float = 0.0
+    lines: int = 0
+    fault: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Steps:
+    """Two training steps on one batch: the loss before, between and after them; parameters with a gradient, and all."""
+
+    task: str = ""
+    losses: list[float] = field(default_factory=list)
+    reached: int = 0
+    parameters: int = 0
+    fault: str = ""
+    seconds: float = 0.0
 
 
 @dataclass
 class Row:
-    """What was measured of one model."""
+    """What was found of one model; params are entries of float and quantised weights."""
 
     name: str
-    opset: int
-    nodes: int
-    error: dict[str, float | str] = field(default_factory=dict)
-    """Converter -> error, or why there is none."""
-    lines: int = 0
-    seconds: float = 0.0
+    folder: str
+    opset: int = 0
+    nodes: int = 0
+    params: int = 0
+    free_params: int = 0
+    groups: int = 0
+    free_groups: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    fault: str = ""
+    half: Judged = field(default_factory=Judged)
+    widen: Judged = field(default_factory=Judged)
+    codegen: Emitted = field(default_factory=Emitted)
+    training: Steps = field(default_factory=Steps)
+    gigabytes: float = 0.0
 
 
-def page(shape: list[int], generator: np.random.Generator) -> np.ndarray:
+def examine(path: Path) -> dict[str, object]:
+    """The row of one model, as JSON; what chanc refuses becomes the text of a cell."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = open_model(path)
+    row = Row(name_of(path), path.parent.name, nodes=len(model.graph.node))
+    row.opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    try:
+        describe(row, model)
+    except ChancError as error:
+        row.fault = str(error)
+    else:
+        for part, measured in PARTS.items():
+            start = time.perf_counter()
+            found = getattr(row, part)
+            try:
+                measured(model, found)
+            except Exception as error:  # a defect of chanc, or of PyTorch, is a cell of its own
+                found.fault = str(error) if isinstance(error, ChancError) else f"{type(error).__name__}: {error}"
+            found.seconds = round(time.perf_counter() - start, 1)
+            gc.collect()
+    row.gigabytes = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
+    return asdict(row)
+
+
+def describe(row: Row, model: onnx.ModelProto) -> None:
+    """Groups, weights that stand on an axis of one that may change, and why others may not.
+
+    What no layer makes or takes (the axes of a table of positions) and stays is no channel of anything.
+    """
+    analysis = chanc.analyze(model)
+    free = [group for group in analysis.groups if group.resizable]
+    fixed = [g for g in analysis.groups if not g.resizable and any(o.role != "follower" for o in g.operands)]
+    touched = {operand.initializer for group in free for operand in group.operands}
+    graph = analysis.model.graph
+    weights = {
+        name: value.const_value.size
+        for scope in (graph, *subgraphs(graph))
+        for name, value in scope.initializers.items()
+        if value.const_value is not None and value.dtype in FLOATS | QUANTISED
+    }
+    row.params, row.free_params = sum(weights.values()), sum(weights[name] for name in touched & weights.keys())
+    row.groups, row.free_groups = len(free) + len(fixed), len(free)
+    row.reasons = dict(Counter(group.reason for group in fixed))
+
+
+def half(model: onnx.ModelProto, found: Judged) -> None:
+    """`chanc rewrite --scale 0.5`."""
+    rewritten(model, found, 0.5, "select")
+
+
+def widen(model: onnx.ModelProto, found: Judged) -> None:
+    """`chanc rewrite --scale 1.5 --transfer widen`."""
+    rewritten(model, found, 1.5, "widen")
+
+
+def rewritten(model: onnx.ModelProto, found: Judged, scale: float, transfer: str) -> None:
+    result = chanc.rewrite(model, scale=scale, transfer=transfer)
+    found.left = len(result.trace.left)
+    found.reasons = list(dict.fromkeys(result.trace.left.values()))
+    verdict = judge(model, result.model, trace=result.trace, transfer=transfer)
+    kinds = {}
+    for finding in verdict.findings:
+        known = finding.agrees is not None
+        exact = {name: "exact" if result.trace.verdicts[name].exact else "doubled" for name in finding.groups}
+        kinds |= exact if known else dict.fromkeys(finding.groups, "untold")
+        found.error = max(found.error, finding.error if known else 0.0)
+        found.reasons += [] if known else [finding.reason]
+    counts = Counter(kinds.values())
+    found.exact, found.doubled, found.untold = (counts[kind] for kind in ("exact", "doubled", "untold"))
+    found.float64 = len({name for f in verdict.findings if f.judge == "float64" for name in f.groups})
+    found.deaf = any(finding.deaf for finding in verdict.findings)
+    found.fault = f"wrong: {verdict.wrong}" if verdict.wrong else ""
+
+
+def codegen(model: onnx.ModelProto, found: Emitted) -> None:
+    """`chanc codegen`, and what was written, run."""
+    feeds = inputs_of(model)
+    with tempfile.TemporaryDirectory() as folder:
+        network = written(model, Path(folder), found)
+    said = answers(network, feeds)
+    found.error = furthest(ort.run(model, feeds, exact=True), said)
+    if found.error > coverage_page.TOLERANCE:
+        doubles = {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in feeds.items()}
+        found.noise = furthest(answers(network.double(), doubles), said)
+
+
+def answers(network: nn.Module, feeds: Feeds) -> list[NDArray[np.generic]]:
+    """What a network makes of inputs."""
+    with torch.no_grad():
+        said = network(*[torch.from_numpy(array) for array in feeds.values()])
+    return [tensor.numpy() for tensor in ([said] if isinstance(said, Tensor) else said)]
+
+
+def furthest(expected: Sequence[NDArray[np.generic]], actual: Sequence[NDArray[np.generic]]) -> float:
+    """The largest difference of an output."""
+    return max(one.error for one in compare(expected, actual, [str(k) for k in range(len(expected))]))
+
+
+def written(model: onnx.ModelProto, folder: Path, found: Emitted) -> nn.Module:
+    """The network of the files that codegen writes, imported as anyone would."""
+    source = chanc.codegen(model, folder)
+    found.lines = source.text.count("\n")
+    spec = importlib.util.spec_from_file_location("model", folder / "model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network: nn.Module = getattr(module, source.name)()
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.eval()
+
+
+def inputs_of(model: onnx.ModelProto, batch: int = 2) -> dict[str, NDArray[np.generic]]:
+    """Random inputs, images with something to see on them."""
+    generator = np.random.default_rng(0)
+    feeds = ort.fitting_feeds(model, batch=batch)
+    pictured = {name for name, array in feeds.items() if array.ndim == 4 and array.dtype.kind == "f"}
+    return {name: strokes(array, generator) if name in pictured else array for name, array in feeds.items()}
+
+
+def strokes(array: NDArray[np.generic], generator: np.random.Generator) -> NDArray[np.generic]:
     """Dark strokes in rows on a light ground, with noise: on plain noise a text detector says nothing anywhere.
 
     Its outputs are then near 1e-8, below the rounding of onnxruntime's own Sigmoid, and a relative error means nothing.
     """
-    image = np.full(shape, 2.0)
-    rows, columns = (2, 3) if shape[1] <= 4 else (1, 2)
-    image = np.moveaxis(image, (rows, columns), (0, 1))
+    rows, columns = (2, 3) if array.shape[1] <= 4 else (1, 2)
+    image = np.moveaxis(np.full(array.shape, 2.0), (rows, columns), (0, 1))
     for top in range(8, image.shape[0] - 16, 24):
         for left in range(8, image.shape[1] - 8, 6):
             if generator.random() < 0.8:
                 image[top : top + 12, left : left + 2 + int(generator.integers(3))] = -2.0
-    return np.moveaxis(image, (0, 1), (rows, columns)) + 0.1 * generator.standard_normal(shape)
+    return (np.moveaxis(image, (0, 1), (rows, columns)) + 0.1 * array).astype(array.dtype)
 
 
-def feeds_for(opened: Any, size: int) -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(0)
-    feeds = {}
-    for value in opened.get_inputs():
-        known = [d if isinstance(d, int) and d > 0 else None for d in value.shape]
-        shape = [d or (2 if axis == 0 else size) for axis, d in enumerate(known)]
-        if "float" in value.type:
-            numbers = (
-                page(shape, generator) if len(shape) == 4 and min(shape[1:3]) > 0 else generator.standard_normal(shape)
-            )
-            feeds[value.name] = numbers.astype(np.float32)
-        else:
-            feeds[value.name] = generator.integers(0, 2, shape).astype(np.int64)
-    return feeds
+class Matching(Task):
+    """Targets as the outputs are, for models that are no classifiers: the mean square of what is missed."""
+
+    name, score_name, higher_is_better, wants_teacher = "matching", "mse", False, True
+
+    def fit(self, model: object, data: Dataset) -> Dataset:
+        return data
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        targets = batch.teacher or {}
+        return torch.stack([(outputs[name].float() - target).square().mean() for name, target in targets.items()]).sum()
+
+    def score(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, int]:
+        return self.loss(outputs, batch) * len(batch), len(batch)
 
 
-def difference(module: torch.nn.Module, feeds: dict[str, np.ndarray], wanted: list[np.ndarray]) -> float | str:
+def training(model: onnx.ModelProto, found: Steps) -> None:
+    """Two steps down the loss of one batch, and the weights brought home into the graph."""
+    loaded = load(model)
+    inputs = {name: torch.from_numpy(array) for name, array in inputs_of(model, 4).items()}
+    task = Classification() if classifies(model) else Matching()
+    found.task = task.name
+    net = trainable(loaded, task)
+    batch = batch_for(net.forward(inputs), inputs, task)
+    parameters = list(net.module.parameters())
+    descend(net.module, lambda: task.loss(net.forward(inputs), batch), found.losses)
+    found.reached = sum(p.grad is not None and bool(p.grad.any()) for p in parameters)
+    found.parameters = len(parameters)
+    if not found.losses[0] > found.losses[1] > found.losses[2]:
+        found.fault = "the loss doesn't fall"
+    if (worst := homecoming(net, loaded, task, inputs)) > 1e-5:
+        found.fault = f"brought home, what was trained differs by {worst:.1e}"
+
+
+def homecoming(net: Trainable, model: ir.Model, task: Task, inputs: Mapping[str, Tensor]) -> float:
+    """How far the outputs of what was trained are from those of the graph that it is written back to."""
+    net.module.eval()
+    net.write_back(model)
     with torch.no_grad():
-        found = module.eval()(*[torch.from_numpy(array) for array in feeds.values()])
-    found = [found] if isinstance(found, torch.Tensor) else list(found)
-    worst = 0.0
-    for ours, theirs in zip(found, wanted, strict=True):
-        if tuple(ours.shape) != theirs.shape:
-            return f"shape {tuple(ours.shape)}, not {theirs.shape}"
-        gap = float(np.abs(ours.double().numpy() - theirs).max() / max(np.abs(theirs.astype(np.float64)).max(), 1e-12))
-        worst = worst if gap <= worst else gap
-    return worst
+        wanted, have = net.forward(inputs), trainable(model, task).forward(inputs)
+    return furthest(*([tensor.numpy() for tensor in said.values()] for said in (wanted, have)))
 
 
-def ours(path: Path) -> tuple[torch.nn.Module, int]:
-    model = load(path)
-    normalize(model)
-    infer_shapes(model)
-    built = build(model)
-    return built.module, built.source.count("\n")
+def classifies(model: onnx.ModelProto) -> bool:
+    """Whether images become one row of scores each."""
+    images, outputs = model.graph.input[0].type.tensor_type.shape.dim, model.graph.output
+    return len(images) == 4 and len(outputs) == 1 and len(outputs[0].type.tensor_type.shape.dim) == 2
 
 
-def public_converters() -> dict[str, Callable[[Path], torch.nn.Module]]:
-    found: dict[str, Callable[[Path], torch.nn.Module]] = {}
-    if importlib.util.find_spec("torchvision") is None:
-        return found
-    if importlib.util.find_spec("onnx2torch") is not None:
-        from onnx2torch import convert
-
-        found["onnx2torch"] = lambda path: convert(str(path))
-    if importlib.util.find_spec("onnx2pytorch") is not None:
-        from onnx2pytorch import ConvertModel
-
-        found["onnx2pytorch"] = lambda path: ConvertModel(onnx.load(str(path)))
-    return found
+def batch_for(outputs: Outputs, inputs: Mapping[str, Tensor], task: Task) -> Batch:
+    """Labels at random, or targets: the outputs moved by their deviation."""
+    if task.takes_logits:
+        classes = next(iter(outputs.values())).shape[1]
+        return Batch(inputs, torch.randint(classes, (len(next(iter(inputs.values()))),)), training=True)
+    floats = {name: tensor.detach() for name, tensor in outputs.items() if tensor.is_floating_point()}
+    teacher = {name: tensor + tensor.std(correction=0) for name, tensor in floats.items()}
+    return Batch(inputs, None, training=True, teacher=teacher)
 
 
-def measure(path: Path, others: dict[str, Callable[[Path], torch.nn.Module]]) -> Row:
-    proto = onnx.load(str(path), load_external_data=False)
-    opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-    row = Row(path.stem, opset, len(proto.graph.node))
-    opened = session(path, threads=1)
-    wanted, feeds = None, {}
-    for size in (96, 224, 32, 640):
+def descend(module: nn.Module, loss_of: Callable[[], Tensor], losses: list[float]) -> None:
+    """Two steps in training mode down the gradient; `losses` gets the loss before, between and after them.
+
+    A step moves each tensor by `STEP` of its norm (LARS, You et al. 2017), less where the loss is too bent for that.
+    """
+    losses.append(loss_in_training(module, loss_of))
+    for _ in range(2):
+        module.zero_grad()
+        loss_in_training(module, loss_of, backward=True)
+        moved = [p for p in module.parameters() if p.grad is not None]
+        start = [p.detach().clone() for p in moved]
+        for share in (STEP, STEP / 10, STEP / 100, STEP / 1000):
+            with torch.no_grad():
+                for p, was in zip(moved, start, strict=True):
+                    p.copy_(was - share * was.norm() / p.grad.norm().clamp(min=1e-30) * p.grad)
+            after = loss_in_training(module, loss_of)
+            if after < losses[-1]:
+                break
+        losses.append(after)
+
+
+def loss_in_training(module: nn.Module, loss_of: Callable[[], Tensor], *, backward: bool = False) -> float:
+    """The loss in training mode, the same units dropped each time; with its gradient, if asked for."""
+    torch.manual_seed(0)
+    module.train()
+    with torch.set_grad_enabled(backward):
+        loss = loss_of()
+        if backward:
+            loss.backward()
+    return float(loss.detach())
+
+
+PARTS: dict[str, Callable[..., None]] = {"half": half, "widen": widen, "codegen": codegen, "training": training}
+
+
+def name_of(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".onnx")
+
+
+def models_in(folders: Sequence[Path]) -> list[Path]:
+    return sorted(path for folder in folders for kind in ("*.onnx", "*.onnx.gz") for path in folder.rglob(kind))
+
+
+def read(rows: Path) -> dict[str, coverage_page.Json]:
+    """The rows of earlier runs, by name."""
+    lines = rows.read_text(encoding="utf-8").splitlines() if rows.exists() else []
+    return {row["name"]: row for row in map(json.loads, lines)}
+
+
+def alone(path: Path) -> dict[str, object]:
+    """`examine` in a process of its own, so that one that is killed for its memory costs its own row only."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            feeds = feeds_for(opened, size)
-            wanted = opened.run(None, feeds)
-            break
-        except Exception:  # onnxruntime has a class of its own for each kind of failure
-            continue
-    if wanted is None:
-        row.error["chanc"] = "onnxruntime does not run it"
-        return row
-    start = time.perf_counter()
-    try:
-        module, row.lines = ours(path)
-        row.seconds = time.perf_counter() - start
-        row.error["chanc"] = difference(module, feeds, wanted)
-    except Exception as error:
-        row.error["chanc"] = f"{type(error).__name__}: {error}"[:120]
-    for name, convert in others.items():
-        try:
-            row.error[name] = difference(convert(path), feeds, wanted)
-        except Exception as error:
-            row.error[name] = type(error).__name__
-    return row
-
-
-def report(rows: list[Row], others: list[str]) -> str:
-    def good(row: Row, name: str) -> bool:
-        error = row.error.get(name)
-        return isinstance(error, float) and error <= TOLERANCE
-
-    def cell(row: Row, name: str) -> str:
-        error = row.error.get(name, "")
-        return f"{error:.0e}" if isinstance(error, float) else str(error).replace("|", "/")
-
-    names = ["chanc", *others]
-    lines = ["# Coverage of the PyTorch backend", ""]
-    lines += [
-        "Made by `benchmarks/coverage.py`. Error: largest difference from onnxruntime of any output in eval mode,",
-        "float32, relative to the largest entry of that output. Images are dark strokes on a light ground with noise.",
-        "",
-    ]
-    for name in names:
-        count = sum(good(row, name) for row in rows)
-        lines.append(
-            f"- {name}: {count} of {len(rows)} convert and agree within {TOLERANCE:g} ({count / len(rows):.0%})"
-        )
-    if not others:
-        lines.append(
-            "- onnx2torch, onnx2pytorch: not installable here (both need torchvision), so not run on these files"
-        )
-    lines += [
-        "",
-        f"| model | opset | nodes | {' | '.join(names)} | lines of model.py | seconds |",
-        "|---" * (5 + len(names)) + "|",
-    ]
-    for row in rows:
-        cells = " | ".join(cell(row, name) for name in names)
-        lines.append(f"| {row.name} | {row.opset} | {row.nodes} | {cells} | {row.lines} | {row.seconds:.1f} |")
-    return "\n".join(lines) + "\n"
+            return pool.submit(examine, path).result()
+        except BrokenProcessPool:
+            return asdict(Row(name_of(path), path.parent.name, fault="its process died, likely of too little memory"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=models)
-    parser.add_argument("--out", type=target, default=Path(__file__).with_name("coverage.md"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, nargs="+", default=[MODELS], help="folders of models")
+    parser.add_argument("--only", metavar="PATTERN", help="measure models of such a name, those with a row too")
+    parser.add_argument("--rows", type=Path, default=Path("coverage.jsonl"), help="takes a row when it is done")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "coverage.md")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    others = public_converters()
-    rows = []
-    for path in sorted(path for folder in args.folders for path in folder.glob("*.onnx")):
-        rows.append(measure(path, others))
-        print(rows[-1].name, rows[-1].error, flush=True)
-    atomic_write_text(args.out, report(rows, list(others)))
+    paths = models_in(args.models)
+    if not paths:
+        sys.exit(f"no .onnx or .onnx.gz file in {', '.join(map(str, args.models))}: name folders of models by --models")
+    have = read(args.rows)
+    wanted = [p for p in paths if (fnmatch(name_of(p), args.only) if args.only else name_of(p) not in have)]
+    for count, path in enumerate(wanted, 1):
+        have[name_of(path)] = row = alone(path)
+        atomic_write_text(args.rows, "".join(f"{json.dumps(found)}\n" for found in have.values()))
+        print(f"[{count}/{len(wanted)}] {coverage_page.line(row)}", flush=True)
+    rows = [have[name_of(path)] for path in paths if name_of(path) in have]
+    atomic_write_text(args.out, coverage_page.page(rows, len(paths)))
 
 
 if __name__ == "__main__":

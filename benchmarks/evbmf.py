@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 from arguments import at_least, target
+from made_up import trained
 from scipy.optimize import minimize_scalar
 
 from chanc.metrics.evbmf import solve
@@ -43,14 +44,6 @@ def resnet34(base: int) -> Weights:
                 shapes.append((f"{name}.shortcut", width, before, 1))
             before = width
     return {name: trained(np.random.default_rng(i), *shape) for i, (name, *shape) in enumerate(shapes)}
-
-
-def trained(g: np.random.Generator, outer: int, inner: int, kernel: int) -> np.ndarray:
-    columns = inner * kernel**2
-    rank = max(1, min(outer, inner) // 6)
-    noise = g.standard_normal((outer, columns)) / columns**0.5
-    signal = g.standard_normal((outer, rank)) @ g.standard_normal((rank, columns)) / columns**0.5
-    return (noise + 0.5 * signal).reshape(outer, inner, kernel, kernel).astype(np.float32)
 
 
 def batched(weights: Weights) -> Ranks:

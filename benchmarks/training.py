@@ -63,10 +63,10 @@ class Timing:
         return min(self.seconds[side]) / min(self.seconds["twin"])
 
 
-def modules(name: str, device: torch.device) -> dict[str, nn.Module]:
-    """The twin, the module generated from its export, and the control."""
+def modules(name: str, device: torch.device, width: int | None) -> dict[str, nn.Module]:
+    """The twin (all widths equal, or the published ones), the module generated from its export, and the control."""
     torch.manual_seed(0)
-    twin = zoo.build(name, width=WIDTHS.get(name))
+    twin = zoo.build(name, width=width)
     for part in twin.modules():
         if isinstance(part, nn.Dropout):  # an exporter leaves it out of an eval graph
             part.p = 0.0
@@ -151,7 +151,7 @@ def measure(
 def benchmark(name: str, options: argparse.Namespace) -> list[Timing]:
     """Both modes of one network."""
     device = torch.device(options.device)
-    sides = modules(name, device)
+    sides = modules(name, device, WIDTHS.get(name))
     images = torch.randn(options.batch, 3, 32, 32, device=device)
     labels = torch.randint(0, 10, (options.batch,), device=device)
     return [Timing(name, mode, measure(sides, make, (images, labels), options)) for mode, make in MODES.items()]

@@ -14,6 +14,13 @@ from chanc.testing.strategies import graph_of_seed, graphs
 CALM = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=CALM)
+@given(graphs(), st.integers(0, 1 << 16))
+def test_thirty(model, seed):
+    check_all(model, seed)
+
+
+@pytest.mark.nightly
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=CALM)
 @given(graphs(), st.integers(0, 1 << 16))
 def test_hundred(model, seed):

@@ -23,7 +23,9 @@ from chanc.frontends import zoo
 
 NAMES = zoo.names()
 # Deeper ones of the same blocks: by night only.
-DEEPER = {"resnet34", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20"}
+DEEPER = {"resnet34", "darts7", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc",
+          "efficientnet-b0"}  # fmt: skip
+"""Tested at night: by day their kinds are told by smaller ones, and by the shared models."""
 BY_DYNAMO = {"shufflenetv2", "mobilenetv3-large"}
 """Whose file of the other exporter is tested by day: this one is at night."""
 # What dynamo, which takes seconds, wrote of networks of width 24.
@@ -59,7 +61,7 @@ def test_as_torchscript_writes_it(zoo_model, name: str) -> None:
     widens(path, 1.5)
 
 
-@pytest.mark.parametrize("scale", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("scale", [pytest.param(0.25, marks=pytest.mark.nightly), 0.5, 0.75])
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3-large"])
 def test_every_scale(zoo_model, name: str, scale: float) -> None:
     path = zoo_model(name, width=24)
@@ -87,14 +89,14 @@ def test_skeletons_are_what_dynamo_writes_today(zoo_model, path: Path) -> None:
     assert {t.name: t.dims for t in kept.graph.initializer} == {t.name: t.dims for t in fresh.graph.initializer}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "googlenet"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("googlenet", marks=pytest.mark.nightly)])
 def test_fresh_normalisations_that_share_their_tensors(zoo_model, name: str) -> None:
     path = zoo_model(name, width=24, stir=False)
     shrinks(path, 0.5)
     widens(path, 1.5)
 
 
-@pytest.mark.parametrize("name", ["googlenet", "shuffled"])
+@pytest.mark.parametrize("name", [pytest.param("googlenet", marks=pytest.mark.nightly), "shuffled"])
 def test_plans_that_give_each_group_a_width_of_its_own(zoo_model, name: str) -> None:
     check_all(shuffled() if name == "shuffled" else zoo_model(name, width=24), seed=1)
 

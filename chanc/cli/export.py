@@ -24,6 +24,8 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.option("-o", "--output", metavar="FILE", help="Where to write the ONNX model.")
 @click.option("--list", "listing", is_flag=True, help="Print the zoo: every network and its published parameters.")
 @click.option("--width", type=click.IntRange(min=1), metavar="N", help="Set every independent width to N channels.")
+@click.option("--scale", type=click.FloatRange(0, min_open=True), metavar="S",
+              help="Zoo: every published width times S, even, and 256 at most (CONet's compound scaling).")  # fmt: skip
 @click.option("--classes", type=click.IntRange(min=1), metavar="N", help="Classes of the output. [zoo: 10]")
 @click.option("--channels", type=click.IntRange(min=1), metavar="N", help="Channels of the images. [zoo: 3]")
 @click.option("--size", type=click.IntRange(min=1), metavar="N", help="Height and width of the images. [zoo: 32]")
@@ -44,6 +46,7 @@ def command(
     output: str | None,
     listing: bool,
     width: int | None,
+    scale: float | None,
     classes: int | None,
     channels: int | None,
     size: int | None,
@@ -57,10 +60,11 @@ def command(
     """Make an ONNX model of SPEC: zoo:NAME or torch:PACKAGE.MODULE:FACTORY.
 
     BatchNorm and the names of the state_dict are kept, the batch is dynamic, and the file is checked by a run in
-    onnxruntime. A factory is called with --classes, --channels, --width and --aux where they are given.
+    onnxruntime. A factory is called with --classes, --channels, --width, --scale and --aux where they are given.
 
     \b
     chanc export zoo:resnet34 --width 16 --classes 10 --size 32 -o r34.onnx
+    chanc export zoo:darts7 --scale 2.83 --classes 100 -o darts7.onnx
     chanc export torch:mynet.models:small --input 1,3,32,32 -o small.onnx
     """
     if listing:
@@ -78,7 +82,7 @@ def command(
     if not images and (not shapes or size is not None):
         raise click.UsageError(f"{kind}: takes --input, the shape of its input, as in --input 1,3,32,32")
     refuse_early(output, weights, force=None)
-    options = {"width": width, "classes": classes, "channels": channels, "aux": aux or None}
+    options = {"width": width, "scale": scale, "classes": classes, "channels": channels, "aux": aux or None}
     done = write(
         spec,
         output,

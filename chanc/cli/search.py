@@ -23,14 +23,12 @@ from chanc.cli.options import (
     task_options,
 )
 from chanc.cli.outputs import say
+from chanc.cli.pools import open_pool
 from chanc.cli.sizes import size_options
 from chanc.fields import Option
 
 if TYPE_CHECKING:
     from chanc.study.pools import Pool
-
-FINAL = ("lr", "weight_decay", "schedule")
-"""Training options that the final trainings have of their own."""
 
 RUN = ("out", "resume", "timeout", "planted")
 """Options of the run as such."""
@@ -40,9 +38,6 @@ MEASURED = ("metrics", "metric_of", "select_by")
 
 PLACE = ("workers", "ray", "slurm", "time_limit")
 """Options of where trials run side by side."""
-
-SHARED = ("batch_size", "crop_padding", "flip", "device", "deterministic")
-"""Training options of the trials that the final trainings share."""
 
 
 class SearchCommand(GroupedCommand):
@@ -70,13 +65,14 @@ class SearchCommand(GroupedCommand):
             ("Groups", ("keep", "ties")),
             ("Trials side by side", PLACE),
             *Methods().headings("Widths"),
-            ("Weights between trials", ("transfer", "reset", "adas_carry", "from_weights")),
+            ("Weights between trials", ("transfer", "reset", "carry_optimizer", "from_weights")),
             ("Final training", ("final_epochs", *(f"final_{name}" for name in final), "final_seeds", "compare")),
         )
 
 
 def training_options() -> tuple[dict[str, Option], dict[str, Option]]:
     """The fields of TrainOptions that are options of a search: for its trials, and for its final trainings."""
+    from chanc.study.places import FINAL
     from chanc.training.options import TrainOptions
 
     fields = settable(TrainOptions, but=("epochs", "seed"))
@@ -130,7 +126,7 @@ def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
 @click.option("--transfer", type=Named("chanc.rewriter:TRANSFERS"), show_default="grow; svd in presets",
               help="How weights follow a change of widths.")  # fmt: skip
 @click.option("--reset", is_flag=True, help="Draw norms and linear layers anew after each change of widths.")
-@click.option("--adas-carry", is_flag=True, help="Keep AdaS's learning rates from trial to trial.")
+@click.option("--adas-carry", "carry_optimizer", is_flag=True, help="Keep AdaS's learning rates from trial to trial.")
 @click.option("--from-weights", is_flag=True, help="Start from the model's own weights, not from fresh ones.")
 @click.option("--metric", "metrics", multiple=True, type=Named("chanc.metrics.registry:METRICS"),
               help="Measure this of the layers too, besides quality; may be given several times.")  # fmt: skip
@@ -187,9 +183,9 @@ def command(model: str | None, **given: Any) -> None:
     if any(place.values()):
         given["pool"], given["at_once"] = _pool(given["out"], **place)
     if given["planted"]:
-        _planted(model, arguments(_of_the_user(given)), quiet)
+        _planted(model, arguments(of_the_user(given)), quiet)
         return
-    run = search(model, **arguments(_of_the_user(given)), quiet=quiet, command=["chanc", *sys.argv[1:]])
+    run = search(model, **arguments(of_the_user(given)), quiet=quiet, command=["chanc", *sys.argv[1:]])
     if run.stopped:
         say(f"stopped by --timeout: {how_to_go_on(run.path)}")
     elif run.model.exists():
@@ -198,8 +194,6 @@ def command(model: str | None, **given: Any) -> None:
 
 def _pool(out: str, **place: Any) -> tuple[Pool, int]:
     """Where trials run side by side, and how many at a time."""
-    from chanc.cli.sweep import open_pool
-
     pool, at_once = open_pool(out, **place)
     if not isinstance(at_once, int):
         raise click.UsageError("--slurm needs --workers: how many trials there are at a time")
@@ -221,7 +215,7 @@ def _planted(model: str | None, asked: dict[str, Any], quiet: bool) -> None:
     say(result.verdict)
 
 
-def _of_the_user(given: dict[str, Any]) -> dict[str, Any]:
+def of_the_user(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options with None for what was not given: a run that is resumed has its own."""
     source = click.get_current_context().get_parameter_source
     return {name: None if source(name) is ParameterSource.DEFAULT else value for name, value in given.items()}
@@ -229,28 +223,20 @@ def _of_the_user(given: dict[str, Any]) -> dict[str, Any]:
 
 def arguments(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `chanc.search` from the command's options."""
+    from chanc.study.places import placed
     from chanc.study.presets import preset
 
     methods, take = Methods(), given.pop
     take("planted", None)
     algo = given["algo"] or (preset(given["preset"]).algo if given["preset"] else _algo_of(given))
     options = methods.chosen(algo, {name: take(name) for name in methods.options})
-    final = {name: take(f"final_{name}") for name in FINAL}
-    train = {name: take(name) for name in training_options()[0]}
-    of_task = {name: take(name) for name in task_options()}
-    compare, carry = take("compare"), take("adas_carry")
-    every = {
-        **given,
-        "carry_optimizer": carry,
-        "compare": None if compare is None else _rivals(compare),
-        "options": options,
-        "train": {**train, **of_task},
-        "final": {**{name: train[name] for name in SHARED}, **of_task, **final},
-    }
-    return {name: value for name, value in every.items() if value is not None}
+    compare = take("compare")
+    every = {**given, **options, "compare": None if compare is None else rivals(compare)}
+    return placed({name: value for name, value in every.items() if value is not None})
 
 
-def _rivals(text: str) -> list[str]:
+def rivals(text: str) -> list[str]:
+    """The names in --compare."""
     return [name for word in text.split(",") if (name := word.strip()) and name != "none"]
 
 

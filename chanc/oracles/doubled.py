@@ -8,6 +8,7 @@ not exact. Where a kernel runs along the channels, the first half of them is jud
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from chanc.analysis import Analysis
@@ -49,8 +50,8 @@ def doubled(
     proofs, uneven, doubt = _told_apart(judge("l2", 2), list(groups), splits)
     halves, left, _ = _told_apart(judge("first", 0.5), uneven, splits) if splits else ([], uneven, None)
     return [
-        *_summary(proofs, f"{counted(set(groups) - set(uneven))} verified by doubling"),
-        *_summary(halves, f"{counted(set(uneven) - set(left))} verified by the first half of the channels"),
+        *_summary(proofs, [name for name in groups if name not in uneven], "doubling"),
+        *_summary(halves, [name for name in uneven if name not in left], "the first half of the channels"),
         *(untold(left, _doubted(doubt, groups[left[0]])) if doubt is not None and left else []),
     ]
 
@@ -70,7 +71,7 @@ def _told_apart(
     for _ in range(_TRIES if groups else 0):
         part = waiting.pop(0)
         finding = judge(part)
-        if finding.agrees:
+        if finding.agrees and not finding.deaf:
             proofs.append(finding)
         else:
             doubt = finding
@@ -96,24 +97,28 @@ def twin(
 
     An analysis of the original, which is spent, saves making one; else it is analysed at these `sizes` of open axes.
     """
+    groups = tuple(plan)
     source = original if analysis is None else analysis
     try:
         made = rewrite(source, plan, transfer=EVEN, importance=importance, dims=sizes)
     except ChancError as error:
-        return Finding(subject, "none", (), None, reason=str(error))
-    for name in plan:
-        old, new = made.trace.groups[name]
+        return Finding(subject, "none", (), None, reason=str(error), groups=groups)
+    widths = [made.trace.groups[name] for name in plan]
+    for name, (old, new) in zip(plan, widths, strict=True):
         if old == new:  # a twin that is the original agrees with it, and says nothing
             why = made.trace.left.get(name, "it can't be changed so")
-            return Finding(subject, "none", (), None, reason=f"group '{name}' is left alone: {why}")
-    return pairing.compare(zeroed(original, made.trace), made.model, subject)
+            return Finding(subject, "none", (), None, reason=f"group '{name}' is left alone: {why}", groups=groups)
+    shrunk = any(new < old for old, new in widths)
+    finding = pairing.compare(zeroed(original, made.trace), made.model, subject, listen=shrunk)
+    return replace(finding, groups=groups)
 
 
 def untold(groups: Sequence[str], reason: str) -> list[Finding]:
     """The finding that nobody can tell of some groups, if there are any."""
     names = ", ".join(f"'{name}'" for name in groups[:_SHOWN])
     more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
-    return [Finding(f"{counted(groups)} ({names}{more})", "none", (), None, reason=reason)] if groups else []
+    subject = f"{counted(groups)} ({names}{more})"
+    return [Finding(subject, "none", (), None, reason=reason, groups=tuple(groups))] if groups else []
 
 
 def counted(groups: Collection[str], kind: str = "") -> str:
@@ -121,7 +126,8 @@ def counted(groups: Collection[str], kind: str = "") -> str:
     return f"{len(groups)} {kind and kind + ' '}group{'' if len(groups) == 1 else 's'}"
 
 
-def _summary(proofs: Sequence[Finding], subject: str) -> list[Finding]:
-    """One finding for all groups that double evenly: the one that was furthest apart."""
+def _summary(proofs: Sequence[Finding], groups: Sequence[str], means: str) -> list[Finding]:
+    """One finding for all groups that were verified by the same means: the one that was furthest apart."""
     worst = max(proofs, key=lambda finding: finding.error, default=None)
-    return [Finding(subject, worst.judge, worst.differences, True, worst.noise)] if worst else []
+    subject = f"{counted(groups)} verified by {means}"
+    return [replace(worst, subject=subject, groups=tuple(groups))] if worst else []

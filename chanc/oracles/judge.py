@@ -2,12 +2,14 @@
 
 A rewrite of exact groups by a transfer that keeps the function computes what the original does, without what was
 dropped. Of any other rewrite the groups are judged, each kind by its own twin: the exact ones, rewritten alone, must
-compute that; where a normalisation across channels sees the change, they are doubled, which no norm sees.
+compute that; where a normalisation across channels sees the change, they are doubled, which no norm sees. Exact ones
+are doubled, too, where so much was dropped that the outputs hardly depend on the inputs, and would show nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,17 +69,19 @@ def judge(
     widths = {name: (width["old"], width["new"]) for name, width in told["groups"].items()} if told else {}
     grown = told is None or any(new > old for old, new in widths.values())
     allowed = max(tolerance, _rounding(one)) if grown else tolerance
+    changed = tuple(name for name, (old, new) in widths.items() if old != new)
     pair = pairing(load(one, dims=sizes) if sizes else one, feeds, batch=batch, seed=seed, tolerance=allowed)
     if told is None or (told["exact"] and transfer in KEEPERS):
         shrunk = any(new < old for old, new in widths.values())
         what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
-        return Verdict((pair.compare(one if told is None else zeroed(one, told), two, what),))
+        finding = pair.compare(one if told is None else zeroed(one, told), two, what, listen=shrunk)
+        return Verdict((replace(finding, groups=changed), *(_alive(pair, one, changed, sizes) if finding.deaf else ())))
     stray = strays(two, told)
     if stray:
         reason = f"the rewritten model is not what the trace tells of: {stray}"
         return Verdict((Finding("follows the trace", "none", (), False, reason=reason),))
-    if pair.trouble:
-        return Verdict((Finding("runs in onnxruntime", "none", (), None, reason=pair.trouble),))
+    if pair.trouble and not pair.tries:
+        return Verdict((Finding("runs in onnxruntime", "none", (), None, reason=pair.trouble, groups=changed),))
     return Verdict((*_runs(pair, one, two), *_by_groups(pair, one, widths, sizes)))
 
 
@@ -87,8 +91,10 @@ def _rounding(model: ir.Model) -> float:
 
 
 def _runs(pair: Pairing, original: ir.Model, rewritten: ir.Model) -> list[Finding]:
-    """Whether the rewritten model runs, and is finite where the original is; nothing where that can't be loaded."""
+    """Whether the rewritten model runs, and is finite where the original is; nothing where that can't be run."""
     subject, reason = "runs in onnxruntime", ""
+    if pair.trouble:
+        return []
     try:
         have = ort.run(rewritten, pair.tries[0])
         want = have if all(map(_finite, have)) else ort.run(original, pair.tries[0])
@@ -120,17 +126,28 @@ def _by_groups(pair: Pairing, original: ir.Model, widths: Widths, sizes: Sizes |
     if changed.keys() - found.keys():
         raise VerifyError(f"the trace names the group '{min(changed.keys() - found.keys())}', which the model lacks")
     exact: Plan = {name: new for name, new in changed.items() if _keeps(found[name], new)}
-    fixed = [name for name in changed if name not in exact and not found[name].scalable]
-    others = [name for name in changed if name not in exact and found[name].scalable]
-    told = untold(fixed, "their weights can't be shared out among copies")
-    if others and _bytes(original) > _LARGEST:
-        told += untold(others, "the model is too big to double")
-        others = []
+    others, told = _doubling(original, [found[name] for name in changed if name not in exact])
     at_once = _at_once(pair, original, exact, others, analysis) if exact and others else None
-    if at_once:
-        return [at_once, *told]
-    causes = {name: found[name].inexact for name in others}
-    return [*_alone(pair, original, exact, sizes), *doubled(pair, original, causes, sizes), *told]
+    first = [at_once] if at_once else _alone(pair, original, exact, sizes)
+    for finding in first:
+        told += _alive(pair, original, finding.groups, sizes) if finding.deaf else []
+    return [*first, *([] if at_once else doubled(pair, original, others, sizes)), *told]
+
+
+def _alive(pair: Pairing, original: ir.Model, groups: Sequence[str], sizes: Sizes | None) -> list[Finding]:
+    """The findings on groups without which too little comes through to tell: doubled, they keep the function."""
+    analysis = analyze(original, dims=sizes)
+    others, told = _doubling(original, [analysis.group(name) for name in groups])
+    return [*doubled(pair, original, others, sizes), *told]
+
+
+def _doubling(original: ir.Model, groups: Sequence[Group]) -> tuple[dict[str, str], list[Finding]]:
+    """The groups that can be doubled, and why a change of theirs isn't exact; the findings on the others."""
+    told = untold([g.id for g in groups if not g.scalable], "their weights can't be shared out among copies")
+    causes = {group.id: group.inexact for group in groups if group.scalable}
+    if causes and _bytes(original) > _LARGEST:
+        return {}, [*told, *untold([*causes], "the model is too big to double")]
+    return causes, told
 
 
 def _keeps(group: Group, width: int) -> bool:
@@ -138,7 +155,7 @@ def _keeps(group: Group, width: int) -> bool:
 
 
 def _at_once(
-    pair: Pairing, original: ir.Model, exact: Plan, others: list[str], analysis: Analysis
+    pair: Pairing, original: ir.Model, exact: Plan, others: Mapping[str, str], analysis: Analysis
 ) -> Finding | None:
     """One finding for all: one twin instead of two. None where it doesn't agree, and each kind has to be seen alone."""
     plan = {**exact, **{name: {"scale": 2} for name in others}}

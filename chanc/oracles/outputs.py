@@ -47,7 +47,8 @@ def runnable(model: Any) -> ir.Model:
 
 def output_names(model: Any) -> list[str]:
     """The names of a model's outputs."""
-    return [value.name or "" for value in load(model, copy=False).graph.outputs]
+    loaded = model if isinstance(model, ir.Model) else load(model)
+    return [value.name or "" for value in loaded.graph.outputs]
 
 
 def in_single(model: Any, feeds: Feeds) -> list[Array]:

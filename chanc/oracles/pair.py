@@ -22,6 +22,9 @@ _STEP = 2.0**-23
 _NOISES = 30
 """A difference of this many times what one digit of the inputs does may be rounding."""
 
+_FAINT = 1e-2
+"""Outputs that differ less from input to input, of their largest entry, would not show what a wrong group does."""
+
 _CANDIDATES = 4
 """Invented inputs that are tried where onnxruntime can't be asked."""
 
@@ -30,21 +33,23 @@ _CANDIDATES = 4
 class Pairing:
     """How models are compared with one original: on which inputs, and how near is near enough.
 
-    tries: the inputs, several where onnxruntime can't say which of them fit. trouble: why the original runs on none of
-    the inputs that were invented, else empty. tolerance: of the largest entry of an output.
+    tries: the inputs, several where onnxruntime can't say which of them fit. trouble: why onnxruntime runs the original
+    on none of the inputs that were invented, else empty; there is a try then if float64 runs it on one. tolerance: of
+    the largest entry of an output.
     """
 
     tries: Sequence[Feeds]
     trouble: str = ""
     tolerance: float = TOLERANCE
 
-    def compare(self, expected: Any, actual: Any, subject: str) -> Finding:
+    def compare(self, expected: Any, actual: Any, subject: str, *, listen: bool = False) -> Finding:
         """Whether two models of the original's interface compute the same; `subject` says what they are.
 
-        Raises: ModelError where the expected one can't be run on the inputs, or by nothing that is there.
+        With `listen` the finding tells whether that is the same for any input. Raises: ModelError where the expected
+        one can't be run on the inputs, or by nothing that is there.
         """
         if self.trouble:
-            return Finding(subject, "none", (), None, reason=self.trouble)
+            return self._elsewhere(expected, actual, subject)
         try:
             want = in_single(expected, self.tries[0]) if self.tries else []
         except ort.LoadError as error:
@@ -57,8 +62,20 @@ class Pairing:
         if not any(map(_speaks, want)):
             return Finding(subject, "float32", found, None, reason="no output of the original has a finite number")
         if worst(found) <= self.tolerance:
-            return Finding(subject, "float32", found, True)
+            return Finding(subject, "float32", found, True, deaf=listen and self._deaf(expected, want))
         return self._again(expected, actual, want, found, subject)
+
+    def _deaf(self, model: Any, outputs: list[Array]) -> bool:
+        """Whether the outputs of a model hardly depend on its inputs: of another sample, or of other inputs."""
+        feeds = self.tries[0]
+        arrays = [*feeds.values(), *outputs]
+        if all(array.ndim and len(array) == len(arrays[0]) > 1 for array in arrays):
+            others = [array[::-1] for array in outputs]
+        elif any(np.issubdtype(array.dtype, np.floating) for array in feeds.values()):
+            others = in_single(model, _negated(feeds))
+        else:
+            return False
+        return worst(compare(outputs, others, output_names(model))) <= _FAINT
 
     def _again(
         self, expected: Any, actual: Any, want: list[Array], found: tuple[Difference, ...], subject: str
@@ -76,6 +93,15 @@ class Pairing:
             told = f"they differ by {worst(found):.1e} in {judge}, and rounding alone may make {noise:.1e}"
             return Finding(subject, judge, found, None, noise, told)
         return Finding(subject, judge, found, False, noise)
+
+    def _elsewhere(self, expected: Any, actual: Any, subject: str) -> Finding:
+        """The judgement where onnxruntime fails: to agree in float64 is a proof, to differ may be the inputs' fault."""
+        both = in_double(expected, actual, self.tries[0]) if self.tries else None
+        if both is not None and any(map(_speaks, both[0])):
+            found = tuple(compare(*both, output_names(expected)))
+            if worst(found) <= self.tolerance:
+                return Finding(subject, "float64", found, True)
+        return Finding(subject, "none", (), None, reason=self.trouble)
 
     def _in_double(self, expected: Any, actual: Any, subject: str, reason: str) -> Finding:
         """The judgement of what onnxruntime can't load: float64 alone."""
@@ -107,18 +133,28 @@ def pairing(
     try:
         return Pairing([ort.fitting_feeds(original, seed, batch=batch, sizes=sizes)], tolerance=tolerance)
     except ort.LoadError as error:
-        first = str(error)
+        reason, loads = str(error), False
     except ModelError as error:
-        return Pairing([], f"the original fails on made-up inputs, so give it some (--inputs): {error}", tolerance)
+        reason, loads = f"the original fails on made-up inputs, so give it some (--inputs): {error}", True
     try:
         every = ort.candidate_feeds(original, seed, batch=batch, sizes=sizes)
-        return Pairing(list(itertools.islice(every, _CANDIDATES)), tolerance=tolerance)
+        tries = list(itertools.islice(every, _CANDIDATES))
     except ModelError as error:  # strings, sequences, an unknown rank
-        return Pairing([], f"{first}; {error}", tolerance)
+        return Pairing([], reason if loads else f"{reason}; {error}", tolerance)
+    if not loads:
+        return Pairing(tries, tolerance=tolerance)
+    fit = next(([feeds] for feeds in tries if in_double(original, original, feeds)), [])
+    return Pairing(fit, reason, tolerance)
 
 
 def _speaks(array: Array) -> bool:
-    return not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).any())
+    return array.size > 0 and (not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).any()))
+
+
+def _negated(feeds: Feeds) -> dict[str, Array]:
+    return {
+        name: np.negative(array) if np.issubdtype(array.dtype, np.floating) else array for name, array in feeds.items()
+    }
 
 
 def _shaken(feeds: Feeds) -> dict[str, Array]:

@@ -14,7 +14,8 @@ class Finding:
 
     subject: what was compared with the original, in words. judge: "float32" (onnxruntime) or "float64" (PyTorch, or
     ONNX's reference); "none" where nothing could be computed. agrees: None where the judge can't tell, for `reason`.
-    noise: how far rounding alone takes the original's outputs in float32, where it was measured.
+    noise: how far rounding alone takes the original's outputs in float32, where it was measured. groups: the ids of the
+    groups whose rewrite it speaks of. deaf: the outputs hardly depend on the inputs, and would not show a wrong group.
     """
 
     subject: str
@@ -23,6 +24,8 @@ class Finding:
     agrees: bool | None
     noise: float | None = None
     reason: str = ""
+    groups: tuple[str, ...] = ()
+    deaf: bool = False
 
     @property
     def error(self) -> float:
@@ -40,7 +43,8 @@ class Finding:
         if not self.differences:
             return self.subject
         noise = "" if self.noise is None else f"; in float32 rounding makes {self.noise:.1e}"
-        return f"{self.subject} (largest difference{where} {self.error:.1e}{noise})"
+        deaf = ", whatever comes in" if self.deaf else ""
+        return f"{self.subject} (largest difference{where} {self.error:.1e}{noise}{deaf})"
 
 
 @dataclass(frozen=True, slots=True)

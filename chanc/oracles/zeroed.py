@@ -40,10 +40,14 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
             continue
         if index in ZERO_POINTS.get(kind_of(node), {}).values():
             continue  # what it stands for is zeroed
-        array = _constant(value, known).copy()
+        array = _constant(value, known)
+        dropped = {axis: np.setdiff1d(np.arange(array.shape[axis]), source) for axis, source in axes.items()}
+        if not any(places.size for places in dropped.values()):
+            continue
+        array = array.copy()
         zero = stored_zero(array.shape, node, index, lambda other: _constant(other, known))
-        for axis, source in axes.items():
-            gone = (slice(None),) * axis + (np.setdiff1d(np.arange(array.shape[axis]), source),)
+        for axis, places in dropped.items():
+            gone = (slice(None),) * axis + (places,)
             array[gone] = 0 if zero is None else zero[gone]
         own = add_constant(copy.graph, names.fresh(f"{value.name}.zeroed"), array)
         node.replace_input_with(index, own)
@@ -54,7 +58,7 @@ def strays(model: Any, trace: Trace | Mapping[str, Any]) -> str:
     """Where a rewritten model is not of the sizes that the trace tells of, in words; empty where it is."""
     known: dict[ir.Value, Array] = {}
     try:
-        for node, index, value, axes in _uses(load(model), trace):
+        for node, index, value, axes in _uses(load(model, copy=False), trace):
             shape = _constant(value, known).shape
             for axis, source in axes.items():
                 if axis >= len(shape) or shape[axis] != source.size:

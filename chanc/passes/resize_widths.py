@@ -13,7 +13,7 @@ from chanc.ir.normalize import normalize
 from chanc.ir.sizes import Sizes
 from chanc.passes.base import Pass
 from chanc.rewriter import rewrite
-from chanc.rewriter.importance import Importance
+from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.plan import Plan
 from chanc.rewriter.rest import Left
 
@@ -41,6 +41,7 @@ class ResizeWidths(Pass):
     fold: bool = True
     exact: bool = False
     leave: Left | None = None
+    evidence: Gathered | None = None
 
     def call(self, model: ir.Model) -> PassResult:
         """Resize in place; `model.meta["chanc.trace"]` says what changed."""

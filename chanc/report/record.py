@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chanc.files import Json
+from chanc.report.swept import SweptCell
 from chanc.runs import Epoch, EpochEvent, ErrorEvent, Row, StateEvent, Timing, TrialEvent, best, final_rows, read_run
 from chanc.runs.agreement import agreements, in_words
 from chanc.runs.cautions import cautions
@@ -43,7 +44,7 @@ class Record:
 
     rows: the comparison after the final trainings; best: the trial that trained the best; whole: the epochs of a method
     that trains by itself; warnings: what to know before trusting it; told: other sentences on the run. held_out: images
-    that a trial's top-1 is the share of, where they are known.
+    that a trial's top-1 is the share of, where they are known. cells: of a sweep, those that are finished.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Record:
     warnings: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     held_out: int | None = None
+    cells: tuple[SweptCell, ...] = ()
 
     def trial_error(self, top1: float | None) -> float | None:
         """The standard error of a top-1 (0 to 1) that was found on the held-out images, once."""

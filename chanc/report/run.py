@@ -19,7 +19,8 @@ from chanc.report.record import Record, Tree, read_record
 from chanc.report.sections import sections
 from chanc.report.summary import COLUMNS, comparison, row_cells
 from chanc.report.sweep import is_sweep, read_sweep, sweep_facts, sweep_sections
-from chanc.runs import Row, Timing, verdict
+from chanc.runs import Row, verdict
+from chanc.runs.overhead import spent
 
 SCRIPTS = ["page.js", "plots.js", "graph.js", "boot.js"]
 
@@ -91,7 +92,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     for kind in ("failed", "skipped"):
         trials = [str(trial.id) for trial in record.trials if getattr(trial, kind)]
         facts += [(f"{kind} trials", ", ".join(trials))] if trials else []
-    facts += _time(record.timing)
+    facts += [("time", time.in_words())] if (time := spent(record.timing)).training else []
     published = search_days(record.subject, str(record.setting("algo", "")))
     if published:
         facts.append((f"published search cost, {published['source']}", f"{published['gpu_days']} GPU-days"))
@@ -103,21 +104,6 @@ def _pixels(record: Record) -> str:
     settings = record.config.get("settings")
     entries = settings if isinstance(settings, dict) else {}
     return str(recorded({name: value for name, value in entries.items() if isinstance(value, str)}, "NCHW") or "")
-
-
-def _time(timing: Sequence[Timing]) -> list[tuple[str, str]]:
-    """Return the wall time of all trials, split into training and everything else."""
-    spent: dict[str, float] = {}
-    for line in timing:
-        for name, seconds in line.seconds.items():
-            spent[name] = spent.get(name, 0.0) + seconds
-    total, train = sum(spent.values()), spent.pop("train", 0.0)
-    if not total:
-        return []
-    longest = sorted(spent.items(), key=lambda entry: -entry[1])
-    rest = ", ".join(f"{name} {seconds:,.1f}" for name, seconds in longest[:4])
-    split = f"{total:,.0f} s: training {train:,.0f}, everything else {total - train:,.0f}"
-    return [("time", split + (f" ({rest})" if rest else ""))]
 
 
 def _command(record: Record) -> str:

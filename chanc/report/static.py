@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ DPI = 150
 MARKERS = {"": "", "circle": "o", "square": "s", "diamond": "D", "triangle": "^"}
 # a legend of more lines than this hides the plot: the colours' order is shown instead
 LEGEND_LIMIT = 12
+NOTE_WIDTH = 110
+"""Letters of a note side by side: so many fit under a picture."""
 GREY, PALE = "#8a8f98", "#d9dde3"
 
 
@@ -49,7 +52,7 @@ def _lines(plot: Plot, title: str) -> Figure:
     axes.set_xlabel(plot.x.text)
     axes.set_ylabel(plot.y.text)
     if plot.note:
-        figure.supxlabel(plot.note, fontsize=8, color=GREY)
+        figure.supxlabel(textwrap.fill(plot.note, NOTE_WIDTH), fontsize=8, color=GREY)
     for axis, log in ((axes.xaxis, plot.x.log), (axes.yaxis, plot.y.log)):
         if log and _positive(plot):
             (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log", base=2)

@@ -111,6 +111,18 @@ class Move(NamedTuple):
         return self.worth / abs(self.cost) if self.cost else math.inf
 
 
+def casewise(price: Callable[[Mapping[str, float]], Sequence[float]]) -> Price:
+    """The price of arrays of widths from one of single widths."""
+
+    def priced(widths: Mapping[str, Number]) -> Sequence[Number]:
+        cases = np.broadcast_arrays(*widths.values())
+        if cases[0].ndim == 0:
+            return price(widths)
+        return list(np.transpose([price(dict(zip(widths, case, strict=True))) for case in zip(*cases, strict=True)]))
+
+    return priced
+
+
 def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scores of one group with a mean of 1, so that groups whose scores have other sizes compare."""
     mean = float(np.mean(scores))

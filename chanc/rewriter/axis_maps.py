@@ -157,6 +157,8 @@ class Resize:
 
 def occurrence(source: IntArray) -> IntArray:
     """How many earlier positions have the same source: 0 for the first copy, 1 for the second."""
+    if (source[1:] > source[:-1]).all():  # as wherever units only go
+        return np.zeros_like(source)
     order = np.argsort(source, kind="stable")
     ordered = source[order]
     first = np.searchsorted(ordered, ordered, side="left")

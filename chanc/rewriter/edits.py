@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ class Part:
 
     `source[j]` is the old unit whose values new unit j takes. `divisible` tells whether consumers' weights can be
     shared out among copies; else the first one keeps them. `group` is the group's id. `drawable` tells whether new
-    units may be drawn anew.
+    units may be drawn anew. `turn[j]` counts the earlier new units that share the source of unit j: 0 for the first.
     """
 
     old: IntArray
@@ -26,9 +26,18 @@ class Part:
     divisible: bool = True
     group: str = ""
     drawable: bool = True
+    turn: IntArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turn", occurrence(self.source))  # once: many operands share a part
 
     def __repr__(self) -> str:
         return f"<Part: {self.old.shape[0]} units become {self.new.shape[0]}>"
+
+    @property
+    def repeats(self) -> bool:
+        """Whether any unit is there more than once."""
+        return bool(self.turn.any())
 
     @property
     def later(self) -> IntArray:
@@ -39,11 +48,6 @@ class Part:
     def copies(self) -> IntArray:
         """How many new units share the source of unit j: [n']."""
         return np.bincount(self.source, minlength=self.old.shape[0])[self.source]
-
-    @property
-    def turn(self) -> IntArray:
-        """How many earlier new units share the source of unit j: 0 for the first, [n']."""
-        return occurrence(self.source)
 
 
 @dataclass(frozen=True, slots=True)

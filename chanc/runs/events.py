@@ -54,7 +54,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of a training, from 0: training loss, score on the held-out part, learning rate, metrics by layer."""
+    """One epoch of a training, from 0: training loss, score on the held-out part, learning rate, metrics by layer.
+
+    The score is NaN where an epoch wasn't judged.
+    """
 
     epoch: int
     loss: float

@@ -35,7 +35,7 @@ E = TypeVar("E", bound=Event)
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of wall-clock time of what `id` names (a trial, a rival), by what they were spent on.
+    """Seconds of wall-clock time by what they were spent on; `id` names a trial, a rival, a part of the search.
 
     latency_s: seconds of one input through the model, where it was measured.
     """

@@ -1,7 +1,8 @@
 """What a sweep leaves in its folder: sweep.json says what was asked, CELL/cell.json how a finished search came out.
 
     sweep.json       {"format": 1, "model": ..., "cells": [names], "common": the options that all cells share}
-    CELL/cell.json   {"cell": name, "algo": ..., the method's options, "seed": ..., "trials": ..., "rows": {role: row}}
+    CELL/cell.json   {"cell": name, "algo": ..., the method's options, "seed": ..., "trials": ..., "rows": {role: row},
+                      "settings": the search's other options that the sweep varies}
     CELL/error.txt   why a search failed
 """
 
@@ -22,7 +23,10 @@ from chanc.runs.rows import Row
 
 @dataclass(frozen=True)
 class CellResult:
-    """How a finished cell came out; options are the method's, rows the networks that were compared, by role."""
+    """How a finished cell came out; rows are the networks that were compared, by role.
+
+    options are the method's, settings all other ones in which cells differ, by their names on the command line.
+    """
 
     cell: str
     algo: str
@@ -31,12 +35,19 @@ class CellResult:
     widths: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, Row] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """What tells it from other cells, but for its method and seed."""
+        return {**self.settings, **self.options}
 
     def flat(self) -> dict[str, Json]:
         """The content of cell.json, where the options stand among the other fields."""
         fields: dict[str, object] = {"cell": self.cell, "algo": self.algo, **self.options, "seed": self.seed}
         rows = {name: plain(row) for name, row in self.rows.items()}
-        found = plain(fields | {"trials": self.trials, "widths": self.widths, "rows": rows})
+        found = plain(fields | {"trials": self.trials, "widths": self.widths, "rows": rows}
+                      | ({"settings": self.settings} if self.settings else {}))  # fmt: skip
         assert isinstance(found, dict)
         return found
 

@@ -17,7 +17,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OF_THE_CALL = ("model", "out", "resume", "timeout", "console", "quiet", "command", "on_change", "pool",
-               "trial")  # fmt: skip
+               "trial", "shelf")  # fmt: skip
 """Arguments that belong to one call and not to the run."""
 
 

@@ -33,10 +33,12 @@ from chanc.runs import (
     read_json,
     read_run,
 )
+from chanc.runs.overhead import FINAL
 from chanc.study.driver import trial_seed
 from chanc.study.engine import Engine, Trained, Watcher
 from chanc.study.progress import Progress, amount
 from chanc.study.rivals import RIVALS, named
+from chanc.study.shelf import Shelf, put, take
 from chanc.study.space import Widths
 
 
@@ -61,12 +63,16 @@ class Finisher(Engine, Protocol):
 
 @dataclass(frozen=True)
 class Finals:
-    """How final trainings are done: a recipe (JSON, for the record), epochs, seeds, and against whom."""
+    """How final trainings are done: a recipe (JSON, for the record), epochs, seeds, and against whom.
+
+    shelf: where they are kept for other runs, and what other runs have left.
+    """
 
     recipe: Mapping[str, Json]
     epochs: int
     seeds: int = 1
     compare: Sequence[str] = RIVALS
+    shelf: Shelf | None = None
 
     def __post_init__(self) -> None:
         named(self.compare)
@@ -115,8 +121,12 @@ def train_finals(
             board.in_time()
             if (twin := _trained_already(run, bout)) is not None:
                 run.append(dataclasses.replace(twin, id=bout.id))
+                continue
+            label = f"{bout.name} {bout.turn + 1}/{finals.seeds}"
+            if finals.shelf is None:
+                _final(engine, run, bout, board, label)
             else:
-                _final(engine, run, bout, board, f"{bout.name} {bout.turn + 1}/{finals.seeds}")
+                _final_of_all(engine, run, bout, board, label, finals.shelf)
     for event in {event.name: event for event in reversed(run.record.finals)}.values():
         seconds = _latency(engine, run.path / event.file)
         if seconds is not None:
@@ -147,6 +157,18 @@ def _kept(run: RunDir, event: FinalEvent) -> bool:
     return (run.path / event.file).is_file()
 
 
+def _final_of_all(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label: str, shelf: Shelf) -> None:
+    """Take a final training over from another run, or do it and leave it for the others."""
+    with shelf.reserved(bout, progress.in_time) as place:
+        if (known := take(place, run, bout.id)) is not None:
+            run.append(known)
+            return
+        _final(engine, run, bout, progress, label)
+        done = next((event for event in run.record.finals if bout.is_done_by(event)), None)
+        if done is not None:
+            put(place, run, done)
+
+
 def _final(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label: str) -> None:
     """Do one final training; one that fails leaves nothing but a line of text."""
     folder = run.folder(f"final/{bout.id}")
@@ -174,6 +196,7 @@ def _final(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label:
             file=f"final/{bout.id}/model.onnx",
         )
     )
+    run.append_timing(Timing(FINAL + bout.id, trained.spent))
     checkpoint.unlink(missing_ok=True)
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from chanc.clock import Clock
 from chanc.errors import RunError
 from chanc.runs import ErrorEvent, RunDir, StateEvent, Timing, Trial, TrialEvent, read_json
 from chanc.runs.decode import decode
-from chanc.study.driver import Clock, Outcome, Task, outcome
+from chanc.study.driver import Outcome, Task, outcome
 from chanc.study.pools import Job, Pool
 
 ATTEMPTS = 2

@@ -7,15 +7,15 @@ always told what the log says, never what the process remembers.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
 
 from chanc import plugins
+from chanc.clock import Clock
 from chanc.errors import IllegalMove, PlanError, RunError, TrialError
 from chanc.rewriter.importance import Gathered
 from chanc.runs import (
@@ -77,25 +77,6 @@ class Task:
     crew: Crew | None = None
     select_by: SelectBy = "metric"
     after_trial: Callable[[], None] = lambda: None
-
-
-@dataclass
-class Clock:
-    """Seconds by what they were spent on."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    _last: float = field(default_factory=time.monotonic)
-
-    def lap(self, name: str) -> None:
-        """Book the time since the last lap under `name`."""
-        now = time.monotonic()
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._last, 4)
-        self._last = now
-
-    def move(self, source: str, target: str, seconds: float) -> None:
-        """Book a part of one lap under another name."""
-        self.seconds[source] = round(self.seconds[source] - seconds, 4)
-        self.seconds[target] = round(self.seconds.get(target, 0.0) + seconds, 4)
 
 
 def run_method(task: Task, run: RunDir) -> None:
@@ -225,8 +206,7 @@ def outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
         clock.lap("rewrite")
         task.progress.trial(trial.id, price.params, price.macs, epochs=trial.epochs)
         trained = _trained(task, run, trial, model)
-        clock.lap("train")
-        clock.move("train", "measure", trained.measuring_s)
+        clock.lap("prepare", within=trained.spent)
         task.engine.save(trained.model, run.model_path(trial.id))
         clock.lap("save")
         if _wants_evidence(task):

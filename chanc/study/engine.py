@@ -6,7 +6,7 @@ The driver knows nothing of torch; `chanc.study.torch_engine` does the real work
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -27,7 +27,7 @@ class Watcher(Protocol):
         """The epoch has done `share` (0 to 1) of its steps."""
 
     def epoch(self, epoch: int, loss: float, top1: float) -> None:
-        """The epoch has ended: training loss, and top-1 (0 to 1) on the held-out images."""
+        """The epoch has ended: training loss, and top-1 (0 to 1) on the held-out images, NaN where it wasn't judged."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Trained:
     """A model with its trained weights, and how the training went.
 
     epochs: metrics are those of the layers, {initializer: {"in_rank", ...}}. score (top-1, 0 to 1) and loss: on the
-    held-out part, after the last epoch. measuring_s: seconds that the layers' metrics took.
+    held-out part, after the last epoch. spent: seconds by what they went into (`chanc.runs.overhead`).
     """
 
     model: ir.Model
     epochs: Sequence[Epoch]
     score: float
     loss: float
-    measuring_s: float = 0.0
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 class Engine(Protocol):

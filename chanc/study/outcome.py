@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chanc.clock import Clock
 from chanc.errors import RunError
 from chanc.files import atomic_write
 from chanc.runs import (
@@ -17,6 +18,7 @@ from chanc.runs import (
     Row,
     RunDir,
     StateEvent,
+    Timing,
     TrialEvent,
     best,
     clear_errors,
@@ -25,6 +27,7 @@ from chanc.runs import (
 )
 from chanc.runs.agreement import agreements, in_words
 from chanc.runs.cautions import cautions
+from chanc.runs.overhead import END, spent
 from chanc.study.compare import Finals, Finisher, quick_rows, table, train_finals
 from chanc.study.driver import Task, trial_seed
 from chanc.study.progress import Progress
@@ -68,7 +71,10 @@ def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, rou
     if found is None:
         errors = record.of(ErrorEvent)
         raise RunError(f"no trial of {run.path} worked; the last one: {errors[-1].reason if errors else 'not begun'}")
+    clock = Clock()
     _write_best(engine, run, _best_model(engine, task, run, found))
+    clock.lap("export")
+    run.append_timing(Timing(END, clock.seconds))
     widths = dict(found.decision.widths)
     if finals is None:
         rows = quick_rows(engine, run, found)
@@ -83,6 +89,8 @@ def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, rou
         for sentence in verdict(rows) if finals else []:
             task.progress.say(sentence)
     warn(run, task.progress)
+    if (time := spent(read_run(run.path).timing)).training:
+        task.progress.say(f"time of the search: {time.in_words()}")
     return Run(run.path, record.outcomes, widths, found.trial, tuple(rows))
 
 

@@ -161,8 +161,11 @@ def _others_scaled(space: Space, chosen: SearchGroup, params: int) -> Widths:
 
 
 def _options(algo: str, given: Mapping[str, Any], defect: Defect) -> dict[str, Any]:
-    """The options that a method has: a start at the planted widths, bounds with room, all trials at equal cost."""
+    """The options that a method has: a start at the planted widths, bounds with room, all trials at equal cost.
+
+    A starved group may be as narrow as a few channels: widths are multiples of 2 on every device.
+    """
     room = {"start_width": 0, "min_width": max(1, defect.starved // 2), "max_width": 4 * max(defect.widths.values()),
-            "target_params": defect.params}  # fmt: skip
+            "round_to": 2, "target_params": defect.params}  # fmt: skip
     known = fields_of(algo)
     return {name: value for name, value in {**room, **given}.items() if name in known and value is not None}

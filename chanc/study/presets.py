@@ -66,7 +66,8 @@ PRESETS.add("conet-darts7", Preset(
     "conet", "darts7", _CONET,
     {**_PUBLISHED, **_IMAGES, "epochs": 20, "lr": 0.1, "weight_decay": 5e-4},
     {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16},
-    note="the auxiliary head (0.4) and drop-path (0.2) of the final training belong to the model",
+    note="the final training has no drop-path (0.2): which edges are a cell's paths, an exported graph doesn't "
+         "say; the auxiliary head (0.4) is that of a model exported with --aux",
 ), help="DARTS with 7 cells of CONet.")  # fmt: skip
 
 PRESETS.add("conet-resnet34", Preset(

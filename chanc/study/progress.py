@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,10 +80,11 @@ class Progress:
         self.rows.append({"trial": name, "params": amount(params), "MACs": amount(macs)})
 
     def epoch(self, epoch: int, loss: float, top1: float) -> None:
-        """An epoch of the trial has ended; `top1` from 0 to 1."""
+        """An epoch of the trial has ended; `top1` from 0 to 1, NaN where it wasn't judged."""
         self._steps += 1
         row = self.rows[-1]
-        row |= {"epoch": f"{epoch + 1}/{self._length}", "loss": f"{loss:.4f}", "top-1": f"{top1:.2%}"}
+        judged = "-" if math.isnan(top1) else f"{top1:.2%}"
+        row |= {"epoch": f"{epoch + 1}/{self._length}", "loss": f"{loss:.4f}", "top-1": judged}
         row["ETA"] = self._eta()
         if self._live is None:
             self.say("  ".join(f"{name} {value}" for name, value in row.items()))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chanc import plugins
 from chanc.errors import RunError
 from chanc.files import Json
 from chanc.metrics.registry import METRICS
@@ -22,6 +23,9 @@ from chanc.study.methods.registry import METHODS, fields_of, make, options_of
 from chanc.study.presets import DEFAULT_FINAL, DEFAULT_JUDGED, DEFAULT_TRAIN, DEFAULT_TRANSFER, Options, preset
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
+
+GPU_GRAIN = 8
+"""Widths on a GPU are multiples of this."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,18 @@ class Settings:
             **({"sizes": dict(self.sizes)} if self.sizes else {}),
         }
 
+    def judged(self, model: Mapping[str, Json]) -> dict[str, Json]:
+        """The JSON object that decides a final training, besides its widths, recipe and seed."""
+        return {
+            "graph": dict(model),
+            "data": self.data,
+            "seed": self.seed,  # of the images that limits leave
+            "task": self.task,
+            "limit_train": self.limit_train,
+            "limit_test": self.limit_test,
+            "sizes": dict(self.sizes),
+        }
+
 
 def resolve(
     *,
@@ -172,6 +188,19 @@ def resolve(
         asked_final=frozenset(given(final)),
         **rest,
     )
+
+
+def width_grain(algo: str | None, preset_name: str | None, options: Options, device: object) -> Options:
+    """What widths are multiples of where nobody said it and trials run on a GPU, whose matrix units take eights.
+
+    device: as of TrainOptions, None for the default.
+    """
+    if preset_name is not None or options.get("round_to") is not None or "round_to" not in fields_of(algo or "greedy"):
+        return {}
+    plugins.require("torch", "a search", "torch")
+    from chanc.training.devices import pick_device
+
+    return {"round_to": GPU_GRAIN} if pick_device(str(device or "auto")).type == "cuda" else {}
 
 
 def _method(algo: str, options: Options, seed: int, epochs: object) -> TrialMethod | WholeMethod:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from chanc import runs
+from chanc.clock import Clock
 from chanc.files import Json
 from chanc.ir import copy_model, load
 from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
-from chanc.runs import INPUT, RunDir, read_run
+from chanc.runs import INPUT, RunDir, Timing, read_run
+from chanc.runs.overhead import START
 from chanc.study.about import environment, fingerprint, judged_on
 from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
@@ -35,7 +37,8 @@ from chanc.study.pools import Pool
 from chanc.study.presets import preset as named_preset
 from chanc.study.progress import Progress, TimeUp
 from chanc.study.rivals import RIVALS
-from chanc.study.settings import Settings, resolve
+from chanc.study.settings import Settings, given, resolve, width_grain
+from chanc.study.shelf import Shelf
 from chanc.training.options import InputOptions
 
 if TYPE_CHECKING:
@@ -77,6 +80,7 @@ def search(
     at_once: int = 1,
     pool: Pool | None = None,
     trial: int | None = None,
+    shelf: str | os.PathLike[str] | None = None,
     transfer: str | None = None,
     reset: bool = False,
     carry_optimizer: bool = False,
@@ -108,8 +112,8 @@ def search(
             was made with, and only a higher number of trials and the final trainings may differ from that.
         timeout: seconds after which the search stops at the end of an epoch; resumed, it goes on from there.
         preset: a name of `chanc.study.presets.PRESETS`; whatever is passed here besides wins over it.
-        options: fields of the method. train, final: fields of `TrainOptions` and of the task, for the trials and the
-            final trainings.
+        options: fields of the method; round_to, where neither it nor a preset is given, is 8 on a GPU. train, final:
+            fields of `TrainOptions` and of the task, for the trials and the final trainings.
         final_epochs, final_seeds, compare: length (the preset's, or none at all), repeats and rivals
             (`chanc.study.rivals`) of the final trainings.
         max_params, max_macs, max_latency: ceilings (milliseconds for the latency, measured in onnxruntime) of trials;
@@ -119,6 +123,7 @@ def search(
         at_once, pool: how many trials a method is asked for at a time, and where these are trained side by side
             (`chanc.study.pools`); without a pool one after the other. Methods that go by the trial before ask for one.
         trial: train this one trial of a run that another process leads, and nothing else (`chanc.study.crew`).
+        shelf: a folder of final trainings that several runs share (`chanc.study.shelf`): the same one is done once.
         transfer: how weights follow widths (`chanc.rewriter.TRANSFERS`); the preset's, or grow.
         reset, carry_optimizer, from_weights, holdout: see `chanc.study.settings.Settings`.
         metrics: what is measured of the layers besides `quality` (`chanc.metrics.registry.METRICS`).
@@ -136,6 +141,9 @@ def search(
     Raises:
         ModelError, DataError, RunError, MissingDependencyError: one clear line, before anything is written.
     """
+    grain = {} if resume else width_grain(algo, preset, options or {}, (train or {}).get("device"))
+    options = {**(options or {}), **grain}
+    asked = {**(asked or {}), **({"options": given(options)} if grain else {})}
     if final_epochs is None:
         final_epochs = named_preset(preset).final_epochs if preset else 0
     settings = resolve(
@@ -143,7 +151,7 @@ def search(
         data=os.fspath(data),
         task=task,
         preset_name=preset,
-        options={**(options or {}), "trials": trials},
+        options={**options, "trials": trials},
         seed=seed,
         train={**(train or {}), "epochs": epochs},
         final={**(final or {}), **({"epochs": final_epochs} if final_epochs else {})},
@@ -165,12 +173,14 @@ def search(
     )
     deadline = None if timeout is None else time.monotonic() + timeout
     progress = Progress(*settings.length, console or Console(), quiet, deadline)
+    if grain:
+        progress.say(f"note: widths are multiples of {grain['round_to']}, as suits a GPU; --round-to says otherwise")
     refuse_early(Path(out), resume, settings)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
     changed = _told(on_change, Path(out), progress)
     source = model if model is not None else Path(out) / INPUT
     settings = dataclasses.replace(settings, sizes=_sizes(source, dims, shapes))
-    call = (progress, command, changed, asked or {}, pool, trial)
+    call = (progress, command, changed, asked, pool, trial, Path(shelf) if shelf is not None else None)
     return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
 
 
@@ -192,25 +202,32 @@ def _search(
     asked: Mapping[str, object],
     pool: Pool | None,
     trial: int | None,
+    shelf: Path | None,
 ) -> Run:
     from chanc.analysis import analyze
     from chanc.ir import check
 
+    clock = Clock()
     loaded = load(model if model is not None else out / INPUT)
     check(loaded)
     analysis = analyze(loaded, dims=settings.sizes, fold=False)
     space = space_of(analysis, settings.keep, settings.ties)
     settings.budget.check(space, settings.limits)
     settings.target.check(space, settings.limits)
+    clock.lap("analyse")
     whole, told = load_data(analysis, settings, data_root)
+    clock.lap("data")
     settings = settings.suited(whole.augmentation)
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
-    finals = Finals(recipe, *rivalry) if rivalry else None
     graph = fingerprint(analysis) if model is not None else _graph(out)
+    judged = {**settings.judged(graph), **whole.input.metadata(), "data_root": str(data_root or "")}
+    kept = Shelf(shelf, judged) if shelf is not None else None
+    finals = Finals(recipe, *rivalry, kept) if rivalry else None
     decisive = {**settings.decisive(graph), **whole.input.metadata()}
     analysis.model.metadata_props.update(whole.input.metadata())
     engine.check(analysis.model)
+    clock.lap("codegen")
     _announce(progress, settings, engine, [told, *engine.remarks(analysis.model)])
     groups = members(analysis, measured_weights(analysis.model))
     if trial is not None:
@@ -226,6 +243,7 @@ def _search(
         run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)}, asked)
     with run.locked(), _stoppable(progress, out):
         warn(run, progress)
+        run.append_timing(Timing(START, clock.seconds))
         task = make_task(settings, space, engine, groups, run, progress, changed)
         task = dataclasses.replace(task, crew=Workers(pool, train_one) if pool is not None else None)
         try:

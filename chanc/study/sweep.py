@@ -1,7 +1,8 @@
-"""A sweep: the same search for every combination of method, options and seed, each cell in a run directory of its own.
+"""A sweep: the same search for every combination of methods, options and seeds; each cell is a run directory.
 
     sweep.json        what was asked; a resumed sweep must agree with it
     CELL/             the run directory of a cell; CELL/cell.json once it is finished, CELL/error.txt where it failed
+    finals/           the final trainings; what cells have in common is trained once (`chanc.study.shelf`)
     results.json      one row a finished cell
 
 A finished cell is never run again, one that was killed goes on from its last trial, one that failed is tried again.
@@ -16,8 +17,8 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,14 +27,20 @@ from chanc.files import Json, atomic_write_json, atomic_write_text, plain
 from chanc.ir.sizes import Sizes
 from chanc.runs import RunDir, clear_errors, first_difference
 from chanc.runs.sweeps import CellResult, read_asked, read_cell, write_cell
-from chanc.study.methods.registry import fields_of
+from chanc.study.methods.registry import METHODS
 from chanc.study.outcome import Run
+from chanc.study.places import applies, over, placed, places
 from chanc.study.pools import Job, Pool
 from chanc.study.pools.local import LocalPool
-from chanc.study.presets import Options
+from chanc.study.presets import Options, preset
 from chanc.study.study import search
 
 Search: TypeAlias = Callable[..., Run]
+
+FINALS = "finals"
+"""Where the final trainings of all cells are kept."""
+
+DEFAULT_ALGO, DEFAULT_TASK = "greedy", "classification"
 
 PATIENCE = 60.0
 """Seconds that a cell waits for another process to let go of its folder."""
@@ -41,17 +48,22 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class Cell:
-    """One search of a sweep. options are the sampler's."""
+    """One search of a sweep. options are the method's, settings all others, by their names on the command line."""
 
     algo: str
     options: Options
     seed: int
+    settings: Options = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """Its folder: greedy-gamma0.8-seed0."""
-        parts = [f"{name}{value}" for name, value in self.options.items()]
+        """Its folder: greedy-lr0.1-gamma0.8-seed0."""
+        parts = [f"{name}{_word(value)}" for name, value in {**self.settings, **self.options}.items()]
         return re.sub(r"[^A-Za-z0-9.+_-]", "_", "-".join([self.algo, *parts, f"seed{self.seed}"]))
+
+
+def _word(value: Json) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 @dataclass(frozen=True)
@@ -63,23 +75,40 @@ class SweepResult:
     failed: Mapping[str, str]
 
 
-def cells(algos: Sequence[str], grid: Mapping[str, Sequence[Json]], seeds: Sequence[int]) -> list[Cell]:
-    """All combinations, each once: a method takes those axes of the grid that it has as options.
+def cells(
+    algos: Sequence[str], grid: Mapping[str, Sequence[Json]], seeds: Sequence[int], fixed: Options | None = None
+) -> list[Cell]:
+    """All combinations, each once: a method and a task take those axes of the grid that they have as options.
 
-    Raises RunError for an unknown method, or an axis that no method has.
+    algos: the methods, or none for the preset's. grid: values by the name of an option, as on the command line. fixed:
+    the options that all cells have, `preset` and `task` among them. Raises RunError for an unknown method or option, an
+    axis that no method or task of the sweep has, and for two cells of one name.
     """
-    known = {algo: fields_of(algo) for algo in algos}
-    unused = [name for name in grid if not any(name in fields for fields in known.values())]
-    if unused:
-        raise RunError(f"no method of this sweep has an option {unused[0]!r}")
+    for name in algos:
+        METHODS[name]
+    axes: dict[str, str] = {name: places(name)[0][0] for name in grid}
     found: dict[str, Cell] = {}
-    for algo in algos:
-        own = {name: values for name, values in grid.items() if name in known[algo]}
-        for values in itertools.product(*own.values()):
-            for seed in seeds:
-                cell = Cell(algo, dict(zip(own, values, strict=True)), seed)
-                found[cell.name] = cell
+    for algo in algos or ("",):
+        for values in itertools.product(*grid.values()):
+            for cell in _cells(algo, dict(zip(grid, values, strict=True)), axes, seeds, fixed or {}):
+                if found.setdefault(cell.name, cell) != cell:
+                    raise RunError(f"two cells of this sweep have the folder {cell.name}: name the values differently")
+    taken = {name for cell in found.values() for name in (*cell.options, *cell.settings)}
+    for name in axes:
+        if name not in taken:
+            raise RunError(f"no method or task of this sweep has an option {name!r}")
     return list(found.values())
+
+
+def _cells(algo: str, asked: Options, axes: Mapping[str, str], seeds: Sequence[int], fixed: Options) -> Iterator[Cell]:
+    """One combination, with every seed."""
+    base, task = (asked.get(name, fixed.get(name)) for name in ("preset", "task"))
+    algo = algo or (preset(base).algo if base else DEFAULT_ALGO)
+    own = {name: value for name, value in asked.items() if applies(name, algo, task or DEFAULT_TASK)}
+    options = {name: value for name, value in own.items() if axes[name] == "options"}
+    settings = {name: value for name, value in own.items() if axes[name] != "options"}
+    for seed in seeds:
+        yield Cell(algo, options, seed, settings)
 
 
 def run_cell(model: str, cell: Cell, path: Path, common: Options, search: Search = search) -> None:
@@ -96,10 +125,11 @@ def run_cell(model: str, cell: Cell, path: Path, common: Options, search: Search
     try:
         run = search(
             model,
-            **{**common, "options": {**common.get("options", {}), **cell.options}},
+            **over(common, placed({**cell.settings, **cell.options})),
             algo=cell.algo,
             seed=cell.seed,
             out=path,
+            shelf=path.parent / FINALS,
             resume=(path / "config.json").exists(),
         )
     except Exception as error:
@@ -109,7 +139,8 @@ def run_cell(model: str, cell: Cell, path: Path, common: Options, search: Search
     if run.stopped:
         return
     rows = {row.name: dataclasses.replace(row, widths=None) for row in run.rows}
-    write_cell(path, CellResult(cell.name, cell.algo, cell.seed, len(run.outcomes), run.widths, rows, cell.options))
+    done = len(run.outcomes)
+    write_cell(path, CellResult(cell.name, cell.algo, cell.seed, done, run.widths, rows, cell.options, cell.settings))
 
 
 def wait_until_free(path: Path, patience: float = PATIENCE) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from chanc.study.space import Price
 try:
     import torch
 except ImportError as error:
-    raise MissingDependencyError("a search needs PyTorch: pip install 'chanc[torch]'") from error
+    raise MissingDependencyError("a search needs torch: pip install 'chanc[torch]'") from error
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -45,6 +44,9 @@ from chanc.training.records import EpochRecord, StepInfo, TrainResult
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
 from chanc.transforms import bake_input
+
+JUDGE_EVERY = 10
+"""Epochs of a final training from one evaluation to the next: nothing is chosen by them."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,6 @@ class TorchEngine:
         weights = measured_weights(model)
         layers: dict[str, tuple[str, bool]] = {}
         begun_at: dict[str, torch.Tensor] = {}
-        measuring: list[float] = []
 
         def start(net: Trainable) -> None:
             _draw_anew(net.module, seed, everything=fresh, norms_and_linear=self.reset)
@@ -186,25 +187,26 @@ class TorchEngine:
                 begun_at.update({key: state[key].clone() for key, _ in layers.values()})
 
         def record(epoch: EpochRecord, module: nn.Module) -> dict[str, dict[str, float]]:
-            begun = time.perf_counter()
             kept = _weights(module, layers, {}, epoch.qualities, options.evbmf)
             change = _weights(module, layers, begun_at, {}, options.evbmf)
-            metrics = measure(self.metrics, kept, {"quality": change} if begun_at else {})
-            measuring.append(time.perf_counter() - begun)
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)
-            return metrics
+            return measure(self.metrics, kept, {"quality": change} if begun_at else {})
 
         rates = _rates(carry_from) if carry_from is not None else None
         done = train(
             model, self.trial.data, task, options, start=start, on_step=_stepper(watch), on_epoch=record, rates=rates,
             checkpoint=checkpoint,
-        ).result  # fmt: skip
+        )  # fmt: skip
+        result = done.result
         if carry_to is not None:
-            atomic_write_json(carry_to, {"adas": done.optimizer_state["adas"]})
-        return Trained(model, _history(done), done.score, done.loss, sum(measuring))
+            atomic_write_json(carry_to, {"adas": result.optimizer_state["adas"]})
+        return Trained(model, _history(result), result.score, result.loss, done.spent)
 
     def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
-        """A final training from scratch, scored on the test set; goes on from `checkpoint` where it exists."""
+        """A final training from scratch, scored on the test set, at its end and now and then before.
+
+        It goes on from `checkpoint` where it exists.
+        """
         if self.final is None:
             raise ValueError("this engine has no recipe for final trainings")
         task, options = self.final.task, dataclasses.replace(self.final.options, seed=seed)
@@ -217,9 +219,9 @@ class TorchEngine:
 
         done = train(
             model, self.final.data, task, options,
-            start=start, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint,
-        ).result  # fmt: skip
-        return Trained(model, _history(done), done.score, done.loss)
+            start=start, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint, judge_every=JUDGE_EVERY,
+        )  # fmt: skip
+        return Trained(model, _history(done.result), done.result.score, done.result.loss, done.spent)
 
 
 def recipe(data: Dataset, task: str, settings: Mapping[str, Any]) -> Recipe:

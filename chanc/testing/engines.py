@@ -126,7 +126,8 @@ class FakeEngine:
             watch.epoch(epoch, 1.0, 0.5)
         if carry_to is not None:
             carry_to.write_text("state")
-        return Trained(toy(widths, weight + float(draw.random())), done, float(draw.random()), 1.0)
+        after, score = toy(widths, weight + float(draw.random())), float(draw.random())
+        return Trained(after, done, score, 1.0, {"train": 0.0, "measure": 0.0})
 
     def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A top-1 of the seed; counted among the calls."""

@@ -12,6 +12,10 @@ import torch
 from chanc.errors import RunError
 from chanc.training.options import TrainOptions
 
+# cuDNN tries its algorithms for every shape of a convolution: with the many widths of a search that takes longer than
+# what is won by it in a few epochs.
+_LONG = 10
+
 
 def pick_device(name: str) -> torch.device:
     """The device that a name of `TrainOptions.device` means. Raises: RunError for CUDA where there is none."""
@@ -41,7 +45,7 @@ def isolated(device: torch.device, options: TrainOptions) -> Iterator[None]:
         torch.manual_seed(options.seed)
         try:
             torch.use_deterministic_algorithms(options.deterministic or deterministic, warn_only=warn_only)
-            torch.backends.cudnn.benchmark = not (options.deterministic or deterministic)
+            torch.backends.cudnn.benchmark = options.epochs >= _LONG and not (options.deterministic or deterministic)
             yield
         finally:
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)

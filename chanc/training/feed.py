@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +17,10 @@ from chanc.training.options import TrainOptions
 from chanc.training.task import Batch, Outputs
 
 EVALUATION_BATCH = 512
+
+Part = Literal["train", "test"]
+Held = dict[tuple[Part, torch.device], tuple[Tensor, Tensor]]
+_held: weakref.WeakKeyDictionary[Dataset, Held] = weakref.WeakKeyDictionary()
 
 
 class Feed:
@@ -55,6 +61,21 @@ class Feed:
             return self.teacher.forward({self.name: images})
 
 
+def resident(data: Dataset, part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images, uint8 [N, C, H, W] stored channels-last, and labels, int64 [N], on the device: shared, not to be changed.
+
+    They are copied once for all the trainings of a search. Those of the last data set are kept, while there is one.
+    """
+    if data not in _held:
+        _held.clear()
+    held = _held.setdefault(data, {})
+    if (part, device) not in held:
+        arrays = (data.train_images, data.train_labels) if part == "train" else (data.test_images, data.test_labels)
+        images, labels = (torch.tensor(array).to(device) for array in arrays)
+        held[part, device] = images.contiguous(memory_format=torch.channels_last), labels
+    return held[part, device]
+
+
 def training_feed(
     data: Dataset,
     options: TrainOptions,
@@ -65,12 +86,12 @@ def training_feed(
 ) -> Feed:
     """The training part on the device, shuffled and augmented."""
     augment = Augment(options.crop_padding, options.flip, options.cutout)
-    images, labels = (torch.tensor(array).to(device) for array in (data.train_images, data.train_labels))
+    images, labels = resident(data, "train", device)
     batches = Batches(images, labels, options.batch_size, data.input, augment, generator)
     return Feed(batches, name, teacher)
 
 
 def held_out_feed(data: Dataset, name: str, device: torch.device, teacher: Trainable | None = None) -> Feed:
     """The test part on the device, in stored order."""
-    images, labels = (torch.tensor(array).to(device) for array in (data.test_images, data.test_labels))
+    images, labels = resident(data, "test", device)
     return Feed(Batches(images, labels, EVALUATION_BATCH, data.input), name, teacher)

@@ -26,10 +26,10 @@ class StepInfo:
 class EpochRecord:
     """A finished epoch, counted from 0.
 
-    loss: mean training loss; score (the task's) and test_loss: on the held-out part; lr: at the epoch's start, the mean
-    where layers differ; metrics: what `on_epoch` returned, JSON values; qualities: what AdaS measured of the weights
-    that `on_epoch` is shown, by name, so that it need not measure them again. Only the record that `on_epoch` gets has
-    it.
+    loss: mean training loss; score (the task's) and test_loss: on the held-out part, NaN where it wasn't judged; lr: at
+    the epoch's start, the mean where layers differ; metrics: what `on_epoch` returned, JSON values; qualities: what
+    AdaS measured of the weights that `on_epoch` is shown, by name, so that it need not measure them again. Only the
+    record that `on_epoch` gets has it.
     """
 
     epoch: int
@@ -45,15 +45,14 @@ class EpochRecord:
 class TrainResult:
     """The epochs, the held-out score and loss of the last one, and what may be carried to another run.
 
-    optimizer_state: the optimiser's state_dict; resumed_from: finished epochs found in the checkpoint; seconds: wall
-    time of this call; steps: optimiser steps of all epochs; precision: what the forward pass computed in.
+    optimizer_state: the optimiser's state_dict; resumed_from: finished epochs found in the checkpoint; steps: optimiser
+    steps of all epochs; precision: what the forward pass computed in.
     """
 
     history: tuple[EpochRecord, ...]
     score: float
     loss: float
     steps: int
-    seconds: float
     resumed_from: int
     optimizer_state: StateDict
     precision: Literal["float32", "bfloat16"]

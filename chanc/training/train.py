@@ -6,13 +6,14 @@ trainable -> trained for a task on its data -> written back
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 import torch
 import torch.distributed as dist
 
+from chanc.clock import Clock
 from chanc.cost.cost import cost
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError
@@ -31,10 +32,11 @@ from chanc.training.trainer import OnEpoch, OnStep, train_module
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training: the network's params, and the trainer's result."""
+    """What came of a training: the network's params, the trainer's result, and seconds by what they went into."""
 
     params: int
     result: TrainResult
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -49,6 +51,7 @@ def train(
     rates: Schedule | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     teacher: ir.Model | None = None,
+    judge_every: int = 1,
 ) -> Trained:
     """Train the values of `model`, in place, on data that fits it (`task.fit`); its graph stays as it is.
 
@@ -62,18 +65,23 @@ def train(
     """
     if task.wants_teacher and teacher is None:
         raise ModelError(f"{task.name} needs a teacher: a model whose outputs are learned")
+    clock = Clock()
     net = trainable(model, task)
     rehearse(net, data, task)
+    clock.lap("codegen")
     if start is not None:
         start(net)
     run = together(net, options) if dist.is_available() and dist.is_initialized() else net
     taught = trainable(teacher, task) if teacher is not None and task.wants_teacher else None
     result = train_module(
-        run, data, task, options, on_step=on_step, on_epoch=on_epoch, rates=rates, checkpoint=checkpoint, teacher=taught
-    )
+        run, data, task, options, on_step=on_step, on_epoch=on_epoch, rates=rates, checkpoint=checkpoint,
+        teacher=taught, judge_every=judge_every, clock=clock,
+    )  # fmt: skip
     net.write_back(model)
     model.metadata_props.update(data.input.metadata())
-    return Trained(cost(net.graph).params, result)
+    params = cost(net.graph).params
+    clock.lap("prepare")
+    return Trained(params, result, clock.seconds)
 
 
 def score(net: Trainable, data: Dataset, task: Task, options: TrainOptions) -> float:

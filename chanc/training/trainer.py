@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import StateDict
 
+from chanc.clock import Clock
 from chanc.data.dataset import Dataset
 from chanc.errors import RunError, TrialError
 from chanc.metrics.quality import LayerQuality, gains
@@ -27,7 +27,7 @@ from chanc.training.adas import AdaS, Schedule
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.devices import isolated, pick_device, precision
 from chanc.training.ema import Ema, EmaState
-from chanc.training.evaluation import evaluate
+from chanc.training.evaluation import Evaluation, evaluate
 from chanc.training.feed import held_out_feed, training_feed
 from chanc.training.module import Trainable, to_device
 from chanc.training.optimizers import make_optimizer
@@ -55,16 +55,20 @@ def train_module(
     rates: Schedule | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     teacher: Trainable | None = None,
+    judge_every: int = 1,
+    clock: Clock | None = None,
 ) -> TrainResult:
-    """Train `net` in place on the training part, evaluate on the test part after every epoch.
+    """Train `net` in place on the training part, evaluate on the test part.
 
     Its module is moved to the device, channels-last, and left there in evaluation mode, with averaged weights where
     `ema_decay` is set.
 
-    on_epoch: called after each evaluation; the JSON values that it returns become the record's metrics and survive in
+    on_epoch: called after each epoch; the JSON values that it returns become the record's metrics and survive in
     the checkpoint. rates: learning rates of an earlier AdaS run that go on ("adas" in its `optimizer_state`).
     checkpoint: a file written after every epoch; where it exists, training goes on from it. teacher: whom a task that
-    wants one learns from.
+    wants one learns from. judge_every: epochs from one evaluation to the next, whose score and loss are NaN in between;
+    the last epoch is always judged. clock: what time goes into is booked there: preparing, training, evaluating,
+    measuring of layers, saving of checkpoints.
 
     The caller's random state and torch's global switches are as before afterwards.
 
@@ -72,16 +76,17 @@ def train_module(
     not fit the network; RunError for a checkpoint of other settings or one that can't be written.
     """
     device = pick_device(options.device)
-    begun = time.perf_counter()
+    clock = clock or Clock()
     try:
         with isolated(device, options):
-            run = _Run(net, data, task, options, device, rates, teacher)
+            run = _Run(net, data, task, options, device, rates, teacher, judge_every, clock)
             done = run.restore(checkpoint) if checkpoint is not None and Path(checkpoint).exists() else 0
             for epoch in range(done, options.epochs):
                 run.epoch(epoch, on_step, on_epoch)
                 if checkpoint is not None:
                     save_state(checkpoint, run.state())
-            return run.finish(time.perf_counter() - begun, done)
+                    clock.lap("save")
+            return run.finish(done)
     except torch.OutOfMemoryError as error:
         raise TrialError(f"the {device.type} device ran out of memory: {str(error).splitlines()[0]}") from error
     except RuntimeError as error:
@@ -116,6 +121,8 @@ class _Run:
         device: torch.device,
         rates: Schedule | None,
         teacher: Trainable | None,
+        judge_every: int,
+        clock: Clock,
     ) -> None:
         self.net = to_device(net, device)
         self.module = net.module
@@ -137,21 +144,34 @@ class _Run:
             self.schedule = make_schedule(self.optimizer, options, len(self.feed))
         self.ema = Ema(net.module, options.ema_decay) if options.ema_decay is not None else None
         self.history: list[EpochRecord] = []
+        self.judge_every, self.clock = judge_every, clock
 
     def epoch(self, epoch: int, on_step: OnStep | None, on_epoch: OnEpoch | None) -> None:
-        """Train on every image once, evaluate, and record it."""
+        """Train on every image once, evaluate where it is due, and record it."""
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.clock.lap("prepare")
         loss = self._train_epoch(epoch, on_step)
+        self.clock.lap("train")
         qualities = self._measure()
+        self.clock.lap("measure")
         with self.ema.applied() if self.ema is not None else contextlib.nullcontext():
-            held_out = evaluate(self.net, self.task, self.held_out, amp=self.amp)
-            if not math.isfinite(held_out.loss):
-                raise TrialError(f"training diverged: the held-out loss is {held_out.loss} after epoch {epoch}")
+            held_out = self._judge(epoch)
+            self.clock.lap("evaluate")
             record = EpochRecord(epoch, loss, held_out.score, held_out.loss, math.fsum(rates) / len(rates))
             if on_epoch is not None:
                 shown = dataclasses.replace(record, qualities=qualities if self.ema is None else {})
                 record = dataclasses.replace(record, metrics=on_epoch(shown, self.module) or {})
         self.history.append(record)
+        self.clock.lap("measure")
+
+    def _judge(self, epoch: int) -> Evaluation:
+        """Score and loss on the held-out part, NaN where the epoch is none of those that are judged."""
+        if (epoch + 1) % self.judge_every and epoch + 1 != self.options.epochs:
+            return Evaluation(math.nan, math.nan)
+        held_out = evaluate(self.net, self.task, self.held_out, amp=self.amp)
+        if not math.isfinite(held_out.loss):
+            raise TrialError(f"training diverged: the held-out loss is {held_out.loss} after epoch {epoch}")
+        return held_out
 
     def _measure(self) -> dict[str, LayerQuality]:
         """Let AdaS's learning rates follow a measurement of the weights; returns it. Nothing for other optimizers."""
@@ -194,7 +214,7 @@ class _Run:
         self.history = [EpochRecord(**record) for record in state["history"]]
         return len(self.history)
 
-    def finish(self, seconds: float, resumed_from: int) -> TrainResult:
+    def finish(self, resumed_from: int) -> TrainResult:
         """Leave the module as promised and sum up."""
         if self.ema is not None:
             self.ema.apply()
@@ -205,7 +225,6 @@ class _Run:
             score=last.score,
             loss=last.test_loss,
             steps=len(self.feed) * len(self.history),
-            seconds=seconds,
             resumed_from=resumed_from,
             optimizer_state=self.optimizer.state_dict(),
             precision=precision(self.options),

@@ -71,7 +71,7 @@ def _oracles(model: Any, found: Analysis) -> None:
 def _all_groups(model: Any, groups: Mapping[str, tuple[int, int]]) -> None:
     """Every group at once, inexact ones as well: the sizes are those asked for, and the model runs."""
     for scale in SCALES:
-        result = rewrite(model, scale=scale)
+        result = rewrite(model, scale=scale, transfer="select")
         for name, (size, step) in groups.items():
             new = result.trace.groups[name][1]
             assert new % step == 0

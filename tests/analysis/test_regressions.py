@@ -63,6 +63,18 @@ def test_stack_with_an_input_of_one_channel(check):
     check(model)
 
 
+def test_pixels_are_not_the_scale_that_their_channels_have():
+    """What stays because it meets pixels isn't said to meet the constant of a norm along another axis."""
+    graph = Graph(opset=17)
+    pixels = graph.input("x", [1, 3, 5, 5]).conv(6).reshape(1, 6, 25).transpose(0, 2, 1)
+    normed = graph.op("LayerNormalization", pixels, graph.vector(6, 0.5, 1.5), graph.vector(6))
+    channels = graph.input("z", [1, 3, 6]).transpose(0, 2, 1).linear(25).transpose(0, 2, 1)
+    model = graph.model((normed + channels).linear(2))
+    reasons = _reasons(model)
+    assert any("combined with values that are not channels" in reason for reason in reasons)
+    assert not any("constant" in reason for reason in reasons)
+
+
 def test_kernel_of_one_number_used_twice(check):
     """Its output axis at one use and its input axis at the next are edited alike, and are not one axis."""
     graph = Graph()

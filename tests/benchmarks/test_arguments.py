@@ -16,9 +16,10 @@ BAD = {
     "batchnorm --out no/where.md": "argument --out: there is no folder no",
     "big_model --folder no/where": "argument --folder: there is no folder no/where",
     "big_model --gb 0": "argument --gb: 0 is less than 0.03515625",
-    "coverage .": "argument folders: . holds no .onnx file",
     "evbmf --repeats 0": "argument --repeats: 0 is less than 1",
     "evbmf --repeats many": "argument --repeats: invalid number value: 'many'",
+    "gpu --parts nothing": "argument --parts: invalid choice: 'nothing'",
+    "overhead run --batch 1": "argument --batch: 1 is less than 2",
     "runs .": "argument RUN: . is not a run directory",
     "scaling --nodes 3": "argument --nodes: 3 is less than 10",
     "training --rounds 0": "argument --rounds: 0 is less than 1",
@@ -40,7 +41,7 @@ def said(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 def test_a_bad_argument(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    if command.startswith(("batchnorm", "coverage", "training")):
+    if command.startswith(("batchnorm", "gpu", "overhead", "training")):
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     assert BAD[command] in said(command, monkeypatch, capsys)

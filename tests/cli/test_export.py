@@ -69,6 +69,7 @@ def test_zoo_options(here, capsys):
     assert "input [batch, 1, 40, 40] -> output [batch, 4], auxiliary [batch, 4], opset 16" in line
 
 
+@pytest.mark.nightly
 def test_factory_in_a_subprocess(here):
     (here / "mynet.py").write_text(FACTORY)
     args = ["export", "torch:mynet:small", "--input", "1,1,9,9", "--classes", "3", "-o", "small.onnx"]

@@ -132,7 +132,7 @@ def test_a_new_field_is_a_new_option(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_helps_of_what_methods_share() -> None:
     shown = {option.name: option.help for option in Methods().click_options()}
-    assert shown["round_to"] == "Widths are multiples of this (and of a group's step). [2]"
+    assert shown["round_to"] == "Widths are multiples of this (and of a group's step). [2; 8 on a GPU]"
     others = "evolve, flat, optuna, random, shape and uniform"
     assert shown["min_width"].endswith(f"in channels. [conet, greedy and sa 16; {others} 2; taylor 4]")
     off = "evolve, greedy, optuna, sa, shape and taylor"

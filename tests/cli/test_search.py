@@ -77,8 +77,8 @@ def test_options_reach_the_call() -> None:
     call = parsed(*text.split(), "--trials", "3", "--compare", "uniform, random")
     assert call["algo"] == "sa"
     assert call["options"] == {"gamma": 0.5, "round_to": 8}
-    assert (call["train"]["lr"], call["train"]["flip"], call["train"]["batch_size"]) == (0.1, False, None)
-    assert (call["final"]["lr"], call["final"]["flip"]) == (0.2, False)
+    assert call["train"] == {"lr": 0.1, "flip": False}
+    assert call["final"] == {"lr": 0.2, "flip": False}
     assert (call["max_params"], call["trials"], call["carry_optimizer"]) == (1_500_000, 3, True)
     assert call["compare"] == ["uniform", "random"]
     assert parsed("--compare", "none")["compare"] == []

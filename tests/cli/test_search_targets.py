@@ -75,7 +75,7 @@ def test_workers_are_a_pool_and_trials_at_a_time(asked: dict[str, Any]) -> None:
 
 
 def test_slurm_needs_a_number_of_trials(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chanc.cli.sweep.open_pool", lambda out, **place: (LocalPool(), "all"))
+    monkeypatch.setattr("chanc.cli.search.open_pool", lambda out, **place: (LocalPool(), "all"))
     with pytest.raises(SystemExit) as stop:
         main(["search", "net.onnx", "--slurm", "gpu"])
     assert stop.value.code == 2

@@ -124,6 +124,7 @@ def test_a_registry_imports_all_files_of_its_folder() -> None:
             assert [module.name for module in below if module.name not in sys.modules] == []
 
 
+@pytest.mark.nightly
 def test_another_distribution_brings_all_of_it(tmp_path: Path) -> None:
     """By the entry points of the page; each table finds its own, whatever was asked before."""
     write(tmp_path)

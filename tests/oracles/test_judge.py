@@ -8,6 +8,7 @@ import pytest
 
 import chanc
 from chanc.analysis import analyze
+from chanc.backends import ort
 from chanc.errors import ModelError
 from chanc.ir import load, to_proto
 from chanc.oracles import Verdict, double, judge, pair
@@ -211,6 +212,26 @@ def test_what_onnxruntime_can_not_load_is_computed_elsewhere() -> None:
     assert judge(model, spoilt(result.model), trace=result.trace).agrees is False
 
 
+@pytest.mark.parametrize("centred", [False, True])
+def test_what_onnxruntime_loads_and_can_not_run_is_computed_elsewhere(centred: bool) -> None:
+    """An LRN of sequences: its kernel asks for pictures."""
+    graph = Graph(opset=17)
+    x = graph.input("x", [2, 3, 8]).conv(8)
+    x = x - x.mean(1) if centred else x
+    model = graph.model(graph.op("LRN", x.relu().conv(5), size=3))
+    with pytest.raises(ModelError, match="can't run"):
+        ort.fitting_feeds(model)
+    result = chanc.rewrite(model, scale=0.5)
+    assert result.trace.exact != centred
+    verdict = judge(model, result.model, trace=result.trace)
+    assert verdict.agrees
+    assert {finding.judge for finding in verdict.findings} == {"float64"}
+    if not centred:  # else its groups are judged, not its weights
+        wrong = judge(model, spoilt(result.model), trace=result.trace)
+        assert wrong.agrees is None, "the inputs may be at fault"
+        assert "give it some (--inputs)" in str(wrong)
+
+
 def test_what_nothing_can_run_is_refused_with_the_reason() -> None:
     graph = Graph(opset=17)
     x = graph.input("x", [1, 3, 6, 6]).conv(8).relu().conv(5)
@@ -232,6 +253,40 @@ def test_an_original_that_fails_on_made_up_inputs_is_no_fault_of_the_rewrite() -
     assert judge(model, result.model, trace=result.trace, feeds=feeds).agrees
     with pytest.raises(ModelError, match="can't run"):
         judge(model, result.model, trace=result.trace, feeds={"x": feeds["x"][:, :, 1:]})
+
+
+def silent(*, batch: int = 2, normed: bool = False) -> onnx.ModelProto:
+    """Of the middle layer only channels pass that are small: the strong half is dead, whatever comes in."""
+    graph = Graph(opset=17)
+    x = graph.input("x", [batch, 3, 6, 6]).conv(8, bias=False)
+    x = x - x.mean(1) if normed else x
+    bias = np.array([9, 9, 9, 9, -9, -9, -9, -9], np.float32)
+    kernel = np.concatenate([graph.rng.standard_normal((4, 8, 1, 1)), -np.ones((4, 8, 1, 1))]).astype(np.float32)
+    kernel[4:] *= 9
+    x = graph.op("Conv", x.relu(), graph.constant(kernel), graph.constant(bias)).relu()
+    return graph.model(x.conv(6).relu().conv(5))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("normed", [False, True])
+def test_outputs_that_depend_on_no_input_are_no_proof(batch: int, normed: bool) -> None:
+    """What is left of a network at half of its widths may be dead: then nothing wrong would show."""
+    model = silent(batch=batch, normed=normed)
+    result = chanc.rewrite(model, scale=0.5)
+    verdict = judge(model, result.model, trace=result.trace)
+    assert verdict.agrees
+    assert any(finding.deaf for finding in verdict.findings)
+    assert "whatever comes in" in str(verdict)
+    proofs = {name for finding in verdict.findings if not finding.deaf for name in finding.groups}
+    assert proofs == {name for name, (old, new) in result.trace.groups.items() if old != new}
+
+
+def test_outputs_that_listen_need_no_more() -> None:
+    model = normed("LayerNormalization")
+    free = [group.id for group in analyze(model).groups if group.resizable and group.exact]
+    result = chanc.rewrite(model, {name: {"scale": 0.5} for name in free})
+    (finding,) = judge(model, result.model, trace=result.trace).findings
+    assert not finding.deaf
 
 
 def test_scores_masked_with_infinity() -> None:

@@ -9,6 +9,7 @@ def test_published_numbers_match_whole_names():
     assert [e["params"] for e in reference_points("runs/darts7.onnx", "cifar10")] == [222650]
     assert [e["params"] for e in reference_points("r34.onnx conetv2-resnet34", "cifar100")] == [21328292]
     assert [e["params"] for e in reference_points("dartsplus7", "cifar10")] == [261370]
-    assert reference_points("darts70", "cifar10") == []
+    assert [e["label"] for e in reference_points("darts20", "cifar100")] == ["DARTS+14 of the paper"]
+    assert reference_points("dartsplus20", "cifar10") == reference_points("darts70", "cifar10") == []
     assert search_days("resnet34-w16", "sa")["gpu_days"] == 0.036
     assert search_days("resnet34", "conet") is None

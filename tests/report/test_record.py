@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from chanc import runs as room
@@ -15,8 +17,10 @@ def test_a_whole_run(runs, tmp_path):
     assert record.setting("algo") == "sa"
     assert record.setting("gamma") == 0.8
     assert record.setting("missing", 3) == 3
-    assert [row.name for row in record.rows] == ["baseline", "found", "uniform", "random"]
-    assert record.rows[1].top1_std == pytest.approx(0.001)
+    assert [row.name for row in record.rows] == ["found", "baseline", "uniform-params", "uniform-macs", "random-params"]
+    assert record.rows[0].top1_std == pytest.approx(0.001)
+    assert (record.warnings, len(record.told), record.held_out, record.trial_error(0.5)) == ((), 1, None, None)
+    assert dataclasses.replace(record, held_out=100).trial_error(0.5) == pytest.approx(0.05)
     assert best_trial(record).id == 6
 
 

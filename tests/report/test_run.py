@@ -34,7 +34,7 @@ def test_the_head_says_what_was_run(runs, tmp_path):
     facts = dict(report["facts"])
     assert facts["trials"] == "35 of 35"
     assert facts["algo"] == "sa"
-    assert facts["time"] == "1,082 s: training 1,068, everything else 14 (rewrite 14.0)"
+    assert facts["time"] == "1,082 s: training 1,068, everything else 14 (1.3%: rewrite 14.0)"
     assert [row[0] for row in report["tables"][0]["rows"]] == [
         "found", "baseline", "uniform at equal params", "uniform at equal MACs", "random at equal params",
     ]  # fmt: skip
@@ -101,6 +101,7 @@ def test_not_a_run(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_images(runs, tmp_path, monkeypatch):
     image = pytest.importorskip("PIL.Image")
     numpy = pytest.importorskip("numpy")

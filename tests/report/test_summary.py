@@ -7,7 +7,7 @@ from chanc.runs import Row
 
 def test_cells(runs, tmp_path):
     given = read_record(runs.write_run(tmp_path / "run", groups=3, trials=2)).rows
-    assert row_cells(given[1], given) == [
+    assert row_cells(given[0], given) == [
         "found",
         "5,500,000",
         "402,000,000",

@@ -32,8 +32,27 @@ def test_seeds_are_put_together(folder):
     assert [r.label for r in record.rows if r.name == "baseline"] == ["the original network, 17 cells"]
 
 
+def test_a_training_that_cells_share_counts_once(folder):
+    (baseline,) = [row for row in read_sweep(folder).rows if row.name == "baseline"]
+    assert (baseline.n, baseline.top1) == (3, pytest.approx(0.931))
+    assert baseline.top1_std == pytest.approx(0.001)
+
+
+def test_a_baseline_of_another_recipe_stands_alone(folder):
+    for path in folder.glob("*-gamma0.8-*/cell.json"):
+        cell = json.loads(path.read_text())
+        cell["rows"]["baseline"] |= {"top1": 0.5, "scores": {str(cell["seed"]): 0.5}}
+        cell["settings"] = {"final_lr": 0.3}
+        path.write_text(json.dumps(cell))
+    rows = [row for row in read_sweep(folder).rows if row.name == "baseline"]
+    assert [(row.n, row.label) for row in rows] == [
+        (3, "the original network as in greedy gamma 0.0, 12 cells"),
+        (3, "the original network as in greedy final_lr 0.3, gamma 0.8, 5 cells"),
+    ]
+
+
 def test_accuracy_against_params_has_a_line_a_method(folder):
-    (section,) = sweep_sections(read_sweep(folder))
+    section = next(section for section in sweep_sections(read_sweep(folder)) if section.id == "accuracy")
     plot = next(plot for plot in section.plots if plot.id == "final-params")
     lines = {series.name: series for series in plot.series}
     assert set(lines) == {"baseline", "greedy", "sa", "uniform at equal params"}
@@ -45,6 +64,17 @@ def test_accuracy_against_params_has_a_line_a_method(folder):
     assert lines["greedy"].errors[0] == pytest.approx(0.2 / 3**0.5, rel=1)
     assert lines["greedy"].errors[-1] != lines["greedy"].errors[0]
     assert len({series.colour for series in plot.series}) == 4
+
+
+def test_without_final_trainings_the_trials_are_named_as_such(folder):
+    for path in folder.glob("*/cell.json"):
+        cell = json.loads(path.read_text())
+        cell["rows"] = {"found": {"params": 7 + cell["seed"], "macs": 70, "top1": 0.1}}
+        path.write_text(json.dumps(cell))
+    section = next(section for section in sweep_sections(read_sweep(folder)) if section.id == "accuracy")
+    assert [(plot.id, plot.title) for plot in section.plots] == [
+        ("found-params", "Best trials of the cells, parameters"), ("found-macs", "Best trials of the cells, MACs")
+    ]  # fmt: skip
 
 
 def test_what_is_done_and_what_failed(folder):
@@ -62,7 +92,10 @@ def test_the_page_and_its_images(folder, tmp_path):
     assert report["tables"][0]["rows"][1][7] == "0.120"
     assert ["common.data", "cifar10"] in report["settings"]
     written = write_images(folder, tmp_path / "pictures")
-    assert sorted(path.name for path in written) == ["final-macs.png", "final-params.png"]
+    assert sorted(path.name for path in written) == [
+        *(f"axis-gamma-{key}.png" for key in ("macs", "params", "top1")), "final-macs.png", "final-params.png",
+        *(f"{figure}-against-{y}.png" for figure in ("kappa", "qc", "rank") for y in ("gap", "score")),
+    ]  # fmt: skip
 
 
 def test_a_sweep_that_has_only_begun(tmp_path):

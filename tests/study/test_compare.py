@@ -39,7 +39,7 @@ def test_rivals_cost_what_the_found_network_costs() -> None:
     for role in ROLES:
         for counter in COSTS:
             for widths in drawn[f"{role}-{counter}"]:
-                assert SPACE.count(widths, counter) == pytest.approx(SPACE.count(found, counter), rel=0.1)
+                assert SPACE.count(widths, counter) == pytest.approx(SPACE.count(found, counter), rel=0.01)
     uniform, flat, random = (drawn[f"{role}-params"] for role in ROLES)
     assert uniform[0]["b"] / uniform[0]["a"] == pytest.approx(1.5, rel=0.15)
     assert flat[0]["b"] == pytest.approx(flat[0]["a"], abs=2)

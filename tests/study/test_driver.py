@@ -223,7 +223,7 @@ def test_timing_is_kept_apart(tmp_path: Path) -> None:
     run_method(*start(tmp_path, FakeEngine()))
     timing = read_run(tmp_path).timing
     assert [line.id for line in timing] == ["0", "1", "2", "3"]
-    assert set(timing[0].seconds) == {"rewrite", "train", "measure", "save", "write", "report"}
+    assert set(timing[0].seconds) == {"rewrite", "prepare", "train", "measure", "save", "write", "report"}
     assert "seconds" not in (tmp_path / "events.jsonl").read_text()
 
 

@@ -159,6 +159,19 @@ def test_a_run_is_lengthened_from_its_folder_alone(tmp_path: Path, digits_model:
     assert search(out=out, resume=True).rows[-1].name == "uniform-params"
 
 
+def test_the_multiple_of_widths_that_suits_a_gpu_is_the_runs_own(
+    tmp_path: Path, digits_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as gpu:
+        gpu.setattr("chanc.study.study.width_grain", lambda *asked: {"round_to": 8})
+        told = io.StringIO()
+        small_search(digits_model, tmp_path / "run", trials=1, console=Console(file=told, width=200), quiet=False)
+    assert "note: widths are multiples of 8, as suits a GPU; --round-to says otherwise" in told.getvalue()
+    assert read_run(tmp_path / "run").settings["round_to"] == 8
+    search(out=tmp_path / "run", resume=True, trials=2)
+    assert all(width % 8 == 0 for trial in trials(tmp_path / "run") for width in trial.decision.widths.values())
+
+
 def test_a_search_without_a_model_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="needs a model to start from"):
         search(out=tmp_path / "run")
@@ -175,6 +188,22 @@ def test_a_cell_of_a_sweep_is_a_search(tmp_path: Path, digits_model: Path) -> No
     assert done is not None
     assert (done.cell, done.trials, done.rows.keys()) == (cell.name, 1, {"found", "baseline"})
     assert {"algo": "greedy", "gamma": 0.5, "seed": 3, "start_width": 8}.items() <= read_run(path).settings.items()
+
+
+def test_cells_of_a_sweep_share_their_baseline(tmp_path: Path, digits_model: Path) -> None:
+    common = {"data": "digits", "trials": 1, "epochs": 1, "limit_train": 200, "options": WIDTHS, "train": TRAIN,
+              "final_epochs": 1, "compare": ["baseline"]}  # fmt: skip
+    todo = cells(["greedy"], {"gamma": [0.5, 0.8], "final_lr": [0.05, 0.1]}, [3])
+    for cell in todo:
+        run_cell(str(digits_model), cell, tmp_path / cell.name, common)
+    rows = [done.rows for cell in todo if (done := read_cell(tmp_path / cell.name)) is not None]
+    baselines = [row["baseline"].scores for row in rows]
+    assert baselines[0] == baselines[2] != baselines[1] == baselines[3]
+    assert len(list((tmp_path / "finals").glob("*/model.onnx"))) == 4  # one trial finds the same widths with any gamma
+    before = read_run(tmp_path / todo[0].name)
+    alone = search(digits_model, algo="greedy", seed=3, out=tmp_path / "alone", **{**common, "final": {"lr": 0.05},
+                   "options": {**WIDTHS, "gamma": 0.5}})  # fmt: skip
+    assert read_run(alone.path).finals == before.finals
 
 
 # Commands one after the other, until one fails; "!" before one: killed in the middle of its second trial.

@@ -96,9 +96,9 @@ def test_searches_start_at_the_planted_widths_and_are_judged_at_equal_cost(
     params = found.defect.params
     assert fake.asked[0]["options"] == {
         "start_width": 0, "min_width": 2, "max_width": 4 * max(found.defect.widths.values()), "target_params": params,
-        "gamma": 0.5,
+        "round_to": 2, "gamma": 0.5,
     }  # fmt: skip
-    assert set(fake.asked[-1]["options"]) == {"min_width", "max_width", "target_params"}
+    assert set(fake.asked[-1]["options"]) == {"min_width", "max_width", "round_to", "target_params"}
     assert (fake.asked[0]["trials"], fake.asked[0]["epochs"], fake.asked[0]["resume"]) == (10, 2, False)
     assert analysed(tmp_path / "planted.onnx").params == params
     assert json.loads((tmp_path / "planted.json").read_text())["passed"] is passed

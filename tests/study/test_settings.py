@@ -9,7 +9,7 @@ from chanc.errors import RunError
 from chanc.study.methods.registry import make, options_of
 from chanc.study.methods.trial.conet import Conet
 from chanc.study.presets import PRESETS
-from chanc.study.settings import Settings, resolve
+from chanc.study.settings import Settings, resolve, width_grain
 from chanc.training.options import TrainOptions
 
 
@@ -132,3 +132,20 @@ def test_device_and_final_training_do_not_decide_a_search() -> None:
     assert one.decisive({}) == settings(metrics=["quality"]).decisive({})
     assert one.decisive({}) != dataclasses.replace(one, metrics=("mine",)).decisive({})
     assert one.decisive({}) != dataclasses.replace(one, holdout=0.2).decisive({})
+
+
+@pytest.mark.parametrize(("algo", "preset", "told", "device", "expected"), [
+    ("greedy", None, None, "cuda", {"round_to": 8}),
+    (None, None, None, "cuda", {"round_to": 8}),
+    ("greedy", None, None, "cpu", {}),
+    ("greedy", None, 2, "cuda", {}),
+    (None, "conetv2-resnet34", None, "cuda", {}),
+])  # fmt: skip
+def test_widths_on_a_gpu_are_multiples_of_eight_where_nobody_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, algo: str, preset: str, told: int | None, device: str, expected: Any
+) -> None:
+    torch = pytest.importorskip("torch")
+    names = {"auto": device, "cpu": "cpu"}
+    monkeypatch.setattr("chanc.training.devices.pick_device", lambda name: torch.device(names[name]))
+    assert width_grain(algo, preset, {"round_to": told}, None) == expected
+    assert width_grain(algo, preset, {"round_to": told}, "cpu") == {}

@@ -69,10 +69,51 @@ def test_cells_are_all_combinations() -> None:
 def test_a_method_takes_only_its_own_axes() -> None:
     found = cells(["greedy", "uniform"], {"gamma": [0.5, 0.8], "low": [0.1]}, range(1))
     assert [cell.name for cell in found] == ["greedy-gamma0.5-seed0", "greedy-gamma0.8-seed0", "uniform-low0.1-seed0"]
-    with pytest.raises(RunError, match="no method of this sweep has an option 'mu'"):
+    with pytest.raises(RunError, match="no method or task of this sweep has an option 'mu'"):
         cells(["greedy"], {"mu": [1]}, range(1))
     with pytest.raises(RunError, match="there is no search method 'gredy'"):
         cells(["gredy"], {}, range(1))
+
+
+def test_a_task_takes_only_its_own_axes_and_the_search_all_others() -> None:
+    found = cells(["greedy"], {"lr": [0.1, 0.2], "label_smoothing": [0.1], "gamma": [0.5]}, [7])
+    assert [cell.name for cell in found] == [f"greedy-lr{lr}-label_smoothing0.1-gamma0.5-seed7" for lr in (0.1, 0.2)]
+    assert found[0].settings == {"lr": 0.1, "label_smoothing": 0.1}
+    with pytest.raises(RunError, match="a search has no option labelsmoothing: did you mean label-smoothing"):
+        cells(["greedy"], {"labelsmoothing": [1]}, [0])
+
+
+def test_a_preset_names_the_method_where_nobody_else_does() -> None:
+    assert [cell.algo for cell in cells([], {}, [0], {"preset": "conet-darts7"})] == ["conet"]
+    assert [cell.algo for cell in cells([], {"preset": ["conet-darts7", None]}, [0])] == ["conet", "greedy"]
+    assert [cell.algo for cell in cells(["sa"], {}, [0], {"preset": "conetv2-darts7"})] == ["sa"]
+
+
+def test_two_cells_never_share_a_folder() -> None:
+    with pytest.raises(RunError, match="two cells of this sweep have the folder greedy-dataa_b-seed0"):
+        cells(["greedy"], {"data": ["a/b", "a b"]}, [0])
+
+
+def test_settings_reach_the_search_where_they_belong(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    def search(model: str, **given: Any) -> Any:
+        seen.update(given)
+        given["out"].mkdir()
+        return SimpleNamespace(stopped=False, rows=(), outcomes=(), widths={})
+
+    (cell,) = cells(["greedy"], {"batch_size": [8], "gamma": [0.5], "final_lr": [0.3], "trials": [2]}, [1])
+    common = {"train": {"lr": 0.1}, "options": {"round_to": 8}, "data": "digits"}
+    run_cell("m.onnx", cell, tmp_path / cell.name, common, search)
+    assert seen == {
+        "algo": "greedy", "seed": 1, "out": tmp_path / cell.name, "resume": False, "shelf": tmp_path / "finals",
+        "data": "digits", "trials": 2, "options": {"round_to": 8, "gamma": 0.5}, "train": {"lr": 0.1, "batch_size": 8},
+        "final": {"batch_size": 8, "lr": 0.3},
+    }  # fmt: skip
+    done = read_cell(tmp_path / cell.name)
+    assert done is not None
+    assert (done.settings, done.options) == ({"batch_size": 8, "final_lr": 0.3, "trials": 2}, {"gamma": 0.5})
+    assert done.trials == 0
 
 
 def test_every_cell_once(tmp_path: Path, digits_model: Path) -> None:

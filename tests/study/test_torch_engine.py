@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import layers_quality
 from chanc.metrics.registry import METRICS, measure
 from chanc.report import write_report
+from chanc.runs import read_run
 from chanc.study.engine import MetricOf
 from chanc.study.parts import load_data, make_engine
 from chanc.study.settings import resolve
@@ -72,6 +74,15 @@ def test_every_weight_is_factorised_once_an_epoch(
     run(digits_model, tmp_path / "run", optimizer=optimizer, evbmf=minimum)
     epoch = [(*batch, minimum) for batch in (*STEM, INNER_AND_OUTER, POINTWISE)]
     assert sorted(batches) == sorted(epoch * 2)
+
+
+@pytest.mark.parametrize(("optimizer", "times"), [("adas", 2), ("sgd", 1)])
+def test_a_change_is_factorised_beside_the_weights_only_where_adas_needs_those(
+    tmp_path: Path, digits_model: Path, batches: list[Any], optimizer: str, times: int
+) -> None:
+    run(digits_model, tmp_path / "run", of="change", optimizer=optimizer)
+    epoch = [(*batch, "global") for batch in (*STEM, INNER_AND_OUTER, POINTWISE)]
+    assert sorted(batches) == sorted(epoch * 2 * times)
 
 
 def test_averaged_weights_are_measured_by_themselves(tmp_path: Path, digits_model: Path, batches: list[Any]) -> None:
@@ -186,3 +197,21 @@ def test_a_search_follows_a_score_that_rises() -> None:
             TASKS.add(name, task)
             with pytest.raises(RunError, match=f"a search can't follow the task {name}: {why}"):
                 task_of(name, {})
+
+
+def test_a_final_training_is_judged_at_its_end_and_every_tenth_epoch(tmp_path: Path, digits_model: Path) -> None:
+    done = search(digits_model, data="digits", trials=1, epochs=1, limit_train=64, limit_test=50, out=tmp_path / "run",
+                  train=TRAIN, final_epochs=12, final=TRAIN, compare=("baseline",),
+                  options={"min_width": 4, "start_width": 8})  # fmt: skip
+    record = read_run(tmp_path / "run")
+    for event in record.finals:
+        judged = [epoch.epoch for epoch in event.epochs if not math.isnan(epoch.score)]
+        assert (len(event.epochs), judged) == (12, [9, 11])
+        assert event.score == event.epochs[-1].score
+    assert all(row.top1 is not None and math.isfinite(row.top1) for row in done.rows)
+    assert write_report(tmp_path / "run").stat().st_size > 10_000
+    names = {line.id for line in record.timing}
+    assert {"start", "0", "end", "final baseline-0", "final found-0"} <= names
+    trial = next(line.seconds for line in record.timing if line.id == "0")
+    assert {"rewrite", "codegen", "prepare", "train", "evaluate", "measure", "save"} <= set(trial)
+    assert trial["train"] > 0

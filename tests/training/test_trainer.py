@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -21,9 +22,9 @@ from chanc.metrics.quality import layers_quality  # noqa: E402
 from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.modules import by_hand  # noqa: E402
 from chanc.training.adas import AdaS  # noqa: E402
-from chanc.training.devices import precision  # noqa: E402
+from chanc.training.devices import isolated, precision  # noqa: E402
 from chanc.training.evaluation import evaluate  # noqa: E402
-from chanc.training.feed import held_out_feed  # noqa: E402
+from chanc.training.feed import held_out_feed, resident, training_feed  # noqa: E402
 from chanc.training.options import TrainOptions  # noqa: E402
 from chanc.training.trainer import train_module  # noqa: E402
 
@@ -116,6 +117,7 @@ train_module(by_hand(module), dataset, Classification(), options, on_step=on_ste
 """
 
 
+@pytest.mark.nightly
 def test_killed_process_is_resumed(net, dataset, tmp_path) -> None:
     whole = net()
     expected = train(whole, dataset, _BASE)
@@ -390,3 +392,49 @@ def test_cuda_learns_and_resumes(net, dataset, tmp_path) -> None:
     with pytest.raises(_Stop):
         train(net(), dataset, options, on_epoch=on_epoch, checkpoint=path)
     assert train(net(), dataset, options, checkpoint=path).history == expected.history
+
+
+def test_the_epochs_between_two_evaluations_are_trained_alike_and_not_judged(net, dataset, tmp_path) -> None:
+    every, some = net(), net()
+    options = replace(_BASE, epochs=4)
+    judged = train(every, dataset, options).history
+    path = tmp_path / "state.safetensors"
+    found = train(some, dataset, options, judge_every=3, checkpoint=path)
+    assert _same(every, some)
+    assert [math.isnan(epoch.score) for epoch in found.history] == [True, True, False, False]
+    assert [math.isnan(epoch.test_loss) for epoch in found.history] == [True, True, False, False]
+    assert [epoch.loss for epoch in found.history] == [epoch.loss for epoch in judged]
+    assert found.history[2:] == judged[2:]
+    assert (found.score, found.loss) == (judged[-1].score, judged[-1].test_loss)
+    again = train(net(), dataset, options, judge_every=3, checkpoint=path)
+    assert repr(again.history) == repr(found.history)
+
+
+def test_trainings_on_one_data_set_share_what_lies_on_the_device(dataset) -> None:
+    device = torch.device("cpu")
+    generator = torch.Generator()
+    feeds = [training_feed(dataset, _BASE, "image", device, generator) for _ in range(2)]
+    feeds += [held_out_feed(dataset, "image", device) for _ in range(2)]
+    one, two, three, four = (feed.batches.images.data_ptr() for feed in feeds)
+    assert (one, three) == (two, four)
+    assert one == resident(dataset, "train", device)[0].data_ptr() != three
+    assert np.array_equal(resident(dataset, "train", device)[0].numpy(), dataset.train_images)
+    other = replace(dataset)
+    assert resident(other, "train", device)[0].data_ptr() != one
+    kept = resident(dataset, "train", device)[0]
+    assert kept.data_ptr() == resident(dataset, "train", device)[0].data_ptr()
+
+
+def test_a_training_leaves_the_shared_images_as_they_are(net, dataset) -> None:
+    train(net(), dataset, replace(_BASE, cutout=2))
+    assert np.array_equal(resident(dataset, "train", torch.device("cpu"))[0].numpy(), dataset.train_images)
+
+
+@pytest.mark.parametrize(("epochs", "searched"), [(2, False), (30, True)])
+def test_cudnn_tries_its_algorithms_in_long_trainings_only(epochs, searched) -> None:
+    before = torch.backends.cudnn.benchmark
+    with isolated(torch.device("cpu"), replace(_BASE, epochs=epochs)):
+        assert torch.backends.cudnn.benchmark is searched
+    with isolated(torch.device("cpu"), replace(_BASE, epochs=30, deterministic=True)):
+        assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark is before

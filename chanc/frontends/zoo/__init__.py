@@ -1,8 +1,8 @@
 """Reference networks in plain torch, every one built from one table of widths.
 
-`build("resnet34")` is the published baseline for 32x32 images; `width=16` sets every independent width to 16, and
-`widths={"stream1": 24, ...}` sets single ones, so that a network found by a search can be built again. `table(name)`
-lists the independent widths of a network with their published values.
+`build("resnet34")` is the published baseline for 32x32 images; `width=16` sets every independent width to 16,
+`scale=1.5` scales all of them, and `widths={"stream1": 24, ...}` sets single ones, so that a network found by a search
+can be built again. `table(name)` lists the independent widths of a network with their published values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from chanc.errors import ChancError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build", "names", "params", "table"]
+__all__ = ["build", "names", "params", "scaled", "table"]
+
+WIDEST = 256
+"""The largest width of compound scaling, in channels."""
 
 # network: the module of its family, which has table(name, aux=...) and build(name, widths, ...)
 _FAMILIES = {
@@ -56,10 +59,21 @@ def table(name: str, *, aux: bool = False) -> dict[str, int]:
     return widths
 
 
+def scaled(name: str, factor: float, *, aux: bool = False) -> dict[str, int]:
+    """The widths of CONet's compound scaling (Hosseini et al. 2021): n' = min(256, 2 round(n factor / 2)), from 2 up.
+
+    Raises ChancError as `table`, and for a factor that is not above 0.
+    """
+    if not 0 < factor < float("inf"):
+        raise ChancError(f"the factor of all widths must be above 0, not {factor}")
+    return {key: min(WIDEST, max(2, 2 * round(size * factor / 2))) for key, size in table(name, aux=aux).items()}
+
+
 def build(
     name: str,
     *,
     width: int | None = None,
+    scale: float | None = None,
     widths: Mapping[str, int] | None = None,
     classes: int = 10,
     aux: bool = False,
@@ -67,16 +81,21 @@ def build(
 ) -> nn.Module:
     """Build a network: images [N, channels, H, W] to logits [N, classes]; with `aux` a second output of that shape.
 
-    `width` sets every independent width, `widths` sets single ones by their names in `table(name)` and goes before
-    `width`; both are in channels. Weights are torch's default initialisation, from torch's global generator.
+    `width` sets every independent width, or `scale` scales them all (`scaled`); `widths` sets single ones by their
+    names in `table(name)` and goes before both; widths are in channels. Weights are torch's default initialisation,
+    from torch's global generator.
 
-    Raises ChancError for an unknown network or width name and for a width that the network can't have.
+    Raises ChancError for an unknown network or width name, for a width that the network can't have, and where both
+    `width` and `scale` are given.
     """
+    if scale is not None and width is not None:
+        raise ChancError("a network's widths are all set to one width, or all scaled: not both")
     family = _family(name, aux)
     for what, value in (("number of classes", classes), ("number of image channels", channels)):
         if value < 1:
             raise ChancError(f"the {what} must be at least 1, not {value}")
-    chosen = _resolve(name, family.table(name, aux=aux), width, widths or {})
+    usual = family.table(name, aux=aux) if scale is None else scaled(name, scale, aux=aux)
+    chosen = _resolve(name, usual, width, widths or {})
     network: nn.Module = family.build(name, chosen, classes=classes, channels=channels, aux=aux)
     return network
 
@@ -99,11 +118,11 @@ def _family(name: str, aux: bool) -> Any:
     return importlib.import_module(f"{__name__}.{_FAMILIES[name]}")
 
 
-def _resolve(name: str, published: Mapping[str, int], width: int | None, widths: Mapping[str, int]) -> dict[str, int]:
-    unknown = [key for key in widths if key not in published]
+def _resolve(name: str, usual: Mapping[str, int], width: int | None, widths: Mapping[str, int]) -> dict[str, int]:
+    unknown = [key for key in widths if key not in usual]
     if unknown:
-        raise ChancError(f"{name} has no width {unknown[0]!r}; it has {', '.join(published)}")
-    chosen = {key: published[key] if width is None else width for key in published} | dict(widths)
+        raise ChancError(f"{name} has no width {unknown[0]!r}; it has {', '.join(usual)}")
+    chosen = {key: usual[key] if width is None else width for key in usual} | dict(widths)
     for key, value in chosen.items():
         if value < 1:
             raise ChancError(f"the width {key} of {name} must be at least 1 channel, not {value}")

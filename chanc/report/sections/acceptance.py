@@ -11,41 +11,57 @@ from chanc.report.record import Record, finite
 from chanc.report.sections import register
 
 ALPHA = 5.0
+STEPS = [0.02 * step for step in range(51)]
+CHANGE, ZETA = Axis("change of the group's metric, |dm|"), Axis("ζ, probability and added step")
 
 
 @register("acceptance", order=50)
 def acceptance_section(record: Record) -> Section | None:
     """The acceptance function of simulated annealing, zeta = exp(-1/(|dm| Temp)) (CONetV2, figure 8)."""
+    if record.cells:
+        return _by_alpha(record)
     if str(record.setting("algo", "")).lower() != "sa":
         return None
     total = round(finite(record.setting("trials")) or len(record.trials) or 35)
     given = finite(record.setting("alpha"))
     alpha = ALPHA if given is None else given
     again = alpha if record.setting("zeta") == "alpha-squared" else 1.0
-    steps = [0.02 * step for step in range(51)]
     stops = sorted({0, total // 4, total // 2, 3 * total // 4, max(total - 1, 0)})
     lines = [
-        Series(
+        _curve(
             f"trial {stop}: Temp {alpha * (total - stop) / total:.3g}",
-            steps,
-            [acceptance(step, again * alpha * (total - stop) / total) for step in steps],
+            again * alpha * (total - stop) / total,
             depth_colour(index, len(stops)),
         )
         for index, stop in enumerate(stops)
     ]
     points = _accepted(record, alpha, total, again)
-    plot = Plot(
-        "acceptance",
-        "Acceptance",
-        Axis("change of the group's metric, |dm|"),
-        Axis("ζ, probability and added step"),
-        [*lines, *([points] if points.x else [])],
-    )
+    plot = Plot("acceptance", "Acceptance", CHANGE, ZETA, [*lines, *([points] if points.x else [])])
     heat = "|dm|·Temp" if again == 1 else f"{alpha:g}·dm·Temp"
     text = f"ζ = exp(−1/({heat})), Temp = {alpha:g}·(T − t)/T with T = {total} trials; dots are this run's changes."
     if again != 1:
         text += " A falling metric is always pushed."
     return Section("acceptance", "Acceptance function of simulated annealing", text, [plot])
+
+
+def _by_alpha(record: Record) -> Section | None:
+    """The function in the first trial, for each alpha of a sweep; None where it has less than two."""
+    axes = [cell.result.axes for cell in record.cells if cell.result.algo == "sa"]
+    squared = {(float(one.get("alpha", ALPHA)), one.get("zeta") == "alpha-squared") for one in axes}
+    if len(squared) < 2:
+        return None
+    lines = [
+        _curve(f"alpha {alpha:g}{', squared' if again else ''}", alpha**2 if again else alpha,
+               depth_colour(index, len(squared)))
+        for index, (alpha, again) in enumerate(sorted(squared))
+    ]  # fmt: skip
+    text = "ζ = exp(−1/(|dm|·Temp)) in the first trial, where Temp = alpha; it falls to nothing with the trials."
+    plot = Plot("acceptance", "Acceptance", CHANGE, ZETA, lines)
+    return Section("acceptance", "Acceptance function of simulated annealing", text, [plot])
+
+
+def _curve(name: str, heat: float, colour: str) -> Series:
+    return Series(name, STEPS, [acceptance(step, heat) for step in STEPS], colour)
 
 
 def acceptance(change: float, temperature: float) -> float:

@@ -14,6 +14,9 @@ from chanc.report.sections import register
 from chanc.report.sections._common import ROLES, look, on_images, spread
 from chanc.runs import Row
 
+FINAL, SHORT = ("final", "After final training"), ("found", "Best trials of the cells")
+"""Ids and titles of rows: those of final trainings, and of a sweep that has none."""
+
 
 @register("accuracy", order=10)
 def accuracy_section(record: Record) -> Section | None:
@@ -24,7 +27,8 @@ def accuracy_section(record: Record) -> Section | None:
         trials = _trial_series(record, key)
         if final:
             note = spread([row.n for row in record.rows])
-            plots.append(_cost_plot(record, f"final-{key}", f"After final training, {unit}", key, unit, final, note))
+            name, title = FINAL if _in_full(record) else SHORT
+            plots.append(_cost_plot(record, f"{name}-{key}", f"{title}, {unit}", key, unit, final, note))
         if trials:
             note = on_images(record)
             plots.append(_cost_plot(record, f"trials-{key}", f"Search trials, {unit}", key, unit, trials, note))
@@ -33,6 +37,11 @@ def accuracy_section(record: Record) -> Section | None:
         return None
     text = "Trials are trained for a few epochs only: compare them with one another, not with the final training."
     return Section("accuracy", "Accuracy against cost", text, plots)
+
+
+def _in_full(record: Record) -> bool:
+    """Whether the rows are those of final trainings: a sweep without any has the trials' held-out scores."""
+    return not record.cells or any(cell.final is not None for cell in record.cells)
 
 
 def _final_series(rows: Sequence[Row], key: str) -> list[Series]:

@@ -67,7 +67,7 @@ def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], 
     """
     for edit in edits:
         for part in edit.parts if edit.role == "consumer" else ():
-            if part.divisible and (part.turn > 0).any():
+            if part.divisible and part.repeats:
                 values = np.moveaxis(taken.astype(np.float64), edit.axis, 0)
                 values[part.new] = _exactly(values[part.new], part, share(part), taken.dtype)
                 taken = np.ascontiguousarray(np.moveaxis(values, 0, edit.axis)).astype(taken.dtype)
@@ -110,7 +110,7 @@ def clear_later(taken: Tensor, edits: Sequence[AxisEdit], parts: Callable[[Part]
     nothing = take(zero, edits) if zero is not None else None
     for edit in edits:
         for part in edit.parts if edit.role == "consumer" else ():
-            if parts(part) and part.later.size:
+            if part.repeats and parts(part):
                 place = (slice(None),) * edit.axis + (part.later,)
                 taken[place] = 0 if nothing is None else nothing[place]
     return taken

@@ -115,9 +115,9 @@ def test_shrunk_in_place_is_what_build_makes_of_the_rewritten_model(name, normal
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
 def test_grown_copies_equal_build(name, normal_form):
-    """`copy` does what the rewrite's own transfer does: sources repeated, their consumers zero."""
+    """`copy` does what the transfer `select` does: sources repeated, their consumers zero."""
     model = normal_form(name)
-    rewritten = rewrite(model, scale=1.5)
+    rewritten = rewrite(model, scale=1.5, transfer="select")
     resized = resize_module(build(model), model, rewritten, grow="copy")
     same_state(resized.module, build(rewritten.model).module)
 
@@ -334,7 +334,7 @@ def mixed():
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_every_kind_of_layer_keeps_its_sizes(scale, mixed):
-    rewritten = rewrite(mixed, scale=scale)
+    rewritten = rewrite(mixed, scale=scale, transfer="select")
     resized, fresh = resize_module(build(mixed), mixed, rewritten, grow="copy"), build(rewritten.model)
     same_state(resized.module, fresh.module)
     assert torch.allclose(logits(resized.module), logits(fresh.module), rtol=0, atol=1e-6)
@@ -359,7 +359,7 @@ def test_gates_of_recurrent_layers_follow(op, gates, scale):
         helper.make_node("MatMul", ["s", "head"], ["y"]),
     ]
     model = graph_of(nodes, shapes, [7, 2, 3], [2, 5])
-    rewritten = rewrite(model, scale=scale)
+    rewritten = rewrite(model, scale=scale, transfer="select")
     resized, fresh = resize_module(build(model), model, rewritten, grow="copy"), build(rewritten.model)
     same_state(resized.module, fresh.module)
     x = torch.randn(7, 2, 3, generator=torch.Generator().manual_seed(0))

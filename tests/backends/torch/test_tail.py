@@ -132,7 +132,7 @@ def check(folder: Path, *arguments: object) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("theirs", [False, True])
+@pytest.mark.parametrize("theirs", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_check_compares_what_the_module_returns(theirs: bool, tmp_path: Path) -> None:
     source = chanc.codegen(detector(tmp_path / "model.onnx", theirs=theirs), tmp_path / "out")
     assert source.tail is not None
@@ -163,6 +163,7 @@ def test_the_source_is_clean(tmp_path: Path) -> None:
         assert ran.returncode == 0, ran.stdout
 
 
+@pytest.mark.nightly
 def test_names_of_a_hostile_graph_stay_names(tmp_path: Path) -> None:
     name = "\"\"\"\nimport os\nopen('owned', 'w')"
     model = build(X, "float y", NETWORK + "y = theirs.Decode (s)", WEIGHTS, domains=THEIRS)

@@ -27,6 +27,9 @@ PARAMS = [
     ("densenet-bc", None, 769_162, None),
 ]
 
+# CONet's compound scaling of DARTS7 for CIFAR-100: width factor, params
+SCALED = [(2**0.5, 458_402), (2**1.5, 1_713_922), (2**2.5, 3_981_394), (2**3.5, 5_811_272), (2**4.5, 6_956_644)]
+
 # params at 1,000 classes, of the same widths on ImageNet: strides and poolings, which differ, have no parameters
 IMAGENET_PARAMS = [
     ("mobilenetv3-large", 5_483_032),
@@ -69,6 +72,28 @@ def test_params_of_imagenet_networks(name, params):
     assert zoo.params(name, classes=1000) == params
 
 
+@pytest.mark.parametrize(("factor", "params"), SCALED)
+def test_params_of_compound_scaling(factor, params):
+    """The published rows are .458, 1.714, 3.981, 5.811 and 6.957 M."""
+    with torch.device("meta"):
+        assert _params(zoo.build("darts7", scale=factor, classes=100)) == params
+
+
+def test_compound_scaling_is_even_and_capped():
+    assert set(zoo.scaled("darts7", 2**0.5).values()) == {22, 46, 68, 90}
+    assert set(zoo.scaled("darts7", 100).values()) == {256}
+    assert set(zoo.scaled("darts7", 0.01).values()) == {2}
+    wide = {key: 2 * round(size * 2**4.5 / 2) for key, size in zoo.table("darts7").items()}
+    with torch.device("meta"):
+        assert round(_params(zoo.build("darts7", widths=wide, classes=100)) / 1e6) == 101  # what the cap is there for
+
+
+def test_the_papers_dartsplus14_is_darts20():
+    """By its counts, 3.35 and 3.40 M."""
+    assert [round(zoo.params("darts20", classes=classes) / 1e6, 3) for classes in (10, 100)] == [3.349, 3.401]
+    assert round(zoo.params("dartsplus14", classes=10) / 1e6, 2) == 4.33
+
+
 def test_params_published_in_millions():
     assert round(zoo.params("wrn22") / 1e6, 1) == 17.2
     assert round(zoo.params("darts20") / 1e6, 4) == 3.3493
@@ -92,6 +117,10 @@ def test_resnet34_has_its_36_convolutions_in_the_order_of_its_blocks():
     assert len(shapes) == 36
     assert shapes[0] == (16, 3, 3, 3)
     assert [index for index, shape in enumerate(shapes) if shape[2] == 1] == [9, 18, 31]
+
+
+def _params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _macs(module: nn.Module) -> tuple[int, int]:

@@ -124,3 +124,14 @@ def test_refusals_are_one_line(name, options, says):
 def test_names_need_no_torch():
     code = "import sys; from chanc.frontends import zoo, open_spec; zoo.names(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_all_widths_are_set_or_scaled_and_not_both():
+    with pytest.raises(ChancError, match="all set to one width, or all scaled: not both"):
+        zoo.build("darts7", width=8, scale=2.0)
+    for factor in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ChancError, match="the factor of all widths must be above 0"):
+            zoo.scaled("darts7", factor)
+    with torch.device("meta"):
+        module = zoo.build("darts7", scale=2.0, widths={"stem": 10})
+    assert module.stem[0].weight.shape[0] == 10

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -45,3 +46,20 @@ def test_acceptance_with_alpha_squared(runs, tmp_path, plots_of):
 def test_only_annealing_has_an_acceptance(runs, tmp_path, plots_of):
     folder = runs.write_run(tmp_path / "run", groups=3, trials=4, settings={"algo": "greedy"})
     assert "acceptance" not in plots_of(read_record(folder))
+
+
+def test_a_sweep_has_a_curve_for_each_alpha(runs, tmp_path):
+    from chanc.report.record import Record
+    from chanc.report.sections.acceptance import acceptance_section
+    from chanc.report.swept import SweptCell
+    from chanc.runs.sweeps import CellResult
+
+    def swept(*cells):
+        return Record(tmp_path, {}, cells=tuple(SweptCell(CellResult("x", algo, options=of)) for algo, of in cells))
+
+    both = ("sa", {"alpha": 1.0}), ("sa", {}), ("sa", {"zeta": "alpha-squared"}), ("greedy", {"alpha": 9.0})
+    (plot,) = acceptance_section(swept(*both)).plots
+    assert [line.name for line in plot.series] == ["alpha 1", "alpha 5", "alpha 5, squared"]
+    assert [line.y[-1] for line in plot.series] == pytest.approx([math.exp(-1), math.exp(-1 / 5), math.exp(-1 / 25)])
+    assert acceptance_section(swept(*both[:1])) is None
+    assert acceptance_section(swept(("greedy", {}))) is None

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from chanc.report.record import read_record
 from chanc.runs import Row
 
@@ -11,7 +13,17 @@ def test_accuracy_against_params(record, plots_of):
     found = next(s for s in plot.series if s.name == "found")
     assert list(found.x) == [5.5]
     assert list(found.y) == [93.42]
-    assert len({s.colour for s in plot.series}) == 4
+    assert found.errors == [pytest.approx(0.1 / 2**0.5, abs=1e-4)]
+    assert plot.note == "Error bars: one standard error over n = 2 trainings with other seeds."
+    assert len({s.colour for s in plot.series}) == 5
+
+
+def test_trials_are_single_trainings_on_so_many_images(record, plots_of):
+    plot = plots_of(dataclasses.replace(record, held_out=400))["trials-params"]
+    top1, error = plot.series[0].y[0] / 100, plot.series[0].errors[0] / 100
+    assert error == pytest.approx((top1 * (1 - top1) / 400) ** 0.5, rel=1e-3)
+    assert plot.note == "One training each (n = 1). Error bars: the standard error on 400 images."
+    assert plots_of(record)["trials-params"].note == "One training each (n = 1)."
 
 
 def test_several_points_of_one_name_make_a_line(runs, tmp_path, plots_of):

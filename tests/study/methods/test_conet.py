@@ -105,3 +105,15 @@ def test_frozen_group_keeps_its_width_while_others_move() -> None:
         assert proposal.widths is not None
         widths, state = proposal.widths, proposal.state
     assert widths == {"a": 38, "b": 56}
+
+
+@pytest.mark.parametrize(("remainder", "sizes"), [("kept", [16, 17.6, 19.36]), ("dropped", [16, 18, 19.8])])
+def test_what_rounding_takes_off_is_kept_or_dropped(remainder: Any, sizes: list[float]) -> None:
+    sampler = Conet(phi=0.1, remainder=remainder)
+    state = sampler.start(ONE)[1]
+    for trial, real in enumerate(sizes[1:]):
+        width = sampler.limits.fit(sizes[trial], ONE.groups[0])
+        proposal = sampler.propose(ONE, state, seen(trial, {"a": width}, a=0.05))
+        state = proposal.state
+        assert proposal.widths == {"a": sampler.limits.fit(real, ONE.groups[0])}
+        assert state["real"] == ({"a": pytest.approx(real)} if remainder == "kept" else {})

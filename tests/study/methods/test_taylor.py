@@ -4,13 +4,18 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
+from chanc.analysis import analyze
+from chanc.rewriter import rewrite
 from chanc.rewriter.importance import Gathered, Moments
 from chanc.runs import read_run
 from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.trial.taylor import Taylor
 from chanc.study.space import Limits, SearchGroup, Space
+from chanc.study.study import search, space_of
+from chanc.testing.graphs import Graph
 from chanc.testing.samplers import ChainPrice, SamplerContract, example_space
 
 
@@ -77,6 +82,17 @@ def test_what_costs_more_has_to_be_worth_more() -> None:
     assert 0.97 * 1600 <= space.count(widths, "params") <= 1600
     macs = after(Taylor(round_to=1, min_width=1, move=1.0, trials=40, equal="macs"), space, turns=5, a=1.0, b=1.0)
     assert macs == {"a": 32, "b": 32}
+
+
+def test_targets_say_what_all_trials_cost() -> None:
+    """One that is given counts in the place of `equal`; of two, neither is exceeded."""
+    space = flat_space(a=10, b=40)
+    options = {"round_to": 1, "min_width": 1, "move": 1.0, "trials": 40}
+    assert after(Taylor(target_macs=6400, **options), space, turns=5, a=1.0, b=1.0) == {"a": 32, "b": 32}
+    both = after(Taylor(target_macs=6400, target_params=1600, **options), space, turns=5, a=9.0, b=1.0)
+    assert space.count(both, "macs") <= 6400
+    assert space.count(both, "params") <= 1600
+    assert both["a"] > 32
 
 
 def test_less_and_less_changes_hands() -> None:
@@ -160,3 +176,37 @@ def test_evidence_that_is_gone_is_told(digits_model: Path, tmp_path: Path, monke
     with pytest.raises(chanc.ChancError, match=r"the evidence of trial 1 can't be read"):
         chanc.search(digits_model, algo="taylor", data="digits", epochs=1, limit_train=100, trials=2,
                      out=tmp_path / "run", train={"batch_size": 64, "device": "cpu"})  # fmt: skip
+
+
+def starved(counter: str, victim: int) -> tuple[ir.Model, str, int]:
+    """Six convolutions, one of them at a quarter of its width, the others wider for it, at equal cost; its group."""
+    graph = Graph(seed=0, scale=3**-0.5)
+    x = graph.input("image", [2, 1, 8, 8], dynamic={0: "n"})
+    for width, stride in ((16, 1), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1)):
+        x = x.conv(width, stride=stride).bn().relu()
+    model = graph.ir(x.gap().flatten().gemm(10))
+    space = space_of(analyze(model))
+    name, usual = list(space.widths.items())[victim]
+    cost, factor = space.count(space.widths, counter), 1.0
+    widths = {**space.widths, name: usual // 4}
+    while space.count(widths, counter) < cost:
+        factor += 0.01
+        widths = {gid: usual // 4 if gid == name else round(factor * size) for gid, size in space.widths.items()}
+    return rewrite(model, widths).model, name, usual
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("counter", "victim"), [("params", 3), ("params", 1), ("macs", 1), ("macs", 3)])
+def test_a_starved_group_regains_half_of_what_it_lacks_in_ten_trials(
+    tmp_path: Path, counter: str, victim: int
+) -> None:
+    """In four of five seeds at least."""
+    pytest.importorskip("torch")
+    model, name, usual = starved(counter, victim)
+    options = {"min_width": 2, "round_to": 1, "equal": counter}
+    found = [
+        search(model, algo="taylor", data="digits", trials=10, epochs=2, seed=seed, options=options,
+               out=tmp_path / str(seed), train={"batch_size": 64, "device": "cpu"}).widths[name]
+        for seed in range(5)
+    ]  # fmt: skip
+    assert sum(width >= usual / 4 + usual * 3 / 8 for width in found) >= 4, found

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 VICTIM = "greedy-gamma0.0-seed0"
@@ -71,6 +70,7 @@ def _search(model: str, *, algo: str, options: Any, seed: int, out: Path, resume
     from chanc import runs
     from chanc.study.driver import Task, run_method
     from chanc.study.methods.registry import make
+    from chanc.study.outcome import Run
     from chanc.study.progress import Progress
     from chanc.testing.engines import MEMBERS, SIZES, SPACE, FakeEngine, toy
 
@@ -81,4 +81,4 @@ def _search(model: str, *, algo: str, options: Any, seed: int, out: Path, resume
     task = Task(algo, method, SPACE, engine, MEMBERS, seed, Progress(trials, 2, quiet=True))
     with run.locked():
         run_method(task, run)
-    return SimpleNamespace(outcomes=run.record.outcomes, widths=SIZES, rows=[])
+    return Run(out, run.record.outcomes, SIZES, None, ())

@@ -46,6 +46,7 @@ LocalPool(2).run(todo, lambda job, problem: print(job.name, problem))
     assert (tmp_path / "d").exists()
 
 
+@pytest.mark.nightly
 def test_each_worker_sees_its_gpu(tmp_path: Path) -> None:
     script = """
 todo = [Job(name, jobs.write, (".", name)) for name in "ab"]

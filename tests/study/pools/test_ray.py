@@ -74,6 +74,7 @@ def pool(jobs_module):
     made.close()
 
 
+@pytest.mark.nightly
 def test_jobs_end_one_by_one_with_their_reasons(pool: RayPool, jobs, ends, tmp_path: Path) -> None:
     told: dict[str, str] = {}
     functions = {"a": jobs.write, "b": jobs.fail, "c": jobs.told, "d": jobs.die, "e": jobs.write}
@@ -94,10 +95,12 @@ def test_jobs_end_one_by_one_with_their_reasons(pool: RayPool, jobs, ends, tmp_p
     assert ends(int(Path(pid).read_text()))
 
 
+@pytest.mark.nightly
 def test_two_by_two_cells_with_one_worker_killed(pool: RayPool, sweeps_with_a_kill) -> None:
     assert sweeps_with_a_kill(pool) == "its worker was killed"
 
 
+@pytest.mark.nightly
 def test_nothing_is_left_of_a_killed_sweep(jobs, ends, tmp_path: Path) -> None:
     _needs_ray()
     main = "from chanc.study.pools import Job\nfrom chanc.study.pools.ray import RayPool\nimport pool_jobs\n"

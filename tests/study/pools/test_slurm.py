@@ -125,6 +125,7 @@ def test_a_refused_job_is_one_line(jobs, slurm: Path, tmp_path: Path) -> None:
         pool.run([Job("a", jobs.write, ("a",))], lambda job, problem: None)
 
 
+@pytest.mark.nightly
 def test_two_by_two_cells_with_one_worker_killed(
     sweeps_with_a_kill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from chanc.ops.spec import Number
-from chanc.rewriter.allocate import WIDEST, Account, Crew, exchange
+from chanc.rewriter.allocate import WIDEST, Account, Crew, casewise, exchange
 from chanc.runs import State, Trial
 from chanc.study.methods.protocol import Measurement
 from chanc.study.methods.registry import register
@@ -33,8 +32,8 @@ class Taylor(Sampler):
 
     The first trial trains the start widths, each later one an epoch of what came of the one before it; what comes of
     the last one is the answer. start_width: channels of every group in the first trial, 0 keeps the model's own.
-    equal: what all trials cost alike. move: the share of the cost that changes hands after the first trial; it falls to
-    nothing, in a line, until the last.
+    equal: what all trials cost alike, where no target says it. move: the share of the cost that changes hands after
+    the first trial; it falls to nothing, in a line, until the last.
     """
 
     wants_evidence: ClassVar[bool] = True
@@ -44,13 +43,13 @@ class Taylor(Sampler):
     max_width: int = 4096
     start_width: int = field(default=0, metadata={
         "help": "Channels of each group in trial 1; 0: the model's.", "range": (0, math.inf)})
-    equal: Counter = field(default="params", metadata={"help": "What all trials cost alike."})
-    move: float = field(default=0.2, metadata={
+    equal: Counter = field(default="params", metadata={"help": "What all trials cost alike, without a target."})
+    move: float = field(default=0.4, metadata={
         "help": "Share of the cost that changes hands at first.", "range": (0, 1)})
 
     def start(self, space: Space) -> tuple[Widths, State]:
         """The start widths."""
-        return start_widths(space, self.limits, self.start_width), {"measured": 0, "cost": None, "last": None}
+        return start_widths(space, self.limits, self.start_width), {"measured": 0, "costs": None, "last": None}
 
     def ask(self, space: Space, state: State, n: int) -> tuple[list[Trial], State]:
         """The next trial: an epoch, but for the first that works, and for those that start from fresh weights."""
@@ -60,14 +59,17 @@ class Taylor(Sampler):
 
     def propose(self, space: Space, state: State, seen: Measurement) -> Proposal:
         """Exchange grains at the cost of the first trial."""
-        cost = state["cost"] or space.count(seen.widths, self.equal)
+        own = dict(self.target.counts(space)) or {self.equal: space.count(seen.widths, self.equal)}
+        costs: dict[Counter, float] = state["costs"] or own
         left = 1 - state["measured"] / max(self.trials - 1, 1)
 
-        def price(widths: Mapping[str, Number]) -> list[Number]:
-            return [space.count(widths, self.equal) / cost]
+        def price(widths: Mapping[str, float]) -> list[float]:
+            return [space.count(widths, counter) / cost for counter, cost in costs.items()]
 
-        widths = exchange(self._accounts(space, seen), dict(seen.widths), price, self.move * max(left, 0.0))
-        after = {"measured": state["measured"] + 1, "cost": cost, "last": dict(seen.widths)}
+        widths = exchange(
+            self._accounts(space, seen), dict(seen.widths), casewise(price), self.move * max(left, 0.0)
+        )
+        after = {"measured": state["measured"] + 1, "costs": costs, "last": dict(seen.widths)}
         return Proposal(widths, after)
 
     def best(self, state: State) -> Widths:
