@@ -2,15 +2,15 @@
 
     python benchmarks/wins.py --data-root DATA [--cells 'vgg11-*'] [--methods shape uniform flat] [--minutes 30]
 
-DATA holds fashion-mnist/ (its four idx files) and cifar-10-batches-bin/. A cell is a network, a data set and a budget: a
-quarter of the network's params, of its MACs, or of both. In each, every method searches twice, on held-out training
-images; what it found is brought to the budget (within 1 %) and trained with five seeds, as are the controls, and scored
-on the test set. A method's score for a seed is the mean of its two networks'; differences from a control are paired by
-seed and judged by Student's t. The ceiling is the best of fifteen random shapes, each trained once and then, the best
-one, with all seeds.
+DATA holds fashion-mnist/ (its four idx files) and cifar-10-batches-bin/. A cell is a network, a data set and a budget:
+a quarter of the network's params, of its MACs, or of both. In each, every method searches twice, on held-out training
+images; what it found is brought to the budget (within 1 %) and trained with five seeds, as are the controls, and
+scored on the test set. A method's score for a seed is the mean of its two networks'; differences from a control are
+paired by seed and judged by Student's t. The ceiling is the best of fifteen random shapes, each trained once and then,
+the best one, with all seeds.
 
-NAMED is the sampler that the claim is about; its options below are fixed before any final training. All that is done is a
-line of --rows (JSON), never done again: a killed run goes on, and several calls may each do a part.
+NAMED is the sampler that the claim is about; its options below are fixed before any final training. All that is done
+is a line of --rows (JSON), never done again: a killed run goes on, and several calls may each do a part.
 """
 
 from __future__ import annotations
@@ -171,13 +171,14 @@ def search(cell: Cell, method: Method, number: int, folder: Path, data_root: str
 
 def final(cell: Cell, widths: Mapping[str, int], seed: int, folder: Path, data_root: str) -> dict[str, Any]:
     """Train widths from scratch; the score on the test set."""
+    from rich.console import Console
+
+    from chanc.analysis import analyze
     from chanc.ir import load
     from chanc.study.progress import Progress
     from chanc.study.settings import resolve
     from chanc.study.study import load_data, make_engine
-    from chanc.analysis import analyze
     from chanc.training.options import InputOptions
-    from rich.console import Console
 
     path = network(cell, folder)
     settings = resolve(
@@ -225,6 +226,8 @@ def control(cell: Cell, source: str, folder: Path) -> dict[str, int]:
 
 # All jobs
 
+Asked = tuple[Job, Mapping[str, int] | None]
+
 
 @dataclass
 class Ledger:
@@ -248,7 +251,7 @@ class Ledger:
         self.rows[Job(row["cell"], row["kind"], row["source"], row["seed"]).id] = row
 
 
-def jobs(cells: Sequence[Cell], methods: Sequence[str], ledger: Ledger) -> Iterator[tuple[Job, Mapping[str, int] | None]]:
+def jobs(cells: Sequence[Cell], methods: Sequence[str], ledger: Ledger) -> Iterator[Asked]:
     """What is to be done, in the order of its worth, with the widths to train where a search has found them."""
     for cell in cells:
         chosen = [name for name in cell.methods if name in methods]

@@ -45,17 +45,17 @@ def _networks(name: str) -> int:
 def _head(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
     lines = [
         "# Found widths against uniform and flat ones of equal cost",
-        f"`python benchmarks/wins.py --data-root DATA`; {EPOCHS} epochs from scratch, {SHARE:.0%} of the cost. The claim "
-        f"is about `{NAMED}` with the options of `wins.py`. Differences are in points of test accuracy, paired by seed, "
-        "± half of the 95 % interval (Student's t); *better* and *worse* lie outside of it.",
+        f"`python benchmarks/wins.py --data-root DATA`; {EPOCHS} epochs from scratch, {SHARE:.0%} of the cost. The "
+        f"claim is about `{NAMED}` with the options of `wins.py`. Differences are in points of test accuracy, paired "
+        "by seed, ± half of the 95 % interval (Student's t); *better* and *worse* lie outside of it.",
     ]
     verdicts = [(cell, _verdicts(scores([row for row in rows if row["cell"] == cell.name]), NAMED)) for cell in cells]
     single = [said for cell, said in verdicts if cell.budget != "both" and len(said) == len(CONTROLS)]
     if single:
         wins = sum(all(one.judgement == "better" for one in said.values()) for said in single)
         losses = sum(any(one.judgement == "worse" for one in said.values()) for said in single)
-        lines.append(f"`{NAMED}` is better than both in {wins} of {len(single)} cells of one budget, and worse than one "
-                     f"of them in {losses}.")  # fmt: skip
+        lines.append(f"`{NAMED}` is better than both in {wins} of {len(single)} cells of one budget, and worse than "
+                     f"one of them in {losses}.")  # fmt: skip
     return "\n\n".join(lines)
 
 
