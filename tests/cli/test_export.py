@@ -120,7 +120,7 @@ def test_list(capsys):
     [
         (["zoo:resnet19", "-o", "m.onnx"], "the zoo has no network 'resnet19'; it has resnet18"),
         (["resnet18", "-o", "m.onnx"], "give torch:PACKAGE.MODULE:FACTORY or zoo:NAME"),
-        (["zoo:vgg16", "--size", "8", "-o", "m.onnx"], "fails on inputs of shape [1, 3, 8, 8]"),
+        (["zoo:googlenet", "--size", "4", "-o", "m.onnx"], "fails on inputs of shape [1, 3, 4, 4]"),
         (["zoo:resnet18", "--opset", "3", "-o", "m.onnx"], "writes opsets 7 to 20, not 3"),
         (["zoo:resnet18", "--weights", "nothing.safetensors", "-o", "m.onnx"], "nothing.safetensors"),
         (["zoo:resnet18", "--weights", "text", "-o", "m.onnx"], "text is not a safetensors file"),

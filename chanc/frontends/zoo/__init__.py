@@ -33,6 +33,7 @@ _FAMILIES = {
     "dartsplus7": "darts",
     "dartsplus14": "darts",
     "dartsplus20": "darts",
+    "vgg11": "vgg",
     "vgg16": "vgg",
     "mobilenetv2": "mobilenetv2",
     "densenet-bc": "densenet",

@@ -22,6 +22,7 @@ PARAMS = [
     ("darts14", None, 3_926_842, 3_996_052),
     ("resnet18", None, 11_173_962, None),
     ("resnet50", None, 23_520_842, None),
+    ("vgg11", None, 9_231_114, None),
     ("vgg16", None, 14_728_266, None),
     ("mobilenetv2", None, 2_236_682, None),
     ("densenet-bc", None, 769_162, None),

@@ -1,0 +1,105 @@
+"""The page of `wins.py`: for each cell, who is better than uniform and flat widths of equal cost, and by how much."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from wins import CELLS, CONTROLS, EPOCHS, NAMED, SEARCHES, SEEDS, SHARE, Cell
+
+from chanc.runs.paired import Difference, difference, standard_error
+
+Row = Mapping[str, Any]
+Scores = dict[str, dict[str, float]]
+"""Of each method, by seed: the mean score of the networks that its searches found."""
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The whole page, as markdown."""
+    cells = [cell for cell in CELLS.values() if any(row["cell"] == cell.name for row in rows)]
+    parts = [_head(rows, cells), *(_cell(cell, [row for row in rows if row["cell"] == cell.name]) for cell in cells)]
+    return "\n\n".join(parts) + "\n"
+
+
+def scores(rows: Sequence[Row]) -> Scores:
+    """By method and seed; only seeds for which all of a method's networks were trained."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        if row["kind"] == "final" and row["seed"] in SEEDS:
+            found.setdefault(_method(row), {}).setdefault(str(row["seed"]), []).append(row["score"])
+    whole = {name: {seed: of for seed, of in seeds.items() if len(of) == _networks(name)}
+             for name, seeds in found.items()}  # fmt: skip
+    return {name: {seed: statistics.fmean(of) for seed, of in seeds.items()} for name, seeds in whole.items()}
+
+
+def _method(row: Row) -> str:
+    name = str(row["source"]).partition("/")[0]
+    return "ceiling" if name == "draw" else name
+
+
+def _networks(name: str) -> int:
+    return 1 if name in (*CONTROLS, "ceiling") else len(SEARCHES)
+
+
+def _head(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
+    lines = [
+        "# Found widths against uniform and flat ones of equal cost",
+        f"`python benchmarks/wins.py --data-root DATA`; {EPOCHS} epochs from scratch, {SHARE:.0%} of the cost. The "
+        f"claim is about `{NAMED}` with the options of `wins.py`. Differences are in points of test accuracy, paired "
+        "by seed, ± half of the 95 % interval (Student's t); *better* and *worse* lie outside of it.",
+    ]
+    verdicts = [(cell, _verdicts(scores([row for row in rows if row["cell"] == cell.name]), NAMED)) for cell in cells]
+    single = [said for cell, said in verdicts if cell.budget != "both" and len(said) == len(CONTROLS)]
+    if single:
+        wins = sum(all(one.judgement == "better" for one in said.values()) for said in single)
+        losses = sum(any(one.judgement == "worse" for one in said.values()) for said in single)
+        lines.append(f"`{NAMED}` is better than both in {wins} of {len(single)} cells of one budget, and worse than "
+                     f"one of them in {losses}.")  # fmt: skip
+    return "\n\n".join(lines)
+
+
+def _verdicts(of: Scores, name: str) -> dict[str, Difference]:
+    """A method against each control that there is."""
+    found = {control: difference(of.get(name, {}), of.get(control, {})) for control in CONTROLS}
+    return {control: one for control, one in found.items() if one is not None and one.n > 1}
+
+
+def _cell(cell: Cell, rows: Sequence[Row]) -> str:
+    of = scores(rows)
+    lines = [f"## {cell.model}, {cell.data}, a quarter of {'both' if cell.budget == 'both' else 'its ' + cell.budget}",
+             "", "| | params | MACs | top-1 | n | against uniform | against flat | searched for |",
+             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    order = sorted(of, key=lambda name: -statistics.fmean(of[name].values()) if of[name] else 0.0)
+    return "\n".join([*lines, *(_line(name, of, rows) for name in order if of[name]), *_random(rows)])
+
+
+def _line(name: str, of: Scores, rows: Sequence[Row]) -> str:
+    finals = [row for row in rows if row["kind"] == "final" and row["seed"] in SEEDS and _method(row) == name]
+    params, macs = (" ".join(dict.fromkeys(f"{row[key]:,}" for row in finals)) for key in ("params", "macs"))
+    error = standard_error(list(of[name].values()))
+    score = f"{statistics.fmean(of[name].values()):.2%}" + (f" ± {error:.2%}" if error is not None else "")
+    said = _verdicts(of, name)
+    against = [_points(said[control]) if control in said and control != name else "" for control in CONTROLS]
+    title = f"**{name}**" if name == NAMED else name
+    return f"| {title} | {params} | {macs} | {score} | {len(of[name])} | {' | '.join(against)} | {_cost(name, rows)} |"
+
+
+def _points(one: Difference) -> str:
+    return f"{one.mean * 100:+.2f} ± {(one.reach or 0.0) * 100:.2f} {one.judgement}"
+
+
+def _cost(name: str, rows: Sequence[Row]) -> str:
+    """How many trainings of the found network a search took, by MACs times epochs."""
+    macs = {row["source"]: row["macs"] for row in rows if row["kind"] == "final"}
+    costs = [row["epoch_macs"] / (EPOCHS * macs[f"{name}/{row['seed']}"]) for row in rows
+             if row["kind"] == "search" and row["source"] == name and f"{name}/{row['seed']}" in macs]  # fmt: skip
+    return f"{statistics.fmean(costs):.1f} trainings" if costs else ""
+
+
+def _random(rows: Sequence[Row]) -> Iterator[str]:
+    tried = [row["score"] for row in rows if row["kind"] == "final" and row["seed"] not in SEEDS]
+    if tried:
+        yield ""
+        yield (f"Random shapes, each trained once: {len(tried)}, {min(tried):.2%} to {max(tried):.2%}, mean "
+               f"{statistics.fmean(tried):.2%}. The ceiling is the best of them, trained again.")  # fmt: skip
