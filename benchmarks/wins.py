@@ -165,7 +165,7 @@ def search(cell: Cell, method: Method, number: int, folder: Path, data_root: str
         resume=(out / "config.json").exists(), options={**method.options, **targets}, train=recipe,
         limit_train=IMAGES[cell.data][0], normalise="dataset", final_epochs=0, **method.arguments,
     )  # fmt: skip
-    work = sum(len(trial.epochs) * trial.cost.macs for trial in run.trials)
+    work = sum(len(trial.epochs) * trial.macs for trial in run.trials)
     return {"widths": at_budget(cell, path, run.widths), "epoch_macs": work, "trials": len(run.trials)}
 
 
