@@ -170,6 +170,7 @@ for _ in range(2):
     assert all(line.startswith(start + told) for line in lines), lines
 
 
+@pytest.mark.nightly
 def test_the_command_line_names_a_broken_plug_in(stranger) -> None:
     environment = stranger("raise RuntimeError('no luck')", "chanc.methods", "chanc.transfers")
     for command, code in (("search", 1), ("sweep", 1), ("rewrite", 1), ("analyze", 0)):

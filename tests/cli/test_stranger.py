@@ -206,6 +206,7 @@ def test_two_methods_may_read_one_option_differently(stranger) -> None:
         assert "Traceback" not in done.stderr
 
 
+@NIGHT
 def test_a_method_that_trains_by_itself_runs_is_killed_and_goes_on(stranger, model: Path, tmp_path: Path) -> None:
     """A whole method: from the command line to best.onnx and report.html, whatever happens on the way."""
     pytest.importorskip("torch")

@@ -79,6 +79,7 @@ def test_no_slurm_and_no_such_partition(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "slurm").exists()
 
 
+@pytest.mark.nightly
 def test_jobs_of_slurm(jobs, slurm: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     told: dict[str, str] = {}
