@@ -32,16 +32,16 @@ NAMED = "shape"
 SEEDS = range(5)
 SEARCHES = range(2)
 CEILING = 15
-IMAGES = {"fashion-mnist": (12_000, 28, 1), "cifar10": (12_000, 32, 3)}
+IMAGES = {"fashion-mnist": (6_000, 28, 1), "cifar10": (6_000, 32, 3)}
 """Training images used, their side and channels."""
-MODELS = {"vgg11": 0.25, "resnet18": 0.125, "mobilenetv2": 0.25}
+MODELS = {"vgg11": 0.125, "mobilenetv2-imagenet": 0.5, "resnet18": 0.125}
 """The zoo's networks, and the share of their published widths."""
 BUDGETS: Mapping[str, tuple[str, ...]] = {"params": ("params",), "macs": ("macs",), "both": ("params", "macs")}
 SHARE = 0.25
-EPOCHS = 6
+EPOCHS = 5
 RECIPE: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "batch_size": 64, "weight_decay": 5e-4,
                              "schedule": "cosine"}  # fmt: skip
-HALVED: Mapping[str, Any] = {"trials": 27, "epochs": 1, "eta": 3, "rungs": 3}
+HALVED: Mapping[str, Any] = {"trials": 20, "epochs": 1, "eta": 3, "rungs": 2}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ METHODS: Mapping[str, Method] = {
     "conet-paper": Method("conet", "conet-resnet34", _PAPER, {"epochs": 4}, at_budget=False),
 }  # fmt: skip
 CONTROLS = ("uniform", "flat")
-IN_FULL = ("vgg11-fashion-mnist-params", "vgg11-fashion-mnist-macs", "resnet18-cifar10-params", "resnet18-cifar10-macs")
+IN_FULL = tuple(f"{of}-{budget}" for of in ("vgg11-fashion-mnist", "mobilenetv2-imagenet-cifar10")
+                for budget in ("params", "macs"))  # fmt: skip
 """Cells in which every method searches; in the others the named one and `SECOND` do."""
 SECOND = "evolve"
 

@@ -36,6 +36,7 @@ _FAMILIES = {
     "vgg11": "vgg",
     "vgg16": "vgg",
     "mobilenetv2": "mobilenetv2",
+    "mobilenetv2-imagenet": "mobilenetv2",
     "densenet-bc": "densenet",
     "wrn22": "wideresnet",
     "mobilenetv3-large": "mobilenetv3",

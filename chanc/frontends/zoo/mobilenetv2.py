@@ -1,4 +1,8 @@
-"""MobileNetV2 for 32x32 images (Sandler et al. 2018): inverted residuals, no stride in stem and second stage."""
+"""MobileNetV2 (Sandler et al. 2018): inverted residuals.
+
+`mobilenetv2` is the form for 32x32 images, without the strides of stem and second stage; `mobilenetv2-imagenet` is the
+published one for 224x224.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,8 @@ _STAGES = (
     _Stage(6, 160, 3, 2),
     _Stage(6, 320, 1, 1),
 )
+_EARLY = 2
+"""The stage whose stride the form for small images leaves out."""
 
 
 def table(name: str, *, aux: bool = False) -> dict[str, int]:
@@ -44,7 +50,7 @@ def table(name: str, *, aux: bool = False) -> dict[str, int]:
 
 def build(name: str, widths: Mapping[str, int], *, classes: int, channels: int, aux: bool = False) -> nn.Module:
     """A MobileNetV2 with these widths."""
-    return MobileNetV2(widths, classes, channels)
+    return MobileNetV2(widths, classes, channels, early_stride=2 if name == "mobilenetv2-imagenet" else 1)
 
 
 class InvertedResidual(nn.Module):
@@ -68,18 +74,21 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Stem, seven stages of inverted residuals, a 1x1 head, global average pooling, a linear classifier."""
+    """Stem, seven stages of inverted residuals, a 1x1 head, global average pooling, a linear classifier.
 
-    def __init__(self, widths: Mapping[str, int], classes: int, channels: int) -> None:
+    early_stride: of the stem and of the second stage.
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int, channels: int, early_stride: int) -> None:
         super().__init__()
         inputs = widths["stem"]
-        self.stem = ConvBN(channels, inputs, 3, activation=nn.ReLU6)
+        self.stem = ConvBN(channels, inputs, 3, early_stride, activation=nn.ReLU6)
         blocks: list[nn.Module] = []
         for index, stage in enumerate(_STAGES, 1):
             outputs = widths[f"stream{index}"]
             for block in range(stage.blocks):
                 hidden = widths.get(f"stage{index}.{block}.hidden")
-                stride = stage.stride if block == 0 else 1
+                stride = (early_stride if index == _EARLY else stage.stride) if block == 0 else 1
                 blocks.append(InvertedResidual(inputs, hidden, outputs, stride, residual=block > 0))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)

@@ -33,6 +33,7 @@ SCALED = [(2**0.5, 458_402), (2**1.5, 1_713_922), (2**2.5, 3_981_394), (2**3.5, 
 
 # params at 1,000 classes, of the same widths on ImageNet: strides and poolings, which differ, have no parameters
 IMAGENET_PARAMS = [
+    ("mobilenetv2-imagenet", 3_504_872),
     ("mobilenetv3-large", 5_483_032),
     ("efficientnet-b0", 5_288_548),
     ("shufflenetv2", 2_278_604),
