@@ -102,7 +102,7 @@ class MaskedEpoch:
 
     loss, masks_loss: the task's mean loss in steps of weights, and of masks; held_out and score: on the held-out part.
     low, high: the borders of the range. widths: expected ones, options and weights: of the choice, at its end. costs
-    are expected ones, `pressures` their weights in the loss. supernet: params and MACs of the widest network.
+    are expected ones, `targets` what they shall be, `pressures` their weights in the loss. supernet: params and MACs of the widest network.
     executed: MACs of all forward passes of the training. seconds by what they went into; peak: bytes, see `_peak`.
     """
 
@@ -118,6 +118,7 @@ class MaskedEpoch:
     options: Mapping[str, Sequence[int]]
     weights: Mapping[str, Sequence[float]]
     costs: Mapping[str, float]
+    targets: Mapping[str, float]
     pressures: Mapping[str, float]
     supernet: Mapping[str, int]
     executed: int
@@ -381,6 +382,7 @@ class Supernet:
             options=options,
             weights=shares,
             costs={name: float(cost(moments)) for name, cost in self.expected.items()},
+            targets=dict(self.masking.pressure.targets),
             pressures={name: float(weight) for name, weight in self.price.weights.items()},
             supernet={"params": int(widest.params), "macs": int(widest.macs)},
             executed=int(widest.macs) * images,
