@@ -50,8 +50,8 @@ class Pressure:
 
     targets: Mapping[str, float]
     weight: float | None = None
-    rate: float = 0.05
-    damping: float = 1.0
+    rate: float = 0.01
+    damping: float = 10.0
 
 
 class Price:

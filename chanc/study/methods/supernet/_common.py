@@ -70,7 +70,7 @@ class Masking(Bounded, ABC):
     cost_weight: float | None = field(default=None, metadata={
         "help": "Fixed weight of the cost in the loss (the papers' lambda).", "range": (0, math.inf),
         "default": "follows the target; 0.01 without one"})
-    dual_rate: float = field(default=0.05, metadata={
+    dual_rate: float = field(default=0.01, metadata={
         "help": "How fast the weight of the cost follows the gap to the target.", "range": (0, math.inf)})
 
     @abstractmethod
