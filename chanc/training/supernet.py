@@ -208,7 +208,7 @@ class Supernet:
 
     def narrowed(self, widths: Mapping[str, int]) -> ir.Model:
         """The model at these widths with what was trained, its first channels; ends the search."""
-        self._resize({name: widths[name] for name in self.masks.groups})
+        self._resize({name: widths[name] for name in self.masks.groups if name in widths})
         done = rewrite(self.model, _first(widths), transfer="select", dims=self.sizes, fold=False)
         made: ir.Model = done.model
         self.net.write_back(made)

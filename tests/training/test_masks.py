@@ -178,7 +178,7 @@ def test_norms_across_channels_fix_their_groups() -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(("name", "width", "groups"), [
-    ("resnet18", 8, 12), ("mobilenetv2", 8, 30), ("densenet-bc", 4, 90), ("darts7", 8, 30),
+    ("resnet18", 8, 12), ("mobilenetv2", 8, 25), ("densenet-bc", 4, 90), ("darts7", 8, 30),
 ])  # fmt: skip
 def test_whole_networks(zoo_model: Callable[..., Path], name: str, width: int, groups: int) -> None:
     masks = agree(load(zoo_model(name, width=width)))
