@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import StateDict
 
-from chanc.analysis import Analysis, Group, analyze
+from chanc.analysis import analyze
 from chanc.analysis.disjoint_set import IntArray
 from chanc.backends.torch.resize import resize_module
 from chanc.clock import Clock
@@ -33,20 +33,20 @@ from chanc.data.dataset import Dataset
 from chanc.errors import ModelError, RunError
 from chanc.rewriter import rewrite
 from chanc.training.checkpoint import load_state, save_state
-from chanc.training.choices import Choices, Options, gumbel
+from chanc.training.choices import Choices, gumbel
 from chanc.training.devices import isolated, pick_device, precision
 from chanc.training.evaluation import evaluate
-from chanc.training.expected import CostOf, Expected, Pressure, Price
-from chanc.training.feed import Feed, held_out_feed, training_feed
+from chanc.training.expected import Expected, Pressure, Price
+from chanc.training.feed import held_out_feed, training_feed
 from chanc.training.masks import Masks
 from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.optimizers import make_optimizer
 from chanc.training.options import TrainOptions
+from chanc.training.records import StepInfo
 from chanc.training.schedules import make_schedule
 from chanc.training.task import Batch, Task
 from chanc.training.train import rehearse
 from chanc.training.trainer import CHECK_EVERY, OnStep, check_finite, descend
-from chanc.training.records import StepInfo
 
 BETAS = (0.5, 0.999)
 """Of the masks' Adam."""
@@ -101,9 +101,10 @@ class MaskedEpoch:
     """What an epoch showed, all widths in channels by unit.
 
     loss, masks_loss: the task's mean loss in steps of weights, and of masks; held_out and score: on the held-out part.
-    low, high: the borders of the range. widths: expected ones, options and weights: of the choice, at its end. costs
-    are expected ones, `targets` what they shall be, `pressures` their weights in the loss. supernet: params and MACs of the widest network.
-    executed: MACs of all forward passes of the training. seconds by what they went into; peak: bytes, see `_peak`.
+    low, high: the borders of the range. widths: expected ones; means: what the choices have come to; options and
+    weights: the choices themselves, at the epoch's end. costs are expected ones, `targets` what they shall be,
+    `pressures` their weights in the loss. supernet: params and MACs of the widest network; executed: MACs of all
+    forward passes of the training. seconds by what they went into; peak: bytes, see `_peak`.
     """
 
     epoch: int

@@ -5,7 +5,6 @@ In double precision; what is masked is narrowed afterwards and compared with wha
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +76,8 @@ def in_doubles(model: ir.Model) -> tuple[Trainable, Masks]:
 def masked(net: Trainable, masks: Masks) -> Trainable:
     """All but the first half of each group's units masked by a 0; the factors are 1, 1, 0."""
     masks.factors = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
-    slots = {name: np.where(np.arange(masks.groups[name].units.size) < kept, 1, 2) for name, kept in half(masks).items()}
+    units = {name: np.arange(group.units.size) for name, group in masks.groups.items()}
+    slots = {name: np.where(units[name] < kept, 1, 2) for name, kept in half(masks).items()}
     masks.place(slots, torch.device("cpu"))
     return net.through(masks.run)
 

@@ -191,8 +191,8 @@ def test_what_was_trained_comes_home(dataset: Dataset) -> None:
     net = supernet(dataset)
     net.epoch(0)
     wide, narrow = (unit.name for unit in net.units)
-    weight = net.net.module.get_parameter(next(
-        key for key, binding in net.net.built.bindings.items() if binding.initializer == narrow)).detach().clone()  # fmt: skip
+    key = next(key for key, binding in net.net.built.bindings.items() if binding.initializer == narrow)
+    weight = net.net.module.get_parameter(key).detach().clone()
     made = net.narrowed({wide: 6, narrow: 4})
     assert {group.id: group.size for group in analyze(made).groups if group.resizable} == {wide: 6, narrow: 4}
     assert np.array_equal(made.graph.initializers[narrow].const_value.numpy(), weight[:4, :6].numpy())

@@ -41,7 +41,7 @@ def test_it_cools_down() -> None:
 
 
 def test_a_range_upside_down_is_refused() -> None:
-    with pytest.raises(ValueError, match="low 0.9 lies above high 0.5"):
+    with pytest.raises(ValueError, match=r"low 0\.9 lies above high 0\.5"):
         make("dmask", low=0.9, high=0.5)
 
 

@@ -118,8 +118,9 @@ def check(result: Any, path: Path, model: Path) -> None:
 
 def test_without_a_target_widths_are_next_to_their_means(tmp_path: Path, digits_model: Path) -> None:
     """On the steps; kept groups have their own, in the finals too; the weights are the model's where that is asked."""
+    options = {"round_to": 8, "weights": "paper", "mask_mode": "sampled"}
     result = run(digits_model, tmp_path / "run", epochs=1, keep=["pointwise*"], from_weights=True, final_epochs=1,
-                 compare=["uniform-params"], options={"round_to": 8, "weights": "paper", "mask_mode": "sampled"})  # fmt: skip
+                 compare=["uniform-params"], options=options)  # fmt: skip
     means = read_run(tmp_path / "run").of(EpochEvent)[0].metrics["mu"]
     assert result.widths["stem.weight"] == 2 * round(means["stem.weight"] / 2)
     assert "pointwise.weight" not in means

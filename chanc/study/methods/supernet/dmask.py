@@ -1,6 +1,7 @@
 """DMaskingNAS (FBNetV2, Wan et al. 2020): a free weight for each width of a fixed range.
 
-    w = softmax((log softmax(alpha) + g) / tau),  g Gumbel noise,    tau = 5.0 * 0.956^epoch,    M[c] = sum_{f_k > c} w_k
+    w = softmax((log softmax(alpha) + g) / tau),  g Gumbel noise,    tau = 5.0 * 0.956^epoch
+    M[c] = sum over f_k > c of w_k
 
 The network is as wide as its widest option throughout. It is judged, and ends, at the likeliest widths.
 """
