@@ -26,23 +26,23 @@ from torch.optim.optimizer import StateDict
 
 from chanc.analysis import analyze
 from chanc.analysis.disjoint_set import IntArray
-from chanc.backends.torch.resize import resize_module
 from chanc.clock import Clock
 from chanc.cost.polynomial import Polynomial
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError, RunError
-from chanc.rewriter import rewrite
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.choices import Choices, gumbel
 from chanc.training.devices import isolated, pick_device, precision
 from chanc.training.evaluation import evaluate
-from chanc.training.expected import Expected, Pressure, Price
+from chanc.training.expected import Cost, Expected, Pressure, Price
 from chanc.training.feed import held_out_feed, training_feed
+from chanc.training.latency import Interpolated, Table
 from chanc.training.masks import Masks
 from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.optimizers import make_optimizer
 from chanc.training.options import TrainOptions
 from chanc.training.records import StepInfo
+from chanc.training.resizing import first_channels, resized
 from chanc.training.schedules import make_schedule
 from chanc.training.task import Batch, Task
 from chanc.training.train import rehearse
@@ -50,8 +50,6 @@ from chanc.training.trainer import CHECK_EVERY, OnStep, check_finite, descend
 
 BETAS = (0.5, 0.999)
 """Of the masks' Adam."""
-
-Counted = Literal["params", "macs"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class MaskOptions:
 
     split: the share of the training images that weights are trained on, masks on the others. turns: both by turns,
     step by step, or first all batches of the weights. mode: the masks in steps of the weights. lr: of the masks.
-    cost: what is priced where there is no target.
+    cost: what is priced where there is no target. latency: measured, where it is priced ("latency_ms").
     """
 
     pressure: Pressure
@@ -93,7 +91,8 @@ class MaskOptions:
     turns: Literal["steps", "epochs"] = "steps"
     mode: Literal["soft", "sampled"] = "soft"
     lr: float = 0.1
-    cost: Counted = "macs"
+    cost: Literal["macs", "params", "latency_ms"] = "macs"
+    latency: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ class Supernet:
             if draw:
                 for layer in self.net.module.modules():
                     if hasattr(layer, "reset_parameters"):
-                        layer.reset_parameters()
+                        layer.reset_parameters()  # type: ignore[operator]
             to_device(self.net, self.device)
         self.generator, self.noise = torch.Generator(), torch.Generator()
         self._feeds()
@@ -210,8 +209,7 @@ class Supernet:
     def narrowed(self, widths: Mapping[str, int]) -> ir.Model:
         """The model at these widths with what was trained, its first channels; ends the search."""
         self._resize({name: widths[name] for name in self.masks.groups if name in widths})
-        done = rewrite(self.model, _first(widths), transfer="select", dims=self.sizes, fold=False)
-        made: ir.Model = done.model
+        made: ir.Model = first_channels(self.model, widths, self.sizes, "select").model
         self.net.write_back(made)
         made.metadata_props.update(self.data.input.metadata())
         return made
@@ -252,15 +250,19 @@ class Supernet:
         )
         self.held_out = held_out_feed(self.data, name, device)
 
-    def _expected(self) -> dict[str, Expected]:
-        """The costs as polynomials in the units' widths."""
-        symbols = {name: Polynomial.symbol(k) * share
-                   for k, unit in enumerate(self.units) for name, share in unit.shares.items()}  # fmt: skip
+    def _expected(self) -> dict[str, Cost]:
+        """The costs as functions of the moments of the units' widths."""
+        widths = symbols(self.units)
         try:
-            counted = self.counted.cost_at(symbols)
+            counted = self.counted.cost_at(widths)
         except (TypeError, ValueError, ArithmeticError):
             raise ModelError("what this model costs is no polynomial in its widths: it can't be masked") from None
-        return {"macs": Expected(counted.macs, self.device), "params": Expected(counted.params, self.device)}
+        found: dict[str, Cost] = {
+            "macs": Expected(counted.macs, self.device), "params": Expected(counted.params, self.device)
+        }  # fmt: skip
+        if (table := self.masking.latency) is not None:
+            found["latency_ms"] = Interpolated(table, self.counted, widths, len(self.units), self.device)
+        return found
 
     def _masks(self) -> Masks:
         return Masks(analyze(self.net.graph, dims=self.sizes, fold=False), self.net)
@@ -290,12 +292,7 @@ class Supernet:
         groups = self.masks.groups
         if all(groups[name].size == width for name, width in widths.items()):
             return
-        optimizer = getattr(self, "optimizer", None)
-        done = rewrite(self.net.graph, _first(widths), transfer="select", dims=self.sizes, fold=False)
-        for name, reason in done.trace.left.items():
-            raise ModelError(f"group '{name}' can't have {widths[name]} channels: {reason}")
-        built = resize_module(self.net.built, self.net.graph, done, optimizer=optimizer, grow="init")
-        self.net = dataclasses.replace(self.net, built=built, graph=done.model)
+        self.net = resized(self.net, widths, self.optimizer, self.sizes)
         self.masks = self._masks()
 
     def _mask(self, weights: Tensor) -> None:
@@ -396,13 +393,15 @@ class Supernet:
         return _resident() - self._rss
 
 
+def symbols(units: Sequence[Unit]) -> dict[str, Polynomial]:
+    """The width of each group in those of the units, by its id."""
+    return {name: Polynomial.symbol(k) * share
+            for k, unit in enumerate(units) for name, share in unit.shares.items()}  # fmt: skip
+
+
 def _resident() -> int:
     """The largest resident set that this process has had, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _first(widths: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    return {name: {"first": width} for name, width in widths.items()}
 
 
 def _slots(counts: IntArray, number: int, most: int) -> IntArray:

@@ -147,6 +147,24 @@ def test_grown_and_shrunk_it_is_the_same_bit_by_bit(dataset: Dataset) -> None:
     assert same(before, state(net))
 
 
+def test_a_network_that_is_built_anew(dataset: Dataset) -> None:
+    """A channel shuffle holds a size in its forward; its values stay, and it trains on."""
+    graph = Graph(scale=0.7)
+    x = graph.input("image", [2, 3, 8, 8], dynamic={0: "n"}).conv(8, stride=2).bn().relu()
+    model = graph.ir(blocks.shuffle(x, 2).conv(6).relu().gap().flatten().gemm(4))
+    units, masking = units_of(model), MaskOptions(Pressure({}, 0.01))
+    net = Supernet(model, TASK.fit(model, dataset), TASK, OPTIONS, masking, Means(drift=4.0), units)
+    net.begin(draw=True)
+    first = net.epoch(0)
+    before, widths = state(net), {name: group.size for name, group in net.masks.groups.items()}
+    net._resize({name: width + 4 for name, width in widths.items()})
+    net._resize(widths)
+    after = state(net)
+    assert all(torch.equal(after[key], value) for key, value in before.items() if "m" not in key)
+    second = net.epoch(1)
+    assert all(second.high[name] > width for name, width in first.high.items())
+
+
 def test_a_range_that_moves_takes_the_network_along(dataset: Dataset) -> None:
     net = supernet(dataset, Means(drift=4.0))
     first, second = net.epoch(0), net.epoch(1)
