@@ -40,10 +40,11 @@ from chanc.training.devices import precision
 from chanc.training.evidence import gather
 from chanc.training.images import image_input
 from chanc.training.latency import Table, measured
+from chanc.training.masking import MaskOptions, Policy, Unit, symbols
 from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo, TrainResult
-from chanc.training.supernet import MaskOptions, Policy, Supernet, Unit, symbols
+from chanc.training.supernet import Supernet
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
 from chanc.transforms import bake_input

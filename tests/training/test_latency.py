@@ -20,7 +20,7 @@ from chanc.runs import read_json  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training import latency as tables  # noqa: E402
 from chanc.training.latency import Interpolated, Table, measured  # noqa: E402
-from chanc.training.supernet import Unit, symbols  # noqa: E402
+from chanc.training.masking import Unit, symbols  # noqa: E402
 
 CPU = torch.device("cpu")
 

@@ -20,9 +20,10 @@ from chanc.testing import blocks  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.choices import Choices, Free, Gaussian, around  # noqa: E402
 from chanc.training.expected import Pressure  # noqa: E402
+from chanc.training.masking import MaskOptions, Unit  # noqa: E402
 from chanc.training.module import trainable  # noqa: E402
 from chanc.training.options import TrainOptions  # noqa: E402
-from chanc.training.supernet import MaskOptions, Supernet, Unit  # noqa: E402
+from chanc.training.supernet import Supernet  # noqa: E402
 from chanc.training.train import score  # noqa: E402
 
 TASK = Classification()
@@ -121,13 +122,13 @@ def test_turns(dataset: Dataset, turns: str, order: str) -> None:
 def test_each_step_leaves_the_other_alone(dataset: Dataset) -> None:
     net = supernet(dataset)
     net.epoch(0)
-    masked, batches = net._masked(), [batch for _, batch in net._turns()]
+    masked, batches = net.masked(), [batch for _, batch in net._turns()]
     before, means = state(net), net.choices.parameter.detach().clone()
-    net._weights_step(masked, batches[0])
+    net.weights_step(masked, batches[0])
     assert torch.equal(net.choices.parameter, means)
     after = state(net)
     assert not same(before, after)
-    net._masks_step(masked, batches[1])
+    net.masks_step(masked, batches[1])
     assert not torch.equal(net.choices.parameter, means)
     trained = {key for key, _ in net.net.module.named_parameters()} | {key for key in after if "momentum" in key}
     assert all(torch.equal(after[key], value) for key, value in state(net).items() if key in trained)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from chanc.training.choices import Choices
     from chanc.training.latency import Table
+    from chanc.training.masking import MaskedEpoch, MaskOptions, Policy, Unit
     from chanc.training.records import StepInfo
-    from chanc.training.supernet import MaskedEpoch, MaskOptions, Policy, Supernet, Unit
+    from chanc.training.supernet import Supernet
 
 FOLDER = "supernet"
 SHOWN = 8
@@ -91,7 +92,7 @@ class Masking(Bounded, ABC):
 
     def units(self, space: Space) -> list[Unit]:
         """The groups that share a choice, each tie or a group for itself."""
-        from chanc.training.supernet import Unit
+        from chanc.training.masking import Unit
 
         limits = Limits(self.min_width, self.max_width, self.step)
         return [
@@ -131,7 +132,7 @@ class Masking(Bounded, ABC):
 
     def _masking(self, context: Context, model: ir.Model) -> MaskOptions:
         from chanc.training.expected import Pressure
-        from chanc.training.supernet import MaskOptions
+        from chanc.training.masking import MaskOptions
 
         targets = {str(counter): value for counter, value in self.target.counts(context.space).items()}
         table = self._latency(context, model) if self.target.latency is not None or self.cost == "latency" else None
