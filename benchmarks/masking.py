@@ -72,8 +72,8 @@ def timed(net: Supernet, work: Callable[[], object]) -> float:
 
 def steps(net: Supernet, count: int) -> list[tuple[float, ...]]:
     """Seconds of a step of each kind, turn by turn; the first turns don't count."""
-    batch, masked = next(iter(net.weights_feed)), net.masked()
-    net.generator.manual_seed(0)
+    batch, masked = next(iter(net.streams.weights)), net.masked()
+    net.streams.generator.manual_seed(0)
     net.noise.manual_seed(0)
     net.net.module.train()
     clip = net.options.clip_norm

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -33,7 +33,7 @@ from chanc.training.choices import gumbel
 from chanc.training.devices import isolated, pick_device, precision
 from chanc.training.evaluation import evaluate
 from chanc.training.expected import Cost, Expected, Price
-from chanc.training.feed import held_out_feed, training_feed
+from chanc.training.feed import held_out_feed
 from chanc.training.latency import Interpolated
 from chanc.training.masking import MaskedEpoch, MaskOptions, Policy, Unit, symbols
 from chanc.training.masks import Masks
@@ -43,6 +43,7 @@ from chanc.training.options import TrainOptions
 from chanc.training.records import StepInfo
 from chanc.training.resizing import first_channels, resized
 from chanc.training.schedules import make_schedule
+from chanc.training.streams import Streams
 from chanc.training.task import Batch, Task
 from chanc.training.train import rehearse
 from chanc.training.trainer import CHECK_EVERY, OnStep, check_finite, descend
@@ -100,18 +101,20 @@ class Supernet:
                     if hasattr(layer, "reset_parameters"):
                         layer.reset_parameters()  # type: ignore[operator]
             to_device(self.net, self.device)
-        self.generator, self.noise = torch.Generator(), torch.Generator()
-        self._feeds()
+        name, masking = self.net.inputs[0], self.masking
+        self.streams = Streams(self.data, self.options, name, self.device, split=masking.split, turns=masking.turns)
+        self.held_out = held_out_feed(self.data, name, self.device)
+        self.noise = torch.Generator()
         self.optimizer = make_optimizer(self.net.module, self.options)
-        self.schedule = make_schedule(self.optimizer, self.options, len(self.weights_feed))
+        self.schedule = make_schedule(self.optimizer, self.options, len(self.streams.weights))
         self.choices = self.policy.begin(self.units, self.device)
-        self.adam = torch.optim.Adam([self.choices.parameter], lr=self.masking.lr, betas=BETAS)
+        self.adam = torch.optim.Adam([self.choices.parameter], lr=masking.lr, betas=BETAS)
         self.expected = self._expected()
         self.degree = max(1, *(cost.degree for cost in self.expected.values()))
         start = self.choices.parameter.new_tensor([[float(unit.start) ** p for p in range(self.degree + 1)]
                                                    for unit in self.units]).double()  # fmt: skip
-        named = self.masking.pressure.targets or (self.masking.cost,)
-        self.price = Price({name: self.expected[name] for name in named}, self.masking.pressure, start)
+        priced = masking.pressure.targets or (masking.cost,)
+        self.price = Price({name: self.expected[name] for name in priced}, masking.pressure, start)
 
     def epoch(self, epoch: int, on_step: OnStep | None = None) -> MaskedEpoch:
         """Train for one epoch, and judge. Raises: TrialError for a loss that is not finite."""
@@ -170,15 +173,6 @@ class Supernet:
         self.adam.load_state_dict(state["adam"])
         self.price.weights = {name: value.to(self.device) for name, value in state["pressures"].items()}
 
-    def _feeds(self) -> None:
-        name, device = self.net.inputs[0], self.device
-        parts = self.data.split(1 - self.masking.split, seed=self.options.seed)
-        others = dataclasses.replace(parts, train_images=parts.test_images, train_labels=parts.test_labels)
-        self.weights_feed, self.masks_feed = (
-            training_feed(part, self.options, name, device, self.generator) for part in (parts, others)
-        )
-        self.held_out = held_out_feed(self.data, name, device)
-
     def _expected(self) -> dict[str, Cost]:
         """The costs as functions of the moments of the units' widths."""
         widths = symbols(self.units)
@@ -233,31 +227,20 @@ class Supernet:
 
     def _train(self, epoch: int, on_step: OnStep | None) -> tuple[float, float]:
         """The mean losses of the weights' and the masks' steps."""
-        self.generator.manual_seed(self._seeded(epoch).seed)
+        self.streams.generator.manual_seed(self._seeded(epoch).seed)
         self.noise.manual_seed(self._seeded(epoch).seed + 1)
         self.net.module.train()
         net, sums = self.masked(), torch.zeros(2, dtype=torch.float64, device=self.device)
-        steps = len(self.weights_feed) + len(self.masks_feed)
-        for step, (masks, batch) in enumerate(self._turns()):
+        steps = len(self.streams)
+        for step, (masks, batch) in enumerate(self.streams):
             loss = self.masks_step(net, batch) if masks else self.weights_step(net, batch)
             sums[int(masks)] += loss * len(batch)
             if step % CHECK_EVERY == 0 or step == steps - 1 or self.device.type == "cpu":
                 check_finite(sums.sum(), epoch, step)
             if on_step is not None:
                 on_step(StepInfo(epoch, step, steps, loss))
-        return float(sums[0]) / self.weights_feed.samples, float(sums[1]) / self.masks_feed.samples
-
-    def _turns(self) -> Iterator[tuple[bool, Batch]]:
-        """The batches of an epoch, and whether they are the masks'."""
-        weights, masks = self.weights_feed, iter(self.masks_feed)
-        done, all_masks = 0, len(self.masks_feed)
-        for step, batch in enumerate(weights, start=1):
-            yield False, batch
-            due = step * all_masks // len(weights) if self.masking.turns == "steps" else 0
-            for _ in range(done, due):
-                yield True, next(masks)
-            done = max(done, due)
-        yield from ((True, batch) for batch in masks)
+        weights, others = self.streams.samples
+        return float(sums[0]) / weights, float(sums[1]) / others
 
     def _noise(self) -> Tensor:
         shape = tuple(self.choices.options.shape)
@@ -303,7 +286,6 @@ class Supernet:
             for rows in (self.choices.options.int().tolist(), weights.tolist())
         )  # fmt: skip
         widest = self.counted.cost_at({name: group.size for name, group in self.masks.groups.items()})
-        images = self.weights_feed.samples + self.masks_feed.samples
         return MaskedEpoch(
             epoch, loss, masks_loss, held_out, score,
             low={name: of[0] for name, of in options.items()},
@@ -316,7 +298,7 @@ class Supernet:
             targets=dict(self.masking.pressure.targets),
             pressures={name: float(weight) for name, weight in self.price.weights.items()},
             supernet={"params": int(widest.params), "macs": int(widest.macs)},
-            executed=int(widest.macs) * images,
+            executed=int(widest.macs) * sum(self.streams.samples),
         )  # fmt: skip
 
     def _peak(self) -> int:

@@ -105,25 +105,10 @@ def test_an_epoch_trains_both_and_tells_of_them(dataset: Dataset) -> None:
     assert {"resize", "train", "evaluate"} <= seen.seconds.keys()
 
 
-def test_weights_and_masks_see_other_images(dataset: Dataset) -> None:
-    """Together all of the training part, in the share that was asked for."""
-    net = supernet(dataset, split=0.8)
-    images = [feed.batches.images for feed in (net.weights_feed, net.masks_feed)]
-    assert [len(part) for part in images] == [160, 40]
-    seen = torch.cat(images).flatten(1).numpy()
-    assert len(np.unique(seen, axis=0)) == len(np.unique(dataset.train_images.reshape(200, -1), axis=0)) == 200
-
-
-@pytest.mark.parametrize(("turns", "order"), [("steps", "wwwwmwwwwm"), ("epochs", "wwwwwwwwmm")])
-def test_turns(dataset: Dataset, turns: str, order: str) -> None:
-    net = supernet(dataset, split=0.8, turns=turns)
-    assert "".join("wm"[masks] for masks, _ in net._turns()) == order
-
-
 def test_each_step_leaves_the_other_alone(dataset: Dataset) -> None:
     net = supernet(dataset)
     net.epoch(0)
-    masked, batches = net.masked(), [batch for _, batch in net._turns()]
+    masked, batches = net.masked(), [batch for _, batch in net.streams]
     before, means = state(net), net.choices.parameter.detach().clone()
     net.weights_step(masked, batches[0])
     assert torch.equal(net.choices.parameter, means)
