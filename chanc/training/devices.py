@@ -44,15 +44,9 @@ def isolated(device: torch.device, options: TrainOptions) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(options.seed)
         try:
-            _be_deterministic(options.deterministic or deterministic, warn_only)
+            torch.use_deterministic_algorithms(options.deterministic or deterministic, warn_only=warn_only)
             torch.backends.cudnn.benchmark = options.epochs >= _LONG and not (options.deterministic or deterministic)
             yield
         finally:
-            _be_deterministic(deterministic, warn_only)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.backends.cudnn.benchmark = benchmark
-
-
-def _be_deterministic(wanted: bool, warn_only: bool) -> None:
-    """Tell torch only where something changes: it loads its compiler, a second's work, to pass that on."""
-    if wanted != torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(wanted, warn_only=warn_only)
