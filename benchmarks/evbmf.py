@@ -1,5 +1,5 @@
-"""Rank and QC of ResNet34's convolutions, both modes: chanc's EVBMF of all layers at once, of one layer after the other,
-and one SVD a matrix, run in turn.
+"""Rank and QC of ResNet34's convolutions, both modes: chanc's EVBMF of all layers at once, layer by layer, and one SVD a
+matrix, run in turn.
 
     python benchmarks/evbmf.py [--base-width 64] [--repeats 3] [--output benchmarks/results/evbmf.md]
 
@@ -121,7 +121,7 @@ def report(seconds: dict[str, list[float]], weights: Weights, threads: str) -> s
         "# EVBMF of ResNet34's convolutions, both modes",
         "",
         f"{len(weights)} weights, largest {list(largest)}, float32; NumPy {np.__version__}, BLAS threads: {threads}.",
-        "Runs were taken in turn; a ratio is the median over the turns of (time of the other) / (time of all layers at once).",
+        "Runs were taken in turn; a ratio is the median over the turns of (time) / (time of all layers at once).",
         "chanc's ranks of all weights in both modes are those that the SVD's values have at the global minimum.",
         "",
         f"Command: `python {shlex.join(sys.argv)}`",
