@@ -1,5 +1,5 @@
-"""Rank and QC of ResNet34's convolutions, both modes: chanc's EVBMF of all layers at once, layer by layer, and one SVD a
-matrix, run in turn.
+"""Rank and QC of ResNet34's convolutions, both modes: chanc's EVBMF of all layers at once, layer by layer, and one SVD
+a matrix, run in turn.
 
     python benchmarks/evbmf.py [--base-width 64] [--repeats 3] [--output benchmarks/results/evbmf.md]
 
