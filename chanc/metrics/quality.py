@@ -110,7 +110,7 @@ def _unfold(weight: Any) -> dict[str, Any]:
 
 def _factorise(matrices: Mapping[tuple[str, str], Any], minimum: Minimum) -> list[Evbmf]:
     try:
-        return evbmf_batch(matrices.values(), minimum)
+        return evbmf_batch(list(matrices.values()), minimum)
     except TrialError:
         for (name, _), matrix in matrices.items():
             try:

@@ -69,7 +69,8 @@ class Spectra:
     def xbar(self) -> Array:
         """The threshold of s^2 / (M sigma^2), [B], with the closed approximation of tau that the paper gives."""
         tau = 2.5129 * np.sqrt(self.alpha)
-        return (1 + tau) * (1 + self.alpha / tau)
+        xbar: Array = (1 + tau) * (1 + self.alpha / tau)
+        return xbar
 
     @cached_property
     def first_noise(self) -> Index:
@@ -155,5 +156,4 @@ class Held:
 
     def _total(self, terms: Array) -> Array:
         """Sums of terms of the values above xbar, [P]."""
-        total: Array = np.bincount(self._entry, terms, len(self._count))
-        return total
+        return np.bincount(self._entry, terms, len(self._count)).astype(np.float64, copy=False)
