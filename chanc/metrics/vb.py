@@ -84,7 +84,8 @@ class Spectra:
 
     def tail(self, row: Index, first: Index) -> Array:
         """The sum of matrix `row`'s values from index `first` on, [P]."""
-        return self._tails[self.starts[row] + row + first]
+        sums: Array = self._tails[self.starts[row] + row + first]
+        return sums
 
     @cached_property
     def _tails(self) -> Array:
