@@ -76,9 +76,13 @@ def steps(net: Supernet, count: int) -> list[tuple[float, ...]]:
     net.streams.generator.manual_seed(0)
     net.noise.manual_seed(0)
     net.net.module.train()
-    clip = net.options.clip_norm
+
+    def plain() -> None:
+        net.optimizer.zero_grad()
+        descend(net.loss(net.net, batch), net.net.module, net.optimizer, net.options.clip_norm)
+
     kinds = (
-        lambda: descend(net.loss(net.net, batch), net.net.module, net.optimizer, clip),
+        plain,
         lambda: net.weights_step(masked, batch),
         lambda: net.masks_step(masked, batch),
     )

@@ -255,6 +255,7 @@ class Supernet:
 
     def weights_step(self, net: Trainable, batch: Batch) -> Tensor:
         """Train the weights on a batch; its loss."""
+        self.optimizer.zero_grad()
         with torch.no_grad():
             draw = self.choices.sample if self.masking.mode == "sampled" else self.choices.draw
             self._mask(draw(self._noise()))
