@@ -176,6 +176,22 @@ def test_norms_across_channels_fix_their_groups() -> None:
     assert set(masks.reasons.values()) == {"masking is no removal there: a normalisation across channels"}
 
 
+@pytest.mark.parametrize("kind", ["sum", "length", "product"])
+def test_exits_without_a_weight_fix_their_groups(kind: str) -> None:
+    """A sum over the channels, their length, and places that are multiplied with places."""
+    graph = Graph()
+    x = graph.input("image", [2, 3, 4, 4], dynamic={0: "n"}).conv(8).relu()
+    if kind == "product":
+        places = x.reshape(0, 8, 16)
+        y = places.transpose(0, 2, 1).op("MatMul", places).reshape(0, 1, 16, 16).mean(2, 3)
+    else:
+        y = x.reduce("ReduceSum" if kind == "sum" else "ReduceL2", 1).mean(2, 3)
+    (net, masks) = in_doubles(graph.ir((x.conv(6).relu() * y).gap().flatten().gemm(10)))
+    (stream, *_), (inner,) = masks.reasons, masks.groups
+    assert stream == net.graph.graph.node(0).inputs[1].name
+    assert inner != stream
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize(("name", "width", "groups"), [
     ("resnet18", 8, 12), ("mobilenetv2", 8, 25), ("densenet-bc", 4, 90), ("darts7", 8, 30),
