@@ -250,7 +250,8 @@ def test_what_does_not_go_with_other_widths(dataset: Dataset, wrong: dict[str, o
 def test_whole_networks(zoo_model: Callable[..., Path], dataset: Dataset, name: str, width: int) -> None:
     """Without a price: an epoch trains, ranges move, and the way there and back is bitwise the identity."""
     model = load(zoo_model(name, width=width))
-    data = TASK.fit(model, dataset.limit(40, 8))
+    ten = dataclasses.replace(dataset.limit(40, 8), classes=10, class_names=tuple("abcdefghij"))
+    data = TASK.fit(model, ten)
     net = Supernet(model, data, TASK, OPTIONS, MaskOptions(Pressure({}, 0.0)), Means(drift=3.0), units_of(model))
     net.begin(draw=True)
     assert not net.fixed
