@@ -125,16 +125,6 @@ def test_what_the_test_sets_itself_is_wrong_usage(digits_model: Path, capsys: py
 
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
-def test_flexcharts_finds_it_within_one_search(tmp_path: Path, digits_model: Path) -> None:
-    main(["search", str(digits_model), "--algo", "flexcharts", "--planted", "--epochs", "3", "--batch-size", "32",
-          "--out", str(tmp_path)])  # fmt: skip
-    found = json.loads((tmp_path / "planted.json").read_text())
-    regained = {algo: sum(width >= 10 for width in widths) for algo, widths in found["widths"].items()}
-    assert regained["flexcharts"] >= max(NEEDED, regained["random"])
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(3600)
 def test_a_real_search_is_compared_with_random_widths(
     tmp_path: Path, digits_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

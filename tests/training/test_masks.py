@@ -193,6 +193,7 @@ def test_exits_without_a_weight_fix_their_groups(kind: str) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("name", "width", "groups"), [
     ("resnet18", 8, 12), ("mobilenetv2", 8, 25), ("densenet-bc", 4, 90), ("darts7", 8, 30),
 ])  # fmt: skip

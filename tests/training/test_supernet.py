@@ -246,6 +246,7 @@ def test_what_does_not_go_with_other_widths(dataset: Dataset, wrong: dict[str, o
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("name", "width"), [("resnet18", 8), ("mobilenetv2", 8), ("densenet-bc", 4), ("darts7", 8)])
 def test_whole_networks(zoo_model: Callable[..., Path], dataset: Dataset, name: str, width: int) -> None:
     """Without a price: an epoch trains, ranges move, and the way there and back is bitwise the identity."""
