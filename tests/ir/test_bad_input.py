@@ -299,6 +299,47 @@ def test_external_data_behind_a_link_that_leaves_the_folder(external: Path) -> N
     refused(external, "outside the model's folder")
 
 
+def test_external_data_is_opened_as_the_checker_of_onnx_opens_it(external: Path) -> None:
+    """What onnx refuses by its own safety rules is refused here too, and what it opens is opened."""
+    folder, data = external.parent, external.with_name("w.bin")
+    content = data.read_bytes()
+    (folder / "sub").mkdir()
+    (folder / "to-sub").symlink_to("sub")
+
+    def link() -> None:
+        (folder / "v.bin").write_bytes(content)
+        data.symlink_to("v.bin")
+
+    def hard() -> None:
+        (folder / "u.bin").write_bytes(content)
+        os.link(folder / "u.bin", data)
+
+    cases: dict[str, tuple[str, Callable[[], object], str]] = {
+        "a link inside": ("w.bin", link, "behind a symbolic link: 'w.bin'"),
+        "a hard link": ("w.bin", hard, "'w.bin' of tensor 'w' can't be read: it has several hard links"),
+        "a pipe": ("w.bin", lambda: os.mkfifo(data), "can't be read: not a regular file"),
+        "a folder by a link": ("to-sub/w.bin", lambda: None, "behind a symbolic link: 'to-sub/w.bin'"),
+        "a folder": ("sub/w.bin", lambda: None, ""),
+        "dots that stay inside": ("sub/../sub/w.bin", lambda: None, ""),
+    }
+    (folder / "sub" / "w.bin").write_bytes(content)
+    for name, (location, make, told) in cases.items():
+        data.unlink(missing_ok=True)
+        make()
+        relocate(external, location)
+        if name != "a pipe":  # onnx would wait for ever
+            try:
+                onnx.load(external)
+                opened = True
+            except onnx.checker.ValidationError:
+                opened = False
+            assert opened == (not told), name
+        if told:
+            refused(external, told)
+        else:
+            load(external)
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("length", "12"), ("length", "-5"), ("length", "x"), ("offset", "-4"), ("offset", "9999999")]
 )
