@@ -12,6 +12,7 @@ import click
 from chanc import __version__
 from chanc.cli.outputs import say
 from chanc.errors import ChancError
+from chanc.terminal import printable
 
 # command: (module, one line for --help)
 COMMANDS = {
@@ -66,6 +67,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
+        error.message = printable(error.message)
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -75,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except ChancError as error:
-        say("chanc: " + " ".join(str(error).split()), err=True)
+        say(f"chanc: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -15,7 +15,8 @@ from chanc.data.contract import InputContract
 class Batches:
     """One epoch an iteration: shuffled and augmented with a generator, in stored order without one.
 
-    images: [N, C, H, W], pixels of 0..255, uint8 or float32, and labels: int64 [N] on the device; contract: how the network takes its pixels.
+    images: [N, C, H, W], pixels of 0..255, uint8 or float32, and labels: int64 [N] on the device; contract: how the
+    network takes its pixels.
     Batches are float32, normalised, [B, C, H, W] in memory format channels-last, or [B, H, W, C] where the contract
     says so, with labels [B]. No image is dropped: the last batch is smaller, and a remainder of a single image joins
     the batch before it (batch norm can't train on one).

@@ -34,7 +34,8 @@ UNMIRRORED = ("digits", "mnist", "emnist", "kmnist", "qmnist", "svhn", "usps")
 class Dataset:
     """Training and held-out images with their labels.
 
-    train_images: [N, C, H, W], pixels of 0..255, uint8 or float32; train_labels: int64 [N], each in 0..classes-1; the test part likewise.
+    train_images: [N, C, H, W], pixels of 0..255, uint8 or float32; train_labels: int64 [N], each in
+    0..classes-1; the test part likewise.
     mean, std: one number a channel, of pixels scaled to 0..1. note: what was done to the data, in words, or "".
     contract: how the model at hand takes the images; None: standardised by mean and std, channels first.
 
@@ -156,7 +157,7 @@ def make(
 
 
 def numbered(name: str, train: Labels, test: Labels) -> tuple[str, ...]:
-    """The classes 0 to the largest label, by their numbers. Raises: DataError for an empty part, or labels out of range."""
+    """The classes 0 to the largest label, by number. Raises: DataError for an empty part or a label out of range."""
     if not len(train) or not len(test):
         raise DataError(f"{name}: the {'test' if len(train) else 'training'} part has no images")
     top = max(int(as_labels(f"{name}: a label", part).max()) for part in (train, test))
@@ -193,8 +194,8 @@ def _whole(image: Images) -> bool:
 def statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, pixels scaled to 0..1; a constant channel has std 1.
 
-    Counted over a histogram of the 256 values, of 65,536 where they are finer: integer sums don't depend on the order of
-    summation.
+    Counted over a histogram of the 256 values, of 65,536 where they are finer: integer sums don't depend on the order
+    of summation.
     """
     steps = 1 if images.dtype == np.uint8 else 257
     top = 255 * steps

@@ -2,8 +2,8 @@
 
 train/CLASS/*.png with test/CLASS/*.png (or val, valid, validation), or CLASS/*.png alone
 
-An image that can't be read is left out, which the data set's note says; where nothing is left of a class, that is an error.
-Names that begin with a dot, as those that macOS leaves beside its files (._x.png), and __MACOSX are passed over.
+An image that can't be read is left out, which the data set's note says; where nothing is left of a class, that is an
+error. Names that begin with a dot, as those that macOS leaves beside its files (._x.png), and __MACOSX are passed over.
 """
 
 from __future__ import annotations

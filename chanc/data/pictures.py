@@ -1,9 +1,9 @@
 """Image files as pixels of 0 to 255, with the values that are in them.
 
 8 bits are taken as they are, 16 bits divided by 257 and floats of 0..1 multiplied by 255, both without rounding. EXIF
-orientation is applied. What is transparent lies on black, as padding does. A palette stands for its colours; CMYK and
-YCbCr become RGB by Pillow's formulas, without colour profiles. Of several frames the first one counts. Colour of 16 bits
-is read to 8, which is all that Pillow does.
+orientation is applied. What is transparent lies on black, as padding does. A palette stands for its colours, or levels
+of grey; CMYK and YCbCr become RGB by Pillow's formulas, without colour profiles. Of several frames the first counts.
+Colour of 16 bits is read to 8, which is all that Pillow does.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Weights that lie outside the parsed message: bytes of the model file itself, and external data files.
 
-A location is untrusted input, and is opened as onnx's own checker opens it: a regular file in the model's folder, by no
-symbolic link, with no second hard link (which would be another folder's file). The file has to hold every byte that the
-tensor claims. One kind of link is followed that the checker refuses: where the model file is a link itself, its data may
-be links to the folder of the real one. The cache of the Hugging Face hub is made so.
+A location is untrusted input, and is opened as onnx's own checker opens it: a regular file in the model's folder, by
+no symbolic link, with no second hard link (which would be another folder's file). The file has to hold every byte that
+the tensor claims. One kind of link is followed that the checker refuses: where the model file is a link itself, its
+data may be links to the folder of the real one. The cache of the Hugging Face hub is made so.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 All text that comes from a model or a run is untrusted. It goes in as JSON whose `<`, `>`, `&` and line separators are
 escaped, so that it can't end the script element, and the scripts put it on the page with textContent only. A content
-security policy forbids the page every connection, and every script and style but its own, which it names by their hashes.
+security policy forbids the page every connection, and every script and style but its own, which it names by hash.
 """
 
 from __future__ import annotations
