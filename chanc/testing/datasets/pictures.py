@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def _turned(number: int) -> bytes:
     return encoded(Image.fromarray(GREY), exif=exif)
 
 
-def _palette(**options: object) -> bytes:
+def _palette(**options: Any) -> bytes:
     picture = Image.new("P", (4, 4), 1)
     picture.putpalette([0, 0, 0, 200, 10, 30])
     return encoded(picture, **options)
