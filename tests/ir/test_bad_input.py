@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -350,6 +351,24 @@ def test_external_data_with_wrong_numbers(external: Path, key: str, value: str) 
             entry.value = value
     external.write_bytes(proto.SerializeToString())
     refused(external, "tensor 'w'")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("dims", [[10**12, 8, 3, 3], [2**40, 2**40], [2**62, 2**62]])
+def test_sizes_are_compared_before_memory_is_taken(external: Path, dims: list[int]) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for held in ({"raw_data": bytes(2000)}, {"raw_data": bytes(8)}, {"float_data": [1.0]}):
+        proto = net()
+        proto.graph.initializer[0].CopyFrom(TensorProto(name="w", data_type=FLOAT, dims=dims, **held))
+        refused(proto, "tensor 'w' holds")
+    proto = onnx.load(external, load_external_data=False)
+    del proto.graph.initializer[0].dims[:]
+    proto.graph.initializer[0].dims.extend(dims)
+    refused(written(external, proto), "tensor 'w'")
+    entries = {entry.key: entry for entry in proto.graph.initializer[0].external_data}
+    proto.graph.initializer[0].external_data.remove(entries["length"])
+    refused(written(external, proto), "'w.bin' has 9216 bytes, tensor 'w' needs bytes 0 to")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
 def test_nothing_is_printed_beside_the_error(capfd: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,7 @@ def _connect(address: str) -> ModuleType:
     if not ray.is_initialized():
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # Ray raises bare ones too, for a start that took too long
             why = " ".join(str(error).split())
             if why.startswith("Failed to connect") and "RAY_AUTH_MODE" not in os.environ:
                 why += " (does it ask for a token? then set RAY_AUTH_MODE=token)"

@@ -64,7 +64,7 @@ def _tiff(values: Array) -> bytes:
 
 
 def _grey(values: Array) -> Array:
-    return np.asarray(values, np.float64)[None, None]
+    return np.asarray(values, np.float64).reshape(1, 1, *values.shape)
 
 
 def _colour(*pixel: float) -> Array:
