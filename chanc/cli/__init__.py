@@ -6,13 +6,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from io import StringIO
 
 import click
 
 from chanc import __version__
 from chanc.cli.outputs import say
 from chanc.errors import ChancError
-from chanc.terminal import printable
 
 # command: (module, one line for --help)
 COMMANDS = {
@@ -67,8 +67,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.message = printable(error.message)
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            say(line, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         say("stopped", err=True)

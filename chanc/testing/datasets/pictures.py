@@ -68,7 +68,8 @@ def _grey(values: Array) -> Array:
 
 
 def _colour(*pixel: float) -> Array:
-    return np.zeros((1, 3, 4, 4)) + np.array(pixel)[:, None, None]
+    values: Array = np.zeros((1, 3, 4, 4)) + np.array(pixel)[:, None, None]
+    return values
 
 
 def _as_pillow_reads(data: bytes) -> Array:
