@@ -1,27 +1,20 @@
-"""An .npz file with training and test arrays, under Keras's names or MedMNIST's.
-
-Arrays are read by their headers alone: no pickle, and no memory for a size that the file doesn't hold.
-"""
+"""An .npz file with training and test arrays, under Keras's names or MedMNIST's."""
 
 from __future__ import annotations
 
-import math
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chanc.data.arrays import read_arrays
 from chanc.data.dataset import Dataset, Images, Labels, as_labels, make, narrowed
-from chanc.data.download import DEFLATE
 from chanc.errors import DataError
-from chanc.files import open_regular
 
 _NAMES = (
     ("x_train", "y_train", "x_test", "y_test"),
     ("train_images", "train_labels", "test_images", "test_labels"),
 )
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _SHOWN = 8
 
 
@@ -32,41 +25,19 @@ def read(path: Path) -> Dataset:
 
     Raises: DataError.
     """
-    try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            present = sorted(name.removesuffix(".npy") for name in archive.namelist())
-            names = next((names for names in _NAMES if set(names) <= set(present)), None)
-            if names is None:
-                wanted = " or ".join(", ".join(each) for each in _NAMES)
-                raise DataError(f"{path} holds {present[:_SHOWN]}: expected {wanted}")
-            x_train, y_train, x_test, y_test = (_array(path, archive, name) for name in names)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged archive or header can raise nearly anything
-        why = str(error).strip() or type(error).__name__
-        raise DataError(f"{path} can't be read as an .npz file: {why.splitlines()[0]}") from error
-    train = _images(path, names[0], x_train), _labels(path, names[1], y_train)
-    test = _images(path, names[2], x_test), _labels(path, names[3], y_test)
+    held = read_arrays(path, lambda present: _names(path, present))
+    x_train, y_train, x_test, y_test = held
+    train = _images(path, x_train, held[x_train]), _labels(path, y_train, held[y_train])
+    test = _images(path, x_test, held[x_test]), _labels(path, y_test, held[y_test])
     return make(str(path), train, test)
 
 
-def _array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
-    """An array whose header claims just the bytes that follow it, and no more of those than the archive can hold."""
-    info = archive.getinfo(f"{name}.npy")
-    where = f"{path}: {name}"
-    if info.file_size > info.compress_size * DEFLATE:
-        raise DataError(f"{where} claims {info.file_size} bytes in {info.compress_size} of the archive")
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:
-            raise DataError(f"{where} is an array file of version {version[0]}.{version[1]}: 1.0 and 2.0 are read")
-        shape, by_columns, dtype = _HEADERS[version](file)
-        if dtype.hasobject or not dtype.itemsize:
-            raise DataError(f"{where} can't be read: it holds {dtype} values, which may be any code")
-        rest = info.file_size - file.tell()
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != rest:
-            raise DataError(f"{where} is damaged: {rest} bytes of values for {dtype} {list(shape)}")
-        return np.frombuffer(file.read(rest), dtype).reshape(shape, order="F" if by_columns else "C")
+def _names(path: Path, present: list[str]) -> tuple[str, ...]:
+    """Images and labels of training, images and labels of test, as they are called in the file."""
+    for names in _NAMES:
+        if set(names) <= set(present):
+            return names
+    raise DataError(f"{path} holds {sorted(present)[:_SHOWN]}: expected {' or '.join(map(', '.join, _NAMES))}")
 
 
 def _images(path: Path, name: str, values: NDArray[np.generic]) -> Images:
@@ -83,7 +54,7 @@ def _images(path: Path, name: str, values: NDArray[np.generic]) -> Images:
 
 def _pixels(path: Path, name: str, values: NDArray[np.generic]) -> Images:
     if values.dtype == np.uint8:
-        return values.astype(np.uint8)
+        return values.astype(np.uint8, copy=False)
     top = {"f": 1, "i": 255, "u": 255}.get(values.dtype.kind, -1)
     fine = values.dtype == np.uint16 and values.max() > top
     if fine:

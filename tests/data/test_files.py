@@ -92,13 +92,13 @@ def test_npz_values_out_of_range(value: np.generic, tmp_path: Path) -> None:
 def test_npz_with_objects_other_names_or_damage(tmp_path: Path) -> None:
     path = tmp_path / "f.npz"
     np.savez(path, x_train=np.array([{}], dtype=object), y_train=[0], x_test=[0], y_test=[0])
-    with pytest.raises(DataError, match=r"x_train can't be read: it holds object values, which may be any code"):
+    with pytest.raises(DataError, match="x_train holds object values, which may be any code"):
         chanc.data.load(path)
     np.savez(path, images=[0], labels=[0])
     with pytest.raises(DataError, match=r"holds \['images', 'labels'\]: expected x_train"):
         chanc.data.load(path)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"can't be read as an \.npz"):
+    with pytest.raises(DataError, match=r"is not an \.npz file of arrays"):
         chanc.data.load(path)
     path.write_bytes(b"")
     with pytest.raises(DataError):
