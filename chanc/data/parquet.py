@@ -57,6 +57,8 @@ def _rows(folder: Path, part: str) -> tuple[_Blobs, Labels, tuple[str, ...] | No
             schema = pq.read_schema(file)
             image, label = (_column(file, schema.names, wanted) for wanted in (_IMAGES, _LABELS))
             table = pq.read_table(file, columns=[image, label])
+            if table.column(label).null_count:
+                raise DataError(f"{file}: {label} [{table.column(label).is_null().index(True)}] is missing")
             values = np.asarray(table.column(label).to_numpy())
         except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise DataError(f"{file} can't be read: {str(error).splitlines()[0]}") from error

@@ -65,7 +65,7 @@ CASES = [
     Case("parquet: a label of -1", _with([-1, 1]), says=f"{_SECOND}: label [0] is -1"),
     Case("parquet: a label without a name", _with([0, 2], names="ab"),
          says=f"{_SECOND}: label [1] is 2: labels are whole numbers from 0 to 1"),
-    Case("parquet: a label left out", _with([0, None, 1]), says=f"{_SECOND}: label must hold one integer an image"),
+    Case("parquet: a label left out", _with([0, None, 1]), says=f"{_SECOND}: label [1] is missing"),
     Case("parquet: labels of text", _with(["a", "b"]), says=f"{_SECOND}: label must hold one integer an image"),
     Case("parquet: no column of images", _with(image="picture"), says=f"{_SECOND} has the columns picture, label"),
     Case("parquet: a row without an image", _with(blobs=[png(), None, png(), png()]),
