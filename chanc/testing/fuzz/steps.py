@@ -1,0 +1,136 @@
+"""What is done with a mutated file: each step of the way may end in a ChancError or succeed, and nothing else.
+
+A rewritten model that is accepted must be right, unless its original is no valid model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import chanc
+from chanc.errors import ChancError
+
+_ROUTES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("half", {"scale": 0.5}),
+    ("widen", {"scale": 1.5, "transfer": "widen"}),
+)
+_COMMANDS = (
+    ("analyze", "{model}", "--deps", "--json", "{out}"),
+    ("rewrite", "{model}", "-o", "{out}", "--scale", "0.5"),
+    ("codegen", "{model}", "-o", "{out}"),
+)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong in one step.
+
+    kind: "exception", "wrong", "memory", "command". place: where, in a line: troubles of one place are one defect.
+    text: what was said.
+    """
+
+    kind: str
+    step: str
+    place: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one file: how many steps succeeded and were refused, and the troubles."""
+
+    done: int
+    refused: int
+    troubles: tuple[Trouble, ...]
+
+
+class _Steps:
+    """Runs steps, and counts."""
+
+    def __init__(self) -> None:
+        self.done = self.refused = 0
+        self.troubles: list[Trouble] = []
+
+    def run(self, name: str, step: Callable[[], Any]) -> Any:
+        """What the step returns, or None."""
+        try:
+            result = step()
+        except ChancError as error:
+            self.refused += 1
+            self._refusal(name, error)
+        except MemoryError as error:
+            self.troubles.append(Trouble("memory", name, place(error), repr(error)))
+        except Exception as error:
+            self.troubles.append(Trouble("exception", name, place(error), f"{type(error).__name__}: {error}"[:200]))
+        else:
+            self.done += 1
+            return result
+        return None
+
+    def _refusal(self, name: str, error: ChancError) -> None:
+        text = str(error)
+        if not text.strip() or "\n" in text or len(text) > 2000:
+            self.troubles.append(Trouble("message", name, place(error), text[:200]))
+
+
+def through(path: Path, folder: Path, *, command: bool) -> Outcome:
+    """Take a file through the public functions, and through the command line too; `folder` is empty, for results."""
+    steps = _Steps()
+    steps.run("load", lambda: chanc.load(path))
+    steps.run("analyze", lambda: _analysed(path))
+    for name, options in _ROUTES:
+        rewritten = steps.run(name, lambda options=options: chanc.rewrite(path, **options))
+        if rewritten is not None and rewritten.changed:
+            verdict = steps.run(f"verify {name}", lambda: chanc.verify(path, rewritten.model, trace=rewritten.trace))
+            if verdict is not None and verdict.agrees is False:
+                steps.troubles.append(Trouble("wrong", name, str(verdict.wrong)[:40], str(verdict.wrong)[:300]))
+    steps.run("codegen", lambda: chanc.codegen(path, folder / "source"))
+    if command:
+        for number, arguments in enumerate(_COMMANDS):
+            steps.troubles += _command(arguments, path, folder / f"out{number}")
+    return Outcome(steps.done, steps.refused, tuple(steps.troubles))
+
+
+def _analysed(path: Path) -> None:
+    found = chanc.analyze(path)
+    found.node_costs()
+    repr(found.cost)
+
+
+def _command(arguments: tuple[str, ...], model: Path, out: Path) -> Iterator[Trouble]:
+    """Run one command in this process: it must end with 0, or with 1, one line on stderr, and nothing written."""
+    from chanc.cli import main
+
+    said, told, code = io.StringIO(), io.StringIO(), 0
+    step = f"chanc {arguments[0]}"
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(told):
+        try:
+            main([part.format(model=os.fspath(model), out=os.fspath(out)) for part in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        except Exception as error:
+            yield Trouble("exception", step, place(error), f"{type(error).__name__}: {error}"[:200])
+            return
+    text = said.getvalue()
+    if code not in (0, 1):
+        yield Trouble("command", step, f"exit code {code}", text[:200])
+    if code == 1 and (len(text.splitlines()) != 1 or out.exists()):
+        yield Trouble("command", step, "written" if out.exists() else "not one line on stderr", text[:200])
+    if any(ord(letter) < 32 and letter != "\n" and letter != "\t" for letter in text + told.getvalue()):
+        yield Trouble("command", step, "control characters", repr(text)[:200])
+
+
+def place(error: BaseException) -> str:
+    """Where an exception came from: its type, and the innermost line of chanc that it passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if "/chanc/" in frame.filename and "/testing/fuzz/" not in frame.filename]
+    last = next(itertools.chain(reversed(inside), reversed(frames)))
+    return f"{type(error).__name__} at {last.filename.partition('/chanc/')[2] or last.filename}:{last.lineno} {last.name}"
