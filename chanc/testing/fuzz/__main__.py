@@ -33,6 +33,8 @@ def main(files: int, seed: int, start: int, only: int | None, save: str | None) 
     for made, outcome in gate.run(seed, range(start, start + files)):
         done, refused = done + outcome.done, refused + outcome.refused
         for trouble in outcome.troubles:
+            if (trouble.kind, trouble.place) not in found:
+                click.echo(f"{made.number}: {trouble.kind}, {trouble.step}: {trouble.place}: {trouble.text!r}", err=True)
             found[trouble.kind, trouble.place].append((made.number, trouble.step, trouble.text))
     click.echo(f"{files} files of seed {seed} in {time.monotonic() - begun:.0f} s: {done} steps done, {refused} refused")
     for kind in KINDS:

@@ -12,6 +12,7 @@ import resource
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
@@ -52,7 +53,7 @@ class _Worker:
         """What becomes of a file."""
         pipe = self._started()
         pipe.send(made)
-        if not pipe.poll(seconds):
+        if not self._answers(pipe, seconds):
             self.end()
             return _failed("hang", f"over {seconds:g} s", made)
         try:
@@ -65,6 +66,15 @@ class _Worker:
             self.end()
             return _failed("memory", f"over {BYTES >> 30} GB", made)
         return outcome
+
+    def _answers(self, pipe: Connection, seconds: float) -> bool:
+        """Whether an answer comes before the process has worked that long, or slept six times as long."""
+        assert self._process is not None
+        begun, stop = _worked(self._process.pid), time.monotonic() + 6 * seconds
+        while not pipe.poll(0.5):
+            if _worked(self._process.pid) - begun > seconds or time.monotonic() > stop:
+                return False
+        return True
 
     def _started(self) -> Connection:
         if self._pipe is None:
@@ -101,6 +111,8 @@ def _work(pipe: Connection) -> None:
     try:
         while True:
             made: Mutant = pipe.recv()
+            # Nobody may be there any more to end a worker that hangs.
+            resource.setrlimit(resource.RLIMIT_CPU, (int(_worked(os.getpid()) + 2 * SECONDS), resource.RLIM_INFINITY))
             pipe.send((taken(made, folder), _memory("VmHWM")))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         shutil.rmtree(folder, ignore_errors=True)
@@ -114,6 +126,12 @@ def taken(made: Mutant, folder: Path) -> Outcome:
     (folder / EXTERNAL).write_bytes(beside())
     (folder / "model.onnx").write_bytes(made.data)
     return through(folder / "model.onnx", folder, command=made.number % COMMAND_EVERY == 0)
+
+
+def _worked(pid: int | None) -> float:
+    """Seconds of CPU time that a process has had; what else the machine does doesn't count."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(field: str) -> int:
