@@ -71,9 +71,8 @@ class _Runner:
         except ChancError:
             raise
         except Exception as error:
-            # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
-            self._opaque(context, f"it doesn't fit what it is given: {stumbled(error)}", self._captured(context))
-            self._declare_rest(node)
+            self._refuse(context, error)
+        self._declare_rest(node)
 
     def _visit(self, context: Context) -> None:
         findings, node = self.findings, context.node
@@ -98,16 +97,17 @@ class _Runner:
             if curved or bent:
                 reason = bent or f"its weights pass {node.op_type} '{called(node)}'"
                 findings.bent.update(dict.fromkeys(node.outputs, reason))
-        self._execute(context, rule)
+        rule(context)
+        context.settle_unread()
 
-    def _execute(self, context: Context, rule: AnalysisRule) -> None:
-        node = context.node
-        try:
-            rule(context)
-            context.settle_unread()
-        except Opaque as why:
-            self._opaque(context, str(why), [])
-        self._declare_rest(node)
+    def _refuse(self, context: Context, error: Exception) -> None:
+        """Pin what enters a node whose rule gave up, or stumbled."""
+        if isinstance(error, Opaque):
+            reason = str(error)
+        else:
+            # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
+            reason = f"it doesn't fit what it is given: {stumbled(error)}"
+        self._opaque(context, reason, self._captured(context))
 
     def _declare_rest(self, node: ir.Node) -> None:
         for output in node.outputs:
@@ -138,12 +138,13 @@ class _Runner:
             self.findings.sources.update((value, sources) for graph in graphs for value in graph.inputs)
         try:
             rule(context)
-        except Opaque as why:
-            self._opaque(context, str(why), self._captured(context))
+        except ChancError:
+            raise
+        except Exception as error:
+            self._refuse(context, error)
         sources |= self._sources([value for graph in graphs for value in graph.outputs])
         if sources:
             self.findings.sources.update((output, sources) for output in node.outputs)
-        self._declare_rest(node)
 
     def _captured(self, context: Context) -> list[ir.Value]:
         """What the bodies of a node that isn't understood read: of them nothing is known any more."""

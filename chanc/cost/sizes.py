@@ -8,6 +8,7 @@ from typing import Protocol
 import onnx_ir as ir
 
 from chanc.cost.batch import batch_axes
+from chanc.ir.sizes import worked_out
 from chanc.ops import Number, Trait, has
 from chanc.ops.spec import Size as Numbers
 
@@ -64,7 +65,11 @@ class Declared:
         if axis >= len(shape):
             raise Unknown
         dim = shape[axis]
-        found = dim if isinstance(dim, int) else self.symbols.get(str(dim.value)) or dim.evaluate(self.symbols)
+        found = (
+            dim
+            if isinstance(dim, int)
+            else self.symbols.get(str(dim.value)) or worked_out(str(dim.value), self.symbols)
+        )
         # Some exporters (Paddle) write -1 or 0 for a dimension that they don't know.
         if isinstance(found, int) and found > 0:
             return found
@@ -101,10 +106,14 @@ def source(value: ir.Value | None) -> tuple[str, ir.TensorProtocol] | None:
             return None
         if node.op_type == "Constant":
             attribute = node.attributes.get("value")
-            return None if attribute is None else (value.name or "", attribute.as_tensor())
+            return (
+                None
+                if attribute is None or attribute.type != ir.AttributeType.TENSOR
+                else (value.name or "", attribute.as_tensor())
+            )
         if not has(node, Trait.VIEW, Trait.RECAST):
             return None
-        value = node.inputs[0]
+        value = node.inputs[0] if node.inputs else None
     return None
 
 

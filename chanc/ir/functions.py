@@ -6,6 +6,7 @@ in it means the same in both, that is no matter.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -31,10 +32,8 @@ def inline_functions(model: ir.Model) -> bool:
     """
     if not model.functions:
         return False
-    if (cycle := recursion(model)) is not None:
-        raise ModelError(cycle)
-    if (count := _inlined(model)) > MOST_NODES:
-        raise ModelError(f"the functions of the model stand for {count} nodes, more than {MOST_NODES}")
+    if (reason := endless(model)) is not None:
+        raise ModelError(reason)
     for function in model.functions.values():
         _align(function, model.opset_imports)
     try:
@@ -63,25 +62,27 @@ class _Inline(common.InlinePass):
         self._value_names = Names(value_names(model.graph), "_", 2)
 
 
-def _inlined(model: ir.Model) -> int:
-    """How many nodes the graph has once every call is replaced, those of bodies too; no function calls itself."""
+def endless(model: ir.Model) -> str | None:
+    """Which function calls itself, through others or at once, and how, or what too many calls stand for; else None."""
     counts: dict[ir.OperatorIdentifier, int] = {}
-    for key in _callees_first(model):
-        counts[key] = sum(counts.get(node.op_identifier(), 1) for node in nodes_of(model.functions[key]))
-    return sum(counts.get(node.op_identifier(), 1) for node in nodes_of(model.graph))
-
-
-def recursion(model: ir.Model) -> str | None:
-    """Which function calls itself, through others or at once, and how; None where none does."""
     try:
-        _callees_first(model)
+        for key in _callees_first(model):
+            counts[key] = _nodes(model.functions[key], counts)
     except CycleError as error:
         circle = error.args[1][:0:-1]  # each is called by the next; the first stands at the end again
         start = circle.index(next(key for key in model.functions if key in circle))
         steps = [*circle[start:], *circle[:start], circle[start]]
         calls = " -> ".join(map(_named, steps))
         return f"function '{_named(steps[0])}' calls itself ({calls}), which ONNX forbids"
-    return None
+    count = _nodes(model.graph, counts) if counts else 0
+    if count <= MOST_NODES:
+        return None
+    return f"the calls of functions stand for {count} nodes, {MOST_NODES} are the most"
+
+
+def _nodes(owner: ir.Graph | ir.Function, counts: Mapping[ir.OperatorIdentifier, int]) -> int:
+    """How many nodes there are once every call is replaced, those of bodies too."""
+    return sum(counts.get(node.op_identifier(), 1) for node in nodes_of(owner))
 
 
 def _callees_first(model: ir.Model) -> list[ir.OperatorIdentifier]:

@@ -18,6 +18,7 @@ from chanc.backends.torch.render import reached, render
 from chanc.backends.torch.tail import Tail
 from chanc.backends.torch.tensors import to_torch
 from chanc.backends.torch.writeback import arrays_of, write_back
+from chanc.boundary import boundary
 from chanc.errors import ModelError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Built:
         write_back(self.module, self.bindings, model)
 
 
+@boundary("writing PyTorch source")
 def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> Source:
     """Write `model`, of which `tail` was cut off, as stand-alone PyTorch source.
 
@@ -71,8 +73,7 @@ def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> So
     )  # fmt: skip
 
 
-
-
+@boundary("writing PyTorch source")
 def state_dict(source: Source, model: ir.Model) -> dict[str, torch.Tensor]:
     """The values of every state_dict entry of the emitted network, from the initializers of `model`."""
     import torch

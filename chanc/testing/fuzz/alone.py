@@ -31,4 +31,5 @@ def run(seed: int, number: int, save: str | None) -> None:
         Path(save).write_bytes(made.data)
         return
     with tempfile.TemporaryDirectory() as folder:
-        print(*taken(made, Path(folder) / "work").troubles, sep="\n")
+        outcome = taken(made, Path(folder) / "work")
+    print(*outcome.troubles, *outcome.stumbles, sep="\n")

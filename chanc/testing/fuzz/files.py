@@ -40,7 +40,7 @@ def mutant(seed: int, number: int) -> Mutant:
     said = f"{name}: {', '.join(mutation.__name__ for mutation in chosen)}"
     data = model.SerializeToString()
     if rng.random() < _DEEP:
-        return Mutant(number, f"{said}, nest", nest(data, pick(rng, [value.name for value in model.graph.input] or ["x"]), rng))
+        return Mutant(number, f"{said}, nest", nest(data, rng))
     if rng.random() < _GARBLED and model.graph.node:
         node = pick(rng, list(model.graph.node))
         return Mutant(number, f"{said}, garble_name", garble_name(data, pick(rng, [*node.output, node.op_type]), rng))

@@ -22,7 +22,7 @@ INTEGERS = (0, 1, -1, 2, 3, 7, 64, 255, -2, 1 << 31, (1 << 31) - 1, -(1 << 31), 
             (1 << 63) - 1)  # fmt: skip
 FLOATS = (0.0, -1.0, 1e38, -1e-38, float("nan"), float("inf"))
 TEXTS = ("", "x", "a b", "é", "\x1b[2J\x07", "\r\nchanc: done", "\u202e", "a" * 5000, "../../x", "/dev/zero", "a/b:c",
-         "0", "'\"\\{}%s", "if", "\0", "weights.bin", "ai.onnx", "com.microsoft")  # fmt: skip
+         "0", "'\"\\{}%s", "if", "\0", "weights.bin", "9**9**9**9", "n//0", "-n", "ai.onnx")  # fmt: skip
 DEPTHS = (3, 20, 90, 150, 400, 3000)
 """Of bodies in bodies: a few, about as many as protobuf takes, more than Python's stack has."""
 
@@ -68,18 +68,18 @@ def _damage(data: bytearray, at: int, size: int, rng: Rng) -> None:
 
 
 def garble_name(data: bytes, name: str, rng: Rng) -> bytes:
-    """The model with a name replaced, wherever it stands, by as many bytes that are no UTF-8: a surrogate, half a letter."""
+    """The model with a name replaced, wherever it stands, by as many bytes that are no UTF-8, or steer a terminal."""
     old = name.encode()
     bad = pick(rng, (b"\xed\xa0\x80", b"\xff\xfe", b"\xc3", b"\x00\x01", b"\x1b["))
     return data.replace(old, (bad * len(old))[: len(old)]) if old else data
 
 
-def nest(data: bytes, outer: str, rng: Rng) -> bytes:
-    """The model with a branch in a branch in a branch, as deep as protobuf takes or deeper, read from `outer`.
+def nest(data: bytes, rng: Rng) -> bytes:
+    """The model with a branch in a branch in a branch, as deep as protobuf takes or deeper.
 
     Written as bytes (https://protobuf.dev/programming-guides/encoding): protobuf itself makes none that deep.
     """
-    leaf = helper.make_graph([helper.make_node("Relu", [outer], ["deep"])], "b", [], [_any_float("deep")])
+    leaf = helper.make_graph([helper.make_node("Cast", ["on"], ["deep"], to=1)], "b", [], [_any_float("deep")])
     flat = body = leaf.SerializeToString()
     value = _any_float("deep").SerializeToString()
     name = _part(2, b"deep")

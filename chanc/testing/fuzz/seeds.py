@@ -65,7 +65,9 @@ def _gru() -> onnx.ModelProto:
     """
     numbers = {"one": [1], "zero": [0], "two": [2], "pads": [0, 0, 0, 1, 0, 0]}
     integers = {name: np.array(value, np.int64) for name, value in numbers.items()}
-    return build("float[3,N,6] x", "float y", body, {"w": (1, 12, 6), "r": (1, 12, 4), "b": (1, 24), "m": (4, 2)} | integers)
+    return build(
+        "float[3,N,6] x", "float y", body, {"w": (1, 12, 6), "r": (1, 12, 4), "b": (1, 24), "m": (4, 2)} | integers
+    )
 
 
 def _branches() -> onnx.ModelProto:

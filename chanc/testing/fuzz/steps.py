@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import chanc
-from chanc.errors import ChancError
+from chanc.errors import ChancError, NotUnderstood
 
 _ROUTES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("half", {"scale": 0.5}),
@@ -45,11 +45,12 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one file: how many steps succeeded and were refused, and the troubles."""
+    """Of one file: how many steps succeeded and were refused, the troubles, and what only the boundary kept in."""
 
     done: int
     refused: int
     troubles: tuple[Trouble, ...]
+    stumbles: tuple[Trouble, ...] = ()
 
 
 class _Steps:
@@ -58,11 +59,12 @@ class _Steps:
     def __init__(self) -> None:
         self.done = self.refused = 0
         self.troubles: list[Trouble] = []
+        self.stumbles: list[Trouble] = []
 
-    def run(self, name: str, step: Callable[[], Any]) -> Any:
+    def run(self, name: str, step: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """What the step returns, or None."""
         try:
-            result = step()
+            result = step(*arguments, **options)
         except ChancError as error:
             self.refused += 1
             self._refusal(name, error)
@@ -79,24 +81,26 @@ class _Steps:
         text = str(error)
         if not text.strip() or "\n" in text or len(text) > 2000:
             self.troubles.append(Trouble("message", name, place(error), text[:200]))
+        if isinstance(error, NotUnderstood) and error.__cause__ is not None:
+            self.stumbles.append(Trouble("stumble", name, place(error.__cause__), text[:200]))
 
 
 def through(path: Path, folder: Path, *, command: bool) -> Outcome:
     """Take a file through the public functions, and through the command line too; `folder` is empty, for results."""
     steps = _Steps()
-    steps.run("load", lambda: chanc.load(path))
-    steps.run("analyze", lambda: _analysed(path))
+    steps.run("load", chanc.load, path)
+    steps.run("analyze", _analysed, path)
     for name, options in _ROUTES:
-        rewritten = steps.run(name, lambda options=options: chanc.rewrite(path, **options))
+        rewritten = steps.run(name, chanc.rewrite, path, **options)
         if rewritten is not None and rewritten.changed:
-            verdict = steps.run(f"verify {name}", lambda: chanc.verify(path, rewritten.model, trace=rewritten.trace))
+            verdict = steps.run(f"verify {name}", chanc.verify, path, rewritten.model, trace=rewritten.trace)
             if verdict is not None and verdict.agrees is False:
                 steps.troubles.append(Trouble("wrong", name, str(verdict.wrong)[:40], str(verdict.wrong)[:300]))
-    steps.run("codegen", lambda: chanc.codegen(path, folder / "source"))
+    steps.run("codegen", chanc.codegen, path, folder / "source")
     if command:
         for number, arguments in enumerate(_COMMANDS):
             steps.troubles += _command(arguments, path, folder / f"out{number}")
-    return Outcome(steps.done, steps.refused, tuple(steps.troubles))
+    return Outcome(steps.done, steps.refused, tuple(steps.troubles), tuple(steps.stumbles))
 
 
 def _analysed(path: Path) -> None:
@@ -133,4 +137,6 @@ def place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     inside = [frame for frame in frames if "/chanc/" in frame.filename and "/testing/fuzz/" not in frame.filename]
     last = next(itertools.chain(reversed(inside), reversed(frames)))
-    return f"{type(error).__name__} at {last.filename.partition('/chanc/')[2] or last.filename}:{last.lineno} {last.name}"
+    return (
+        f"{type(error).__name__} at {last.filename.partition('/chanc/')[2] or last.filename}:{last.lineno} {last.name}"
+    )
