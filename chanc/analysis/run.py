@@ -102,11 +102,9 @@ class _Runner:
 
     def _refuse(self, context: Context, error: Exception) -> None:
         """Pin what enters a node whose rule gave up, or stumbled."""
-        if isinstance(error, Opaque):
-            reason = str(error)
-        else:
-            # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
-            reason = f"it doesn't fit what it is given: {stumbled(error)}"
+        # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
+        unfit = "" if isinstance(error, Opaque) else f"it doesn't fit what it is given: {stumbled(error)}"
+        reason = unfit or str(error)
         self._opaque(context, reason, self._captured(context))
 
     def _declare_rest(self, node: ir.Node) -> None:
