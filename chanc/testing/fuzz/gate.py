@@ -24,9 +24,6 @@ from chanc.testing.fuzz.steps import Outcome, Trouble, through
 
 SECONDS = 20.0
 BYTES = 4 << 30
-COMMAND_EVERY = 20
-"""One file in so many goes through the command line as well."""
-
 _CONTEXT = multiprocessing.get_context("fork")
 
 
@@ -125,7 +122,7 @@ def taken(made: Mutant, folder: Path) -> Outcome:
     folder.mkdir()
     (folder / EXTERNAL).write_bytes(beside())
     (folder / "model.onnx").write_bytes(made.data)
-    return through(folder / "model.onnx", folder, command=made.number % COMMAND_EVERY == 0)
+    return through(folder / "model.onnx", folder, made.number)
 
 
 def _worked(pid: int | None) -> float:

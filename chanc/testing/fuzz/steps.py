@@ -22,6 +22,18 @@ _ROUTES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("half", {"scale": 0.5}),
     ("widen", {"scale": 1.5, "transfer": "widen"}),
 )
+_OTHERS: tuple[dict[str, Any], ...] = (
+    {"scale": 0.6, "transfer": "svd"},
+    {"scale": 1.5, "transfer": "reflect"},
+    {"scale": 0.5, "importance": "geometric_median", "transfer": "init"},
+    {"scale": 2.0, "round_to": 8, "exact": True},
+    {"scale": 0.3, "importance": "bn", "fold": False},
+)
+"""Other ways to rewrite, of which each file goes one."""
+_PASSES = ("Normalize", "InferShapes", "FoldShapes", "FoldBatchNorm", "RecoverAffine", "RecoverGroupNorm",
+           "ChannelsFirst")  # fmt: skip
+COMMAND_EVERY = 20
+"""One file in so many goes through the command line as well."""
 _COMMANDS = (
     ("analyze", "{model}", "--deps", "--json", "{out}"),
     ("rewrite", "{model}", "-o", "{out}", "--scale", "0.5"),
@@ -85,8 +97,8 @@ class _Steps:
             self.stumbles.append(Trouble("stumble", name, place(error.__cause__), text[:200]))
 
 
-def through(path: Path, folder: Path, *, command: bool) -> Outcome:
-    """Take a file through the public functions, and through the command line too; `folder` is empty, for results."""
+def through(path: Path, folder: Path, number: int) -> Outcome:
+    """Take file `number` through the public functions, some through the command line too; results go to `folder`."""
     steps = _Steps()
     steps.run("load", chanc.load, path)
     steps.run("analyze", _analysed, path)
@@ -94,13 +106,28 @@ def through(path: Path, folder: Path, *, command: bool) -> Outcome:
         rewritten = steps.run(name, chanc.rewrite, path, **options)
         if rewritten is not None and rewritten.changed:
             verdict = steps.run(f"verify {name}", chanc.verify, path, rewritten.model, trace=rewritten.trace)
+            steps.run("save", chanc.save, rewritten.model, folder / f"{name}.onnx")
             if verdict is not None and verdict.agrees is False:
                 steps.troubles.append(Trouble("wrong", name, str(verdict.wrong)[:40], str(verdict.wrong)[:300]))
+    steps.run("other", chanc.rewrite, path, **_OTHERS[number % len(_OTHERS)])
+    steps.run("passes", _passed, path, _PASSES[number % len(_PASSES)])
     steps.run("codegen", chanc.codegen, path, folder / "source")
-    if command:
-        for number, arguments in enumerate(_COMMANDS):
-            steps.troubles += _command(arguments, path, folder / f"out{number}")
+    if number % COMMAND_EVERY == 0:
+        for arguments in _COMMANDS:
+            steps.troubles += _command(arguments, path, folder / f"out-{arguments[0]}")
     return Outcome(steps.done, steps.refused, tuple(steps.troubles), tuple(steps.stumbles))
+
+
+def _passed(path: Path, name: str) -> None:
+    """One pass of the compiler, by itself, and what it makes written."""
+    from chanc import passes
+
+    model = chanc.load(path)
+    made = getattr(passes, name)()
+    if made.needs_normal_form:
+        passes.Normalize()(model)
+    made(model)
+    chanc.save(model, path.with_name("passed.onnx"))
 
 
 def _analysed(path: Path) -> None:
