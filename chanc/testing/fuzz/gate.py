@@ -116,13 +116,13 @@ def _work(pipe: Connection) -> None:
         os._exit(0)
 
 
-def taken(made: Mutant, folder: Path) -> Outcome:
-    """What becomes of a file, in this process; `folder` is emptied."""
+def taken(made: Mutant, folder: Path, every: int = 1) -> Outcome:
+    """What becomes of a file, in this process; `folder` is emptied. every: as in `through`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / EXTERNAL).write_bytes(beside())
     (folder / "model.onnx").write_bytes(made.data)
-    return through(folder / "model.onnx", folder, made.number)
+    return through(folder / "model.onnx", folder, made.number, every)
 
 
 def _worked(pid: int | None) -> float:

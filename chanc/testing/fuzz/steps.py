@@ -6,6 +6,7 @@ A rewritten model that is accepted must be right, unless its original is no vali
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import os
@@ -18,10 +19,7 @@ from typing import Any
 import chanc
 from chanc.errors import ChancError, NotUnderstood
 
-_ROUTES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("half", {"scale": 0.5}),
-    ("widen", {"scale": 1.5, "transfer": "widen"}),
-)
+_ROUTES: dict[str, dict[str, Any]] = {"half": {"scale": 0.5}, "widen": {"scale": 1.5, "transfer": "widen"}}
 _OTHERS: tuple[dict[str, Any], ...] = (
     {"scale": 0.6, "transfer": "svd"},
     {"scale": 1.5, "transfer": "reflect"},
@@ -97,25 +95,39 @@ class _Steps:
             self.stumbles.append(Trouble("stumble", name, place(error.__cause__), text[:200]))
 
 
-def through(path: Path, folder: Path, number: int) -> Outcome:
-    """Take file `number` through the public functions, some through the command line too; results go to `folder`."""
+def through(path: Path, folder: Path, number: int, every: int = 1) -> Outcome:
+    """Take file `number` through the public functions, one in some through the command line too.
+
+    Results go to `folder`. every: a file goes only one in so many steps, each file others.
+    """
     steps = _Steps()
-    steps.run("load", chanc.load, path)
-    steps.run("analyze", _analysed, path)
-    for name, options in _ROUTES:
-        rewritten = steps.run(name, chanc.rewrite, path, **options)
-        if rewritten is not None and rewritten.changed:
-            verdict = steps.run(f"verify {name}", chanc.verify, path, rewritten.model, trace=rewritten.trace)
-            steps.run("save", chanc.save, rewritten.model, folder / f"{name}.onnx")
-            if verdict is not None and verdict.agrees is False:
-                steps.troubles.append(Trouble("wrong", name, str(verdict.wrong)[:40], str(verdict.wrong)[:300]))
-    steps.run("other", chanc.rewrite, path, **_OTHERS[number % len(_OTHERS)])
-    steps.run("passes", _passed, path, _PASSES[number % len(_PASSES)])
-    steps.run("codegen", chanc.codegen, path, folder / "source")
-    if number % COMMAND_EVERY == 0:
-        for arguments in _COMMANDS:
-            steps.troubles += _command(arguments, path, folder / f"out-{arguments[0]}")
+    ways: list[Callable[[], None]] = [
+        lambda: steps.run("analyze", _analysed, path),
+        *(functools.partial(_rewritten, steps, path, folder, *route) for route in _ROUTES.items()),
+        lambda: steps.run("other", chanc.rewrite, path, **_OTHERS[number % len(_OTHERS)]),
+        lambda: steps.run("passes", _passed, path, _PASSES[number % len(_PASSES)]),
+        lambda: steps.run("codegen", chanc.codegen, path, folder / "source"),
+        lambda: _commanded(steps, path, folder) if number % COMMAND_EVERY == 0 else None,
+    ]
+    for way in itertools.islice(ways, number % every, None, every):
+        way()
     return Outcome(steps.done, steps.refused, tuple(steps.troubles), tuple(steps.stumbles))
+
+
+def _rewritten(steps: _Steps, path: Path, folder: Path, name: str, options: dict[str, Any]) -> None:
+    """Rewrite, judge and write."""
+    made = steps.run(name, chanc.rewrite, path, **options)
+    if made is None or not made.changed:
+        return
+    steps.run("save", chanc.save, made.model, folder / f"{name}.onnx")
+    verdict = steps.run(f"verify {name}", chanc.verify, path, made.model, trace=made.trace)
+    if verdict is not None and verdict.wrong is not None:
+        steps.troubles.append(Trouble("wrong", name, verdict.wrong.subject, str(verdict.wrong)[:300]))
+
+
+def _commanded(steps: _Steps, path: Path, folder: Path) -> None:
+    for arguments in _COMMANDS:
+        steps.troubles += _command(arguments, path, folder / f"out-{arguments[0]}")
 
 
 def _passed(path: Path, name: str) -> None:
