@@ -214,6 +214,8 @@ class Context(Notes):
         """
         value, known = self.value(index), self.certain(index) if certain else self.constant(index)
         if known is not None:
+            if not all(isinstance(n, (int, dims.Dim)) for n in known.ravel().tolist()):
+                raise Opaque(f"'{value.name if value is not None else ''}' holds other things than integers")
             return list(known.ravel().tolist())
         layout = self.input(index)
         array = named(value, dims.product(layout.sizes)) if value is not None and not layout.fields else None

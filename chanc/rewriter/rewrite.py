@@ -12,7 +12,7 @@ import onnx_ir as ir
 from chanc.analysis import Analysis, analyze
 from chanc.analysis.dims import Size
 from chanc.analysis.layout import Layout
-from chanc.boundary import stumbled
+from chanc.boundary import boundary, stumbled
 from chanc.errors import ChancError, IllegalMove, NotUnderstood, PlanError, VerifyError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
@@ -70,6 +70,7 @@ class _Wanted:
         chosen = resizings(analysis, self.plan, self.scale, order, self.sizing, rng, self.evidence)
         return [_reflected(r) if self.method.ordered and r.source.size > r.copies.size else r for r in chosen]
 
+    @boundary("the choice of channels")
     def choice(self, analysis: Analysis, leave: Left, rng: np.random.Generator) -> tuple[list[Resizing], Left]:
         """The resizings, and the groups that are left alone nevertheless: those of `leave`, and those refused."""
         asked = self.resizings(analysis, rng)

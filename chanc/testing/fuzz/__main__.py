@@ -32,6 +32,8 @@ def main(files: int, seed: int, start: int, only: int | None, save: str | None) 
     found: dict[tuple[str, str], list[tuple[int, str, str]]] = defaultdict(list)
     for made, outcome in gate.run(seed, range(start, start + files)):
         done, refused = done + outcome.done, refused + outcome.refused
+        if made.number % 100 == 99:
+            click.echo(f"{made.number + 1} files", err=True)
         for trouble in (*outcome.troubles, *outcome.stumbles):
             if (trouble.kind, trouble.place) not in found:
                 click.echo(

@@ -213,7 +213,7 @@ def swap_operator(model: onnx.ModelProto, rng: Rng) -> None:
             del node.attribute[:]
         if rng.random() < 0.3:
             other = _node(model, rng)
-            node.attribute.extend(other.attribute if other is not None else [])
+            node.attribute.extend(list(other.attribute) if other is not None else [])
         if rng.random() < 0.1:
             node.domain = pick(rng, ("com.microsoft", "ai.onnx.ml", "local", "ai.onnx"))
 
