@@ -9,6 +9,7 @@ import pytest
 
 import chanc
 from chanc.analysis.rules import REGISTRY
+from chanc.backends import ort
 from chanc.backends.torch.emitter import REGISTRY as EMITTERS
 from chanc.boundary import boundary, strict, stumbled
 from chanc.errors import ModelError, NotUnderstood, PlanError
@@ -96,3 +97,19 @@ def test_a_rule_may_rely_on_attributes_of_their_type() -> None:
     proto = build("float[N,3,8,8] x", "float y", "a = Conv(x, w) b = Softmax(a) y = Conv(b, v)", WEIGHTS)
     proto.graph.node[1].attribute.append(onnx.helper.make_attribute("axis", 0.5))
     assert chanc.analyze(proto).group("w").reason.startswith("its attribute 'axis' is no integer")
+
+
+def test_an_empty_weight_may_claim_any_size() -> None:
+    """Its labels alone would take gigabytes."""
+    proto = build("float[N,3,8,8] x", "float y", "a = Conv(x, w) y = Conv(a, v)", WEIGHTS)
+    tensor = proto.graph.initializer[0]
+    tensor.dims[:] = [1 << 40, 3, 1, 0]
+    tensor.raw_data = b""
+    reasons = [pin.reason for pin in chanc.analyze(proto).pinned]
+    assert any(f"it has {1 << 40} channels" in reason for reason in reasons)
+
+
+def test_an_input_too_large_to_be_made_up_is_refused() -> None:
+    proto = build("float[1,3,8,8589934592] x", "float y", "y = Relu(x)")
+    with pytest.raises(ModelError, match="too large to be filled with random numbers"):
+        ort.random_feeds(proto)
