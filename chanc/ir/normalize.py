@@ -159,17 +159,18 @@ def _constant(node: ir.Node) -> ir.TensorProtocol | None:
     name, attribute = next(iter(node.attributes.items()), ("", None))
     if attribute is None:
         return None
-    if name == "value":
+    if name == "value" and attribute.type == ir.AttributeType.TENSOR:
         return attribute.as_tensor()
     kinds = {
-        "value_float": ir.DataType.FLOAT,
-        "value_floats": ir.DataType.FLOAT,
-        "value_int": ir.DataType.INT64,
-        "value_ints": ir.DataType.INT64,
+        "value_float": (ir.AttributeType.FLOAT, ir.DataType.FLOAT),
+        "value_floats": (ir.AttributeType.FLOATS, ir.DataType.FLOAT),
+        "value_int": (ir.AttributeType.INT, ir.DataType.INT64),
+        "value_ints": (ir.AttributeType.INTS, ir.DataType.INT64),
     }
-    if name not in kinds:
+    kind, dtype = kinds.get(name, (None, None))
+    if attribute.type != kind:
         return None
-    return ir.tensor(attribute.value, dtype=kinds[name], name=node.outputs[0].name)
+    return ir.tensor(attribute.value, dtype=dtype, name=node.outputs[0].name)
 
 
 def _drop_initializer_identities(graph: ir.Graph) -> bool:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chanc.testing.fuzz.mutations import MUTATIONS, damage, garble_name, nest, pick
+from chanc.testing.fuzz.data import damage, garble_name, nest
+from chanc.testing.fuzz.mutations import MUTATIONS
 from chanc.testing.fuzz.seeds import seeds
+from chanc.testing.fuzz.values import pick
 
 _COUNTS = (1, 1, 1, 1, 1, 1, 2, 2, 3, 5)
 """How many mutations one model gets; most are refused at the door after a few."""

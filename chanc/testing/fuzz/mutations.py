@@ -1,176 +1,19 @@
-"""Ways to damage a model: its bytes, any field of its messages, and its graph.
-
-A mutation of a message changes it in place; one that finds nothing to change leaves it as it is.
-"""
+"""Ways to damage a model's graph, in place; one that finds nothing to change leaves it as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from chanc.ir.wire import varint
-
-Rng = np.random.Generator
-T = TypeVar("T")
-
-INTEGERS = (0, 1, -1, 2, 3, 7, 64, 255, -2, 1 << 31, (1 << 31) - 1, -(1 << 31), 1 << 40, (1 << 62) + 1, -(1 << 63),
-            (1 << 63) - 1)  # fmt: skip
-FLOATS = (0.0, -1.0, 1e38, -1e-38, float("nan"), float("inf"))
-TEXTS = ("", "x", "a b", "é", "\x1b[2J\x07", "\r\nchanc: done", "\u202e", "a" * 5000, "../../x", "/dev/zero", "a/b:c",
-         "0", "'\"\\{}%s", "if", "\0", "weights.bin", "9**9**9**9", "n//0", "-n", "ai.onnx")  # fmt: skip
-DEPTHS = (3, 20, 90, 150, 400, 3000)
-"""Of bodies in bodies: a few, about as many as protobuf takes, more than Python's stack has."""
+from chanc.testing.fuzz.data import any_float
+from chanc.testing.fuzz.fields import change_field, messages_in
+from chanc.testing.fuzz.values import FLOATS, INTEGERS, TEXTS, Rng, pick
 
 Mutation = Callable[[onnx.ModelProto, Rng], None]
-INTEGER_TYPES = {
-    FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_ENUM,
-}  # fmt: skip
-
-
-def pick(rng: Rng, choices: Sequence[T]) -> T:
-    """One of them."""
-    return choices[int(rng.integers(len(choices)))]
-
-
-# Bytes
-
-
-def damage(data: bytes, rng: Rng) -> bytes:
-    """Flip, overwrite, insert, cut out, double or end bytes, at one to four places."""
-    changed = bytearray(data)
-    for _ in range(int(rng.integers(1, 5))):
-        if changed:
-            _damage(changed, int(rng.integers(len(changed))), int(rng.integers(1, 40)), rng)
-    return bytes(changed)
-
-
-def _damage(data: bytearray, at: int, size: int, rng: Rng) -> None:
-    kind = int(rng.integers(8))
-    if kind <= 2:
-        data[at] ^= 1 << int(rng.integers(8))
-    elif kind == 3:
-        data[at] = pick(rng, (0x00, 0x7F, 0x80, 0xFF))
-    elif kind == 4:
-        data[at:at] = rng.bytes(size)
-    elif kind == 5:
-        del data[at : at + size]
-    elif kind == 6:
-        data[at:at] = data[at : at + size]
-    elif rng.random() < 0.3:
-        del data[at:]
-    else:
-        data[at : at + size] = rng.bytes(size)
-
-
-def garble_name(data: bytes, name: str, rng: Rng) -> bytes:
-    """The model with a name replaced, wherever it stands, by as many bytes that are no UTF-8, or steer a terminal."""
-    old = name.encode()
-    bad = pick(rng, (b"\xed\xa0\x80", b"\xff\xfe", b"\xc3", b"\x00\x01", b"\x1b["))
-    return data.replace(old, (bad * len(old))[: len(old)]) if old else data
-
-
-def nest(data: bytes, rng: Rng) -> bytes:
-    """The model with a branch in a branch in a branch, as deep as protobuf takes or deeper.
-
-    Written as bytes (https://protobuf.dev/programming-guides/encoding): protobuf itself makes none that deep.
-    """
-    leaf = helper.make_graph([helper.make_node("Cast", ["on"], ["deep"], to=1)], "b", [], [_any_float("deep")])
-    flat = body = leaf.SerializeToString()
-    value = _any_float("deep").SerializeToString()
-    name = _part(2, b"deep")
-    for _ in range(pick(rng, DEPTHS)):
-        branches = [_part(5, _part(1, key) + _part(6, graph) + b"\xa0\x01\x05")
-                    for key, graph in ((b"then_branch", body), (b"else_branch", flat))]  # fmt: skip
-        node = _part(1, _part(1, b"on") + name + _part(4, b"If") + b"".join(branches))
-        body = node + _part(2, b"b") + _part(12, value)
-    condition = helper.make_tensor("on", TensorProto.BOOL, [], [True]).SerializeToString()
-    return data + _part(7, node + _part(5, condition) + _part(12, value))
-
-
-def _part(number: int, content: bytes) -> bytes:
-    """A field of bytes."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-# Fields
-
-
-def change_field(model: onnx.ModelProto, rng: Rng) -> None:
-    """Give a field, wherever it is, a value that it seldom has; or drop it, or repeat an entry."""
-    messages = list(_messages(model))
-    for _ in range(20):
-        message = pick(rng, messages)
-        if message.DESCRIPTOR.fields and _change(message, pick(rng, list(message.DESCRIPTOR.fields)), rng):
-            return
-
-
-def _messages(message: Any) -> Iterator[Any]:
-    yield message
-    for field, value in message.ListFields():
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
-            for inner in value if field.is_repeated else [value]:
-                yield from _messages(inner)
-
-
-def _change(message: Any, field: Any, rng: Rng) -> bool:
-    """Whether the field of that message was changed."""
-    if field.is_repeated:
-        return _change_entries(getattr(message, field.name), field, rng)
-    if field.type == FieldDescriptor.TYPE_MESSAGE:
-        there = message.HasField(field.name)
-        (message.ClearField if there else lambda name: getattr(message, name).SetInParent())(field.name)
-        return True
-    if rng.random() < 0.15 and message.HasField(field.name):
-        message.ClearField(field.name)
-        return True
-    setattr(message, field.name, _value(field, getattr(message, field.name), rng))
-    return True
-
-
-def _change_entries(entries: Any, field: Any, rng: Rng) -> bool:
-    kind, scalar = int(rng.integers(5)), field.type != FieldDescriptor.TYPE_MESSAGE
-    if scalar and (kind == 0 or not entries):
-        entries.append(_value(field, None, rng))
-        return True
-    if not entries:
-        return False
-    at = int(rng.integers(len(entries)))
-    if scalar and kind <= 2:
-        entries[at] = _value(field, entries[at], rng)
-    elif kind == 3:
-        del entries[at]
-    else:
-        entries.append(entries[at])
-    return True
-
-
-def _value(field: Any, old: Any, rng: Rng) -> Any:
-    if field.type == FieldDescriptor.TYPE_STRING:
-        return pick(rng, TEXTS)
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        held = old or b""
-        return pick(rng, (b"", held[:-1], held + b"\0", held[: len(held) // 2], rng.bytes(len(held)), b"\xff" * 16))
-    if field.type not in INTEGER_TYPES:
-        return pick(rng, FLOATS)
-    near = [old + 1, old - 1, old * 2] if isinstance(old, int) else [1]
-    value = int(pick(rng, near)) if rng.random() < 0.4 else pick(rng, INTEGERS)
-    if field.type == FieldDescriptor.TYPE_ENUM:
-        return pick(rng, [entry.number for entry in field.enum_type.values])
-    if field.type == FieldDescriptor.TYPE_UINT64:
-        return value % (1 << 64)
-    return max(-(1 << 31), min(value, (1 << 31) - 1)) if field.type == FieldDescriptor.TYPE_INT32 else _int64(value)
-
-
-def _int64(value: int) -> int:
-    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-# Graphs
 
 
 def rewire(model: onnx.ModelProto, rng: Rng) -> None:
@@ -328,10 +171,6 @@ def _outer(model: onnx.ModelProto) -> str:
     return next((value.name for value in model.graph.input), "on")
 
 
-def _any_float(name: str) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-
-
 def lengthen(model: onnx.ModelProto, rng: Rng) -> None:
     """A chain of many nodes behind an output, each reading the one before: graphs may be deep without bodies, too."""
     if model.graph.output:
@@ -341,7 +180,7 @@ def lengthen(model: onnx.ModelProto, rng: Rng) -> None:
             inputs = [name, name] if op == "Add" else [name]
             model.graph.node.append(helper.make_node(op, inputs, [f"chain{k}"]))
             name = f"chain{k}"
-        model.graph.output.append(_any_float(name))
+        model.graph.output.append(any_float(name))
 
 
 def call_in_circles(model: onnx.ModelProto, rng: Rng) -> None:
@@ -356,7 +195,7 @@ def call_in_circles(model: onnx.ModelProto, rng: Rng) -> None:
             nodes = [helper.make_node("Relu", ["a"], ["c"])]
         model.functions.append(helper.make_function("local", f"f{k}", ["a"], ["c"], nodes, opsets))
     model.graph.node.append(helper.make_node("f0", [_outer(model)], ["circled"], domain="local"))
-    model.graph.output.append(_any_float("circled"))
+    model.graph.output.append(any_float("circled"))
     if "local" not in [entry.domain for entry in model.opset_import]:
         model.opset_import.append(opsets[1])
 
@@ -378,7 +217,7 @@ def point_outside(model: onnx.ModelProto, rng: Rng) -> None:
 
 def _node(model: onnx.ModelProto, rng: Rng) -> onnx.NodeProto | None:
     """A node of the graph, of a body, or of a function."""
-    nodes = [message for message in _messages(model) if isinstance(message, onnx.NodeProto)]
+    nodes = [message for message in messages_in(model) if isinstance(message, onnx.NodeProto)]
     return pick(rng, nodes) if nodes else None
 
 
