@@ -20,6 +20,9 @@ from chanc.ir.nodes import nodes_of
 
 ONNX = ("", "ai.onnx")
 
+MOST_STEPS = 9
+"""Calls of a circle that a message tells."""
+
 MOST_NODES = 200_000
 """What calls may be replaced by: functions that call one another twice stand for 2^n nodes."""
 
@@ -47,11 +50,12 @@ class _Inline(common.InlinePass):
 
     def _instantiate_call(self, node: ir.Node, call_site_id: str) -> Any:
         if node.op_identifier() not in self._named:
-            inner = list(nodes_of(self._functions[node.op_identifier()]))
-            self._named[node.op_identifier()] = [(n, n.name or "node", [v.name for v in n.outputs]) for n in inner]
-        for inner, name, outputs in self._named[node.op_identifier()]:
-            inner.name = self._node_names.fresh(name)
-            for value, base in zip(inner.outputs, outputs, strict=True):
+            inside = nodes_of(self._functions[node.op_identifier()])
+            named = [(each, each.name or "node", [value.name for value in each.outputs]) for each in inside]
+            self._named[node.op_identifier()] = named
+        for each, name, outputs in self._named[node.op_identifier()]:
+            each.name = self._node_names.fresh(name)
+            for value, base in zip(each.outputs, outputs, strict=True):
                 value.name = self._value_names.fresh(base) if base else base
         return super()._instantiate_call(node, call_site_id)
 
@@ -72,7 +76,8 @@ def endless(model: ir.Model) -> str | None:
         circle = error.args[1][:0:-1]  # each is called by the next; the first stands at the end again
         start = circle.index(next(key for key in model.functions if key in circle))
         steps = [*circle[start:], *circle[:start], circle[start]]
-        calls = " -> ".join(map(_named, steps))
+        few = [*map(_named, steps[:MOST_STEPS]), *(["..."] if len(steps) > MOST_STEPS else [])]
+        calls = " -> ".join(few)
         return f"function '{_named(steps[0])}' calls itself ({calls}), which ONNX forbids"
     count = _nodes(model.graph, counts) if counts else 0
     if count <= MOST_NODES:

@@ -106,3 +106,10 @@ def test_a_long_chain_of_calls_is_no_recursion() -> None:
     loaded = load(model(function("q = own.F0 (p)", 18) + "".join(body)))
     normalize(loaded)
     assert [node.op_type for node in loaded.graph] == ["Conv", "Relu", "Conv"]
+
+
+def test_a_long_circle_is_told_in_short() -> None:
+    body = [function(f"q = own.F{(k + 1) % 50} (p)", 18, f"F{k}") for k in range(50)]
+    with pytest.raises(ModelError, match=r"'own::F0' calls itself \(own::F0 -> own::F1 -> .* -> \.\.\.\)") as caught:
+        load(model(function("q = own.F0 (p)", 18) + "".join(body)))
+    assert len(str(caught.value)) < 300

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import external_data_helper
 
 from chanc.testing import blocks
-from chanc.testing.builders import build
+from chanc.testing.builders import Weight, build
 from chanc.testing.graphs import Graph, Tensor
 from chanc.testing.strategies import graph_of_seed
 
@@ -55,6 +55,10 @@ def _recurrent(x: Tensor) -> Tensor:
     return blocks.lstm(x.conv(6).relu(), 5, both=True).linear(3)
 
 
+def _integers(numbers: Mapping[str, Sequence[int]]) -> dict[str, Weight]:
+    return {name: np.array(value, np.int64) for name, value in numbers.items()}
+
+
 def _gru() -> onnx.ModelProto:
     body = """
         h, last = GRU <hidden_size = 4> (x, w, r, b)
@@ -64,10 +68,9 @@ def _gru() -> onnx.ModelProto:
         y = MatMul (p, m)
     """
     numbers = {"one": [1], "zero": [0], "two": [2], "pads": [0, 0, 0, 1, 0, 0]}
-    integers = {name: np.array(value, np.int64) for name, value in numbers.items()}
-    return build(
-        "float[3,N,6] x", "float y", body, {"w": (1, 12, 6), "r": (1, 12, 4), "b": (1, 24), "m": (4, 2)} | integers
-    )
+    integers = _integers(numbers)
+    weights: dict[str, Weight] = {"w": (1, 12, 6), "r": (1, 12, 4), "b": (1, 24), "m": (4, 2)}
+    return build("float[3,N,6] x", "float y", body, weights | integers)
 
 
 def _branches() -> onnx.ModelProto:
@@ -102,9 +105,9 @@ def _turns() -> onnx.ModelProto:
         >
         y = MatMul (last, u)
     """
-    weights: dict[str, object] = {"w": (4, 6), "v": (6, 6), "u": (6, 2)}
-    fixed = {"count": np.array(3, np.int64), "go": np.array(True)}
-    return build("float[N,4] x", "float y", body, weights | fixed)  # type: ignore[arg-type]
+    weights: dict[str, Weight] = {"w": (4, 6), "v": (6, 6), "u": (6, 2)}
+    fixed: dict[str, Weight] = {"count": np.array(3, np.int64), "go": np.array(True)}
+    return build("float[N,4] x", "float y", body, weights | fixed)
 
 
 def _quantised() -> onnx.ModelProto:
@@ -120,9 +123,21 @@ def _quantised() -> onnx.ModelProto:
         y = GlobalAveragePool (gd)
     """
     rng = np.random.default_rng(0)
-    scale = {"s": np.float32(0.05), "z": np.uint8(128), "ws": np.full(6, 0.02, np.float32), "wz": np.zeros(6, np.int8)}
-    other = {"ws2": np.full(4, 0.02, np.float32), "wz2": np.zeros(4, np.int8), "b": np.ones(6, np.float32)}
-    kernels = {"w": rng.integers(-9, 9, (6, 3, 3, 3), np.int8), "v": rng.integers(-9, 9, (4, 6, 1, 1), np.int8)}
+    scale: dict[str, Weight] = {
+        "s": np.float32(0.05),
+        "z": np.uint8(128),
+        "ws": np.full(6, 0.02, np.float32),
+        "wz": np.zeros(6, np.int8),
+    }
+    other: dict[str, Weight] = {
+        "ws2": np.full(4, 0.02, np.float32),
+        "wz2": np.zeros(4, np.int8),
+        "b": np.ones(6, np.float32),
+    }
+    kernels: dict[str, Weight] = {
+        "w": rng.integers(-9, 9, (6, 3, 3, 3), np.int8),
+        "v": rng.integers(-9, 9, (4, 6, 1, 1), np.int8),
+    }
     return build("float[N,3,8,8] x", "float y", body, scale | other | kernels)
 
 
@@ -161,9 +176,9 @@ def _indexed() -> onnx.ModelProto:
         y = Einsum <equation = "bij,jk->bk"> (x, w)
     """
     numbers = {"two": [1, 2], "depth": [9], "one": [1], "three": [3], "wide": [1, 1, 1]}
-    integers = {name: np.array(value, np.int64) for name, value in numbers.items()}
-    weights: dict[str, object] = {"table": (9, 6), "values": np.array([0, 1], np.float32), "w": (3, 4)}
-    return build("int64[N,5] ids", "float y", body, weights | integers)  # type: ignore[arg-type]
+    integers = _integers(numbers)
+    weights: dict[str, Weight] = {"table": (9, 6), "values": np.array([0, 1], np.float32), "w": (3, 4)}
+    return build("int64[N,5] ids", "float y", body, weights | integers)
 
 
 def _resized() -> onnx.ModelProto:
@@ -180,10 +195,10 @@ def _resized() -> onnx.ModelProto:
         y = Gemm <transB = 1> (r, v)
     """
     numbers = {"zero": [0], "two": [2], "size": [4, 4], "shape": [0, -1]}
-    integers = {name: np.array(value, np.int64) for name, value in numbers.items()}
-    weights: dict[str, object] = {"w": (6, 3, 3, 3), "v": (2, 96), "gain": (6,), "off": (6,)}
-    fixed = {"none": np.zeros(0, np.float32), "flags": np.array([1, 0, 1], np.int64)}
-    return build("float[N,3,8,8] x", "float y", body, weights | integers | fixed)  # type: ignore[arg-type]
+    integers = _integers(numbers)
+    weights: dict[str, Weight] = {"w": (6, 3, 3, 3), "v": (2, 96), "gain": (6,), "off": (6,)}
+    fixed: dict[str, Weight] = {"none": np.zeros(0, np.float32), "flags": np.array([1, 0, 1], np.int64)}
+    return build("float[N,3,8,8] x", "float y", body, weights | integers | fixed)
 
 
 def _outside() -> onnx.ModelProto:
