@@ -15,9 +15,6 @@ def prepare() -> None:
     import torch
 
     import chanc.backends.torch.package
-    import chanc.cli.analyze
-    import chanc.cli.codegen
-    import chanc.cli.rewrite
     import chanc.oracles  # noqa: F401
 
     torch.set_num_threads(1)

@@ -10,14 +10,23 @@ import functools
 import io
 import itertools
 import os
+import runpy
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 import chanc
+from chanc.analysis.fold_shapes import settled
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.errors import ChancError, NotUnderstood
+from chanc.ir.normalize import normalize
+from chanc.ir.verify import verify
+from chanc.transforms import channels_first, fold_batchnorm, recover_affine, recover_groupnorm
 
 _ROUTES: dict[str, dict[str, Any]] = {"half": {"scale": 0.5}, "widen": {"scale": 1.5, "transfer": "widen"}}
 _OTHERS: tuple[dict[str, Any], ...] = (
@@ -28,8 +37,11 @@ _OTHERS: tuple[dict[str, Any], ...] = (
     {"scale": 0.3, "importance": "bn", "fold": False},
 )
 """Other ways to rewrite, of which each file goes one."""
-_PASSES = ("Normalize", "InferShapes", "FoldShapes", "FoldBatchNorm", "RecoverAffine", "RecoverGroupNorm",
-           "ChannelsFirst")  # fmt: skip
+_PASSES: tuple[Callable[[ir.Model], object], ...] = (
+    normalize, infer_shapes, settled, fold_batchnorm, recover_affine, recover_groupnorm, channels_first,
+)  # fmt: skip
+"""What the passes of the compiler do, each by itself; likewise."""
+
 COMMAND_EVERY = 20
 """One file in so many goes through the command line as well."""
 _COMMANDS = (
@@ -130,15 +142,13 @@ def _commanded(steps: _Steps, path: Path, folder: Path) -> None:
         steps.troubles += _command(arguments, path, folder / f"out-{arguments[0]}")
 
 
-def _passed(path: Path, name: str) -> None:
-    """One pass of the compiler, by itself, and what it makes written."""
-    from chanc import passes
-
+def _passed(path: Path, work: Callable[[ir.Model], object]) -> None:
+    """One pass of the compiler, and what it makes written."""
     model = chanc.load(path)
-    made = getattr(passes, name)()
-    if made.needs_normal_form:
-        passes.Normalize()(model)
-    made(model)
+    if work in (infer_shapes, settled):
+        normalize(model)
+    work(model)
+    verify(model)
     chanc.save(model, path.with_name("passed.onnx"))
 
 
@@ -150,18 +160,19 @@ def _analysed(path: Path) -> None:
 
 def _command(arguments: tuple[str, ...], model: Path, out: Path) -> Iterator[Trouble]:
     """Run one command in this process: it must end with 0, or with 1, one line on stderr, and nothing written."""
-    from chanc.cli import main
-
-    said, told, code = io.StringIO(), io.StringIO(), 0
+    said, told, code, before = io.StringIO(), io.StringIO(), 0, sys.argv
     step = f"chanc {arguments[0]}"
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(told):
-        try:
-            main([part.format(model=os.fspath(model), out=os.fspath(out)) for part in arguments])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        except Exception as error:
-            yield Trouble("exception", step, place(error), f"{type(error).__name__}: {error}"[:200])
-            return
+    sys.argv = ["chanc", *(part.format(model=os.fspath(model), out=os.fspath(out)) for part in arguments)]
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(told):
+            runpy.run_module("chanc", run_name="__main__")
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    except Exception as error:
+        yield Trouble("exception", step, place(error), f"{type(error).__name__}: {error}"[:200])
+        return
+    finally:
+        sys.argv = before
     text = said.getvalue()
     if code not in (0, 1):
         yield Trouble("command", step, f"exit code {code}", text[:200])
