@@ -65,12 +65,16 @@ class _Worker:
         return outcome
 
     def _answers(self, pipe: Connection, seconds: float) -> bool:
-        """Whether an answer comes before the process has worked that long, or slept six times as long."""
+        """Whether an answer comes before the process has worked that long, or has slept three times as long."""
         assert self._process is not None
-        begun, stop = _worked(self._process.pid), time.monotonic() + 6 * seconds
+        begun = worked = _worked(self._process.pid)
+        asleep = time.monotonic()
         while not pipe.poll(0.5):
-            if _worked(self._process.pid) - begun > seconds or time.monotonic() > stop:
+            now = _worked(self._process.pid)
+            if now - begun > seconds or time.monotonic() - asleep > 3 * seconds:
                 return False
+            if now > worked:
+                worked, asleep = now, time.monotonic()
         return True
 
     def _started(self) -> Connection:
