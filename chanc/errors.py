@@ -20,6 +20,10 @@ class ModelError(ChancError):
     """A model that can't be read, is not valid, or is refused as a whole."""
 
 
+class NotUnderstood(ModelError):
+    """A model at which a rule, a pass or an emitter stumbled; the cause is kept (`chanc.boundary`)."""
+
+
 class PlanError(ChancError):
     """A plan of widths that names an unknown group, a pinned one, or a width that can't be had."""
 

@@ -81,6 +81,9 @@ def main(args: Sequence[str] | None = None) -> None:
     except ChancError as error:
         say(f"chanc: {error}", err=True)
         sys.exit(1)
+    except MemoryError:
+        say("chanc: there is not enough memory for that", err=True)
+        sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         say(f"chanc: {where}{error.strerror or error}", err=True)

@@ -20,6 +20,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from chanc.boundary import boundary
 from chanc.errors import ModelError
 from chanc.files import open_regular
 from chanc.ir import external, screen, wire
@@ -44,6 +45,7 @@ DESCRIBED_KEY = "chanc.described_initializers"
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
+@boundary("reading")
 def load(
     source: Any, *, copy: bool = True, dims: Sizes | None = None, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> ir.Model:
