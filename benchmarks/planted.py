@@ -135,9 +135,9 @@ def page(rows: Sequence[Row]) -> str:
         f"`python benchmarks/planted.py`: {MODEL} with {WIDTH} channels everywhere, on scikit-learn's digits, with one "
         f"layer starved from {one['own']} channels to {one['starved']} and the others widened to equal params. "
         f"Searches of {TRIALS} trials at that cost start there; the table has the layer's width after each, brought to "
-        f"equal cost. In bold it has regained at least half of what it lost ({one['goal']:g} channels); a method passes "
-        f"where it does so in {NEEDED} of {len(seeds)} seeds. `random` draws widths and keeps those of the lowest "
-        "held-out loss: what it regains takes no method.",
+        f"equal cost. In bold it has regained at least half of what it lost ({one['goal']:g} channels); a method "
+        f"passes where it does so in {NEEDED} of {len(seeds)} seeds. `random` draws widths and keeps those of the "
+        "lowest held-out loss: what it regains takes no method.",
         f"| method | {' | '.join(f'seed {seed}' for seed in seeds)} | regained | | CPU seconds a search |\n"
         f"|---|{'---|' * len(seeds)}---|---|---|",
     ]
