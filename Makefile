@@ -24,7 +24,7 @@ setup: .venv/ready
 demo: setup
 	mkdir -p demo
 	test -f demo/vgg11.onnx || $(BIN)/chanc export zoo:vgg11 --channels 1 --size 8 -o demo/vgg11.onnx
-	$(BIN)/chanc search demo/vgg11.onnx --algo shape --data digits --target-params 1% --trials 18 --epochs 6 --rungs 2 \
+	$(BIN)/chanc search demo/vgg11.onnx --algo shape --data digits --target-params 1% --trials 12 --epochs 10 --rungs 1 \
 	  --batch-size 64 --lr 0.05 --final-epochs 15 --final-lr 0.05 --final-seeds 6 --compare baseline,uniform,flat \
 	  --out demo/run $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
