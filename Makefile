@@ -18,14 +18,14 @@ setup: .venv/ready
 	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gpu]'; fi
 	touch $@
 
-# Shapes of VGG11 at a hundredth of its params, on scikit-learn's digits; then the found widths against the original,
-# and uniform and flat ones at equal params and at equal MACs, each trained from scratch six times. A second call goes on
-# where the first one was, or shows what it found.
+# Shapes of VGG11 at a hundredth of its MACs, on scikit-learn's digits; then the found widths against uniform and flat
+# ones of equal MACs, each trained from scratch twenty times. A second call goes on where the first one was, or shows what
+# it found.
 demo: setup
 	mkdir -p demo
 	test -f demo/vgg11.onnx || $(BIN)/chanc export zoo:vgg11 --channels 1 --size 8 -o demo/vgg11.onnx
-	$(BIN)/chanc search demo/vgg11.onnx --algo shape --data digits --target-params 1% --trials 12 --epochs 10 --rungs 1 \
-	  --batch-size 64 --lr 0.05 --final-epochs 15 --final-lr 0.05 --final-seeds 6 --compare baseline,uniform,flat \
+	$(BIN)/chanc search demo/vgg11.onnx --algo shape --data digits --target-macs 1% --trials 12 --epochs 10 --rungs 1 \
+	  --batch-size 64 --lr 0.05 --final-epochs 20 --final-lr 0.05 --final-seeds 20 --compare uniform-macs,flat-macs \
 	  --out demo/run $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
 
