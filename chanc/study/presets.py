@@ -65,9 +65,8 @@ PRESETS.add("conetv2-darts7", Preset(
 PRESETS.add("conet-darts7", Preset(
     "conet", "darts7", _CONET,
     {**_PUBLISHED, **_IMAGES, "epochs": 20, "lr": 0.1, "weight_decay": 5e-4},
-    {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16},
-    note="the final training has no drop-path (0.2): which edges are a cell's paths, an exported graph doesn't "
-         "say; the auxiliary head (0.4) is that of a model exported with --aux",
+    {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16, "drop_path": 0.2},
+    note="the auxiliary head (0.4) of the final training is that of a model exported with --aux",
 ), help="DARTS with 7 cells of CONet.")  # fmt: skip
 
 PRESETS.add("conet-resnet34", Preset(
