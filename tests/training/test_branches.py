@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
-from chanc.tasks import Classification  # noqa: E402
-from chanc.testing.blocks import squeeze_excite  # noqa: E402
-from chanc.testing.graphs import Graph, Tensor  # noqa: E402
-from chanc.training.branches import branches  # noqa: E402
-from chanc.training.distributed import with_shared_norms  # noqa: E402
-from chanc.training.module import trainable  # noqa: E402
+from chanc.tasks import Classification
+from chanc.testing.blocks import squeeze_excite
+from chanc.testing.graphs import Graph, Tensor
+from chanc.training.branches import branches
+from chanc.training.distributed import with_shared_norms
+from chanc.training.module import trainable
 
 Block = Callable[[Tensor], Tensor]
 
