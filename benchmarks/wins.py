@@ -39,6 +39,8 @@ MODELS = {"vgg11": 0.125, "mobilenetv2-imagenet": 0.5, "resnet18": 0.125}
 BUDGETS: Mapping[str, tuple[str, ...]] = {"params": ("params",), "macs": ("macs",), "both": ("params", "macs")}
 SHARE = 0.25
 EPOCHS = 5
+HOLDOUT = 0.2
+"""The share of the training images that searches judge by; final trainings learn from them too."""
 RECIPE: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "batch_size": 64, "weight_decay": 5e-4,
                              "schedule": "cosine"}  # fmt: skip
 HALVED: Mapping[str, Any] = {"trials": 20, "epochs": 1, "eta": 3, "rungs": 2}
@@ -74,8 +76,7 @@ METHODS: Mapping[str, Method] = {
     "conet-paper": Method("conet", "conet-resnet34", _PAPER, {"epochs": 4}, at_budget=False),
 }  # fmt: skip
 CONTROLS = ("uniform", "flat")
-IN_FULL = tuple(f"{of}-{budget}" for of in ("vgg11-fashion-mnist", "mobilenetv2-imagenet-cifar10")
-                for budget in ("params", "macs"))  # fmt: skip
+IN_FULL = tuple(f"vgg11-{data}-{budget}" for data in IMAGES for budget in ("params", "macs"))
 """Cells in which every method searches; in the others the named one and `SECOND` do."""
 SECOND = "evolve"
 
@@ -164,7 +165,7 @@ def search(cell: Cell, method: Method, number: int, folder: Path, data_root: str
     run = chanc.search(
         path, algo=method.algo, preset=method.preset, data=cell.data, data_root=data_root, seed=number, out=out,
         resume=(out / "config.json").exists(), options={**method.options, **targets}, train=recipe,
-        limit_train=IMAGES[cell.data][0], normalise="dataset", final_epochs=0, **method.arguments,
+        limit_train=IMAGES[cell.data][0], holdout=HOLDOUT, normalise="dataset", final_epochs=0, **method.arguments,
     )  # fmt: skip
     work = sum(len(trial.epochs) * trial.macs for trial in run.trials)
     return {"widths": at_budget(cell, path, run.widths), "epoch_macs": work, "trials": len(run.trials)}
