@@ -42,6 +42,7 @@ from chanc.training.images import image_input
 from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo, TrainResult
+from chanc.training.supernet import MaskOptions, Policy, Supernet, Unit
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
 from chanc.transforms import bake_input
@@ -205,6 +206,14 @@ class TorchEngine:
         if carry_to is not None:
             atomic_write_json(carry_to, {"adas": result.optimizer_state["adas"]})
         return Trained(model, _history(result), result.score, result.loss, done.spent)
+
+    def supernet(
+        self, model: ir.Model, masking: MaskOptions, policy: Policy, units: Sequence[Unit], *, seed: int
+    ) -> Supernet:
+        """A masked network, trained by the trials' recipe on their data."""
+        trial = self.trial
+        options = dataclasses.replace(trial.options, seed=seed)
+        return Supernet(model, trial.data, trial.task, options, masking, policy, units, sizes=self.sizes)
 
     def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A final training from scratch, scored on the test set, at its end and now and then before.

@@ -38,7 +38,7 @@ from chanc.training.schedules import make_schedule
 from chanc.training.task import Batch, Task
 
 # Reading the loss makes the CPU wait for the device; not-a-number stays in the sum, so it is found late but surely.
-_CHECK_EVERY = 50
+CHECK_EVERY = 50
 _BULKY = ("data", "model")
 
 OnStep = Callable[[StepInfo], None]
@@ -242,8 +242,8 @@ class _Run:
         for step, batch in enumerate(self.feed):
             loss = self._step(batch)
             total += loss * len(batch)
-            if step % _CHECK_EVERY == 0 or step == steps - 1 or self.device.type == "cpu":
-                _check_finite(total, epoch, step)
+            if step % CHECK_EVERY == 0 or step == steps - 1 or self.device.type == "cpu":
+                check_finite(total, epoch, step)
             if on_step is not None:
                 on_step(StepInfo(epoch, step, steps, loss))
         return float(total) / self.feed.samples
@@ -253,11 +253,7 @@ class _Run:
             outputs = self.compiled.forward(batch.inputs)
             self.task.check(outputs, self.data)
             loss = self.task.loss(outputs, batch)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.options.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.options.clip_norm)
-        self.optimizer.step()
+        descend(loss, self.module, self.optimizer, self.options.clip_norm)
         if self.schedule is not None:
             self.schedule.step()
         if self.ema is not None:
@@ -274,6 +270,15 @@ class _Run:
         return {"task": repr(self.task), **options, "data": about, "model": shapes}
 
 
+def descend(loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float | None) -> None:
+    """One step of the optimizer down the gradient of a loss."""
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+    optimizer.step()
+
+
 def _compare(path: str | os.PathLike[str], found: object, wanted: Mapping[str, object]) -> None:
     if not isinstance(found, dict):
         raise RunError(f"{path} is not a checkpoint of a training run")
@@ -283,6 +288,7 @@ def _compare(path: str | os.PathLike[str], found: object, wanted: Mapping[str, o
             raise RunError(f"{path} was made with {said}")
 
 
-def _check_finite(total: Tensor, epoch: int, step: int) -> None:
+def check_finite(total: Tensor, epoch: int, step: int) -> None:
+    """Raise TrialError where a sum of losses is no number any more."""
     if not bool(torch.isfinite(total)):
         raise TrialError(f"training diverged: the loss is not finite in epoch {epoch}, by step {step}")
