@@ -13,7 +13,7 @@ from chanc.runs import Epoch, EpochEvent, ErrorEvent, Row, StateEvent, Timing, T
 from chanc.runs.agreement import agreements, in_words
 from chanc.runs.cautions import cautions
 from chanc.runs.events import Metrics
-from chanc.runs.supernet import MaskedEpoch, masked_epochs
+from chanc.runs.supernet import SupernetEpoch, supernet_epochs
 
 Tree = Mapping[str, Json]
 
@@ -56,7 +56,7 @@ class Record:
     rows: tuple[Row, ...] = ()
     best: int | None = None
     whole: tuple[Epoch, ...] = ()
-    masked: tuple[MaskedEpoch, ...] = ()
+    masked: tuple[SupernetEpoch, ...] = ()
     warnings: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     held_out: int | None = None
@@ -120,7 +120,7 @@ def read_record(run_dir: Path) -> Record:
     figures: dict[str, Metrics] = {}
     for state in run.of(StateEvent):
         figures |= state.figures
-    found, masked = best(run), masked_epochs(run)
+    found, masked = best(run), supernet_epochs(run)
     return Record(
         path=run.path,
         config={"settings": dict(run.settings), "environment": dict(run.environment)},

@@ -26,7 +26,7 @@ class Mask:
 
 
 @dataclass(frozen=True)
-class MaskedEpoch:
+class SupernetEpoch:
     """Where a masking search stood at the end of an epoch.
 
     widths: expected ones, in channels; low, high: the least and the largest option. costs, targets: expected and aimed
@@ -53,7 +53,7 @@ class MaskedEpoch:
         return (self.widths[unit] - low) / (high - low) if high > low else None
 
 
-def masked_epochs(run: Record) -> tuple[MaskedEpoch, ...]:
+def supernet_epochs(run: Record) -> tuple[SupernetEpoch, ...]:
     """The epochs of a masking search, none of another one. Raises RunError for an event that isn't one of them."""
     try:
         return tuple(_epoch(event) for event in run.of(EpochEvent) if "width" in event.metrics)
@@ -66,16 +66,20 @@ def epoch_timings(timing: Sequence[Timing]) -> list[Timing]:
     return list({line.id: line for line in timing if line.id.startswith(EPOCH)}.values())
 
 
-def _epoch(event: EpochEvent) -> MaskedEpoch:
+def _epoch(event: EpochEvent) -> SupernetEpoch:
     of = event.metrics
-    found = MaskedEpoch(
+    found = SupernetEpoch(
         event.id,
         event.score,
         of["width"],
         of["low"],
         of["high"],
-        *(of.get(name, {}) for name in ("cost", "target", "lambda", "losses", "supernet")),
-        {unit: decode(Mask, mask) for unit, mask in event.state.get("alpha", {}).items()},
+        costs=of.get("cost", {}),
+        targets=of.get("target", {}),
+        prices=of.get("lambda", {}),
+        losses=of.get("losses", {}),
+        largest=of.get("supernet", {}),
+        masks={unit: decode(Mask, mask) for unit, mask in event.state.get("alpha", {}).items()},
     )
     if not found.widths.keys() == found.low.keys() == found.high.keys():
         raise ValueError("its widths and its ranges are of other units")

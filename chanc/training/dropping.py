@@ -55,8 +55,8 @@ def droppable(net: Trainable, *, concats: bool = False) -> list[str]:
     """The paths of `branches`; raises ModelError where there are none."""
     found = branches(net.built, net.graph.graph, concats=concats)
     if not found:
-        raise ModelError("the model has no branches to drop: no sum in it has an operand that ends in a layer and that "
-                         "nothing else reads")  # fmt: skip
+        raise ModelError("the model has no branches for drop-path or spatial dropout: no sum in it has an operand that "
+                         "ends in a layer and that nothing else reads")  # fmt: skip
     return found
 
 

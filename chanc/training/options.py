@@ -60,7 +60,7 @@ class TrainOptions:
         "help": "Random shift, in pixels.", "range": (0, INF), "default": "an eighth of the height"})  # fmt: skip
     flip: bool = field(default=True, metadata={"help": "Mirror images at random.", "default": "on; off for digits"})
     drop_path: float = field(default=0.0, metadata={
-        "help": "Leave out branches of sums, a sample at a time: the rate at the end of its linear rise.",
+        "help": "Leave out branches of sums, a sample at a time: the rate that it rises to, from 0.",
         "range": (0, 1)})  # fmt: skip
     spatial_dropout: float = field(default=0.0, metadata={
         "help": "Leave out channels of branches, a sample at a time, at this rate.", "range": (0, 1)})  # fmt: skip

@@ -35,6 +35,7 @@ from chanc.rewriter import rewrite
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.choices import Choices, gumbel
 from chanc.training.devices import isolated, pick_device, precision
+from chanc.training.dropping import Dropping
 from chanc.training.evaluation import evaluate
 from chanc.training.expected import Expected, Pressure, Price
 from chanc.training.feed import held_out_feed, training_feed
@@ -172,6 +173,9 @@ class Supernet:
                     if hasattr(layer, "reset_parameters"):
                         layer.reset_parameters()
             to_device(self.net, self.device)
+        self.dropping = Dropping(
+            self.net, drop_path=self.options.drop_path, spatial=self.options.spatial_dropout
+        )
         self.generator, self.noise = torch.Generator(), torch.Generator()
         self._feeds()
         self.optimizer = make_optimizer(self.net.module, self.options)
@@ -309,6 +313,7 @@ class Supernet:
         self.generator.manual_seed(self._seeded(epoch).seed)
         self.noise.manual_seed(self._seeded(epoch).seed + 1)
         self.net.module.train()
+        self.dropping.at(epoch / self.options.epochs)
         net, sums = self._masked(), torch.zeros(2, dtype=torch.float64, device=self.device)
         steps = len(self.weights_feed) + len(self.masks_feed)
         for step, (masks, batch) in enumerate(self._turns()):

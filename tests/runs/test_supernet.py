@@ -6,7 +6,7 @@ import pytest
 
 from chanc.errors import RunError
 from chanc.runs import EpochEvent, RunDir, Timing, create, read_run
-from chanc.runs.supernet import Mask, epoch_timings, masked_epochs
+from chanc.runs.supernet import Mask, epoch_timings, supernet_epochs
 
 METRICS = {"width": {"a": 20.0, "b": 8.0}, "low": {"a": 16.0, "b": 8.0}, "high": {"a": 32.0, "b": 8.0}}
 
@@ -18,7 +18,7 @@ def run(tmp_path) -> RunDir:
 
 def read(run: RunDir, metrics: Any = METRICS, state: Any = None):
     run.append(EpochEvent(0, 1.5, 0.5, metrics, state or {}))
-    return masked_epochs(read_run(run.path))
+    return supernet_epochs(read_run(run.path))
 
 
 def test_an_epoch_is_read_back(run) -> None:

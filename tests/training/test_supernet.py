@@ -69,12 +69,29 @@ def units_of(model: ir.Model, step: int = 2) -> list[Unit]:
             if group.resizable]  # fmt: skip
 
 
-def supernet(dataset: Dataset, policy: Means | None = None, **asked: object) -> Supernet:
+def supernet(
+    dataset: Dataset, policy: Means | None = None, options: TrainOptions = OPTIONS, **asked: object
+) -> Supernet:
     model = network()
     masking = MaskOptions(**{"pressure": Pressure({}, 0.01), **asked})
-    net = Supernet(model, TASK.fit(model, dataset), TASK, OPTIONS, masking, policy or Means(), units_of(model))
+    net = Supernet(model, TASK.fit(model, dataset), TASK, options, masking, policy or Means(), units_of(model))
     net.begin(draw=True)
     return net
+
+
+def test_branches_are_dropped_at_a_rate_that_rises(dataset: Dataset) -> None:
+    """The hooks outlive a resizing."""
+    net = supernet(dataset, Means(drift=4.0), options=dataclasses.replace(OPTIONS, drop_path=0.5))
+    layers = [layer for layer in net.net.module.modules() if layer._forward_hooks]
+    assert len(layers) == 1
+    shapes, rates = [], []
+    for epoch in (0, 1):
+        net.epoch(epoch)
+        rates.append(float(net.dropping.rate))
+        shapes.append(layers[0].weight.shape)
+        assert layers[0] in list(net.net.module.modules())
+    assert rates == [0.0, 0.25]
+    assert shapes[0] != shapes[1]
 
 
 def state(net: Supernet) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from chanc.report.plots import Axis, Plot, Reference, Section, Series, scaled
 from chanc.report.record import Record, finite
 from chanc.report.sections import register
 from chanc.report.sections._common import ONCE, OWN_EPOCH, ROLES
-from chanc.runs.supernet import MaskedEpoch
+from chanc.runs.supernet import SupernetEpoch
 
 COSTS = {"macs": "MACs", "params": "parameters", "latency_ms": "latency"}
 LOSSES = {"weights": "weights' batches", "masks": "masks' batches", "held_out": "held-out images"}
@@ -31,7 +31,7 @@ def masked_cost_section(record: Record) -> Section | None:
     return Section("masked-cost", "Expected cost", text, plots) if plots else None
 
 
-def _cost(name: str, epochs: Sequence[MaskedEpoch]) -> Plot:
+def _cost(name: str, epochs: Sequence[SupernetEpoch]) -> Plot:
     values, target = [one.costs.get(name) for one in epochs], epochs[-1].targets.get(name)
     divisor, word = scaled(max(value for value in (*values, target) if value is not None))
     if name == "latency_ms":
@@ -45,7 +45,7 @@ def _cost(name: str, epochs: Sequence[MaskedEpoch]) -> Plot:
 
 
 def _lines(
-    figures: Sequence[Mapping[str, float]], titles: Mapping[str, str], epochs: Sequence[MaskedEpoch]
+    figures: Sequence[Mapping[str, float]], titles: Mapping[str, str], epochs: Sequence[SupernetEpoch]
 ) -> list[Series]:
     """A line for each of `titles` that the figures of the epochs have a number of."""
     places = [one.epoch + 1 for one in epochs]

@@ -9,7 +9,7 @@ from chanc.report.plots import Axis, HeatMap, Plot, Section, Series, by_depth
 from chanc.report.record import Record
 from chanc.report.sections import register
 from chanc.report.sections._common import GROUPS, ONCE, OWN_EPOCH
-from chanc.runs.supernet import MaskedEpoch
+from chanc.runs.supernet import SupernetEpoch
 
 SHOWN = 4
 """Units whose ranges are drawn, a picture each: bands would lie on one another."""
@@ -40,7 +40,7 @@ def masked_width_section(record: Record) -> Section | None:
     )  # fmt: skip
 
 
-def _range(rank: int, unit: str, units: Sequence[str], epochs: Sequence[MaskedEpoch]) -> Plot:
+def _range(rank: int, unit: str, units: Sequence[str], epochs: Sequence[SupernetEpoch]) -> Plot:
     places, colour = [one.epoch + 1 for one in epochs], depth_colour(units.index(unit), len(units))
     series = Series(
         unit, places, [one.widths[unit] for one in epochs], colour, marker="circle",
@@ -49,12 +49,12 @@ def _range(rank: int, unit: str, units: Sequence[str], epochs: Sequence[MaskedEp
     return Plot(f"masked-range-{rank}", f"Range of {unit}", OWN_EPOCH, WIDTH, [series], note=ONCE)
 
 
-def _nearest(units: Sequence[str], last: MaskedEpoch) -> list[str]:
+def _nearest(units: Sequence[str], last: SupernetEpoch) -> list[str]:
     """The units whose widths lie nearest to a border, the nearest first; one without a choice comes last."""
     return sorted(units, key=lambda unit: 1.0 if (gap := _gap(last, unit)) is None else gap)[:SHOWN]
 
 
-def _leaning(units: Sequence[str], last: MaskedEpoch) -> str:
+def _leaning(units: Sequence[str], last: SupernetEpoch) -> str:
     near = [unit for unit in units if (gap := _gap(last, unit)) is not None and gap < NEAR]
     said = "Every width chooses from a range, the band. "
     if not near:
@@ -64,7 +64,7 @@ def _leaning(units: Sequence[str], last: MaskedEpoch) -> str:
             f"back: {names}.")  # fmt: skip
 
 
-def _gap(epoch: MaskedEpoch, unit: str) -> float | None:
+def _gap(epoch: SupernetEpoch, unit: str) -> float | None:
     """How far a width lies from the nearest border, as a part of its range."""
     place = epoch.place(unit)
     return None if place is None else min(place, 1 - place)

@@ -9,7 +9,7 @@ from chanc.report.plots import Axis, Plot, Section, Series
 from chanc.report.record import Record
 from chanc.report.sections import register
 from chanc.report.sections._common import ONCE
-from chanc.runs.supernet import MaskedEpoch
+from chanc.runs.supernet import SupernetEpoch
 
 SHOWN = 4
 
@@ -29,7 +29,7 @@ def mask_section(record: Record) -> Section | None:
     return Section("masks", "Weights of the widths", text, [plot])
 
 
-def _series(unit: str, units: Sequence[str], epoch: MaskedEpoch, *, first: bool) -> Series:
+def _series(unit: str, units: Sequence[str], epoch: SupernetEpoch, *, first: bool) -> Series:
     mask, colour = epoch.masks[unit], depth_colour(units.index(unit), len(units))
     return Series(f"{unit}, epoch {epoch.epoch + 1}", mask.options, mask.weights, colour,
                   marker="" if first else "circle", dash=first)  # fmt: skip
