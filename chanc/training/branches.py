@@ -60,8 +60,8 @@ def _is_growth(node: ir.Node) -> bool:
 def _end(value: ir.Value, layers: Mapping[str, str]) -> str | None:
     """The path of the layer that the branch which `value` brings ends in; None where it is none."""
     while _read_once(value):
-        if value.name in layers:
-            return layers[value.name]
+        if (path := layers.get(value.name or "")) is not None:
+            return path
         node = value.producer()
         if node is None or not _scales(node):
             return None
