@@ -39,11 +39,11 @@ MODELS = {"vgg11": 0.125, "mobilenetv2-imagenet": 0.5, "resnet18": 0.125}
 BUDGETS: Mapping[str, tuple[str, ...]] = {"params": ("params",), "macs": ("macs",), "both": ("params", "macs")}
 SHARE = 0.25
 EPOCHS = 5
-HOLDOUT = 0.2
-"""The share of the training images that searches judge by; final trainings learn from them too."""
+JUDGES = 4_000
+"""Further training images, which no network learns from: by these the searches judge."""
 RECIPE: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "batch_size": 64, "weight_decay": 5e-4,
                              "schedule": "cosine"}  # fmt: skip
-HALVED: Mapping[str, Any] = {"trials": 20, "epochs": 1, "eta": 3, "rungs": 2}
+HALVED: Mapping[str, Any] = {"trials": 10, "epochs": 3, "rungs": 1}
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,13 @@ def search(cell: Cell, method: Method, number: int, folder: Path, data_root: str
 
     path = network(cell, folder)
     targets = {f"target_{counter}": f"{SHARE:.0%}" for counter in BUDGETS[cell.budget]} if method.at_budget else {}
-    recipe = {} if method.preset else RECIPE
+    recipe, images = {} if method.preset else RECIPE, IMAGES[cell.data][0]
     out = folder / "searches" / f"{cell.name}-{method.algo}-{method.preset or 'own'}-{number}"
     run = chanc.search(
         path, algo=method.algo, preset=method.preset, data=cell.data, data_root=data_root, seed=number, out=out,
         resume=(out / "config.json").exists(), options={**method.options, **targets}, train=recipe,
-        limit_train=IMAGES[cell.data][0], holdout=HOLDOUT, normalise="dataset", final_epochs=0, **method.arguments,
+        limit_train=images + JUDGES, holdout=JUDGES / (images + JUDGES), normalise="dataset", final_epochs=0,
+        **method.arguments,
     )  # fmt: skip
     work = sum(len(trial.epochs) * trial.macs for trial in run.trials)
     return {"widths": at_budget(cell, path, run.widths), "epoch_macs": work, "trials": len(run.trials)}

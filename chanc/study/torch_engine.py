@@ -28,6 +28,7 @@ except ImportError as error:
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from chanc.analysis import analyze
 from chanc.backends.torch import Built
 from chanc.data import Dataset
 from chanc.metrics.evbmf import Minimum
@@ -39,10 +40,12 @@ from chanc.training.devices import precision
 from chanc.training.dropping import Dropping
 from chanc.training.evidence import gather
 from chanc.training.images import image_input
+from chanc.training.latency import Table, measured
+from chanc.training.masking import MaskOptions, Policy, Unit, symbols
 from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo, TrainResult
-from chanc.training.supernet import MaskOptions, Policy, Supernet, Unit
+from chanc.training.supernet import Supernet
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
 from chanc.transforms import bake_input
@@ -214,6 +217,11 @@ class TorchEngine:
         trial = self.trial
         options = dataclasses.replace(trial.options, seed=seed)
         return Supernet(model, trial.data, trial.task, options, masking, policy, units, sizes=self.sizes)
+
+    def latencies(self, model: ir.Model, units: Sequence[Unit]) -> Table:
+        """What each layer takes at widths around its own, in onnxruntime."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        return measured(analyze(model, dims=self.sizes, fold=False), symbols(units), self.sizes)
 
     def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A final training from scratch, scored on the test set, at its end and now and then before.

@@ -13,14 +13,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from chanc.cost.polynomial import Polynomial
 
-CostOf = Callable[[Tensor], Tensor]
-"""A cost from the moments E[f_u^p] of the units' widths, [units, powers from 0 on]."""
+
+class Cost(Protocol):
+    """A cost of widths; `degree` is the highest power of one that it asks for."""
+
+    degree: int
+
+    def __call__(self, moments: Tensor) -> Tensor:
+        """The cost from the moments E[f_u^p] of the units' widths, [units, powers from 0 on]."""
 
 
 class Expected:
@@ -57,7 +64,7 @@ class Pressure:
 class Price:
     """The pressure of some costs, with the state of its duals."""
 
-    def __init__(self, costs: Mapping[str, CostOf], pressure: Pressure, start: Tensor) -> None:
+    def __init__(self, costs: Mapping[str, Callable[[Tensor], Tensor]], pressure: Pressure, start: Tensor) -> None:
         """`start`: the moments at which the costs stand at the start."""
         self.costs, self.pressure = costs, pressure
         with torch.no_grad():

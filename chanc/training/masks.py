@@ -57,7 +57,7 @@ class Masks:
         """The masked weights, by their keys in the module."""
         own = dict(self.net.module.named_parameters(remove_duplicate=False))
         found: dict[str, Tensor] = {}
-        parts = self.factors[self._index].split([math.prod(shape) for _, shape in self._places])
+        parts = torch.split(self.factors[self._index], [math.prod(shape) for _, shape in self._places])
         for (key, shape), part in zip(self._places, parts, strict=True):
             found[key] = found.get(key, own[key]) * part.view(shape)
         return found

@@ -14,9 +14,8 @@ import dataclasses
 import os
 import resource
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict, cast
+from typing import TypedDict, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -26,24 +25,24 @@ from torch.optim.optimizer import StateDict
 
 from chanc.analysis import analyze
 from chanc.analysis.disjoint_set import IntArray
-from chanc.backends.torch.resize import resize_module
 from chanc.clock import Clock
-from chanc.cost.polynomial import Polynomial
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError, RunError
-from chanc.rewriter import rewrite
 from chanc.training.checkpoint import load_state, save_state
-from chanc.training.choices import Choices, gumbel
+from chanc.training.choices import gumbel
 from chanc.training.devices import isolated, pick_device, precision
 from chanc.training.dropping import Dropping
 from chanc.training.evaluation import evaluate
-from chanc.training.expected import Expected, Pressure, Price
+from chanc.training.expected import Cost, Expected, Price
 from chanc.training.feed import held_out_feed, training_feed
+from chanc.training.latency import Interpolated
+from chanc.training.masking import MaskedEpoch, MaskOptions, Policy, Unit, symbols
 from chanc.training.masks import Masks
 from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.optimizers import make_optimizer
 from chanc.training.options import TrainOptions
 from chanc.training.records import StepInfo
+from chanc.training.resizing import first_channels, resized
 from chanc.training.schedules import make_schedule
 from chanc.training.task import Batch, Task
 from chanc.training.train import rehearse
@@ -51,81 +50,6 @@ from chanc.training.trainer import CHECK_EVERY, OnStep, check_finite, descend
 
 BETAS = (0.5, 0.999)
 """Of the masks' Adam."""
-
-Counted = Literal["params", "macs"]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Groups that share one choice: the size of each, in the model as given, over that of the first, whose options are.
-
-    start: the first group's width (channels); the options are multiples of `step` within `low` and `high`.
-    """
-
-    name: str
-    shares: Mapping[str, float]
-    start: int
-    step: int
-    low: int
-    high: int
-
-
-class Policy(Protocol):
-    """Which options there are, and how they are parameterised."""
-
-    def begin(self, units: Sequence[Unit], device: torch.device) -> Choices:
-        """The choices before the first epoch."""
-
-    def advance(self, choices: Choices, units: Sequence[Unit], epoch: int) -> None:
-        """Make them ready for an epoch."""
-
-
-@dataclass(frozen=True)
-class MaskOptions:
-    """How masks are trained.
-
-    split: the share of the training images that weights are trained on, masks on the others. turns: both by turns,
-    step by step, or first all batches of the weights. mode: the masks in steps of the weights. lr: of the masks.
-    cost: what is priced where there is no target.
-    """
-
-    pressure: Pressure
-    split: float = 0.5
-    turns: Literal["steps", "epochs"] = "steps"
-    mode: Literal["soft", "sampled"] = "soft"
-    lr: float = 0.1
-    cost: Counted = "macs"
-
-
-@dataclass(frozen=True)
-class MaskedEpoch:
-    """What an epoch showed, all widths in channels by unit.
-
-    loss, masks_loss: the task's mean loss in steps of weights, and of masks; held_out and score: on the held-out part.
-    low, high: the borders of the range. widths: expected ones; means: what the choices have come to; options and
-    weights: the choices themselves, at the epoch's end. costs are expected ones, `targets` what they shall be,
-    `pressures` their weights in the loss. supernet: params and MACs of the widest network; executed: MACs of all
-    forward passes of the training. seconds by what they went into; peak: bytes, see `_peak`.
-    """
-
-    epoch: int
-    loss: float
-    masks_loss: float
-    held_out: float
-    score: float
-    low: Mapping[str, int]
-    high: Mapping[str, int]
-    widths: Mapping[str, float]
-    means: Mapping[str, float]
-    options: Mapping[str, Sequence[int]]
-    weights: Mapping[str, Sequence[float]]
-    costs: Mapping[str, float]
-    targets: Mapping[str, float]
-    pressures: Mapping[str, float]
-    supernet: Mapping[str, int]
-    executed: int
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    peak: int = 0
 
 
 class _State(TypedDict):
@@ -171,11 +95,8 @@ class Supernet:
             if draw:
                 for layer in self.net.module.modules():
                     if hasattr(layer, "reset_parameters"):
-                        layer.reset_parameters()
+                        layer.reset_parameters()  # type: ignore[operator]
             to_device(self.net, self.device)
-        self.dropping = Dropping(
-            self.net, drop_path=self.options.drop_path, spatial=self.options.spatial_dropout
-        )
         self.generator, self.noise = torch.Generator(), torch.Generator()
         self._feeds()
         self.optimizer = make_optimizer(self.net.module, self.options)
@@ -196,12 +117,12 @@ class Supernet:
             torch.cuda.reset_peak_memory_stats(self.device)
         with isolated(self.device, self._seeded(epoch)):
             self.policy.advance(self.choices, self.units, epoch)
-            self._fit()
+            self.fit()
             clock.lap("resize")
             loss, masks_loss = self._train(epoch, on_step)
             clock.lap("train")
             self._mask(self.choices.judged().detach())
-            found = evaluate(self._masked(), self.task, self.held_out, amp=self.amp)
+            found = evaluate(self.masked(), self.task, self.held_out, amp=self.amp)
             clock.lap("evaluate")
         told = self._told(epoch, loss, masks_loss, found.loss, found.score)
         return dataclasses.replace(told, seconds=clock.seconds, peak=self._peak())
@@ -214,8 +135,7 @@ class Supernet:
     def narrowed(self, widths: Mapping[str, int]) -> ir.Model:
         """The model at these widths with what was trained, its first channels; ends the search."""
         self._resize({name: widths[name] for name in self.masks.groups if name in widths})
-        done = rewrite(self.model, _first(widths), transfer="select", dims=self.sizes, fold=False)
-        made: ir.Model = done.model
+        made: ir.Model = first_channels(self.model, widths, self.sizes, "select").model
         self.net.write_back(made)
         made.metadata_props.update(self.data.input.metadata())
         return made
@@ -256,15 +176,19 @@ class Supernet:
         )
         self.held_out = held_out_feed(self.data, name, device)
 
-    def _expected(self) -> dict[str, Expected]:
-        """The costs as polynomials in the units' widths."""
-        symbols = {name: Polynomial.symbol(k) * share
-                   for k, unit in enumerate(self.units) for name, share in unit.shares.items()}  # fmt: skip
+    def _expected(self) -> dict[str, Cost]:
+        """The costs as functions of the moments of the units' widths."""
+        widths = symbols(self.units)
         try:
-            counted = self.counted.cost_at(symbols)
+            counted = self.counted.cost_at(widths)
         except (TypeError, ValueError, ArithmeticError):
             raise ModelError("what this model costs is no polynomial in its widths: it can't be masked") from None
-        return {"macs": Expected(counted.macs, self.device), "params": Expected(counted.params, self.device)}
+        found: dict[str, Cost] = {
+            "macs": Expected(counted.macs, self.device), "params": Expected(counted.params, self.device)
+        }  # fmt: skip
+        if (table := self.masking.latency) is not None:
+            found["latency_ms"] = Interpolated(table, self.counted, widths, len(self.units), self.device)
+        return found
 
     def _masks(self) -> Masks:
         return Masks(analyze(self.net.graph, dims=self.sizes, fold=False), self.net)
@@ -274,7 +198,7 @@ class Supernet:
         seed = np.random.SeedSequence([self.options.seed, epoch + 1]).generate_state(1)[0]
         return dataclasses.replace(self.options, seed=int(seed), epochs=1)
 
-    def _fit(self) -> None:
+    def fit(self) -> None:
         """Give the module the widest options, and say which factor masks which channel."""
         counts = {name: row for k, unit in enumerate(self.units) for name, row in self._counts(k, unit).items()}
         self._resize({name: int(row[-1]) * self.masks.groups[name].step for name, row in counts.items()})
@@ -294,18 +218,14 @@ class Supernet:
         groups = self.masks.groups
         if all(groups[name].size == width for name, width in widths.items()):
             return
-        optimizer = getattr(self, "optimizer", None)
-        done = rewrite(self.net.graph, _first(widths), transfer="select", dims=self.sizes, fold=False)
-        for name, reason in done.trace.left.items():
-            raise ModelError(f"group '{name}' can't have {widths[name]} channels: {reason}")
-        built = resize_module(self.net.built, self.net.graph, done, optimizer=optimizer, grow="init")
-        self.net = dataclasses.replace(self.net, built=built, graph=done.model)
+        self.net = resized(self.net, widths, self.optimizer, self.sizes)
         self.masks = self._masks()
 
     def _mask(self, weights: Tensor) -> None:
         self.masks.factors = self.choices.factors(weights)
 
-    def _masked(self) -> Trainable:
+    def masked(self) -> Trainable:
+        """The network as it is called with masks."""
         return self.net.through(self.masks.run)
 
     def _train(self, epoch: int, on_step: OnStep | None) -> tuple[float, float]:
@@ -313,16 +233,19 @@ class Supernet:
         self.generator.manual_seed(self._seeded(epoch).seed)
         self.noise.manual_seed(self._seeded(epoch).seed + 1)
         self.net.module.train()
-        self.dropping.at(epoch / self.options.epochs)
-        net, sums = self._masked(), torch.zeros(2, dtype=torch.float64, device=self.device)
+        # Anew in each epoch: a resizing may have made another module.
+        dropping = Dropping(self.net, drop_path=self.options.drop_path, spatial=self.options.spatial_dropout)
+        dropping.at(epoch / self.options.epochs)
+        net, sums = self.masked(), torch.zeros(2, dtype=torch.float64, device=self.device)
         steps = len(self.weights_feed) + len(self.masks_feed)
         for step, (masks, batch) in enumerate(self._turns()):
-            loss = self._masks_step(net, batch) if masks else self._weights_step(net, batch)
+            loss = self.masks_step(net, batch) if masks else self.weights_step(net, batch)
             sums[int(masks)] += loss * len(batch)
             if step % CHECK_EVERY == 0 or step == steps - 1 or self.device.type == "cpu":
                 check_finite(sums.sum(), epoch, step)
             if on_step is not None:
                 on_step(StepInfo(epoch, step, steps, loss))
+        dropping.remove()
         return float(sums[0]) / self.weights_feed.samples, float(sums[1]) / self.masks_feed.samples
 
     def _turns(self) -> Iterator[tuple[bool, Batch]]:
@@ -341,25 +264,28 @@ class Supernet:
         shape = tuple(self.choices.options.shape)
         return gumbel(shape, self.noise).to(self.choices.options, non_blocking=True)
 
-    def _loss(self, net: Trainable, batch: Batch) -> Tensor:
+    def loss(self, net: Trainable, batch: Batch) -> Tensor:
+        """The task's loss of a batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             outputs = net.forward(batch.inputs)
             self.task.check(outputs, self.data)
             return self.task.loss(outputs, batch)
 
-    def _weights_step(self, net: Trainable, batch: Batch) -> Tensor:
+    def weights_step(self, net: Trainable, batch: Batch) -> Tensor:
+        """Train the weights on a batch; its loss."""
         with torch.no_grad():
             draw = self.choices.sample if self.masking.mode == "sampled" else self.choices.draw
             self._mask(draw(self._noise()))
-        loss = self._loss(net, batch)
+        loss = self.loss(net, batch)
         descend(loss, self.net.module, self.optimizer, self.options.clip_norm)
         self.schedule.step()
         return loss.detach()
 
-    def _masks_step(self, net: Trainable, batch: Batch) -> Tensor:
+    def masks_step(self, net: Trainable, batch: Batch) -> Tensor:
+        """Train the masks on a batch; its loss."""
         weights = self.choices.draw(self._noise())
         self._mask(weights)
-        loss = self._loss(net, batch)
+        loss = self.loss(net, batch)
         total = loss + self.price(self.choices.moments(weights, self.degree))
         (self.choices.parameter.grad,) = torch.autograd.grad(total, [self.choices.parameter])
         self.adam.step()
@@ -404,10 +330,6 @@ class Supernet:
 def _resident() -> int:
     """The largest resident set that this process has had, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _first(widths: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    return {name: {"first": width} for name, width in widths.items()}
 
 
 def _slots(counts: IntArray, number: int, most: int) -> IntArray:

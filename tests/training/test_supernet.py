@@ -20,9 +20,10 @@ from chanc.testing import blocks  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.choices import Choices, Free, Gaussian, around  # noqa: E402
 from chanc.training.expected import Pressure  # noqa: E402
+from chanc.training.masking import MaskOptions, Unit  # noqa: E402
 from chanc.training.module import trainable  # noqa: E402
 from chanc.training.options import TrainOptions  # noqa: E402
-from chanc.training.supernet import MaskOptions, Supernet, Unit  # noqa: E402
+from chanc.training.supernet import Supernet  # noqa: E402
 from chanc.training.train import score  # noqa: E402
 
 TASK = Classification()
@@ -80,18 +81,14 @@ def supernet(
 
 
 def test_branches_are_dropped_at_a_rate_that_rises(dataset: Dataset) -> None:
-    """The hooks outlive a resizing."""
-    net = supernet(dataset, Means(drift=4.0), options=dataclasses.replace(OPTIONS, drop_path=0.5))
-    layers = [layer for layer in net.net.module.modules() if layer._forward_hooks]
-    assert len(layers) == 1
-    shapes, rates = [], []
-    for epoch in (0, 1):
-        net.epoch(epoch)
-        rates.append(float(net.dropping.rate))
-        shapes.append(layers[0].weight.shape)
-        assert layers[0] in list(net.net.module.modules())
-    assert rates == [0.0, 0.25]
-    assert shapes[0] != shapes[1]
+    """From 0: its first epoch is that of a search without."""
+    plain, dropped = (
+        supernet(dataset, options=dataclasses.replace(OPTIONS, drop_path=rate)) for rate in (0.0, 0.5)
+    )
+    losses = [[net.epoch(epoch).loss for epoch in (0, 1)] for net in (plain, dropped)]
+    assert losses[0][0] == losses[1][0]
+    assert losses[0][1] != losses[1][1]
+    assert not any(layer._forward_hooks for layer in dropped.net.module.modules())
 
 
 def state(net: Supernet) -> dict[str, torch.Tensor]:
@@ -138,13 +135,13 @@ def test_turns(dataset: Dataset, turns: str, order: str) -> None:
 def test_each_step_leaves_the_other_alone(dataset: Dataset) -> None:
     net = supernet(dataset)
     net.epoch(0)
-    masked, batches = net._masked(), [batch for _, batch in net._turns()]
+    masked, batches = net.masked(), [batch for _, batch in net._turns()]
     before, means = state(net), net.choices.parameter.detach().clone()
-    net._weights_step(masked, batches[0])
+    net.weights_step(masked, batches[0])
     assert torch.equal(net.choices.parameter, means)
     after = state(net)
     assert not same(before, after)
-    net._masks_step(masked, batches[1])
+    net.masks_step(masked, batches[1])
     assert not torch.equal(net.choices.parameter, means)
     trained = {key for key, _ in net.net.module.named_parameters()} | {key for key in after if "momentum" in key}
     assert all(torch.equal(after[key], value) for key, value in state(net).items() if key in trained)
@@ -162,6 +159,24 @@ def test_grown_and_shrunk_it_is_the_same_bit_by_bit(dataset: Dataset) -> None:
         assert torch.equal(grown[key][tuple(map(slice, value.shape))], value), key
     net._resize(widths)
     assert same(before, state(net))
+
+
+def test_a_network_that_is_built_anew(dataset: Dataset) -> None:
+    """A channel shuffle holds a size in its forward; its values stay, and it trains on."""
+    graph = Graph(scale=0.7)
+    x = graph.input("image", [2, 3, 8, 8], dynamic={0: "n"}).conv(8, stride=2).bn().relu()
+    model = graph.ir(blocks.shuffle(x, 2).conv(6).relu().gap().flatten().gemm(4))
+    units, masking = units_of(model), MaskOptions(Pressure({}, 0.01))
+    net = Supernet(model, TASK.fit(model, dataset), TASK, OPTIONS, masking, Means(drift=4.0), units)
+    net.begin(draw=True)
+    first = net.epoch(0)
+    before, widths = state(net), {name: group.size for name, group in net.masks.groups.items()}
+    net._resize({name: width + 4 for name, width in widths.items()})
+    net._resize(widths)
+    after = state(net)
+    assert all(torch.equal(after[key], value) for key, value in before.items() if "m" not in key)
+    second = net.epoch(1)
+    assert all(second.high[name] > width for name, width in first.high.items())
 
 
 def test_a_range_that_moves_takes_the_network_along(dataset: Dataset) -> None:

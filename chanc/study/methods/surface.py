@@ -36,7 +36,8 @@ class Surface:
 
     def expected(self, points: Array) -> Array:
         """The mean at [m, d]: [m]."""
-        return self.mean + _kernel(points, self.points, self.length) @ self.weights
+        expected: Array = self.mean + _kernel(points, self.points, self.length) @ self.weights
+        return expected
 
     def spread(self, points: Array) -> Array:
         """The standard deviation of the function (not of a noisy value of it) at [m, d]: [m]."""
@@ -61,4 +62,5 @@ def _fit(points: Array, values: Array, length: float, ratio: float) -> tuple[flo
 
 def _kernel(left: Array, right: Array, length: float) -> Array:
     square = ((left[:, None, :] - right[None, :, :]) ** 2).sum(axis=-1)
-    return np.exp(-square / (2 * length**2))
+    kernel: Array = np.exp(-square / (2 * length**2))
+    return kernel

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from chanc.runs import EpochEvent, read_run  # noqa: E402
 from chanc.study.methods.registry import make  # noqa: E402
 from chanc.study.study import search  # noqa: E402
-from chanc.training.supernet import Unit  # noqa: E402
+from chanc.training.masking import Unit  # noqa: E402
 
 CPU = torch.device("cpu")
 

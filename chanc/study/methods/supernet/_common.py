@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import onnx_ir as ir
 
 from chanc.errors import RunError
-from chanc.runs import Best, Decision, EpochEvent, Event, StateEvent, Timing, best
+from chanc.runs import Best, Decision, EpochEvent, Event, StateEvent, Timing, best, read_json
 from chanc.study.engine import Engine
 from chanc.study.methods.protocol import Context
 from chanc.study.methods.sampler import Bounded
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     import torch
 
     from chanc.training.choices import Choices
+    from chanc.training.latency import Table
+    from chanc.training.masking import MaskedEpoch, MaskOptions, Policy, Unit
     from chanc.training.records import StepInfo
-    from chanc.training.supernet import MaskedEpoch, MaskOptions, Policy, Supernet, Unit
+    from chanc.training.supernet import Supernet
 
 FOLDER = "supernet"
 SHOWN = 8
@@ -41,6 +43,9 @@ class MaskEngine(Engine, Protocol):
         self, model: ir.Model, masking: MaskOptions, policy: Policy, units: Sequence[Unit], *, seed: int
     ) -> Supernet:
         """A masked network on the search's data. Raises ModelError where nothing can be masked."""
+
+    def latencies(self, model: ir.Model, units: Sequence[Unit]) -> Table:
+        """Layer by layer, around the model's widths."""
 
     def latency(self, model: ir.Model) -> float:
         """Seconds of one input."""
@@ -65,8 +70,8 @@ class Masking(Bounded, ABC):
     mask_mode: Literal["soft", "sampled"] = field(default="soft", metadata={
         "help": "The masks in steps of the weights: as they are, or a width drawn by them."})
     mask_lr: float = field(default=0.1, metadata={"help": "Learning rate of the masks' Adam.", "range": (0, math.inf)})
-    cost: Literal["macs", "params"] = field(default="macs", metadata={
-        "help": "What is priced in a search without a target."})
+    cost: Literal["macs", "params", "latency"] = field(default="macs", metadata={
+        "help": "What is priced in a search without a target; latency is measured in onnxruntime, layer by layer."})
     cost_weight: float | None = field(default=None, metadata={
         "help": "Fixed weight of the cost in the loss (the papers' lambda).", "range": (0, math.inf),
         "default": "follows the target; 0.01 without one"})
@@ -87,7 +92,7 @@ class Masking(Bounded, ABC):
 
     def units(self, space: Space) -> list[Unit]:
         """The groups that share a choice, each tie or a group for itself."""
-        from chanc.training.supernet import Unit
+        from chanc.training.masking import Unit
 
         limits = Limits(self.min_width, self.max_width, self.step)
         return [
@@ -118,22 +123,37 @@ class Masking(Bounded, ABC):
 
     def _supernet(self, context: Context) -> Supernet:
         engine = _engine(context)
-        net = engine.supernet(engine.load(context.input), self._masking(context.space), self,
-                              self.units(context.space), seed=context.seed)  # fmt: skip
+        model, units = engine.load(context.input), self.units(context.space)
+        net = engine.supernet(model, self._masking(context, model), self, units, seed=context.seed)
         net.begin(draw=context.fresh)
         for line in _named(net.fixed):
             context.say(line)
         return net
 
-    def _masking(self, space: Space) -> MaskOptions:
+    def _masking(self, context: Context, model: ir.Model) -> MaskOptions:
         from chanc.training.expected import Pressure
-        from chanc.training.supernet import MaskOptions
+        from chanc.training.masking import MaskOptions
 
-        targets = {str(counter): value for counter, value in self.target.counts(space).items()}
+        targets = {str(counter): value for counter, value in self.target.counts(context.space).items()}
+        table = self._latency(context, model) if self.target.latency is not None or self.cost == "latency" else None
+        if table is not None and self.target.latency is not None:
+            targets["latency_ms"] = 1e3 * self.target.seconds(lambda: table.whole / 1e3)
         weight = 0.01 if self.cost_weight is None and not targets else self.cost_weight
-        return MaskOptions(
-            Pressure(targets, weight, self.dual_rate), self.split, self.turns, self.mask_mode, self.mask_lr, self.cost
-        )
+        return MaskOptions(Pressure(targets, weight, self.dual_rate), self.split, self.turns, self.mask_mode,
+                           self.mask_lr, "latency_ms" if self.cost == "latency" else self.cost, table)  # fmt: skip
+
+    def _latency(self, context: Context, model: ir.Model) -> Table:
+        """The table of latencies, measured once a run."""
+        from chanc.training.latency import Table
+
+        path = context.folder(FOLDER) / "latency.json"
+        known = read_json(path)
+        if isinstance(known, dict):
+            return Table.of(known)
+        context.say("measuring the latency of each layer")
+        table = _engine(context).latencies(model, self.units(context.space))
+        table.save(path)
+        return table
 
     def _decided(self, context: Context, net: Supernet) -> Widths:
         """Legal widths: at the target, or else next to what the masks came to; fixed groups have their own."""
@@ -147,7 +167,7 @@ class Masking(Bounded, ABC):
         def latency(widths: Widths) -> float:
             return engine.latency(engine.resize(engine.load(context.input), widths, fresh=True, seed=0))
 
-        return {**space.widths, **self.target.project(moving, self.limits, found, latency, bend=self.bends)}
+        return {**space.widths, **self.target.reached(moving, self.limits, found, latency, bend=self.bends)}
 
     def _event(self, seen: MaskedEpoch, file: str, fixed: Mapping[str, str]) -> EpochEvent:
         metrics: dict[str, Mapping[str, float]] = {
@@ -173,7 +193,7 @@ def _engine(context: Context) -> MaskEngine:
     return context.engine
 
 
-def _stepper(context: Context) -> Any:
+def _stepper(context: Context) -> Callable[[StepInfo], None]:
     def on_step(info: StepInfo) -> None:
         context.watch.step(info.epoch, (info.step + 1) / info.steps)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from chanc.training.choices import Choices, Free, Options
-    from chanc.training.supernet import MaskedEpoch, Unit
+    from chanc.training.masking import MaskedEpoch, Unit
 
 
 @register("dmask")

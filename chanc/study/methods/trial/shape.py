@@ -34,7 +34,7 @@ SLOPE = 1.0
 """The logarithm of the last width over the first one, besides beta, to either side."""
 
 
-EXPLORED = 6
+EXPLORED = 5
 """So many networks of the first rung have a loss before the surface is asked where to look."""
 
 CANDIDATES = 64
