@@ -61,6 +61,7 @@ _ROUNDS: Mapping[str, Any] = {"trials": 12}
 _OWN: Mapping[str, Any] = {**_ROUNDS, "start_width": 0, "min_width": 2, "max_width": 4096}
 _HYGIENE: Mapping[str, Any] = {"metric_of": "change", "select_by": "loss", "epochs": 2}
 _PAPER: Mapping[str, Any] = {"trials": 12, "start_width": 0, "min_width": 2}
+_SHORT: Mapping[str, Any] = {"epochs": 2}
 METHODS: Mapping[str, Method] = {
     "random": Method("random", options={**_ROUNDS, "min_width": 2, "max_width": 4096},
                      arguments={"select_by": "loss", "epochs": 2}),
@@ -71,9 +72,9 @@ METHODS: Mapping[str, Method] = {
     "greedy": Method("greedy", options=_OWN, arguments=_HYGIENE),
     "sa": Method("sa", options=_OWN, arguments=_HYGIENE),
     "conet": Method("conet", options=_OWN, arguments=_HYGIENE),
-    "greedy-paper": Method("greedy", "conetv2-resnet34", _PAPER, at_budget=False),
-    "sa-paper": Method("sa", "conetv2-resnet34", _PAPER, at_budget=False),
-    "conet-paper": Method("conet", "conet-resnet34", _PAPER, {"epochs": 4}, at_budget=False),
+    "greedy-paper": Method("greedy", "conetv2-resnet34", _PAPER, _SHORT, at_budget=False),
+    "sa-paper": Method("sa", "conetv2-resnet34", _PAPER, _SHORT, at_budget=False),
+    "conet-paper": Method("conet", "conet-resnet34", _PAPER, _SHORT, at_budget=False),
 }  # fmt: skip
 CONTROLS = ("uniform", "flat")
 IN_FULL = tuple(f"vgg11-{data}-{budget}" for data in IMAGES for budget in ("params", "macs"))

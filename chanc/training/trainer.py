@@ -127,7 +127,7 @@ class _Run:
     ) -> None:
         self.net = to_device(net, device)
         self.module = net.module
-        self.compiled = net.through(torch.compile(net.module)) if options.compile and net.run is None else net
+        self.compiled = compiled(net, device) if options.compile and net.run is None else net
         self.data, self.task, self.options, self.device = data, task, options, device
         self.amp = precision(options) == "bfloat16"
         self.generator = torch.Generator().manual_seed(options.seed)
@@ -249,6 +249,8 @@ class _Run:
         return float(total) / self.feed.samples
 
     def _step(self, batch: Batch) -> Tensor:
+        # Before the forward pass: a CUDA graph that is played again writes where the last gradients lie.
+        self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             outputs = self.compiled.forward(batch.inputs)
             self.task.check(outputs, self.data)
@@ -277,6 +279,12 @@ def descend(loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer, c
     if clip_norm is not None:
         nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
     optimizer.step()
+
+
+def compiled(net: Trainable, device: torch.device) -> Trainable:
+    """The network through torch.compile; on a GPU its kernels are launched as CUDA graphs, one for each batch size."""
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    return net.through(torch.compile(net.module, mode=mode))
 
 
 def _compare(path: str | os.PathLike[str], found: object, wanted: Mapping[str, object]) -> None:

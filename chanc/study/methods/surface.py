@@ -36,13 +36,14 @@ class Surface:
 
     def expected(self, points: Array) -> Array:
         """The mean at [m, d]: [m]."""
-        expected: Array = self.mean + _kernel(points, self.points, self.length) @ self.weights
-        return expected
+        offset: Array = _kernel(points, self.points, self.length) @ self.weights
+        return self.mean + offset
 
     def spread(self, points: Array) -> Array:
         """The standard deviation of the function (not of a noisy value of it) at [m, d]: [m]."""
         explained = solve_triangular(self.factor, _kernel(self.points, points, self.length), lower=True)
-        return self.scale * np.sqrt(np.maximum(0.0, 1.0 - (explained**2).sum(axis=0)))
+        left: Array = np.maximum(0.0, 1.0 - (explained**2).sum(axis=0))
+        return self.scale * np.sqrt(left)
 
 
 def surface(points: Array, values: Array) -> Surface:
