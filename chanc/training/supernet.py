@@ -73,8 +73,12 @@ class Supernet:
     ) -> None:  # fmt: skip
         """`model` stays as it is; `sizes` are those of its open axes.
 
-        Raises: ModelError where the model can't be trained or no group can be masked; what training raises.
+        Raises: ModelError where the model can't be trained or no group can be masked; RunError for options that don't
+        go with widths that change.
         """
+        if options.optimizer == "adas" or options.ema_decay is not None or options.compile:
+            raise RunError("a network whose widths change in training takes sgd or adamw, no averaged weights, and "
+                           "isn't compiled")  # fmt: skip
         self.device = pick_device(options.device)
         self.data, self.task, self.options, self.masking, self.policy = data, task, options, masking, policy
         self.model, self.sizes = model, dict(sizes or {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from chanc.analysis import analyze  # noqa: E402
 from chanc.data.dataset import Dataset  # noqa: E402
 from chanc.errors import ModelError, RunError, TrialError  # noqa: E402
+from chanc.ir import load  # noqa: E402
 from chanc.tasks import Classification  # noqa: E402
 from chanc.testing import blocks  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
@@ -186,8 +187,10 @@ def test_a_range_that_moves_takes_the_network_along(dataset: Dataset) -> None:
     assert {name: group.size for name, group in net.masks.groups.items()} == dict(second.high)
 
 
-@pytest.mark.parametrize("mode", ["soft", "sampled"])
-@pytest.mark.parametrize("policy", [Means, Fixed])
+@pytest.mark.parametrize(("policy", "mode"), [
+    (Means, "soft"), pytest.param(Means, "sampled", marks=pytest.mark.nightly),
+    (Fixed, "sampled"), pytest.param(Fixed, "soft", marks=pytest.mark.nightly),
+])  # fmt: skip
 def test_a_killed_search_goes_on(dataset: Dataset, tmp_path: Path, policy: type[Means], mode: str) -> None:
     """From the end of any epoch, bit by bit."""
     calm = supernet(dataset, policy(), mode=mode, pressure=Pressure({"macs": 40_000.0}))
@@ -259,6 +262,36 @@ def test_what_has_no_mask_is_told(dataset: Dataset) -> None:
     tied = [Unit("all", {stream: 1.0, inner: 0.75}, 8, 2, 2, 64)]
     with pytest.raises(ModelError, match=f"no channel group can be masked; of {stream}: masking is no removal there"):
         Supernet(model, data, TASK, OPTIONS, masking, Means(), tied)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"optimizer": "adas", "schedule": "constant"}, {"ema_decay": 0.9}, {"compile": True},
+])  # fmt: skip
+def test_what_does_not_go_with_other_widths(dataset: Dataset, wrong: dict[str, object]) -> None:
+    model, options, masking = network(), dataclasses.replace(OPTIONS, **wrong), MaskOptions(Pressure({}, 0.01))
+    with pytest.raises(RunError, match="takes sgd or adamw"):
+        Supernet(model, TASK.fit(model, dataset), TASK, options, masking, Means(), units_of(model))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "width"), [("resnet18", 8), ("mobilenetv2", 8), ("densenet-bc", 4), ("darts7", 8)])
+def test_whole_networks(zoo_model: Callable[..., Path], dataset: Dataset, name: str, width: int) -> None:
+    """Without a price: an epoch trains, ranges move, and the way there and back is bitwise the identity."""
+    model = load(zoo_model(name, width=width))
+    data = TASK.fit(model, dataset.limit(40, 8))
+    net = Supernet(model, data, TASK, OPTIONS, MaskOptions(Pressure({}, 0.0)), Means(drift=3.0), units_of(model))
+    net.begin(draw=True)
+    assert not net.fixed
+    net.epoch(0)
+    before, widths = state(net), {name: group.size for name, group in net.masks.groups.items()}
+    net._resize({name: width + 2 * net.masks.groups[name].step for name, width in widths.items()})
+    net._resize(widths)
+    assert same(before, state(net))
+    seen = net.epoch(1)
+    found = {name: round(width / 2) * 2 for name, width in net.widths().items()}
+    assert any(seen.high[name] > unit.start + 4 for name, unit in zip(seen.high, net.units, strict=True))
+    made = net.narrowed(found)
+    assert {group.id: group.size for group in analyze(made).groups if group.resizable} == found
 
 
 def test_a_loss_that_is_no_number_ends_it(dataset: Dataset) -> None:

@@ -47,7 +47,7 @@ def test_a_range_upside_down_is_refused() -> None:
 
 def test_a_run(tmp_path: Path, digits_model: Path) -> None:
     """The range stays, its widest is trained throughout, and what is likeliest at the end is found."""
-    result = search(digits_model, algo="dmask", out=tmp_path / "run", data="digits", epochs=2, limit_train=120,
+    result = search(digits_model, algo="dmask", out=tmp_path / "run", data="digits", epochs=1, limit_train=80,
                     holdout=0.2, options={"step": 4, "min_width": 4, "split": 0.8, "turns": "epochs"},
                     train={"batch_size": 32, "crop_padding": 1, "flip": False, "device": "cpu"})  # fmt: skip
     events = read_run(tmp_path / "run").of(EpochEvent)

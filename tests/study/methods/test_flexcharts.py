@@ -13,11 +13,12 @@ torch = pytest.importorskip("torch")
 
 from chanc.analysis import analyze  # noqa: E402
 from chanc.errors import RunError  # noqa: E402
-from chanc.runs import EpochEvent, StateEvent, best, read_run  # noqa: E402
-from chanc.study.methods.registry import make, trains_itself  # noqa: E402
+from chanc.runs import EpochEvent, StateEvent, best, read_json, read_run  # noqa: E402
+from chanc.study.methods.registry import fields_of, make, trains_itself  # noqa: E402
 from chanc.study.presets import PRESETS  # noqa: E402
 from chanc.study.space import SearchGroup, Space  # noqa: E402
 from chanc.study.study import search  # noqa: E402
+from chanc.study.torch_engine import TorchEngine  # noqa: E402
 from chanc.training.supernet import Supernet  # noqa: E402
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
@@ -53,40 +54,39 @@ def test_ties_are_one_unit_and_kept_groups_none() -> None:
     assert (b.name, dict(b.shares), b.step, b.low, b.high) == ("b", {"b": 1.0}, 24, 24, 96)
 
 
-def test_a_run_killed_at_an_epochs_end_is_one_that_was_not(tmp_path: Path, digits_model: Path,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    """Before the epoch's state is written, and before its event is."""
+def test_a_run_killed_before_its_end_is_one_that_was_not(tmp_path: Path, digits_model: Path) -> None:
+    """The end alone is done again; what is done already is not."""
     calm = run(digits_model, tmp_path / "calm", options={"target_macs": "60%"})
-    record = read_run(tmp_path / "calm")
-    assert [event.kind for event in record.events] == ["start", "epoch", "epoch", "state"]
-    for part in (2, 3):
-        folder = tmp_path / f"cut-{part}"
-        shutil.copytree(tmp_path / "calm", folder)
-        (folder / "events.jsonl").write_bytes(b"".join(log(folder).splitlines(keepends=True)[:part]))
-        if part == 2:  # the state of the first epoch is gone by the end: train it again
-            first = tmp_path / "first"
-            killed(digits_model, first, monkeypatch)
-            shutil.copy(first / "supernet" / "000.safetensors", folder / "supernet")
-        search(out=folder, resume=True)
-        assert log(folder) == log(tmp_path / "calm")
-    search(out=tmp_path / "calm", resume=True)
-    assert log(tmp_path / "calm").count(b"\n") == 4
+    assert [event.kind for event in read_run(tmp_path / "calm").events] == ["start", "epoch", "epoch", "state"]
     check(calm, tmp_path / "calm", digits_model)
+    shutil.copytree(tmp_path / "calm", tmp_path / "cut")
+    (tmp_path / "cut" / "events.jsonl").write_bytes(b"".join(log(tmp_path / "cut").splitlines(keepends=True)[:3]))
+    for folder in ("cut", "calm"):
+        search(out=tmp_path / folder, resume=True)
+    assert log(tmp_path / "cut") == log(tmp_path / "calm")
+    assert log(tmp_path / "calm").count(b"\n") == 4
 
 
-def killed(model: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped while the second epoch's state is written."""
+@pytest.mark.nightly
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_run_killed_at_an_epochs_end_goes_on(tmp_path: Path, digits_model: Path, at: int,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """While that epoch's state is written."""
     save = Supernet.save
 
     def die(net: Supernet, path: Path) -> None:
-        if path.name == "001.safetensors":
+        if path.name == f"00{at}.safetensors":
             raise KeyboardInterrupt
         save(net, path)
 
+    run(digits_model, tmp_path / "calm")
     with monkeypatch.context() as patch:
         patch.setattr(Supernet, "save", die)
         with pytest.raises(KeyboardInterrupt):
-            run(model, out, options={"target_macs": "60%"})
+            run(digits_model, tmp_path / "cut")
+    assert log(tmp_path / "cut").count(b"\n") == 1 + at
+    search(out=tmp_path / "cut", resume=True)
+    assert log(tmp_path / "cut") == log(tmp_path / "calm")
 
 
 def check(result: Any, path: Path, model: Path) -> None:
@@ -114,6 +114,26 @@ def check(result: Any, path: Path, model: Path) -> None:
     assert [line.id for line in record.timing if line.id.startswith("epoch")][:2] == ["epoch 0", "epoch 1"]
     assert all(line.peak_bytes is not None for line in record.timing if line.id.startswith("epoch"))
     assert (path / "model.py").exists()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("algo", ["flexcharts", "dmask"])
+def test_a_latency_is_measured_once_and_followed(tmp_path: Path, digits_model: Path, algo: str,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Layer by layer; the table stands in the run, so that it goes on with the same one."""
+    pytest.importorskip("onnxruntime")
+    options = {name: value for name, value in OPTIONS.items() if name in fields_of(algo)}
+    result = search(digits_model, algo=algo, out=tmp_path / "run", data="digits", epochs=2, limit_train=120,
+                    holdout=0.2, train=TRAIN, options={**options, "target_latency": "70%"})  # fmt: skip
+    events = read_run(tmp_path / "run").of(EpochEvent)
+    whole = read_json(tmp_path / "run" / "supernet" / "latency.json")["whole"]
+    assert events[0].metrics["target"]["latency_ms"] == pytest.approx(0.7 * whole)
+    assert events[-1].metrics["cost"]["latency_ms"] > 0
+    assert set(events[-1].metrics["lambda"]) == {"latency_ms"}
+    monkeypatch.setattr(TorchEngine, "latencies", None)
+    (tmp_path / "run" / "events.jsonl").write_bytes(b"".join(log(tmp_path / "run").splitlines(keepends=True)[:3]))
+    again = search(out=tmp_path / "run", resume=True)
+    assert again.widths.keys() == result.widths.keys()
 
 
 def test_without_a_target_widths_are_next_to_their_means(tmp_path: Path, digits_model: Path) -> None:
