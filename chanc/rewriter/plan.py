@@ -121,23 +121,42 @@ def _resizing(group: Group, wish: Any, importance: Importance, sizing: Sizing, e
     count = group.units.size
     if isinstance(wish, dict) and set(wish) == {"keep"}:
         return _kept(group, wish["keep"])
+    if isinstance(wish, dict) and set(wish) == {"first"} and _integer(wish["first"]):
+        return _first(group, _units(group, wish["first"]))
     if isinstance(wish, dict) and set(wish) == {"scale"} and _number(wish["scale"]) and wish["scale"] > 0:
         new = sizing.units(group, wish["scale"] * group.size)
     elif _integer(wish):
-        if wish < 1:
-            raise PlanError(f"group '{group.id}': a width must be at least 1, not {wish}")
-        if wish % group.step:
-            raise PlanError(f"group '{group.id}': a width must be a multiple of its step {group.step}, not {wish}")
-        new = wish // group.step
+        new = _units(group, wish)
     else:
         raise PlanError(f'group \'{group.id}\': give a width, {{"scale": S}} or {{"keep": [...]}}, not {wish!r}')
-    if new * group.step > MAX_WIDTH:
-        raise PlanError(f"group '{group.id}': a width of {new * group.step} channels; {MAX_WIDTH} is the most")
+    _bounded(group, new)
     copies = np.full(count, new // count, dtype=np.int64)
     if new % count:
         copies[choose(group, new % count, importance, evidence)] += 1
     source: IntArray = np.repeat(np.arange(count, dtype=np.int64), copies)
     return Resizing(group, copies, source)
+
+
+def _units(group: Group, width: int) -> int:
+    """The units of a width that is asked for."""
+    if width < 1:
+        raise PlanError(f"group '{group.id}': a width must be at least 1, not {width}")
+    if width % group.step:
+        raise PlanError(f"group '{group.id}': a width must be a multiple of its step {group.step}, not {width}")
+    return int(width) // group.step
+
+
+def _bounded(group: Group, units: int) -> None:
+    if units * group.step > MAX_WIDTH:
+        raise PlanError(f"group '{group.id}': a width of {units * group.step} channels; {MAX_WIDTH} is the most")
+
+
+def _first(group: Group, new: int) -> Resizing:
+    """The first units stay where they are, the last ones go, and new ones, copies of the last, stand behind them."""
+    _bounded(group, new)
+    count = group.units.size
+    source: IntArray = np.minimum(np.arange(new, dtype=np.int64), count - 1)
+    return Resizing(group, np.bincount(source, minlength=count), source)
 
 
 def _number(value: Any) -> bool:

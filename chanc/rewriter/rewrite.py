@@ -106,8 +106,9 @@ def rewrite(
 ) -> Rewrite:
     """Give channel groups new widths, weights carried over; the caller's model stays as it is.
 
-    `plan` maps group ids to a width in channels, `{"scale": S}` or `{"keep": [channels]}`; `scale` instead scales every
-    group that may change. Widths follow each group's step; `round_to` and `min_width` (channels) bound scaled ones.
+    `plan` maps group ids to a width in channels, `{"scale": S}`, `{"keep": [channels]}`, or `{"first": width}`, which
+    takes and adds channels at the end only; `scale` instead scales every group that may change. Widths follow each
+    group's step; `round_to` and `min_width` (channels) bound scaled ones.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind), some by
     the `evidence` of data (`chanc.gather`), and `transfer` what their weights become (a name of
     `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep the function of the

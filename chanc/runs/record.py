@@ -37,12 +37,13 @@ E = TypeVar("E", bound=Event)
 class Timing:
     """Seconds of wall-clock time by what they were spent on; `id` names a trial, a rival, a part of the search.
 
-    latency_s: seconds of one input through the model, where it was measured.
+    latency_s: seconds of one input through the model, where it was measured. peak_bytes: of memory, likewise.
     """
 
     id: str
     seconds: Mapping[str, float] = field(default_factory=dict)
     latency_s: float | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,20 @@ class Target:
 
     def project(self, space: Space, limits: Limits, widths: Widths, latency: Latency, *, bend: bool = True) -> Widths:
         """Widths brought to the target, measured or counted; without one they stay, but for ties."""
+        return self.reached(space, limits, widths, latency, bend=bend) if self or space.ties else widths
+
+    def reached(self, space: Space, limits: Limits, shape: Shape, latency: Latency, *, bend: bool = True) -> Widths:
+        """Legal widths in the proportions of a shape, at the target."""
         if self.latency is not None:
-            tied = project(space, limits, widths, {})
-            own = latency(space.widths) if isinstance(self.latency, str) else 0.0  # a share of it
-            return _at_latency(space, limits, tied, _amount(self.latency, own * 1e3) / 1e3, latency)
-        counts = self.counts(space)
-        return project(space, limits, widths, counts, bend=bend) if counts or space.ties else widths
+            tied = project(space, limits, shape, {})
+            return _at_latency(space, limits, tied, self.seconds(lambda: latency(space.widths)), latency)
+        return project(space, limits, shape, self.counts(space), bend=bend)
+
+    def seconds(self, own: Callable[[], float]) -> float:
+        """The latency that is aimed at; `own`: measures that of the model, where it is a share of it."""
+        assert self.latency is not None
+        whole = own() if isinstance(self.latency, str) and self.latency.endswith("%") else 0.0
+        return _amount(self.latency, whole * 1e3) / 1e3
 
 
 def _amount(value: float | str, whole: float) -> float:

@@ -98,7 +98,8 @@ def trial_seed(seed: int, trial: int) -> int:
 def _run_whole(task: Task, method: WholeMethod, run: RunDir) -> None:
     price = task.engine.price(task.engine.load(run.path / INPUT))
     task.progress.trial(0, price.params, price.macs, task.name)
-    context = Context(run.record, task.space, task.engine, task.seed, task.progress, run.folder)
+    context = Context(run.record, task.space, task.engine, task.seed, task.progress, run.folder, task.fresh_start,
+                      task.progress.say, run.append_timing)  # fmt: skip
     for event in _events(task, method, context):
         run.append(event)
         task.after_trial()

@@ -18,9 +18,18 @@ from chanc.study.budgets import Budget, Target
 from chanc.study.driver import SelectBy
 from chanc.study.engine import MetricOf
 from chanc.study.methods.halving import Halving
-from chanc.study.methods.protocol import TrialMethod, WholeMethod
+from chanc.study.methods.protocol import Method, TrialMethod, WholeMethod
 from chanc.study.methods.registry import METHODS, fields_of, make, options_of
-from chanc.study.presets import DEFAULT_FINAL, DEFAULT_JUDGED, DEFAULT_TRAIN, DEFAULT_TRANSFER, Options, preset
+from chanc.study.methods.supernet import Masking
+from chanc.study.presets import (
+    DEFAULT_FINAL,
+    DEFAULT_JUDGED,
+    DEFAULT_MASKED,
+    DEFAULT_TRAIN,
+    DEFAULT_TRANSFER,
+    Options,
+    preset,
+)
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
 
@@ -72,8 +81,9 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        """The bounds of a legal width, for budgets and rivals: a whole method has none."""
-        return Limits(1, WIDEST, 1) if isinstance(self.method, WholeMethod) else self.method.limits
+        """The bounds of a legal width, for budgets and rivals; there are none where the method has none."""
+        limits = getattr(self.method, "limits", None)
+        return limits if isinstance(limits, Limits) else Limits(1, WIDEST, 1)
 
     @property
     def target(self) -> Target:
@@ -157,7 +167,7 @@ def resolve(
     Raises RunError for an unknown method, preset, metric or option.
     """
     base_options: Options = {}
-    base_train = DEFAULT_JUDGED if issubclass(METHODS[algo or "greedy"], Halving) else DEFAULT_TRAIN
+    base_train = _usual(METHODS[algo or "greedy"])
     base_final, base_transfer, note = DEFAULT_FINAL, DEFAULT_TRANSFER, ""
     if preset_name is not None:
         chosen = preset(preset_name)
@@ -188,6 +198,13 @@ def resolve(
         asked_final=frozenset(given(final)),
         **rest,
     )
+
+
+def _usual(method: type[Method]) -> Options:
+    """How a method's networks are trained where no preset is named."""
+    if issubclass(method, Masking):
+        return DEFAULT_MASKED
+    return DEFAULT_JUDGED if issubclass(method, Halving) else DEFAULT_TRAIN
 
 
 def width_grain(algo: str | None, preset_name: str | None, options: Options, device: object) -> Options:

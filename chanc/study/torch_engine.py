@@ -28,6 +28,7 @@ except ImportError as error:
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from chanc.analysis import analyze
 from chanc.backends.torch import Built
 from chanc.data import Dataset
 from chanc.metrics.evbmf import Minimum
@@ -36,11 +37,15 @@ from chanc.metrics.registry import Weights, measure
 from chanc.tasks import configured
 from chanc.training.adas import Schedule
 from chanc.training.devices import precision
+from chanc.training.dropping import Dropping
 from chanc.training.evidence import gather
 from chanc.training.images import image_input
+from chanc.training.latency import Table, measured
+from chanc.training.masking import MaskOptions, Policy, Unit, symbols
 from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, StepInfo, TrainResult
+from chanc.training.supernet import Supernet
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
 from chanc.transforms import bake_input
@@ -143,8 +148,11 @@ class TorchEngine:
         return latency(model, batch=1, sizes=self.sizes).median_s
 
     def check(self, model: ir.Model) -> None:
-        """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
-        rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
+        """Raise ModelError where PyTorch can't express the model, run it on a batch, or find in it what to drop."""
+        net = trainable(model, self.trial.task)
+        rehearse(net, self.trial.data, self.trial.task)
+        for recipe in (self.trial, self.final or self.trial):
+            Dropping(net, drop_path=recipe.options.drop_path, spatial=recipe.options.spatial_dropout)
 
     def remarks(self, model: ir.Model) -> list[str]:
         """Lines on what a training does with quantised weights, and with an end that PyTorch can't express."""
@@ -201,6 +209,19 @@ class TorchEngine:
         if carry_to is not None:
             atomic_write_json(carry_to, {"adas": result.optimizer_state["adas"]})
         return Trained(model, _history(result), result.score, result.loss, done.spent)
+
+    def supernet(
+        self, model: ir.Model, masking: MaskOptions, policy: Policy, units: Sequence[Unit], *, seed: int
+    ) -> Supernet:
+        """A masked network, trained by the trials' recipe on their data."""
+        trial = self.trial
+        options = dataclasses.replace(trial.options, seed=seed)
+        return Supernet(model, trial.data, trial.task, options, masking, policy, units, sizes=self.sizes)
+
+    def latencies(self, model: ir.Model, units: Sequence[Unit]) -> Table:
+        """What each layer takes at widths around its own, in onnxruntime."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        return measured(analyze(model, dims=self.sizes, fold=False), symbols(units), self.sizes)
 
     def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
         """A final training from scratch, scored on the test set, at its end and now and then before.

@@ -26,6 +26,7 @@ from chanc.metrics.quality import LayerQuality, gains
 from chanc.training.adas import AdaS, Schedule
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.devices import isolated, pick_device, precision
+from chanc.training.dropping import Dropping
 from chanc.training.ema import Ema, EmaState
 from chanc.training.evaluation import Evaluation, evaluate
 from chanc.training.feed import held_out_feed, training_feed
@@ -37,7 +38,7 @@ from chanc.training.schedules import make_schedule
 from chanc.training.task import Batch, Task
 
 # Reading the loss makes the CPU wait for the device; not-a-number stays in the sum, so it is found late but surely.
-_CHECK_EVERY = 50
+CHECK_EVERY = 50
 _BULKY = ("data", "model")
 
 OnStep = Callable[[StepInfo], None]
@@ -134,6 +135,7 @@ class _Run:
             to_device(teacher, device)
         self.feed = training_feed(data, options, net.inputs[0], device, self.generator, teacher)
         self.held_out = held_out_feed(data, net.inputs[0], device, teacher)
+        self.dropping = Dropping(net, drop_path=options.drop_path, spatial=options.spatial_dropout)
         self.optimizer = make_optimizer(net.module, options)
         if rates is not None:
             if not isinstance(self.optimizer, AdaS):
@@ -218,6 +220,7 @@ class _Run:
         """Leave the module as promised and sum up."""
         if self.ema is not None:
             self.ema.apply()
+        self.dropping.remove()
         self.module.eval()
         last = self.history[-1]
         return TrainResult(
@@ -233,13 +236,14 @@ class _Run:
     def _train_epoch(self, epoch: int, on_step: OnStep | None) -> float:
         """Mean loss of the epoch. Raises: TrialError where it is not finite."""
         self.module.train()
+        self.dropping.at(epoch / self.options.epochs)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         steps = len(self.feed)
         for step, batch in enumerate(self.feed):
             loss = self._step(batch)
             total += loss * len(batch)
-            if step % _CHECK_EVERY == 0 or step == steps - 1 or self.device.type == "cpu":
-                _check_finite(total, epoch, step)
+            if step % CHECK_EVERY == 0 or step == steps - 1 or self.device.type == "cpu":
+                check_finite(total, epoch, step)
             if on_step is not None:
                 on_step(StepInfo(epoch, step, steps, loss))
         return float(total) / self.feed.samples
@@ -251,10 +255,7 @@ class _Run:
             outputs = self.compiled.forward(batch.inputs)
             self.task.check(outputs, self.data)
             loss = self.task.loss(outputs, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.options.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.options.clip_norm)
-        self.optimizer.step()
+        descend(loss, self.module, self.optimizer, self.options.clip_norm)
         if self.schedule is not None:
             self.schedule.step()
         if self.ema is not None:
@@ -269,6 +270,15 @@ class _Run:
         shapes = {name: list(value.shape) for name, value in self.module.state_dict().items()}
         about = [list(self.data.shape), self.data.classes, *contents, self.data.input.metadata()]
         return {"task": repr(self.task), **options, "data": about, "model": shapes}
+
+
+def descend(loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float | None) -> None:
+    """One step of the optimizer down the gradient of a loss."""
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+    optimizer.step()
 
 
 def compiled(net: Trainable, device: torch.device) -> Trainable:
@@ -286,6 +296,7 @@ def _compare(path: str | os.PathLike[str], found: object, wanted: Mapping[str, o
             raise RunError(f"{path} was made with {said}")
 
 
-def _check_finite(total: Tensor, epoch: int, step: int) -> None:
+def check_finite(total: Tensor, epoch: int, step: int) -> None:
+    """Raise TrialError where a sum of losses is no number any more."""
     if not bool(torch.isfinite(total)):
         raise TrialError(f"training diverged: the loss is not finite in epoch {epoch}, by step {step}")

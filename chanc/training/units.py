@@ -46,13 +46,15 @@ class Site(NamedTuple):
 class UnitMap:
     """All sites of the groups that may change. `spans` gives each group's units their numbers, from 0 to `count`.
 
-    bindings: of the entries that train, by key.
+    bindings: of the entries that train, by key. unseen: by group, a weight that takes its channels and that no site
+    speaks of, because it doesn't train.
     """
 
     sites: tuple[Site, ...]
     spans: Mapping[str, slice]
     count: int
     bindings: Mapping[str, Binding]
+    unseen: Mapping[str, str]
 
 
 def unit_map(analysis: Analysis, net: Trainable) -> UnitMap:
@@ -62,17 +64,23 @@ def unit_map(analysis: Analysis, net: Trainable) -> UnitMap:
     spans = {group.id: slice(end - group.units.size, end) for group, end in zip(groups, ends, strict=True)}
     homes = _Homes(net)
     sites = [site for group in groups for site in _sites(analysis, group, spans[group.id].start, homes)]
-    return UnitMap(tuple(sites), spans, ends[-1] if ends else 0, homes.bindings)
+    unseen = {group.id: operand.initializer for group in groups for operand in group.operands
+              if operand.role == "consumer" and not _seen(analysis, operand, homes)}  # fmt: skip
+    return UnitMap(tuple(sites), spans, ends[-1] if ends else 0, homes.bindings, unseen)
+
+
+def _seen(analysis: Analysis, operand: Operand, homes: _Homes) -> bool:
+    return operand.initializer in analysis.model.graph.initializers and bool(homes.entries(operand))
 
 
 def _sites(analysis: Analysis, group: Group, start: int, homes: _Homes) -> Iterator[Site]:
     seen: set[tuple[Side, tuple[str, ...], int]] = set()
     for operand in group.operands:
         entries, side = homes.entries(operand), SIDES[operand.role != "consumer"]
-        value = analysis.model.graph.initializers.get(operand.initializer)
-        if value is None or not entries or (side, entries, operand.axis) in seen:
+        if not _seen(analysis, operand, homes) or (side, entries, operand.axis) in seen:
             continue
         seen.add((side, entries, operand.axis))
+        value = analysis.model.graph.initializers[operand.initializer]
         place, units = (operand.node, operand.input, operand.axis), start + np.arange(group.units.size)
         each = operand.indices.shape[1]
         yield Site(

@@ -134,7 +134,8 @@ def test_helps_of_what_methods_share() -> None:
     shown = {option.name: option.help for option in Methods().click_options()}
     assert shown["round_to"] == "Widths are multiples of this (and of a group's step). [2; 8 on a GPU]"
     others = "evolve, flat, optuna, random, shape and uniform"
-    assert shown["min_width"].endswith(f"in channels. [conet, greedy and sa 16; {others} 2; taylor 4]")
+    masked = "dmask and flexcharts 8"
+    assert shown["min_width"].endswith(f"in channels. [conet, greedy and sa 16; {masked}; {others} 2; taylor 4]")
     off = "evolve, greedy, optuna, sa, shape and taylor"
     assert shown["fresh"].endswith(f"[conet, flat, random and uniform on; {off} off]")
     assert shown["gamma"].startswith("conet: Smallest phi that may still flip. greedy and sa: Weight of the past")

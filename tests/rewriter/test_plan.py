@@ -40,6 +40,9 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"w1": {"scale": -0.5}}, "give a width"),
         ({"w1": {"scale": "half"}}, "give a width"),
         ({"w1": {"scale": 0.5, "keep": [0]}}, "give a width"),
+        ({"w1": {"first": 0}}, "group 'w1': a width must be at least 1, not 0"),
+        ({"w1": {"first": 2.5}}, "give a width"),
+        ({"w1": {"first": MAX_WIDTH + 1}}, f"{MAX_WIDTH} is the most"),
         ({"w1": {"keep": []}}, '"keep" must be a list of channels'),
         ({"w1": {"keep": "all"}}, '"keep" must be a list of channels'),
         ({"w1": {"keep": 3}}, '"keep" must be a list of channels'),
@@ -62,6 +65,7 @@ def test_every_wrong_plan_is_one_clear_line(plain, plan: Any, says: str) -> None
     ("plan", "says"),
     [
         ({"w1": 6}, "a width must be a multiple of its step 4, not 6"),
+        ({"w1": {"first": 6}}, "a width must be a multiple of its step 4, not 6"),
         ({"w1": {"keep": [0, 1, 2]}}, "changes in steps of 4 channels: keep all of a step or none"),
         ({"w1": {"keep": [0, 2, 4, 5]}}, "changes in steps of 4 channels: keep all of a step or none"),
     ],
@@ -93,6 +97,15 @@ def test_wrong_options_are_one_clear_line(plain, options: dict[str, Any], says: 
         rewrite(plain(), **options)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("width", "source"), [(3, [0, 1, 2]), (8, list(range(8))), (11, [*range(8), 7, 7, 7])])
+def test_the_first_channels_stay_where_they_are(plain, width: int, source: list[int]) -> None:
+    """What goes and what is new is at the end, whatever is important."""
+    trace = rewrite(plain(), {"w1": {"first": width}}, importance="l2").trace
+    assert trace.groups == {"w1": (8, width)}
+    found = {axis.tolist() == source for operand in trace.operands for axis in operand.axes.values()}
+    assert found == ({True} if width != 8 else set())
 
 
 def test_a_pinned_group_may_be_named_at_its_own_width(plain) -> None:

@@ -104,11 +104,33 @@ def test_searches_start_at_the_planted_widths_and_are_judged_at_equal_cost(
     assert json.loads((tmp_path / "planted.json").read_text())["passed"] is passed
 
 
+def test_one_training_is_as_long_as_ten_trials(tmp_path: Path, digits_model: Path) -> None:
+    """Of a method that changes widths inside; what it is compared with has trials."""
+    fake = Searches(1.0)
+    found = planted(digits_model, search=fake, algo="flexcharts", out=tmp_path, epochs=2)
+    first, last = fake.asked[0], fake.asked[-1]
+    assert (first["epochs"], "trials" in first, last["epochs"], last["trials"]) == (20, False, 2, 10)
+    assert first["options"] == {
+        "min_width": 2, "max_width": 4 * max(found.defect.widths.values()), "round_to": 2, "step": 2, "mask_lr": 0.3,
+        "target_params": found.defect.params,
+    }  # fmt: skip
+
+
 def test_what_the_test_sets_itself_is_wrong_usage(digits_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["search", str(digits_model), "--planted", "--final-epochs", "3"])
     assert stop.value.code == 2
     assert "--planted sets --final-epochs itself" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_flexcharts_finds_it_within_one_search(tmp_path: Path, digits_model: Path) -> None:
+    main(["search", str(digits_model), "--algo", "flexcharts", "--planted", "--epochs", "3", "--batch-size", "32",
+          "--out", str(tmp_path)])  # fmt: skip
+    found = json.loads((tmp_path / "planted.json").read_text())
+    regained = {algo: sum(width >= 10 for width in widths) for algo, widths in found["widths"].items()}
+    assert regained["flexcharts"] >= max(NEEDED, regained["random"])
 
 
 @pytest.mark.nightly

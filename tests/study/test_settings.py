@@ -12,13 +12,15 @@ from chanc.study.presets import PRESETS
 from chanc.study.settings import Settings, resolve, width_grain
 from chanc.training.options import TrainOptions
 
+CONETS = [name for name in PRESETS if name.startswith("conet")]
+
 
 def settings(**asked: Any) -> Settings:
     base: dict[str, Any] = {"algo": None, "preset_name": None, "options": {}, "train": {}, "final": {}}
     return resolve(data="digits", **{**base, **asked})
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", CONETS)
 def test_presets_are_complete(name: str) -> None:
     preset = PRESETS[name]
     make(preset.algo, **preset.options)
@@ -50,7 +52,7 @@ def test_published_values(
     assert (chosen.final["lr"], chosen.final["weight_decay"]) == (final_lr, final_decay)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", CONETS)
 def test_only_the_published_presets_measure_by_brents_search(name: str) -> None:
     assert settings(preset_name=name).train["evbmf"] == "brent"
     assert settings(preset_name=name, train={"evbmf": "global"}).train["evbmf"] == "global"
@@ -66,7 +68,7 @@ def test_trials_that_are_judged_by_their_loss_are_annealed(algo: str) -> None:
     assert settings().train["optimizer"] == "adas"
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", CONETS)
 def test_only_the_published_presets_grow_twins(name: str) -> None:
     """Outside them new channels are drawn, unless another transfer is asked for."""
     assert settings(preset_name=name).transfer == "svd"
@@ -77,7 +79,7 @@ def test_only_the_published_presets_grow_twins(name: str) -> None:
 
 def test_darts_extras() -> None:
     final = settings(preset_name="conet-darts7").final
-    assert (final["clip_norm"], final["cutout"]) == (5.0, 16)
+    assert (final["clip_norm"], final["cutout"], final["drop_path"]) == (5.0, 16, 0.2)
 
 
 def test_the_callers_values_win_over_the_preset() -> None:

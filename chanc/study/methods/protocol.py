@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from chanc.rewriter.importance import Gathered
-from chanc.runs import INPUT, Decision, Event, Record, State, Trial
+from chanc.runs import INPUT, Decision, Event, Record, State, Timing, Trial
 from chanc.runs.events import Metrics
 from chanc.study.engine import Engine, Watcher
 from chanc.study.space import Limits, Space
@@ -102,7 +102,8 @@ class Context:
     """What a whole method works with.
 
     record: the run so far, whose events it goes on from. folder: makes a folder of the run, by its name there; a file
-    that an event names is written before the event is yielded.
+    that an event names is written before the event is yielded. fresh: weights are drawn anew at the start. say: one
+    line for a person. timed: what took how long, which no event tells.
     """
 
     record: Record
@@ -111,6 +112,9 @@ class Context:
     seed: int
     watch: Watcher
     folder: Callable[[str], Path]
+    fresh: bool = True
+    say: Callable[[str], None] = lambda line: None
+    timed: Callable[[Timing], None] = lambda timing: None
 
     @property
     def input(self) -> Path:

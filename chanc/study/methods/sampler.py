@@ -36,25 +36,21 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class WidthOptions:
-    """What all trial methods here can be asked for; the fields are options on the command line too (`chanc.fields`).
+class Bounded:
+    """What all methods of widths can be asked for; the fields are options on the command line too (`chanc.fields`).
 
     min_width, max_width: bounds in channels. round_to: widths are multiples of it and of their group's step.
-    trials: how many trials the search is planned for. target_params, target_macs, target_latency: what all trials shall
-    cost, numbers or shares of what the model has ("25%"). fresh: each trial starts from fresh weights; else from those
-    of the last one that worked, by the search's transfer.
+    target_params, target_macs, target_latency: what all trials shall cost, numbers or shares of what the model has
+    ("25%").
 
     own_target: what a method takes where no target is given. bends: whether the proportions of widths may give way
     where there are two (`chanc.study.targets`).
     """
 
     name: ClassVar[str]
-    wants_evidence: ClassVar[bool] = False
     own_target: ClassVar[Target] = Target()
     bends: ClassVar[bool] = True
 
-    seed: int = 0
-    trials: int = field(default=35, metadata={"help": "Number of trials.", "range": (1, math.inf)})
     min_width: int = field(default=16, metadata={"help": "Smallest width, in channels.", "range": (1, math.inf)})
     max_width: int = field(default=256, metadata={"help": "Largest width, in channels.", "range": (1, math.inf)})
     round_to: int = field(default=2, metadata={"help": "Widths are multiples of this (and of a group's step).",
@@ -65,7 +61,6 @@ class WidthOptions:
         "help": "MACs that all trials shall have; with --target-params, both are met.", "amount": "count"})
     target_latency: float | str | None = field(default=None, metadata={
         "help": "Latency that all trials shall have, measured in onnxruntime, batch 1.", "amount": "ms"})
-    fresh: bool = field(default=False, metadata={"help": "Train each trial from fresh weights, not the last one's."})
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range."""
@@ -83,6 +78,21 @@ class WidthOptions:
     def target(self) -> Target:
         """What all trials shall cost."""
         return Target(self.target_params, self.target_macs, self.target_latency) or self.own_target
+
+
+@dataclass(frozen=True)
+class WidthOptions(Bounded):
+    """What all trial methods here can be asked for besides.
+
+    trials: how many trials the search is planned for. fresh: each trial starts from fresh weights; else from those of
+    the last one that worked, by the search's transfer.
+    """
+
+    wants_evidence: ClassVar[bool] = False
+
+    seed: int = 0
+    trials: int = field(default=35, metadata={"help": "Number of trials.", "range": (1, math.inf)})
+    fresh: bool = field(default=False, metadata={"help": "Train each trial from fresh weights, not the last one's."})
 
     def at_target(self, space: Space, shape: Shape) -> Widths:
         """Widths of a shape at the targets that are counted."""

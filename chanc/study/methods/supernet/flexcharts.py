@@ -1,0 +1,68 @@
+"""FlexCHarts (Yüzügüler, Dimitriadis, Frossard): a mean width a group that trains, and a range that follows it.
+
+    alpha_k = exp(-1/2 ((f_k - mu) / sigma)^2),    w = alpha / sum(alpha),    M[c] = sum over f_k > c of w_k
+
+At each epoch's start f_k = round(mu / s) s + (k - (K + 1) / 2) s, within the bounds, and the weights are resized to the
+widest of them: what a search holds is no wider than what it considers now.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from chanc.study.methods.registry import register
+from chanc.study.methods.supernet._common import Masking
+
+if TYPE_CHECKING:
+    import torch
+
+    from chanc.training.choices import Choices, Gaussian, Options
+    from chanc.training.masking import MaskedEpoch, Unit
+
+
+@register("flexcharts")
+@dataclass(frozen=True)
+class FlexCharts(Masking):
+    """Widths inside one training: each mean moves by gradient, its range along with it.
+
+    sigma: in steps. candidates: K, odd. weights: "paper" doesn't divide alpha by its sum (Eq. 4 as it stands).
+    """
+
+    sigma: float = field(default=2.0, metadata={
+        "help": "Deviation of the weights around their mean width, in steps.", "range": (0.1, math.inf)})
+    candidates: int = field(default=13, metadata={
+        "help": "Widths that a mask chooses from, an odd number.", "range": (3, 999)})
+    weights: Literal["normalised", "paper"] = field(default="normalised", metadata={
+        "help": "Whether the weights of the widths sum to one, or are as in the paper."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.candidates % 2 == 0:
+            raise ValueError(f"candidates must be an odd number, not {self.candidates}")
+
+    def begin(self, units: Sequence[Unit], device: torch.device) -> Choices:
+        """Each mean at the model's width."""
+        import torch
+
+        from chanc.training.choices import Gaussian
+
+        means = torch.tensor([float(unit.start) for unit in units], device=device)
+        sigmas = torch.tensor([self.sigma * unit.step for unit in units], device=device)
+        return Gaussian(means, sigmas, self._options(means.tolist(), units), normalised=self.weights == "normalised")
+
+    def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int) -> None:
+        """Centre the ranges."""
+        choices.choose_among(self._options(choices.decided(), units))
+
+    def figures(self, seen: MaskedEpoch) -> Mapping[str, Mapping[str, float]]:
+        """The means."""
+        return {"mu": seen.means}
+
+    def _options(self, means: Sequence[float], units: Sequence[Unit]) -> list[Options]:
+        from chanc.training.choices import around
+
+        return [around(mean, unit.step, self.candidates, unit.low, unit.high)
+                for mean, unit in zip(means, units, strict=True)]  # fmt: skip
