@@ -25,7 +25,8 @@ from pathlib import Path
 
 from chanc.errors import RunError
 from chanc.files import Json, atomic_write_json, plain, remove_leftovers
-from chanc.runs.events import VERSION, Event, Filed, from_line, to_line
+from chanc.runs.environment import changes
+from chanc.runs.events import VERSION, Event, Filed, TrialEvent, from_line, to_line
 from chanc.runs.record import (
     CONFIG,
     LOG,
@@ -37,6 +38,7 @@ from chanc.runs.record import (
     read_config,
     read_run,
 )
+from chanc.runs.seal import seal, write_sealed
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,24 @@ class RunDir:
 
     def append(self, event: Event) -> None:
         """Add an event, with the checksum of its file, and make sure that it is on the disk before this returns."""
-        if isinstance(event, Filed) and event.file:
-            with clear_errors(self.path):
-                event = dataclasses.replace(event, sha256=checksum(self.path / event.file))
+        with clear_errors(self.path):
+            event = self._with_checksums(event)
         line = to_line(event, len(self.log))
         _append(self.path / LOG, line)
         self.log.append(from_line(line.removesuffix("\n"), len(self.log)))  # what a resumed search will see
 
     def append_timing(self, timing: Timing) -> None:
         """Add wall-clock times."""
-        _append(self.path / TIMING, json.dumps(plain(timing), ensure_ascii=False) + "\n")
+        fields = plain(timing)
+        assert isinstance(fields, dict)
+        _append(self.path / TIMING, json.dumps(seal(fields), ensure_ascii=False) + "\n")
+
+    def _with_checksums(self, event: Event) -> Event:
+        if isinstance(event, Filed) and event.file:
+            event = dataclasses.replace(event, sha256=checksum(self.path / event.file))
+        if isinstance(event, TrialEvent):
+            event = dataclasses.replace(event, beside={name: checksum(self.path / name) for name in event.beside})
+        return event
 
     def write(self, name: str, value: object) -> None:
         """Write a JSON file of the run, whole or not at all."""
@@ -100,7 +110,7 @@ class RunDir:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RunError(f"{self.path}: another search is at work in this run directory") from None
-            remove_leftovers(self.path)
+            remove_leftovers(self.path, below=True)
             yield
 
 
@@ -125,7 +135,7 @@ def create(
             folder.mkdir(parents=True, exist_ok=True)
             for name, write in (files or {}).items():
                 write(folder / name)
-            atomic_write_json(folder / CONFIG, config)  # the last one: it is what makes a folder a run
+            write_sealed(folder / CONFIG, config)  # the last one: it is what makes a folder a run
         except OSError:
             _remove([*(files or {}), CONFIG], folder, itself=not there)
             raise
@@ -146,11 +156,15 @@ def refuse_empty(folder: Path) -> None:
 
 
 def resume(
-    path: str | os.PathLike[str], settings: Mapping[str, object], asked: Mapping[str, object] | None = None
+    path: str | os.PathLike[str],
+    settings: Mapping[str, object],
+    asked: Mapping[str, object] | None = None,
+    environment: Mapping[str, object] | None = None,
 ) -> RunDir:
     """Open an existing run, and cut off what a kill left of a last line.
 
-    More trials than before lengthen a run. The record keeps what it goes on with: settings, and `asked` where given.
+    More trials than before lengthen a run. The record keeps what it goes on with: settings, `asked` where given, and in
+    what the environment differs from the one that it was begun with, from which event on.
 
     Raises RunError where there is none, where another process is at work in it, where a line or a file is damaged, or
     where it was made with other settings: the message names the first difference.
@@ -165,10 +179,24 @@ def resume(
             _cut_torn_line(folder / name)
         record = read_run(folder)
         check_files(record)
+        if environment is not None:
+            after["environment"] = _gone_on(record, environment)
         if after != config:
             with clear_errors(folder):
-                atomic_write_json(folder / CONFIG, after)
+                write_sealed(folder / CONFIG, after)
     return RunDir(folder, list(record.log))
+
+
+def _gone_on(record: Record, environment: Mapping[str, object]) -> dict[str, Json]:
+    """The environment of a run with an entry in its "resumed", where the one of now is another than the last."""
+    now = plain(environment)
+    assert isinstance(now, dict)
+    known = record.environment.get("resumed")
+    before = known if isinstance(known, list) else []
+    differs, last = changes(record.environment, now), before[-1] if before else {"differs": {}}
+    if isinstance(last, dict) and last.get("differs") == differs:
+        return dict(record.environment)
+    return {**record.environment, "resumed": [*before, {"at": len(record.log), "differs": differs}]}
 
 
 def refuse_others(folder: Path, config: Mapping[str, Json], settings: Mapping[str, object]) -> None:

@@ -4,6 +4,8 @@
     CELL/cell.json   {"cell": name, "algo": ..., the method's options, "seed": ..., "trials": ..., "rows": {role: row},
                       "settings": the search's other options that the sweep varies}
     CELL/error.txt   why a search failed
+
+The first two end in a checksum of their fields, "crc".
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from chanc.errors import RunError
-from chanc.files import Json, atomic_write_json, plain
+from chanc.files import Json, plain
 from chanc.runs.decode import decode
-from chanc.runs.record import read_json
 from chanc.runs.rows import Row
+from chanc.runs.seal import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ class CellResult:
 
 def write_cell(path: Path, result: CellResult) -> None:
     """Mark a cell as finished: the last thing that is written of it."""
-    atomic_write_json(path / "cell.json", result.flat())
+    write_sealed(path / "cell.json", result.flat())
 
 
 def read_cell(path: Path) -> CellResult | None:
     """The result of a finished cell, None of another one. Raises RunError where it is damaged."""
-    found = read_json(path / "cell.json")
+    found = read_sealed(path / "cell.json")
     if found is None:
         return None
     try:
@@ -70,15 +72,10 @@ def read_cell(path: Path) -> CellResult | None:
 
 def read_asked(folder: Path) -> dict[str, Json] | None:
     """What a sweep was asked for, None where a folder holds none. Raises RunError where it is damaged."""
-    found = read_json(folder / "sweep.json")
-    if found is not None and not isinstance(found, dict):
-        raise RunError(f"{folder / 'sweep.json'} is damaged: it is no JSON object")
-    return found
+    return read_sealed(folder / "sweep.json")
 
 
-def _cell(found: Json) -> CellResult:
-    if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")
+def _cell(found: Mapping[str, Json]) -> CellResult:
     known = {entry.name for entry in dataclasses.fields(CellResult)} - {"options", "rows"}
     given = found.get("rows")
     rows: dict[str, Json] = given if isinstance(given, dict) else {}

@@ -1,12 +1,15 @@
 """Nested state (dictionaries, lists, numbers, tensors) in one .safetensors file, JSON in its header: no pickle.
 
-One file, because two could be of different epochs when the writer is killed between them.
+One file, because two could be of different epochs when the writer is killed between them. The header also holds a
+CRC-32 of the rest, because safetensors itself takes any values.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +21,7 @@ from torch import Tensor
 from chanc.errors import MissingDependencyError, RunError
 from chanc.files import atomic_write
 
-_KEY = "chanc"
+_KEY, _CRC = "chanc", "crc"
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | None"
 
@@ -32,7 +35,8 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, object]) -> Non
     tree = json.dumps(_pack(dict(state), "", tensors))
     try:
         with atomic_write(path) as temporary:
-            safetensors_torch.save_file(tensors, temporary, metadata={_KEY: tree})
+            metadata = {_KEY: tree, _CRC: _checksum(tree, tensors)}
+            safetensors_torch.save_file(tensors, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
 
@@ -44,13 +48,25 @@ def load_state(path: str | os.PathLike[str], device: torch.device | None = None)
 
     try:
         with safe_open(Path(path), framework="pt", device=str(device or "cpu")) as file:
-            tree = json.loads((file.metadata() or {})[_KEY])
-            state = _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata[_CRC] != _checksum(metadata[_KEY], tensors):
+                raise ValueError("its checksum is another one")
+            state = _unpack(json.loads(metadata[_KEY]), tensors)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunError(f"{path} is not a checkpoint, or is damaged: {str(error).splitlines()[0]}") from error
+        raise RunError(f"{path} is not a checkpoint, or is damaged: {str(error).splitlines()[0]}; "
+                       f"see `chanc fsck {shlex.quote(str(path))}`") from error  # fmt: skip
     if not isinstance(state, dict):
         raise RunError(f"{path} is not a checkpoint")
     return state
+
+
+def _checksum(tree: str, tensors: Mapping[str, Tensor]) -> str:
+    found = zlib.crc32(tree.encode())
+    for name in sorted(tensors):
+        values = tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        found = zlib.crc32(values, zlib.crc32(name.encode(), found))
+    return f"{found:08x}"
 
 
 def _pack(value: object, path: str, tensors: dict[str, Tensor]) -> Json:

@@ -13,6 +13,7 @@ import pytest
 from chanc.report import run as report_run
 from chanc.report.run import write_report
 from chanc.report.visualizer import model_graph, write_html
+from chanc.runs.seal import write_sealed
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -184,7 +185,7 @@ def test_a_narrow_page(runs, tmp_path, monkeypatch):
 def test_reference_lines_do_not_write_over_one_another(runs, tmp_path):
     folder = runs.write_run(tmp_path / "run", groups=4, trials=5)
     text = (folder / "config.json").read_text().replace('"r34.onnx"', '"densenet-bc.onnx"')
-    (folder / "config.json").write_text(text)
+    write_sealed(folder / "config.json", json.loads(text))
     found = visit(write_report(folder), EVERY_PLOT, tmp_path, "#light")
     assert found["clashes"] == []
     assert found["references"] == 2

@@ -45,7 +45,7 @@ def test_torn_last_line_is_dropped_for_good(tmp_path: Path) -> None:
     run.append_timing(Timing("0", {"train": 1.5}))
     whole = [(tmp_path / name).read_bytes() for name in ("events.jsonl", "timing.jsonl")]
     for name, data in zip(("events.jsonl", "timing.jsonl"), whole, strict=True):
-        (tmp_path / name).write_bytes(data + b'{"v": 2, "se')
+        (tmp_path / name).write_bytes(data + b'{"v": 3, "se')
     assert read_run(tmp_path).log == (trial(0),)
     assert runs.resume(tmp_path, SETTINGS).log == [trial(0)]
     assert [(tmp_path / name).read_bytes() for name in ("events.jsonl", "timing.jsonl")] == whole
@@ -71,7 +71,7 @@ def test_half_line_of_a_running_search_is_left_alone(tmp_path: Path) -> None:
     run = runs.create(tmp_path, SETTINGS, {})
     run.append(trial(0))
     with open(tmp_path / "events.jsonl", "a") as handle:
-        handle.write('{"v": 2')
+        handle.write('{"v": 3')
     before = (tmp_path / "events.jsonl").read_bytes()
     with run.locked(), pytest.raises(RunError, match="another search is at work"):
         runs.resume(tmp_path, SETTINGS)
@@ -104,7 +104,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         runs.resume(tmp_path / "nowhere", SETTINGS)
 
 
-@pytest.mark.parametrize("files", [{"config.json": '{"format": 1, "settings": {}}'}, {"trials.jsonl": ""}])
+@pytest.mark.parametrize("files", [{"config.json": '{"format": 1, "settings": {}}'}, {"config.json": '{"format": 2}'}, {"trials.jsonl": ""}])
 def test_runs_of_an_older_chanc_are_refused_in_one_line(tmp_path: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
