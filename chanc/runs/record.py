@@ -100,6 +100,11 @@ class Record:
         """The events of one kind."""
         return tuple(event for event in self.events if isinstance(event, kind))
 
+    @property
+    def files(self) -> dict[str, tuple[int, str]]:
+        """The files that events speak of, by path: the seq of the last event that does, and the SHA-256 there."""
+        return {file: (seq, known) for seq, event in self.live.items() for file, known in files_of(event).items()}
+
     def latency(self, name: str) -> float | None:
         """Seconds of one input through a rival's model, as measured last."""
         known = [line.latency_s for line in self.timing if line.id == name and line.latency_s is not None]
@@ -218,10 +223,9 @@ def check_files(record: Record) -> None:
 
     A file that is gone is no damage: whoever needs it will say so.
     """
-    for seq, event in record.live.items():
-        for file, known in files_of(event).items():
-            if (record.path / file).is_file() and checksum(record.path / file) != known:
-                raise damaged(record.path, file, f"its checksum is not that of line {seq + 1} of {LOG}")
+    for file, (seq, known) in record.files.items():
+        if (record.path / file).is_file() and checksum(record.path / file) != known:
+            raise damaged(record.path, file, f"its checksum is not that of line {seq + 1} of {LOG}")
 
 
 def checksum(path: Path) -> str:

@@ -8,8 +8,10 @@
                      evidence.npz: what images show of its units
     final/NAME-TURN/ the final trainings: where a killed one goes on, and model.onnx
     input.onnx, best.onnx, model.py, model.safetensors, comparison.json, report.html
+    made.json        checksums of what was handed over in the end
 
-An event counts once its line is complete; its file is written before.
+An event counts once its line is complete; its file is written before. All that decides what comes next has a checksum:
+config.json, times and made.json their own, other files in the line of their event.
 """
 
 from __future__ import annotations
@@ -39,6 +41,10 @@ from chanc.runs.record import (
     read_run,
 )
 from chanc.runs.seal import seal, write_sealed
+
+
+MADE = "made.json"
+"""The checksums of what a search handed over in the end."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,16 @@ class RunDir:
         """Write a JSON file of the run, whole or not at all."""
         with clear_errors(self.path):
             atomic_write_json(self.path / name, plain(value))
+
+    @contextlib.contextmanager
+    def vouched(self, names: Iterable[str]) -> Iterator[None]:
+        """While the block runs, nothing vouches for these files of the run; afterwards their checksums are kept."""
+        with clear_errors(self.path):
+            (self.path / MADE).unlink(missing_ok=True)
+        yield
+        with clear_errors(self.path):
+            there = [name for name in names if (self.path / name).is_file()]
+            write_sealed(self.path / MADE, {name: checksum(self.path / name) for name in there})
 
     def folder(self, name: str) -> Path:
         """A folder of the run, made where it is missing."""

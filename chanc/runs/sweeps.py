@@ -23,6 +23,9 @@ from chanc.runs.rows import Row
 from chanc.runs.seal import read_sealed, write_sealed
 
 
+SWEEP, CELL = "sweep.json", "cell.json"
+
+
 @dataclass(frozen=True)
 class CellResult:
     """How a finished cell came out; rows are the networks that were compared, by role.
@@ -56,23 +59,23 @@ class CellResult:
 
 def write_cell(path: Path, result: CellResult) -> None:
     """Mark a cell as finished: the last thing that is written of it."""
-    write_sealed(path / "cell.json", result.flat())
+    write_sealed(path / CELL, result.flat())
 
 
 def read_cell(path: Path) -> CellResult | None:
     """The result of a finished cell, None of another one. Raises RunError where it is damaged."""
-    found = read_sealed(path / "cell.json")
+    found = read_sealed(path / CELL)
     if found is None:
         return None
     try:
         return _cell(found)
     except ValueError as error:
-        raise RunError(f"{path / 'cell.json'} is damaged: {error}") from None
+        raise RunError(f"{path / CELL} is damaged: {error}") from None
 
 
 def read_asked(folder: Path) -> dict[str, Json] | None:
     """What a sweep was asked for, None where a folder holds none. Raises RunError where it is damaged."""
-    return read_sealed(folder / "sweep.json")
+    return read_sealed(folder / SWEEP)
 
 
 def _cell(found: Mapping[str, Json]) -> CellResult:
