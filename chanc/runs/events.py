@@ -177,6 +177,12 @@ class FinalEvent:
         """Which rival it is."""
         return self.id.rpartition("-")[0]
 
+    @property
+    def turn(self) -> int:
+        """Which training of that rival, from 0."""
+        word = self.id.rpartition("-")[2]
+        return int(word) if word.isdecimal() else 0
+
 
 @dataclass(frozen=True)
 class VoidEvent:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from chanc.errors import ChancError, MissingDependencyError, RunError
 from chanc.files import PREFIX, atomic_write_text, leftovers
-from chanc.runs.events import FinalEvent, StartEvent, TrialEvent, VoidEvent, from_line
+from chanc.runs.events import FinalEvent, StartEvent, StateEvent, TrialEvent, VoidEvent, from_line
 from chanc.runs.record import (
     CONFIG,
     INPUT,
@@ -41,14 +41,14 @@ CHECKPOINT = "training.safetensors"
 class Finding:
     """One thing that was looked at.
 
-    what: a file, or a line of one. void: the seq of the event that a mend cancels; remove: the file that it deletes, or
-    takes damaged lines out of. Nothing mends what has neither.
+    what: a file, or a line of one. void: the seqs of the events that a mend cancels; remove: the file that it deletes,
+    or takes damaged lines out of. Nothing mends what has neither.
     """
 
     what: str
     state: State
     why: str = ""
-    void: int | None = None
+    void: tuple[int, ...] = ()
     remove: Path | None = None
 
     @property
@@ -59,7 +59,7 @@ class Finding:
     @property
     def mendable(self) -> bool:
         """Whether `mend` changes anything."""
-        return self.void is not None or self.remove is not None
+        return bool(self.void) or self.remove is not None
 
 
 def check(path: Path) -> list[Finding]:
@@ -95,7 +95,7 @@ def mend(path: Path) -> list[Finding]:
 
 def _mend(folder: Path, findings: Sequence[Finding]) -> None:
     """Void the events of one run, and take its damaged times out."""
-    cancels = tuple(sorted({one.void for one in findings if one.void is not None}))
+    cancels = tuple(sorted({seq for one in findings for seq in one.void}))
     if cancels:
         RunDir(folder, list(read_log(folder).events)).append(VoidEvent(cancels))
     times = folder / TIMING
@@ -114,7 +114,9 @@ def _run(folder: Path) -> Iterator[Finding]:
     log = read_log(folder)
     record = Record(folder, {}, {}, log.events)
     for seq, why in log.damage.items():
-        yield Finding(f"{LOG} {why.partition(':')[0]}", "damaged", why.partition(": ")[2], void=seq)
+        # The lost event may have been a state: the later ones are made again from the trials, without a training.
+        later = (number for number, event in record.live.items() if number > seq and isinstance(event, StateEvent))
+        yield Finding(f"{LOG} {why.partition(':')[0]}", "damaged", why.partition(": ")[2], void=(seq, *later))
     yield from (Finding(f"{LOG} line {seq + 1}", "ok") for seq in record.live)
     for number, line in enumerate(whole_lines(folder / TIMING), 1):
         why = _wrong(lambda line=line: timing_of(line))
@@ -133,7 +135,7 @@ def _files(folder: Path, record: Record) -> Iterator[Finding]:
         elif isinstance(event, StartEvent):
             yield Finding(name, state, f"put the model that the run was begun with back as {INPUT}")
         else:
-            yield Finding(name, state, f"{_again(event)} again", void=seq)
+            yield Finding(name, state, f"{_again(event)} again", void=(seq,))
     for path in sorted(one for part in ("trials", "final") for one in (folder / part).rglob("*") if one.is_file()):
         name = path.relative_to(folder).as_posix()
         if path.name.startswith(PREFIX):

@@ -93,8 +93,10 @@ class Record:
 
     @property
     def finals(self) -> tuple[FinalEvent, ...]:
-        """The final trainings."""
-        return self.of(FinalEvent)
+        """The final trainings, by rival and turn: one that was done again stands where it was."""
+        found = self.of(FinalEvent)
+        names = list(dict.fromkeys(event.name for event in found))
+        return tuple(sorted(found, key=lambda event: (names.index(event.name), event.turn)))
 
     def of(self, kind: type[E]) -> tuple[E, ...]:
         """The events of one kind."""

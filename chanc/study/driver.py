@@ -133,21 +133,33 @@ def _run_trials(task: Task, method: TrialMethod, run: RunDir) -> None:
 def advance(task: Task, method: TrialMethod, run: RunDir) -> list[Trial]:
     """The trials that are out; once all have ended, tell the method of them and ask for the next ones.
 
-    A trial of long ago is out again where its event is void. An empty list ends the search.
+    A trial of long ago is out again where its event is void; one that is asked for again, because a state is void, has
+    ended already. An empty list ends the search.
     """
-    states, ended = run.record.of(StateEvent), {event.id: event for event in run.record.outcomes}
-    last = states[-1] if states else None
-    out = [trial for state in states for trial in state.asked if trial.id not in ended]
-    if out:
-        return out
-    with plugins.guarded(f"the {task.name} search", RunError):
-        return _asked(task, method, run, last, ended)
+    while not (out := _out(run)):
+        with plugins.guarded(f"the {task.name} search", RunError):
+            if not _asked(task, method, run):
+                break
+    return out
 
 
-def _asked(
-    task: Task, method: TrialMethod, run: RunDir, last: StateEvent | None, ended: Mapping[int, Outcome]
-) -> list[Trial]:
+def _out(run: RunDir) -> list[Trial]:
+    """The trials that were asked for and have not ended."""
+    ended, asked = _ended(run), [trial for state in run.record.of(StateEvent) for trial in state.asked]
+    for trial in asked:
+        if trial.id in ended and ended[trial.id].decision != trial.decision:
+            raise RunError(f"{run.path} is damaged: trial {trial.id + 1} has other widths than it was asked for with")
+    return [trial for trial in asked if trial.id not in ended]
+
+
+def _ended(run: RunDir) -> dict[int, Outcome]:
+    return {event.id: event for event in run.record.outcomes}
+
+
+def _asked(task: Task, method: TrialMethod, run: RunDir) -> list[Trial]:
     """Tell the method of all that it asked for, and log what it asks for next."""
+    states, ended = run.record.of(StateEvent), _ended(run)
+    last = states[-1] if states else None
     state = last.state if last is not None else method.begin(task.space)
     figures: dict[str, Metrics] = {}
     for trial in last.asked if last is not None else ():

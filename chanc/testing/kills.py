@@ -13,6 +13,7 @@ import builtins
 import errno
 import io
 import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,8 @@ def child(work: Work, folder: Path, disk: Disk | None = None) -> int:
             code = 0
         except (ChancError, OSError):
             code = 1
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

@@ -81,11 +81,13 @@ def test_a_damaged_line_is_given_up(run: RunDir, lost: int) -> None:
     assert path.read_bytes().startswith(b"".join(lines))
     record = read_run(run.path)
     assert len(record.log) == 6
-    assert set(record.live) == {0, 1, 2, 3, 4} - {lost}
+    assert set(record.live) == {0, 1, 2, 3, 4} - {lost, *(state for state in (1, 3) if state > lost)}
     assert not [one for one in check(run.path) if one.bad]
 
 
-@pytest.mark.parametrize(("order", "void"), [((0, 1, 2, 2, 3, 4), (2,)), ((0, 1, 3, 4), (2,)), ((0, 2, 1, 3, 4), (1,))])
+@pytest.mark.parametrize(("order", "void"), [
+    ((0, 1, 2, 2, 3, 4), (2, 3)), ((0, 1, 3, 4), (2, 3)), ((0, 2, 1, 3, 4), (1, 3)),
+])  # fmt: skip
 def test_a_line_twice_or_missing_or_out_of_order(run: RunDir, order: tuple[int, ...], void: tuple[int, ...]) -> None:
     path = run.path / "events.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
