@@ -38,6 +38,7 @@ from chanc.runs.record import (
     check_files,
     checksum,
     read_config,
+    read_log,
     read_run,
 )
 from chanc.runs.seal import seal, write_sealed
@@ -127,6 +128,17 @@ class RunDir:
             except OSError:
                 raise RunError(f"{self.path}: another search is at work in this run directory") from None
             remove_leftovers(self.path, below=True)
+            yield
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """As `locked`, for a process that goes on with `log`.
+
+        Raises RunError also where another process has gone on with the run since it was read.
+        """
+        with self.locked():
+            if len(read_log(self.path).events) != len(self.log):
+                raise RunError(f"{self.path}: another search has gone on with this run meanwhile; --resume it again")
             yield
 
 

@@ -245,7 +245,7 @@ def _search(
             progress.say(f"note: {differs}")
     else:
         run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)}, asked)
-    with run.locked(), _stoppable(progress, out):
+    with run.owned(), _stoppable(progress, out):
         warn(run, progress)
         run.append_timing(Timing(START, clock.seconds))
         task = make_task(settings, space, engine, groups, run, progress, changed)

@@ -22,7 +22,7 @@ def search(place: Path, trials: int = 3) -> Run:
     engine, sampler = FakeEngine(), Greedy(trials=trials)
     task = Task(sampler.name, sampler, SPACE, engine, MEMBERS, 0, Progress(trials, 2, quiet=True), carry_optimizer=True)
     run = _begun(place, engine)
-    with run.locked():
+    with run.owned():
         run_method(task, run)
         return finish(task, engine, run, Finals({}, 1, 3, ("baseline",)))
 

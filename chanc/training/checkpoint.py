@@ -36,7 +36,8 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, object]) -> Non
     try:
         with atomic_write(path) as temporary:
             metadata = {_KEY: tree, _CRC: _checksum(tree, tensors)}
-            safetensors_torch.save_file(tensors, temporary, metadata=metadata)
+            # Its own save_file puts another file there, under a name of its own while it writes.
+            temporary.write_bytes(safetensors_torch.save(tensors, metadata=metadata))
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
 
