@@ -69,7 +69,7 @@ class Inline:
 def sweep(place: Path) -> None:
     """Two seeds of one trial, whose final trainings of the baseline are not the same."""
     place.parent.mkdir(exist_ok=True)
-    model = place.with_name(f"{place.name}.onnx")
+    model = place.with_name("model.onnx")
     if not model.exists():
         onnx.save(network(), model)
     sweep_cells(model, cells(["greedy"], {}, [0, 1]), out=place, resume=(place / SWEEP).exists(), pool=Inline(),

@@ -1,9 +1,9 @@
 """Writing files so that a reader sees the old file or the new one, never a part.
 
 Content goes to a temporary name in the target's own folder, is flushed to the disk, and takes the target's name by
-`os.replace`. Whatever stops the writer (a full disk, an interrupt) leaves the old file and no rubbish; what a killed one
-leaves is removed by the next one that writes into the folder. A lock tells the two apart: the kernel lets go of it when
-a writer dies.
+`os.replace`. Whatever stops the writer (a full disk, an interrupt) leaves the old file and no rubbish; what a killed
+one leaves is removed by the next one that writes into the folder. A lock tells the two apart: the kernel lets go of it
+when a writer dies.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @click.command("fsck")
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--mend", "mending", is_flag=True, help="Void what is damaged, so that --resume does it again, and remove "
-                                                      "what killed writers left.")  # fmt: skip
+@click.option("--mend", "mending", is_flag=True,
+              help="Void what is damaged, so that --resume does it again, and remove what is left over.")  # fmt: skip
 def command(run: Path, mending: bool) -> None:
     """Check RUN, the directory of a search or of a sweep, or a checkpoint of `chanc train`.
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from chanc.files import Json
+from chanc.files import Json, plain
 from chanc.runs.record import read_config
 
 COMPARED = ("versions", "threads", "simd", "numpy_simd", "blas", "matmul_precision", "device", "precision")
@@ -17,9 +17,9 @@ GIVEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables by which a user says how many threads there are."""
 
 
-def changes(before: Mapping[str, Json], now: Mapping[str, Json]) -> dict[str, Json]:
+def changes(before: Mapping[str, object], now: Mapping[str, object]) -> dict[str, Json]:
     """What differs on which results may hang: by name, what it was and what it is."""
-    was, this = (_flat({name: part.get(name) for name in COMPARED}) for part in (before, now))
+    was, this = (_flat(plain({name: part.get(name) for name in COMPARED})) for part in (before, now))
     return {name: [was.get(name), this.get(name)] for name in {**was, **this} if was.get(name) != this.get(name)}
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from chanc.errors import ChancError, MissingDependencyError, RunError
 from chanc.files import PREFIX, atomic_write_text, leftovers
@@ -30,6 +30,8 @@ from chanc.runs.record import (
 from chanc.runs.rundir import MADE, RunDir, clear_errors
 from chanc.runs.seal import read_sealed
 from chanc.runs.sweeps import CELL, SWEEP, read_asked, read_cell
+
+T = TypeVar("T")
 
 State = Literal["ok", "damaged", "gone", "orphan", "leftover"]
 
@@ -101,16 +103,13 @@ def _mend(folder: Path, findings: Sequence[Finding]) -> None:
     times = folder / TIMING
     if any(one.remove == times for one in findings):
         with clear_errors(folder):
-            good = [line for line in whole_lines(times) if not _wrong(lambda line=line: timing_of(line))]
+            good = [line for line in whole_lines(times) if not _wrong(timing_of, line)]
             atomic_write_text(times, "".join(f"{line}\n" for line in good))
 
 
 def _run(folder: Path) -> Iterator[Finding]:
     """Of one run: its settings, its lines, and the files that its events speak of."""
-    if why := _wrong(lambda: read_config(folder)):
-        yield Finding(CONFIG, "damaged", why)
-    else:
-        yield Finding(CONFIG, "ok")
+    yield _read(CONFIG, _wrong(read_config, folder))
     log = read_log(folder)
     record = Record(folder, {}, {}, log.events)
     for seq, why in log.damage.items():
@@ -119,8 +118,8 @@ def _run(folder: Path) -> Iterator[Finding]:
         yield Finding(f"{LOG} {why.partition(':')[0]}", "damaged", why.partition(": ")[2], void=(seq, *later))
     yield from (Finding(f"{LOG} line {seq + 1}", "ok") for seq in record.live)
     for number, line in enumerate(whole_lines(folder / TIMING), 1):
-        why = _wrong(lambda line=line: timing_of(line))
-        yield Finding(f"{TIMING} line {number}", "damaged" if why else "ok", why, remove=folder / TIMING if why else None)
+        why = _wrong(timing_of, line)
+        yield _read(f"{TIMING} line {number}", why, folder / TIMING)
     yield from _files(folder, record)
     yield from _made(folder)
 
@@ -143,8 +142,7 @@ def _files(folder: Path, record: Record) -> Iterator[Finding]:
         if path.name == CHECKPOINT:
             yield _checkpoint(path, name)
         elif path.suffix == ".json" and name not in known:
-            why = _wrong(lambda path=path: read_sealed(path))
-            yield Finding(name, "damaged" if why else "ok", why, remove=path if why else None)
+            yield _read(name, _wrong(read_sealed, path), path)
         elif name not in known and path.suffix in (".onnx", ".npz") and path.parent.name != "best":
             yield Finding(name, "orphan", "no event speaks of it")
 
@@ -158,7 +156,7 @@ def _again(event: object) -> str:
 def _made(folder: Path) -> Iterator[Finding]:
     """best.onnx and what else a search hands over: a resumed one writes all of it again."""
     path = folder / MADE
-    if why := _wrong(lambda: read_sealed(path)):
+    if why := _wrong(read_sealed, path):
         yield Finding(MADE, "damaged", why, remove=path)
         return
     for name, expected in (read_sealed(path) or {}).items():
@@ -169,18 +167,15 @@ def _made(folder: Path) -> Iterator[Finding]:
 
 def _sweep(folder: Path) -> Iterator[Finding]:
     """Of a sweep: what was asked, its cells with their runs, and the final trainings that they share."""
-    why = _wrong(lambda: read_asked(folder))
-    yield Finding(SWEEP, "damaged" if why else "ok", why)
+    yield _read(SWEEP, _wrong(read_asked, folder))
     for cell in _cells(folder):
         if (cell / CELL).exists():
-            why = _wrong(lambda cell=cell: read_cell(cell))
-            yield Finding(f"{cell.name}/{CELL}", "damaged" if why else "ok", why, remove=cell / CELL if why else None)
+            yield _read(f"{cell.name}/{CELL}", _wrong(read_cell, cell), cell / CELL)
         if (cell / CONFIG).exists() or (cell / LOG).exists():
             for one in _run(cell):
                 yield replace(one, what=f"{cell.name}/{one.what}")
     for line in sorted(folder.glob("finals/*/final.json")):
-        why = _wrong(lambda line=line: _shelved(line))
-        yield Finding(line.relative_to(folder).as_posix(), "damaged" if why else "ok", why, remove=line if why else None)
+        yield _read(line.relative_to(folder).as_posix(), _wrong(_shelved, line), line)
 
 
 def _shelved(line: Path) -> None:
@@ -215,6 +210,11 @@ def _checkpoint(path: Path, name: str) -> Finding:
     return Finding(name, "ok")
 
 
+def _read(what: str, why: str, remove: Path | None = None) -> Finding:
+    """Of what is read: nothing is wrong with it, or a mend removes it."""
+    return Finding(what, "damaged", why, remove=remove) if why else Finding(what, "ok")
+
+
 def _state(path: Path, expected: str) -> State:
     """Whether a file has the checksum that it should have."""
     if not path.is_file():
@@ -225,10 +225,10 @@ def _state(path: Path, expected: str) -> State:
         return "damaged"
 
 
-def _wrong(read: Callable[[], object]) -> str:
+def _wrong(read: Callable[[T], object], what: T) -> str:
     """What is wrong with something that is read; nothing where it can be."""
     try:
-        read()
+        read(what)
     except (ChancError, ValueError, OSError) as error:
         text = str(error)
         return text.partition(" is damaged: ")[2].partition("; see ")[0] or text

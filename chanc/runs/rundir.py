@@ -43,7 +43,6 @@ from chanc.runs.record import (
 )
 from chanc.runs.seal import seal, write_sealed
 
-
 MADE = "made.json"
 """The checksums of what a search handed over in the end."""
 
@@ -217,11 +216,9 @@ def resume(
 
 def _gone_on(record: Record, environment: Mapping[str, object]) -> dict[str, Json]:
     """The environment of a run with an entry in its "resumed", where the one of now is another than the last."""
-    now = plain(environment)
-    assert isinstance(now, dict)
     known = record.environment.get("resumed")
     before = known if isinstance(known, list) else []
-    differs, last = changes(record.environment, now), before[-1] if before else {"differs": {}}
+    differs, last = changes(record.environment, environment), before[-1] if before else {"differs": {}}
     if isinstance(last, dict) and last.get("differs") == differs:
         return dict(record.environment)
     return {**record.environment, "resumed": [*before, {"at": len(record.log), "differs": differs}]}

@@ -22,7 +22,6 @@ from chanc.runs.decode import decode
 from chanc.runs.rows import Row
 from chanc.runs.seal import read_sealed, write_sealed
 
-
 SWEEP, CELL = "sweep.json", "cell.json"
 
 

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def _numpy_blas() -> str:
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        built: dict[str, str] = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+        built = cast("dict[str, str]", np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {}))
         return " ".join([built.get("name", ""), built.get("version", ""), os.environ.get("OPENBLAS_CORETYPE", "")])
     libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
     # Others, SciPy's for one, are loaded when somebody asks for them, and compute nothing here.

@@ -195,6 +195,8 @@ def sweep(
             say(f"once more: {', '.join(failed)}")
     rows = [row for cell in todo if (row := read_cell(folder / cell.name)) is not None]
     with clear_errors(folder):
+        for row in rows:  # another process may have found the cell taken by the one that finished it
+            (folder / row.cell / "error.txt").unlink(missing_ok=True)
         atomic_write_json(folder / "results.json", [row.flat() for row in rows])
     return SweepResult(Path(out), rows, failed)
 

@@ -104,8 +104,8 @@ def _with(**more: object) -> Callable[[dict[str, object]], object]:
 DAMAGES = (
     *(Damage(f"a flipped bit in the log, at {share:.0%}", flip(LOG, share)) for share in (0, 0.1, 0.3, 0.5, 0.7, 0.9)),
     Damage("a flipped bit that breaks the encoding of the log", flip(LOG, 0.4, 128)),
-    Damage("a newline of the log flipped: two lines are one", lines(lambda all: [*all[:2], all[2][:-1] + b"*", *all[3:]])),
-    Damage("a newline within a line of the log", lines(lambda all: [*all[:2], all[2][:40] + b"\n" + all[2][40:], *all[3:]])),
+    Damage("two lines of the log are one", lines(lambda all: [*all[:2], all[2][:-1] + b"*", *all[3:]])),
+    Damage("a line of the log is two", lines(lambda all: [*all[:2], all[2][:40] + b"\n" + all[2][40:], *all[3:]])),
     Damage("the first line of the log is gone", lines(lambda all: all[1:])),
     Damage("a line in the middle is gone", lines(lambda all: [*all[:3], *all[4:]])),
     Damage("three lines in the middle are gone", lines(lambda all: [*all[:3], *all[6:]])),

@@ -2,9 +2,9 @@
 
     for number in kills(work, folder, at): ...
 
-Work is done in a child that is forked for it, so that a kill is a kill: nothing is unwound, no handler runs. What counts
-as an operation is what changes a disk: opening a file for writing, each write to it (of which a killed one does the
-first half), syncing, renaming, removing, truncating, making a folder.
+Work is done in a child that is forked for it, so that a kill is a kill: nothing is unwound, no handler runs. What
+counts as an operation is what changes a disk: opening a file for writing, each write to it (of which a killed one does
+the first half), syncing, renaming, removing, truncating, making a folder.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def watch(disk: Disk) -> None:
             disk.before()
         return plain_os_open(path, flags, *more, **named)
 
-    builtins.open = io.open = opened  # type: ignore[assignment]
+    builtins.open = io.open = opened
     os.open = os_opened
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from chanc.errors import MissingDependencyError, RunError
 from chanc.files import atomic_write
 
-_KEY, _CRC = "chanc", "crc"
+_KEY = "chanc"
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | None"
 
@@ -35,8 +35,8 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, object]) -> Non
     tree = json.dumps(_pack(dict(state), "", tensors))
     try:
         with atomic_write(path) as temporary:
-            metadata = {_KEY: tree, _CRC: _checksum(tree, tensors)}
             # Its own save_file puts another file there, under a name of its own while it writes.
+            metadata = {_KEY: f"{_checksum(tree, tensors)} {tree}"}
             temporary.write_bytes(safetensors_torch.save(tensors, metadata=metadata))
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
@@ -49,11 +49,11 @@ def load_state(path: str | os.PathLike[str], device: torch.device | None = None)
 
     try:
         with safe_open(Path(path), framework="pt", device=str(device or "cpu")) as file:
-            metadata = file.metadata() or {}
+            known, _, tree = (file.metadata() or {})[_KEY].partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata[_CRC] != _checksum(metadata[_KEY], tensors):
+            if known != _checksum(tree, tensors):
                 raise ValueError("its checksum is another one")
-            state = _unpack(json.loads(metadata[_KEY]), tensors)
+            state = _unpack(json.loads(tree), tensors)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise RunError(f"{path} is not a checkpoint, or is damaged: {str(error).splitlines()[0]}; "
                        f"see `chanc fsck {shlex.quote(str(path))}`") from error  # fmt: skip
@@ -66,7 +66,7 @@ def _checksum(tree: str, tensors: Mapping[str, Tensor]) -> str:
     found = zlib.crc32(tree.encode())
     for name in sorted(tensors):
         values = tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        found = zlib.crc32(values, zlib.crc32(name.encode(), found))
+        found = zlib.crc32(values.data, zlib.crc32(name.encode(), found))
     return f"{found:08x}"
 
 

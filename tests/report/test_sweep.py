@@ -9,6 +9,7 @@ import pytest
 from chanc.errors import RunError
 from chanc.report.run import write_images, write_report
 from chanc.report.sweep import read_sweep, sweep_facts, sweep_sections
+from chanc.runs.seal import seal, write_sealed
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 
 from chanc import runs
 from chanc.errors import RunError
-from chanc.runs import Decision, StateEvent, Timing, TrialEvent, read_run
+from chanc.runs import Decision, RunDir, StateEvent, Timing, TrialEvent, read_run
+from chanc.runs.seal import read_sealed
 
 SETTINGS = {"algo": "greedy", "options": {"gamma": 0.8, "seed": 0}, "trials": 3}
 
@@ -104,7 +105,9 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         runs.resume(tmp_path / "nowhere", SETTINGS)
 
 
-@pytest.mark.parametrize("files", [{"config.json": '{"format": 1, "settings": {}}'}, {"config.json": '{"format": 2}'}, {"trials.jsonl": ""}])
+@pytest.mark.parametrize("files", [
+    {"config.json": '{"format": 1, "settings": {}}'}, {"config.json": '{"format": 2}'}, {"trials.jsonl": ""},
+])  # fmt: skip
 def test_runs_of_an_older_chanc_are_refused_in_one_line(tmp_path: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -191,3 +194,22 @@ def test_second_process_is_kept_out(tmp_path: Path) -> None:
         out = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)
         assert "another search is at work" in out.stderr
     assert subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True).stdout == "in\n"
+
+
+def test_a_run_that_another_process_went_on_with_is_not_written_to(tmp_path: Path) -> None:
+    first, second = runs.create(tmp_path, SETTINGS, {}), RunDir(tmp_path)
+    with first.owned():
+        first.append(trial(0))
+    with pytest.raises(RunError, match="another search has gone on with this run meanwhile"), second.owned():
+        pass
+    with second.locked():
+        pass
+
+
+def test_what_is_handed_over_is_vouched_for(tmp_path: Path) -> None:
+    run = runs.create(tmp_path, SETTINGS, {})
+    for text in ("a", "b"):
+        with run.vouched(["best.onnx", "none.onnx"]):
+            assert not (tmp_path / "made.json").exists()
+            (tmp_path / "best.onnx").write_text(text)
+        assert read_sealed(tmp_path / "made.json") == {"best.onnx": hashlib.sha256(text.encode()).hexdigest()}
