@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 State = Literal["ok", "damaged", "gone", "orphan", "leftover"]
 
-CHECKPOINT = "training.safetensors"
-"""Where a training that is under way in a run goes on from."""
+CHECKPOINT, UNDER_WAY = "training.safetensors", ("asked.json", "outcome.json")
+"""Files of a training in a run that no event speaks of yet: where it goes on from, what it is, how it came out."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def mend(path: Path) -> list[Finding]:
     for folder in [path, *_cells(path)] if path.is_dir() else []:
         if (folder / CONFIG).exists():
             with RunDir(folder).locked():
-                _mend(folder, list(_run(folder)))
+                while _mend(folder, list(_run(folder))):
+                    pass  # what stood in for an event may be damaged as well
     with clear_errors(path if path.is_dir() else path.parent):
         for finding in check(path):
             if finding.remove is not None and finding.remove.exists():
@@ -95,8 +96,8 @@ def mend(path: Path) -> list[Finding]:
     return check(path)
 
 
-def _mend(folder: Path, findings: Sequence[Finding]) -> None:
-    """Void the events of one run, and take its damaged times out."""
+def _mend(folder: Path, findings: Sequence[Finding]) -> bool:
+    """Void the events of one run, and take its damaged times out. Whether there were any events."""
     cancels = tuple(sorted({seq for one in findings for seq in one.void}))
     if cancels:
         RunDir(folder, list(read_log(folder).events)).append(VoidEvent(cancels))
@@ -105,6 +106,7 @@ def _mend(folder: Path, findings: Sequence[Finding]) -> None:
         with clear_errors(folder):
             good = [line for line in whole_lines(times) if not _wrong(timing_of, line)]
             atomic_write_text(times, "".join(f"{line}\n" for line in good))
+    return bool(cancels)
 
 
 def _run(folder: Path) -> Iterator[Finding]:
@@ -135,15 +137,14 @@ def _files(folder: Path, record: Record) -> Iterator[Finding]:
             yield Finding(name, state, f"put the model that the run was begun with back as {INPUT}")
         else:
             yield Finding(name, state, f"{_again(event)} again", void=(seq,))
-    for path in sorted(one for part in ("trials", "final") for one in (folder / part).rglob("*") if one.is_file()):
+    below = sorted(one for part in ("trials", "final") for one in (folder / part).rglob("*") if one.is_file())
+    for path in below:
         name = path.relative_to(folder).as_posix()
-        if path.name.startswith(PREFIX):
-            continue
         if path.name == CHECKPOINT:
             yield _checkpoint(path, name)
-        elif path.suffix == ".json" and name not in known:
+        elif path.name in UNDER_WAY:
             yield _read(name, _wrong(read_sealed, path), path)
-        elif name not in known and path.suffix in (".onnx", ".npz") and path.parent.name != "best":
+        elif name not in known and path.parent.name != "best" and not path.name.startswith(PREFIX):
             yield Finding(name, "orphan", "no event speaks of it")
 
 

@@ -20,6 +20,7 @@ from chanc.runs.decode import decode
 from chanc.runs.events import (
     VERSION,
     Best,
+    EpochEvent,
     ErrorEvent,
     Event,
     FinalEvent,
@@ -104,8 +105,14 @@ class Record:
 
     @property
     def files(self) -> dict[str, tuple[int, str]]:
-        """The files that events speak of, by path: the seq of the last event that does, and the SHA-256 there."""
-        return {file: (seq, known) for seq, event in self.live.items() for file, known in files_of(event).items()}
+        """The files that events speak of, by path: the seq of the last event that does, and the SHA-256 there.
+
+        A method that trains throughout goes on from its last epoch: the files of earlier ones count no more.
+        """
+        live = self.live
+        last = max((seq for seq, event in live.items() if isinstance(event, EpochEvent)), default=None)
+        return {file: (seq, known) for seq, event in live.items() if seq == last or not isinstance(event, EpochEvent)
+                for file, known in files_of(event).items()}  # fmt: skip
 
     def latency(self, name: str) -> float | None:
         """Seconds of one input through a rival's model, as measured last."""

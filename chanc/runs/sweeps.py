@@ -1,6 +1,6 @@
 """What a sweep leaves in its folder: sweep.json says what was asked, CELL/cell.json how a finished search came out.
 
-    sweep.json       {"format": 1, "model": ..., "cells": [names], "common": the options that all cells share}
+    sweep.json       {"format": 2, "model": ..., "cells": [names], "common": the options that all cells share}
     CELL/cell.json   {"cell": name, "algo": ..., the method's options, "seed": ..., "trials": ..., "rows": {role: row},
                       "settings": the search's other options that the sweep varies}
     CELL/error.txt   why a search failed
@@ -20,7 +20,7 @@ from chanc.errors import RunError
 from chanc.files import Json, plain
 from chanc.runs.decode import decode
 from chanc.runs.rows import Row
-from chanc.runs.seal import read_sealed, write_sealed
+from chanc.runs.seal import read_json, read_sealed, write_sealed
 
 SWEEP, CELL = "sweep.json", "cell.json"
 
@@ -73,7 +73,10 @@ def read_cell(path: Path) -> CellResult | None:
 
 
 def read_asked(folder: Path) -> dict[str, Json] | None:
-    """What a sweep was asked for, None where a folder holds none. Raises RunError where it is damaged."""
+    """What a sweep was asked for, None where a folder holds none. Raises RunError where it is damaged or too old."""
+    found = read_json(folder / SWEEP)
+    if isinstance(found, dict) and found.get("format") == 1:
+        raise RunError(f"{folder} was made by an older chanc: it can't be gone on with")
     return read_sealed(folder / SWEEP)
 
 

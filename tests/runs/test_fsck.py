@@ -6,7 +6,7 @@ import pytest
 
 from chanc import runs
 from chanc.errors import RunError
-from chanc.runs import Decision, RunDir, StartEvent, StateEvent, Timing, Trial, TrialEvent, VoidEvent, read_run
+from chanc.runs import Decision, EpochEvent, RunDir, StartEvent, StateEvent, Timing, Trial, TrialEvent, VoidEvent, read_run
 from chanc.runs.fsck import check, mend
 
 SETTINGS = {"algo": "greedy"}
@@ -96,6 +96,24 @@ def test_a_line_twice_or_missing_or_out_of_order(run: RunDir, order: tuple[int, 
     record = read_run(run.path)
     assert record.log[-1] == VoidEvent(void)
     assert set(record.live) == {0, 1, 2, 3, 4} - set(void)
+
+
+def test_of_a_training_throughout_the_last_epoch_counts(run: RunDir) -> None:
+    run.evidence_path(0).unlink()
+    for number in range(3):
+        run.folder("supernet")
+        (run.path / f"supernet/{number}").write_text(str(number))
+        run.append(EpochEvent(number, 1.0, 0.5, file=f"supernet/{number}"))
+    (run.path / "supernet/0").unlink()
+    assert bad(run.path) == []
+    (run.path / "supernet/2").write_text("other")
+    assert bad(run.path) == [("supernet/2", "damaged")]
+    mend(run.path)
+    assert [event.id for event in read_run(run.path).of(EpochEvent)] == [0, 1]
+    (run.path / "supernet/1").unlink()
+    mend(run.path)
+    assert read_run(run.path).of(EpochEvent) == ()
+    assert bad(run.path) == []
 
 
 def test_a_seq_from_far_away_takes_no_memory(run: RunDir) -> None:

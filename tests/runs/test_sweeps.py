@@ -43,6 +43,9 @@ def test_what_was_asked(tmp_path: Path) -> None:
     assert read_asked(tmp_path) is None
     write_sealed(tmp_path / "sweep.json", {"model": "m.onnx"})
     assert read_asked(tmp_path) == {"model": "m.onnx"}
+    (tmp_path / "sweep.json").write_text('{"format": 1}')
+    with pytest.raises(RunError, match="was made by an older chanc"):
+        read_asked(tmp_path)
     (tmp_path / "sweep.json").write_text("3")
     with pytest.raises(RunError, match=r"sweep\.json is damaged"):
         read_asked(tmp_path)

@@ -53,8 +53,8 @@ def test_a_search_that_is_killed_anywhere_comes_out_the_same(tmp_path: Path, cal
     count = operations(toy.search, tmp_path)
     assert count > 100
     whole = contents(calm, but=toy.CLOCKS)
-    for _, place in kills(toy.search, tmp_path, random.Random(os.getpid()).sample(range(1, count + 1), 3)):
-        assert contents(place, but=toy.CLOCKS) == whole
+    for number, place in kills(toy.search, tmp_path, random.Random(os.getpid()).sample(range(1, count + 1), 3)):
+        assert contents(place, but=toy.CLOCKS) == whole, number
 
 
 @pytest.mark.nightly
