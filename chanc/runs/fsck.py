@@ -70,7 +70,10 @@ def check(path: Path) -> list[Finding]:
     Raises RunError where it is none of them.
     """
     if path.is_file():
-        return [_checkpoint(path, path.name), *_left(path.parent, below=False)]
+        # A file that somebody names is never removed: it may be anything.
+        why = "it is no checkpoint, or not what was written: train again, without --resume and with another name"
+        found = replace(_checkpoint(path, path.name), remove=None)
+        return [replace(found, why=why) if found.bad else found, *_left(path.parent, below=False)]
     if (path / SWEEP).exists():
         return [*_sweep(path), *_left(path, below=True)]
     if (path / CONFIG).exists() or (path / LOG).exists():

@@ -18,7 +18,8 @@ BEGUN = {
     "command": ["chanc"],
     "platform": "here",
 }
-ELSEWHERE = {**BEGUN, "threads": 1, "blas": {"numpy": "openblas 0.3.31 Haswell, 1 threads"}, "command": [], "platform": ""}
+HASWELL = {"numpy": "openblas 0.3.31 Haswell, 1 threads"}
+ELSEWHERE = {**BEGUN, "threads": 1, "blas": HASWELL, "command": [], "platform": ""}
 
 
 def test_only_what_results_hang_on_is_compared() -> None:

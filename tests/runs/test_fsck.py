@@ -6,7 +6,18 @@ import pytest
 
 from chanc import runs
 from chanc.errors import RunError
-from chanc.runs import Decision, EpochEvent, RunDir, StartEvent, StateEvent, Timing, Trial, TrialEvent, VoidEvent, read_run
+from chanc.runs import (
+    Decision,
+    EpochEvent,
+    RunDir,
+    StartEvent,
+    StateEvent,
+    Timing,
+    Trial,
+    TrialEvent,
+    VoidEvent,
+    read_run,
+)
 from chanc.runs.fsck import check, mend
 
 SETTINGS = {"algo": "greedy"}
