@@ -10,6 +10,7 @@ need a kernel that lets a user do so in a namespace of his own.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,13 +87,14 @@ def disks(options: argparse.Namespace, folder: Path) -> Row:
     whole = sum(path.stat().st_size for path in (folder / "calm").rglob("*") if path.is_file()) // 1024
     held = 0
     for part in range(1, 11):
-        disk = folder / f"disk-{part}"
-        disk.mkdir()
-        _mount(disk, f"size={max(4, part * whole // 11)}k")
-        full = child(tiny.search, disk / "run")
-        readable = not (disk / "run/config.json").exists() or bool(read_run(disk / "run"))
-        _mount(disk, "remount,size=1g")
-        held += full == 1 and readable and child(tiny.search, disk / "run") == 0 and tiny.left(disk / "run") == calm
+        with _mounted(folder / f"disk-{part}", f"size={max(4, part * whole // 11)}k") as disk:
+            full = child(tiny.search, disk / "run")
+            readable = not (disk / "run/config.json").exists() or bool(read_run(disk / "run"))
+            _mount(disk, "remount,size=1g")
+            ended = child(tiny.search, disk / "run")
+            if not (right := full == 1 and readable and ended == 0 and tiny.left(disk / "run") == calm):
+                print(f"disk {part}: exit codes {full} and {ended}, readable: {readable}", file=sys.stderr)
+            held += right
     return Row(f"disks of ten sizes, to ten elevenths of the {whole} KB that a search takes, that fill up under it", 10,
                held, "one line; the log can be read; with more room it goes on to the same files")  # fmt: skip
 
@@ -101,18 +103,20 @@ def refused(options: argparse.Namespace, folder: Path) -> Row:
     """File systems and folders that may not be written."""
     held = 0
     for number, (name, work) in enumerate(tiny.WORKS.items()):
-        disk = folder / f"read-only-{number}"
-        disk.mkdir()
-        _mount(disk, "size=16m")
-        work(disk / name)
-        before = tiny.left(disk / name)
-        _mount(disk, "remount,ro")
-        codes = child(work, disk / name), child(work, disk / "other")
-        held += codes[0] in (0, 1) and codes[1] == 1 and tiny.left(disk / name) == before
+        with _mounted(folder / f"read-only-{number}", "size=16m") as disk:
+            work(disk / name)
+            before = tiny.left(disk / name)
+            _mount(disk, "remount,ro")
+            codes = child(work, disk / name), child(work, disk / "other")
+            if not (right := codes == (1, 1) and tiny.left(disk / name) == before):
+                print(f"{name}, read-only: exit codes {codes}", file=sys.stderr)
+            held += right
         mine = folder / f"mine-{number}"
         mine.mkdir(mode=0o755)
         code = child(functools.partial(_as_nobody, work), mine / name)
-        held += code == 1 and not any(mine.iterdir())
+        if not (right := code == 1 and not any(mine.iterdir())):
+            print(f"{name} in a folder of somebody else: exit code {code}", file=sys.stderr)
+        held += right
     return Row("a search, a training and a sweep in a read-only file system, and in a folder of somebody else", 6, held,
                "one line; nothing is written")  # fmt: skip
 
@@ -120,6 +124,16 @@ def refused(options: argparse.Namespace, folder: Path) -> Row:
 def _as_nobody(work: Callable[[Path], object], place: Path) -> None:
     os.setuid(NOBODY)
     work(place)
+
+
+@contextlib.contextmanager
+def _mounted(place: Path, options: str) -> Iterator[Path]:
+    place.mkdir()
+    _mount(place, options)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def _mount(place: Path, options: str) -> None:
