@@ -39,9 +39,11 @@ MODELS = {"vgg11": 0.125, "mobilenetv2-imagenet": 0.5, "resnet18": 0.125}
 BUDGETS: Mapping[str, tuple[str, ...]] = {"params": ("params",), "macs": ("macs",), "both": ("params", "macs")}
 SHARE = 0.25
 EPOCHS = 5
+JUDGES = 4_000
+"""Further training images, which no network learns from: by these the searches judge."""
 RECIPE: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "batch_size": 64, "weight_decay": 5e-4,
                              "schedule": "cosine"}  # fmt: skip
-HALVED: Mapping[str, Any] = {"trials": 20, "epochs": 1, "eta": 3, "rungs": 2}
+HALVED: Mapping[str, Any] = {"trials": 10, "epochs": 3, "rungs": 1}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ _ROUNDS: Mapping[str, Any] = {"trials": 12}
 _OWN: Mapping[str, Any] = {**_ROUNDS, "start_width": 0, "min_width": 2, "max_width": 4096}
 _HYGIENE: Mapping[str, Any] = {"metric_of": "change", "select_by": "loss", "epochs": 2}
 _PAPER: Mapping[str, Any] = {"trials": 12, "start_width": 0, "min_width": 2}
+_SHORT: Mapping[str, Any] = {"epochs": 2}
 METHODS: Mapping[str, Method] = {
     "random": Method("random", options={**_ROUNDS, "min_width": 2, "max_width": 4096},
                      arguments={"select_by": "loss", "epochs": 2}),
@@ -69,13 +72,12 @@ METHODS: Mapping[str, Method] = {
     "greedy": Method("greedy", options=_OWN, arguments=_HYGIENE),
     "sa": Method("sa", options=_OWN, arguments=_HYGIENE),
     "conet": Method("conet", options=_OWN, arguments=_HYGIENE),
-    "greedy-paper": Method("greedy", "conetv2-resnet34", _PAPER, at_budget=False),
-    "sa-paper": Method("sa", "conetv2-resnet34", _PAPER, at_budget=False),
-    "conet-paper": Method("conet", "conet-resnet34", _PAPER, {"epochs": 4}, at_budget=False),
+    "greedy-paper": Method("greedy", "conetv2-resnet34", _PAPER, _SHORT, at_budget=False),
+    "sa-paper": Method("sa", "conetv2-resnet34", _PAPER, _SHORT, at_budget=False),
+    "conet-paper": Method("conet", "conet-resnet34", _PAPER, _SHORT, at_budget=False),
 }  # fmt: skip
 CONTROLS = ("uniform", "flat")
-IN_FULL = tuple(f"{of}-{budget}" for of in ("vgg11-fashion-mnist", "mobilenetv2-imagenet-cifar10")
-                for budget in ("params", "macs"))  # fmt: skip
+IN_FULL = tuple(f"vgg11-{data}-{budget}" for data in IMAGES for budget in ("params", "macs"))
 """Cells in which every method searches; in the others the named one and `SECOND` do."""
 SECOND = "evolve"
 
@@ -159,12 +161,13 @@ def search(cell: Cell, method: Method, number: int, folder: Path, data_root: str
 
     path = network(cell, folder)
     targets = {f"target_{counter}": f"{SHARE:.0%}" for counter in BUDGETS[cell.budget]} if method.at_budget else {}
-    recipe = {} if method.preset else RECIPE
+    recipe, images = {} if method.preset else RECIPE, IMAGES[cell.data][0]
     out = folder / "searches" / f"{cell.name}-{method.algo}-{method.preset or 'own'}-{number}"
     run = chanc.search(
         path, algo=method.algo, preset=method.preset, data=cell.data, data_root=data_root, seed=number, out=out,
         resume=(out / "config.json").exists(), options={**method.options, **targets}, train=recipe,
-        limit_train=IMAGES[cell.data][0], normalise="dataset", final_epochs=0, **method.arguments,
+        limit_train=images + JUDGES, holdout=JUDGES / (images + JUDGES), normalise="dataset", final_epochs=0,
+        **method.arguments,
     )  # fmt: skip
     work = sum(len(trial.epochs) * trial.macs for trial in run.trials)
     return {"widths": at_budget(cell, path, run.widths), "epoch_macs": work, "trials": len(run.trials)}

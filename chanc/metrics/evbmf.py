@@ -8,12 +8,16 @@ sigma^2 the noise variance at a minimum of the free energy, the values s > sqrt(
 Only the singular values of the small side are needed, so they are taken from the eigenvalues of its float64 Gram
 matrix: no singular vectors, and the work falls from that of an SVD to one symmetric product. All values are divided by
 the Frobenius norm first, which makes the rank independent of the scale of the weights.
+
+All matrices of a model go through it together, whatever their shapes: Gram matrices of one size are decomposed at
+once, their eigenvalues leave the device in one piece, and one search finds every sigma^2.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.errors import TrialError
-from chanc.metrics.vb import Array, Shape
+from chanc.metrics.vb import Array, Spectra
 from chanc.metrics.vb_brent import brent_noise_variance
 from chanc.metrics.vb_global import lowest_noise_variance
 
 Minimum = Literal["global", "brent"]
 
-MINIMA: dict[Minimum, Callable[[Array, Shape], Array]] = {
+MINIMA: dict[Minimum, Callable[[Spectra], Array]] = {
     "global": lowest_noise_variance,
     "brent": brent_noise_variance,
 }
@@ -58,54 +62,69 @@ def evbmf(matrix: Any, minimum: Minimum = "global") -> Evbmf:
 
 
 def evbmf_batch(matrices: Iterable[Any], minimum: Minimum = "global") -> list[Evbmf]:
-    """Factorise matrices of one shape (or its transpose) in one search; the answers come in the same order.
+    """Factorise matrices of any shapes in one search; the answers come in the same order.
 
-    matrices: an iterable of [A, B], or one array or tensor [batch, A, B]; minimum: as for `evbmf`.
-    Raises `TrialError` where an element is NaN or infinite and `ValueError` where the shapes differ.
+    matrices: an iterable of [A, B], or one array or tensor [batch, A, B]; minimum: as for `evbmf`. No answer depends
+    on the other matrices.
+    Raises `TrialError` where an element is NaN or infinite and `ValueError` for what is no matrix.
     """
     items = list(matrices)
-    shapes = {tuple(sorted(item.shape)) for item in items}
-    if not items:
-        return []
-    if len(shapes) > 1 or any(item.ndim != 2 for item in items) or 0 in next(iter(shapes)):
-        raise ValueError(f"EVBMF takes non-empty matrices of one shape, not {sorted(shapes)}")
-    small, large = next(iter(shapes))
-    return solve(*spectrum(items), Shape(small, large), minimum)
+    for item in items:
+        if item.ndim != 2 or 0 in item.shape:
+            raise ValueError(f"EVBMF takes non-empty matrices, not an array of shape {tuple(item.shape)}")
+    return solve(*spectrum(items), [item.shape for item in items], minimum) if items else []
 
 
-def spectrum(matrices: list[Any]) -> tuple[Array, Array]:
-    """Singular values of matrices of one shape, [batch, L] descending, each set divided by its Frobenius norm, [batch].
+def spectrum(matrices: Sequence[Any]) -> tuple[list[Array], Array]:
+    """Singular values of each matrix, [L] descending, divided by its Frobenius norm, and these norms, [B].
 
-    The Gram matrices are made where the matrices are; a torch tensor stays on its device for its eigenvalues too.
+    The Gram matrices are made where the matrices are; torch tensors on a GPU stay there for their eigenvalues too.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and all(isinstance(item, torch.Tensor) and item.is_cuda for item in matrices):
-        eigenvalues, norms = _eigenvalues_torch(matrices, torch)
-    else:
-        eigenvalues, norms = _eigenvalues(matrices)
+    there = [index for index, item in enumerate(matrices) if getattr(item, "is_cuda", False)]
+    here = sorted(set(range(len(matrices))) - set(there))
+    values: list[Array] = [np.empty(0)] * len(matrices)
+    norms = np.empty(len(matrices))
+    for places, decompose in ((here, _eigenvalues), (there, _eigenvalues_torch)):
+        if places:
+            eigenvalues, norms[places] = decompose([matrices[place] for place in places])
+            for place, own in zip(places, eigenvalues, strict=True):
+                values[place] = own
     if not np.isfinite(norms).all():
         raise TrialError("the weights hold NaN or infinite values: the training diverged")
-    with np.errstate(invalid="ignore"):
-        values = np.sqrt(np.maximum(eigenvalues[:, ::-1], 0.0))
+    return [np.sqrt(np.maximum(own[::-1], 0.0)) for own in values], norms
+
+
+def _by_side(matrices: Sequence[Any]) -> list[list[int]]:
+    """The indices of matrices, those with Gram matrices of one size together."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for index, matrix in enumerate(matrices):
+        found[min(matrix.shape)].append(index)
+    return list(found.values())
+
+
+def _eigenvalues(matrices: Sequence[Any]) -> tuple[list[Array], Array]:
+    """Ascending eigenvalues of the Gram matrices over their traces, [L] each, and Frobenius norms, [B]."""
+    values: list[Array] = [np.empty(0)] * len(matrices)
+    norms = np.empty(len(matrices))
+    for places in _by_side(matrices):
+        grams, norms[places] = zip(*(_scaled_gram(_to_numpy(matrices[place])) for place in places), strict=True)
+        for place, own in zip(places, np.linalg.eigvalsh(np.stack(grams)), strict=True):
+            values[place] = own
     return values, norms
 
 
-def _eigenvalues(matrices: list[Any]) -> tuple[Array, Array]:
-    """Ascending eigenvalues of the Gram matrices over their traces, [batch, L], and Frobenius norms, [batch]."""
-    side = min(matrices[0].shape)
-    grams = np.zeros((len(matrices), side, side))
-    norms = np.empty(len(matrices))
-    for index, item in enumerate(matrices):
-        matrix = _to_numpy(item)
-        gram, norms[index] = _gram(matrix)
-        if not 1e-100 < norms[index] < 1e100:
-            # Squares over- or underflow out here, or an element is not finite: divide by the largest element first.
-            peak = float(np.abs(matrix).max())
-            gram, norms[index] = _gram(matrix / peak) if 0 < peak < np.inf else (gram, peak)
-            norms[index] *= peak if 0 < peak < np.inf else 1.0
-        if 0 < norms[index] < np.inf:
-            grams[index] = gram / np.trace(gram)
-    return np.linalg.eigvalsh(grams), norms
+def _scaled_gram(matrix: Array) -> tuple[Array, float]:
+    """The Gram matrix of the rows of [L, M] over its trace, [L, L], and the Frobenius norm.
+
+    It is all zeros where the matrix is, or where an element is NaN or infinite; then the norm is as well.
+    """
+    gram, norm = _gram(matrix)
+    if not 1e-100 < norm < 1e100:
+        # Squares over- or underflow out here, or an element is not finite: divide by the largest element first.
+        peak = float(np.abs(matrix).max())
+        gram, norm = _gram(matrix / peak) if 0 < peak < np.inf else (gram, peak)
+        norm *= peak if 0 < peak < np.inf else 1.0
+    return gram / np.trace(gram) if 0 < norm < np.inf else np.zeros_like(gram), norm
 
 
 def _gram(matrix: Array) -> tuple[Array, float]:
@@ -124,26 +143,44 @@ def _to_numpy(item: Any) -> Array:
     return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
 
 
-def _eigenvalues_torch(matrices: list[Any], torch: Any) -> tuple[Array, Array]:
-    """As `_eigenvalues`, on the device of the tensors; only [batch, L] numbers leave it."""
-    stack = torch.stack([m.detach().double() if m.shape[0] <= m.shape[1] else m.detach().double().T for m in matrices])
-    norms = torch.linalg.matrix_norm(stack)
-    usable = torch.isfinite(norms) & (norms > 0)
-    scaled = torch.where(usable[:, None, None], stack / norms[:, None, None], torch.zeros_like(stack))
-    eigenvalues = torch.linalg.eigvalsh(scaled @ scaled.mT)
-    return eigenvalues.cpu().numpy(), norms.cpu().numpy()
+def _eigenvalues_torch(matrices: Sequence[Any]) -> tuple[list[Array], Array]:
+    """As `_eigenvalues`, on the device of the tensors; the numbers leave it in one piece."""
+    torch: Any = sys.modules["torch"]
+    norms, grams = zip(*(_scaled_gram_torch(matrix, torch) for matrix in matrices), strict=True)
+    groups = _by_side(matrices)
+    eigenvalues = [torch.linalg.eigvalsh(torch.stack([grams[place] for place in places])) for places in groups]
+    numbers = torch.cat([torch.stack(norms), *(found.ravel() for found in eigenvalues)]).cpu().numpy()
+    sides = [min(matrices[place].shape) for places in groups for place in places]
+    parts = np.split(numbers[len(matrices) :], np.cumsum(sides)[:-1])
+    values = dict(zip([place for places in groups for place in places], parts, strict=True))
+    return [values[place] for place in range(len(matrices))], numbers[: len(matrices)]
 
 
-def solve(values: Array, norms: Array, shape: Shape, minimum: Minimum = "global") -> list[Evbmf]:
-    """EVBMF from singular values, [batch, L] descending, that are divided by `norms`, [batch]."""
-    small, large = shape.small, shape.large
-    variance = MINIMA[minimum](values**2 / large, shape)
+def _scaled_gram_torch(item: Any, torch: Any) -> tuple[Any, Any]:
+    """The Frobenius norm of a matrix, and its Gram matrix over the norm's square; nothing waits for the device."""
+    matrix = item.detach().double()
+    matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    norm = torch.linalg.matrix_norm(matrix)
+    usable = torch.isfinite(norm) & (norm > 0)
+    scaled = torch.where(usable, matrix / norm, 0.0)
+    return norm, scaled @ scaled.T
+
+
+def solve(
+    values: Sequence[Array], norms: Array, shapes: Sequence[Sequence[int]], minimum: Minimum = "global"
+) -> list[Evbmf]:
+    """EVBMF of B matrices of these shapes from their singular values, [L] descending, over `norms`, [B]."""
+    s = np.concatenate(values)
+    small, large = np.sort(np.asarray(shapes, dtype=np.intp), axis=1).T
+    spectra = Spectra(s**2 / np.repeat(large, small), small, large)
+    variance = MINIMA[minimum](spectra)
     with np.errstate(divide="ignore", invalid="ignore"):
-        noise = variance[:, None] / values**2
-        rest = 1 - (small + large) * noise
-        shrunken = values / 2 * (rest + np.sqrt(rest**2 - 4 * small * large * noise**2))
-    kept = values > np.sqrt(large * variance * shape.xbar)[:, None]
+        noise = spectra.over(variance) / s**2
+        rest = 1 - spectra.over(small + large) * noise
+        shrunken = s / 2 * (rest + np.sqrt(rest**2 - 4 * spectra.over(small * large) * noise**2))
+    kept = s > spectra.over(np.sqrt(large * variance * spectra.xbar))
+    parts = zip(np.split(kept, spectra.starts[1:]), np.split(shrunken, spectra.starts[1:]), strict=True)
     return [
-        Evbmf(int(keep.sum()), float(v) * float(n) * float(n), np.asarray(d[keep] * n))
-        for keep, v, n, d in zip(kept, variance, norms, shrunken, strict=True)
+        Evbmf(int(keep.sum()), float(v) * float(n) * float(n), d[keep] * n)
+        for (keep, d), v, n in zip(parts, variance, norms, strict=True)
     ]

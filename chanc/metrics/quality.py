@@ -13,7 +13,6 @@ pair speaks for both.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -85,26 +84,17 @@ def layer_quality(weight: Any, minimum: Minimum = "global") -> LayerQuality:
 
 
 def layers_quality(weights: Mapping[str, Any], minimum: Minimum = "global") -> dict[str, LayerQuality]:
-    """Measure all weights of a model, those of equal unfolded shapes in one batch; order and names are kept.
+    """Measure all weights of a model at once; order and names are kept.
 
     minimum: as for `chanc.metrics.evbmf.evbmf`.
     Raises `TrialError`, naming the weight, where an element is NaN or infinite.
     """
-    batches: dict[tuple[int, ...], list[tuple[str, str, Any]]] = defaultdict(list)
     for name, weight in weights.items():
         if weight.ndim < 2 or 0 in weight.shape:
             raise ValueError(f"the weight {name!r} of shape {tuple(weight.shape)} has no output and input channels")
-        for mode, matrix in _unfold(weight).items():
-            batches[(*sorted(matrix.shape), _is_cuda(matrix))].append((name, mode, matrix))
-    found: dict[tuple[str, str], Evbmf] = {}
-    for batch in batches.values():
-        for (name, mode, _), answer in zip(batch, _factorise(batch, minimum), strict=True):
-            found[name, mode] = answer
+    matrices = {(name, mode): matrix for name, weight in weights.items() for mode, matrix in _unfold(weight).items()}
+    found = dict(zip(matrices, _factorise(matrices, minimum), strict=True))
     return {name: _assemble(weight, found, name) for name, weight in weights.items()}
-
-
-def _is_cuda(matrix: Any) -> bool:
-    return bool(getattr(matrix, "is_cuda", False))
 
 
 def _unfold(weight: Any) -> dict[str, Any]:
@@ -118,11 +108,11 @@ def _unfold(weight: Any) -> dict[str, Any]:
     return {"out": out, "in": weight.swapaxes(0, 1).reshape(inner, -1)}
 
 
-def _factorise(batch: list[tuple[str, str, Any]], minimum: Minimum) -> list[Evbmf]:
+def _factorise(matrices: Mapping[tuple[str, str], Any], minimum: Minimum) -> list[Evbmf]:
     try:
-        return evbmf_batch([matrix for _, _, matrix in batch], minimum)
+        return evbmf_batch(list(matrices.values()), minimum)
     except TrialError:
-        for name, _, matrix in batch:
+        for (name, _), matrix in matrices.items():
             try:
                 evbmf_batch([matrix])
             except TrialError as error:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chanc.metrics.vb import Array, Mask, Shape, bounds, free_energy, slope
+from chanc.metrics.vb import Array, Held, Index, Mask, Spectra, above, bounds, free_energy
 
 _GOLDEN = (3 - math.sqrt(5)) / 2
 _STEPS = 200
@@ -25,7 +25,7 @@ _REACH = 1e-4
 
 
 class _Search(NamedTuple):
-    """Where the search of each matrix stands, [B] each.
+    """Where the search of each matrix stands, [P] each.
 
     The bracket is [low, high]; best, second, third are the points of the lowest values of F so far, with these values.
     """
@@ -42,50 +42,51 @@ class _Search(NamedTuple):
     previous: Array
 
 
-def brent_noise_variance(values: Array, shape: Shape) -> Array:
-    """The sigma^2 of each matrix, [B], at the minimum of F that Brent's bounded search finds.
+def brent_noise_variance(spectra: Spectra) -> Array:
+    """The sigma^2 of each matrix, [B], at the minimum of F that Brent's bounded search finds; 0 for a matrix of zeros.
 
-    values: c, [B, L] descending, near 1 in scale; sigma^2 is in the same scale, and 0 for a matrix of zeros.
+    spectra: near 1 in scale; sigma^2 is in the same scale.
     """
-    low, high = bounds(values, shape)
-    variance = np.zeros(len(values))
+    low, high = bounds(spectra)
+    variance = np.zeros(len(spectra))
     live = np.flatnonzero(high > 0)
     if len(live):
-        near = _brent(values[live], low[live], high[live], shape)
-        variance[live] = _polish(values[live], near, low[live], high[live], shape)
+        near = _brent(spectra, live, low[live], high[live])
+        variance[live] = _polish(spectra, live, near, low[live], high[live])
     return variance
 
 
-def _polish(values: Array, near: Array, low: Array, high: Array, shape: Shape) -> Array:
+def _polish(spectra: Spectra, row: Index, near: Array, low: Array, high: Array) -> Array:
     """Newton's method on g from a point beside a minimum; the point itself where the minimum is an end of a piece."""
-    above = values / near[:, None] > shape.xbar
+    count = above(spectra, row, near)
+    held = Held(spectra, row, count)
     start = np.log(near)
     where = start
     for _ in range(_NEWTON):
-        rise, bend = slope(values, above, where, shape)
+        rise, bend = held.slope(where)
         step = np.where(bend > 0, rise / np.where(bend > 0, bend, 1.0), 0.0)
         where = np.clip(where - step, start - _REACH, start + _REACH)
     found = np.exp(where)
-    inside = (found >= low) & (found <= high) & ((values / found[:, None] > shape.xbar) == above).all(axis=1)
+    inside = (found >= low) & (found <= high) & (above(spectra, row, found) == count)
     return np.where(inside & (np.abs(where - start) < _REACH), found, near)
 
 
-def _brent(values: Array, low: Array, high: Array, shape: Shape) -> Array:
-    """Brent's minimisation without derivatives (1973, chapter 5) on [low, high], [B].
+def _brent(spectra: Spectra, row: Index, low: Array, high: Array) -> Array:
+    """Brent's minimisation without derivatives (1973, chapter 5) on [low, high], [P], of matrices `row`.
 
-    All rows step at once, but one that is done stays as it is: no answer depends on the other rows.
+    All step at once, but one that is done stays as it is: no answer depends on the others.
     """
     tolerance = _TOLERANCE * high
     best = low + _GOLDEN * (high - low)
-    at_best = free_energy(values, best, shape)
+    at_best = free_energy(spectra, row, best)
     still = np.zeros_like(best)
     search = np.array(_Search(low, high, best, best, best, at_best, at_best, at_best, still, still))
-    live = np.arange(len(values))
+    live = np.arange(len(row))
     for _ in range(_STEPS):
         live = live[_open(_Search(*search[:, live]), tolerance[live])]
         if not len(live):
             break
-        search[:, live] = _advance(_Search(*search[:, live]), values[live], tolerance[live], shape)
+        search[:, live] = _advance(_Search(*search[:, live]), tolerance[live], spectra, row[live])
     return _Search(*search).best
 
 
@@ -95,12 +96,12 @@ def _open(at: _Search, tolerance: Array) -> Mask:
     return wide
 
 
-def _advance(at: _Search, values: Array, tolerance: Array, shape: Shape) -> _Search:
+def _advance(at: _Search, tolerance: Array, spectra: Spectra, row: Index) -> _Search:
     """One step, with F at its end."""
     step, previous = _next_step(at, tolerance)
     point = at.best + np.where(np.abs(step) >= tolerance, step, np.copysign(tolerance, step))
     point = np.clip(point, at.low, at.high)
-    at_point = free_energy(values, point, shape)
+    at_point = free_energy(spectra, row, point)
 
     better, right = at_point <= at.at_best, point >= at.best
     low = np.where(better & right, at.best, np.where(~better & ~right, point, at.low))

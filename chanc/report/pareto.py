@@ -15,12 +15,10 @@ from chanc.report.plots import Axis, Plot, Section, Series, scaled
 from chanc.report.published import reference_points
 from chanc.report.record import Record, read_record
 from chanc.report.run import SCRIPTS
-from chanc.report.sections._common import look, spread
+from chanc.report.sections._common import GREY, look, published_series, spread
 from chanc.report.sections.accuracy import row_series
 from chanc.report.summary import COLUMNS, SPREAD, row_cells
 from chanc.runs import Row, verdict
-
-GREY = "#8a8f98"
 
 
 def write_pareto(folders: Sequence[Path], path: Path) -> Path:
@@ -87,12 +85,8 @@ def _rivals(records: Sequence[Record], key: str) -> list[Series]:
 def _published(records: Sequence[Record], key: str) -> list[Series]:
     """Networks of others, whose accuracy and cost are both known; how often they were trained is not."""
     data = Path(str(records[0].setting("data", ""))).name
-    entries = {entry["label"]: entry for record in records for entry in reference_points(record.subject, data)
-               if key in entry and "top1" in entry}  # fmt: skip
-    points = list(entries.values())
-    labels = [f"{entry['label']}: {entry['source']}" for entry in points]
-    return [Series("published", [entry[key] for entry in points], [entry["top1"] for entry in points], GREY, labels,
-                   line=False, marker="circle")] if points else []  # fmt: skip
+    entries = {entry["label"]: entry for record in records for entry in reference_points(record.subject, data)}
+    return published_series(list(entries.values()), key)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

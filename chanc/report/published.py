@@ -1,4 +1,4 @@
-"""Numbers that others published, for reference lines; they come from published.json, each with its source."""
+"""Numbers that others published, to compare with; they come from published.json, each with its source."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ class TrainOptions:
     ema_decay: float | None = field(default=None, metadata={
         "help": "Keep averaged weights: 0.999 is usual.", "range": (0, 1)})  # fmt: skip
     amp: bool = field(default=True, metadata={"help": "bfloat16 autocast on a GPU.", "flag": "bf16"})
-    compile: bool = field(default=False, metadata={"help": "Use torch.compile: worth it in long trainings."})
+    compile: bool = field(default=False, metadata={
+        "help": "Use torch.compile, with CUDA graphs on a GPU: worth it in long trainings."})  # fmt: skip
     seed: int = field(default=0, metadata={"help": "Seed of everything random.", "range": (0, INF)})
     device: str = field(default="auto", metadata={"help": "Where to train.", "choices": DEVICES})
     deterministic: bool = field(default=False, metadata={

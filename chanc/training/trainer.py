@@ -126,7 +126,7 @@ class _Run:
     ) -> None:
         self.net = to_device(net, device)
         self.module = net.module
-        self.compiled = net.through(torch.compile(net.module)) if options.compile and net.run is None else net
+        self.compiled = compiled(net, device) if options.compile and net.run is None else net
         self.data, self.task, self.options, self.device = data, task, options, device
         self.amp = precision(options) == "bfloat16"
         self.generator = torch.Generator().manual_seed(options.seed)
@@ -245,11 +245,12 @@ class _Run:
         return float(total) / self.feed.samples
 
     def _step(self, batch: Batch) -> Tensor:
+        # Before the forward pass: a CUDA graph that is played again writes where the last gradients lie.
+        self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             outputs = self.compiled.forward(batch.inputs)
             self.task.check(outputs, self.data)
             loss = self.task.loss(outputs, batch)
-        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.options.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.options.clip_norm)
@@ -268,6 +269,12 @@ class _Run:
         shapes = {name: list(value.shape) for name, value in self.module.state_dict().items()}
         about = [list(self.data.shape), self.data.classes, *contents, self.data.input.metadata()]
         return {"task": repr(self.task), **options, "data": about, "model": shapes}
+
+
+def compiled(net: Trainable, device: torch.device) -> Trainable:
+    """The network through torch.compile; on a GPU its kernels are launched as CUDA graphs, one for each batch size."""
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    return net.through(torch.compile(net.module, mode=mode))
 
 
 def _compare(path: str | os.PathLike[str], found: object, wanted: Mapping[str, object]) -> None:

@@ -194,10 +194,14 @@ class Editor:
 
     def remove(self, node: ir.Node) -> None:
         """Remove a node whose outputs nobody reads, and its own constants."""
+        for value in self.detach(node):
+            self.drop(value)
+
+    def detach(self, node: ir.Node) -> list[ir.Value]:
+        """Remove a node whose outputs nobody reads; returns what it read, to be dropped."""
         read = dict.fromkeys(value for value in node.inputs if value is not None)
         self.graph.remove(node, safe=True)
-        for value in read:
-            self.drop(value)
+        return list(read)
 
     def bypass(self, node: ir.Node, source: ir.Value) -> None:
         """Remove a node; its readers, and a graph output, take `source` instead."""

@@ -24,10 +24,14 @@ def fold_batchnorm(model: ir.Model) -> bool:
     them: the layer gets its own. Everything is computed in float64 and stored in the weight's type.
     """
     editor = Editor(model)
+    # Norms may share constants: whether one has a reader left is asked once, at the end, and not after each fold.
+    loose: dict[ir.Value, None] = {}
     changed = False
     for node in list(model.graph):
         if is_op(node, "BatchNormalization"):
-            changed |= _fold(editor, node)
+            changed |= _fold(editor, node, loose)
+    for value in loose:
+        editor.drop(value)
     return changed
 
 
@@ -45,7 +49,8 @@ def affine(norm: ir.Node) -> tuple[Array, Array] | None:
     return a, bias - a * mean
 
 
-def _fold(editor: Editor, norm: ir.Node) -> bool:
+def _fold(editor: Editor, norm: ir.Node, loose: dict[ir.Value, None]) -> bool:
+    """Fold a norm, if it can be; `loose` collects what it read."""
     value = norm.inputs[0]
     layer = value.producer() if value is not None else None
     found = affine(norm)
@@ -64,7 +69,8 @@ def _fold(editor: Editor, norm: ir.Node) -> bool:
     output = norm.outputs[0]
     name, kind, shape = output.name, output.type, output.shape
     output.name = None
-    editor.bypass(norm, value)
+    output.replace_all_uses_with(value, replace_graph_outputs=True)
+    loose.update(dict.fromkeys(editor.detach(norm)))
     value.name, value.type, value.shape = name, kind, shape
     return True
 

@@ -81,16 +81,20 @@ def test_gram_eigenvalues_are_the_singular_values(rows: int, columns: int) -> No
     assert np.abs(values[0] * norms[0] - exact).max() <= 6e-15 * exact[0]
 
 
-def test_a_batch_gives_what_single_matrices_give() -> None:
+@pytest.mark.parametrize("minimum", MINIMA)
+def test_matrices_of_all_shapes_at_once_are_those_alone_bit_by_bit(minimum) -> None:
     g = np.random.default_rng(3)
+    shapes = [(16, 90), (16, 90), (90, 16), (16, 40), (27, 3), (8, 8), (1, 9), (5, 1), (40, 41)]
     batch = [
-        g.standard_normal((16, 3)) @ g.standard_normal((3, 90)) + s * g.standard_normal((16, 90)) for s in (1, 5, 0)
+        g.standard_normal((a, 2)) @ g.standard_normal((2, b)) + g.choice([0, 0.3, 3]) * g.standard_normal((a, b))
+        for a, b in shapes
     ]
-    batch[1] = batch[1].T
-    for alone, together in zip(map(evbmf, batch), evbmf_batch(batch), strict=True):
-        assert alone.rank == together.rank
-        assert alone.sigma2 == pytest.approx(together.sigma2, rel=1e-12, abs=1e-300)
-        assert alone.singular_values == pytest.approx(together.singular_values, rel=1e-12)
+    batch.insert(4, np.zeros((16, 90)))
+    together = evbmf_batch(batch, minimum)
+    assert {one.rank for one in together} > {0, 2}
+    for alone, found in zip((evbmf(matrix, minimum) for matrix in batch), together, strict=True):
+        assert (alone.rank, alone.sigma2) == (found.rank, found.sigma2)
+        assert (alone.singular_values == found.singular_values).all()
 
 
 def test_noise_free_matrices_keep_their_rank() -> None:
@@ -118,10 +122,10 @@ def test_a_diverged_weight_is_refused(bad: float) -> None:
         evbmf(matrix)
 
 
-@pytest.mark.parametrize("shapes", [[(3, 4), (3, 5)], [(3,)], [(2, 3, 4)], [(0, 4)]])
-def test_shapes_that_are_no_batch_of_matrices_are_refused(shapes) -> None:
-    with pytest.raises(ValueError, match="non-empty matrices of one shape"):
-        evbmf_batch([np.ones(shape) for shape in shapes])
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (0, 4)])
+def test_what_is_no_matrix_is_refused(shape) -> None:
+    with pytest.raises(ValueError, match="non-empty matrices, not an array of shape"):
+        evbmf_batch([np.ones((3, 4)), np.ones(shape)])
 
 
 @pytest.mark.filterwarnings("error")
@@ -141,15 +145,19 @@ def test_torch_tensors_of_any_float_type() -> None:
     assert evbmf(matrix.astype(np.float16)).rank == 10
 
 
-def test_the_device_path_gives_the_same_spectrum() -> None:
+def test_the_device_path_gives_the_same_spectra_and_reads_them_once(monkeypatch) -> None:
     torch = pytest.importorskip("torch")
-    matrices = [recipe(2), 1e-6 * recipe(2), np.zeros((64, 576)), recipe(1)]
-    matrices[3][0, 0] = np.nan
-    eigenvalues, norms = _eigenvalues_torch([torch.tensor(matrix) for matrix in matrices], torch)
-    assert norms[:3] == pytest.approx([np.linalg.norm(matrix) for matrix in matrices[:3]], rel=1e-13)
-    assert np.isnan(norms[3])
-    expected, _ = _eigenvalues(matrices[:3])
-    np.testing.assert_allclose(eigenvalues[:3], expected, rtol=0, atol=1e-15)
+    matrices = [recipe(2), recipe(4), 1e-6 * recipe(2), np.zeros((64, 576)), recipe(4).T, recipe(1)]
+    matrices[5][0, 0] = np.nan
+    reads, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: reads.append(tensor.shape) or cpu(tensor))
+    eigenvalues, norms = _eigenvalues_torch([torch.tensor(matrix) for matrix in matrices])
+    assert reads == [(6 + 4 * 64 + 2 * 27,)]
+    assert norms[:5] == pytest.approx([np.linalg.norm(matrix) for matrix in matrices[:5]], rel=1e-13)
+    assert np.isnan(norms[5])
+    expected, _ = _eigenvalues(matrices[:5])
+    for found, wanted in zip(eigenvalues[:5], expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-15)
 
 
 def test_cuda_tensors_are_factorised_where_they_are() -> None:

@@ -102,7 +102,9 @@ def test_carried_learning_rates(tmp_path: Path, digits_model: Path) -> None:
 
 
 def test_what_a_run_ran_with_is_kept(tmp_path: Path, digits_model: Path) -> None:
-    small_search(digits_model, tmp_path / "run", trials=1)
+    said_in_options: dict[str, Any] = {"trials": None, "options": {"trials": 1}, "epochs": None}
+    small_search(digits_model, tmp_path / "run", **said_in_options, train={**TRAIN, "epochs": 1})
+    assert [len(trial.epochs) for trial in trials(tmp_path / "run")] == [1]
     kept = read_run(tmp_path / "run").environment
     assert kept["versions"]["torch"] == torch.__version__
     assert kept["threads"] == torch.get_num_threads()

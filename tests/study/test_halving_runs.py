@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from chanc import runs
 from chanc.api import search
@@ -148,7 +149,17 @@ def side_by_side_resumed(out: Path) -> bytes:
     return (out / "events.jsonl").read_bytes()
 
 
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """Sums over two threads differ in their last bits from those over one, and so do all weights after them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.nightly
+@pytest.mark.usefixtures("_one_thread")
 def test_in_processes_of_this_machine(tmp_path: Path, digits_model: Path) -> None:
     one = side_by_side(digits_model, tmp_path / "one")
     assert side_by_side(digits_model, tmp_path / "two", pool=LocalPool(2, threads=1)) == one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,13 @@ FIGURES = {f"{mode}_{what}" for mode in ("in", "out") for what in ("rank", "kapp
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, ...], Minimum]]:
-    """Count, shape and minimum of each batch of matrices that is factorised from here on."""
+    """Count, shape and minimum of the matrices that are factorised from here on, those of one shape together."""
     seen: list[tuple[int, tuple[int, ...], Minimum]] = []
     factorise = quality.evbmf_batch
 
     def watched(matrices: Sequence[Any], minimum: Minimum = "global") -> Any:
-        seen.append((len(matrices), tuple(sorted(matrices[0].shape)), minimum))
+        shapes = Counter(tuple(sorted(matrix.shape)) for matrix in matrices)
+        seen.extend((count, shape, minimum) for shape, count in shapes.items())
         return factorise(matrices, minimum)
 
     monkeypatch.setattr(quality, "evbmf_batch", watched)

@@ -26,7 +26,7 @@ from chanc.training.devices import isolated, precision  # noqa: E402
 from chanc.training.evaluation import evaluate  # noqa: E402
 from chanc.training.feed import held_out_feed, resident, training_feed  # noqa: E402
 from chanc.training.options import TrainOptions  # noqa: E402
-from chanc.training.trainer import train_module  # noqa: E402
+from chanc.training.trainer import compiled, train_module  # noqa: E402
 
 _BASE = TrainOptions(epochs=3, batch_size=32, lr=0.05, crop_padding=1, seed=5, device="cpu")
 _VARIANTS = {
@@ -81,6 +81,17 @@ def test_interrupted_and_resumed_equals_undisturbed(options, where, net, dataset
     assert result.history == expected.history
     assert _same(resumed, whole)
     assert path.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("device", "mode"), [("cpu", "default"), ("cuda", "reduce-overhead")])
+def test_compiled_networks_have_cuda_graphs_on_a_gpu(device, mode, net, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda module, mode: seen.append(mode) or module.forward)
+    plain = by_hand(net())
+    found = compiled(plain, torch.device(device))
+    assert seen == [mode]
+    assert found.module is plain.module
+    assert found.run == plain.module.forward
 
 
 def test_finished_checkpoint_trains_no_more(net, dataset, tmp_path) -> None:

@@ -11,12 +11,31 @@ from chanc.passes import FoldBatchNorm
 from chanc.testing.builders import build
 from chanc.testing.graphs import Graph
 from chanc.transforms import fold_batchnorm
+from chanc.transforms._edit import Editor
 
 BN = "BatchNormalization <epsilon = 0.01> ({}, scale, bias, mean, var)"
 
 
 def norms(count: int, **more: list[int]) -> dict[str, list[int]]:
     return {"scale": [count], "bias": [count], "mean": [count], "var": [count], **more}
+
+
+def test_constants_of_many_norms_are_looked_at_once(monkeypatch, same, ops) -> None:
+    """Whether one still has readers takes as long as it has readers: asked after each fold, that is quadratic."""
+    looks: list[str | None] = []
+    drop = Editor.drop
+    monkeypatch.setattr(Editor, "drop", lambda editor, value: looks.append(value.name) or drop(editor, value))
+    body, weights = "", {}
+    for i in range(6):
+        body += f"c{i} = Conv(x{i}, w{i})\nn{i} = {BN.format(f'c{i}')}\nx{i + 1} = Relu(n{i})\n"
+        weights[f"w{i}"] = [4, 4, 1, 1]
+    model = build("float[1,4,2,2] x0", "float[1,4,2,2] x6", body, norms(4, **weights))
+    folded = ir.from_proto(model)
+    assert fold_batchnorm(folded)
+    assert "BatchNormalization" not in ops(folded)
+    assert set(folded.graph.initializers) == {f"w{i}{end}" for i in range(6) for end in ("", ".bias")}
+    assert len(looks) == len(set(looks)) == 4 + 6
+    same(model, folded, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from chanc.report.plots import Axis, Marker, Number, Plot, by_depth
+from chanc.report.plots import Axis, Marker, Number, Plot, Series, by_depth
 from chanc.report.record import Record
 
 TRIAL = Axis("trial")
@@ -15,6 +16,7 @@ ROLES = {"baseline": "#8a8f98", "found": "#e0662f", "uniform": "#3b8ad9", "flat"
 PALER = {"uniform": "#9cc4ec", "flat": "#ccb1e4", "random": "#9cd2ba"}
 """The colours of rivals at equal MACs; at equal params they have those of `ROLES`."""
 MARKERS: dict[str, Marker] = {"found": "diamond", "uniform": "square", "flat": "circle", "random": "triangle"}
+GREY = "#8a8f98"
 ONCE = "One training each (n = 1)."
 
 
@@ -23,6 +25,14 @@ def look(name: str) -> tuple[str, Marker]:
     role = next((role for role in ROLES if name.lower().startswith(role)), "")
     colours = PALER if role in PALER and name.endswith("-macs") else ROLES
     return colours.get(role, ""), MARKERS.get(role, "circle")
+
+
+def published_series(entries: Sequence[Mapping[str, Any]], key: str) -> list[Series]:
+    """The networks of `chanc.report.published` whose cost (key: params or macs) and accuracy are both known, if any."""
+    points = [entry for entry in entries if key in entry and "top1" in entry]
+    labels = [f"{entry['label']}: {entry['source']}" for entry in points]
+    return [Series("published", [entry[key] for entry in points], [entry["top1"] for entry in points], GREY, labels,
+                   line=False, marker="circle")] if points else []  # fmt: skip
 
 
 def on_images(record: Record) -> str:

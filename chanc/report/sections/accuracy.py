@@ -11,7 +11,7 @@ from chanc.report.plots import Axis, HeatMap, Marker, Plot, Reference, Section, 
 from chanc.report.published import reference_points
 from chanc.report.record import Record, percent
 from chanc.report.sections import register
-from chanc.report.sections._common import ROLES, look, on_images, spread
+from chanc.report.sections._common import ROLES, look, on_images, published_series, spread
 from chanc.runs import Row
 
 FINAL, SHORT = ("final", "After final training"), ("found", "Best trials of the cells")
@@ -79,17 +79,12 @@ def _cost_plot(
     record: Record, name: str, title: str, key: str, unit: str, series: Sequence[Series], note: str
 ) -> Plot:
     published = reference_points(record.subject, Path(str(record.setting("data", ""))).name)
-    points = [entry for entry in published if entry.get(key) and entry.get("top1")]
-    largest = max([x for line in series for x in line.x if x is not None] + [entry[key] for entry in points], default=1)
+    # A trial of a few epochs is not to be held against a full training.
+    others = published_series(published, key) if name.startswith("final") else []
+    largest = max([x for line in (*series, *others) for x in line.x if x is not None], default=1)
     divisor, word = scaled(largest)
-    lines = [replace(one, x=[x / divisor for x in one.x if x is not None]) for one in series]
+    lines = [replace(one, x=[x / divisor for x in one.x if x is not None]) for one in (*series, *others)]
     references = [
-        Reference("y", entry["top1"], entry["label"], entry["source"])
-        for entry in published
-        # a trial of a few epochs is not to be held against a full training
-        if "top1" in entry and name.startswith("final")
-    ]
-    references += [
         Reference("x", entry[key] / divisor, entry["label"], entry["source"])
         for entry in published
         if key in entry and "top1" not in entry and entry[key] <= 4 * largest

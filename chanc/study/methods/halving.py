@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -37,7 +37,8 @@ class Entry:
     """A network's stay in one rung: a trial.
 
     loss: on the held-out images, None before it has ended, inf where it failed. known: how many networks had ended
-    their first rung when this one was proposed. draw: how many proposals before it had been there already.
+    their first rung when this one was proposed. draw: how many proposals before it had been there already. merit: what
+    networks of a rung are ranked by, lower is better: the loss, or what the method makes of all losses (`merits`).
     """
 
     trial: int
@@ -47,6 +48,7 @@ class Entry:
     known: int = 0
     draw: int = 0
     loss: float | None = None
+    merit: float | None = None
 
     @property
     def worked(self) -> bool:
@@ -75,7 +77,7 @@ class Past:
     def rung(self, number: int) -> list[Entry]:
         """The entries of a rung that have a loss, best first."""
         found = [entry for entry in self.entries if entry.rung == number and entry.worked]
-        return sorted(found, key=lambda entry: (entry.loss or 0.0, entry.trial))
+        return sorted(found, key=lambda entry: (entry.loss if entry.merit is None else entry.merit, entry.trial))
 
     @property
     def best(self) -> Entry | None:
@@ -107,6 +109,10 @@ class Halving(WidthOptions, ABC):
         arguments and on the options alone.
         """
 
+    def merits(self, space: Space, past: Past) -> Mapping[int, float]:
+        """What the entries that have a loss are ranked by within their rungs, by trial; none: by their losses."""
+        return {}
+
     def begin(self, space: Space) -> State:
         """The state before the first trial: rows of entries, and the order in which they have ended."""
         return {"order": [group.id for group in space.resizable], "entries": [], "ended": []}
@@ -126,9 +132,12 @@ class Halving(WidthOptions, ABC):
         """The state with the trial's loss in it, and with the widths that it had in the end."""
         past, widths = _past(state), dict(trial.decision.widths)
         loss = seen.loss if seen is not None and math.isfinite(seen.loss) else math.inf
-        entries = [replace(entry, loss=loss, widths=widths) if entry.trial == trial.id else entry
-                   for entry in past.entries]  # fmt: skip
-        return Told(_state(state["order"], Past(tuple(entries), (*past.ended, trial.id))))
+        told = [replace(entry, loss=loss, widths=widths) if entry.trial == trial.id else entry
+                for entry in past.entries]  # fmt: skip
+        past = Past(tuple(told), (*past.ended, trial.id))
+        merits = self.merits(space, past)
+        ranked = tuple(replace(entry, merit=merits.get(entry.trial)) for entry in past.entries)
+        return Told(_state(state["order"], Past(ranked, past.ended)))
 
     def decision(self, state: State) -> Decision | None:
         """The best network of the highest rung; None before one has a loss."""
@@ -182,7 +191,7 @@ class Halving(WidthOptions, ABC):
 def _state(order: Sequence[str], past: Past) -> State:
     """The past as JSON, short, for the log holds a state for each trial: a row an entry, widths in `order`."""
     rows = [[entry.trial, entry.rung, entry.parent, entry.known, entry.draw, entry.loss if entry.worked else None,
-             [entry.widths[gid] for gid in order]] for entry in past.entries]  # fmt: skip
+             entry.merit, [entry.widths[gid] for gid in order]] for entry in past.entries]  # fmt: skip
     return {"order": list(order), "entries": rows, "ended": list(past.ended)}
 
 
@@ -192,7 +201,7 @@ def _past(state: State) -> Past:
 
 
 def _entry(row: Sequence[Any], order: Sequence[str], ended: Sequence[int]) -> Entry:
-    trial, rung, parent, known, draw, loss, widths = row
+    trial, rung, parent, known, draw, loss, merit, widths = row
     if loss is None and trial in ended:
         loss = math.inf
-    return Entry(trial, rung, dict(zip(order, widths, strict=True)), parent, known, draw, loss)
+    return Entry(trial, rung, dict(zip(order, widths, strict=True)), parent, known, draw, loss, merit)

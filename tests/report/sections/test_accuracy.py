@@ -37,6 +37,7 @@ def test_several_points_of_one_name_make_a_line(runs, tmp_path, plots_of):
 def test_published_accuracy_is_drawn_beside_final_trainings_only(runs, tmp_path, plots_of):
     folder = runs.write_run(tmp_path / "run", groups=3, trials=4, settings={"model": "densenet-bc.onnx"})
     plots = plots_of(read_record(folder))
-    assert {r.value for r in plots["final-params"].references if r.axis == "y"} == {95.49, 95.72}
-    assert all(r.source for r in plots["final-params"].references)
-    assert [r for r in plots["trials-params"].references if r.axis == "y"] == []
+    (published,) = [one for one in plots["final-params"].series if one.name == "published"]
+    assert (list(published.x), list(published.y), published.line) == ([0.8, 0.8], [95.49, 95.72], False)
+    assert all("CNAS: Channel-level" in label for label in published.labels)
+    assert "published" not in [one.name for one in plots["trials-params"].series]
