@@ -70,8 +70,7 @@ def sweep(place: Path) -> None:
     """Two seeds of one trial, whose final trainings of the baseline are not the same."""
     place.parent.mkdir(exist_ok=True)
     model = place.with_name("model.onnx")
-    if not model.exists():
-        onnx.save(network(), model)
+    save(load(network()), model)  # each time, so that every time takes as many operations
     sweep_cells(model, cells(["greedy"], {}, [0, 1]), out=place, resume=(place / SWEEP).exists(), pool=Inline(),
                 trials=1, epochs=1, train=TRAIN, final_epochs=1, compare=("baseline",), **DATA)  # fmt: skip
 
