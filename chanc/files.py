@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old file or the new one, never a part.
+"""Writing files so that a reader sees the old file or the new one, never a part; and reading files only.
 
 Content goes to a temporary name in the target's own folder, is flushed to the disk, and takes the target's name by
 `os.replace`. Whatever stops the writer (a full disk, an interrupt) leaves the old file and no rubbish; what a killed
@@ -19,7 +19,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """A value as `json.loads` gives it."""
@@ -45,9 +45,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         remove_leftovers(target.parent)
         temporary, held = _reserve(target)
         try:
-            if mode is not None:
-                os.chmod(temporary, mode)
+            if mode is None:
+                mode = stat.S_IMODE(os.fstat(held).st_mode)
+            os.fchmod(held, mode)
             yield temporary
+            # A writer may have put a file of its own there: safetensors does, and nobody else could read that.
+            os.chmod(temporary, mode)
             _flush(temporary)
             os.replace(temporary, target)
         finally:
@@ -75,6 +78,23 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bo
     """
     text = json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
     atomic_write_text(path, text + "\n")
+
+
+def open_regular(path: str | os.PathLike[str], *, links: bool = True) -> BinaryIO:
+    """Open a regular file for reading: a pipe or a device is refused at once, where `open` would wait for a writer.
+
+    links: whether the last part of `path` may be a symbolic link.
+
+    Raises:
+        OSError: it can't be opened or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def leftovers(folder: Path, *, below: bool = False) -> list[Path]:
@@ -118,8 +138,8 @@ def _default(field: dataclasses.Field[object]) -> object:
 def _reserve(target: Path) -> tuple[Path, int]:
     """An empty temporary file beside `target`, and the descriptor that holds its lock: its writer lives."""
     while True:
-        temporary = target.with_name(f"{PREFIX}{secrets.token_hex(6)}{target.suffix[:32]}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        temporary = target.with_name(f"{PREFIX}{secrets.token_hex(8)}{target.suffix[:32]}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         with contextlib.suppress(OSError):  # a file system without locks: nothing is removed there either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if temporary.exists():
@@ -158,12 +178,16 @@ def _mode_of(target: Path) -> int | None:
         mode = target.stat().st_mode
     except FileNotFoundError:
         return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(target))
-    if not stat.S_ISREG(mode):
-        # A rename would replace a device or a pipe, /dev/null for one, by a plain file.
-        raise OSError(errno.EINVAL, "not a regular file", os.fspath(target))
+    # A rename would replace a device or a pipe, /dev/null for one, by a plain file.
+    _require_regular(mode, target)
     return stat.S_IMODE(mode)
+
+
+def _require_regular(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
 def _flush(path: Path) -> None:

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from io import StringIO
 
 import click
 
@@ -67,7 +68,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            say(line, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         say("stopped", err=True)
@@ -76,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except ChancError as error:
-        say("chanc: " + " ".join(str(error).split()), err=True)
+        say(f"chanc: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

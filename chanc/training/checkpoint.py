@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from chanc.errors import MissingDependencyError, RunError
-from chanc.files import atomic_write
+from chanc.files import atomic_write, open_regular
 
 _KEY = "chanc"
 
@@ -48,6 +48,7 @@ def load_state(path: str | os.PathLike[str], device: torch.device | None = None)
     from safetensors import SafetensorError, safe_open
 
     try:
+        open_regular(path).close()  # safetensors itself would wait for a pipe's other end
         with safe_open(Path(path), framework="pt", device=str(device or "cpu")) as file:
             known, _, tree = (file.metadata() or {})[_KEY].partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

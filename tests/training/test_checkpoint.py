@@ -103,3 +103,23 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
         save_state(path, {"n": 2})
     assert load_state(path) == {"n": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_the_mode_is_that_of_any_new_file_and_then_stays(tmp_path) -> None:
+    path = tmp_path / "s.safetensors"
+    before = os.umask(0o022)
+    try:
+        save_state(path, {"x": torch.ones(3)})
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    path.chmod(0o660)
+    save_state(path, {"x": torch.ones(4)})
+    assert path.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_checkpoint(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="not a regular file"):
+        load_state(tmp_path / "pipe")

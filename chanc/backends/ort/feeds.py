@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +15,7 @@ from chanc.backends.ort.ids import INTEGERS_BELOW, below
 from chanc.backends.ort.open_sizes import free_axes, shapes
 from chanc.backends.ort.run import Array, run, session
 from chanc.backends.ort.told_sizes import lengths
+from chanc.data.arrays import read_arrays
 from chanc.errors import DataError, ModelError
 from chanc.ir import copy_model, load
 from chanc.ir.normalize import normalize
@@ -40,11 +39,7 @@ def read_feeds(path: str | os.PathLike[str], model: Any) -> dict[str, Array]:
     Raises:
         DataError: the file can't be read as one, or an input is missing, unknown, or of another rank.
     """
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            feeds = {name: held[name] for name in held.files}
-    except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{os.fspath(path)} is not an .npz file of arrays: {error}") from None
+    feeds = read_arrays(path)
     loaded = load(model, copy=False)
     wanted = {str(value.name): value for value in _to_fill(loaded)}
     optional = {value.name for value in loaded.graph.inputs}
