@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 
+import chanc.study.torch_engine  # noqa: F401  (a child that is forked need not import it again)
 from chanc.api import train as train_model
 from chanc.files import Json
 from chanc.ir import load, save
