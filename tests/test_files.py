@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chanc import files
-from chanc.files import open_regular, plain, remove_leftovers
+from chanc.files import leftovers, open_regular, plain, remove_leftovers
 from chanc.ir import atomic_write, atomic_write_json, atomic_write_text
 
 
@@ -175,7 +175,28 @@ def test_leftovers_go_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     (tmp_path / "link").symlink_to(tmp_path.parent)
     (tmp_path.parent / ".chanc-6").write_text("")
-    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path, below=True)
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert [name for name in left if not name.startswith("link/")] == ["a/.other", "a/b/x.chanc-5", "a/chanc-4"]
     assert (tmp_path.parent / ".chanc-6").exists()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    dead = tmp_path / ".chanc-dead.onnx"
+    dead.write_text("half")
+    with atomic_write(tmp_path / "a.onnx") as mine:
+        assert not dead.exists()
+        with atomic_write(tmp_path / "b.onnx") as other:
+            assert mine.exists()
+            assert leftovers(tmp_path) == []
+            other.write_text("b")
+        mine.write_text("a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx"]
+
+
+def test_a_temporary_name_that_is_a_pipe_or_a_link_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".chanc-pipe")
+    (tmp_path / ".chanc-link").symlink_to(tmp_path / "target")
+    (tmp_path / "target").write_text("keep")
+    remove_leftovers(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3

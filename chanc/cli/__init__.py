@@ -25,6 +25,7 @@ COMMANDS = {
     "codegen": ("chanc.cli.codegen", "Write a model as readable, trainable PyTorch source."),
     "export": ("chanc.cli.export", "Make an ONNX model from the zoo or from a PyTorch factory."),
     "report": ("chanc.cli.report", "Draw the report of a search run again."),
+    "fsck": ("chanc.cli.fsck", "Check what a search, a sweep or a training left on disk, and mend it."),
 }
 
 

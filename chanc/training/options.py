@@ -74,7 +74,7 @@ class TrainOptions:
     seed: int = field(default=0, metadata={"help": "Seed of everything random.", "range": (0, INF)})
     device: str = field(default="auto", metadata={"help": "Where to train.", "choices": DEVICES})
     deterministic: bool = field(default=False, metadata={
-        "help": "Repeat bit by bit on a GPU too (slower); a CPU always does."})  # fmt: skip
+        "help": "Repeat bit by bit on a GPU too (slower): the same machine, versions and threads."})  # fmt: skip
 
     def __post_init__(self) -> None:
         if wrong := fields.fault(self):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from onnx import TensorProto, helper
 from chanc import runs
 from chanc.cost.cost import Cost
 from chanc.runs import Best, Decision, Epoch, EpochEvent, FinalEvent, Row, RunDir, StateEvent, Timing, TrialEvent
+from chanc.runs.seal import write_sealed
 
 SETTINGS = {
     "model": "r34.onnx",
@@ -319,12 +319,12 @@ def write_sweep(folder: Path, gammas: tuple[float, ...] = (0.0, 0.5, 0.8), seeds
                     "widths": {},
                     "rows": rows,
                 }
-                (folder / name / "cell.json").write_text(json.dumps(row))
+                write_sealed(folder / name / "cell.json", row)
     failed = folder / names[-1]
     (failed / "cell.json").unlink()
     (failed / "error.txt").write_text("TrialError: diverged\n")
-    sweep = {"format": 1, "model": "r18.onnx", "cells": names, "common": {"data": "cifar10", "trials": 6}}
-    (folder / "sweep.json").write_text(json.dumps(sweep))
+    sweep = {"format": 2, "model": "r18.onnx", "cells": names, "common": {"data": "cifar10", "trials": 6}}
+    write_sealed(folder / "sweep.json", sweep)
     return folder
 
 

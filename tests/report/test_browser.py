@@ -14,6 +14,7 @@ from chanc.report import embed
 from chanc.report import run as report_run
 from chanc.report.run import write_report
 from chanc.report.visualizer import model_graph, write_html
+from chanc.runs.seal import write_sealed
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -190,7 +191,7 @@ def test_a_narrow_page(runs, tmp_path, monkeypatch):
 def test_published_networks_are_points_beside_the_runs_own(runs, tmp_path):
     folder = runs.write_run(tmp_path / "run", groups=4, trials=5)
     text = (folder / "config.json").read_text().replace('"r34.onnx"', '"densenet-bc.onnx"')
-    (folder / "config.json").write_text(text)
+    write_sealed(folder / "config.json", json.loads(text))
     own = visit(write_report(runs.write_run(tmp_path / "own", groups=4, trials=5)), EVERY_PLOT, tmp_path, "#light")
     found = visit(write_report(folder), EVERY_PLOT, tmp_path, "#light")
     assert found["clashes"] == []
