@@ -18,15 +18,15 @@ setup: .venv/ready
 	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gpu]'; fi
 	touch $@
 
-# Six trials on scikit-learn's digits, then the found widths against the original, and uniform and flat ones at equal
-# params, each trained from scratch three times. A second call goes on where the first one was, or shows what it found.
+# Shapes of VGG11 at a hundredth of its MACs, on scikit-learn's digits; then the found widths against uniform and flat
+# ones of equal MACs, each trained from scratch twenty times. A second call goes on where the first one was, or shows what
+# it found.
 demo: setup
 	mkdir -p demo
-	test -f demo/resnet18.onnx || $(BIN)/chanc export zoo:resnet18 --width 16 --channels 1 --size 8 -o demo/resnet18.onnx
-	$(BIN)/chanc search demo/resnet18.onnx --algo greedy --data digits --trials 6 --epochs 2 --batch-size 64 \
-	  --start-width 0 --gamma 0.5 --final-epochs 12 --final-seeds 3 \
-	  --compare baseline,uniform-params,flat-params --out demo/run \
-	  $$(test -f demo/run/config.json && echo --resume)
+	test -f demo/vgg11.onnx || $(BIN)/chanc export zoo:vgg11 --channels 1 --size 8 -o demo/vgg11.onnx
+	$(BIN)/chanc search demo/vgg11.onnx --algo shape --data digits --target-macs 1% --trials 12 --epochs 10 --rungs 1 \
+	  --batch-size 64 --lr 0.05 --final-epochs 20 --final-lr 0.05 --final-seeds 20 --compare uniform-macs,flat-macs \
+	  --out demo/run $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
 
 # Types and kernels take one core each, so they go side by side. Of the tests each worker takes a half of the files, and

@@ -1,12 +1,13 @@
 """What chanc does on a GPU, in ten minutes: parts with a budget each, and a page that grows part by part.
 
-    python benchmarks/gpu.py [--parts steps evbmf search finals] [--data-root DATA] [--tiny]
+    python benchmarks/gpu.py [--parts steps evbmf search finals masking] [--data-root DATA] [--tiny]
                              [--output benchmarks/results/gpu.md]
 
 steps: training steps a second of the hand-written ResNet34 and of the module generated from its export, on a batch that
 stays and on augmented ones. evbmf: all layers measured, on the device and on the CPU. search: a greedy search of
 ResNet34 on CIFAR-10 at gamma 0.6, as many of its 35 trials as fit. finals: the network found, and uniform and flat ones
-at its params and at its MACs, ten epochs each, side by side on the one GPU.
+at its params and at its MACs, ten epochs each, side by side on the one GPU. masking: short epochs of FlexCHarts and of
+DMaskingNAS on the supernet of FlexCHarts, one width a cell, and of a plain training of what they had at their widest.
 
 Beside the page lies a .json of the same name with everything that was measured; parts that were run before stay in it.
 Without CIFAR-10 the images are made up: what is measured then is speed. --tiny runs all of it small, on any machine.
@@ -52,15 +53,31 @@ from chanc.frontends import zoo
 from chanc.metrics.quality import layers_quality
 from chanc.runs import best, read_run
 from chanc.runs.overhead import spent
+from chanc.runs.supernet import epoch_timings, supernet_epochs
 from chanc.study.parts import space_of
 from chanc.study.rivals import rivals
+from chanc.tasks import Classification
 from chanc.training.feed import training_feed
 from chanc.training.options import TrainOptions
+from chanc.training.train import train as train_graph
 
 RESULTS = Path(__file__).parent / "results"
 GAMMA, RIVALS = 0.6, ("uniform", "flat")
 Result = dict[str, Any]
 Tell = Callable[[Result], None]
+
+
+@dataclass(frozen=True)
+class Masked:
+    """How large the part masking is. width: as in `Size`; cells: that have one width each; step: of the widths."""
+
+    network: str
+    width: int | None
+    cells: int
+    step: int
+    batch: int
+    images: int
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -80,13 +97,15 @@ class Size:
     images: tuple[int, int]
     workers: int
     rounds: int
+    masked: Masked
     minutes: Mapping[str, float]
 
 
 FULL = Size("resnet34", None, 16, 128, 35, 2, 10, 256, (50_000, 10_000), 5, 5,
-            {"steps": 1.0, "evbmf": 0.5, "search": 4.0, "finals": 3.0})  # fmt: skip
-TINY = Size("resnet18", 4, 4, 16, 1, 1, 1, 32, (64, 32), 1, 1,
-            {"steps": 0.02, "evbmf": 0.02, "search": 1.0, "finals": 1.0})  # fmt: skip
+            Masked("flexcharts20", None, 20, 8, 96, 4_800, 3),
+            {"steps": 1.0, "evbmf": 0.5, "search": 4.0, "finals": 3.0, "masking": 1.5})  # fmt: skip
+TINY = Size("resnet18", 4, 4, 16, 1, 1, 1, 32, (64, 32), 1, 1, Masked("vgg11", 4, 0, 2, 16, 64, 1),
+            {"steps": 0.02, "evbmf": 0.02, "search": 1.0, "finals": 1.0, "masking": 5.0})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,9 +127,13 @@ class Bench:
     @property
     def model(self) -> Path:
         """The network as ONNX."""
-        path = self.folder / f"{self.size.network}.onnx"
+        return self.exported(self.size.network, self.size.width)
+
+    def exported(self, network: str, width: int | None) -> Path:
+        """A network of the zoo as ONNX."""
+        path = self.folder / f"{network}-{width}.onnx"
         if not path.exists():
-            export(f"zoo:{self.size.network}", path, width=self.size.width)
+            export(f"zoo:{network}", path, width=width)
         return path
 
 
@@ -297,8 +320,50 @@ def finals(bench: Bench, deadline: float, results: Result, tell: Tell) -> Result
     return {"networks": found, "batch": size.final_batch}
 
 
+def masking(bench: Bench, deadline: float, results: Result, tell: Tell) -> Result:
+    """Seconds and memory of epochs with masks, each method's beside a plain training of the same, widest network.
+
+    The methods differ in how a choice is parameterised, and in its range.
+    """
+    size = bench.size.masked
+    model = bench.exported(size.network, size.width)
+    ties = {f"cells.{cell}.*": f"cell{cell}" for cell in range(size.cells)}
+    options = {"split": 0.5, "turns": "steps", "step": size.step, "min_width": size.step}
+    recipe: Result = {"batch_size": size.batch, "lr": 0.025, "clip_norm": 5.0}
+    found: Result = {"network": size.network, "width": size.width, "batch": size.batch, "methods": {}}
+    for algo in ("flexcharts", "dmask"):
+        if time.monotonic() > deadline:
+            break
+        search(model, algo=algo, data=bench.data, data_root=bench.root, limit_train=size.images, epochs=size.epochs,
+               train=recipe, options=options, ties=ties, normalise="dataset", out=bench.folder / algo)  # fmt: skip
+        run = read_run(bench.folder / algo)
+        last, timings = supernet_epochs(run)[-1], epoch_timings(run.timing)
+        trained_on = round(last.largest["executed"] / last.largest["macs"])
+        units = space_of(analyze(model), ties=ties).units
+        widest = {group.id: round(last.high[name] * group.size / groups[0].size)
+                  for name, groups in units.items() if name in last.high for group in groups}  # fmt: skip
+        # The first epoch of a process is slow: kernels are chosen, memory is asked for.
+        seconds = {part: statistics.median(one.seconds.get(part, 0.0) for one in timings[1:] or timings)
+                   for part in ("train", "resize")}  # fmt: skip
+        found["methods"][algo] = {
+            "params": last.largest["params"], "macs": last.largest["macs"], "images": trained_on, "seconds": seconds,
+            "peak_bytes": max(one.peak_bytes or 0 for one in timings),
+            "plain_s": _plain(bench, rewrite(model, widest, transfer="init").model, recipe, trained_on),
+        }  # fmt: skip
+        tell(found)
+    return found
+
+
+def _plain(bench: Bench, model: Any, recipe: Result, images: int) -> float:
+    """Seconds of the training steps of an epoch without masks, after one that warms up."""
+    task = Classification()
+    data = task.fit(model, bench.images.limit(train=images))
+    options = TrainOptions(epochs=1, device=bench.device.type, **recipe)
+    return [train_graph(model, data, task, options).spent["train"] for _ in range(2)][-1]
+
+
 PARTS: dict[str, Callable[[Bench, float, Result, Tell], Result]] = {
-    "steps": steps, "evbmf": evbmf, "search": greedy, "finals": finals,
+    "steps": steps, "evbmf": evbmf, "search": greedy, "finals": finals, "masking": masking,
 }  # fmt: skip
 
 

@@ -117,9 +117,39 @@ def _parts(result: Result) -> dict[str, Any]:
     return {name: one for name, one in result.items() if isinstance(one, dict)}
 
 
+def _masking(result: Result) -> list[str]:
+    methods = result["methods"]
+    if not methods:
+        return ["No search fitted into the time."]
+    rows = [(name, f"{one['params']:,}", f"{one['macs'] / 1e6:.0f}M", f"{one['images'] / one['seconds']['train']:,.0f}",
+             f"{one['images'] / one['plain_s']:,.0f}", f"{one['seconds']['train'] / one['plain_s'] - 1:+.1%}",
+             f"{one['seconds']['resize'] * 1e3:.0f}", f"{one['peak_bytes'] / 2**20:,.0f}" if one["peak_bytes"] else "-")
+            for name, one in methods.items()]  # fmt: skip
+    return [
+        f"{_network(result)}, batches of {result['batch']}, half the steps of the weights and half of the masks; "
+        "params and MACs are those of the widest network, and its plain training takes as many images. On a CPU the "
+        "memory is that above the largest before, and none is told of a search that stays below.",
+        "",
+        *_table(("method", "params", "MACs", "images / s", "plain, images / s", "masks cost", "resizing, ms",
+                 "peak memory, MiB"), rows),
+        *_ratios(methods),
+    ]  # fmt: skip
+
+
+def _ratios(methods: Mapping[str, Any]) -> list[str]:
+    if not {"flexcharts", "dmask"} <= methods.keys():
+        return []
+    flex, dmask = methods["flexcharts"], methods["dmask"]
+    time = (dmask["seconds"]["train"] / dmask["images"]) / (flex["seconds"]["train"] / flex["images"])
+    peaks = [one["peak_bytes"] for one in (dmask, flex)]
+    memory = f", {peaks[0] / peaks[1]:.2f} of the memory" if all(peaks) else ""
+    return ["", f"dmask over flexcharts: {time:.2f} of the time of an image{memory}."]
+
+
 SECTIONS: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "steps": ("Training steps: generated and hand-written", _steps),
     "evbmf": ("Measuring layers", _evbmf),
     "search": ("A greedy search", _search),
     "finals": ("Found, uniform and flat networks", _finals),
+    "masking": ("Widths inside one training", _masking),
 }

@@ -60,8 +60,9 @@ class Method:
 _ROUNDS: Mapping[str, Any] = {"trials": 12}
 _OWN: Mapping[str, Any] = {**_ROUNDS, "start_width": 0, "min_width": 2, "max_width": 4096}
 _HYGIENE: Mapping[str, Any] = {"metric_of": "change", "select_by": "loss", "epochs": 2}
-_PAPER: Mapping[str, Any] = {"trials": 12, "start_width": 0, "min_width": 2}
+_PAPER: Mapping[str, Any] = {"trials": 6, "start_width": 0, "min_width": 2}
 _SHORT: Mapping[str, Any] = {"epochs": 2}
+"""The papers' own rules grow a network to ten times its cost within a few trials: they get fewer and shorter ones."""
 METHODS: Mapping[str, Method] = {
     "random": Method("random", options={**_ROUNDS, "min_width": 2, "max_width": 4096},
                      arguments={"select_by": "loss", "epochs": 2}),

@@ -6,13 +6,22 @@ user's to mend: the command line prints its message as one line on stderr and ex
 
 from __future__ import annotations
 
+from chanc.terminal import printable
+
 
 class ChancError(Exception):
-    """The root of every error that chanc raises on purpose; its text is one clear line."""
+    """The root of every error that chanc raises on purpose; its text is one clear line that steers no terminal."""
+
+    def __str__(self) -> str:
+        return printable(" ".join(super().__str__().split()))
 
 
 class ModelError(ChancError):
     """A model that can't be read, is not valid, or is refused as a whole."""
+
+
+class NotUnderstood(ModelError):
+    """A model at which a rule, a pass or an emitter stumbled; the cause is kept (`chanc.boundary`)."""
 
 
 class PlanError(ChancError):

@@ -1,7 +1,9 @@
-"""Writing files so that a reader sees the old file or the new one, never a part.
+"""Writing files so that a reader sees the old file or the new one, never a part; and reading files only.
 
 Content goes to a temporary name in the target's own folder, is flushed to the disk, and takes the target's name by
-`os.replace`. Whatever stops the writer (a full disk, an interrupt) leaves the old file and no rubbish.
+`os.replace`. Whatever stops the writer (a full disk, an interrupt) leaves the old file and no rubbish; what a killed
+one leaves is removed by the next one that writes into the folder. A lock tells the two apart: the kernel lets go of it
+when a writer dies.
 """
 
 from __future__ import annotations
@@ -9,14 +11,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import json
 import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """A value as `json.loads` gives it."""
@@ -37,22 +40,28 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             is always `path`, never the temporary name.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f"{PREFIX}{secrets.token_hex(6)}{target.suffix[:32]}")
     try:
         mode = _mode_of(target)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        if mode is not None:
+        remove_leftovers(target.parent)
+        temporary, held = _reserve(target)
+        try:
+            if mode is None:
+                mode = stat.S_IMODE(os.fstat(held).st_mode)
+            os.fchmod(held, mode)
+            yield temporary
+            # A writer may have put a file of its own there: safetensors does, and nobody else could read that.
             os.chmod(temporary, mode)
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, target)
+            _flush(temporary)
+            os.replace(temporary, target)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            os.close(held)
     except OSError as error:
-        if error.filename in (None, str(temporary), os.fspath(target)) and error.errno is not None:
+        name = os.path.basename(str(error.filename or PREFIX))
+        if (name.startswith(PREFIX) or error.filename == os.fspath(target)) and error.errno is not None:
             error.filename, error.filename2 = os.fspath(path), None
         raise
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
     _flush_folder(target.parent)
 
 
@@ -71,13 +80,32 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bo
     atomic_write_text(path, text + "\n")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files below `folder` of writers that were killed; nobody may be writing there."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if name.startswith(PREFIX):
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(place, name))
+def open_regular(path: str | os.PathLike[str], *, links: bool = True) -> BinaryIO:
+    """Open a regular file for reading: a pipe or a device is refused at once, where `open` would wait for a writer.
+
+    links: whether the last part of `path` may be a symbolic link.
+
+    Raises:
+        OSError: it can't be opened or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def leftovers(folder: Path, *, below: bool = False) -> list[Path]:
+    """The temporary files of killed writers in a folder, or also in all folders below it."""
+    return [path for path in _temporaries(folder, below) if _if_dead(path, lambda _: None)]
+
+
+def remove_leftovers(folder: Path, *, below: bool = False) -> None:
+    """Delete the temporary files of killed writers in a folder, or also in all folders below it."""
+    for path in _temporaries(folder, below):
+        _if_dead(path, os.unlink)
 
 
 def plain(value: object) -> Json:
@@ -107,18 +135,59 @@ def _default(field: dataclasses.Field[object]) -> object:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
+def _reserve(target: Path) -> tuple[Path, int]:
+    """An empty temporary file beside `target`, and the descriptor that holds its lock: its writer lives."""
+    while True:
+        temporary = target.with_name(f"{PREFIX}{secrets.token_hex(8)}{target.suffix[:32]}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks: nothing is removed there either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, descriptor
+        os.close(descriptor)  # another process took it for a leftover before the lock was held
+
+
+def _temporaries(folder: Path, below: bool) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in sorted(names) if name.startswith(PREFIX))
+        if not below:
+            return
+
+
+def _if_dead(temporary: Path, act: Callable[[Path], None]) -> bool:
+    """Whether nobody holds the lock of a temporary file; then `act` is done while we hold it."""
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        act(temporary)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def _mode_of(target: Path) -> int | None:
     """Permission bits of an existing regular file, None where there is no file yet."""
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
         return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(target))
-    if not stat.S_ISREG(mode):
-        # A rename would replace a device or a pipe, /dev/null for one, by a plain file.
-        raise OSError(errno.EINVAL, "not a regular file", os.fspath(target))
+    # A rename would replace a device or a pipe, /dev/null for one, by a plain file.
+    _require_regular(mode, target)
     return stat.S_IMODE(mode)
+
+
+def _require_regular(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
 def _flush(path: Path) -> None:

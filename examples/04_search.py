@@ -21,8 +21,9 @@ def main(folder: Path) -> None:
     model = folder / "resnet18.onnx"
     export(zoo.build("resnet18", width=8, channels=1), torch.rand(1, 1, 8, 8), model)
     run = chanc.search(
-        str(model), algo="greedy", data="digits", trials=3, epochs=1, limit_train=300, out=folder / "run",
-        options={"gamma": 0.8, "start_width": 0, "min_width": 4}, train={"batch_size": 32, "lr": 0.1},
+        str(model), algo="greedy", data="digits", trials=3, epochs=2, limit_train=600, out=folder / "run",
+        options={"gamma": 0.8, "start_width": 0, "min_width": 4},
+        train={"optimizer": "sgd", "schedule": "cosine", "lr": 0.1, "batch_size": 32},
     )  # fmt: skip
     for trial in run.trials:
         print(f"trial {trial.id}: {trial.params:>9,} params, top-1 {trial.score:.3f}")

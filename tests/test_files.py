@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chanc.files import plain, remove_leftovers
+from chanc import files
+from chanc.files import leftovers, open_regular, plain, remove_leftovers
 from chanc.ir import atomic_write, atomic_write_json, atomic_write_text
 
 
@@ -52,6 +53,54 @@ def test_umask_for_new_files_and_mode_of_old_ones(tmp_path: Path) -> None:
     (tmp_path / "new").chmod(0o604)
     atomic_write_text(tmp_path / "new", "y")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o604
+
+
+@pytest.mark.parametrize("old", [None, 0o640, 0o604, 0o444])
+def test_a_writer_that_puts_a_file_of_its_own_there_keeps_the_mode(tmp_path: Path, old: int | None) -> None:
+    """As safetensors does, whose files nobody but their owner could read."""
+    target = tmp_path / "a"
+    if old is not None:
+        target.write_text("old")
+        target.chmod(old)
+    before = os.umask(0o022)
+    try:
+        with atomic_write(target) as temporary:
+            (tmp_path / "own").touch(0o600)
+            (tmp_path / "own").replace(temporary)
+    finally:
+        os.umask(before)
+    assert target.stat().st_mode & 0o777 == (0o644 if old is None else old)
+
+
+def test_a_temporary_name_can_be_neither_guessed_nor_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    for _ in range(8):
+        with atomic_write(tmp_path / "a") as temporary:
+            names.append(temporary.name)
+    assert len(set(names)) == 8
+    assert all(len(name.removeprefix(files.PREFIX)) == 16 for name in names)
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    victim, trap = tmp_path / "victim", tmp_path / f"{files.PREFIX}guessed"
+    trap.symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        atomic_write_text(tmp_path / "a", "x")
+    assert not victim.exists()
+    assert trap.is_symlink()
+
+
+@pytest.mark.timeout(20)
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place, what in ((tmp_path / "pipe", "not a regular file"), (Path("/dev/zero"), "not a regular file"),
+                        (tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):  # fmt: skip
+        with pytest.raises(OSError, match=what):
+            open_regular(place)
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to("a")
+    with open_regular(tmp_path / "link") as file:
+        assert file.read() == b"abc"
+    with pytest.raises(OSError, match="symbolic links"):
+        open_regular(tmp_path / "link", links=False)
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -126,7 +175,28 @@ def test_leftovers_go_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     (tmp_path / "link").symlink_to(tmp_path.parent)
     (tmp_path.parent / ".chanc-6").write_text("")
-    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path, below=True)
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert [name for name in left if not name.startswith("link/")] == ["a/.other", "a/b/x.chanc-5", "a/chanc-4"]
     assert (tmp_path.parent / ".chanc-6").exists()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    dead = tmp_path / ".chanc-dead.onnx"
+    dead.write_text("half")
+    with atomic_write(tmp_path / "a.onnx") as mine:
+        assert not dead.exists()
+        with atomic_write(tmp_path / "b.onnx") as other:
+            assert mine.exists()
+            assert leftovers(tmp_path) == []
+            other.write_text("b")
+        mine.write_text("a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx"]
+
+
+def test_a_temporary_name_that_is_a_pipe_or_a_link_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".chanc-pipe")
+    (tmp_path / ".chanc-link").symlink_to(tmp_path / "target")
+    (tmp_path / "target").write_text("keep")
+    remove_leftovers(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3

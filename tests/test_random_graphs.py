@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 
 from chanc.analysis import analyze
 from chanc.backends import ort
+from chanc.boundary import strict
 from chanc.testing.plans import check_all
 from chanc.testing.strategies import graph_of_seed, graphs
+
+
+@pytest.fixture(autouse=True)
+def _mistakes_are_seen():
+    """No rule may stumble over a valid graph."""
+    with strict():
+        yield
+
 
 CALM = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 

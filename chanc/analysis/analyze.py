@@ -19,6 +19,7 @@ from chanc.analysis.order import ordered
 from chanc.analysis.run import visit_model
 from chanc.analysis.sizes import SizesAt, SizeTable
 from chanc.analysis.solve import Units, solve
+from chanc.boundary import boundary
 from chanc.cost.cost import Cost, Counter, NodeCost
 from chanc.cost.sizes import Declared
 from chanc.errors import PlanError
@@ -171,6 +172,7 @@ def analyze_model(model: ir.Model) -> Analysis:
         return grouped(model, settled(model)[0])
 
 
+@boundary("the search for channel groups")
 def grouped(model: ir.Model, findings: Findings, given: Sizes | None = None, opened: Opened | None = None) -> Analysis:
     """The channel groups that were found in a model whose shapes are folded."""
     units = ordered(findings, solve(findings))

@@ -192,17 +192,19 @@ class Context(Notes):
         return default if found is None else found.value
 
     def integer(self, name: str, default: int) -> int:
-        """An integer attribute of the node."""
+        """An integer attribute of the node; Opaque where it is of another type."""
         found = self.attribute(name, default)
-        assert isinstance(found, int)
+        if not isinstance(found, int):
+            raise Opaque(f"its attribute '{name}' is no integer")
         return found
 
     def integer_list(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
-        """A list attribute of the node, or the default."""
+        """A list attribute of the node, or the default; Opaque where it is of another type."""
         found = self.attribute(name)
         if found is None:
             return None if default is None else list(default)
-        assert isinstance(found, (list, tuple))
+        if not isinstance(found, (list, tuple)):
+            raise Opaque(f"its attribute '{name}' is no list")
         return list(found)
 
     def numbers(self, index: int, certain: bool = False) -> list[Size]:
@@ -212,6 +214,8 @@ class Context(Notes):
         """
         value, known = self.value(index), self.certain(index) if certain else self.constant(index)
         if known is not None:
+            if not all(isinstance(n, (int, dims.Dim)) for n in known.ravel().tolist()):
+                raise Opaque(f"'{value.name if value is not None else ''}' holds other things than integers")
             return list(known.ravel().tolist())
         layout = self.input(index)
         array = named(value, dims.product(layout.sizes)) if value is not None and not layout.fields else None

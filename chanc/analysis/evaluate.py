@@ -45,6 +45,10 @@ class _Node:
 
 Evaluator = Callable[[_Node, Sequence[Array]], Array | None]
 EVALUATORS: dict[str, Evaluator] = {}
+_MEETING = ("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Max", "Min", "Equal", "Greater", "Less", "GreaterOrEqual",
+            "LessOrEqual", "And", "Or", "Xor", "Where")  # fmt: skip
+"""Operators whose operands are broadcast against each other."""
+
 
 
 def evaluates(*names: str) -> Callable[[Evaluator], Evaluator]:
@@ -65,23 +69,51 @@ def evaluate(node: ir.Node, inputs: Sequence[Array]) -> Array | None:
     function = EVALUATORS.get(node.op_type)
     if function is None or node.domain not in ("", "ai.onnx"):
         return None
+    if _size(node.op_type, inputs) > LIMIT:
+        return None
     try:
-        result = function(_Node(node), inputs)
+        with np.errstate(all="ignore"):
+            result = function(_Node(node), inputs)
     except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, AttributeError):
         return None
     return result if result is None or result.size <= LIMIT else None
 
 
+def _size(op: str, inputs: Sequence[Array]) -> int:
+    """At least how many entries the result has: two vectors may meet in a matrix that no memory holds."""
+    if op in ("Gather", "GatherND") and len(inputs) > 1:
+        return inputs[1].size
+    try:
+        return math.prod(np.broadcast_shapes(*(array.shape for array in inputs[:3]))) if op in _MEETING else 0
+    except ValueError:
+        return 0  # they don't meet: the operator says so
+
+
 def folded(value: ir.Value, limit: int = 64) -> Array | None:
     """The content of a small value that is computed from constants alone; None where it isn't, or is larger."""
+    known: dict[ir.Value, Array | None] = {}
+    waiting = [value]
+    while waiting:
+        node = waiting[-1].producer()
+        inputs = [each for each in node.inputs if each is not None] if node is not None else []
+        if waiting[-1].const_value is None and _evaluates(node) and (fresh := [v for v in inputs if v not in known]):
+            waiting += fresh
+        else:
+            last = waiting.pop()
+            known[last] = _folded(last, node, [known.get(each) for each in inputs], limit)
+    return known[value]
+
+
+def _folded(value: ir.Value, node: ir.Node | None, inputs: list[Array | None], limit: int) -> Array | None:
     if value.const_value is not None:
         return value.const_value.numpy() if value.const_value.size <= limit else None
-    node = value.producer()
-    if node is None or len(node.outputs) != 1 or node.op_type not in EVALUATORS:
-        return None
-    inputs = [folded(each, limit) for each in node.inputs if each is not None]
-    known = [array for array in inputs if array is not None]
-    return evaluate(node, known) if known and len(known) == len(inputs) else None
+    arrays = [array for array in inputs if array is not None]
+    whole = _evaluates(node) and arrays and len(arrays) == len(inputs)
+    return evaluate(node, arrays) if node is not None and whole else None
+
+
+def _evaluates(node: ir.Node | None) -> bool:
+    return node is not None and len(node.outputs) == 1 and node.op_type in EVALUATORS
 
 
 def is_fill(value: ir.Value) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import DisjointSet, IntArray
 from chanc.analysis.initializers import Initializers, ParameterAxis, Use
-from chanc.analysis.layout import Field, Layout, Slot
+from chanc.analysis.layout import Field, Layout, Opaque, Slot
 from chanc.analysis.roles import Roles
 from chanc.ir.nodes import subgraphs
 
@@ -25,6 +25,10 @@ Array = NDArray[np.generic]
 
 DATA_LIMIT = 1 << 20
 """Constants of integers up to this size (elements) are read through."""
+
+
+MOST_LABELS = 1 << 26
+"""Labels of a graph: what is done with them takes some dozens of bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,10 @@ class Findings:
         return self.initializers.axes
 
     def fresh(self, size: int) -> IntArray:
-        """New labels: [size]."""
+        """New labels: [size]. Opaque where they are too many: an empty weight may claim any size."""
         start = self.label_count
+        if start + size > MOST_LABELS:
+            raise Opaque(f"it has {size} channels, with which the graph has more than {MOST_LABELS}")
         self.label_count += size
         return np.arange(start, start + size, dtype=np.int64)
 

@@ -15,11 +15,13 @@ from chanc.analysis.dims import Dim
 from chanc.analysis.evaluate import is_fill
 from chanc.analysis.findings import Array, Findings
 from chanc.analysis.run import visit_model
+from chanc.boundary import boundary
 from chanc.ir.initializers import COMPUTED, add_constant
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
 
 
+@boundary("the folding of shapes")
 def settled(model: ir.Model) -> tuple[Findings, bool]:
     """Fold a model in normal form to a fixed point, in place: the findings on what it is then, and if it changed."""
     findings, changed = visit_model(model), False
@@ -95,4 +97,3 @@ def _initializer(graph: ir.Graph, names: Names, value: ir.Value, array: Array) -
     made = add_constant(graph, names.fresh(base), array)
     made.meta[COMPUTED] = True
     return made
-

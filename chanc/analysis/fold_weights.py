@@ -17,6 +17,7 @@ import onnx
 import onnx_ir as ir
 
 from chanc.analysis.findings import Array
+from chanc.boundary import boundary
 from chanc.ir.dtypes import FLOATS
 from chanc.ir.initializers import constant, constant_shape, fed
 from chanc.ir.nodes import bodies
@@ -26,6 +27,7 @@ from chanc.ops.spec import NOWHERE
 QUANTISED = ("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear")
 
 
+@boundary("the folding of weights")
 def fold_weights(model: ir.Model, only: Collection[str] | None = None) -> tuple[str, ...]:
     """Fold, in place, such weights of a model in normal form; the names of the constants.
 

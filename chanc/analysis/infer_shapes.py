@@ -13,12 +13,14 @@ import onnx_ir as ir
 from chanc.analysis.dims import Size
 from chanc.analysis.findings import Findings
 from chanc.analysis.run import visit_model
+from chanc.boundary import boundary
 from chanc.ir.initializers import constant_shape
 from chanc.ir.nodes import nodes_of
 
 BIG = 1 << 12
 
 
+@boundary("shape inference")
 def infer_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     """Fill in shapes and types, in place; a dynamic axis gets a name. Says whether any was missing.
 

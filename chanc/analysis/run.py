@@ -14,6 +14,7 @@ from chanc.analysis.evaluate import EVALUATORS, Array, atoms, evaluate, is_fill,
 from chanc.analysis.findings import DATA_LIMIT, Findings, Pin
 from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
+from chanc.boundary import stumbled
 from chanc.errors import ChancError
 from chanc.ir.initializers import constant_shape, fed
 from chanc.ir.nodes import bodies, called, captured_by
@@ -63,9 +64,18 @@ class _Runner:
         self.body = self.visit_body
 
     def visit(self, node: ir.Node) -> None:
-        """Execute one node on layouts."""
-        findings = self.findings
-        context = Context(findings, node, self.body)
+        """Execute one node on layouts; one at which its rule stumbles is not understood."""
+        context = Context(self.findings, node, self.body)
+        try:
+            self._visit(context)
+        except ChancError:
+            raise
+        except Exception as error:
+            self._refuse(context, error)
+        self._declare_rest(node)
+
+    def _visit(self, context: Context) -> None:
+        findings, node = self.findings, context.node
         graphs = bodies(node)
         if not graphs and self._evaluated(context):
             return
@@ -87,21 +97,15 @@ class _Runner:
             if curved or bent:
                 reason = bent or f"its weights pass {node.op_type} '{called(node)}'"
                 findings.bent.update(dict.fromkeys(node.outputs, reason))
-        self._execute(context, rule)
+        rule(context)
+        context.settle_unread()
 
-    def _execute(self, context: Context, rule: AnalysisRule) -> None:
-        node = context.node
-        try:
-            rule(context)
-            context.settle_unread()
-        except Opaque as why:
-            self._opaque(context, str(why), [])
-        except ChancError:
-            raise
-        except Exception:
-            # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
-            self._opaque(context, "it doesn't fit what it is given", [])
-        self._declare_rest(node)
+    def _refuse(self, context: Context, error: Exception) -> None:
+        """Pin what enters a node whose rule gave up, or stumbled."""
+        # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
+        unfit = "" if isinstance(error, Opaque) else f"it doesn't fit what it is given: {stumbled(error)}"
+        reason = unfit or str(error)
+        self._opaque(context, reason, self._captured(context))
 
     def _declare_rest(self, node: ir.Node) -> None:
         for output in node.outputs:
@@ -124,25 +128,30 @@ class _Runner:
     def _control(self, context: Context, graphs: list[ir.Graph], rule: AnalysisRule | None) -> None:
         """A node with bodies: its rule visits them; what one reads of outer values, each of its results may hold."""
         node = context.node
-        captured = list(captured_by(node))
         if rule is None:
-            self._opaque(context, "it is used in a subgraph", captured)
+            self._opaque(context, "it is used in a subgraph", list(captured_by(node)))
             return
-        sources = self._sources([*node.inputs, *captured])
+        sources = self._sources([*node.inputs, *captured_by(node)])
         if sources:
             self.findings.sources.update((value, sources) for graph in graphs for value in graph.inputs)
         try:
             rule(context)
-        except Opaque as why:
-            for graph in graphs:
-                self.findings.forget(graph)
-            inside = [value for graph in graphs for inner in graph.all_nodes() for value in inner.inputs]
-            constants = {value for value in inside if value is not None and value.const_value is not None}
-            self._opaque(context, str(why), [*captured, *sorted(constants, key=lambda value: value.name or "")])
+        except ChancError:
+            raise
+        except Exception as error:
+            self._refuse(context, error)
         sources |= self._sources([value for graph in graphs for value in graph.outputs])
         if sources:
             self.findings.sources.update((output, sources) for output in node.outputs)
-        self._declare_rest(node)
+
+    def _captured(self, context: Context) -> list[ir.Value]:
+        """What the bodies of a node that isn't understood read: of them nothing is known any more."""
+        graphs = bodies(context.node)
+        for graph in graphs:
+            self.findings.forget(graph)
+        inside = [value for graph in graphs for inner in graph.all_nodes() for value in inner.inputs]
+        constants = {value for value in inside if value is not None and value.const_value is not None}
+        return [*captured_by(context.node), *sorted(constants, key=lambda value: value.name or "")]
 
     def _sources(self, values: Iterable[ir.Value | None]) -> frozenset[int]:
         """The widths from which the contents of any of these values may be computed."""

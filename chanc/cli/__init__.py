@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from io import StringIO
 
 import click
 
@@ -24,6 +25,7 @@ COMMANDS = {
     "codegen": ("chanc.cli.codegen", "Write a model as readable, trainable PyTorch source."),
     "export": ("chanc.cli.export", "Make an ONNX model from the zoo or from a PyTorch factory."),
     "report": ("chanc.cli.report", "Draw the report of a search run again."),
+    "fsck": ("chanc.cli.fsck", "Check what a search, a sweep or a training left on disk, and mend it."),
 }
 
 
@@ -66,7 +68,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            say(line, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         say("stopped", err=True)
@@ -75,7 +80,10 @@ def main(args: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except ChancError as error:
-        say("chanc: " + " ".join(str(error).split()), err=True)
+        say(f"chanc: {error}", err=True)
+        sys.exit(1)
+    except MemoryError:
+        say("chanc: there is not enough memory for that", err=True)
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -24,8 +24,8 @@ class TrainCommand(GroupedCommand):
 
     headings = (
         ("What", ("data", "data_root", "task", "output", "force", "limit_train", "limit_test", "insert_batchnorm")),
-        ("Optimizer", ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "adas_beta", "evbmf",
-                       "clip_norm", "ema_decay")),
+        ("Optimizer", ("epochs", "batch_size", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "adas_beta",
+                       "evbmf", "clip_norm", "drop_path", "spatial_dropout", "ema_decay")),
         ("Schedule", ("schedule", "step_epochs", "step_gamma", "final_lr", "warmup", "restart_epochs",
                       "restart_factor")),
         ("Input", ("normalise", "scale_pixels", "bake")),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from chanc.boundary import stumbled
 from chanc.cost.params import entering, own_params
 from chanc.cost.sizes import Declared, Sizes, Unknown, elements, source
 from chanc.ir.nodes import called
@@ -95,6 +96,9 @@ def _count(node: ir.Node, own: tuple[int, ...], work: WorkOf | None, sizes: Size
     try:
         macs, other = work(node.attributes.data, _Operands(node, sizes), _Results(node, sizes))
     except Unknown:
+        return NodeCost(params, 0, 0, known=False)
+    except Exception as error:
+        stumbled(error)
         return NodeCost(params, 0, 0, known=False)
     macs, other = _sample(macs, sizes.batch), _sample(other, sizes.batch)
     return NodeCost(params, macs, macs + other)

@@ -8,6 +8,7 @@ from typing import Protocol
 import onnx_ir as ir
 
 from chanc.cost.batch import batch_axes
+from chanc.ir.sizes import worked_out
 from chanc.ops import Number, Trait, has
 from chanc.ops.spec import Size as Numbers
 
@@ -64,7 +65,8 @@ class Declared:
         if axis >= len(shape):
             raise Unknown
         dim = shape[axis]
-        found = dim if isinstance(dim, int) else self.symbols.get(str(dim.value)) or dim.evaluate(self.symbols)
+        name = "" if isinstance(dim, int) else str(dim.value)
+        found = dim if isinstance(dim, int) else self.symbols.get(name) or worked_out(name, self.symbols)
         # Some exporters (Paddle) write -1 or 0 for a dimension that they don't know.
         if isinstance(found, int) and found > 0:
             return found
@@ -101,10 +103,12 @@ def source(value: ir.Value | None) -> tuple[str, ir.TensorProtocol] | None:
             return None
         if node.op_type == "Constant":
             attribute = node.attributes.get("value")
-            return None if attribute is None else (value.name or "", attribute.as_tensor())
+            if attribute is None or attribute.type != ir.AttributeType.TENSOR:
+                return None
+            return value.name or "", attribute.as_tensor()
         if not has(node, Trait.VIEW, Trait.RECAST):
             return None
-        value = node.inputs[0]
+        value = node.inputs[0] if node.inputs else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""Data sets by name or by path, in memory as uint8.
+"""Data sets by name or by path, in memory.
 
 Named sets lie in a data folder (`root`, else $CHANC_DATA, else ./data) or are downloaded into it with a checksum.
 """
@@ -65,7 +65,9 @@ def _from_path(path: Path, choose_train: Choose, choose_test: Choose) -> Dataset
         if folder.is_layout(path):
             return folder.read(path, choose_train, choose_test)
     except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+        raise DataError(f"{error.filename or path} can't be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise DataError(f"{path} takes more memory than there is: limit its images, or make them smaller") from error
     raise DataError(
         f"{path} holds no known layout: expected CIFAR batches, idx files, train-*.parquet, or class folders of images"
     )

@@ -35,7 +35,7 @@ class Augment:
         return Moves(top, left, mirrored, row, column)
 
     def crop_flip(self, images: Tensor, moves: Moves) -> Tensor:
-        """Cropped and flipped images: uint8 [B, H, W, C] in, the same out."""
+        """Cropped and flipped images: [B, H, W, C] in, the same out."""
         if not self.crop_padding and not self.flip:
             return images
         count, height, width, channels = images.shape

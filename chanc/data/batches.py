@@ -1,4 +1,4 @@
-"""Batches of a data set that lives whole, as uint8, on the training device."""
+"""Batches of a data set that lives whole, as it is stored, on the training device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from chanc.data.contract import InputContract
 class Batches:
     """One epoch an iteration: shuffled and augmented with a generator, in stored order without one.
 
-    images: uint8 [N, C, H, W] and labels: int64 [N] on the device; contract: how the network takes its pixels.
+    images: [N, C, H, W], pixels of 0..255, uint8 or float32, and labels: int64 [N] on the device; contract: how the
+    network takes its pixels.
     Batches are float32, normalised, [B, C, H, W] in memory format channels-last, or [B, H, W, C] where the contract
     says so, with labels [B]. No image is dropped: the last batch is smaller, and a remainder of a single image joins
     the batch before it (batch norm can't train on one).
@@ -33,8 +34,10 @@ class Batches:
         augment: Augment | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != len(labels):
-            raise ValueError(f"images must be uint8 [N, C, H, W] with N labels, not {images.dtype} {images.shape}")
+        if images.dtype not in (torch.uint8, torch.float32) or images.ndim != 4 or len(images) != len(labels):
+            raise ValueError(
+                f"images must be uint8 or float32 [N, C, H, W] with N labels, not {images.dtype} {images.shape}"
+            )
         if batch_size < 1 or (batch_size == 1 and generator is not None):
             raise ValueError(f"a batch size of {batch_size} can't be trained")
         if augment is not None and generator is None:
@@ -82,8 +85,8 @@ class Batches:
             yield self._laid_out(augment.cut(self._normalise(augment.crop_flip(images, own)), own)), labels
 
     def _normalise(self, images: Tensor) -> Tensor:
-        """uint8 [B, H, W, C] to float32 [B, C, H, W], channels-last."""
-        return images.float().mul_(self._gain).add_(self._shift).permute(0, 3, 1, 2)
+        """Stored pixels [B, H, W, C] to float32 [B, C, H, W], channels-last."""
+        return images.to(torch.float32, copy=True).mul_(self._gain).add_(self._shift).permute(0, 3, 1, 2)
 
     def _laid_out(self, images: Tensor) -> Tensor:
         """[B, C, H, W] as the network takes it."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from chanc.data.dataset import Dataset, Images, Labels, make
+from chanc.data.dataset import Dataset, Images, Labels, as_labels, make
 from chanc.data.download import check_md5, fetch, read_bytes
 from chanc.errors import DataError
 
@@ -193,7 +193,8 @@ def _records(layout: Layout, name: str, data: bytes) -> tuple[Images, Labels]:
     if not data or len(data) % record:
         raise DataError(f"{name} is damaged: {len(data)} bytes are not whole records of {record}")
     rows = np.frombuffer(data, np.uint8).reshape(-1, record)
-    return rows[:, layout.label_bytes :], rows[:, layout.label_bytes - 1].astype(np.int64)
+    labels = as_labels(f"{name}: label", rows[:, layout.label_bytes - 1], _CLASSES[layout.name])
+    return rows[:, layout.label_bytes :], labels
 
 
 def _pickled(layout: Layout, name: str, data: bytes) -> tuple[Images, Labels]:
@@ -203,7 +204,8 @@ def _pickled(layout: Layout, name: str, data: bytes) -> tuple[Images, Labels]:
         raise DataError(f"{name} holds no uint8 array [N, {_PIXELS}] under the key data")
     if not isinstance(labels, list) or not all(isinstance(label, int) for label in labels):
         raise DataError(f"{name} holds no list of integers under the key {layout.label_key.decode()}")
-    return pixels, np.array(labels, np.int64)
+    where = f"{name}: {layout.label_key.decode()}"
+    return pixels, as_labels(where, np.array(labels, np.int64), _CLASSES[layout.name])
 
 
 def _join(parts: list[tuple[Images, Labels]]) -> tuple[Images, Labels]:

@@ -1,6 +1,7 @@
 """A labelled image data set in memory, and the ways to cut and fit it: limits, a validation part, another size.
 
-Images stay uint8 in NCHW until a batch is made of them. Every random choice comes from `numpy.random.RandomState`,
+Images stay as they are stored, in NCHW, until a batch is made of them: pixels of 0 to 255, uint8, or float32 where they
+are finer than whole numbers. Every random choice comes from `numpy.random.RandomState`,
 whose stream numpy has frozen, so that a seed means the same images on every machine and numpy version.
 """
 
@@ -15,8 +16,11 @@ from numpy.typing import NDArray
 from chanc.data.contract import InputContract
 from chanc.errors import DataError
 
-Images = NDArray[np.uint8]
+Images = NDArray[np.uint8 | np.float32]
 Labels = NDArray[np.int64]
+
+MAX_CLASSES = 1_000_000
+"""A label beyond it is a mistake in the data, and is refused before memory is taken for so many classes."""
 
 # Rec. 601 luma: what Pillow and most papers mean by "converted to grey".
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -30,7 +34,8 @@ UNMIRRORED = ("digits", "mnist", "emnist", "kmnist", "qmnist", "svhn", "usps")
 class Dataset:
     """Training and held-out images with their labels.
 
-    train_images: uint8 [N, C, H, W]; train_labels: int64 [N], each in 0..classes-1; the test part likewise.
+    train_images: [N, C, H, W], pixels of 0..255, uint8 or float32; train_labels: int64 [N], each in
+    0..classes-1; the test part likewise.
     mean, std: one number a channel, of pixels scaled to 0..1. note: what was done to the data, in words, or "".
     contract: how the model at hand takes the images; None: standardised by mean and std, channels first.
 
@@ -140,28 +145,69 @@ def make(
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     note: str = "",
 ) -> Dataset:
-    """A `Dataset` whose classes are counted and whose mean and std are measured where they are not given."""
-    if not len(train[1]) or not len(test[1]):
-        raise DataError(f"{name}: the {'test' if len(train[1]) else 'training'} part has no images")
-    if class_names is None:
-        class_names = tuple(str(label) for label in range(max(int(train[1].max()), int(test[1].max())) + 1))
+    """A `Dataset` whose classes are counted and whose mean and std are measured where they are not given.
+
+    Raises: DataError where the parts are no images with labels.
+    """
+    class_names = class_names or numbered(name, train[1], test[1])
+    for part, (images, labels) in (("training", train), ("test", test)):
+        _check_part(name, part, images, labels, len(class_names))
     mean, std = normalisation or statistics(train[0])
     return Dataset(name, *train, *test, len(class_names), class_names, mean, std, note)
+
+
+def numbered(name: str, train: Labels, test: Labels) -> tuple[str, ...]:
+    """The classes 0 to the largest label, by number. Raises: DataError for an empty part or a label out of range."""
+    if not len(train) or not len(test):
+        raise DataError(f"{name}: the {'test' if len(train) else 'training'} part has no images")
+    top = max(int(as_labels(f"{name}: a label", part).max()) for part in (train, test))
+    return tuple(str(label) for label in range(top + 1))
+
+
+def as_labels(where: str, values: NDArray[np.generic], classes: int = MAX_CLASSES) -> Labels:
+    """Integers [N] or [N, 1] as labels, each in 0..classes-1.
+
+    where: what is read, in words. Raises: DataError that names the first row with another value.
+    """
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise DataError(f"{where} must hold one integer an image, not {values.dtype} {list(values.shape)}")
+    wrong = np.less(values, 0) | np.greater_equal(values, classes)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"{where} [{row}] is {values[row]}: labels are whole numbers from 0 to {classes - 1}")
+    return values.astype(np.int64)
+
+
+def narrowed(images: Images) -> Images:
+    """The same images as uint8 where all their values are whole, but for float32's last bits."""
+    if images.dtype == np.uint8 or not all(_whole(image) for image in images):
+        return images
+    return np.rint(images).astype(np.uint8)
+
+
+def _whole(image: Images) -> bool:
+    return bool(np.abs(image - np.rint(image)).max(initial=0) < 1e-4)
 
 
 def statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, pixels scaled to 0..1; a constant channel has std 1.
 
-    Counted over a histogram of the 256 values: integer sums don't depend on the order of summation.
+    Counted over a histogram of the 256 values, of 65,536 where they are finer: integer sums don't depend on the order
+    of summation.
     """
-    levels = np.arange(256)
+    steps = 1 if images.dtype == np.uint8 else 257
+    top = 255 * steps
+    levels = np.arange(top + 1)
     means, deviations = [], []
     for channel in range(images.shape[1]):
-        counts = np.bincount(images[:, channel].ravel(), minlength=256)
+        values = images[:, channel].ravel()
+        counts = np.bincount(values if steps == 1 else np.rint(values * steps).astype(np.int64), minlength=top + 1)
         mean = float((counts * levels).sum()) / float(counts.sum())
         variance = float((counts * levels**2).sum()) / float(counts.sum()) - mean**2
-        means.append(mean / 255)
-        deviations.append(variance**0.5 / 255 if variance > 1e-9 else 1.0)
+        means.append(mean / top)
+        deviations.append(variance**0.5 / top if variance > 1e-9 * steps**2 else 1.0)
     return tuple(means), tuple(deviations)
 
 
@@ -185,8 +231,13 @@ def stratified(labels: Labels, count: int | None, seed: int) -> NDArray[np.int64
 
 
 def _check_part(name: str, part: str, images: Images, labels: Labels, classes: int) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
-        raise DataError(f"{name}: {part} images must be uint8 [N, C, H, W], not {images.dtype} {list(images.shape)}")
+    if images.dtype not in (np.uint8, np.float32) or images.ndim != 4 or 0 in images.shape[1:]:
+        raise DataError(
+            f"{name}: {part} images must be uint8 or float32 [N, C, H, W], not {images.dtype} {list(images.shape)}"
+        )
+    # Written so that NaN fails it too.
+    if images.dtype == np.float32 and len(images) and not (images.min() >= 0 and images.max() <= 255):
+        raise DataError(f"{name}: {part} images hold values outside 0..255")
     if labels.dtype != np.int64 or labels.ndim != 1:
         raise DataError(f"{name}: {part} labels must be int64 [N], not {labels.dtype} {list(labels.shape)}")
     if len(images) != len(labels):
@@ -204,7 +255,7 @@ def _recolour(images: Images, channels: int, name: str) -> Images:
     if present == 1:
         return np.repeat(images, channels, axis=1)
     if (present, channels) == (3, 1):
-        return np.asarray(np.rint(np.einsum("nchw,c->nhw", images, _LUMA))[:, None], np.uint8)
+        return _stored(np.einsum("nchw,c->nhw", images, _LUMA)[:, None], images)
     raise DataError(f"{name} has images of {present} channels, the model takes {channels}")
 
 
@@ -213,11 +264,16 @@ def _resize(images: Images, height: int, width: int) -> Images:
     if images.shape[2:] == (height, width):
         return images
     rows, columns = _bilinear(images.shape[2], height), _bilinear(images.shape[3], width)
-    out = np.empty((*images.shape[:2], height, width), np.uint8)
+    out = np.empty((*images.shape[:2], height, width), images.dtype)
     for start in range(0, len(images), 256):
         block = images[start : start + 256].astype(np.float64)
-        out[start : start + 256] = np.rint(rows @ block @ columns.T)
+        out[start : start + 256] = _stored(rows @ block @ columns.T, images)
     return out
+
+
+def _stored(values: NDArray[np.float64], like: Images) -> Images:
+    """Values rounded where whole numbers are stored."""
+    return np.asarray(np.rint(values) if like.dtype == np.uint8 else np.clip(values, 0, 255), like.dtype)
 
 
 def _bilinear(old: int, new: int) -> NDArray[np.float64]:

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from chanc.errors import DataError
+from chanc.files import open_regular
+
+DEFLATE = 1032
+"""No byte of a deflated stream (zip, gzip) becomes more bytes than this: what claims more is damaged, or lies."""
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0
@@ -32,7 +36,8 @@ def check_md5(name: str, data: bytes, expected: str) -> None:
 def read_bytes(path: Path) -> bytes:
     """The content of a file. Raises: DataError where it can't be read."""
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
 

@@ -1,39 +1,28 @@
-"""Folders of images, one folder a class; and the decoding of image files, which Parquet shares.
+"""Folders of images, one folder a class; and what a part of encoded images becomes, which Parquet shares.
 
 train/CLASS/*.png with test/CLASS/*.png (or val, valid, validation), or CLASS/*.png alone
+
+An image that can't be read is left out, which the data set's note says; where nothing is left of a class, that is an
+error. Names that begin with a dot, as those that macOS leaves beside its files (._x.png), and __MACOSX are passed over.
 """
 
 from __future__ import annotations
 
-import io
-from collections import Counter
-from collections.abc import Callable, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chanc.data.dataset import Dataset, Images, Labels, make, stratified
-from chanc.errors import DataError, MissingDependencyError
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-
-class Sources(Sized, Protocol):
-    """Encoded images by number: paths of files or their content."""
-
-    def __getitem__(self, index: int, /) -> Path | bytes: ...
-
+from chanc.data.dataset import Dataset, Images, Labels, make, numbered, stratified
+from chanc.data.pictures import Blob, Decoded, Source, Sources, decode
+from chanc.errors import DataError
 
 Choose = Callable[[Labels], NDArray[np.int64]]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
 _TEST_NAMES = ("test", "val", "valid", "validation")
 _SPLIT_SEED = 0
-_GREY_MODES = {"1", "L", "LA", "I;16"}
 
 
 def is_layout(folder: Path) -> bool:
@@ -77,84 +66,60 @@ def load_parts(
     *,
     note: str = "",
 ) -> Dataset:
-    """Decode the chosen image files (paths or their content) of both parts into a `Dataset`."""
-    if not len(train[1]) or not len(test[1]):
-        raise DataError(f"{name}: the {'test' if len(train[1]) else 'training'} part has no images")
-    if class_names is None:
-        class_names = tuple(str(label) for label in range(int(max(train[1].max(), test[1].max())) + 1))
-    chosen, held_out = choose_train(train[1]), choose_test(test[1])
-    images, resized = decode([train[0][int(k)] for k in chosen], name)
-    test_images, more = decode([test[0][int(k)] for k in held_out], name, like=images.shape[1:])
-    notes = [note] if note else []
-    # Said, because a lossy copy of a known data set must not pass for the original beside a figure.
-    if _is_jpeg(train[0][int(chosen[0])]):
-        notes.append("JPEG images")
-    for part, kept, labels in (("training", chosen, train[1]), ("test", held_out, test[1])):
-        if len(kept) < len(labels):
-            notes.append(f"{len(kept)} of {len(labels)} {part} images")
-    if resized + more:
-        notes.append(f"{resized + more} images resized to the commonest size")
-    return make(
-        name, (images, train[1][chosen]), (test_images, test[1][held_out]), class_names=class_names,
-        note="; ".join(notes),
-    )  # fmt: skip
+    """Decode the chosen images of both parts into a `Dataset`.
 
-
-def decode(sources: Sequence[Path | bytes], name: str, like: tuple[int, ...] | None = None) -> tuple[Images, int]:
-    """Images [N, C, H, W] of encoded files, and how many of them were resized.
-
-    C is 1 where every image is grey, else 3; `like` (C, H, W) prescribes the result.
-
-    Raises: DataError for what is no image; MissingDependencyError without Pillow.
+    Raises: DataError where a part, or a class of it, has images and none that can be read.
     """
-    if not sources:
-        raise DataError(f"{name}: one part has no images")
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        pictures = list(pool.map(lambda source: _open(source, name), sources))
-    if like is None:
-        grey = all(picture.mode in _GREY_MODES for picture in pictures)
-        (width, height), _ = Counter(picture.size for picture in pictures).most_common(1)[0]
-        like = (1 if grey else 3, height, width)
-    channels, height, width = like
-    out = np.empty((len(pictures), channels, height, width), np.uint8)
-    for picture, target in zip(pictures, out, strict=True):
-        target[:] = _array(picture, channels, (width, height))
-    return out, sum(picture.size != (width, height) for picture in pictures)
+    class_names = class_names or numbered(name, train[1], test[1])
+    notes = [note] if note else []
+    parts: list[tuple[Images, Labels]] = []
+    resized = 0
+    for part, (sources, labels), choose in (("training", train, choose_train), ("test", test, choose_test)):
+        chosen = choose(labels)
+        picked = [sources[int(index)] for index in chosen]
+        decoded = decode(picked, like=parts[0][0].shape[1:] if parts else None)
+        notes += _remarks(part, picked, decoded, len(labels), told_jpeg=bool(parts))
+        _refuse_empty(f"{name}: {part}", class_names, labels[chosen], decoded)
+        parts.append((decoded.images, labels[chosen][decoded.kept]))
+        resized += decoded.resized
+    if resized:
+        notes.append(f"{resized} images resized to the commonest size")
+    return make(name, *parts, class_names=class_names, note="; ".join(notes))
 
 
-def _is_jpeg(source: Path | bytes) -> bool:
-    if isinstance(source, bytes):
-        return source.startswith(b"\xff\xd8\xff")
+def _remarks(part: str, picked: list[Source], decoded: Decoded, present: int, *, told_jpeg: bool) -> list[str]:
+    remarks = []
+    # Said, because a lossy copy of a known data set must not pass for the original beside a figure.
+    if not told_jpeg and picked and _is_jpeg(picked[0]):
+        remarks.append("JPEG images")
+    if len(picked) < present:
+        remarks.append(f"{len(picked)} of {present} {part} images")
+    if decoded.lost:
+        first = next(iter(decoded.lost.values()))
+        remarks.append(f"{len(decoded.lost)} of {len(picked)} {part} images left out, the first: {first}")
+    if decoded.images.dtype != np.uint8:
+        remarks.append(f"{part} images of more than 8 bits")
+    return remarks
+
+
+def _refuse_empty(where: str, class_names: tuple[str, ...], labels: Labels, decoded: Decoded) -> None:
+    left = set(labels[decoded.kept].tolist())
+    for index, why in decoded.lost.items():
+        if labels[index] not in left:
+            what = f"no image of {class_names[labels[index]]!r}" if left else "no image"
+            raise DataError(f"{where}: {what} can be read: {why}")
+
+
+def _is_jpeg(source: Source) -> bool:
+    if isinstance(source, Blob):
+        return source.data.startswith(b"\xff\xd8\xff")
     return source.suffix.lower() in (".jpg", ".jpeg")
-
-
-def _array(picture: Image.Image, channels: int, size: tuple[int, int]) -> Images:
-    from PIL import Image
-
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    if picture.size != size:
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    values = np.asarray(picture, dtype=np.uint8)
-    return values[None] if channels == 1 else values.transpose(2, 0, 1)
-
-
-def _open(source: Path | bytes, name: str) -> Image.Image:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingDependencyError("image files are read with Pillow: pip install 'chanc[data]'") from error
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-            picture.load()
-            return picture.copy()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        which = f"an image in {name}" if isinstance(source, bytes) else str(source)
-        raise DataError(f"{which} can't be decoded: {str(error).splitlines()[0]}") from error
 
 
 def _listing(folder: Path, names: tuple[str, ...] | None) -> tuple[list[Path], Labels, tuple[str, ...]]:
     """Files, labels and class names; with `names` given, a folder of another name is an error."""
     classes = _classes(folder)
+    training = names is None
     names = names or tuple(place.name for place in classes)
     files: list[Path] = []
     labels: list[int] = []
@@ -162,6 +127,8 @@ def _listing(folder: Path, names: tuple[str, ...] | None) -> tuple[list[Path], L
         if place.name not in names:
             raise DataError(f"{place} is a class that the training part does not have")
         found = _files(place)
+        if training and not found:
+            raise DataError(f"{place} holds no images ({', '.join(sorted(_SUFFIXES))}): a class has some, or no folder")
         files += found
         labels += [names.index(place.name)] * len(found)
     if not files:
@@ -170,8 +137,17 @@ def _listing(folder: Path, names: tuple[str, ...] | None) -> tuple[list[Path], L
 
 
 def _classes(folder: Path) -> list[Path]:
-    return sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    return sorted(place for place in folder.iterdir() if place.is_dir() and not _passed_over(place.name))
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _SUFFIXES and path.is_file()
+        if not any(map(_passed_over, path.relative_to(folder).parts))
+    )
+
+
+def _passed_over(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

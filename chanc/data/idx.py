@@ -7,6 +7,8 @@ Layout of an idx file: two zero bytes, a type byte (8: uint8), the number of axe
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.data.dataset import Dataset, Images, Labels, make
-from chanc.data.download import check_md5, fetch, read_bytes
+from chanc.data.download import DEFLATE, check_md5, fetch, read_bytes
 from chanc.errors import DataError
 
 _URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
@@ -29,6 +31,8 @@ _FASHION = {
     "t10k-labels-idx1-ubyte": ("bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"),
 }
 _FILES = tuple(_FASHION)
+_HEADER = 16
+"""Bytes of the longer header, that of images; labels have values there already."""
 _FASHION_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -82,15 +86,27 @@ def _content(folder: Path, name: str) -> bytes:
     if path.suffix != ".gz":
         return data
     try:
-        return gzip.decompress(data)
+        with gzip.open(io.BytesIO(data)) as file:
+            head = file.read(_HEADER)
+            # No more is unpacked than the header claims and such a file can hold: little bytes may be a lot of zeros.
+            return head + file.read(min(_values(head), len(data) * DEFLATE) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged: {error}") from error
 
 
 def _parts(folder: Path, contents: dict[str, bytes]) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
     arrays = [_parse(f"{folder / name}", contents[name], axes) for name, axes in zip(_FILES, (3, 1, 3, 1), strict=True)]
+    for name, images in zip(_FILES[::2], arrays[::2], strict=True):
+        if not images.size:
+            raise DataError(f"{folder / name} holds no pixels: its shape is {list(images.shape)}")
     train, test = ((arrays[k][:, None], arrays[k + 1].astype(np.int64)) for k in (0, 2))
     return train, test
+
+
+def _values(head: bytes) -> int:
+    """How many values follow, by the first bytes of an idx file; of none, where it is none."""
+    axes = head[3] if len(head) == _HEADER else 0
+    return math.prod(struct.unpack(f">{axes}I", head[4 : 4 + 4 * axes])) if axes in (1, 3) else 0
 
 
 def _parse(name: str, data: bytes, axes: int) -> NDArray[np.uint8]:
@@ -98,6 +114,6 @@ def _parse(name: str, data: bytes, axes: int) -> NDArray[np.uint8]:
     if len(data) < header or data[:4] != bytes((0, 0, 8, axes)):
         raise DataError(f"{name} is not an idx file of uint8 with {axes} axes")
     shape = struct.unpack(f">{axes}I", data[4:header])
-    if len(data) - header != int(np.prod(shape, dtype=object)):
+    if len(data) - header != math.prod(shape):
         raise DataError(f"{name} is damaged: {len(data) - header} bytes of values for the shape {list(shape)}")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)

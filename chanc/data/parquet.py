@@ -6,15 +6,18 @@ class names come from the schema's `huggingface` metadata where they are given.
 
 from __future__ import annotations
 
+import bisect
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chanc.data.dataset import Dataset, Labels
+from chanc.data.dataset import MAX_CLASSES, Dataset, Labels, as_labels
 from chanc.data.folder import Choose, load_parts
+from chanc.data.pictures import Blob
 from chanc.errors import DataError, MissingDependencyError
+from chanc.files import open_regular
 
 _IMAGES = ("img", "image")
 _LABELS = ("label", "fine_label")
@@ -46,36 +49,47 @@ def _rows(folder: Path, part: str) -> tuple[_Blobs, Labels, tuple[str, ...] | No
     except ImportError as error:
         raise MissingDependencyError("Parquet files are read with pyarrow: pip install 'chanc[data]'") from error
     files = sorted(folder.glob(f"{part}-*.parquet"))
-    try:
-        schema = pq.read_schema(files[0])
-        image, label = (_column(files[0], schema.names, wanted) for wanted in (_IMAGES, _LABELS))
-        tables = [pq.read_table(file, columns=[image, label]) for file in files]
-        table = pyarrow.concat_tables(tables)
-        blobs = _Blobs(table.column(image).combine_chunks(), str(folder))
-        labels = np.asarray(table.column(label).to_numpy())
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{folder}: {part}-*.parquet can't be read: {str(error).splitlines()[0]}") from error
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"{folder}: the column {label} must hold integers, not {labels.dtype}")
-    return blobs, labels.astype(np.int64), _class_names(schema.metadata, label)
+    blobs, labels = _Blobs(), []
+    names: tuple[str, ...] | None = None
+    for file in files:
+        try:
+            open_regular(file).close()
+            schema = pq.read_schema(file)
+            image, label = (_column(file, schema.names, wanted) for wanted in (_IMAGES, _LABELS))
+            table = pq.read_table(file, columns=[image, label])
+            if table.column(label).null_count:
+                raise DataError(f"{file}: {label} [{table.column(label).is_null().index(True)}] is missing")
+            values = np.asarray(table.column(label).to_numpy())
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise DataError(f"{file} can't be read: {str(error).splitlines()[0]}") from error
+        names = names or _class_names(schema.metadata, label)
+        labels.append(as_labels(f"{file}: {label}", values, len(names) if names else MAX_CLASSES))
+        blobs.add(file, table.column(image).combine_chunks())
+    return blobs, np.concatenate(labels), names
 
 
 class _Blobs:
-    """The encoded images of a column, taken out one by one: most of a big file is never copied."""
+    """The encoded images of a column of several files, taken out one by one: most of a big file is never copied."""
 
-    def __init__(self, column: Any, name: str) -> None:
-        self._column = column
-        self._name = name
+    def __init__(self) -> None:
+        self._parts: list[tuple[Path, Any]] = []
+        self._starts = [0]
+
+    def add(self, file: Path, column: Any) -> None:
+        """Put the images of one more file behind the others."""
+        self._parts.append((file, column))
+        self._starts.append(self._starts[-1] + len(column))
 
     def __len__(self) -> int:
-        return len(self._column)
+        return self._starts[-1]
 
-    def __getitem__(self, index: int) -> bytes:
-        value = self._column[index].as_py()
+    def __getitem__(self, index: int) -> Blob:
+        number = bisect.bisect_right(self._starts, index) - 1
+        file, column = self._parts[number]
+        row = index - self._starts[number]
+        value = column[row].as_py()
         blob = value.get("bytes") if isinstance(value, dict) else value
-        if not isinstance(blob, bytes):
-            raise DataError(f"{self._name}: row {index} holds no image bytes")
-        return blob
+        return Blob(blob if isinstance(blob, bytes) else b"", f"{file}: row {row}")
 
 
 def _column(file: Path, present: list[str], wanted: tuple[str, ...]) -> str:

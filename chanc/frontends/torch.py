@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from chanc import plugins
 from chanc.errors import ChancError, MissingDependencyError, ModelError, VerifyError
-from chanc.files import atomic_write
+from chanc.files import atomic_write, open_regular
 from chanc.frontends.exporters import AUTO, EXPORTERS, Exporter, Request
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     plugins.require("safetensors", "reading weights", "torch")
     import safetensors.torch
 
+    open_regular(path).close()  # safetensors itself would wait for a pipe's other end
     try:
         tensors = safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import onnx
 import onnx_ir as ir
 
+from chanc.boundary import boundary
 from chanc.errors import ModelError
 from chanc.ir.save import enumerate_initializers, stub_proto
 from chanc.ir.screen import no_data
@@ -25,6 +26,7 @@ Shapes = dict[str, tuple[int | None, ...]]
 ONNX = ("", "ai.onnx")
 
 
+@boundary("the check")
 def check(model: ir.Model) -> None:
     """Refuse a model whose operators, attributes or shapes are wrong; the model isn't changed.
 

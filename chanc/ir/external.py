@@ -1,11 +1,14 @@
 """Weights that lie outside the parsed message: bytes of the model file itself, and external data files.
 
-A location is untrusted input: it has to stay in the model's folder (ONNX external data specification), also through
-symbolic links, and the file has to hold every byte that the tensor claims.
+A location is untrusted input, and is opened as onnx's own checker opens it: a regular file in the model's folder, by
+no symbolic link, with no second hard link (which would be another folder's file). The file has to hold every byte that
+the tensor claims. One kind of link is followed that the checker refuses: where the model file is a link itself, its
+data may be links to the folder of the real one. The cache of the Hugging Face hub is made so.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.errors import ModelError
+from chanc.files import open_regular
 from chanc.ir.screen import bodies
 
 _SUB_BYTE = 8
@@ -138,19 +142,25 @@ def _read(tensor: ir.ExternalTensor, source: Path | None, maps: dict[str, memory
 
 
 def _inside(model_file: Path, location: str, tensor: str, where: str) -> str:
-    """The real path of `location`, which must lie in the folder of the model file or of what that is a link to."""
-    folders = (os.path.realpath(model_file.parent), os.path.dirname(os.path.realpath(model_file)))
+    """The real path of `location`: in the folder of the model file, or of what that is a link to."""
+    folder, real_folder = os.path.realpath(model_file.parent), os.path.dirname(os.path.realpath(model_file))
     legal = bool(location) and not os.path.isabs(location) and "\0" not in location
-    path = os.path.realpath(os.path.join(folders[0], location)) if legal else ""
-    if not legal or not any(os.path.commonpath([folder, path]) == folder for folder in folders):
+    given = os.path.normpath(os.path.join(folder, location)) if legal else ""
+    path = os.path.realpath(os.path.join(folder, location)) if legal else ""
+    if not legal or not any(os.path.commonpath([place, path]) == place for place in (folder, real_folder)):
         raise ModelError(f"{where}: external data of tensor {tensor!r} lies outside the model's folder: {location!r}")
+    if path != given and not model_file.is_symlink():
+        raise ModelError(f"{where}: external data of tensor {tensor!r} lies behind a symbolic link: {location!r}")
     return path
 
 
 def _map(path: str, location: str, tensor: str, where: str) -> memoryview:
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
+        with open_regular(path, links=False) as file:
+            status = os.fstat(file.fileno())
+            if status.st_nlink > 1:
+                raise OSError(errno.EMLINK, "it has several hard links")
+            if status.st_size == 0:
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:

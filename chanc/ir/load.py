@@ -11,7 +11,6 @@ import errno
 import logging
 import mmap
 import os
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,9 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from chanc.boundary import boundary
 from chanc.errors import ModelError
+from chanc.files import open_regular
 from chanc.ir import external, screen, wire
 from chanc.ir.collector import uncollected
 from chanc.ir.maps import MAPS_KEY, set_aside
@@ -44,6 +45,7 @@ DESCRIBED_KEY = "chanc.described_initializers"
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
+@boundary("reading")
 def load(
     source: Any, *, copy: bool = True, dims: Sizes | None = None, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> ir.Model:
@@ -112,13 +114,10 @@ def _from_path(path: Path) -> ir.Model:
 
 def _read(path: Path) -> memoryview:
     """The bytes of a regular file, in memory or mapped."""
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
+    if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder, not a model file")
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-    with path.open("rb") as file:
-        if status.st_size >= MAP_BYTES:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size >= MAP_BYTES:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return memoryview(file.read())
 

@@ -49,12 +49,12 @@ def carried(node: ir.Node) -> list[tuple[int, ir.Value, bool]]:
     Input k of the node is input k of the body; a body hands out what it carries in the same order (behind whether to go
     on, in a Loop).
     """
-    if node.op_type not in ("Loop", "Scan"):
+    if node.op_type not in ("Loop", "Scan") or len(bodies(node)) != 1:
         return []
     (body,) = bodies(node)
-    looped = node.op_type == "Loop"
-    elements = 0 if looped else node.attributes["num_scan_inputs"].as_int()
-    places = range(2 if looped else 0, len(node.inputs) - elements)
+    looped, count = node.op_type == "Loop", node.attributes.get("num_scan_inputs")
+    elements = count.as_int() if count is not None and not looped else 0
+    places = range(2 if looped else 0, min(len(node.inputs) - elements, len(body.inputs)))
     ends = body.outputs[1 if looped else 0 :]
     return [
         (index, body.inputs[index], _seen_through(end) is body.inputs[index])

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from chanc.boundary import boundary
 from chanc.ir.functions import inline_functions
 from chanc.ir.names import Names, value_names, values_of
 from chanc.ir.nodes import nodes_of, subgraphs
@@ -21,6 +22,7 @@ from chanc.ir.sequences import unroll_sequences, unrollable
 NO_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
 
 
+@boundary("the normal form")
 def normalize(model: ir.Model) -> bool:
     """Bring a model into normal form, in place; says whether anything changed, the order of nodes included.
 
@@ -157,17 +159,18 @@ def _constant(node: ir.Node) -> ir.TensorProtocol | None:
     name, attribute = next(iter(node.attributes.items()), ("", None))
     if attribute is None:
         return None
-    if name == "value":
+    if name == "value" and attribute.type == ir.AttributeType.TENSOR:
         return attribute.as_tensor()
     kinds = {
-        "value_float": ir.DataType.FLOAT,
-        "value_floats": ir.DataType.FLOAT,
-        "value_int": ir.DataType.INT64,
-        "value_ints": ir.DataType.INT64,
+        "value_float": (ir.AttributeType.FLOAT, ir.DataType.FLOAT),
+        "value_floats": (ir.AttributeType.FLOATS, ir.DataType.FLOAT),
+        "value_int": (ir.AttributeType.INT, ir.DataType.INT64),
+        "value_ints": (ir.AttributeType.INTS, ir.DataType.INT64),
     }
-    if name not in kinds:
+    kind, dtype = kinds.get(name, (None, None))
+    if attribute.type != kind:
         return None
-    return ir.tensor(attribute.value, dtype=kinds[name], name=node.outputs[0].name)
+    return ir.tensor(attribute.value, dtype=dtype, name=node.outputs[0].name)
 
 
 def _drop_initializer_identities(graph: ir.Graph) -> bool:

@@ -22,6 +22,34 @@ Opened = Mapping[str, Mapping[int, Axis] | None]
 """The open axes that were given sizes, by the name of the value; None for a value that had no shape."""
 
 
+LONGEST = 120
+"""Characters of a dimension's name that is read as an expression."""
+
+
+def names_in(name: str) -> frozenset[str]:
+    """The names in a dimension's name that is an expression, as `past + length`; none in one that isn't.
+
+    A stranger chose it: a power may have more digits than any memory holds, so that none is worked out.
+    """
+    if "**" in name or len(name) > LONGEST:
+        return frozenset()
+    try:
+        return frozenset(ir.SymbolicDim(name).free_symbols() - {name})
+    except (ValueError, TypeError, ArithmeticError):  # reads like an expression, and isn't one
+        return frozenset()
+
+
+def worked_out(name: str, values: Mapping[str, int]) -> int | None:
+    """What a dimension's name says with values for the names in it; None where it says no number above 0."""
+    if "**" in name or len(name) > LONGEST:
+        return None
+    try:
+        found = ir.SymbolicDim(name).evaluate(dict(values))
+    except (ValueError, TypeError, ArithmeticError):
+        return None
+    return found if isinstance(found, int) and found > 0 else None
+
+
 def sizes_of(model: ir.Model, dims: Sizes | None = None, shapes: Mapping[str, Sequence[int]] | None = None) -> Sizes:
     """The sizes of open axes that follow from those of dimensions, by name, and from shapes of inputs, by input.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from chanc.errors import ModelError
-from chanc.ir.functions import recursion
+from chanc.ir.functions import endless
 
 GraphLike = ir.Graph | ir.Function
 
@@ -60,8 +60,8 @@ def verify(model: ir.Model, *, outputs: Sequence[str] | None = None) -> None:
     Raises:
         ModelError: with the rule's name and the node, for the first rule that is broken.
     """
-    if (cycle := recursion(model)) is not None:
-        raise ModelError(f"illegal graph (functions-end): {cycle}")
+    if (reason := endless(model)) is not None:
+        raise ModelError(f"illegal graph (functions-end): {reason}")
     functions = frozenset(function.domain for function in model.functions.values())
     _graph(model.graph, Scope(model.graph.opset_imports, functions))
     for function in model.functions.values():

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from chanc.analysis import Analysis, Group, analyze
 from chanc.backends import ort
+from chanc.boundary import boundary
 from chanc.errors import ModelError, VerifyError
 from chanc.ir import load
 from chanc.ir.sizes import Sizes
@@ -43,6 +44,7 @@ _LARGEST = 1 << 30
 Widths = Mapping[str, tuple[int, int]]
 
 
+@boundary("the comparison")
 def judge(
     original: Any,
     rewritten: Any,

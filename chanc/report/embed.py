@@ -2,11 +2,13 @@
 
 All text that comes from a model or a run is untrusted. It goes in as JSON whose `<`, `>`, `&` and line separators are
 escaped, so that it can't end the script element, and the scripts put it on the page with textContent only. A content
-security policy forbids the page every connection.
+security policy forbids the page every connection, and every script and style but its own, which it names by hash.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -39,18 +41,26 @@ def safe_json(value: Any) -> str:
 
 def page(title: str, data: Mapping[str, Any], scripts: Sequence[str]) -> str:
     """Return the HTML page that shows `data` with the named scripts of this package, in order."""
-    template = _asset("page.html")
+    own = [f"\n{_asset(name)}" for name in scripts]
+    style = f"\n{_asset('page.css')}\n"
     parts = {
         "title": "".join(f"&#{ord(letter)};" if letter in "<>&\"'" else letter for letter in title),
-        "style": _asset("page.css"),
+        "script_hashes": " ".join(map(_source, own)),
+        "style_hash": _source(style),
+        "style": style,
         "data": safe_json({"title": title, **data}),
-        "scripts": "\n".join(f"<script>\n{_asset(name)}</script>" for name in scripts),
+        "scripts": "\n".join(f"<script>{text}</script>" for text in own),
     }
-    head, *rest = template.split("{{")
+    head, *rest = _asset("page.html").split("{{")
     for piece in rest:
         key, tail = piece.split("}}", 1)
         head += parts[key] + tail
     return head
+
+
+def _source(text: str) -> str:
+    """What a content security policy calls the script or style element that holds `text`."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _asset(name: str) -> str:

@@ -14,6 +14,7 @@ function svg(tag, attributes = {}, ...children) {
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") element.style.cssText = value; // the attribute itself is forbidden by the page's policy
     else if (value !== null && value !== undefined) element.setAttribute(name, value);
   }
   for (const child of children) {

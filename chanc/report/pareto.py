@@ -9,12 +9,14 @@ from typing import Any
 
 from chanc.errors import RunError
 from chanc.files import atomic_write_text
-from chanc.report.colours import depth_colour, sequential
+from chanc.report.colours import depth_colour, group_colour, sequential
 from chanc.report.embed import page
-from chanc.report.plots import Axis, Plot, Section, Series, scaled
+from chanc.report.plots import Axis, Marker, Plot, Section, Series, scaled
 from chanc.report.published import reference_points
 from chanc.report.record import Record, read_record
 from chanc.report.run import SCRIPTS
+from chanc.report.searches import COLUMNS as SEARCH_COLUMNS
+from chanc.report.searches import NOTE, search_rows
 from chanc.report.sections._common import GREY, look, published_series, spread
 from chanc.report.sections.accuracy import row_series
 from chanc.report.summary import COLUMNS, SPREAD, row_cells
@@ -74,12 +76,25 @@ def _plot(records: Sequence[Record], key: str, unit: str) -> Plot:
 
 def _rivals(records: Sequence[Record], key: str) -> list[Series]:
     """One series a role; the baselines of runs of one model are one network, trained again."""
+    several = len({_model(record) for record in records}) > 1
     rows: dict[str, list[Row]] = {}
     for record, name in zip(records, _names(records), strict=True):
         for row in record.rows:
             if row.name != "found" and row.top1 is not None:
-                rows.setdefault(row.name, []).append(dataclasses.replace(row, label=f"of {name}, n = {row.n}"))
-    return [row_series(of[0].title, of, key, *look(name), line=False) for name, of in rows.items()]
+                title = f"baseline {_model(record)}" if several and row.name == "baseline" else row.title
+                rows.setdefault(title, []).append(dataclasses.replace(row, label=f"of {name}, n = {row.n}"))
+    return [row_series(title, of, key, *_look(title, of[0], list(rows)), line=False) for title, of in rows.items()]
+
+
+def _model(record: Record) -> str:
+    return Path(str(record.setting("model", ""))).stem
+
+
+def _look(title: str, row: Row, titles: Sequence[str]) -> tuple[str, Marker]:
+    """The colour and the marker of a rival; the baselines of several models have colours of their own."""
+    colour, marker = look(row.name)
+    baselines = [one for one in titles if one.startswith("baseline ")]
+    return (group_colour(baselines.index(title)), marker) if title in baselines else (colour, marker)
 
 
 def _published(records: Sequence[Record], key: str) -> list[Series]:
@@ -116,13 +131,16 @@ def _report(records: Sequence[Record]) -> dict[str, Any]:
         rows += [[f"{name}: {title}", *cells] for title, *cells in (row_cells(row, record.rows) for row in record.rows)]
         lines += [f"{name}: {sentence}" for sentence in verdict(record.rows)]
         warnings += [f"{name}: {line}" for line in record.warnings]
+    tables = [{"head": list(COLUMNS), "rows": rows, "note": SPREAD}]
+    if searches := search_rows(records, _names(records)):
+        tables.append({"head": list(SEARCH_COLUMNS), "rows": searches, "note": NOTE})
     facts = [("runs", str(len(records))), ("data", str(records[0].setting("data", "")))]
     return {
         "facts": facts,
         "command": "",
         "warnings": warnings,
         "verdict": lines,
-        "tables": [{"head": list(COLUMNS), "rows": rows, "note": SPREAD}],
+        "tables": tables,
         "sections": [pareto_section(records).data()],
         "palette": sequential(),
         "settings": [],

@@ -43,7 +43,7 @@ function extent(plot, axis) {
       if (x === null || series.y[i] === null) continue;
       const reach = series.errors[i] ?? 0;
       if (axis === "x") values.push(x);
-      else values.push(series.y[i] - reach, series.y[i] + reach);
+      else values.push(series.y[i] - reach, series.y[i] + reach, series.low[i] ?? series.y[i], series.high[i] ?? series.y[i]);
     }
   }
   for (const reference of plot.references) if (reference.axis === axis) values.push(reference.value);
@@ -118,13 +118,19 @@ function drawSeries(root, plot, x, y, yInfo) {
       path += `${open ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`;
       open = true;
     });
-    const parts = [];
+    const parts = series.low.length ? [band(points, series, y)] : [];
     if (series.line && points.length > 1) parts.push(svg("path", { class: `series of${series.lead ? " lead" : ""}`, d: path, stroke: series.colour, "stroke-dasharray": series.dash ? "5 4" : null }));
     for (const point of points) if (series.errors[point.i]) parts.push(errorBar(point, series, y));
     if (series.marker) for (const point of points) parts.push(fill(marker(series.marker, point.px, point.py, series.colour), { class: "mark of" }, []));
     root.append(...parts);
     return { series, index, points, parts };
   });
+}
+
+function band(points, series, y) {
+  const border = (values, of) => of.map((point) => `${point.px.toFixed(1)} ${y(values[point.i]).toFixed(1)}`).join("L");
+  const d = `M${border(series.low, points)}L${border(series.high, [...points].reverse())}Z`;
+  return svg("path", { class: "band of", d, fill: series.colour, stroke: series.colour });
 }
 
 function errorBar(point, series, y) {
@@ -146,6 +152,11 @@ function nearest(drawn, x, y) {
     }
   }
   return best && best.distance < 60 ** 2 ? best : null;
+}
+
+function ranged(hit) {
+  const { low, high } = hit.item.series;
+  return low.length ? `range: ${formatted(low[hit.point.i])} to ${formatted(high[hit.point.i])}` : null;
 }
 
 function linePlot(holder, plot) {
@@ -184,7 +195,7 @@ function linePlot(holder, plot) {
       const hit = nearest(drawn, (event.clientX - box.left) * (width / box.width), (event.clientY - box.top) * (HEIGHT / box.height));
       if (!hit) { emphasise(null); tip.hide(); return; }
       if (drawn.length > 1) emphasise(hit.item.index);
-      tip.show(event, [hit.item.series.name, hit.item.series.labels[hit.point.i], `${plot.x.text}: ${formatted(hit.point.x)}`, `${plot.y.text}: ${formatted(hit.point.y)}${hit.item.series.errors[hit.point.i] ? ` ± ${formatted(hit.item.series.errors[hit.point.i])}` : ""}`]);
+      tip.show(event, [hit.item.series.name, hit.item.series.labels[hit.point.i], `${plot.x.text}: ${formatted(hit.point.x)}`, `${plot.y.text}: ${formatted(hit.point.y)}${hit.item.series.errors[hit.point.i] ? ` ± ${formatted(hit.item.series.errors[hit.point.i])}` : ""}`, ranged(hit)]);
     });
     root.addEventListener("pointerleave", () => { emphasise(null); tip.hide(); });
     canvas.replaceChildren(root);

@@ -31,7 +31,7 @@ class Series:
     """A line or a set of points. `labels`: one text a point for the tooltip. `dash`: a guide, not a measurement.
 
     `lead`: stands out from the other lines, in front of them. `errors`: half the length of each point's error bar, None
-    for a point that has none.
+    for a point that has none. `low`, `high`: the borders of a band that the line runs in.
     """
 
     name: str
@@ -44,6 +44,8 @@ class Series:
     dash: bool = False
     lead: bool = False
     errors: Sequence[Number] = ()
+    low: Sequence[Number] = ()
+    high: Sequence[Number] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Plot:
             "xs": shared,
             "series": [
                 {**vars(line), "x": None if shared is not None else _short(line.x), "y": _short(line.y),
-                 "errors": _short(line.errors)}
+                 "errors": _short(line.errors), "low": _short(line.low), "high": _short(line.high)}
                 for line in self.series
             ],
             "references": [vars(reference) for reference in self.references],

@@ -13,6 +13,7 @@ from chanc.runs import Epoch, EpochEvent, ErrorEvent, Row, StateEvent, Timing, T
 from chanc.runs.agreement import agreements, in_words
 from chanc.runs.cautions import cautions
 from chanc.runs.events import Metrics
+from chanc.runs.supernet import SupernetEpoch, supernet_epochs
 
 Tree = Mapping[str, Json]
 
@@ -43,8 +44,9 @@ class Record:
     """What is drawn of a run.
 
     rows: the comparison after the final trainings; best: the trial that trained the best; whole: the epochs of a method
-    that trains by itself; warnings: what to know before trusting it; told: other sentences on the run. held_out: images
-    that a trial's top-1 is the share of, where they are known. cells: of a sweep, those that are finished.
+    that trains by itself; masked: what those of a masking search say of its widths; warnings: what to know before
+    trusting it; told: other sentences on the run. held_out: images that a trial's top-1 is the share of, where they are
+    known. cells: of a sweep, those that are finished.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class Record:
     rows: tuple[Row, ...] = ()
     best: int | None = None
     whole: tuple[Epoch, ...] = ()
+    masked: tuple[SupernetEpoch, ...] = ()
     warnings: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     held_out: int | None = None
@@ -117,7 +120,7 @@ def read_record(run_dir: Path) -> Record:
     figures: dict[str, Metrics] = {}
     for state in run.of(StateEvent):
         figures |= state.figures
-    found = best(run)
+    found, masked = best(run), supernet_epochs(run)
     return Record(
         path=run.path,
         config={"settings": dict(run.settings), "environment": dict(run.environment)},
@@ -125,7 +128,12 @@ def read_record(run_dir: Path) -> Record:
         timing=run.timing,
         rows=tuple(final_rows(run)),
         best=found.trial if found is not None else None,
-        whole=tuple(Epoch(event.id, event.loss, event.score, metrics=event.metrics) for event in run.of(EpochEvent)),
+        whole=tuple(
+            # The figures of a masking search are no layers': they have sections of their own.
+            Epoch(event.id, event.loss, event.score, metrics={} if masked else event.metrics)
+            for event in run.of(EpochEvent)
+        ),
+        masked=masked,
         warnings=tuple(cautions(run)),
         told=(in_words(found_in),) if (found_in := agreements(run)) else (),
         held_out=images if isinstance(images := run.environment.get("held_out"), int) else None,

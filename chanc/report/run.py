@@ -21,6 +21,7 @@ from chanc.report.summary import COLUMNS, comparison, row_cells
 from chanc.report.sweep import is_sweep, read_sweep, sweep_facts, sweep_sections
 from chanc.runs import Row, verdict
 from chanc.runs.overhead import spent
+from chanc.runs.supernet import epoch_timings
 
 SCRIPTS = ["page.js", "plots.js", "graph.js", "boot.js"]
 
@@ -93,6 +94,8 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         trials = [str(trial.id) for trial in record.trials if getattr(trial, kind)]
         facts += [(f"{kind} trials", ", ".join(trials))] if trials else []
     facts += [("time", time.in_words())] if (time := spent(record.timing)).training else []
+    peaks = [line.peak_bytes for line in epoch_timings(record.timing) if line.peak_bytes is not None]
+    facts += [("peak memory", f"{max(peaks) / 2**20:,.0f} MiB")] if peaks else []
     published = search_days(record.subject, str(record.setting("algo", "")))
     if published:
         facts.append((f"published search cost, {published['source']}", f"{published['gpu_days']} GPU-days"))

@@ -72,6 +72,10 @@ def _draw_series(axes: Any, series: Series, thin: bool) -> None:
     if any(series.errors):
         reach = [error or 0.0 for error in series.errors]
         axes.errorbar(series.x, gaps, reach, fmt="none", ecolor=series.colour, elinewidth=1.1, capsize=3, zorder=2)
+    if series.low:
+        axes.fill_between(series.x, series.low, series.high, color=series.colour, alpha=0.14, linewidth=0, zorder=1)
+        for border in (series.low, series.high):
+            axes.plot(series.x, border, color=series.colour, linewidth=0.6, alpha=0.6, zorder=1)
     axes.plot(
         series.x,
         gaps,

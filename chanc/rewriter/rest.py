@@ -36,6 +36,8 @@ def do_the_rest(attempt: Attempt[Result], failed: Fault) -> Result:
     left: dict[str, str] = {}
     together: list[str] = []
     groups, fault = failed.tried, failed
+    if not groups:  # it fails as it is, with nothing changed
+        raise failed.error
     while True:
         blamed = [name for name in groups if name in fault.groups and name not in left]
         if not blamed:

@@ -12,7 +12,8 @@ import onnx_ir as ir
 from chanc.analysis import Analysis, analyze
 from chanc.analysis.dims import Size
 from chanc.analysis.layout import Layout
-from chanc.errors import ChancError, IllegalMove, PlanError, VerifyError
+from chanc.boundary import boundary, stumbled
+from chanc.errors import ChancError, IllegalMove, NotUnderstood, PlanError, VerifyError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
 from chanc.ir.names import Names, value_names
@@ -31,7 +32,6 @@ from chanc.rewriter.transfer import TRANSFERS, Method
 from chanc.rewriter.transfer.reflect import reflected
 
 NOT_ASKED = "no other width is asked for"
-MISFITS = (IndexError, KeyError, ValueError, TypeError, AssertionError, ArithmeticError)
 Fold = bool | Collection[str]
 
 
@@ -70,6 +70,7 @@ class _Wanted:
         chosen = resizings(analysis, self.plan, self.scale, order, self.sizing, rng, self.evidence)
         return [_reflected(r) if self.method.ordered and r.source.size > r.copies.size else r for r in chosen]
 
+    @boundary("the choice of channels")
     def choice(self, analysis: Analysis, leave: Left, rng: np.random.Generator) -> tuple[list[Resizing], Left]:
         """The resizings, and the groups that are left alone nevertheless: those of `leave`, and those refused."""
         asked = self.resizings(analysis, rng)
@@ -175,7 +176,9 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
     try:
         with uncollected():
             operands = _carry_out(analysis, chosen, wanted.method, rng)
-    except (VerifyError, IllegalMove, *MISFITS) as error:
+    except Exception as error:
+        if isinstance(error, ChancError) and not isinstance(error, (VerifyError, IllegalMove, NotUnderstood)):
+            raise
         raise _fault(analysis, chosen, error) from error
     release(analysis.model, analysis.opened)
     widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in asked}
@@ -203,8 +206,8 @@ def _fault(analysis: Analysis, chosen: list[Resizing], error: Exception) -> Faul
     labels = error.labels if isinstance(error, (Misfit, Stuck)) else np.empty(0, dtype=np.int64)
     units = np.unique(analysis.units.unit[labels])
     at = [r.group.id for r in chosen if np.isin(units, r.group.units).any()]
-    if not isinstance(error, ChancError):
-        error = VerifyError(f"the rewritten model can't be analysed: {type(error).__name__}: {error}")
+    if not isinstance(error, (VerifyError, IllegalMove)):
+        error = VerifyError(f"the rewritten model can't be analysed: {stumbled(error)}")
     return Fault(error, at, [r.group.id for r in chosen])
 
 
@@ -254,9 +257,10 @@ def _follow(rule: RewriteRule, site: Site) -> None:
     """Let a node follow the resize; Stuck, with its labels, where it can't."""
     try:
         rule(site)
-    except (IllegalMove, *MISFITS) as error:
-        where = f"{site.node.op_type} '{called(site.node)}'"
-        why = str(error) if isinstance(error, IllegalMove) else f"{where} can't follow: {type(error).__name__}: {error}"
+    except IllegalMove as error:
+        raise Stuck(str(error), around(site.findings, site.node)) from error
+    except Exception as error:
+        why = f"{site.node.op_type} '{called(site.node)}' can't follow: {stumbled(error)}"
         raise Stuck(why, around(site.findings, site.node)) from error
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from chanc.files import Json
+from chanc.runs.environment import in_words
 from chanc.runs.events import EpochEvent, ErrorEvent, TrialEvent
 from chanc.runs.record import Record
 
@@ -16,7 +17,7 @@ SHOWN = 3
 
 def cautions(record: Record) -> list[str]:
     """The warnings of a run as it stands."""
-    found = (_bounds(record), _chance(record), _divergence(record), _degenerate(record))
+    found = (_bounds(record), _chance(record), _divergence(record), _degenerate(record), _elsewhere(record))
     return [line for line in found if line]
 
 
@@ -71,6 +72,15 @@ def _degenerate(record: Record) -> str:
     names = [f"{name} in {trials[name]}" for name in sorted(trials, key=lambda name: (-trials[name], name))]
     return (f"QC near its maximum says nothing where one singular value was kept: {_listed('layer', names)} of "
             f"{len(record.trials)} trials")  # fmt: skip
+
+
+def _elsewhere(record: Record) -> str:
+    """Where the run was resumed with another environment."""
+    resumed = record.environment.get("resumed")
+    entries = [entry for entry in resumed if isinstance(entry, dict)] if isinstance(resumed, list) else []
+    seen = {name: pair for entry in entries if isinstance(differs := entry.get("differs"), dict)
+            for name, pair in differs.items()}  # fmt: skip
+    return in_words(seen)
 
 
 def _listed(noun: str, names: Sequence[str]) -> str:

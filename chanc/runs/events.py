@@ -1,9 +1,9 @@
 """What happens in a run: one frozen dataclass a kind of event, one line of events.jsonl an event.
 
-    {"v": 2, "seq": 7, "kind": "trial", "id": 3, ..., "file": "trials/003/model.onnx", "sha256": "...", "crc": "..."}
+    {"v": 3, "seq": 7, "kind": "trial", "id": 3, ..., "file": "trials/003/model.onnx", "sha256": "...", "crc": "..."}
 
-An event says what was decided and what came out, never when: two runs with the same settings have the same lines. A
-file that belongs to an event is written before it, and its checksum stands in the line. `seq` counts from 0 without
+An event says what was decided and what came out, never when: two runs with the same settings have the same lines. The
+files that belong to an event are written before it, and their checksums stand in the line. `seq` counts from 0 without
 gaps; `crc` is the CRC-32 of the line before it. Fields at their default are left out.
 """
 
@@ -14,12 +14,13 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, TypeAlias
 
 from chanc.files import plain
 from chanc.runs.decode import decode
 
-VERSION = 2
+VERSION = 3
 
 State = dict[str, Any]
 """What a method remembers: a JSON object whose fields are the method's own business."""
@@ -89,7 +90,8 @@ class StartEvent:
 class TrialEvent:
     """A trial was trained and measured on the held-out part; file: its model.
 
-    metrics: figures of the channel groups, by name and group.
+    metrics: figures of the channel groups, by name and group. beside: the SHA-256 of other files that later trials go
+    by, by their path in the run.
     """
 
     kind: ClassVar[str] = "trial"
@@ -104,6 +106,7 @@ class TrialEvent:
     metrics: Metrics = field(default_factory=dict)
     file: str = ""
     sha256: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,12 @@ class FinalEvent:
         """Which rival it is."""
         return self.id.rpartition("-")[0]
 
+    @property
+    def turn(self) -> int:
+        """Which training of that rival, from 0."""
+        word = self.id.rpartition("-")[2]
+        return int(word) if word.isdecimal() else 0
+
 
 @dataclass(frozen=True)
 class VoidEvent:
@@ -193,6 +202,12 @@ KINDS: dict[str, type[Event]] = {
 }
 
 
+def files_of(event: Event) -> dict[str, str]:
+    """The files that belong to an event, by their path in the run, and their SHA-256."""
+    own = {event.file: event.sha256} if isinstance(event, Filed) and event.file else {}
+    return own | dict(event.beside) if isinstance(event, TrialEvent) else own
+
+
 def to_line(event: Event, seq: int) -> str:
     """The line of an event, with its newline."""
     fields = plain(event)
@@ -202,10 +217,18 @@ def to_line(event: Event, seq: int) -> str:
 
 
 def from_line(line: str, seq: int) -> Event:
-    """The event of a line; raises ValueError that says what is wrong with it."""
+    """The event of a line that is the seq-th; raises ValueError that says what is wrong with it."""
+    number, event = numbered(line)
+    if number != seq:
+        raise ValueError(f"its seq is {number} where {seq} comes next")
+    return event
+
+
+def numbered(line: str) -> tuple[int, Event]:
+    """The seq of a line and its event; raises ValueError that says what is wrong with it."""
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
     head, _, _ = line.rpartition(', "crc": ')
     if not isinstance(fields, dict) or fields.pop("crc", None) != _checksum(head):
@@ -213,12 +236,26 @@ def from_line(line: str, seq: int) -> Event:
     version, number, kind = (fields.pop(name, None) for name in ("v", "seq", "kind"))
     if version != VERSION:
         raise ValueError(f"it is of version {version}, this chanc reads {VERSION}")
-    if number != seq:
-        raise ValueError(f"its seq is {number} where {seq} comes next")
+    if type(number) is not int or number < 0:
+        raise ValueError(f"its seq is {number}, which is no count")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"there is no event {kind!r}")
-    return decode(KINDS[kind], fields)
+    event = decode(KINDS[kind], fields)
+    _check(event)
+    return number, event
+
+
+def _check(event: Event) -> None:
+    """Raise ValueError for what no run has: a network without channels, a file outside the run."""
+    if isinstance(event, TrialEvent | FinalEvent):
+        for group, width in event.decision.widths.items():
+            if width < 1:
+                raise ValueError(f"group {group!r} has {width} channels")
+    for file in files_of(event):
+        path = PurePosixPath(file)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"its file {file!r} lies outside the run")
 
 
 def _checksum(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
+    return f"{zlib.crc32(text.encode(errors='replace')):08x}"

@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 Judgement = Literal["better", "worse", "can't tell"]
+Loss = Literal["less", "more", "can't tell"]
+
+MARGIN = 0.01
+"""An accuracy (0 to 1) that one may give up for a smaller network: a point."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,13 @@ class Difference:
         if not self.error or self.reach is None or abs(self.mean) <= max(self.reach, 2 * self.error):
             return "can't tell"
         return "better" if self.mean > 0 else "worse"
+
+    @property
+    def loss(self) -> Loss:
+        """Whether less or more than `MARGIN` is lost: where the interval lies to one side of it."""
+        if not self.error or self.reach is None or abs(self.mean + MARGIN) <= self.reach:
+            return "can't tell"
+        return "less" if self.mean > -MARGIN else "more"
 
 
 def difference(one: Mapping[str, float], other: Mapping[str, float]) -> Difference | None:

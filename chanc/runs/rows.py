@@ -89,7 +89,7 @@ def differences(rows: Sequence[Row]) -> dict[str, Difference]:
 def verdict(rows: Sequence[Row]) -> list[str]:
     """One sentence on each rival: whether the found widths are better, worse, or nobody can tell."""
     by_name = {row.name: row for row in rows}
-    return [f"{_judged(one, by_name[name])}{_cost(by_name[name], by_name['found'])}."
+    return [f"{_judged(one, by_name[name])}{_cost(by_name[name], by_name['found'])}{_loss(one, by_name[name])}."
             for name, one in differences(rows).items()]  # fmt: skip
 
 
@@ -110,4 +110,17 @@ def _judged(one: Difference, rival: Row) -> str:
 def _cost(rival: Row, found: Row) -> str:
     if not (rival.params and found.params and rival.macs and found.macs):
         return ""
-    return f", with {found.params / rival.params:.2f} times its params, {found.macs / rival.macs:.2f} times its MACs"
+    params, macs = found.params / rival.params, found.macs / rival.macs
+    return f", with {_times(params)} times its params, {_times(macs)} times its MACs"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
+
+
+def _loss(one: Difference, rival: Row) -> str:
+    """What is given up for the cost that the original has more; rivals of equal cost have no margin."""
+    if rival.name != "baseline" or one.reach is None or one.judgement == "better":
+        return ""
+    return {"less": ": less than a point is lost", "more": ": more than a point is lost",
+            "can't tell": ": whether more than a point is lost, nobody can tell"}[one.loss]  # fmt: skip

@@ -8,8 +8,10 @@
                      evidence.npz: what images show of its units
     final/NAME-TURN/ the final trainings: where a killed one goes on, and model.onnx
     input.onnx, best.onnx, model.py, model.safetensors, comparison.json, report.html
+    made.json        checksums of what was handed over in the end
 
-An event counts once its line is complete; its file is written before.
+An event counts once its line is complete; its file is written before. All that decides what comes next has a checksum:
+config.json, times and made.json their own, other files in the line of their event.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from pathlib import Path
 
 from chanc.errors import RunError
 from chanc.files import Json, atomic_write_json, plain, remove_leftovers
-from chanc.runs.events import VERSION, Event, Filed, from_line, to_line
+from chanc.runs.environment import changes
+from chanc.runs.events import VERSION, Event, Filed, TrialEvent, from_line, to_line
 from chanc.runs.record import (
     CONFIG,
     LOG,
@@ -35,8 +38,13 @@ from chanc.runs.record import (
     check_files,
     checksum,
     read_config,
+    read_log,
     read_run,
 )
+from chanc.runs.seal import seal, write_sealed
+
+MADE = "made.json"
+"""The checksums of what a search handed over in the end."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +61,39 @@ class RunDir:
 
     def append(self, event: Event) -> None:
         """Add an event, with the checksum of its file, and make sure that it is on the disk before this returns."""
-        if isinstance(event, Filed) and event.file:
-            with clear_errors(self.path):
-                event = dataclasses.replace(event, sha256=checksum(self.path / event.file))
+        with clear_errors(self.path):
+            event = self._with_checksums(event)
         line = to_line(event, len(self.log))
         _append(self.path / LOG, line)
         self.log.append(from_line(line.removesuffix("\n"), len(self.log)))  # what a resumed search will see
 
     def append_timing(self, timing: Timing) -> None:
         """Add wall-clock times."""
-        _append(self.path / TIMING, json.dumps(plain(timing), ensure_ascii=False) + "\n")
+        fields = plain(timing)
+        assert isinstance(fields, dict)
+        _append(self.path / TIMING, json.dumps(seal(fields), ensure_ascii=False) + "\n")
+
+    def _with_checksums(self, event: Event) -> Event:
+        if isinstance(event, Filed) and event.file:
+            event = dataclasses.replace(event, sha256=checksum(self.path / event.file))
+        if isinstance(event, TrialEvent):
+            event = dataclasses.replace(event, beside={name: checksum(self.path / name) for name in event.beside})
+        return event
 
     def write(self, name: str, value: object) -> None:
         """Write a JSON file of the run, whole or not at all."""
         with clear_errors(self.path):
             atomic_write_json(self.path / name, plain(value))
+
+    @contextlib.contextmanager
+    def vouched(self, names: Iterable[str]) -> Iterator[None]:
+        """While the block runs, nothing vouches for these files of the run; afterwards their checksums are kept."""
+        with clear_errors(self.path):
+            (self.path / MADE).unlink(missing_ok=True)
+        yield
+        with clear_errors(self.path):
+            there = [name for name in names if (self.path / name).is_file()]
+            write_sealed(self.path / MADE, {name: checksum(self.path / name) for name in there})
 
     def folder(self, name: str) -> Path:
         """A folder of the run, made where it is missing."""
@@ -100,7 +126,18 @@ class RunDir:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RunError(f"{self.path}: another search is at work in this run directory") from None
-            remove_leftovers(self.path)
+            remove_leftovers(self.path, below=True)
+            yield
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """As `locked`, for a process that goes on with `log`.
+
+        Raises RunError also where another process has gone on with the run since it was read.
+        """
+        with self.locked():
+            if len(read_log(self.path).events) != len(self.log):
+                raise RunError(f"{self.path}: another search has gone on with this run meanwhile; --resume it again")
             yield
 
 
@@ -125,7 +162,7 @@ def create(
             folder.mkdir(parents=True, exist_ok=True)
             for name, write in (files or {}).items():
                 write(folder / name)
-            atomic_write_json(folder / CONFIG, config)  # the last one: it is what makes a folder a run
+            write_sealed(folder / CONFIG, config)  # the last one: it is what makes a folder a run
         except OSError:
             _remove([*(files or {}), CONFIG], folder, itself=not there)
             raise
@@ -146,11 +183,15 @@ def refuse_empty(folder: Path) -> None:
 
 
 def resume(
-    path: str | os.PathLike[str], settings: Mapping[str, object], asked: Mapping[str, object] | None = None
+    path: str | os.PathLike[str],
+    settings: Mapping[str, object],
+    asked: Mapping[str, object] | None = None,
+    environment: Mapping[str, object] | None = None,
 ) -> RunDir:
     """Open an existing run, and cut off what a kill left of a last line.
 
-    More trials than before lengthen a run. The record keeps what it goes on with: settings, and `asked` where given.
+    More trials than before lengthen a run. The record keeps what it goes on with: settings, `asked` where given, and in
+    what the environment differs from the one that it was begun with, from which event on.
 
     Raises RunError where there is none, where another process is at work in it, where a line or a file is damaged, or
     where it was made with other settings: the message names the first difference.
@@ -165,10 +206,22 @@ def resume(
             _cut_torn_line(folder / name)
         record = read_run(folder)
         check_files(record)
+        if environment is not None:
+            after["environment"] = _gone_on(record, environment)
         if after != config:
             with clear_errors(folder):
-                atomic_write_json(folder / CONFIG, after)
+                write_sealed(folder / CONFIG, after)
     return RunDir(folder, list(record.log))
+
+
+def _gone_on(record: Record, environment: Mapping[str, object]) -> dict[str, Json]:
+    """The environment of a run with an entry in its "resumed", where the one of now is another than the last."""
+    known = record.environment.get("resumed")
+    before = known if isinstance(known, list) else []
+    differs, last = changes(record.environment, environment), before[-1] if before else {"differs": {}}
+    if isinstance(last, dict) and last.get("differs") == differs:
+        return dict(record.environment)
+    return {**record.environment, "resumed": [*before, {"at": len(record.log), "differs": differs}]}
 
 
 def refuse_others(folder: Path, config: Mapping[str, Json], settings: Mapping[str, object]) -> None:

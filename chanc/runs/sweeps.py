@@ -1,9 +1,11 @@
 """What a sweep leaves in its folder: sweep.json says what was asked, CELL/cell.json how a finished search came out.
 
-    sweep.json       {"format": 1, "model": ..., "cells": [names], "common": the options that all cells share}
+    sweep.json       {"format": 2, "model": ..., "cells": [names], "common": the options that all cells share}
     CELL/cell.json   {"cell": name, "algo": ..., the method's options, "seed": ..., "trials": ..., "rows": {role: row},
                       "settings": the search's other options that the sweep varies}
     CELL/error.txt   why a search failed
+
+The first two end in a checksum of their fields, "crc".
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from chanc.errors import RunError
-from chanc.files import Json, atomic_write_json, plain
+from chanc.files import Json, plain
 from chanc.runs.decode import decode
-from chanc.runs.record import read_json
 from chanc.runs.rows import Row
+from chanc.runs.seal import read_json, read_sealed, write_sealed
+
+SWEEP, CELL = "sweep.json", "cell.json"
 
 
 @dataclass(frozen=True)
@@ -54,31 +58,29 @@ class CellResult:
 
 def write_cell(path: Path, result: CellResult) -> None:
     """Mark a cell as finished: the last thing that is written of it."""
-    atomic_write_json(path / "cell.json", result.flat())
+    write_sealed(path / CELL, result.flat())
 
 
 def read_cell(path: Path) -> CellResult | None:
     """The result of a finished cell, None of another one. Raises RunError where it is damaged."""
-    found = read_json(path / "cell.json")
+    found = read_sealed(path / CELL)
     if found is None:
         return None
     try:
         return _cell(found)
     except ValueError as error:
-        raise RunError(f"{path / 'cell.json'} is damaged: {error}") from None
+        raise RunError(f"{path / CELL} is damaged: {error}") from None
 
 
 def read_asked(folder: Path) -> dict[str, Json] | None:
-    """What a sweep was asked for, None where a folder holds none. Raises RunError where it is damaged."""
-    found = read_json(folder / "sweep.json")
-    if found is not None and not isinstance(found, dict):
-        raise RunError(f"{folder / 'sweep.json'} is damaged: it is no JSON object")
-    return found
+    """What a sweep was asked for, None where a folder holds none. Raises RunError where it is damaged or too old."""
+    found = read_json(folder / SWEEP)
+    if isinstance(found, dict) and found.get("format") == 1:
+        raise RunError(f"{folder} was made by an older chanc: it can't be gone on with")
+    return read_sealed(folder / SWEEP)
 
 
-def _cell(found: Json) -> CellResult:
-    if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")
+def _cell(found: Mapping[str, Json]) -> CellResult:
     known = {entry.name for entry in dataclasses.fields(CellResult)} - {"options", "rows"}
     given = found.get("rows")
     rows: dict[str, Json] = given if isinstance(given, dict) else {}

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -35,8 +35,8 @@ def fingerprint(analysis: Analysis) -> dict[str, Json]:
 def environment(model: object, command: Sequence[str]) -> dict[str, Json]:
     """What a run ran with, for the record: two runs of the same settings agree bit by bit where this agrees too.
 
-    Versions, threads, the CPU's instructions (SIMD) that torch uses, the BLAS libraries with their kernels, and the
-    precision of float32 products.
+    Versions, threads, the CPU's instructions (SIMD) that torch and NumPy use, the BLAS libraries with their kernels,
+    and the precision of float32 products.
     """
     name = os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__
     return {
@@ -73,25 +73,40 @@ def _arithmetic() -> dict[str, Json]:
     return {
         "threads": torch.get_num_threads(),
         "simd": torch.backends.cpu.get_cpu_capability(),
+        "numpy_simd": _numpy_simd(),
         "matmul_precision": torch.get_float32_matmul_precision(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 
 
-def _blas() -> list[Json]:
-    """The BLAS libraries of this process: name, version, kernel and threads; torch's own by the line it tells of it."""
-    found: list[Json] = []
+def _numpy_simd() -> str:
+    """The instructions that NumPy found on this CPU, beyond those that it takes for granted."""
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])
+    return " ".join(map(str, found)) or "baseline"
+
+
+def _blas() -> dict[str, Json]:
+    """The linear algebra of torch and of NumPy: library, version, and of NumPy's also kernel and threads."""
+    return {"torch": _torch_blas(), "numpy": _numpy_blas()}
+
+
+def _torch_blas() -> str:
     try:
         import torch
-
-        lines = (line.strip(" -") for line in torch.__config__.show().splitlines())
-        found += [line for line in lines if "Math Kernel Library" in line or "MKL-DNN" in line or "OpenBLAS" in line]
     except ImportError:
-        pass
+        return ""
+    lines = (line.strip(" -") for line in torch.__config__.show().splitlines())
+    return ", ".join(line for line in lines if "Math Kernel Library" in line or "MKL-DNN" in line or "OpenBLAS" in line)
+
+
+def _numpy_blas() -> str:
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        return found
-    names = ("internal_api", "version", "architecture", "num_threads")
-    return found + [{name: library.get(name) for name in names}
-                    for library in threadpool_info() if library["user_api"] == "blas"]  # fmt: skip
+        built = cast("dict[str, str]", np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {}))
+        return " ".join([built.get("name", ""), built.get("version", ""), os.environ.get("OPENBLAS_CORETYPE", "")])
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    # Others, SciPy's for one, are loaded when somebody asks for them, and compute nothing here.
+    own = [library for library in libraries if "numpy" in library["filepath"]] or libraries
+    return ", ".join(f"{one['internal_api']} {one['version']} {one.get('architecture')}, {one['num_threads']} threads"
+                     for one in own)  # fmt: skip

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from rich.table import Table
 
 from chanc.errors import ChancError, TrialError
-from chanc.files import Json, atomic_write_json, plain
+from chanc.files import Json, plain
 from chanc.runs import (
     INPUT,
     Best,
@@ -30,10 +30,10 @@ from chanc.runs import (
     differences,
     final_rows,
     points,
-    read_json,
     read_run,
 )
 from chanc.runs.overhead import FINAL
+from chanc.runs.seal import read_sealed, write_sealed
 from chanc.study.driver import trial_seed
 from chanc.study.engine import Engine, Trained, Watcher
 from chanc.study.progress import Progress, amount
@@ -206,10 +206,11 @@ def _checkpoint(folder: Path, bout: Bout) -> Path:
     asked.json beside it says what it is a checkpoint of.
     """
     checkpoint, asked = folder / "training.safetensors", plain(bout)
-    if read_json(folder / "asked.json") != asked:
+    assert isinstance(asked, dict)
+    if read_sealed(folder / "asked.json") != asked:
         with clear_errors(folder):
             checkpoint.unlink(missing_ok=True)
-            atomic_write_json(folder / "asked.json", asked)
+            write_sealed(folder / "asked.json", asked)
     return checkpoint
 
 

@@ -14,8 +14,10 @@ from typing import cast
 
 from chanc.clock import Clock
 from chanc.errors import RunError
-from chanc.runs import ErrorEvent, RunDir, StateEvent, Timing, Trial, TrialEvent, read_json
+from chanc.files import plain
+from chanc.runs import ErrorEvent, RunDir, StateEvent, Timing, Trial, TrialEvent, clear_errors
 from chanc.runs.decode import decode
+from chanc.runs.seal import read_sealed, write_sealed
 from chanc.study.driver import Outcome, Task, outcome
 from chanc.study.pools import Job, Pool
 
@@ -52,8 +54,8 @@ def leave_outcome(task: Task, run: RunDir, trial: int) -> None:
     clock = Clock()
     found = outcome(task, run, asked, clock)
     os.makedirs(_path(run, trial).parent, exist_ok=True)
-    run.write(_path(run, trial).relative_to(run.path).as_posix(),
-              {"kind": found.kind, "event": found, "seconds": clock.seconds})  # fmt: skip
+    with clear_errors(run.path):
+        write_sealed(_path(run, trial), {"kind": found.kind, "event": plain(found), "seconds": plain(clock.seconds)})
 
 
 def _path(run: RunDir, trial: int) -> Path:
@@ -61,9 +63,9 @@ def _path(run: RunDir, trial: int) -> Path:
 
 
 def _left(run: RunDir, trial: Trial) -> tuple[Outcome, Timing] | None:
-    """The outcome in a trial's folder, if it is one of this very trial."""
-    found = read_json(_path(run, trial.id))
-    if not isinstance(found, dict):
+    """The outcome in a trial's folder, if it is one of this very trial. Raises RunError where it is damaged."""
+    found = read_sealed(_path(run, trial.id))
+    if found is None:
         return None
     kind: type[Outcome] = ErrorEvent if found["kind"] == ErrorEvent.kind else TrialEvent
     event = decode(kind, found["event"])

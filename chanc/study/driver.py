@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -81,7 +82,7 @@ class Task:
 
 def run_method(task: Task, run: RunDir) -> None:
     """Run all that is still to come of a search. A trial that fails is an event; a whole method's error is raised."""
-    if not run.log:
+    if not run.record.of(StartEvent):
         run.append(StartEvent(task.name, file=INPUT))
     with task.progress.shown(done=len(run.record.outcomes)):
         if isinstance(task.method, WholeMethod):
@@ -121,32 +122,45 @@ def _run_trials(task: Task, method: TrialMethod, run: RunDir) -> None:
             out = advance(task, method, run)
             task.after_trial()
             continue
-        clock = Clock()
+        clock, trial = Clock(), out[0].id
         run.append(outcome(task, run, out[0], clock))
         out = advance(task, method, run)
         clock.lap("write")
         task.after_trial()
         clock.lap("report")
-        run.append_timing(Timing(str(run.record.outcomes[-1].id), clock.seconds))
+        run.append_timing(Timing(str(trial), clock.seconds))
 
 
 def advance(task: Task, method: TrialMethod, run: RunDir) -> list[Trial]:
     """The trials that are out; once all have ended, tell the method of them and ask for the next ones.
 
-    An empty list ends the search.
+    A trial of long ago is out again where its event is void; one that is asked for again, because a state is void, has
+    ended already. An empty list ends the search.
     """
-    last, ended = _standing(run)
-    out = [trial for trial in last.asked if trial.id not in ended] if last is not None else []
-    if out:
-        return out
-    with plugins.guarded(f"the {task.name} search", RunError):
-        return _asked(task, method, run, last, ended)
+    while not (out := _out(run)):
+        with plugins.guarded(f"the {task.name} search", RunError):
+            if not _asked(task, method, run):
+                break
+    return out
 
 
-def _asked(
-    task: Task, method: TrialMethod, run: RunDir, last: StateEvent | None, ended: Mapping[int, Outcome]
-) -> list[Trial]:
+def _out(run: RunDir) -> list[Trial]:
+    """The trials that were asked for and have not ended."""
+    ended, asked = _ended(run), [trial for state in run.record.of(StateEvent) for trial in state.asked]
+    for trial in asked:
+        if trial.id in ended and ended[trial.id].decision != trial.decision:
+            raise RunError(f"{run.path} is damaged: trial {trial.id + 1} has other widths than it was asked for with")
+    return [trial for trial in asked if trial.id not in ended]
+
+
+def _ended(run: RunDir) -> dict[int, Outcome]:
+    return {event.id: event for event in run.record.outcomes}
+
+
+def _asked(task: Task, method: TrialMethod, run: RunDir) -> list[Trial]:
     """Tell the method of all that it asked for, and log what it asks for next."""
+    states, ended = run.record.of(StateEvent), _ended(run)
+    last = states[-1] if states else None
     state = last.state if last is not None else method.begin(task.space)
     figures: dict[str, Metrics] = {}
     for trial in last.asked if last is not None else ():
@@ -159,18 +173,6 @@ def _asked(
     out = [replace(trial, decision=_affordable(task, trial.decision)) for trial in asked]
     run.append(StateEvent(state, tuple(out), _best(task, run, method, state), figures))
     return out
-
-
-def _standing(run: RunDir) -> tuple[StateEvent | None, dict[int, Outcome]]:
-    """The last state, and the trials that have ended since, by id."""
-    last: StateEvent | None = None
-    ended: dict[int, Outcome] = {}
-    for event in run.record.events:
-        if isinstance(event, StateEvent):
-            last, ended = event, {}
-        elif isinstance(event, TrialEvent | ErrorEvent):
-            ended[event.id] = event
-    return last, ended
 
 
 def _affordable(task: Task, decision: Decision) -> Decision:
@@ -230,7 +232,14 @@ def outcome(task: Task, run: RunDir, trial: Trial, clock: Clock) -> Outcome:
         epochs=tuple(trained.epochs),
         metrics={name: figures for name, figures in measured.items() if figures or name == "group_metric"},
         file=run.model_path(trial.id).relative_to(run.path).as_posix(),
+        beside={path.relative_to(run.path).as_posix(): "" for path in _beside(task, run, trial.id)},
     )
+
+
+def _beside(task: Task, run: RunDir, trial: int) -> list[Path]:
+    """What a trial leaves for later ones besides its model."""
+    evidence = [run.evidence_path(trial)] if _wants_evidence(task) else []
+    return evidence + ([run.optimizer_path(trial)] if task.carry_optimizer else [])
 
 
 def _resized(task: Task, run: RunDir, trial: Trial) -> tuple[ir.Model, Price]:

@@ -61,6 +61,10 @@ class Run:
         return self.path / "best.onnx"
 
 
+HANDED_OVER = ("best.onnx", "best.onnx.data", "model.py", "model.safetensors", "check.py", "comparison.json")
+"""What a search ends with."""
+
+
 def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, round_to: int = 1) -> Run:
     """Write best.onnx and model.py, train the rivals where asked, and sum up. Raises RunError where no trial worked.
 
@@ -71,18 +75,18 @@ def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, rou
     if found is None:
         errors = record.of(ErrorEvent)
         raise RunError(f"no trial of {run.path} worked; the last one: {errors[-1].reason if errors else 'not begun'}")
-    clock = Clock()
-    _write_best(engine, run, _best_model(engine, task, run, found))
-    clock.lap("export")
-    run.append_timing(Timing(END, clock.seconds))
-    widths = dict(found.decision.widths)
-    if finals is None:
-        rows = quick_rows(engine, run, found)
-    else:
-        rivalry = rivals(task.space, widths, finals.compare, task.seed, round_to, finals.seeds)
-        rows = train_finals(engine, run, finals, rivalry, task.seed, task.progress)
-        for event in [event for event in run.record.finals if event.name == "found"][:1]:
-            _write_best(engine, run, run.path / event.file)
+    clock, widths = Clock(), dict(found.decision.widths)
+    with run.vouched(HANDED_OVER):
+        _write_best(engine, run, _best_model(engine, task, run, found))
+        clock.lap("export")
+        run.append_timing(Timing(END, clock.seconds))
+        if finals is None:
+            rows = quick_rows(engine, run, found)
+        else:
+            rivalry = rivals(task.space, widths, finals.compare, task.seed, round_to, finals.seeds)
+            rows = train_finals(engine, run, finals, rivalry, task.seed, task.progress)
+            for event in [event for event in run.record.finals if event.name == "found"][:1]:
+                _write_best(engine, run, run.path / event.file)
     title = f"after {finals.epochs} epochs from scratch, on the test set" if finals else "after the search alone"
     if not task.progress.quiet:
         task.progress.console.print(table(rows, title))
@@ -99,7 +103,8 @@ def stop(task: Task, engine: Finisher, run: RunDir) -> Run:
     record = run.record
     found = best(record)
     if found is not None:
-        _write_best(engine, run, _best_model(engine, task, run, found))
+        with run.vouched(HANDED_OVER):
+            _write_best(engine, run, _best_model(engine, task, run, found))
     done = f"{len(record.outcomes)} trials" + (f" and {len(record.finals)} final trainings" if record.finals else "")
     task.progress.say(f"the time is over after {done}; nothing of it is lost: {how_to_go_on(run.path)}")
     widths = dict(found.decision.widths) if found is not None else {}

@@ -19,7 +19,7 @@ from chanc.study.presets import Options
 from chanc.tasks import TASKS
 from chanc.training.options import TrainOptions
 
-FINAL = ("lr", "weight_decay", "schedule")
+FINAL = ("lr", "weight_decay", "schedule", "drop_path")
 """Training options that the final trainings have of their own, under another name: final_lr."""
 
 SHARED = ("batch_size", "crop_padding", "flip", "device", "deterministic")

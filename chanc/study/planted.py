@@ -105,27 +105,49 @@ def planted(
     search: `chanc.search`, whose arguments `asked` are; its seeds, budgets and final trainings are set here. Raises
     ModelError where no group can be starved, and what the search raises.
     """
-    analysis = analyze(load(model), fold=False)
-    defect = plant(analysis)
-    source, space = out / "planted.onnx", space_of(analysis)
-    with clear_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        save(rewrite(analysis.model, defect.widths, transfer="select", fold=False).model, source)
+    source, defect = sow(model, out)
     widths: dict[str, tuple[int, ...]] = {}
     for one in dict.fromkeys((algo, CONTROL)):
         found = []
         for seed in range(SEEDS):
-            folder = out / f"{one}-seed{seed}"
-            there, own = (folder / "config.json").exists(), _options(one, options or {}, defect)
-            run = search(source, algo=one, out=folder, resume=there, seed=seed, options=own,
-                         **{**asked, **_length(one, trials, asked.get("epochs"))})  # fmt: skip
-            found.append(at_cost(space, run.widths, defect.params)[defect.group])
+            found.append(regained(source, defect, search=search, algo=one, seed=seed, out=out / f"{one}-seed{seed}",
+                                  trials=trials, options=options, **asked))  # fmt: skip
             say(f"{one}, seed {seed}: {found[-1]} channels")
         widths[one] = tuple(found)
     result = Planted(defect, algo, widths)
     with clear_errors(out):
         atomic_write_json(out / "planted.json", {**asdict(result), "passed": result.passed})
     return result
+
+
+def sow(model: object, out: Path) -> tuple[Path, Defect]:
+    """Plant the defect and leave the network in `out`: its file, and what was planted."""
+    analysis = analyze(load(model), fold=False)
+    defect = plant(analysis)
+    source = out / "planted.onnx"
+    with clear_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        save(rewrite(analysis.model, defect.widths, transfer="select", fold=False).model, source)
+    return source, defect
+
+
+def regained(
+    source: Path,
+    defect: Defect,
+    *,
+    search: Callable[..., Run],
+    algo: str,
+    seed: int,
+    out: Path,
+    trials: int = TRIALS,
+    options: Mapping[str, Any] | None = None,
+    **asked: Any,
+) -> int:
+    """The starved group's width, in channels at equal cost, after one search in `out`, which goes on where it was."""
+    own, there = _options(algo, options or {}, defect), (out / "config.json").exists()
+    length = _length(algo, trials, asked.get("epochs"))
+    run = search(source, algo=algo, out=out, resume=there, seed=seed, options=own, **{**asked, **length})
+    return at_cost(space_of(analyze(load(source), fold=False)), run.widths, defect.params)[defect.group]
 
 
 def plant(analysis: Analysis) -> Defect:

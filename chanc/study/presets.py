@@ -65,9 +65,8 @@ PRESETS.add("conetv2-darts7", Preset(
 PRESETS.add("conet-darts7", Preset(
     "conet", "darts7", _CONET,
     {**_PUBLISHED, **_IMAGES, "epochs": 20, "lr": 0.1, "weight_decay": 5e-4},
-    {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16},
-    note="the final training has no drop-path (0.2): which edges are a cell's paths, an exported graph doesn't "
-         "say; the auxiliary head (0.4) is that of a model exported with --aux",
+    {**_STEP, "lr": 0.1, "weight_decay": 3e-4, "clip_norm": 5.0, "cutout": 16, "drop_path": 0.2},
+    note="the auxiliary head (0.4) of the final training is that of a model exported with --aux",
 ), help="DARTS with 7 cells of CONet.")  # fmt: skip
 
 PRESETS.add("conet-resnet34", Preset(
@@ -80,7 +79,8 @@ _MASKED = {
     "optimizer": "sgd", "momentum": 0.9, "batch_size": 96, "schedule": "cosine", "lr": 0.025, "weight_decay": 3e-4,
     "clip_norm": 5.0,
 }  # fmt: skip
-_DARTS = {**_MASKED, **_IMAGES, "cutout": 16, "epochs": 50}
+_CELLS = {**_MASKED, **_IMAGES, "cutout": 16, "drop_path": 0.2}
+_DARTS = {**_CELLS, "epochs": 50}
 _SHARED = {"step": 8, "min_width": 8, "max_width": 1024, "round_to": 8, "mask_lr": 0.1, "mask_mode": "soft",
            "cost": "macs"}  # fmt: skip
 _DMASK = {**_SHARED, "split": 0.8, "turns": "epochs", "tau": 5.0, "decay": 0.956}
@@ -88,18 +88,18 @@ _OURS = "the range is chanc's: the table of the paper's appendix is lost"
 
 PRESETS.add("flexcharts", Preset(
     "flexcharts", "flexcharts20", {**_SHARED, "split": 0.5, "turns": "steps", "sigma": 2.0, "candidates": 13},
-    _DARTS, {**_MASKED, **_IMAGES, "cutout": 16}, final_epochs=100, transfer="grow",
+    _DARTS, _CELLS, final_epochs=100, transfer="grow",
     note="lambda 0.01 is of the paper's range, 0.001 to 0.1; --target-macs follows a target instead",
 ), help="FlexCHarts: 20 cells of DARTS, a mean width each.")  # fmt: skip
 
 PRESETS.add("dmask-small", Preset(
     "dmask", "flexcharts20", {**_DMASK, "low": 0.65, "high": 0.95, "step": 4, "round_to": 4},
-    _DARTS, {**_MASKED, **_IMAGES, "cutout": 16}, final_epochs=100, transfer="grow", note=_OURS,
+    _DARTS, _CELLS, final_epochs=100, transfer="grow", note=_OURS,
 ), help="DMaskingNAS on FlexCHarts' network, a small range.")  # fmt: skip
 
 PRESETS.add("dmask-large", Preset(
     "dmask", "flexcharts20", {**_DMASK, "low": 0.0, "high": 2.0},
-    _DARTS, {**_MASKED, **_IMAGES, "cutout": 16}, final_epochs=100, transfer="grow", note=_OURS,
+    _DARTS, _CELLS, final_epochs=100, transfer="grow", note=_OURS,
 ), help="DMaskingNAS on FlexCHarts' network, a range as large as all that FlexCHarts finds.")  # fmt: skip
 
 DEFAULT_TRAIN: Options = {**_ADAS, "evbmf": "global", "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from chanc.files import Json
 from chanc.ir import copy_model, load
 from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
 from chanc.runs import INPUT, RunDir, Timing, read_run
+from chanc.runs.environment import changes, in_words, threads_as_begun
 from chanc.runs.overhead import START
 from chanc.study.about import environment, fingerprint, judged_on
 from chanc.study.asked import remembered
@@ -181,7 +182,8 @@ def search(
     source = model if model is not None else Path(out) / INPUT
     settings = dataclasses.replace(settings, sizes=_sizes(source, dims, shapes))
     call = (progress, command, changed, asked, pool, trial, Path(shelf) if shelf is not None else None)
-    return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
+    with threads_as_begun(Path(out)) if resume else nullcontext():
+        return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
 
 
 def train_one(out: Path, trial: int) -> None:
@@ -234,14 +236,16 @@ def _search(
         run = RunDir(out, list(read_run(out).log))
         leave_outcome(make_task(settings, space, engine, groups, run, progress, changed), run, trial)
         return Run(out, (), {}, None, ())
+    about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
+             "note": settings.note, "widths": space.widths,
+             **judged_on(engine.trial.data, settings.task)}  # fmt: skip
     if resume:
-        run = runs.resume(out, decisive, asked)
+        run = runs.resume(out, decisive, asked, about)
+        if differs := in_words(changes(read_run(out).environment, about)):
+            progress.say(f"note: {differs}")
     else:
-        about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
-                 "note": settings.note, "widths": space.widths,
-                 **judged_on(engine.trial.data, settings.task)}  # fmt: skip
         run = runs.create(out, decisive, about, {INPUT: lambda path: engine.save(_opened(analysis), path)}, asked)
-    with run.locked(), _stoppable(progress, out):
+    with run.owned(), _stoppable(progress, out):
         warn(run, progress)
         run.append_timing(Timing(START, clock.seconds))
         task = make_task(settings, space, engine, groups, run, progress, changed)

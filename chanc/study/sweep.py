@@ -26,6 +26,7 @@ from chanc.errors import RunError
 from chanc.files import Json, atomic_write_json, atomic_write_text, plain
 from chanc.ir.sizes import Sizes
 from chanc.runs import RunDir, clear_errors, first_difference
+from chanc.runs.seal import write_sealed
 from chanc.runs.sweeps import CellResult, read_asked, read_cell, write_cell
 from chanc.study.methods.registry import METHODS
 from chanc.study.outcome import Run
@@ -180,7 +181,8 @@ def sweep(
     common |= {"dims": dims, "shapes": shapes} if dims or shapes else {}
     folder = Path(out).absolute()  # workers may have another working directory
     source = os.fspath(Path(model).absolute())
-    asked = plain({"format": 1, "model": os.fspath(model), "cells": [cell.name for cell in todo], "common": common})
+    asked = plain({"format": 2, "model": os.fspath(model), "cells": [cell.name for cell in todo], "common": common})
+    assert isinstance(asked, dict)
     _claim(folder, asked, resume)
     failed: dict[str, str] = {}
     for attempt in range(attempts):
@@ -193,16 +195,18 @@ def sweep(
             say(f"once more: {', '.join(failed)}")
     rows = [row for cell in todo if (row := read_cell(folder / cell.name)) is not None]
     with clear_errors(folder):
+        for row in rows:  # another process may have found the cell taken by the one that finished it
+            (folder / row.cell / "error.txt").unlink(missing_ok=True)
         atomic_write_json(folder / "results.json", [row.flat() for row in rows])
     return SweepResult(Path(out), rows, failed)
 
 
-def _claim(folder: Path, asked: Json, resume: bool) -> None:
+def _claim(folder: Path, asked: dict[str, Json], resume: bool) -> None:
     before = read_asked(folder)
     if before is None:
         with clear_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            atomic_write_json(folder / "sweep.json", asked)
+            write_sealed(folder / "sweep.json", asked)
         return
     if not resume:
         raise RunError(f"{folder} holds a sweep already: add --resume to go on with it, or choose another --out")

@@ -37,6 +37,7 @@ from chanc.metrics.registry import Weights, measure
 from chanc.tasks import configured
 from chanc.training.adas import Schedule
 from chanc.training.devices import precision
+from chanc.training.dropping import Dropping
 from chanc.training.evidence import gather
 from chanc.training.images import image_input
 from chanc.training.latency import Table, measured
@@ -147,8 +148,11 @@ class TorchEngine:
         return latency(model, batch=1, sizes=self.sizes).median_s
 
     def check(self, model: ir.Model) -> None:
-        """Raise ModelError where PyTorch can't express the model, or run it on a batch."""
-        rehearse(trainable(model, self.trial.task), self.trial.data, self.trial.task)
+        """Raise ModelError where PyTorch can't express the model, run it on a batch, or find in it what to drop."""
+        net = trainable(model, self.trial.task)
+        rehearse(net, self.trial.data, self.trial.task)
+        for recipe in (self.trial, self.final or self.trial):
+            Dropping(net, drop_path=recipe.options.drop_path, spatial=recipe.options.spatial_dropout)
 
     def remarks(self, model: ir.Model) -> list[str]:
         """Lines on what a training does with quantised weights, and with an end that PyTorch can't express."""

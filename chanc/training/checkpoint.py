@@ -1,12 +1,15 @@
 """Nested state (dictionaries, lists, numbers, tensors) in one .safetensors file, JSON in its header: no pickle.
 
-One file, because two could be of different epochs when the writer is killed between them.
+One file, because two could be of different epochs when the writer is killed between them. The header also holds a
+CRC-32 of the rest, because safetensors itself takes any values.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +19,7 @@ import torch
 from torch import Tensor
 
 from chanc.errors import MissingDependencyError, RunError
-from chanc.files import atomic_write
+from chanc.files import atomic_write, open_regular
 
 _KEY = "chanc"
 
@@ -32,7 +35,9 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, object]) -> Non
     tree = json.dumps(_pack(dict(state), "", tensors))
     try:
         with atomic_write(path) as temporary:
-            safetensors_torch.save_file(tensors, temporary, metadata={_KEY: tree})
+            # Its own save_file puts another file there, under a name of its own while it writes.
+            metadata = {_KEY: f"{_checksum(tree, tensors)} {tree}"}
+            temporary.write_bytes(safetensors_torch.save(tensors, metadata=metadata))
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
 
@@ -43,14 +48,27 @@ def load_state(path: str | os.PathLike[str], device: torch.device | None = None)
     from safetensors import SafetensorError, safe_open
 
     try:
+        open_regular(path).close()  # safetensors itself would wait for a pipe's other end
         with safe_open(Path(path), framework="pt", device=str(device or "cpu")) as file:
-            tree = json.loads((file.metadata() or {})[_KEY])
-            state = _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            known, _, tree = (file.metadata() or {})[_KEY].partition(" ")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if known != _checksum(tree, tensors):
+                raise ValueError("its checksum is another one")
+            state = _unpack(json.loads(tree), tensors)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunError(f"{path} is not a checkpoint, or is damaged: {str(error).splitlines()[0]}") from error
+        raise RunError(f"{path} is not a checkpoint, or is damaged: {str(error).splitlines()[0]}; "
+                       f"see `chanc fsck {shlex.quote(str(path))}`") from error  # fmt: skip
     if not isinstance(state, dict):
         raise RunError(f"{path} is not a checkpoint")
     return state
+
+
+def _checksum(tree: str, tensors: Mapping[str, Tensor]) -> str:
+    found = zlib.crc32(tree.encode())
+    for name in sorted(tensors):
+        values = tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        found = zlib.crc32(values.data, zlib.crc32(name.encode(), found))
+    return f"{found:08x}"
 
 
 def _pack(value: object, path: str, tensors: dict[str, Tensor]) -> Json:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
@@ -52,6 +53,7 @@ def joined(device: str) -> Iterator[int]:
         if local >= torch.cuda.device_count():
             raise RunError(f"torchrun has started more processes than the {torch.cuda.device_count()} GPUs here")
         torch.cuda.set_device(local)
+    _stay_here()
     dist.init_process_group("nccl" if kind == "cuda" else "gloo")
     try:
         yield dist.get_rank()
@@ -59,6 +61,13 @@ def joined(device: str) -> Iterator[int]:
         dist.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def _stay_here() -> None:
+    """Have processes that are all on this machine listen on its loopback alone, where the user says nothing else."""
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
+        for library in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
 
 
 def together(net: Trainable, options: TrainOptions) -> Trainable:

@@ -62,7 +62,7 @@ class Feed:
 
 
 def resident(data: Dataset, part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images, uint8 [N, C, H, W] stored channels-last, and labels, int64 [N], on the device: shared, not to be changed.
+    """Images [N, C, H, W], stored channels-last, and labels, int64 [N], on the device: shared, not to be changed.
 
     They are copied once for all the trainings of a search. Those of the last data set are kept, while there is one.
     """

@@ -21,7 +21,13 @@ def make_optimizer(module: nn.Module, options: TrainOptions) -> Optimizer:
 
 
 def _sgd(module: nn.Module, options: TrainOptions) -> Optimizer:
-    return SGD(module.parameters(), lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
+    return SGD(
+        module.parameters(),
+        lr=options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        nesterov=options.nesterov,
+    )
 
 
 def _adamw(module: nn.Module, options: TrainOptions) -> Optimizer:

@@ -39,6 +39,7 @@ class TrainOptions:
     lr: float = field(default=0.1, metadata={
         "help": "Learning rate; of AdaS the initial one.", "range": (0, INF), "default": LRS})  # fmt: skip
     momentum: float = field(default=0.9, metadata={"help": "Of sgd and adas.", "range": (0, 1)})
+    nesterov: bool = field(default=False, metadata={"help": "Nesterov's momentum, of sgd."})
     weight_decay: float = field(default=5e-4, metadata={
         "help": "L2 of the weights.", "range": (0, INF), "default": "5e-4; adamw 0.01"})  # fmt: skip
     adas_beta: float = field(default=0.8, metadata={"help": "AdaS's gain factor.", "range": (0, 1)})
@@ -58,6 +59,11 @@ class TrainOptions:
     crop_padding: int = field(default=4, metadata={
         "help": "Random shift, in pixels.", "range": (0, INF), "default": "an eighth of the height"})  # fmt: skip
     flip: bool = field(default=True, metadata={"help": "Mirror images at random.", "default": "on; off for digits"})
+    drop_path: float = field(default=0.0, metadata={
+        "help": "Leave out branches of sums, a sample at a time: the rate that it rises to, from 0.",
+        "range": (0, 1)})  # fmt: skip
+    spatial_dropout: float = field(default=0.0, metadata={
+        "help": "Leave out channels of branches, a sample at a time, at this rate.", "range": (0, 1)})  # fmt: skip
     clip_norm: float | None = field(default=None, metadata={
         "help": "Largest norm of a step's gradient.", "range": (0, INF)})  # fmt: skip
     ema_decay: float | None = field(default=None, metadata={
@@ -68,13 +74,17 @@ class TrainOptions:
     seed: int = field(default=0, metadata={"help": "Seed of everything random.", "range": (0, INF)})
     device: str = field(default="auto", metadata={"help": "Where to train.", "choices": DEVICES})
     deterministic: bool = field(default=False, metadata={
-        "help": "Repeat bit by bit on a GPU too (slower); a CPU always does."})  # fmt: skip
+        "help": "Repeat bit by bit on a GPU too (slower): the same machine, versions and threads."})  # fmt: skip
 
     def __post_init__(self) -> None:
         if wrong := fields.fault(self):
             raise RunError(wrong)
         if self.lr <= 0:
             raise RunError(f"lr {self.lr} must be above 0")
+        if max(self.drop_path, self.spatial_dropout) >= 1:
+            raise RunError("drop_path and spatial_dropout must be below 1: something has to be left")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise RunError("nesterov is a kind of sgd's momentum: there is none")
         if self.optimizer == "adas" and self.schedule != "constant":
             raise RunError(f"optimizer adas sets its own learning rates: schedule {self.schedule} has no meaning")
 

@@ -31,6 +31,7 @@ from chanc.errors import ModelError, RunError
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.choices import gumbel
 from chanc.training.devices import isolated, pick_device, precision
+from chanc.training.dropping import Dropping
 from chanc.training.evaluation import evaluate
 from chanc.training.expected import Cost, Expected, Price
 from chanc.training.feed import held_out_feed
@@ -230,6 +231,9 @@ class Supernet:
         self.streams.generator.manual_seed(self._seeded(epoch).seed)
         self.noise.manual_seed(self._seeded(epoch).seed + 1)
         self.net.module.train()
+        # Anew in each epoch: a resizing may have made another module.
+        dropping = Dropping(self.net, drop_path=self.options.drop_path, spatial=self.options.spatial_dropout)
+        dropping.at(epoch / self.options.epochs)
         net, sums = self.masked(), torch.zeros(2, dtype=torch.float64, device=self.device)
         steps = len(self.streams)
         for step, (masks, batch) in enumerate(self.streams):
@@ -239,6 +243,7 @@ class Supernet:
                 check_finite(sums.sum(), epoch, step)
             if on_step is not None:
                 on_step(StepInfo(epoch, step, steps, loss))
+        dropping.remove()
         weights, others = self.streams.samples
         return float(sums[0]) / weights, float(sums[1]) / others
 

@@ -26,6 +26,7 @@ from chanc.metrics.quality import LayerQuality, gains
 from chanc.training.adas import AdaS, Schedule
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.devices import isolated, pick_device, precision
+from chanc.training.dropping import Dropping
 from chanc.training.ema import Ema, EmaState
 from chanc.training.evaluation import Evaluation, evaluate
 from chanc.training.feed import held_out_feed, training_feed
@@ -134,6 +135,7 @@ class _Run:
             to_device(teacher, device)
         self.feed = training_feed(data, options, net.inputs[0], device, self.generator, teacher)
         self.held_out = held_out_feed(data, net.inputs[0], device, teacher)
+        self.dropping = Dropping(net, drop_path=options.drop_path, spatial=options.spatial_dropout)
         self.optimizer = make_optimizer(net.module, options)
         if rates is not None:
             if not isinstance(self.optimizer, AdaS):
@@ -218,6 +220,7 @@ class _Run:
         """Leave the module as promised and sum up."""
         if self.ema is not None:
             self.ema.apply()
+        self.dropping.remove()
         self.module.eval()
         last = self.history[-1]
         return TrainResult(
@@ -233,6 +236,7 @@ class _Run:
     def _train_epoch(self, epoch: int, on_step: OnStep | None) -> float:
         """Mean loss of the epoch. Raises: TrialError where it is not finite."""
         self.module.train()
+        self.dropping.at(epoch / self.options.epochs)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         steps = len(self.feed)
         for step, batch in enumerate(self.feed):

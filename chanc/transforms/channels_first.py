@@ -10,12 +10,14 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis.infer_shapes import infer_shapes
+from chanc.boundary import boundary
 from chanc.ir.nodes import nodes_of
 from chanc.transforms._edit import Editor, content, is_alone, opset
 from chanc.transforms._layout_plan import Plan, Seed, View, best, permuted, transposed
 from chanc.transforms._layout_rules import Move, Perm, identity, inverse
 
 
+@boundary("the change of layout")
 def channels_first(model: ir.Model, *, reorder: bool = True) -> bool:
     """Move Transposes of activations, in place, to where they can't be avoided; says whether anything changed.
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from chanc.boundary import boundary
 from chanc.transforms._edit import Array, Editor, content, float64, is_op, only_use, parameter_stem
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
 
 
+@boundary("folding BatchNorm")
 def fold_batchnorm(model: ir.Model) -> bool:
     """Fold, in place, every BatchNormalization in inference form that alone reads a layer with constant weights.
 

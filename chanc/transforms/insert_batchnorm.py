@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from chanc.boundary import boundary
 from chanc.ops import Trait, has
 from chanc.transforms._edit import (
     Array,
@@ -36,6 +37,7 @@ FRESH_NORM = 3**-0.5
 DEAD_NORM = 1e-10
 
 
+@boundary("putting BatchNorm in")
 def insert_batchnorm(
     model: ir.Model, calibration: Sequence[Feeds], *, epsilon: float = 1e-5, momentum: float = 0.9
 ) -> bool:

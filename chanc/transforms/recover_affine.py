@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from chanc.boundary import boundary
 from chanc.ops import channels_made
 from chanc.transforms._edit import (
     Array,
@@ -33,6 +34,7 @@ from chanc.transforms._moments import Feeds, measure
 from chanc.transforms.insert_batchnorm import put_between
 
 
+@boundary("recovering BatchNorm")
 def recover_affine(
     model: ir.Model, calibration: Sequence[Feeds] = (), *, epsilon: float = 1e-5, momentum: float = 0.9
 ) -> bool:

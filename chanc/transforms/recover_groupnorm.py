@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from chanc.boundary import boundary
 from chanc.ops import Trait, channels_made, has
 from chanc.transforms._edit import Array, Editor, content, float64, is_op, kernel_of, only_use, opset, parameter_stem
 from chanc.transforms._layernorm import layer_norm
@@ -31,6 +32,7 @@ class Recovered:
     left: tuple[str, ...] = ()
 
 
+@boundary("recovering GroupNorm")
 def recover_groupnorm(model: ir.Model) -> Recovered:
     """Recover both, in place; the tensor behind each norm keeps its name, and the opset is never changed."""
     editor, left, changed = Editor(model), [], False

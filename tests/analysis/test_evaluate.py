@@ -10,7 +10,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from chanc.analysis.dims import Size, applied, floor_divide, multiply, unknown
-from chanc.analysis.evaluate import EVALUATORS, evaluate, onnx_slice
+from chanc.analysis.evaluate import EVALUATORS, evaluate, folded, onnx_slice
 
 N, H, W = unknown("N"), unknown("H"), unknown("W")
 A = np.array([[3, -4, 7], [2, 5, -6]])
@@ -204,3 +204,21 @@ def test_slices_clamp_as_onnx_does(size: int, step: int) -> None:
             last = min(max(end + size if end < 0 else end, low), high)
             expected = [n for n in range(first, last, step) if 0 <= n < size]
             assert data[onnx_slice(start, end, step, size)].tolist() == expected, (start, end)
+
+
+def test_a_sum_of_sums_is_computed_once() -> None:
+    """Forty additions of a number to itself: 2^40 ways lead to the first."""
+    lines = "".join(f"a{k + 1} = Add(a{k}, a{k})\n" for k in range(40))
+    text = f'<ir_version: 9, opset_import: ["": 17]> g () => (int64[1] a40) <int64[1] a0 = {{1}}> {{ {lines} }}'
+    graph = ir.from_proto(onnx.parser.parse_model(text)).graph
+    found = folded(graph.outputs[0])
+    assert found is not None
+    assert found.tolist() == [1 << 40]
+
+
+@pytest.mark.parametrize("op", ["Add", "Less", "Where", "And"])
+def test_vectors_that_meet_in_a_huge_matrix_are_not_read_through(op: str) -> None:
+    row, column = np.ones((1, 1 << 17), bool), np.ones((1 << 17, 1), bool)
+    given = [row, row, column] if op == "Where" else [row, column]
+    node = ir.node(op, [ir.Value(name=f"i{k}") for k in range(len(given))])
+    assert evaluate(node, given) is None

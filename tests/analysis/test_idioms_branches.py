@@ -191,5 +191,5 @@ def test_a_branch_that_can_never_run_pins_what_doesnt_fit() -> None:
         {"w3": (4, 3, 1, 1), "w1": (6, 4, 1, 1), "w4": (5, 6, 1, 1), "s": np.array([0]), "e": np.array([9])},
     )  # fmt: skip
     found = analyze(model)
-    assert found.group("w1").reason == "it doesn't fit what it is given (Transpose 't')"
+    assert found.group("w1").reason.startswith("it doesn't fit what it is given: ")
     assert found.group("w3").resizable

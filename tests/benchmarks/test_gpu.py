@@ -14,7 +14,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SECTIONS = ["Training steps: generated and hand-written", "Measuring layers", "A greedy search",
-            "Found, uniform and flat networks"]  # fmt: skip
+            "Found, uniform and flat networks", "Widths inside one training"]  # fmt: skip
 
 
 @pytest.fixture
@@ -48,6 +48,10 @@ def test_the_small_form_leaves_a_page_with_all_its_parts(tmp_path: Path) -> None
     networks = found["finals"]["networks"]
     assert list(networks) == ["found", "uniform-params", "uniform-macs", "flat-params", "flat-macs"]
     assert all(len(one["epochs"]) == one["of"] == 1 for one in networks.values())
+    methods = found["masking"]["methods"]
+    assert list(methods) == ["flexcharts", "dmask"]
+    assert methods["flexcharts"]["macs"] > methods["dmask"]["macs"] > 0, "of a width of 4: up to 16, and up to 8"
+    assert all(min(one["plain_s"], one["seconds"]["train"]) > 0 for one in methods.values())
 
 
 @pytest.mark.nightly
@@ -61,7 +65,7 @@ def test_without_a_gpu_the_whole_form_is_refused(tmp_path: Path) -> None:
 
 ABOUT = {"device": "H", "precision": "bfloat16 autocast", "data": "made-up images", "tiny": False, "command": "gpu.py",
          "chanc": "1", "torch": "2", "cuda": "13", "cudnn": 9, "python": "3.12",
-         "minutes": {"steps": 1.0, "evbmf": 0.5, "search": 4.0, "finals": 3.0}}  # fmt: skip
+         "minutes": {"steps": 1.0, "evbmf": 0.5, "search": 4.0, "finals": 3.0, "masking": 1.5}}  # fmt: skip
 
 
 def test_the_page_says_what_is_missing_and_why(cells: Any) -> None:
@@ -70,7 +74,7 @@ def test_the_page_says_what_is_missing_and_why(cells: Any) -> None:
     assert re.findall("^## (.*)$", text, re.MULTILINE) == SECTIONS
     assert "Failed: RuntimeError: no memory.\n\nTook 2 s of 60." in text
     assert "Left out: there are no widths." in text
-    assert text.count("Not run.") == 2
+    assert text.count("Not run.") == 3
 
 
 def test_a_training_that_ran_out_of_time_says_how_far_it_came(cells: Any) -> None:

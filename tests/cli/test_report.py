@@ -58,5 +58,6 @@ def test_what_is_no_run_is_one_clear_line(tmp_path, capsys, kind):
 def test_a_damaged_log_is_one_clear_line(folder, capsys):
     (folder / "events.jsonl").write_text("rubbish\n{}\n")
     assert run(folder) == 1
-    assert capsys.readouterr().err == f"chanc: {folder / 'events.jsonl'} is damaged: line 1: it is not JSON\n"
+    said = f"chanc: {folder / 'events.jsonl'} is damaged: line 1: it is not JSON; see `chanc fsck {folder}`\n"
+    assert capsys.readouterr().err == said
     assert not (folder / "report.html").exists()

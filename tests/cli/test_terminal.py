@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import chanc
 from chanc.cli import main
+from chanc.errors import ChancError, DataError
 from chanc.terminal import printable
 
 EVIL = "y\x1b[2J\x1b]0;owned\x07\u202e\x9b31m\n"
@@ -64,14 +66,38 @@ def files(tmp_path: Path) -> Path:
     ],
 )
 def test_no_command_lets_one_through(
-    files: Path, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    files: Path, words: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(files)
     with contextlib.suppress(SystemExit):
         main(words.split())
-    printed = capsys.readouterr()
+    printed = capfd.readouterr()
     assert printed.out or printed.err
     assert not CONTROL.search(printed.out + printed.err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["analyze", EVIL], ["rewrite", "good.onnx", "-o", "out.onnx", "--plan", EVIL],
+     ["search", "good.onnx", "--" + EVIL], ["search", "good.onnx", "--algo", EVIL], [EVIL]],
+)  # fmt: skip
+def test_no_argument_comes_back_as_it_is(
+    files: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A shell puts names of files there, which are strangers' text too."""
+    monkeypatch.chdir(files)
+    with pytest.raises(SystemExit):
+        main(words)
+    printed = capfd.readouterr()
+    assert r"\x1b[2J" in printed.err
+    assert not CONTROL.search(printed.out + printed.err)
+
+
+def test_an_error_that_python_prints_steers_nothing() -> None:
+    for error in (DataError(f"no {EVIL} here"), ChancError(EVIL, 1)):
+        assert not CONTROL.search(str(error))
+        assert not CONTROL.search("".join(traceback.format_exception(error)).replace("\n", ""))
+    assert str(DataError("one\n  two")) == "one two"
 
 
 def test_what_is_shown_instead() -> None:

@@ -188,13 +188,13 @@ def test_options_that_suit_data_and_optimizer() -> None:
     assert (found.crop_padding, found.flip, found.lr, found.schedule) == (4, True, 0.03, "constant")
     text = ("--optimizer adamw --lr 0.5 --weight-decay 0.1 --schedule sgdr --restart-epochs 3 --label-smoothing 0.1 "
             "--cutout 2 --ema-decay 0.9 --no-bf16 --clip-norm 1 --compile --batch-size 32 --seed 7 --device cpu "
-            "--crop-padding 0 --no-flip --deterministic")  # fmt: skip
+            "--crop-padding 0 --no-flip --deterministic --drop-path 0.2 --spatial-dropout 0.1")  # fmt: skip
     task, found = options(*text.split(), data=synthetic)
     assert task == Classification(label_smoothing=0.1)
     assert found == TrainOptions(
         epochs=2, batch_size=32, optimizer="adamw", lr=0.5, weight_decay=0.1, schedule="sgdr", restart_epochs=3,
         cutout=2, ema_decay=0.9, amp=False, clip_norm=1.0, compile=True, seed=7, device="cpu",
-        crop_padding=0, flip=False, deterministic=True,
+        crop_padding=0, flip=False, deterministic=True, drop_path=0.2, spatial_dropout=0.1,
     )  # fmt: skip
 
 

@@ -86,10 +86,22 @@ def test_cuda_sees_the_same_batches() -> None:
         torch.testing.assert_close(cpu_images, gpu_images.cpu(), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_pixels_between_whole_numbers_are_fed_as_they_are_and_stay(shuffled: bool) -> None:
+    images, labels = torch.rand(8, 3, 4, 4) * 255, torch.arange(8)
+    kept = images.clone()
+    generator = torch.Generator().manual_seed(0) if shuffled else None
+    for _ in range(2):
+        batches = Batches(images, labels, 4, InputContract(1.0), Augment(0, False, 0) if shuffled else None, generator)
+        for batch, numbers in batches:
+            assert torch.equal(batch, kept[numbers])
+    assert torch.equal(images, kept)
+
+
 def test_misuse_is_refused() -> None:
     images, labels = _data(10)
     with pytest.raises(ValueError, match="uint8"):
-        Batches(images.float(), labels, 4, _CONTRACT)
+        Batches(images.double(), labels, 4, _CONTRACT)
     with pytest.raises(ValueError, match="uint8"):
         Batches(images, labels[:9], 4, _CONTRACT)
     with pytest.raises(ValueError, match="generator"):

@@ -90,6 +90,36 @@ def test_statistics_agree_with_floating_point() -> None:
     assert std[2] == 1.0
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("label", [10**12, -1])
+def test_a_label_out_of_range_is_refused_at_once(label: int) -> None:
+    images = np.zeros((3, 1, 4, 4), np.uint8)
+    with pytest.raises(DataError, match=rf"^set: a label \[1\] is {label}: labels are whole numbers from 0 to 999999$"):
+        make("set", (images, np.array([0, label, 1])), (images, np.array([0, 1, 2])))
+
+
+@pytest.mark.timeout(20)
+def test_images_without_pixels_are_refused_before_they_are_counted() -> None:
+    images, labels = np.zeros((3, 1, 0, 4), np.uint8), np.arange(3)
+    with pytest.raises(DataError, match=r"training images must be .* not uint8 \[3, 1, 0, 4\]"):
+        make("set", (images, labels), (images, labels))
+
+
+def test_fine_pixels_keep_their_statistics_and_fits() -> None:
+    random = np.random.default_rng(0)
+    sixteen = random.integers(0, 65536, size=(20, 3, 6, 6), dtype=np.uint16)
+    images, labels = (sixteen / 257).astype(np.float32), np.arange(20) % 2
+    dataset = make("fine", (images, labels), (images, labels))
+    np.testing.assert_allclose(dataset.mean, (sixteen / 65535).mean(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(dataset.std, (sixteen / 65535).std(axis=(0, 2, 3)), rtol=1e-6)
+    grey = dataset.fit_to(1, 6, 6).train_images
+    np.testing.assert_allclose(grey[:, 0], np.tensordot(images, [0.299, 0.587, 0.114], axes=(1, 0)), rtol=1e-6)
+    small = dataset.fit_to(3, 3, 3).train_images
+    np.testing.assert_allclose(small.mean(), images.mean(), rtol=0.02)
+    assert small.dtype == np.float32
+    assert (small != np.rint(small)).mean() > 0.9
+
+
 def test_fit_repeats_grey_and_keeps_constant_images() -> None:
     images = np.repeat(np.arange(0, 100, 10, dtype=np.uint8), 64).reshape(10, 1, 8, 8)
     labels = np.arange(10, dtype=np.int64)
@@ -131,7 +161,9 @@ def test_fit_to_luma_and_to_its_own_shape() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_images": np.zeros((100, 3, 8, 8), np.float32)}, "must be uint8"),
+        ({"train_images": np.zeros((100, 3, 8, 8), np.float64)}, "must be uint8 or float32"),
+        ({"train_images": np.full((100, 3, 8, 8), 256, np.float32)}, "values outside 0..255"),
+        ({"train_images": np.full((100, 3, 8, 8), np.nan, np.float32)}, "values outside 0..255"),
         ({"train_labels": np.zeros(99, np.int64)}, "100 training images but 99 labels"),
         ({"test_labels": np.full(40, 4, np.int64)}, "test label lies outside 0..3"),
         ({"test_labels": np.full(40, -1, np.int64)}, "test label lies outside"),

@@ -36,6 +36,7 @@ def test_in_a_pipeline():
 def test_search(tmp_path):
     *trials, best = run("04_search.py", str(tmp_path))
     assert [line.split(":")[0] for line in trials] == ["trial 0", "trial 1", "trial 2"]
+    assert float(trials[-1].rsplit(" ", 1)[1]) > 0.3  # guessing has 0.1
     assert Path(best.rsplit(" ", 1)[1]).exists()
     assert (tmp_path / "run" / "report.html").exists()
 

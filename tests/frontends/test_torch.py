@@ -17,7 +17,8 @@ from chanc.errors import ChancError, ModelError, VerifyError  # noqa: E402
 from chanc.frontends import zoo  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
 
-LONG = ("resnet34", "resnet50", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc")
+LONG = ("resnet34", "resnet50", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc",
+        "flexcharts20", "wrn22-1", "wrn22-2", "wrn22-4")  # fmt: skip
 CASES = [
     pytest.param(name, exporter, marks=pytest.mark.nightly if nightly else ())
     for exporter in ("torchscript", "dynamo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -299,6 +300,47 @@ def test_external_data_behind_a_link_that_leaves_the_folder(external: Path) -> N
     refused(external, "outside the model's folder")
 
 
+def test_external_data_is_opened_as_the_checker_of_onnx_opens_it(external: Path) -> None:
+    """What onnx refuses by its own safety rules is refused here too, and what it opens is opened."""
+    folder, data = external.parent, external.with_name("w.bin")
+    content = data.read_bytes()
+    (folder / "sub").mkdir()
+    (folder / "to-sub").symlink_to("sub")
+
+    def link() -> None:
+        (folder / "v.bin").write_bytes(content)
+        data.symlink_to("v.bin")
+
+    def hard() -> None:
+        (folder / "u.bin").write_bytes(content)
+        os.link(folder / "u.bin", data)
+
+    cases: dict[str, tuple[str, Callable[[], object], str]] = {
+        "a link inside": ("w.bin", link, "behind a symbolic link: 'w.bin'"),
+        "a hard link": ("w.bin", hard, "'w.bin' of tensor 'w' can't be read: it has several hard links"),
+        "a pipe": ("w.bin", lambda: os.mkfifo(data), "can't be read: not a regular file"),
+        "a folder by a link": ("to-sub/w.bin", lambda: None, "behind a symbolic link: 'to-sub/w.bin'"),
+        "a folder": ("sub/w.bin", lambda: None, ""),
+        "dots that stay inside": ("sub/../sub/w.bin", lambda: None, ""),
+    }
+    (folder / "sub" / "w.bin").write_bytes(content)
+    for name, (location, make, told) in cases.items():
+        data.unlink(missing_ok=True)
+        make()
+        relocate(external, location)
+        if name != "a pipe":  # onnx would wait for ever
+            try:
+                onnx.load(external)
+                opened = True
+            except onnx.checker.ValidationError:
+                opened = False
+            assert opened == (not told), name
+        if told:
+            refused(external, told)
+        else:
+            load(external)
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("length", "12"), ("length", "-5"), ("length", "x"), ("offset", "-4"), ("offset", "9999999")]
 )
@@ -309,6 +351,24 @@ def test_external_data_with_wrong_numbers(external: Path, key: str, value: str) 
             entry.value = value
     external.write_bytes(proto.SerializeToString())
     refused(external, "tensor 'w'")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("dims", [[10**12, 8, 3, 3], [2**40, 2**40], [2**62, 2**62]])
+def test_sizes_are_compared_before_memory_is_taken(external: Path, dims: list[int]) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for held in ({"raw_data": bytes(2000)}, {"raw_data": bytes(8)}, {"float_data": [1.0]}):
+        proto = net()
+        proto.graph.initializer[0].CopyFrom(TensorProto(name="w", data_type=FLOAT, dims=dims, **held))
+        refused(proto, "tensor 'w' holds")
+    proto = onnx.load(external, load_external_data=False)
+    del proto.graph.initializer[0].dims[:]
+    proto.graph.initializer[0].dims.extend(dims)
+    refused(written(external, proto), "tensor 'w'")
+    entries = {entry.key: entry for entry in proto.graph.initializer[0].external_data}
+    proto.graph.initializer[0].external_data.remove(entries["length"])
+    refused(written(external, proto), "'w.bin' has 9216 bytes, tensor 'w' needs bytes 0 to")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
 def test_nothing_is_printed_beside_the_error(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import onnx
 import onnx.parser
 import pytest
@@ -73,3 +75,41 @@ def test_functions_that_call_themselves(functions: str, calls: str) -> None:
         with pytest.raises(ModelError, match=f"calls itself \\({calls}\\), which ONNX forbids") as caught:
             work(proto)
         assert "\n" not in str(caught.value)
+
+
+def tower(height: int) -> onnx.ModelProto:
+    """Functions that call the next one twice: 2^(height - 1) nodes."""
+    names = ["F", *(f"F{k}" for k in range(1, height))]
+    floors = [
+        function(f"r = own.{above} (p) q = own.{above} (r)", 18, name) for name, above in itertools.pairwise(names)
+    ]
+    return model("".join(floors) + function("q = Relu (p)", 18, names[-1]))
+
+
+def test_what_many_calls_stand_for_has_names_of_its_own() -> None:
+    loaded = load(tower(8))
+    normalize(loaded)
+    names = [node.outputs[0].name for node in loaded.graph]
+    assert len(names) == 2 + 128 == len(set(names))
+    assert {"a", "b", "y"} <= set(names)
+    assert len({node.name for node in loaded.graph}) >= 128
+
+
+def test_calls_that_stand_for_too_many_nodes_are_refused_at_once() -> None:
+    with pytest.raises(ModelError, match="the calls of functions stand for 16777218 nodes, 200000 are the most"):
+        load(tower(25))
+
+
+def test_a_long_chain_of_calls_is_no_recursion() -> None:
+    count = 600
+    body = [function(f"q = own.F{k + 1} (p)" if k + 1 < count else "q = Relu (p)", 18, f"F{k}") for k in range(count)]
+    loaded = load(model(function("q = own.F0 (p)", 18) + "".join(body)))
+    normalize(loaded)
+    assert [node.op_type for node in loaded.graph] == ["Conv", "Relu", "Conv"]
+
+
+def test_a_long_circle_is_told_in_short() -> None:
+    body = [function(f"q = own.F{(k + 1) % 50} (p)", 18, f"F{k}") for k in range(50)]
+    with pytest.raises(ModelError, match=r"'own::F0' calls itself \(own::F0 -> own::F1 -> .* -> \.\.\.\)") as caught:
+        load(model(function("q = own.F0 (p)", 18) + "".join(body)))
+    assert len(str(caught.value)) < 300

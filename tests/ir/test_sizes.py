@@ -7,7 +7,7 @@ import pytest
 import chanc
 from chanc.errors import ModelError
 from chanc.ir import load
-from chanc.ir.sizes import bind, others, per_sample, release, sizes_of
+from chanc.ir.sizes import bind, names_in, others, per_sample, release, sizes_of, worked_out
 from chanc.testing.builders import build
 
 BODY = "h = MatMul(x, w1)\n r = Relu(h)\n y = MatMul(r, w2)"
@@ -111,3 +111,29 @@ def test_an_input_without_a_shape_may_be_called_by_axis() -> None:
     bare = model()
     bare.graph.input[0].type.tensor_type.ClearField("shape")
     assert shapes(load(bare, dims={"x:0": 2, "x:1": 24, "x:2": 6}))[0] == "[2,24,6]"
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "value"),
+    [
+        ("past + length", {"past", "length"}, 5),
+        ("2*past", {"past"}, 4),
+        ("past", set(), 2),
+        ("past - length", {"past", "length"}, None),
+        ("9**9**9**9", set(), None),
+        ("past//0", set(), None),
+        ("floor(", set(), None),
+        ("(" * 5000, set(), None),
+        ("a name, as it comes", set(), None),
+    ],
+)
+def test_the_name_of_a_dimension_is_read_but_no_work_order(name: str, names: set[str], value: int | None) -> None:
+    assert names_in(name) == names
+    assert worked_out(name, {"past": 2, "length": 3}) == value
+
+
+def test_a_model_may_call_its_dimensions_as_it_likes() -> None:
+    hostile = model("float[N,T,6] x")
+    hostile.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "9**9**9**9"
+    assert chanc.analyze(hostile).group("w1").resizable
+    assert chanc.verify(hostile, hostile).agrees

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ from onnx import TensorProto, helper
 
 from chanc import runs
 from chanc.cost.cost import Cost
-from chanc.runs import Best, Decision, Epoch, FinalEvent, Row, RunDir, StateEvent, Timing, TrialEvent
+from chanc.runs import Best, Decision, Epoch, EpochEvent, FinalEvent, Row, RunDir, StateEvent, Timing, TrialEvent
+from chanc.runs.seal import write_sealed
 
 SETTINGS = {
     "model": "r34.onnx",
@@ -109,6 +109,51 @@ def write_run(
         factor = np.clip(1 + after - momentum, 0.5, 2)
         widths = np.clip(2 * np.rint(widths * factor * rng.uniform(0.8, 1.05, groups) / 2), 16, 256).astype(int)
         momentum = after
+    if final:
+        write_finals(run, comparison_rows())
+    return folder
+
+
+def write_masked_run(
+    folder: Path, units: int = 20, epochs: int = 10, algo: str = "flexcharts", final: bool = True, seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> Path:  # fmt: skip
+    """Write a masking search: widths of 36 go to 20 and more; the ranges of flexcharts follow them, dmask's don't."""
+    rng = np.random.default_rng(seed)
+    run = runs.create(folder, {**SETTINGS, "model": "flexcharts20.onnx", "algo": algo, "epochs": epochs, "seed": seed,
+                               **(settings or {})}, {})  # fmt: skip
+    names = [f"cell{unit}" for unit in range(units)]
+    goals = rng.uniform(20, 110, units)
+    for epoch in range(epochs):
+        widths = 36 + (goals - 36) * (epoch + 1) / epochs
+        options = [
+            np.arange(8, 73, 8) if algo == "dmask"
+            else np.unique(np.clip(8 * round(width / 8) + np.arange(-48, 49, 8), 8, 256))
+            for width in widths
+        ]  # fmt: skip
+        raw = [np.exp(-0.5 * ((of - width) / 16) ** 2) for of, width in zip(options, widths, strict=True)]
+        weights = [one / one.sum() for one in raw]
+        expected = [float(of @ weight) for of, weight in zip(options, weights, strict=True)]
+        mask = [
+            {"options": of.tolist(), "weights": weight.tolist()} for of, weight in zip(options, weights, strict=True)
+        ]
+        macs = 5e8 * float(np.square(expected).sum()) / (units * 36**2)
+        metrics = {
+            "width": dict(zip(names, expected, strict=True)),
+            "low": {name: float(of[0]) for name, of in zip(names, options, strict=True)},
+            "high": {name: float(of[-1]) for name, of in zip(names, options, strict=True)},
+            "cost": {"macs": macs, "params": macs / 160},
+            "target": {"macs": 6e8},
+            "lambda": {"macs": 0.01 * (1 + epoch)},
+            "losses": {"weights": 2 - 0.1 * epoch, "masks": 2 - 0.08 * epoch, "held_out": 2 - 0.07 * epoch},
+            "supernet": {"params": 5e6, "macs": 1e9, "executed": 4e13},
+        }
+        state = {"alpha": dict(zip(names, mask, strict=True))}
+        run.append(EpochEvent(epoch, 2 - 0.1 * epoch, 0.4 + 0.04 * epoch, metrics, state))
+        peak = (900 + epoch) * 2**20
+        run.append_timing(Timing(f"epoch {epoch}", {"train": 30.0 + seed, "resize": 0.5}, peak_bytes=peak))
+    found = {name: 8 * round(goal / 8) for name, goal in zip(names, goals, strict=True)}
+    run.append(StateEvent({}, best=Best(Decision(found))))
     if final:
         write_finals(run, comparison_rows())
     return folder
@@ -274,12 +319,12 @@ def write_sweep(folder: Path, gammas: tuple[float, ...] = (0.0, 0.5, 0.8), seeds
                     "widths": {},
                     "rows": rows,
                 }
-                (folder / name / "cell.json").write_text(json.dumps(row))
+                write_sealed(folder / name / "cell.json", row)
     failed = folder / names[-1]
     (failed / "cell.json").unlink()
     (failed / "error.txt").write_text("TrialError: diverged\n")
-    sweep = {"format": 1, "model": "r18.onnx", "cells": names, "common": {"data": "cifar10", "trials": 6}}
-    (folder / "sweep.json").write_text(json.dumps(sweep))
+    sweep = {"format": 2, "model": "r18.onnx", "cells": names, "common": {"data": "cifar10", "trials": 6}}
+    write_sealed(folder / "sweep.json", sweep)
     return folder
 
 

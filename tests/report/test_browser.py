@@ -10,9 +10,11 @@ import subprocess
 
 import pytest
 
+from chanc.report import embed
 from chanc.report import run as report_run
 from chanc.report.run import write_report
 from chanc.report.visualizer import model_graph, write_html
+from chanc.runs.seal import write_sealed
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -77,7 +79,6 @@ finish(async () => {
       if (svg.dataset.plot.endsWith('-map')) result.units[svg.dataset.plot] = texts.slice(-12);
       result.drawn[svg.dataset.plot] = svg.querySelectorAll('path.series, .mark, rect').length;
       if (svg.dataset.plot === 'network') continue;
-      if (svg.dataset.plot === 'final-params') result.references = svg.querySelectorAll('.referencetext').length;
       result.clashes.push(...clashes(svg).map((text) => `${svg.dataset.plot}: ${text}`));
     }
   }
@@ -128,10 +129,16 @@ addEventListener('message', (event) => document.documentElement.setAttribute('da
 """
 
 
+def allowing(text, *added):
+    """The page with the added scripts in its policy, which refuses all that it doesn't name."""
+    pieces = [re.search("<script>(.*)</script>", script, re.DOTALL).group(1) for script in added]
+    return text.replace("script-src ", f"script-src {' '.join(map(embed._source, pieces))} ", 1)
+
+
 def visit(page, check, tmp_path, fragment="", narrow=False):
     """Open a page with a script added to it and return what the script found."""
     driven = tmp_path / f"driven{fragment.strip('#')}.html"
-    head, tail = page.read_text().split('<script type="application/json"', 1)
+    head, tail = allowing(page.read_text(), HELPERS, check).split('<script type="application/json"', 1)
     driven.write_text(head + HELPERS + '<script type="application/json"' + tail.replace("</body>", check + "</body>"))
     opened = f"file://{driven}{fragment}"
     if narrow:
@@ -159,7 +166,7 @@ def test_the_report(runs, tmp_path, monkeypatch, groups, fragment):
     assert drawn["widths"] == drawn["in_qc"] == groups
     assert drawn["widths-map"] >= groups * 35
     assert drawn["out_rank-map"] >= groups * 70
-    assert drawn["final-params"] == 4
+    assert drawn["final-params"] == 5
     assert drawn["trials-macs"] == 35
     assert drawn["cumulative-map"] >= (groups + 1) * 35
     assert found["first"]["metrics"] == ("in_qc" if groups == 20 else "in_qc-map")  # a crowd of lines is shown as a map
@@ -181,20 +188,21 @@ def test_a_narrow_page(runs, tmp_path, monkeypatch):
     assert found["drawn"]["widths"] == groups
 
 
-def test_reference_lines_do_not_write_over_one_another(runs, tmp_path):
+def test_published_networks_are_points_beside_the_runs_own(runs, tmp_path):
     folder = runs.write_run(tmp_path / "run", groups=4, trials=5)
     text = (folder / "config.json").read_text().replace('"r34.onnx"', '"densenet-bc.onnx"')
-    (folder / "config.json").write_text(text)
+    write_sealed(folder / "config.json", json.loads(text))
+    own = visit(write_report(runs.write_run(tmp_path / "own", groups=4, trials=5)), EVERY_PLOT, tmp_path, "#light")
     found = visit(write_report(folder), EVERY_PLOT, tmp_path, "#light")
     assert found["clashes"] == []
-    assert found["references"] == 2
+    assert found["drawn"]["final-params"] == own["drawn"]["final-params"] + 2
 
 
 def test_a_sweep(runs, tmp_path):
     found = visit(write_report(runs.write_sweep(tmp_path / "sweep")), EVERY_PLOT, tmp_path, "#dark")
     assert found["clashes"] == []
     # three lines, three points a method, six of uniform, and the baseline
-    assert found["drawn"] == {"final-params": 3 + 13, "final-macs": 3 + 13}
+    assert (found["drawn"]["final-params"], found["drawn"]["final-macs"]) == (3 + 13, 3 + 13)
 
 
 def test_the_visualizer(runs, tmp_path):
@@ -220,6 +228,18 @@ def test_hostile_names_are_text(runs, tmp_path):
     found = visit(tmp_path / "net.html", GRAPH, tmp_path)
     assert hostile in found["chosen"]
     assert found["nodes"] == 31
+
+
+def test_a_script_that_the_page_does_not_name_does_not_run(runs, tmp_path):
+    write_html(runs.resnet(8), tmp_path / "net.html")
+    text = (tmp_path / "net.html").read_text()
+    planted = '<script>document.title = "owned"</script><img src="data:," onerror="document.title = \'owned\'"></body>'
+    (tmp_path / "net.html").write_text(text.replace("</body>", planted))
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{tmp_path}/net.html"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "<title>owned" not in done.stdout
+    assert 'data-ready="yes"' in done.stdout
+    assert done.stderr.count("violates the following Content Security Policy directive") == 2
 
 
 def test_five_hundred_layers(runs, tmp_path):

@@ -28,6 +28,11 @@ def test_one_file_that_needs_nothing_else(runs, tmp_path):
     assert len(text) < 600_000
 
 
+def test_the_head_of_a_masking_search_has_its_memory(runs, tmp_path):
+    facts = dict(data_of(write_report(runs.write_masked_run(tmp_path / "run", units=3, epochs=4)))["report"]["facts"])
+    assert (facts["epochs trained"], facts["peak memory"]) == ("4", "903 MiB")
+
+
 def test_the_head_says_what_was_run(runs, tmp_path):
     report = data_of(write_report(runs.write_run(tmp_path / "run")))["report"]
     assert report["command"] == "chanc search r34.onnx --algo sa"

@@ -9,6 +9,7 @@ import pytest
 from chanc.errors import RunError
 from chanc.report.run import write_images, write_report
 from chanc.report.sweep import read_sweep, sweep_facts, sweep_sections
+from chanc.runs.seal import seal, write_sealed
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_baseline_of_another_recipe_stands_alone(folder):
         cell = json.loads(path.read_text())
         cell["rows"]["baseline"] |= {"top1": 0.5, "scores": {str(cell["seed"]): 0.5}}
         cell["settings"] = {"final_lr": 0.3}
-        path.write_text(json.dumps(cell))
+        path.write_text(json.dumps(seal(cell)))
     rows = [row for row in read_sweep(folder).rows if row.name == "baseline"]
     assert [(row.n, row.label) for row in rows] == [
         (3, "the original network as in greedy gamma 0.0, 12 cells"),
@@ -70,7 +71,7 @@ def test_without_final_trainings_the_trials_are_named_as_such(folder):
     for path in folder.glob("*/cell.json"):
         cell = json.loads(path.read_text())
         cell["rows"] = {"found": {"params": 7 + cell["seed"], "macs": 70, "top1": 0.1}}
-        path.write_text(json.dumps(cell))
+        path.write_text(json.dumps(seal(cell)))
     section = next(section for section in sweep_sections(read_sweep(folder)) if section.id == "accuracy")
     assert [(plot.id, plot.title) for plot in section.plots] == [
         ("found-params", "Best trials of the cells, parameters"), ("found-macs", "Best trials of the cells, MACs")
@@ -99,7 +100,7 @@ def test_the_page_and_its_images(folder, tmp_path):
 
 
 def test_a_sweep_that_has_only_begun(tmp_path):
-    (tmp_path / "sweep.json").write_text('{"model": "a.onnx", "cells": ["greedy-seed0"]}')
+    write_sealed(tmp_path / "sweep.json", {"model": "a.onnx", "cells": ["greedy-seed0"]})
     write_report(tmp_path)
     assert sweep_sections(read_sweep(tmp_path)) == []
 

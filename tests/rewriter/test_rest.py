@@ -117,3 +117,10 @@ def test_operands_name_their_groups(model) -> None:
     found = {(o.node, o.input): o.groups for o in rewrite(model, scale=0.5).trace.operands}
     assert found == {("a", 1): {0: ("wa",)}, ("b", 1): {0: ("wb",), 1: ("wa",)}, ("c", 1): {0: ("wc",), 1: ("wb",)},
                      ("y", 1): {1: ("wc",)}}  # fmt: skip
+
+
+def test_what_fails_with_nothing_to_change_is_told_as_it_is() -> None:
+    error = VerifyError("the model itself")
+    with pytest.raises(VerifyError) as caught:
+        do_the_rest(lambda left: None, Fault(error, [], []))
+    assert caught.value is error

@@ -25,7 +25,7 @@ EVENTS: list[Event] = [
     StartEvent("greedy", file="input.onnx", sha256="ab"),
     TrialEvent(3, Decision({"é": 8}), 10, 20, 0.1 + 0.2, math.inf,
                (Epoch(0, 1.5, 0.5, metrics={"w": {"qc": -math.inf}}),),
-               {"group_metric": {"é": 0.5}}, "trials/003/model.onnx", "cd"),
+               {"group_metric": {"é": 0.5}}, "trials/003/model.onnx", "cd", {"trials/003/evidence.npz": "ef"}),
     ErrorEvent(4, Decision(keep={"a": (0, 2)}), "diverged", skipped=True),
     EpochEvent(0, 1.0, 0.5, {"mu": {"a": 8.5}}, {"step": [1, {"x": None}]}),
     StateEvent({"x": None, "y": [1, "2"]}, (Trial(5, Decision({"a": 4}), 2, 3, "init"),), Best(Decision({"a": 4}), 3),
@@ -41,7 +41,7 @@ def test_an_event_is_one_line_and_comes_back(event: Event) -> None:
     assert line.endswith("}\n")
     assert line.count("\n") == 1
     fields = json.loads(line)
-    assert (fields["v"], fields["seq"], fields["kind"]) == (2, 7, event.kind)
+    assert (fields["v"], fields["seq"], fields["kind"]) == (3, 7, event.kind)
     assert to_line(from_line(line[:-1], 7), 7) == line
     assert repr(from_line(line[:-1], 7)) == repr(event)
 
@@ -69,15 +69,16 @@ def line_of(**fields: object) -> str:
     return f'{head}, "crc": "{zlib.crc32(head.encode()):08x}"}}'
 
 
-GOOD = {"v": 2, "seq": 0, "kind": "error", "id": 1, "decision": {}, "reason": "no"}
+GOOD = {"v": 3, "seq": 0, "kind": "error", "id": 1, "decision": {}, "reason": "no"}
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({}, ""),
-        ({"v": 3}, "it is of version 3, this chanc reads 2"),
+        ({"v": 2}, "it is of version 2, this chanc reads 3"),
         ({"seq": 2}, "its seq is 2 where 0 comes next"),
+        ({"seq": "0"}, "its seq is 0, which is no count"),
         ({"kind": "party"}, "there is no event 'party'"),
         ({"kind": ["error"]}, "there is no event"),
         ({"id": "one"}, "id is no int"),
@@ -104,6 +105,21 @@ def test_a_missing_field_is_named() -> None:
     fields = {name: value for name, value in GOOD.items() if name != "reason"}
     with pytest.raises(ValueError, match="ErrorEvent lacks 'reason'"):
         from_line(line_of(**fields), 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"decision": {"widths": {"a": 8, "b": 0}}}, "group 'b' has 0 channels"),
+        ({"file": "/etc/passwd"}, "its file '/etc/passwd' lies outside the run"),
+        ({"beside": {"trials/../../x": ""}}, "lies outside the run"),
+    ],
+)
+def test_what_no_run_has_is_refused(changed: dict[str, object], message: str) -> None:
+    trial = {"v": 3, "seq": 0, "kind": "trial", "id": 1, "decision": {}, "params": 1, "macs": 1, "score": 1, "loss": 1}
+    assert from_line(line_of(**trial), 0)
+    with pytest.raises(ValueError, match=message):
+        from_line(line_of(**{**trial, **changed}), 0)
 
 
 def test_a_line_without_a_checksum_is_damaged() -> None:

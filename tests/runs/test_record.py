@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from chanc.runs import (
     final_rows,
     read_run,
 )
+from chanc.runs.seal import seal
 
 WIDTHS = Decision({"a": 8})
 
@@ -89,21 +91,22 @@ def test_a_file_that_is_gone_is_no_damage(run: RunDir) -> None:
 @pytest.mark.parametrize(("old", "new", "why"), [
     ('"score": 0.5', '"score": 0.6', "its checksum is another one"),
     ('"seq": 1', '"seq": 9', "its checksum is another one"),
-    ('{"v": 2, "seq": 1', 'v": 2, "seq": 1', "it is not JSON"),
+    ('{"v": 3, "seq": 1', 'v": 3, "seq": 1', "it is not JSON"),
 ])  # fmt: skip
 def test_a_damaged_line_is_named(run: RunDir, old: str, new: str, why: str) -> None:
     path = run.path / "events.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     assert old in lines[1]
     path.write_text("".join([lines[0], lines[1].replace(old, new), *lines[2:]]))
-    with pytest.raises(RunError, match=rf"^\S*events\.jsonl is damaged: line 2: {why}$"):
+    with pytest.raises(RunError, match=rf"^\S*events\.jsonl is damaged: line 2: {why}; see `chanc fsck \S+`$"):
         read_run(run.path)
 
 
 def test_a_line_that_is_missing_or_doubled_is_named(run: RunDir) -> None:
     path = run.path / "events.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    for order, why in (([0, 2, 3], "line 2: its seq is 2 where 1 comes next"), ([0, 1, 1], "line 3: its seq is 1")):
+    missing = "line 2: its seq is 2, and 1 is missing before it"
+    for order, why in (([0, 2, 3], missing), ([0, 1, 1], "line 3: its seq is 1, which an earlier line has")):
         path.write_text("".join(lines[place] for place in order))
         with pytest.raises(RunError, match=why):
             read_run(run.path)
@@ -119,12 +122,16 @@ def test_a_torn_last_line_is_left_out_and_left_there(run: RunDir) -> None:
 
 
 def test_damaged_times_are_named(run: RunDir) -> None:
-    (run.path / "timing.jsonl").write_text('{"id": "0", "seconds": {"train": 1.5}}\n{"id": 1}\n')
+    lines = [json.dumps(seal({"id": "0", "seconds": {"train": 1.5}})), json.dumps(seal({"id": 1}))]
+    (run.path / "timing.jsonl").write_text("".join(line + "\n" for line in lines))
     with pytest.raises(RunError, match=r"timing\.jsonl is damaged: line 2: id is no str"):
         read_run(run.path)
 
 
-@pytest.mark.parametrize(("text", "why"), [("{", "it is not JSON"), ("[]", "format 2"), ('{"format": 7}', "format 2")])
+@pytest.mark.parametrize(("text", "why"), [
+    ("{", "it is not JSON"), ("[]", "format 3"), ('{"format": 7}', "format 3"),
+    ('{"format": 3}', "its checksum is another one"),
+])  # fmt: skip
 def test_a_damaged_config_is_named(run: RunDir, text: str, why: str) -> None:
     (run.path / "config.json").write_text(text)
     with pytest.raises(RunError, match=rf"config\.json is damaged: .*{why}"):

@@ -33,6 +33,21 @@ def row(name: str, scores: list[float], params: int = 1000, macs: int = 5000) ->
             "Can't tell found widths from baseline: +10.00 points, and one training shows no spread (n = 1), with 0.50 "
             "times its params, 1.00 times its MACs.",
         ),
+        (
+            [row("found", [0.9, 0.91, 0.92], 20, 50), row("baseline", [0.902, 0.911, 0.923])],
+            "Can't tell found widths from baseline: -0.20 ± 0.06 points (n = 3, 95 % interval -0.45 to +0.05), with "
+            "0.02 times its params, 0.01 times its MACs: less than a point is lost.",
+        ),
+        (
+            [row("found", [0.90, 0.90, 0.90]), row("baseline", [0.920, 0.921, 0.922])],
+            "Found widths are worse than baseline: -2.10 ± 0.06 points (n = 3, 95 % interval -2.35 to -1.85), with "
+            "1.00 times its params, 1.00 times its MACs: more than a point is lost.",
+        ),
+        (
+            [row("found", [0.9, 0.8]), row("baseline", [0.8, 0.9])],
+            "Can't tell found widths from baseline: +0.00 ± 10.00 points (n = 2, 95 % interval -127.06 to +127.06), "
+            "with 1.00 times its params, 1.00 times its MACs: whether more than a point is lost, nobody can tell.",
+        ),
     ],
 )
 def test_the_verdict_is_honest(given: list[Row], sentence: str) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from chanc import runs
 from chanc.errors import RunError
-from chanc.runs import Decision, StateEvent, Timing, TrialEvent, read_run
+from chanc.runs import Decision, RunDir, StateEvent, Timing, TrialEvent, read_run
+from chanc.runs.seal import read_sealed
 
 SETTINGS = {"algo": "greedy", "options": {"gamma": 0.8, "seed": 0}, "trials": 3}
 
@@ -45,7 +46,7 @@ def test_torn_last_line_is_dropped_for_good(tmp_path: Path) -> None:
     run.append_timing(Timing("0", {"train": 1.5}))
     whole = [(tmp_path / name).read_bytes() for name in ("events.jsonl", "timing.jsonl")]
     for name, data in zip(("events.jsonl", "timing.jsonl"), whole, strict=True):
-        (tmp_path / name).write_bytes(data + b'{"v": 2, "se')
+        (tmp_path / name).write_bytes(data + b'{"v": 3, "se')
     assert read_run(tmp_path).log == (trial(0),)
     assert runs.resume(tmp_path, SETTINGS).log == [trial(0)]
     assert [(tmp_path / name).read_bytes() for name in ("events.jsonl", "timing.jsonl")] == whole
@@ -71,7 +72,7 @@ def test_half_line_of_a_running_search_is_left_alone(tmp_path: Path) -> None:
     run = runs.create(tmp_path, SETTINGS, {})
     run.append(trial(0))
     with open(tmp_path / "events.jsonl", "a") as handle:
-        handle.write('{"v": 2')
+        handle.write('{"v": 3')
     before = (tmp_path / "events.jsonl").read_bytes()
     with run.locked(), pytest.raises(RunError, match="another search is at work"):
         runs.resume(tmp_path, SETTINGS)
@@ -104,7 +105,9 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         runs.resume(tmp_path / "nowhere", SETTINGS)
 
 
-@pytest.mark.parametrize("files", [{"config.json": '{"format": 1, "settings": {}}'}, {"trials.jsonl": ""}])
+@pytest.mark.parametrize("files", [
+    {"config.json": '{"format": 1, "settings": {}}'}, {"config.json": '{"format": 2}'}, {"trials.jsonl": ""},
+])  # fmt: skip
 def test_runs_of_an_older_chanc_are_refused_in_one_line(tmp_path: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -191,3 +194,22 @@ def test_second_process_is_kept_out(tmp_path: Path) -> None:
         out = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)
         assert "another search is at work" in out.stderr
     assert subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True).stdout == "in\n"
+
+
+def test_a_run_that_another_process_went_on_with_is_not_written_to(tmp_path: Path) -> None:
+    first, second = runs.create(tmp_path, SETTINGS, {}), RunDir(tmp_path)
+    with first.owned():
+        first.append(trial(0))
+    with pytest.raises(RunError, match="another search has gone on with this run meanwhile"), second.owned():
+        pass
+    with second.locked():
+        pass
+
+
+def test_what_is_handed_over_is_vouched_for(tmp_path: Path) -> None:
+    run = runs.create(tmp_path, SETTINGS, {})
+    for text in ("a", "b"):
+        with run.vouched(["best.onnx", "none.onnx"]):
+            assert not (tmp_path / "made.json").exists()
+            (tmp_path / "best.onnx").write_text(text)
+        assert read_sealed(tmp_path / "made.json") == {"best.onnx": hashlib.sha256(text.encode()).hexdigest()}

@@ -79,7 +79,7 @@ def test_only_the_published_presets_grow_twins(name: str) -> None:
 
 def test_darts_extras() -> None:
     final = settings(preset_name="conet-darts7").final
-    assert (final["clip_norm"], final["cutout"]) == (5.0, 16)
+    assert (final["clip_norm"], final["cutout"], final["drop_path"]) == (5.0, 16, 0.2)
 
 
 def test_the_callers_values_win_over_the_preset() -> None:

@@ -72,6 +72,16 @@ def test_damaged_file_is_one_line(keep: int, tmp_path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_any_flipped_bit_is_seen(tmp_path) -> None:
+    path = tmp_path / "s.safetensors"
+    save_state(path, {"x": torch.ones(5), "lr": 0.125})
+    data = path.read_bytes()
+    for place in range(0, len(data), 7):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(RunError, match="is not a checkpoint, or is damaged"):
+            load_state(path)
+
+
 def test_other_safetensors_file_and_no_file(tmp_path) -> None:
     from safetensors.torch import save_file
 
@@ -88,8 +98,28 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("safetensors.torch.save", full)
     with pytest.raises(RunError, match="No space left on device"):
         save_state(path, {"n": 2})
     assert load_state(path) == {"n": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_the_mode_is_that_of_any_new_file_and_then_stays(tmp_path) -> None:
+    path = tmp_path / "s.safetensors"
+    before = os.umask(0o022)
+    try:
+        save_state(path, {"x": torch.ones(3)})
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    path.chmod(0o660)
+    save_state(path, {"x": torch.ones(4)})
+    assert path.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_checkpoint(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="not a regular file"):
+        load_state(tmp_path / "pipe")

@@ -16,6 +16,7 @@ import torch.distributed as dist  # noqa: E402
 
 from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.modules import by_hand  # noqa: E402
+from chanc.testing.sockets import exposed, listening  # noqa: E402
 from chanc.training import distributed  # noqa: E402
 from chanc.training.options import TrainOptions  # noqa: E402
 from chanc.training.trainer import train_module  # noqa: E402
@@ -102,6 +103,26 @@ def test_two_processes_equal_one(net, dataset, tmp_path) -> None:
     # A checkpoint of two processes is one of a single process, too.
     again = _trained(_net(net), dataset, *_OPTIONS[0], checkpoint=tmp_path / "checkpoint")
     assert again.resumed_from == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("here", "interface"), [("1", "lo"), ("2", None)])
+def test_processes_of_one_machine_listen_on_its_loopback(
+    here: str, interface: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    for name in names:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WORLD_SIZE", here)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    start, before = dist.init_process_group, listening()
+    group = {"init_method": f"file://{tmp_path}/group", "rank": 0, "world_size": 1}
+    monkeypatch.setattr(dist, "init_process_group", lambda backend: start(backend, **group))
+    with distributed.joined("cpu"):
+        assert [os.environ.get(name) for name in names] == [interface] * 2
+        assert listening() > before
+        assert interface is None or exposed() == []
 
 
 @pytest.mark.usefixtures("alone")

@@ -71,12 +71,25 @@ def units_of(model: ir.Model, step: int = 2) -> list[Unit]:
             if group.resizable]  # fmt: skip
 
 
-def supernet(dataset: Dataset, policy: Means | None = None, **asked: object) -> Supernet:
+def supernet(
+    dataset: Dataset, policy: Means | None = None, options: TrainOptions = OPTIONS, **asked: object
+) -> Supernet:
     model = network()
     masking = MaskOptions(**{"pressure": Pressure({}, 0.01), **asked})
-    net = Supernet(model, TASK.fit(model, dataset), TASK, OPTIONS, masking, policy or Means(), units_of(model))
+    net = Supernet(model, TASK.fit(model, dataset), TASK, options, masking, policy or Means(), units_of(model))
     net.begin(draw=True)
     return net
+
+
+def test_branches_are_dropped_at_a_rate_that_rises(dataset: Dataset) -> None:
+    """From 0: its first epoch is that of a search without."""
+    plain, dropped = (
+        supernet(dataset, options=dataclasses.replace(OPTIONS, drop_path=rate)) for rate in (0.0, 0.5)
+    )
+    losses = [[net.epoch(epoch).loss for epoch in (0, 1)] for net in (plain, dropped)]
+    assert losses[0][0] == losses[1][0]
+    assert losses[0][1] != losses[1][1]
+    assert not any(layer._forward_hooks for layer in dropped.net.module.modules())
 
 
 def state(net: Supernet) -> dict[str, torch.Tensor]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +15,7 @@ from chanc.backends.ort.ids import INTEGERS_BELOW, below
 from chanc.backends.ort.open_sizes import free_axes, shapes
 from chanc.backends.ort.run import Array, run, session
 from chanc.backends.ort.told_sizes import lengths
+from chanc.data.arrays import read_arrays
 from chanc.errors import DataError, ModelError
 from chanc.ir import copy_model, load
 from chanc.ir.normalize import normalize
@@ -30,6 +29,9 @@ CANDIDATES = (64, 224, 32, 48, 96, 128, 256, 512, 1024, 16000, 28, 8, 16, 112, 1
 _EACH = {2: 6, 3: 3}
 """Lengths that are tried together, by the number of axes that are open: some thirty pairs, or triples."""
 
+_MOST = 1 << 27
+"""Numbers in an input that is made up at all: a volume of 512^3. A file may claim any size."""
+
 _LARGEST = 1 << 25
 """Numbers in an input that is worth a try: a second of audio, but no image of 16000 x 16000."""
 
@@ -40,11 +42,7 @@ def read_feeds(path: str | os.PathLike[str], model: Any) -> dict[str, Array]:
     Raises:
         DataError: the file can't be read as one, or an input is missing, unknown, or of another rank.
     """
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            feeds = {name: held[name] for name in held.files}
-    except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{os.fspath(path)} is not an .npz file of arrays: {error}") from None
+    feeds = read_arrays(path)
     loaded = load(model, copy=False)
     wanted = {str(value.name): value for value in _to_fill(loaded)}
     optional = {value.name for value in loaded.graph.inputs}
@@ -77,10 +75,14 @@ def random_feeds(
         largest: integers are below it, and below the rows of the tables that they are looked up in.
 
     Raises:
-        ModelError: an input has no known rank or element type, or one that can't be filled (strings, sequences).
+        ModelError: an input has no known rank or element type, or one that can't be filled (strings, sequences), or is
+            too large.
     """
     inputs = _to_fill(load(model, copy=False))
     chosen = shapes(inputs, batch, dict(sizes or {}), default)
+    for name, shape in chosen.items():
+        if math.prod(shape) > _MOST:
+            raise ModelError(f"input {name!r} of {list(shape)} is too large to be filled with random numbers")
     generator = np.random.default_rng(seed)
     return {str(value.name): _fill(value, chosen[str(value.name)], largest, generator) for value in inputs}
 

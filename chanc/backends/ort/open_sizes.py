@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from chanc.backends.ort.told_sizes import Taken, taken
 from chanc.errors import ModelError
-from chanc.ir.sizes import given_shape
+from chanc.ir.sizes import given_shape, names_in, worked_out
 
 
 def shapes(
@@ -29,7 +29,7 @@ def shapes(
     open_shapes = {str(value.name): _shape(value, sizes) for value in inputs}
     needed = {str(value.name): _needed(value, len(open_shapes[str(value.name)]), batch) for value in inputs}
     named = {name: default for shape in open_shapes.values() for name in map(_name, shape) if name is not None}
-    terms = {name: found for name in named if (found := _terms(name)) & (named.keys() - {name})}
+    terms = {name: found for name in named if (found := names_in(name)) & (named.keys() - {name})}
     for key, shape in open_shapes.items():
         for axis, size in enumerate(shape):
             name, known = _name(size), needed[key][axis]
@@ -68,7 +68,7 @@ def free_axes(inputs: Sequence[ir.Value], sizes: Mapping[str, int]) -> list[str]
     for value in inputs:
         for axis, (one, two) in enumerate(zip(low[str(value.name)], high[str(value.name)], strict=True)):
             name = _name(_shape(value, sizes)[axis])
-            if one != two and not _terms(name or ""):
+            if one != two and not names_in(name or ""):
                 found[name or f"{value.name}:{axis}"] = None
     return list(found)
 
@@ -103,14 +103,5 @@ def _name(size: int | ir.SymbolicDim) -> str | None:
     return None if isinstance(size, int) else size.value
 
 
-def _terms(name: str) -> frozenset[str]:
-    """The names in an expression such as `past + length`; one name alone is none."""
-    try:
-        return ir.SymbolicDim(name).free_symbols() - {name}
-    except ValueError:  # reads like an expression, and isn't one
-        return frozenset()
-
-
 def _evaluated(name: str, terms: frozenset[str], named: Mapping[str, int], default: int) -> int:
-    found = ir.SymbolicDim(name).evaluate({term: named.get(term, default) for term in terms})
-    return found if isinstance(found, int) and found > 0 else default
+    return worked_out(name, {term: named.get(term, default) for term in terms}) or default

@@ -18,6 +18,7 @@ from chanc.backends.torch.render import reached, render
 from chanc.backends.torch.tail import Tail
 from chanc.backends.torch.tensors import to_torch
 from chanc.backends.torch.writeback import arrays_of, write_back
+from chanc.boundary import boundary
 from chanc.errors import ModelError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Built:
         write_back(self.module, self.bindings, model)
 
 
+@boundary("writing PyTorch source")
 def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> Source:
     """Write `model`, of which `tail` was cut off, as stand-alone PyTorch source.
 
@@ -71,15 +73,13 @@ def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> So
     )  # fmt: skip
 
 
-
-
 def state_dict(source: Source, model: ir.Model) -> dict[str, torch.Tensor]:
     """The values of every state_dict entry of the emitted network, from the initializers of `model`."""
     import torch
 
     arrays = arrays_of(model, source.bindings)
     state = {
-        key: to_torch(source.constants[key] if binding.constant else binding.to_tensor(arrays[key]))
+        key: to_torch(source.constants[key] if binding.constant else _tensor(key, binding, arrays[key]))
         for key, binding in source.bindings.items()
         if not binding.tied
     }
@@ -88,6 +88,11 @@ def state_dict(source: Source, model: ir.Model) -> dict[str, torch.Tensor]:
         if key.endswith("running_mean"):
             state[key.removesuffix("running_mean") + "num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
     return state
+
+
+def _tensor(key: str, binding: Binding, array: np.ndarray) -> np.ndarray:
+    with boundary(f"'{key}' of the PyTorch source"):
+        return binding.to_tensor(array)
 
 
 def build(model: object, name: str = "Network") -> Built:

@@ -14,8 +14,9 @@ from chanc.backends.torch.paths import PathBook
 from chanc.backends.torch.program import Program, Statement, module_token, tokens
 from chanc.backends.torch.structure import Block
 from chanc.backends.torch.writer import Writer
+from chanc.boundary import stumbled
 from chanc.data.contract import recorded
-from chanc.errors import ModelError
+from chanc.errors import ChancError, ModelError
 from chanc.ir.nodes import captured_by
 from chanc.ops import Trait, has
 from chanc.registry import Operators
@@ -99,7 +100,15 @@ class Emitter(Writer):
         ]
 
     def _one(self, node: ir.Node, fused: Mapping[ir.Node, tuple[str, ir.Value]], inner: Set[ir.Node]) -> None:
-        """Emit one node, where it isn't part of another one's text."""
+        """Emit one node, where it isn't part of another one's text; what its rule stumbles over names it."""
+        try:
+            self._emit(node, fused, inner)
+        except ChancError:
+            raise
+        except Exception as error:
+            raise Node(node, self.opsets.get(node.domain, 1)).refuse(stumbled(error)) from error
+
+    def _emit(self, node: ir.Node, fused: Mapping[ir.Node, tuple[str, ir.Value]], inner: Set[ir.Node]) -> None:
         if node in fused:
             name, x = fused[node]
             if x not in self._consts:

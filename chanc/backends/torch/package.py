@@ -38,7 +38,7 @@ def write_package(
     """
     plugins.expect("torch", "PyTorch source", "torch")
     plugins.expect("safetensors", "PyTorch source", "torch")
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     source = emit(model, name, tail)
     state = {key: tensor.contiguous().clone() for key, tensor in state_dict(source, model).items()}
@@ -47,7 +47,7 @@ def write_package(
     relative = os.path.relpath(os.path.realpath(onnx_path), os.path.realpath(target))
     atomic_write_text(target / "model.py", source.text)
     with atomic_write(target / "model.safetensors") as temporary:
-        save_file(state, str(temporary))
+        temporary.write_bytes(save(state))  # its save_file leaves files of other names where it is killed
     atomic_write_text(target / "check.py", _check(model, source, relative, sizes or {}))
     return source
 

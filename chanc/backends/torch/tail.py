@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from chanc.backends.torch.emitter import Emitter
+from chanc.boundary import boundary
 from chanc.cost.params import Entering, entering, own_params
 from chanc.cost.sizes import source
 from chanc.errors import ModelError
@@ -37,6 +38,7 @@ class Tail:
         return f"{self.why}; the module ends before it and returns {', '.join(map(repr, self.ends))}, {stay}"
 
 
+@boundary("writing PyTorch source")
 def cut_tail(model: ir.Model) -> Tail | None:
     """End the graph, in place, before what PyTorch can't express; None where nothing has to go.
 

@@ -33,12 +33,16 @@ _FAMILIES = {
     "dartsplus7": "darts",
     "dartsplus14": "darts",
     "dartsplus20": "darts",
+    "flexcharts20": "flexcharts",
     "vgg11": "vgg",
     "vgg16": "vgg",
     "mobilenetv2": "mobilenetv2",
     "mobilenetv2-imagenet": "mobilenetv2",
     "densenet-bc": "densenet",
     "wrn22": "wideresnet",
+    "wrn22-1": "wideresnet",
+    "wrn22-2": "wideresnet",
+    "wrn22-4": "wideresnet",
     "mobilenetv3-large": "mobilenetv3",
     "efficientnet-b0": "efficientnet",
     "shufflenetv2": "shufflenetv2",
@@ -113,8 +117,8 @@ def params(name: str, *, width: int | None = None, classes: int = 10) -> int:
 def _family(name: str, aux: bool) -> Any:
     if name not in _FAMILIES:
         raise ChancError(f"the zoo has no network {name!r}; it has {', '.join(_FAMILIES)}")
-    if aux and _FAMILIES[name] != "darts":
-        raise ChancError(f"{name} has no auxiliary head; the darts networks have one")
+    if aux and _FAMILIES[name] not in ("darts", "flexcharts"):
+        raise ChancError(f"{name} has no auxiliary head; the darts networks and flexcharts20 have one")
     plugins.require("torch", "the zoo", "torch")
     return importlib.import_module(f"{__name__}.{_FAMILIES[name]}")
 

@@ -7,7 +7,7 @@ states that they join share one width; each separable convolution has a width of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,8 @@ from chanc.frontends.zoo.darts_ops import AuxiliaryHead, FactorizedReduce, ReluC
 from chanc.frontends.zoo.layers import PooledFeatures
 
 Edges = tuple[tuple[str, int], ...]
+MakesHead = Callable[[int, Mapping[str, int], int], nn.Module]
+"""An auxiliary head from the channels that it reads, all widths, and the number of classes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ DARTS_PLUS_CIFAR100 = Genotype(
 
 
 @dataclass(frozen=True)
-class _Variant:
+class Variant:
+    """A network's cells: how many of which genotype; stem, base: widths of the stem and of the first cells."""
+
     genotype: Genotype
     cells: int
     stem: int
@@ -67,9 +71,11 @@ class _Variant:
 
     @property
     def reductions(self) -> tuple[int, int]:
+        """The cells that halve the size and double the width."""
         return self.cells // 3, 2 * self.cells // 3
 
     def edges(self, cell: int) -> Edges:
+        """The operations of a cell."""
         return self.genotype.reduce if cell in self.reductions else self.genotype.normal
 
 
@@ -77,8 +83,8 @@ class _Variant:
 # the baselines of CONet (Hosseini et al. 2021). Both genotypes take the same sizes. What CONet's table calls DARTS+14
 # (3.35 and 3.40 M params at 10 and 100 classes) is darts20 by its counts; dartsplus14 has 4.33 M.
 _SIZES = {7: (48, 16), 14: (48, 48), 20: (108, 36)}
-_VARIANTS = {
-    f"{prefix}{cells}": _Variant(genotype, cells, stem, base)
+VARIANTS = {
+    f"{prefix}{cells}": Variant(genotype, cells, stem, base)
     for prefix, genotype in (("darts", DARTS_V2), ("dartsplus", DARTS_PLUS_CIFAR100))
     for cells, (stem, base) in _SIZES.items()
 }
@@ -86,7 +92,7 @@ _VARIANTS = {
 
 def table(name: str, *, aux: bool = False) -> dict[str, int]:
     """Published widths: `stem`, `cells.I.stateS` a class of tied states, `cells.I.opJ.mid` a separable convolution."""
-    variant = _VARIANTS[name]
+    variant = VARIANTS[name]
     widths = {"stem": variant.stem}
     base = variant.base
     for cell in range(variant.cells):
@@ -105,7 +111,7 @@ def build(name: str, widths: Mapping[str, int], *, classes: int, channels: int, 
 
     Raises ChancError where a width that a FactorizedReduce writes is odd.
     """
-    return Darts(_VARIANTS[name], widths, classes, channels, aux)
+    return Darts(VARIANTS[name], widths, classes, channels, AuxiliaryHead if aux else None)
 
 
 def _owners(edges: Edges, reduction: bool) -> list[int]:
@@ -160,9 +166,19 @@ class Cell(nn.Module):
 
 
 class Darts(nn.Module):
-    """Stem, cells with two reductions, global average pooling, a linear classifier, and maybe an auxiliary head."""
+    """Stem, cells with two reductions, global average pooling, a linear classifier, and maybe an auxiliary head.
 
-    def __init__(self, variant: _Variant, widths: Mapping[str, int], classes: int, channels: int, aux: bool) -> None:
+    head: what stands between the last cell and the pooling, nothing here.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        widths: Mapping[str, int],
+        classes: int,
+        channels: int,
+        auxiliary: MakesHead | None,
+    ) -> None:
         super().__init__()
         stem = widths["stem"]
         self.stem = nn.Sequential(nn.Conv2d(channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
@@ -174,9 +190,10 @@ class Darts(nn.Module):
             cell = Cell(f"cells.{index}", variant.edges(index), widths, (before, last), reduction, reduced)
             self.cells.append(cell)
             before, last = last, cell.outputs
-            if index == reductions[1] and aux:
-                self.auxiliary = AuxiliaryHead(last, widths, classes)
-        self.auxiliary_at = reductions[1] if aux else -1
+            if index == reductions[1] and auxiliary is not None:
+                self.auxiliary = auxiliary(last, widths, classes)
+        self.auxiliary_at = reductions[1] if auxiliary is not None else -1
+        self.head: nn.Module = nn.Identity()
         self.pool = PooledFeatures()
         self.classifier = nn.Linear(last, classes)
 
@@ -188,5 +205,5 @@ class Darts(nn.Module):
             before, last = last, cell(before, last)
             if index == self.auxiliary_at:
                 auxiliary = self.auxiliary(last)
-        logits: Tensor = self.classifier(self.pool(last))
+        logits: Tensor = self.classifier(self.pool(self.head(last)))
         return logits if auxiliary is None else (logits, auxiliary)

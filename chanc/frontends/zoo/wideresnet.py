@@ -1,4 +1,7 @@
-"""WideResNet-22-8 (Zagoruyko & Komodakis 2016): pre-activation blocks, three stages of three, eight times as wide."""
+"""WideResNet-22 (Zagoruyko & Komodakis 2016): pre-activation blocks, three stages of three, k times as wide.
+
+At k = 1 the stem is as wide as the first stage, which then begins with an identity: the two are one width.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ from torch import Tensor, nn
 
 from chanc.frontends.zoo.layers import PooledFeatures, conv
 
-_BASE = (128, 256, 512)
+_STEM = 16
+_FACTORS = {"wrn22": 8, "wrn22-1": 1, "wrn22-2": 2, "wrn22-4": 4}
+_STAGES = (1, 2, 3)
 _BLOCKS = 3
 
 
 def table(name: str, *, aux: bool = False) -> dict[str, int]:
-    """Published widths: `stem`, `streamS` a stage, `stageS.B.inner` a block."""
-    widths = {"stem": 16}
-    for stage, base in enumerate(_BASE, 1):
+    """Published widths: `stem` (for k > 1), `streamS` a stage, `stageS.B.inner` a block."""
+    factor = _FACTORS[name]
+    widths = {"stem": _STEM} if factor > 1 else {}
+    for stage in _STAGES:
+        base = _STEM * factor * 2 ** (stage - 1)
         widths[f"stream{stage}"] = base
         widths |= {f"stage{stage}.{block}.inner": base for block in range(_BLOCKS)}
     return widths
@@ -53,15 +60,15 @@ class WideResNet(nn.Module):
 
     def __init__(self, widths: Mapping[str, int], classes: int, channels: int) -> None:
         super().__init__()
-        inputs = widths["stem"]
+        inputs = widths.get("stem", widths["stream1"])
         self.stem = conv(channels, inputs, 3)
         blocks: list[nn.Module] = []
-        for stage in range(1, len(_BASE) + 1):
+        for stage in _STAGES:
             outputs = widths[f"stream{stage}"]
             for block in range(_BLOCKS):
-                first = block == 0
-                stride = 2 if first and stage > 1 else 1
-                blocks.append(PreactBlock(inputs, widths[f"stage{stage}.{block}.inner"], outputs, stride, first))
+                project = block == 0 and (stage > 1 or "stem" in widths)
+                stride = 2 if block == 0 and stage > 1 else 1
+                blocks.append(PreactBlock(inputs, widths[f"stage{stage}.{block}.inner"], outputs, stride, project))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.bn = nn.BatchNorm2d(inputs)

@@ -10,6 +10,7 @@ from chanc.report.record import Record
 
 TRIAL = Axis("trial")
 EPOCH = Axis("epoch of the search, all trials in a row")
+OWN_EPOCH = Axis("epoch of the search")
 GROUPS = "channel groups, first to last in the graph"
 LAYERS = "layers, first to last in the graph"
 ROLES = {"baseline": "#8a8f98", "found": "#e0662f", "uniform": "#3b8ad9", "flat": "#9a63c9", "random": "#3aa675"}

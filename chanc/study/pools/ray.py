@@ -92,7 +92,9 @@ def share(nodes: Sequence[Node], workers: int) -> Share:
 def _connect(address: str) -> ModuleType:
     local: dict[str, object] = {}
     if address == "local":
-        # a Ray listens on the network and runs what it is sent: the token keeps everybody else out of this one
+        # A Ray runs what it is sent: this one listens on the loopback alone, as Ray has it where clusters can't be (it
+        # asks this variable on its import), and the token keeps other users of the machine out.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own is 15: cells would starve beside anything else
@@ -107,7 +109,7 @@ def _connect(address: str) -> ModuleType:
     if not ray.is_initialized():
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # Ray raises bare ones too, for a start that took too long
             why = " ".join(str(error).split())
             if why.startswith("Failed to connect") and "RAY_AUTH_MODE" not in os.environ:
                 why += " (does it ask for a token? then set RAY_AUTH_MODE=token)"

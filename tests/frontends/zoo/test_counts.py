@@ -26,6 +26,10 @@ PARAMS = [
     ("vgg16", None, 14_728_266, None),
     ("mobilenetv2", None, 2_236_682, None),
     ("densenet-bc", None, 769_162, None),
+    ("flexcharts20", None, 3_494_110, None),
+    ("wrn22-1", None, 272_282, None),
+    ("wrn22-2", None, 1_079_642, None),
+    ("wrn22-4", None, 4_298_970, None),
 ]
 
 # CONet's compound scaling of DARTS7 for CIFAR-100: width factor, params
@@ -49,6 +53,11 @@ MACS = [
     ("darts7", None, 37_652_992, 40_618_496),
     ("darts7", 32, 56_956_160, 61_056_256),
     ("dartsplus7", None, 43_166_208, 46_377_472),
+    ("darts20", None, 528_359_040, 547_473_024),
+    ("flexcharts20", None, 537_793_024, 556_972_544),
+    ("wrn22-1", None, 40_813_184, 41_382_528),
+    ("wrn22-2", None, 157_730_048, 158_819_584),
+    ("wrn22-4", None, 619_104_768, 621_234_688),
 ]
 
 WIDTHS = [
@@ -59,6 +68,9 @@ WIDTHS = [
     ("dartsplus7", 55),
     ("dartsplus14", 125),
     ("dartsplus20", 185),
+    ("flexcharts20", 22),
+    ("wrn22-1", 12),
+    ("wrn22-2", 13),
 ]
 
 
@@ -99,6 +111,30 @@ def test_the_papers_dartsplus14_is_darts20():
 def test_params_published_in_millions():
     assert round(zoo.params("wrn22") / 1e6, 1) == 17.2
     assert round(zoo.params("darts20") / 1e6, 4) == 3.3493
+
+
+def test_flexcharts20_is_darts20_with_a_width_a_cell_and_a_head():
+    """528.4 M MACs and 3.3493 M params without the head, 537.8 M MACs with it."""
+    assert zoo.table("flexcharts20") == {
+        "stem": 108,
+        **{f"cells.{cell}": 36 * 2 ** ((cell >= 6) + (cell >= 13)) for cell in range(20)},
+        "head": 256,
+    }
+    head = 576 * 256 + 2 * 256 + (256 - 576) * 10
+    assert zoo.params("flexcharts20") == zoo.params("darts20") + head
+    macs = {name: bare for name, _, bare, _ in MACS}
+    assert macs["flexcharts20"] - macs["darts20"] == 8 * 8 * 576 * 256 + (256 - 576) * 10
+    assert [round(macs[name] / 1e6, 1) for name in ("darts20", "flexcharts20")] == [528.4, 537.8]
+
+
+def test_auxiliary_head_of_flexcharts20_is_three_linear_layers():
+    with torch.device("meta"):
+        module = zoo.build("flexcharts20", aux=True).eval()
+        logits, auxiliary = module(torch.empty(2, 3, 32, 32))
+    assert logits.shape == auxiliary.shape == (2, 10)
+    shapes = [tuple(p.shape) for p in module.auxiliary.parameters() if p.ndim > 1]
+    assert shapes == [(128, 4 * 144), (768, 128), (10, 768)]
+    assert _params(module) - _params(module.auxiliary) == zoo.params("flexcharts20")
 
 
 @pytest.mark.parametrize(("name", "width", "bare", "whole"), MACS)

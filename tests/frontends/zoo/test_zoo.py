@@ -12,9 +12,10 @@ from chanc.frontends import zoo  # noqa: E402
 
 ONE_A_STRUCTURE = [
     *("resnet18", "resnet50", "darts7", "dartsplus7", "vgg16", "mobilenetv2", "densenet-bc", "wrn22"),
+    *("wrn22-1", "flexcharts20"),
     *("mobilenetv3-large", "efficientnet-b0", "shufflenetv2", "googlenet"),
 ]
-DEEP = {"darts14", "darts20", "dartsplus14", "dartsplus20"}  # more cells of the same kinds: by night
+DEEP = {"darts14", "darts20", "dartsplus14", "dartsplus20", "flexcharts20"}  # more cells of the same kinds: by night
 NAMES = [pytest.param(name, marks=pytest.mark.nightly if name in DEEP else ()) for name in zoo.names()]
 
 

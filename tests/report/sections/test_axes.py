@@ -7,6 +7,7 @@ import pytest
 
 from chanc.report.sections.axes import axes_section
 from chanc.report.sweep import read_sweep
+from chanc.runs.seal import seal
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_another_axis_makes_other_lines_and_words_are_numbered(folder):
         cell = json.loads(path.read_text())
         cell["settings"] = {"transfer": "svd" if cell["gamma"] > 0.6 else "grow"}
         cell["lr"] = {0.0: 0.001, 0.5: 0.1, 0.8: 0.1}[cell.pop("gamma")]
-        path.write_text(json.dumps(cell))
+        path.write_text(json.dumps(seal(cell)))
     found = plots(folder)
     assert {name.rpartition("-")[0] for name in found} == {"axis-transfer", "axis-lr"}
     assert [line.name for line in found["axis-transfer-top1"].series] == [
@@ -56,7 +57,7 @@ def test_what_is_alike_everywhere_is_neither_said_nor_drawn(folder):
         cell = json.loads(path.read_text())
         cell["start_width"] = 16
         cell["rows"]["found"]["params"] = 1000
-        path.write_text(json.dumps(cell))
+        path.write_text(json.dumps(seal(cell)))
     found = plots(folder)
     assert list(found) == ["axis-gamma-top1", "axis-gamma-macs"]
     assert [line.name for line in found["axis-gamma-macs"].series] == ["greedy", "sa"]
@@ -66,7 +67,7 @@ def test_without_final_trainings_the_best_trial_speaks(folder):
     for path in folder.glob("*/cell.json"):
         cell = json.loads(path.read_text())
         cell["rows"] = {"found": {"params": 7, "macs": 70, "top1": 0.1}}
-        path.write_text(json.dumps(cell))
+        path.write_text(json.dumps(seal(cell)))
     plot = plots(folder)["axis-gamma-top1"]
     assert plot.y.text == "held-out top-1 of the best trial (%)"
     assert all(value > 30 for line in plot.series for value in line.y)

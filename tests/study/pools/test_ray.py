@@ -8,12 +8,14 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from chanc.errors import MissingDependencyError, RunError
 from chanc.study.pools import Job
 from chanc.study.pools.ray import RayPool, Share, share
+from chanc.testing.sockets import exposed, listening
 
 
 def machine(cpus: float, gpus: float = 0, alive: bool = True) -> dict[str, object]:
@@ -72,6 +74,46 @@ def pool(jobs_module):
     made = RayPool("local", workers=2)
     yield made
     made.close()
+
+
+class _Ray(ModuleType):
+    """Ray as far as it is started, and how that was asked for."""
+
+    def init(self, **asked: object) -> None:
+        self.asked = {**asked, **{name: value for name, value in os.environ.items() if name.startswith("RAY_")}}
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def nodes(self) -> list[dict[str, object]]:
+        return [machine(2)]
+
+
+def test_a_ray_that_is_started_here_is_closed_to_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_worker_niceness",
+                 "RAY_USAGE_STATS_ENABLED"):  # fmt: skip
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    tokens = set()
+    for _ in range(2):
+        ray = _Ray("ray")
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        RayPool("local")
+        assert ray.asked["include_dashboard"] is False
+        assert ray.asked["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+        assert ray.asked["RAY_AUTH_MODE"] == "token"
+        assert ray.asked["RAY_USAGE_STATS_ENABLED"] == "0"
+        tokens.add(ray.asked["RAY_AUTH_TOKEN"])
+        monkeypatch.delenv("RAY_AUTH_TOKEN")
+    assert len(tokens) == 2
+    assert all(len(token) == 32 for token in tokens)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_socket_of_it_is_open_to_the_network(pool: RayPool) -> None:
+    assert listening() > 3
+    assert exposed() == []
 
 
 @pytest.mark.nightly

@@ -42,6 +42,10 @@ def _check(ctx: Emitter, node: Node, directions: int) -> str:
         lengths, dims = ctx.frozen(node.input(4)), ctx.shape(node.inputs[0])
         if lengths is None or dims is None or any(int(n) != dims[node.i("layout")] for n in lengths.reshape(-1)):
             raise node.refuse("sequences of different lengths")
+    for index in (1, 2, 3):
+        weight = ctx.const(node.input(index))
+        if weight is not None and len(weight) != directions:
+            raise node.refuse(f"input {index} is {list(weight.shape)}, the node has {directions} directions")
     names = [name.lower() for name in node.strings("activations")]
     if node.op == "RNN":
         if len(set(names)) > 1 or (names and names[0] not in ("tanh", "relu")):
