@@ -54,6 +54,7 @@ SAID = {
     "export torch:json:loads --input 1,2 -o r.onnx": "exporting needs torch: pip install 'chanc[torch]'",
     "export --list": "the zoo needs torch: pip install 'chanc[torch]'",
     "report finished": "",
+    "fsck finished": "",
     "report finished --png pictures": "pip install 'chanc[report]'",
 }
 

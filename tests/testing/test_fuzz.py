@@ -79,13 +79,13 @@ def test_a_worker_that_fails_is_replaced(kind: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_troubles_are_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Another exception, a message of two lines, a wrong model."""
+    """Another exception, an endless message, a wrong model."""
 
     def broken(*arguments: object, **options: object) -> object:
         raise KeyError("x")
 
     def wordy(*arguments: object, **options: object) -> object:
-        raise steps.ChancError("one\ntwo")
+        raise steps.ChancError("word " * 1000)
 
     monkeypatch.setattr(steps.chanc, "codegen", broken)
     monkeypatch.setattr(steps.chanc, "analyze", wordy)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 Array = NDArray[np.float64]
 
@@ -41,7 +40,7 @@ class Surface:
 
     def spread(self, points: Array) -> Array:
         """The standard deviation of the function (not of a noisy value of it) at [m, d]: [m]."""
-        explained = solve_triangular(self.factor, _kernel(self.points, points, self.length), lower=True)
+        explained = np.linalg.solve(self.factor, _kernel(self.points, points, self.length))
         left: Array = np.maximum(0.0, 1.0 - (explained**2).sum(axis=0))
         return self.scale * np.sqrt(left)
 
@@ -54,8 +53,8 @@ def surface(points: Array, values: Array) -> Surface:
 def _fit(points: Array, values: Array, length: float, ratio: float) -> tuple[float, Surface]:
     """The logarithm of the likelihood (but for a constant), and the surface."""
     count, mean = len(values), float(values.mean())
-    factor = cholesky(_kernel(points, points, length) + ratio * np.eye(count), lower=True)
-    weights = cho_solve((factor, True), values - mean)
+    factor = np.linalg.cholesky(_kernel(points, points, length) + ratio * np.eye(count))
+    weights = np.linalg.solve(factor.T, np.linalg.solve(factor, values - mean))
     variance = max(float((values - mean) @ weights) / count, 1e-12)
     likelihood = -0.5 * count * np.log(variance) - float(np.log(np.diag(factor)).sum())
     return likelihood, Surface(points, factor, weights, length, mean, float(np.sqrt(variance)))

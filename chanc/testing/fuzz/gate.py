@@ -11,6 +11,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -57,7 +59,8 @@ class _Worker:
             found, peak = pipe.recv()
         except EOFError:
             code = self.end()
-            return _failed("crash", signal.Signals(-code).name if code < 0 else f"exit {code}", made)
+            kind = "onnxruntime" if _ends_onnxruntime(made) else "crash"
+            return _failed(kind, signal.Signals(-code).name if code < 0 else f"exit {code}", made)
         outcome: Outcome = found
         if peak > BYTES:
             self.end()
@@ -96,6 +99,20 @@ class _Worker:
             process.kill()
             process.join()
         return process.exitcode or 0
+
+
+def _ends_onnxruntime(made: Mutant) -> bool:
+    """Whether the file as it is ends a process that only runs it: no caller of onnxruntime can help that."""
+    alone = """import sys
+from chanc.backends import ort
+from chanc.ir import load
+model = load(sys.argv[1])
+ort.run(model, ort.random_feeds(model))"""
+    with tempfile.TemporaryDirectory(prefix="chanc-fuzz-") as folder:
+        (Path(folder) / EXTERNAL).write_bytes(beside())
+        (Path(folder) / "model.onnx").write_bytes(made.data)
+        command = [sys.executable, "-c", alone, os.path.join(folder, "model.onnx")]
+        return subprocess.run(command, capture_output=True, check=False, timeout=3 * SECONDS).returncode < 0
 
 
 def _failed(kind: str, said: str, made: Mutant) -> Outcome:

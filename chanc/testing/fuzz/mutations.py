@@ -123,7 +123,8 @@ def resize_weight(model: onnx.ModelProto, rng: Rng) -> None:
 
 def change_integers(model: onnx.ModelProto, rng: Rng) -> None:
     """Change a number of a constant that says a shape, axes, indices or sizes, or how many it has."""
-    found = [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT64]
+    found = [tensor for tensor in model.graph.initializer
+             if tensor.data_type == TensorProto.INT64 and tensor.data_location != TensorProto.EXTERNAL]  # fmt: skip
     if found:
         tensor = pick(rng, found)
         try:

@@ -159,6 +159,7 @@ def test_presets_are_what_the_paper_says(name: str) -> None:
     assert preset.train == {
         "optimizer": "sgd", "lr": 0.025, "schedule": "cosine", "momentum": 0.9, "weight_decay": 3e-4, "clip_norm": 5.0,
         "batch_size": 96, "cutout": 16, "crop_padding": 4, "flip": True, "epochs": 50,
+        "drop_path": 0.2,
     }  # fmt: skip
     assert (preset.final_epochs, preset.algo) == (100, name.partition("-")[0])
     method = make(preset.algo, **preset.options)

@@ -169,10 +169,10 @@ def test_a_search(digits_model: Path, tmp_path: Path) -> None:
     assert read_run(again.path).events == read_run(run.path).events
 
 
-def test_evidence_that_is_gone_is_told(digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_that_is_none_is_told(digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chanc = pytest.importorskip("chanc.api")
     pytest.importorskip("torch")
-    monkeypatch.setattr(Gathered, "save", lambda self, path: None)
+    monkeypatch.setattr(Gathered, "save", lambda self, path: path.write_bytes(b"no arrays"))
     with pytest.raises(chanc.ChancError, match=r"the evidence of trial 1 can't be read"):
         chanc.search(digits_model, algo="taylor", data="digits", epochs=1, limit_train=100, trials=2,
                      out=tmp_path / "run", train={"batch_size": 64, "device": "cpu"})  # fmt: skip
