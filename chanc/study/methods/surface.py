@@ -53,8 +53,8 @@ def surface(points: Array, values: Array) -> Surface:
 def _fit(points: Array, values: Array, length: float, ratio: float) -> tuple[float, Surface]:
     """The logarithm of the likelihood (but for a constant), and the surface."""
     count, mean = len(values), float(values.mean())
-    factor = np.linalg.cholesky(_kernel(points, points, length) + ratio * np.eye(count))
-    weights: Array = np.asarray(np.linalg.solve(factor.T, np.linalg.solve(factor, values - mean)), np.float64)
+    factor: Array = np.asarray(np.linalg.cholesky(_kernel(points, points, length) + ratio * np.eye(count)), np.float64)
+    weights = np.linalg.solve(factor.T, np.linalg.solve(factor, values - mean))
     variance = max(float((values - mean) @ weights) / count, 1e-12)
     likelihood = -0.5 * count * np.log(variance) - float(np.log(np.diag(factor)).sum())
     return likelihood, Surface(points, factor, weights, length, mean, float(np.sqrt(variance)))
