@@ -113,6 +113,6 @@ def _wrongly(rewrite: Callable[..., object]) -> Callable[..., object]:
 
 @pytest.mark.nightly
 def test_what_ends_onnxruntime_by_itself_is_told_apart() -> None:
-    """File 1221 of seed 0: a Loop carries a tensor of another rank than its body declares, and the process is aborted."""
+    """File 1221 of seed 0: a Loop carries a tensor of another rank than its body declares; the process is aborted."""
     ((_, outcome),) = run(0, [1221])
     assert [trouble.kind for trouble in outcome.troubles] == ["onnxruntime"]
