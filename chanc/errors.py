@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from chanc.terminal import printable
 
+LONGEST = 1500
+"""Characters of an error's text: names in a model may be as long as they like."""
+
 
 class ChancError(Exception):
     """The root of every error that chanc raises on purpose; its text is one clear line that steers no terminal."""
 
     def __str__(self) -> str:
-        return printable(" ".join(super().__str__().split()))
+        text = printable(" ".join(super().__str__().split()))
+        half = LONGEST // 2
+        return text if len(text) <= LONGEST else f"{text[:half]} … {text[-half:]}"
 
 
 class ModelError(ChancError):

@@ -79,7 +79,8 @@ def _operand(
 
     It has none on those that are `held`.
 
-    `summed` says whether it consumes the channels that are contracted, `makes` whether it makes those of the result.
+    `summed` says whether it consumes the channels that are contracted, or makes them for the other operand, `makes`
+    whether it makes those of the result.
     """
     if not context.is_weight(index):
         return context.input(index)
@@ -100,6 +101,8 @@ def _operand(
             heads = any(_joint(layout, mine, letter, k) for k in mine if k in other and k in out)
             if (summed or letter not in other) and not heads:
                 context.mark(layout, axis, "consumer")
+            elif not heads:
+                context.mark(layout, axis, "producer")
         elif letter not in other and makes:
             context.mark(layout, axis, "producer")
     return layout

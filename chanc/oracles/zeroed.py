@@ -35,9 +35,6 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     known: dict[ir.Value, Array] = {}
     for node, index, value, axes in _uses(copy, trace):
         spec = spec_of(node)
-        if spec is not None and index in spec.divisors:
-            # Zero would divide by zero; the channel's value doesn't matter where its consumers' weights are zero.
-            continue
         if index in ZERO_POINTS.get(kind_of(node), {}).values():
             continue  # what it stands for is zeroed
         array = _constant(value, known)
@@ -46,9 +43,11 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
             continue
         array = array.copy()
         zero = stored_zero(array.shape, node, index, lambda other: _constant(other, known))
+        # Zero would divide by zero, and what stands there may make NaN: 1 is as good, the channel is read by zeros.
+        nothing = 1 if spec is not None and index in spec.divisors else 0
         for axis, places in dropped.items():
             gone = (slice(None),) * axis + (places,)
-            array[gone] = 0 if zero is None else zero[gone]
+            array[gone] = nothing if zero is None else zero[gone]
         own = add_constant(copy.graph, names.fresh(f"{value.name}.zeroed"), array)
         node.replace_input_with(index, own)
     return copy

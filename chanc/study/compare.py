@@ -33,6 +33,7 @@ from chanc.runs import (
     read_run,
 )
 from chanc.runs.overhead import FINAL
+from chanc.runs.record import checksum
 from chanc.runs.seal import read_sealed, write_sealed
 from chanc.study.driver import trial_seed
 from chanc.study.engine import Engine, Trained, Watcher
@@ -117,16 +118,14 @@ def train_finals(
     with board.shown():
         for bout in bouts:
             if bout.id in done:
+                _state_of(run, bout).unlink(missing_ok=True)  # of a process that was killed just before it did so
                 continue
             board.in_time()
             if (twin := _trained_already(run, bout)) is not None:
                 run.append(dataclasses.replace(twin, id=bout.id))
                 continue
             label = f"{bout.name} {bout.turn + 1}/{finals.seeds}"
-            if finals.shelf is None:
-                _final(engine, run, bout, board, label)
-            else:
-                _final_of_all(engine, run, bout, board, label, finals.shelf)
+            _final(engine, run, bout, board, label, finals.shelf)
     for event in {event.name: event for event in reversed(run.record.finals)}.values():
         seconds = _latency(engine, run.path / event.file)
         if seconds is not None:
@@ -157,22 +156,36 @@ def _kept(run: RunDir, event: FinalEvent) -> bool:
     return (run.path / event.file).is_file()
 
 
-def _final_of_all(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label: str, shelf: Shelf) -> None:
-    """Take a final training over from another run, or do it and leave it for the others."""
+def _final(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label: str, shelf: Shelf | None) -> None:
+    """Do one final training, or take it over from another run; what is done is left for the others first."""
+    if shelf is None:
+        _done(run, bout, _trained(engine, run, bout, progress, label))
+        return
     with shelf.reserved(bout, progress.in_time) as place:
         if (known := take(place, run, bout.id)) is not None:
             run.append(known)
+            _state_of(run, bout).unlink(missing_ok=True)
             return
-        _final(engine, run, bout, progress, label)
-        done = next((event for event in run.record.finals if bout.is_done_by(event)), None)
+        done = _trained(engine, run, bout, progress, label)
         if done is not None:
-            put(place, run, done)
+            put(place, run, done[0])
+        _done(run, bout, done)
 
 
-def _final(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label: str) -> None:
-    """Do one final training; one that fails leaves nothing but a line of text."""
-    folder = run.folder(f"final/{bout.id}")
-    checkpoint = _checkpoint(folder, bout)
+def _done(run: RunDir, bout: Bout, done: tuple[FinalEvent, Mapping[str, float]] | None) -> None:
+    """Write a training down; its own state is needed no more."""
+    if done is not None:
+        event, spent = done
+        run.append(event)
+        run.append_timing(Timing(FINAL + bout.id, spent))
+        _state_of(run, bout).unlink(missing_ok=True)
+
+
+def _trained(
+    engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label: str
+) -> tuple[FinalEvent, Mapping[str, float]] | None:
+    """One final training, and the seconds that it took; one that fails leaves nothing but a line of text."""
+    checkpoint, file = _checkpoint(run, bout), f"final/{bout.id}/model.onnx"
     model = engine.resize(engine.load(run.path / INPUT), bout.decision.widths, fresh=True, seed=bout.seed)
     price = engine.price(model)
     progress.trial(len(progress.rows), price.params, price.macs, label)
@@ -180,32 +193,35 @@ def _final(engine: Finisher, run: RunDir, bout: Bout, progress: Progress, label:
         trained = engine.train_final(model, seed=bout.seed, checkpoint=checkpoint, watch=progress)
     except TrialError as error:
         progress.say(f"the final training of {bout.name} failed: {error}")
-        return
-    engine.save(trained.model, folder / "model.onnx")
-    run.append(
-        FinalEvent(
-            id=bout.id,
-            decision=bout.decision,
-            recipe=bout.recipe,
-            seed=bout.seed,
-            params=price.params,
-            macs=price.macs,
-            score=trained.score,
-            loss=trained.loss,
-            epochs=tuple(trained.epochs),
-            file=f"final/{bout.id}/model.onnx",
-        )
+        return None
+    engine.save(trained.model, run.path / file)
+    event = FinalEvent(
+        id=bout.id,
+        decision=bout.decision,
+        recipe=bout.recipe,
+        seed=bout.seed,
+        params=price.params,
+        macs=price.macs,
+        score=trained.score,
+        loss=trained.loss,
+        epochs=tuple(trained.epochs),
+        file=file,
+        sha256=checksum(run.path / file),
     )
-    run.append_timing(Timing(FINAL + bout.id, trained.spent))
-    checkpoint.unlink(missing_ok=True)
+    return event, trained.spent
 
 
-def _checkpoint(folder: Path, bout: Bout) -> Path:
+def _state_of(run: RunDir, bout: Bout) -> Path:
+    """The checkpoint of a training that is under way."""
+    return run.path / "final" / bout.id / "training.safetensors"
+
+
+def _checkpoint(run: RunDir, bout: Bout) -> Path:
     """Where the training goes on from; one of another recipe, or of other widths, is removed.
 
     asked.json beside it says what it is a checkpoint of.
     """
-    checkpoint, asked = folder / "training.safetensors", plain(bout)
+    folder, checkpoint, asked = run.folder(f"final/{bout.id}"), _state_of(run, bout), plain(bout)
     assert isinstance(asked, dict)
     if read_sealed(folder / "asked.json") != asked:
         with clear_errors(folder):

@@ -8,7 +8,7 @@ import onnx.numpy_helper as nh
 import pytest
 
 from chanc.analysis import analyze
-from chanc.oracles import check_shrink
+from chanc.oracles import check_shrink, check_widen
 from chanc.rewriter import rewrite
 from chanc.testing.builders import build
 
@@ -145,3 +145,17 @@ def test_quantised_weights_of_a_product_of_integers(bit_width: type, idiom) -> N
         {"w1": (8, 3, 1, 1), "w": np.ones((6, 8, 1, 1), bit_width), "w4": (5, 6, 1, 1)},
         {"w1": (8, 1), "w": (6, 1)},
     )
+
+
+@pytest.mark.parametrize("body", [
+    "c = Conv(w, w) y = Conv(x, c)",
+    "c = Conv(w, v) d = Conv(x, c) a = Conv(x, u) e = Conv(a, w) y = Sub(d, e)",
+    "k = Flatten(w) f = Flatten(v) t = Transpose<perm=[1, 0]>(f) c = MatMul(k, t) d = MatMul(p, c) a = Conv(x, u)"
+    " e = Conv(a, w) m = GlobalAveragePool(e) n = Flatten(m) y = Add(d, n)",
+])  # fmt: skip
+def test_a_weight_that_is_multiplied_by_another_and_takes_channels_elsewhere(body: str) -> None:
+    """In a product of two weights one is divided among copies; this one can't stay whole there and be divided here."""
+    model = build(IMAGE, "float y", body, {"w": (3, 3, 1, 1), "v": (3, 3, 1, 1), "u": (3, 3, 1, 1), "p": (2, 3)})
+    check_shrink(model, scale=0.5)
+    check_widen(model, scale=1.5)
+    check_widen(model, scale=2)

@@ -100,6 +100,12 @@ def test_an_error_that_python_prints_steers_nothing() -> None:
     assert str(DataError("one\n  two")) == "one two"
 
 
+def test_an_errors_text_has_an_end() -> None:
+    """A name in a model may be as long as the file."""
+    text = str(DataError(f"first {'a' * 100_000} last"))
+    assert (text[:6], text[-5:], len(text)) == ("first ", " last", 1503)
+
+
 def test_what_is_shown_instead() -> None:
     assert printable(EVIL) == r"y\x1b[2J\x1b]0;owned\x07\x202e\x9b31m\x0a"
     assert printable("größe 宽 [N]") == "größe 宽 [N]"

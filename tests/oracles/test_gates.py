@@ -46,3 +46,19 @@ def test_gates_that_are_nearly_shut(shut: float) -> None:
 def test_a_gate_that_opens_a_little_is_seen() -> None:
     (found,) = differences(gated(-12.0), gated(-11.99))
     assert found.error > 5e-3
+
+
+def test_a_dropped_channel_that_is_not_a_number_is_no_difference() -> None:
+    """A variance below zero makes its channel NaN, which times zero is NaN."""
+    model = onnx.parser.parse_model("""
+<ir_version: 8, opset_import: ["": 17]>
+g (float[n, 3, 5, 5] x) => (float[n, m, p, q] y)
+{ a = Conv(x, w1) b = BatchNormalization(a, s, s, s, var) y = Conv(b, w2) }
+""")
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.standard_normal(shape).astype(np.float32)
+              for name, shape in {"w1": (4, 3, 3, 3), "w2": (5, 4, 1, 1), "s": (4,)}.items()}  # fmt: skip
+    arrays["var"] = np.array([1, 1, -1, -1], dtype=np.float32)
+    arrays["w1"][2:] *= 1e-3  # the last two go
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    assert check_shrink(model, scale=0.5).operands

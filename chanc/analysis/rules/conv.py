@@ -194,7 +194,10 @@ def _data(context: Context, group: int) -> Layout:
     """The layout of X; where nothing is known of its shape, the rank and the channels are the weight's."""
     value, layouts = context.value(0), context.findings.layouts
     if value is None or value in layouts or value.const_value is not None or not context.is_parameter(1):
-        return context.input(0)
+        data = context.input(0)
+        if context.is_weight(0):
+            context.mark(data, 1, "producer")
+        return data
     outer, inner, *kernel = context.parameter(1, ()).sizes
     taken = outer if context.node.op_type == "ConvTranspose" else multiply(inner, group)
     sizes = [unknown(f"{value.name}.{k}") for k in range(len(kernel) + 2)]

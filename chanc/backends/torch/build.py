@@ -14,7 +14,7 @@ from chanc import plugins
 from chanc.backends.torch.emitter import Emitter
 from chanc.backends.torch.names import identifier
 from chanc.backends.torch.program import Binding
-from chanc.backends.torch.render import reached, render
+from chanc.backends.torch.render import reached, render, settle_ties
 from chanc.backends.torch.tail import Tail
 from chanc.backends.torch.tensors import to_torch
 from chanc.backends.torch.writeback import arrays_of, write_back
@@ -64,6 +64,7 @@ def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> So
     plugins.expect("torch", "PyTorch source", "torch")
     program = Emitter(model, identifier(name, "Network")).run()
     program.ends = [identifier(end, "output") for end in tail.ends] if tail is not None else []
+    settle_ties(program)
     text = render(program)
     kept = reached(program)
     bindings = {key: binding for mid in kept for key, binding in program.submodules[mid].keys().items()}

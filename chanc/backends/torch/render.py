@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chanc.backends.torch.body import inlined, live, local_names, substitute
 from chanc.backends.torch.classes import DEFAULTS, BlockClass, Classes, leaves
@@ -193,6 +193,18 @@ def reached(program: Program) -> list[int]:
     called.update(mid for text in program.outputs for mid in tokens(text, "m"))
     blocks = [found for mid in called if isinstance(found := program.submodules[mid], Block)]
     return sorted(called | {inner.mid for block in blocks for inner in _all_inside(block)})
+
+
+def settle_ties(program: Program) -> None:
+    """Where the first holder of a shared parameter has no say in an output, the next one that has is the first."""
+    kept = [program.submodules[mid] for mid in reached(program)]
+    known = {key for found in kept for key in found.keys()}  # noqa: SIM118  (no mapping)
+    heirs: dict[str, str] = {}
+    for submodule in kept:
+        for (key, binding), name in zip(submodule.keys().items(), list(submodule.tensors), strict=True):
+            if binding.tied and binding.tied not in known:
+                first = heirs.setdefault(binding.tied, key)
+                submodule.tensors[name] = replace(binding, tied="" if first == key else first)
 
 
 def _all_inside(block: Block) -> Iterator[Submodule]:

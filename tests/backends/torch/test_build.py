@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from chanc.backends import ort
+from chanc.testing import builders
 
 torch = pytest.importorskip("torch")
 
@@ -38,3 +39,16 @@ def test_a_file_without_shapes(kind: str, tmp_path) -> None:
         found = built.module(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(found, ort.run(path, {"x": x})[0], rtol=1e-5, atol=1e-5)
     assert model.SerializeToString() == before
+
+
+def test_a_shared_weight_whose_first_holder_has_no_say() -> None:
+    """A convolution that nobody reads has it, and a Relu of the weight itself."""
+    from chanc.backends.torch import build
+
+    body = "a = Conv(x, w) r = Relu(w) s = ReduceSum<keepdims: int = 1>(x) y = Add(r, s)"
+    model = builders.build("float[2,4,8,8] x", "float y", body, {"w": (6, 4, 3, 3)})
+    built = build(model)
+    x = np.ones((2, 4, 8, 8), dtype=np.float32)
+    assert len(built.module.state_dict()) == 1
+    with torch.no_grad():
+        np.testing.assert_allclose(built.module(torch.from_numpy(x)), ort.run(model, {"x": x})[0], rtol=1e-6)
