@@ -54,6 +54,7 @@ def test_the_folder_stands_alone(resnet34, tmp_path):
             assert ran.returncode == 0, ran.stdout
 
 
+@pytest.mark.nightly
 def test_check_notices_other_weights(resnet34, tmp_path):
     from safetensors.torch import load_file, save_file
 

@@ -235,6 +235,7 @@ def run_commands(*commands: list[str]) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.nightly
 def test_killed_in_the_second_trial_and_resumed_is_the_same(tmp_path: Path, digits_model: Path) -> None:
     calm, cut = tmp_path / "calm", tmp_path / "cut"
     asked = ["search", str(digits_model), "--quiet", "--trials", "3", *FLAGS, "--out"]

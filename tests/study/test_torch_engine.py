@@ -69,7 +69,7 @@ def run(
 
 
 @pytest.mark.parametrize("optimizer", ["adas", "sgd"])
-@pytest.mark.parametrize("minimum", ["global", "brent"])
+@pytest.mark.parametrize("minimum", ["global", pytest.param("brent", marks=pytest.mark.nightly)])
 def test_every_weight_is_factorised_once_an_epoch(
     tmp_path: Path, digits_model: Path, batches: list[Any], optimizer: str, minimum: Minimum
 ) -> None:

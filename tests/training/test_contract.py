@@ -130,7 +130,7 @@ def trained_on(path: Path, layout: str, axes: str, seed: int) -> tuple[Path, Inp
     return model, truth, before
 
 
-@pytest.mark.parametrize("axes", ["open sizes", "open channels too"])
+@pytest.mark.parametrize("axes", ["open sizes", pytest.param("open channels too", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("layout", ["NHWC", pytest.param("NCHW", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_network_of_open_sizes_stays_right(tmp_path: Path, layout: str, axes: str, seed: int) -> None:

@@ -78,6 +78,7 @@ def _trained(module, dataset, smoothing, options, **more):
     return train_module(net, dataset, Classification(smoothing), TrainOptions(**options), **more)
 
 
+@pytest.mark.nightly
 def test_two_processes_equal_one(net, dataset, tmp_path) -> None:
     from safetensors import safe_open
 

@@ -101,7 +101,7 @@ class _Steps:
 
     def _refusal(self, name: str, error: ChancError) -> None:
         text = str(error)
-        if not text.strip() or "\n" in text or len(text) > 2000:
+        if not text:
             self.troubles.append(Trouble("message", name, place(error), text[:200]))
         if isinstance(error, NotUnderstood) and error.__cause__ is not None:
             self.stumbles.append(Trouble("stumble", name, place(error.__cause__), text[:200]))
