@@ -67,7 +67,8 @@ def killed(options: argparse.Namespace, folder: Path, name: str) -> Row:
             print(f"{name}: killed at operation {number}, it comes out another one", file=sys.stderr)
         shutil.rmtree(place)
     every = "every" if options.step == 1 else f"every {options.step}th"
-    return Row(f"a {name} killed at {every} of {count} operations on the disk", len(numbers), held,
+    called = {"train": "training"}.get(name, name)
+    return Row(f"a {called} killed at {every} of {count} operations on the disk", len(numbers), held,
                "done again, byte by byte the same files, none left over")  # fmt: skip
 
 
