@@ -24,9 +24,9 @@ setup: .venv/ready
 demo: setup
 	mkdir -p demo
 	test -f demo/vgg11.onnx || $(BIN)/chanc export zoo:vgg11 --channels 1 --size 8 -o demo/vgg11.onnx
-	$(BIN)/chanc search demo/vgg11.onnx --algo shape --data digits --target-macs 1% --trials 12 --epochs 10 --rungs 1 \
-	  --batch-size 64 --lr 0.05 --final-epochs 20 --final-lr 0.05 --final-seeds 20 --compare uniform-macs,flat-macs \
-	  --out demo/run $$(test -f demo/run/config.json && echo --resume)
+	$(BIN)/chanc search demo/vgg11.onnx --algo shape --data digits --target-macs 1% --trials 12 --epochs 20 --rungs 1 \
+	  --holdout 0.3 --batch-size 64 --lr 0.05 --final-epochs 20 --final-lr 0.05 --final-seeds 20 \
+	  --compare uniform-macs,flat-macs --out demo/run $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
 
 # Types and kernels take one core each, so they go side by side. Of the tests each worker takes a half of the files, and
