@@ -43,7 +43,7 @@ JUDGES = 4_000
 """Further training images, which no network learns from: by these the searches judge."""
 RECIPE: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "batch_size": 64, "weight_decay": 5e-4,
                              "schedule": "cosine"}  # fmt: skip
-HALVED: Mapping[str, Any] = {"trials": 10, "epochs": 3, "rungs": 1}
+SHORTLY: Mapping[str, Any] = {"trials": 10, "epochs": 3, "rungs": 1}
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ _SHORT: Mapping[str, Any] = {"epochs": 2}
 METHODS: Mapping[str, Method] = {
     "random": Method("random", options={**_ROUNDS, "min_width": 2, "max_width": 4096},
                      arguments={"select_by": "loss", "epochs": 2}),
-    "shape": Method("shape", options=HALVED),
-    "evolve": Method("evolve", options=HALVED),
-    "optuna": Method("optuna", options=HALVED),
+    "shape": Method("shape", options=SHORTLY),
+    "evolve": Method("evolve", options=SHORTLY),
+    "optuna": Method("optuna", options=SHORTLY),
     "taylor": Method("taylor"),
     "greedy": Method("greedy", options=_OWN, arguments=_HYGIENE),
     "sa": Method("sa", options=_OWN, arguments=_HYGIENE),
