@@ -103,9 +103,12 @@ def build(model: object, name: str = "Network") -> Built:
     ModelError for a model that can't be read, and for what PyTorch can't express, naming the node.
     """
     torch = plugins.require("torch", "a module", "torch")
+    from chanc.backends.torch.pointwise import guard
+
     model = _with_shapes(model)
     source = emit(model, name)
     module = load(source)
+    guard(module)
     state = state_dict(source, model)
     for key in {binding.tied for binding in source.bindings.values() if binding.tied}:
         shared = torch.nn.Parameter(state[key])
