@@ -19,11 +19,11 @@ from chanc.data.named import DATASETS
 from chanc.data.samples import Samples
 from chanc.errors import DataError
 
-__all__ = ["DATASETS", "Data", "Dataset", "Samples", "Source", "data_for", "load"]
+__all__ = ["DATASETS", "Data", "DataSource", "Dataset", "Samples", "data_for", "load"]
 
 Data = Dataset | Samples
 """What networks are trained on: images, or anything else."""
-Source = str | os.PathLike[str] | Iterable[object] | Data
+DataSource = str | os.PathLike[str] | Iterable[object] | Data
 """Where data come from: see `data_for`."""
 
 
@@ -54,7 +54,7 @@ def load(
 
 
 def data_for(
-    source: Source,
+    source: DataSource,
     inputs: Sequence[str],
     *,
     root: str | os.PathLike[str] | None = None,

@@ -1,4 +1,4 @@
-"""An image data set in memory, with labels or without, and the ways to cut and fit it: limits, a validation part, another size.
+"""An image data set in memory, mostly labelled, and how to cut and fit it: limits, a validation part, another size.
 
 Images stay as they are stored, in NCHW, until a batch is made of them: pixels of 0 to 255, uint8, or float32 where they
 are finer than whole numbers. Every random choice comes from `numpy.random.RandomState`,

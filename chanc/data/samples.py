@@ -42,7 +42,8 @@ class Samples:
     note: str = ""
 
     def __post_init__(self) -> None:
-        for part, arrays, labels in (("training", self.train, self.train_labels), ("test", self.test, self.test_labels)):
+        parts = ("training", self.train, self.train_labels), ("test", self.test, self.test_labels)
+        for part, arrays, labels in parts:
             _check_part(f"{self.name}: {part}", arrays if labels is None else {**arrays, "labels": labels})
         shapes = [{key: value.shape[1:] for key, value in part.items()} for part in (self.train, self.test)]
         if shapes[0] != shapes[1] or (self.train_labels is None) != (self.test_labels is None):
@@ -100,8 +101,8 @@ def divided(name: str, arrays: Arrays, labels: Array | None = None, *, note: str
     held_out = np.zeros(count, dtype=bool)
     held_out[drawn(count, max(1, round(HELD_OUT * count)), 0)] = True
     train, test = ({key: value[part] for key, value in arrays.items()} for part in (~held_out, held_out))
-    known = (None, None) if labels is None else (labels[~held_out], labels[held_out])
-    return Samples(name, train, test, *known, note)
+    first, second = (None, None) if labels is None else (labels[~held_out], labels[held_out])
+    return Samples(name, train, test, first, second, note)
 
 
 def count_of(arrays: Arrays) -> int:

@@ -26,7 +26,7 @@ def end_at_logits(graph: ir.Graph) -> dict[int, int]:
         logits = node.inputs[0]
         if logits is None or logits.producer() is None:
             continue
-        axis = _class_axis(node, graph.opset_imports.get("", 1), output if views else last)
+        axis = _class_axis(node, graph.opset_imports.get("", 1), output)
         if axis is not None:
             found[index] = axis
         if views:
