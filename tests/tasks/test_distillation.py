@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 import chanc  # noqa: E402
 from chanc import data as datasets  # noqa: E402
 from chanc.backends import ort  # noqa: E402
+from chanc.data.dataset import make  # noqa: E402
 from chanc.ir import copy_model  # noqa: E402
 from chanc.tasks import Distillation  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
@@ -168,8 +169,8 @@ def test_a_classifier_is_judged_by_its_top_class() -> None:
 def test_units_are_worth_what_their_removal_costs() -> None:
     """The mean of s^2 over random errors of the teacher is the distillation loss without the unit, to second order."""
     for model, task in ((classifier(end=""), TASK), (classifier(), TASK)):
-        data = fitted(model, [vectors(2000)])
-        found = gather(model, data, task, device="cpu", batches=200, batch_size=8)
+        data = fitted(model, [vectors(4000)])
+        found = gather(model, data, task, device="cpu", batches=200, batch_size=16)
         (group,) = (group for group in chanc.analyze(model).groups if group.resizable)
         worth = found.taken[group.id].squared / found.batches
         small = copy_model(model)
@@ -279,19 +280,20 @@ def test_pixels_that_nothing_tells_of_are_asked_for() -> None:
     graph = Graph()
     x = graph.input("image", [2, 1, 8, 8], dynamic={0: "n"})
     teacher = graph.ir(x.conv(4).relu().conv(1))
-    digits = datasets.load("digits", limit_train=40, limit_test=10)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 1, 8, 8)).astype(np.uint8)
+    grey = make("grey", (pixels[:40], np.arange(40) % 4), (pixels[40:], np.arange(10) % 4))
     options = {"task": "distillation", "teacher": teacher, "epochs": 1, "device": "cpu"}
     with pytest.raises(ModelError, match="can't be told without labels: give --normalise none"):
-        chanc.train(teacher, digits, **options)
-    done = chanc.train(teacher, digits, normalise="none", **options)
+        chanc.train(teacher, grey, **options)
+    done = chanc.train(teacher, grey, normalise="none", **options)
     assert done.before == 1
     other = copy_model(teacher)
     other.metadata_props["chanc.input.scale"] = "1.0"
     teacher.metadata_props["chanc.input.scale"] = repr(1 / 255)
     with pytest.raises(ModelError, match="the model was made for pixels, .*, its teacher for pixels / 255"):
-        chanc.train(other, digits, **options)
+        chanc.train(other, grey, **options)
     with pytest.raises(ChancError, match="classification learns nothing from a teacher"):
-        chanc.train(teacher, digits, **{**options, "task": "classification"})
+        chanc.train(teacher, grey, **{**options, "task": "classification"})
 
 
 def test_half_precision_is_taught_as_well() -> None:
