@@ -11,6 +11,7 @@ from chanc.oracles import check_shrink
 from chanc.rewriter import IMPORTANCES, rewrite
 from chanc.rewriter.allocate import Account, allocate, exchange, fill, normalised, shrunk
 from chanc.rewriter.importance import Evidence
+from chanc.rewriter.plan import Sizing
 from chanc.testing.graphs import Graph
 
 FLAT = np.ones(64)
@@ -87,7 +88,7 @@ def test_the_weakest_units_are_what_a_group_offers() -> None:
 @pytest.mark.parametrize("floor", [8, 20, 33])
 def test_no_group_goes_under_its_floor(floor: int) -> None:
     analysis, scores = analysed(48, 64, 96, 128)
-    widths = allocate(analysis, scores, params=0.6, min_width=floor)
+    widths = allocate(analysis, scores, params=0.6, sizing=Sizing(8, floor))
     assert all(width >= floor and width % 8 == 0 for width in widths.values())
 
 
@@ -101,7 +102,7 @@ def test_a_budget_under_the_floor_is_refused() -> None:
 @pytest.mark.parametrize("round_to", [1, 2, 4, 16])
 def test_widths_are_multiples(round_to: int) -> None:
     analysis, scores = analysed(46, 62, 12)
-    widths = allocate(analysis, scores, params=0.5, round_to=round_to)
+    widths = allocate(analysis, scores, params=0.5, sizing=Sizing(round_to))
     for name, width in widths.items():
         size = analysis.group(name).size
         assert width % (min(round_to, 4) if size < 16 else round_to) == 0 or width == size
@@ -115,7 +116,7 @@ def test_widths_follow_a_groups_step() -> None:
     assert {group.step for group in analysis.groups if group.resizable} == {12}
     evidence = Evidence(analysis.model, np.random.default_rng(0))
     scores = {g.id: IMPORTANCES["l2"](g, evidence) for g in analysis.groups if g.resizable}
-    widths = allocate(analysis, scores, params=0.6, round_to=1)
+    widths = allocate(analysis, scores, params=0.6, sizing=Sizing(1))
     for name, width in widths.items():
         assert width % analysis.group(name).step == 0
 
