@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,8 @@ from chanc.rewriter.plan import Sizing
 Widths = dict[str, int]
 Price = Callable[[Mapping[str, Number]], Sequence[Number]]
 """What widths (channels by group) cost of each budget, 1 being all of it. They may be arrays: an entry a case."""
+CLOSE = 0.005
+"""The share of a budget that may be left: less isn't worth a search."""
 WIDEST = 4
 """As many times the width that a group has is the most that it grows to."""
 SUITED = Sizing(round_to=None)
@@ -76,13 +78,18 @@ class Account:
         new = (width // self.grain + 1) * self.grain
         return new if new <= self.ceiling else width
 
+    def beside(self, width: int) -> int:
+        """The next smaller width, else the next larger one; the same where there is neither."""
+        return self.up(width) if self.down(width) == width else self.down(width)
+
     def worth(self, low: int, high: int) -> float:
-        """What the channels from `low` to `high` are worth: the weakest units go first."""
+        """What the channels from `low` to `high` are worth, with a minus where `low` is the larger."""
+        return self._loss(low) - self._loss(high)
+
+    def _loss(self, width: int) -> float:
+        """The group's part of the loss, where the weakest units go first."""
         whole = self._held(self.size)
-        left, before = self._held(low), self._held(high)
-        if not whole or left == before:
-            return 0.0
-        return whole * (whole / left - whole / before) if left else math.inf
+        return whole * whole / self._held(width) if whole else 0.0
 
     def _held(self, width: int) -> float:
         """The sum of the scores at a width; of units that are not there yet nothing is known, but the weakest grain."""
@@ -134,8 +141,22 @@ def casewise(price: Callable[[Mapping[str, float]], Sequence[float]]) -> Price:
     return priced
 
 
-def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores of one group with a mean of 1, so that groups whose scores have other sizes compare."""
+def normalised(accounts: Mapping[str, Account], widths: Widths, price: Price) -> dict[str, Account]:
+    """Accounts whose scores add up to the group's share of the cost at these widths, so that all compare.
+
+    Nothing is known then of what groups are worth beside each other: as much as they cost. Where all units of a group
+    are alike all groups shrink alike; a group in which some are much weaker than others gives more.
+    """
+    moves = _moves(accounts, widths, price, Account.beside)
+    shares = {move.group: move.cost / (move.width - widths[move.group]) for move in moves}
+    return {
+        name: replace(account, scores=even(account.scores) * shares.get(name, 0.0) * account.size / len(account.scores))
+        for name, account in accounts.items()
+    }
+
+
+def even(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores of one group with a mean of 1; ones where that can't be."""
     mean = float(np.mean(scores))
     return np.asarray(scores / mean) if mean > 0 else np.ones_like(scores)
 
@@ -157,7 +178,7 @@ def allocate(
     scores: what the units of each group are worth, by its id; groups that are not named, or may not change, keep their
     widths, but those that are `fixed` elsewhere. params, macs: what the result may cost, an int, or a float for the
     share of what the model costs; widths shrink to it or grow up to it. latency: the milliseconds that `clock` may say
-    of widths; it is asked as often as a list is halved. normalise: scores count within their group alone. Widths are as
+    of widths; it is asked as often as a list is halved. normalise: scores compare units of one group only. Widths are as
     the `sizing` has it, and none is under `LEAST_SHARE` of its group.
 
     Raises: PlanError for a budget that can't be met, with the least that can be had.
@@ -174,15 +195,14 @@ def allocate(
     groups = {name: group for name in scores if (group := analysis.group(name)).resizable and name not in others}
     widths = {name: group.size for name, group in groups.items()}
     times = 1 if max(price(widths)) > 1 else WIDEST
-    accounts = {
-        name: _account(group, normalised(scores[name]) if normalise else scores[name], sizing, times)
-        for name, group in groups.items()
-    }
+    accounts = {name: _account(group, scores[name], sizing, times) for name, group in groups.items()}
+    if normalise:
+        accounts = normalised(accounts, widths, price)
     least = {name: account.least for name, account in accounts.items()}
     for name, limit in limits.items():
         _reachable(limit, name.replace("macs", "MACs"), getattr(analysis.cost_at({**others, **least}), name))
     if limits:
-        widths = fill(accounts, shrunk(accounts, widths, price), price)
+        widths = traded(accounts, fill(accounts, shrunk(accounts, widths, price), price), price)
     if latency is None or clock is None or clock({**others, **widths}) <= latency:
         return widths
     _reachable(latency, "ms", clock({**others, **least}))
@@ -233,6 +253,25 @@ def fill(accounts: Mapping[str, Account], widths: Widths, price: Price, least: f
         if best.ratio <= least:
             break
         now[best.group] = best.width
+    return now
+
+
+def traded(accounts: Mapping[str, Account], widths: Widths, price: Price) -> Widths:
+    """Widths that leave less of the budgets: one group gives a grain, others take what that frees.
+
+    Of all such trades the one that is worth most is made, until nothing is left, or nothing is gained.
+    """
+    now, gain = dict(widths), math.inf
+    while gain > 0 and max(price(now)) < 1 - CLOSE:
+        offers = {name: account.down(now[name]) for name, account in accounts.items()}
+        tries = [
+            fill({n: a for n, a in accounts.items() if n != name}, {**now, name: width}, price)
+            for name, width in offers.items()
+            if width != now[name]
+        ]
+        gains = [sum(account.worth(now[name], new[name]) for name, account in accounts.items()) for new in tries]
+        gain = max(gains, default=0.0)
+        now = tries[gains.index(gain)] if gain > 0 else now
     return now
 
 
