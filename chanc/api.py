@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from chanc import plugins
 from chanc.analysis import Analysis, analyze
-from chanc.backends.ort import seconds
+from chanc.backends.ort import likely_sizes, seconds
 from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
 from chanc.rewriter import Rewrite
@@ -78,11 +78,15 @@ def _reported(search: Callable[P, Run]) -> Callable[P, Run]:
 
 
 def _timed(rewrite: Callable[P, Rewrite]) -> Callable[P, Rewrite]:
-    """The rewrite with onnxruntime as the clock of a latency budget."""
+    """The rewrite with onnxruntime as the clock of a latency budget, and sizes at which MACs of open axes count."""
 
     @functools.wraps(rewrite)
     def timed(*args: P.args, **options: P.kwargs) -> Rewrite:
         options.setdefault("clock", seconds)
+        model = args[0] if args else options.get("model")
+        sized = options.get("dims") or options.get("shapes") or isinstance(model, Analysis)
+        if not sized and (options.get("max_macs") or options.get("max_latency")):
+            options["dims"] = likely_sizes(model)
         return rewrite(*args, **options)
 
     return timed

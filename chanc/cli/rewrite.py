@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chanc.cli.budgets import BUDGETS, budget_options
-from chanc.cli.options import Named, inputs_option
+from chanc.cli.options import GroupedCommand, Headings, Named, inputs_option
 from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.cli.sizes import size_options
 from chanc.errors import MissingDependencyError, ModelError, PlanError, VerifyError
@@ -24,7 +24,19 @@ MOST_LEFT = 10
 """Groups that were left alone are named one in a line, no more than these."""
 
 
-@click.command("rewrite")
+class RewriteCommand(GroupedCommand):
+    """`chanc rewrite`: its options by what they are about."""
+
+    headings: Headings = (
+        ("Widths", ("output", "scale", "plan_file", *BUDGETS, "keep", "ratios", "heads", "round_to", "min_width", "exact")),
+        ("Which channels stay", ("importance", "data", "data_root", "task", "normalise", "scale_pixels", "seed")),
+        ("Weights", ("transfer",)),
+        ("Open axes", ("dims", "shapes")),
+        ("Checks", ("verify", "inputs", "trace_file", "force")),
+    )
+
+
+@click.command(cls=RewriteCommand, name="rewrite")
 @click.argument("model")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where to write the rewritten model.")
 @click.option("--scale", type=float, metavar="S", help="Scale every group that may change, e.g. 0.5 or 1.5.")
@@ -123,6 +135,8 @@ def command(
     loaded = load(model)
     check(loaded)
     plan = load_plan(plan_file) if plan_file is not None else None
+    if (budgets["max_macs"] or budgets["max_latency"]) and not dims and not shapes:
+        dims = _likely(loaded)
     evidence = None
     if data is not None:
         from chanc.api import gather
@@ -161,6 +175,17 @@ def command(
     if round_to is None and (scale is not None or ratios):
         _say_uneven(result)
     _show_costs(loaded, result, (model, output), given, timed=budgets["max_latency"] is not None)
+
+
+def _likely(model: Any) -> dict[str, int]:
+    """Sizes for open axes, on which MACs and latency hang; a line says which."""
+    from chanc.backends.ort import likely_sizes
+
+    found = dict(likely_sizes(model))
+    if found:
+        named = " ".join(f"--dim {name}={size}" for name, size in found.items())
+        say(f"note: open axes are counted at {named}: yours say otherwise")
+    return found
 
 
 def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:

@@ -220,8 +220,9 @@ def _reachable(limit: float, unit: str, least: float) -> None:
     """Raise PlanError where the smallest widths cost more than a budget."""
     if least > limit:
         raise PlanError(
-            f"the budget of {_count(limit)} {unit} can't be met: the least that can be had is {_count(least)}, with "
-            f"{LEAST_SHARE:.0%} of each group's channels (kept groups, --min-width and --round-to ask for more)"
+            f"the budget of {_count(limit)} {unit} can't be met: the least that can be had is {_count(least)} {unit}, "
+            f"with no group under {LEAST_SHARE:.0%} of its channels; what is kept, a least width and coarse rounding "
+            f"(--round-to) raise it"
         )
 
 
