@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command("analyze")
 @click.argument("model")
 @click.option("--deps", is_flag=True, help="Print every channel group: its members, step, and whether it may change.")
-@click.option("--layers", is_flag=True, help="Print every layer: operator, name, output shape, params, MACs and shares.")
+@click.option("--layers", is_flag=True, help="Print every layer: operator, name, output shape, params, MACs, shares.")
 @click.option("--metrics", is_flag=True, help="Print rank, condition and QC of every convolution's weight.")
 @click.option("--metric", "more", multiple=True, type=Named("chanc.metrics.registry:METRICS"),
               help="Print what this metric finds; may be given several times.")  # fmt: skip

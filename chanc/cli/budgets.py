@@ -1,4 +1,4 @@
-"""Options that say what a rewritten model may cost, and which groups go their own way; declared once for all commands."""
+"""Options that say what a rewritten model may cost, and which groups go their own way; declared once for all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Ratio(click.ParamType):  # type: ignore[type-arg]
 
 
 def _by_pattern(ctx: click.Context, param: click.Parameter, given: tuple[tuple[str, float], ...]) -> dict[str, float]:
-    return {pattern: share for pattern, share in dict.fromkeys(given)}
+    return dict(given)
 
 
 def budget_options(command: Command) -> Command:

@@ -28,7 +28,8 @@ class RewriteCommand(GroupedCommand):
     """`chanc rewrite`: its options by what they are about."""
 
     headings: Headings = (
-        ("Widths", ("output", "scale", "plan_file", *BUDGETS, "keep", "ratios", "heads", "round_to", "min_width", "exact")),
+        ("Widths", ("output", "scale", "plan_file", *BUDGETS)),
+        ("Groups", ("keep", "ratios", "heads", "round_to", "min_width", "exact")),
         ("Which channels stay", ("importance", "data", "data_root", "task", "normalise", "scale_pixels", "seed")),
         ("Weights", ("transfer",)),
         ("Open axes", ("dims", "shapes")),
@@ -121,8 +122,8 @@ def command(
     says what can be had. Patterns are shell-style, over group ids, names of weights and of nodes (`chanc analyze
     --deps` lists them).
     """
-    from chanc.ir import atomic_write_json, check, load, save
     from chanc.backends.ort import seconds
+    from chanc.ir import atomic_write_json, check, load, save
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan

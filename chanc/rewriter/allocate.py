@@ -13,6 +13,7 @@ once: a cost is a function of sizes in any kind of number.
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ Price = Callable[[Mapping[str, Number]], Sequence[Number]]
 """What widths (channels by group) cost of each budget, 1 being all of it. They may be arrays: an entry a case."""
 CLOSE = 0.005
 """The share of a budget that may be left: less isn't worth a search."""
+GIVERS, TRADES = 2, 400
+"""How many groups give a grain in one trade, and how many trades are tried at a time."""
 WIDEST = 4
 """As many times the width that a group has is the most that it grows to."""
 SUITED = Sizing(round_to=None)
@@ -178,8 +181,8 @@ def allocate(
     scores: what the units of each group are worth, by its id; groups that are not named, or may not change, keep their
     widths, but those that are `fixed` elsewhere. params, macs: what the result may cost, an int, or a float for the
     share of what the model costs; widths shrink to it or grow up to it. latency: the milliseconds that `clock` may say
-    of widths; it is asked as often as a list is halved. normalise: scores compare units of one group only. Widths are as
-    the `sizing` has it, and none is under `LEAST_SHARE` of its group.
+    of widths; it is asked as often as a list is halved. normalise: scores compare units of one group only. Widths are
+    as the `sizing` has it, and none is under `LEAST_SHARE` of its group.
 
     Raises: PlanError for a budget that can't be met, with the least that can be had.
     """
@@ -258,21 +261,23 @@ def fill(accounts: Mapping[str, Account], widths: Widths, price: Price, least: f
 
 
 def traded(accounts: Mapping[str, Account], widths: Widths, price: Price) -> Widths:
-    """Widths that leave less of the budgets: one group gives a grain, others take what that frees.
+    """Widths that leave less of the budgets: one group gives a grain, or two do, and others take what that frees.
 
     Of all such trades the one that is worth most is made, until nothing is left, or nothing is gained.
     """
-    now, gain = dict(widths), math.inf
-    while gain > 0 and max(price(now)) < 1 - CLOSE:
-        offers = {name: account.down(now[name]) for name, account in accounts.items()}
+    now, givers = dict(widths), 1
+    while givers <= GIVERS and max(price(now)) < 1 - CLOSE:
+        down = {name: width for name, account in accounts.items() if (width := account.down(now[name])) != now[name]}
+        trades = list(itertools.islice(itertools.combinations(down, givers), TRADES))
         tries = [
-            fill({n: a for n, a in accounts.items() if n != name}, {**now, name: width}, price)
-            for name, width in offers.items()
-            if width != now[name]
+            fill({n: a for n, a in accounts.items() if n not in names}, now | {n: down[n] for n in names}, price)
+            for names in trades
         ]
         gains = [sum(account.worth(now[name], new[name]) for name, account in accounts.items()) for new in tries]
-        gain = max(gains, default=0.0)
-        now = tries[gains.index(gain)] if gain > 0 else now
+        if max(gains, default=0.0) > 0:
+            now, givers = tries[int(np.argmax(gains))], 1
+        else:
+            givers += 1
     return now
 
 
