@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from chanc import plugins
 from chanc.analysis import Analysis, analyze
+from chanc.backends.ort import likely_sizes, seconds
 from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
-from chanc.rewriter import Rewrite, rewrite
+from chanc.rewriter import Rewrite
+from chanc.rewriter import rewrite as plain_rewrite
 from chanc.study import Run
 from chanc.study import search as study_search
 
@@ -76,6 +78,21 @@ def _reported(search: Callable[P, Run]) -> Callable[P, Run]:
     return reported
 
 
+def _timed(rewrite: Callable[P, Rewrite]) -> Callable[P, Rewrite]:
+    """The rewrite with onnxruntime as the clock of a latency budget, and sizes at which MACs of open axes count."""
+
+    @functools.wraps(rewrite)
+    def timed(*args: P.args, **options: P.kwargs) -> Rewrite:
+        options.setdefault("clock", seconds)
+        model = args[0] if args else options.get("model")
+        sized = options.get("dims") or options.get("shapes") or isinstance(model, Analysis)
+        if not sized and (options.get("max_macs") or options.get("max_latency")):
+            options["dims"] = likely_sizes(model)
+        return rewrite(*args, **options)
+
+    return timed
+
+
 def _draw(run: Path) -> None:
     from chanc.report import write_report
 
@@ -83,6 +100,7 @@ def _draw(run: Path) -> None:
 
 
 search = _reported(study_search)
+rewrite = _timed(plain_rewrite)
 
 
 def verify(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chanc.cli.options import Named, inputs_option
+from chanc.cli.budgets import BUDGETS, budget_options
+from chanc.cli.options import GroupedCommand, Headings, Named, inputs_option
 from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.cli.sizes import size_options
 from chanc.errors import MissingDependencyError, ModelError, PlanError, VerifyError
@@ -22,7 +24,20 @@ MOST_LEFT = 10
 """Groups that were left alone are named one in a line, no more than these."""
 
 
-@click.command("rewrite")
+class RewriteCommand(GroupedCommand):
+    """`chanc rewrite`: its options by what they are about."""
+
+    headings: Headings = (
+        ("Widths", ("output", "scale", "plan_file", *BUDGETS)),
+        ("Groups", ("keep", "ratios", "heads", "round_to", "min_width", "exact")),
+        ("Which channels stay", ("importance", "data", "data_root", "task", "normalise", "scale_pixels", "seed")),
+        ("Weights", ("transfer",)),
+        ("Open axes", ("dims", "shapes")),
+        ("Checks", ("verify", "inputs", "trace_file", "force")),
+    )
+
+
+@click.command(cls=RewriteCommand, name="rewrite")
 @click.argument("model")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where to write the rewritten model.")
 @click.option("--scale", type=float, metavar="S", help="Scale every group that may change, e.g. 0.5 or 1.5.")
@@ -30,8 +45,10 @@ MOST_LEFT = 10
     "--plan",
     "plan_file",
     metavar="PLAN.json",
-    help='Widths by group: {"<group id>": 48 | {"scale": 0.5} | {"keep": [0, 3]}}.',
+    help='Widths by group id or pattern: {"layer1.*": 48 | {"scale": 0.5} | {"keep": [0, 3]}}; the last that names a '
+    "group counts.",
 )
+@budget_options
 @click.option(
     "--importance",
     "--select",
@@ -53,12 +70,6 @@ MOST_LEFT = 10
     show_default=True,
     help="What their weights become; grow and widen keep the function.",
 )
-@click.option(
-    "--round-to", type=click.IntRange(min=1), default=1, metavar="N", help="Round scaled widths to multiples of N."
-)
-@click.option(
-    "--min-width", type=click.IntRange(min=1), default=1, metavar="N", help="No scaled width under N channels."
-)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
 @click.option("--exact", is_flag=True, help="Change only groups that keep the function of the rest.")
 @click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
@@ -78,8 +89,11 @@ def command(
     normalise: str | None,
     scale_pixels: str | None,
     transfer: str,
-    round_to: int,
+    round_to: int | None,
     min_width: int,
+    keep: tuple[str, ...],
+    ratios: dict[str, float],
+    heads: bool,
     seed: int,
     exact: bool,
     trace_file: str | None,
@@ -88,28 +102,42 @@ def command(
     force: bool,
     dims: dict[str, int],
     shapes: dict[str, list[int]],
+    **budgets: int | float | str | None,
 ) -> None:
     """Give the channel groups of MODEL new widths and write OUT; MODEL stays as it is.
 
     \b
     chanc rewrite model.onnx -o half.onnx --scale 0.5                      keep the strongest half
     chanc rewrite model.onnx -o wide.onnx --scale 1.5                      grow, same function
+    chanc rewrite model.onnx -o small.onnx --max-macs 50%                  half the MACs, where they are worth least
+    chanc rewrite model.onnx -o small.onnx --max-params 1.5M --keep 'stem.*' --ratio 'layer4.*=0.5'
+    chanc rewrite model.onnx -o fast.onnx --max-latency 5                  milliseconds in onnxruntime, on this machine
     chanc rewrite model.onnx -o small.onnx --plan plan.json --trace t.json
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --dim T=24           analysed at 24, written with T open
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --importance taylor --data cifar10
+
+    Give a scale, a plan, budgets, or ratios alone. Within budgets those channels go whose importance is least for what
+    they cost; without --data the weights judge, which know how large a channel is and not what it is good for. No group
+    goes under a tenth of its channels, nor under --min-width. A budget that can't be met so is refused in one line that
+    says what can be had. Patterns are shell-style, over group ids, names of weights and of nodes (`chanc analyze
+    --deps` lists them).
     """
+    from chanc.backends.ort import seconds
     from chanc.ir import atomic_write_json, check, load, save
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan
 
-    if (scale is None) == (plan_file is None):
-        raise click.UsageError("give either --scale or --plan")
+    asked = [scale is not None, plan_file is not None, any(budgets[name] is not None for name in BUDGETS)]
+    if sum(asked) > 1 or not any((*asked, ratios)):
+        raise click.UsageError("give a --scale, a --plan, budgets (--max-macs 50%), or a --ratio")
     refuse_early(output, model, force=force)
     refuse_early(trace_file, model, plan_file, beside=output, force=None)
     loaded = load(model)
     check(loaded)
     plan = load_plan(plan_file) if plan_file is not None else None
+    if (budgets["max_macs"] or budgets["max_latency"]) and not dims and not shapes:
+        dims = _likely(loaded)
     evidence = None
     if data is not None:
         from chanc.api import gather
@@ -122,6 +150,9 @@ def command(
         loaded,
         plan,
         scale=scale,
+        keep=keep,
+        ratios=ratios,
+        heads=heads,
         importance=importance,
         transfer=transfer,
         round_to=round_to,
@@ -131,6 +162,8 @@ def command(
         shapes=shapes,
         exact=exact,
         evidence=evidence,
+        clock=seconds,
+        **budgets,
     )
     given = sizes_of(loaded, dims, shapes)
     if not result.changed:
@@ -140,6 +173,20 @@ def command(
     if trace_file is not None:
         atomic_write_json(trace_file, result.trace.to_json())
     _say(result, output, note)
+    if round_to is None and (scale is not None or ratios):
+        _say_uneven(result)
+    _show_costs(loaded, result, (model, output), given, timed=budgets["max_latency"] is not None)
+
+
+def _likely(model: Any) -> dict[str, int]:
+    """Sizes for open axes, on which MACs and latency hang; a line says which."""
+    from chanc.backends.ort import likely_sizes
+
+    found = dict(likely_sizes(model))
+    if found:
+        named = " ".join(f"--dim {name}={size}" for name, size in found.items())
+        say(f"note: open axes are counted at {named}: yours say otherwise")
+    return found
 
 
 def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
@@ -153,7 +200,7 @@ def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
         return f"the model has no channel groups{f': {next(iter(reasons.values()))}' if reasons else ''}"
     if not any(group.resizable for group in groups):
         return f"all {len(groups)} channel groups are pinned, {_most({group.id: group.reason for group in groups})}"
-    return "every group has the width that is asked for already"
+    return "every group has the width that is asked for already, or the model is within its budget"
 
 
 def _most(reasons: Mapping[str, str]) -> str:
@@ -218,6 +265,36 @@ def _say(result: Rewrite, output: str, note: str) -> None:
         say(f"left alone: {len(trace.left) - MOST_LEFT} more groups; --trace has them all")
     if note:
         say(note)
+
+
+def _say_uneven(result: Rewrite) -> None:
+    """One line where a scale made widths that kernels are slow with."""
+    from chanc.rewriter.plan import DEVICE_GRAIN
+
+    new = [width for old, width in result.trace.groups.values() if width != old]
+    uneven = sum(width % DEVICE_GRAIN > 0 for width in new)
+    if uneven:
+        say(f"note: {uneven} of {len(new)} new widths are no multiples of {DEVICE_GRAIN}, with which most machines are "
+            f"slower: --round-to {DEVICE_GRAIN} makes them so")  # fmt: skip
+
+
+def _show_costs(original: Any, result: Rewrite, files: tuple[str, str], given: Sizes, *, timed: bool) -> None:
+    """The table of what it cost before and costs now."""
+    from rich.console import Console
+
+    from chanc.analysis import analyze
+    from chanc.backends.ort import latency
+    from chanc.ir.save import size_on_disk
+    from chanc.report.tables import Figures, costs_table
+
+    before = analyze(original, dims=given)
+    after = before.cost_at({name: new for name, (_, new) in result.trace.groups.items()})
+    figures = [
+        Figures(int(cost.params), int(cost.macs), size_on_disk(model, file),
+                latency(model, sizes=given) if timed else None)
+        for cost, model, file in zip((before.cost, after), (original, result.model), files, strict=True)
+    ]  # fmt: skip
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(costs_table(*figures))
 
 
 def _causes(reasons: Mapping[str, str]) -> str:

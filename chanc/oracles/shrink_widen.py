@@ -9,13 +9,20 @@ from chanc.oracles.compare import TOLERANCE
 from chanc.oracles.pair import pairing
 from chanc.oracles.zeroed import zeroed
 from chanc.rewriter import rewrite
+from chanc.rewriter.plan import Plan
 from chanc.rewriter.trace import Trace
 
 
-def check_shrink(model: Any, *, scale: float = 0.5, tolerance: float = TOLERANCE, **options: Any) -> Trace:
-    """The shrink oracle on the exact groups of a model; AssertionError where it fails. Returns the trace."""
-    plan = {g.id: {"scale": scale} for g in analyze(model).groups if g.resizable and g.exact}
-    result = rewrite(model, plan, **options)
+def check_shrink(
+    model: Any, plan: Plan | None = None, *, scale: float = 0.5, tolerance: float = TOLERANCE, **options: Any
+) -> Trace:
+    """The shrink oracle on the exact groups of a model; AssertionError where it fails. Returns the trace.
+
+    plan: widths by group id, in place of one scale; groups that can't change exactly are left out.
+    """
+    exact = [group.id for group in analyze(model).groups if group.resizable and group.exact]
+    asked = plan if plan is not None else {name: {"scale": scale} for name in exact}
+    result = rewrite(model, {name: wish for name, wish in asked.items() if name in exact}, **options)
     return _checked(zeroed(model, result.trace), result.model, result.trace, tolerance)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from chanc.backends.ort.feeds import candidate_feeds, fitting_feeds, random_feeds, read_feeds
-from chanc.backends.ort.latency import Latency, latency
+from chanc.backends.ort.feeds import candidate_feeds, fitting_feeds, likely_sizes, random_feeds, read_feeds
+from chanc.backends.ort.latency import Latency, latency, seconds
 from chanc.backends.ort.run import LoadError, run, session
 
 __all__ = [
-    "Latency", "LoadError", "candidate_feeds", "fitting_feeds", "latency", "random_feeds", "read_feeds", "run",
-    "session",
+    "Latency", "LoadError", "candidate_feeds", "fitting_feeds", "latency", "likely_sizes", "random_feeds",
+    "read_feeds", "run", "seconds", "session",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from chanc.data.arrays import read_arrays
 from chanc.errors import DataError, ModelError
 from chanc.ir import copy_model, load
 from chanc.ir.normalize import normalize
+from chanc.ir.sizes import Sizes, per_sample, sizes_of
 
 OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
@@ -144,6 +145,18 @@ def fitting_feeds(
         else:
             return feeds
     raise first or ModelError("the model has no inputs that could be filled")
+
+
+def likely_sizes(model: Any) -> Sizes:
+    """Sizes of a model's open axes, but for the batch, at which onnxruntime runs it; empty where none is open.
+
+    Raises: as `fitting_feeds`.
+    """
+    loaded = load(model, copy=False)
+    if not free_axes(_to_fill(loaded), {}):
+        return {}
+    feeds = fitting_feeds(loaded, batch=1)
+    return per_sample(loaded, sizes_of(loaded, None, {name: array.shape for name, array in feeds.items()}))
 
 
 def _to_fill(model: ir.Model) -> list[ir.Value]:
