@@ -20,6 +20,7 @@ from chanc.ir import load, save
 from chanc.rewriter import Rewrite, rewrite
 from chanc.study import Run
 from chanc.study import search as study_search
+from chanc.transforms import Reconstruction, reconstruct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analysis",
+    "Reconstruction",
     "Rewrite",
     "Run",
     "Trained",
@@ -45,6 +47,7 @@ __all__ = [
     "export",
     "gather",
     "load",
+    "reconstruct",
     "rewrite",
     "save",
     "search",

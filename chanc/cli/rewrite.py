@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,6 +62,8 @@ MOST_LEFT = 10
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
 @click.option("--exact", is_flag=True, help="Change only groups that keep the function of the rest.")
+@click.option("--reconstruct", "samples", metavar="FEEDS.npz",
+              help="Then refit the layers to MODEL on samples of its inputs: [samples, ...] by input.")  # fmt: skip
 @click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
 @click.option("--verify/--no-verify", default=True, help="Check the result with onnx and in onnxruntime. [on]")
 @size_options
@@ -82,6 +85,7 @@ def command(
     min_width: int,
     seed: int,
     exact: bool,
+    samples: str | None,
     trace_file: str | None,
     verify: bool,
     inputs: str | None,
@@ -97,6 +101,7 @@ def command(
     chanc rewrite model.onnx -o small.onnx --plan plan.json --trace t.json
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --dim T=24           analysed at 24, written with T open
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --importance taylor --data cifar10
+    chanc rewrite model.onnx -o half.onnx --scale 0.5 --reconstruct images.npz   recover without training
     """
     from chanc.ir import atomic_write_json, check, load, save
     from chanc.ir.sizes import sizes_of
@@ -136,10 +141,23 @@ def command(
     if not result.changed:
         raise PlanError(f"nothing changes: {_why_nothing(loaded, result, given)}")
     note = _verified(loaded, result, transfer, inputs, given) if verify else ""
+    if samples is not None:
+        result, told = _reconstructed(loaded, result, samples, seed)
+        note = f"{note}\n{told}" if note else told
     save(result.model, output)
     if trace_file is not None:
         atomic_write_json(trace_file, result.trace.to_json())
     _say(result, output, note)
+
+
+def _reconstructed(original: Any, result: Rewrite, samples: str, seed: int) -> tuple[Rewrite, str]:
+    """The rewrite with its layers refitted on the samples of a file; what that did, in a line."""
+    from chanc.api import reconstruct
+    from chanc.backends.ort import in_batches, read_feeds
+
+    batches = in_batches(original, read_feeds(samples, original))
+    done = reconstruct(original, result, batches, seed=seed)
+    return replace(result, model=done.model), str(done)
 
 
 def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
@@ -216,8 +234,8 @@ def _say(result: Rewrite, output: str, note: str) -> None:
         say(f"left alone: {name}: {reason}")
     if len(trace.left) > MOST_LEFT:
         say(f"left alone: {len(trace.left) - MOST_LEFT} more groups; --trace has them all")
-    if note:
-        say(note)
+    for line in note.splitlines():
+        say(line)
 
 
 def _causes(reasons: Mapping[str, str]) -> str:

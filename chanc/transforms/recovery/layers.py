@@ -73,7 +73,7 @@ class Layer:
     @property
     def name(self) -> str:
         """The name of the weight, or of a norm's scale."""
-        return self.node.inputs[1].name or called(self.node) if self.node.inputs[1] is not None else called(self.node)
+        return _name(self.node)
 
     @property
     def is_norm(self) -> bool:
@@ -134,10 +134,16 @@ def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
         if kept is not None and not why and (np.unique(kept).size < kept.size or (kept < 0).any()):
             why = "its channels are repeated"
         if tail is None or why:
-            left[called(node)] = why
+            left[_name(node)] = why
         else:
             found.append(Layer(node, index, tail, kept))
     return found, left
+
+
+def _name(node: ir.Node) -> str:
+    weight = node.inputs[1]
+    named = weight is not None and weight.is_initializer()
+    return (weight.name if named and weight is not None else None) or called(node)
 
 
 def _has_weight(node: ir.Node) -> bool:

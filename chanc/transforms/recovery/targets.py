@@ -18,7 +18,7 @@ from chanc.transforms.recovery.ridge import Rows
 from chanc.transforms.recovery.rows import Positions, at, read, sample
 from chanc.transforms.recovery.write import plain
 
-LEAST, EACH, MOST = 4096, 6, 3 << 24
+LEAST, EACH, MOST = 2048, 4, 3 << 24
 """Rows of a layer: at least so many, so many for each unknown, and no more than fill so many numbers (200 MB)."""
 FOLDS = 5
 """One part in so many is held out: whole batches, or rows where there are fewer batches."""
