@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chanc.api import Analysis as Analysis
+    from chanc.api import Reconstruction as Reconstruction
     from chanc.api import Rewrite as Rewrite
     from chanc.api import Run as Run
     from chanc.api import Trained as Trained
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from chanc.api import export as export
     from chanc.api import gather as gather
     from chanc.api import load as load
+    from chanc.api import reconstruct as reconstruct
     from chanc.api import rewrite as rewrite
     from chanc.api import save as save
     from chanc.api import search as search
@@ -30,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Analysis",
+    "Reconstruction",
     "Rewrite",
     "Run",
     "Trained",
@@ -39,6 +42,7 @@ __all__ = [
     "export",
     "gather",
     "load",
+    "reconstruct",
     "rewrite",
     "save",
     "search",

@@ -22,6 +22,7 @@ from chanc.rewriter import Rewrite
 from chanc.rewriter import rewrite as plain_rewrite
 from chanc.study import Run
 from chanc.study import search as study_search
+from chanc.transforms import Reconstruction, reconstruct
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analysis",
+    "Reconstruction",
     "Rewrite",
     "Run",
     "Trained",
@@ -48,6 +50,7 @@ __all__ = [
     "export",
     "gather",
     "load",
+    "reconstruct",
     "rewrite",
     "save",
     "search",

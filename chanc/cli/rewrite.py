@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,6 +73,8 @@ class RewriteCommand(GroupedCommand):
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
 @click.option("--exact", is_flag=True, help="Change only groups that keep the function of the rest.")
+@click.option("--reconstruct", "samples", metavar="FEEDS.npz",
+              help="Then refit the layers to MODEL on samples of its inputs: [samples, ...] by input.")  # fmt: skip
 @click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
 @click.option("--verify/--no-verify", default=True, help="Check the result with onnx and in onnxruntime. [on]")
 @size_options
@@ -96,6 +99,7 @@ def command(
     heads: bool,
     seed: int,
     exact: bool,
+    samples: str | None,
     trace_file: str | None,
     verify: bool,
     inputs: str | None,
@@ -115,6 +119,7 @@ def command(
     chanc rewrite model.onnx -o small.onnx --plan plan.json --trace t.json
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --dim T=24           analysed at 24, written with T open
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --importance taylor --data cifar10
+    chanc rewrite model.onnx -o half.onnx --scale 0.5 --reconstruct images.npz   recover without training
 
     Give a scale, a plan, budgets, or ratios alone. Within budgets those channels go whose importance is least for what
     they cost; without --data the weights judge, which know how large a channel is and not what it is good for. No group
@@ -169,6 +174,9 @@ def command(
     if not result.changed:
         raise PlanError(f"nothing changes: {_why_nothing(loaded, result, given)}")
     note = _verified(loaded, result, transfer, inputs, given) if verify else ""
+    if samples is not None:
+        result, told = _reconstructed(loaded, result, samples, seed)
+        note = f"{note}\n{told}" if note else told
     save(result.model, output)
     if trace_file is not None:
         atomic_write_json(trace_file, result.trace.to_json())
@@ -187,6 +195,16 @@ def _likely(model: Any) -> dict[str, int]:
         named = " ".join(f"--dim {name}={size}" for name, size in found.items())
         say(f"note: open axes are counted at {named}: yours say otherwise")
     return found
+
+
+def _reconstructed(original: Any, result: Rewrite, samples: str, seed: int) -> tuple[Rewrite, str]:
+    """The rewrite with its layers refitted on the samples of a file; what that did, in a line."""
+    from chanc.api import reconstruct
+    from chanc.backends.ort import in_batches, read_feeds
+
+    batches = in_batches(original, read_feeds(samples, original))
+    done = reconstruct(original, result, batches, seed=seed)
+    return replace(result, model=done.model), str(done)
 
 
 def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
@@ -263,8 +281,8 @@ def _say(result: Rewrite, output: str, note: str) -> None:
         say(f"left alone: {name}: {reason}")
     if len(trace.left) > MOST_LEFT:
         say(f"left alone: {len(trace.left) - MOST_LEFT} more groups; --trace has them all")
-    if note:
-        say(note)
+    for line in note.splitlines():
+        say(line)
 
 
 def _say_uneven(result: Rewrite) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from chanc.backends.ort.feeds import candidate_feeds, fitting_feeds, likely_sizes, random_feeds, read_feeds
 from chanc.backends.ort.latency import Latency, latency, seconds
 from chanc.backends.ort.run import LoadError, run, session
+from chanc.backends.ort.samples import in_batches
 
 __all__ = [
-    "Latency", "LoadError", "candidate_feeds", "fitting_feeds", "latency", "likely_sizes", "random_feeds",
+    "Latency", "LoadError", "candidate_feeds", "fitting_feeds", "in_batches", "latency", "likely_sizes", "random_feeds",
     "read_feeds", "run", "seconds", "session",
 ]  # fmt: skip
