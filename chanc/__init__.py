@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chanc.api import Analysis as Analysis
+    from chanc.api import Pruned as Pruned
     from chanc.api import Reconstruction as Reconstruction
     from chanc.api import Rewrite as Rewrite
     from chanc.api import Run as Run
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from chanc.api import export as export
     from chanc.api import gather as gather
     from chanc.api import load as load
+    from chanc.api import prune as prune
     from chanc.api import reconstruct as reconstruct
     from chanc.api import rewrite as rewrite
     from chanc.api import save as save
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Analysis",
+    "Pruned",
     "Reconstruction",
     "Rewrite",
     "Run",
@@ -42,6 +45,7 @@ __all__ = [
     "export",
     "gather",
     "load",
+    "prune",
     "reconstruct",
     "rewrite",
     "save",

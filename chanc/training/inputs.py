@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.backends.ort import random_feeds
+from chanc.data import Data, DataSource, data_for
 from chanc.data.samples import Array, Arrays, Samples
 from chanc.errors import DataError, ModelError
 from chanc.transforms.full_precision import HALVES
@@ -84,3 +86,23 @@ def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | N
     rounds = [found, *(random_feeds(model, seed + 1000 * k, batch=count, sizes=sizes)
                        for k in range(1, -(-count // batch)))]  # fmt: skip
     return {name: np.concatenate([one[name] for one in rounds])[:count] for name in found}
+
+
+def data_of(
+    model: ir.Model,
+    source: DataSource,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+    seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
+) -> Data:
+    """The data for the inputs of a model (`chanc.data.data_for`); "random" makes them up, at these sizes of open axes.
+
+    Raises: DataError; ModelError for inputs that can't be made up.
+    """
+    if isinstance(source, str) and source == "random":
+        return random_samples(model, limit_train, limit_test, seed=seed, sizes=sizes)
+    limits = {"limit_train": limit_train, "limit_test": limit_test}
+    return data_for(source, list(inputs_of(model)), root=root, seed=seed, **limits)
