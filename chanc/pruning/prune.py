@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from chanc import plugins
 from chanc.analysis import analyze
-from chanc.backends.ort import seconds
+from chanc.backends.ort import likely_sizes, seconds
 from chanc.errors import RunError
 from chanc.ir import check, like, load
-from chanc.ir.sizes import sizes_of
+from chanc.ir.sizes import per_sample, sizes_of
 from chanc.pruning.budgets import Budgets
 from chanc.pruning.outcome import Pruned, Step, Watch
 from chanc.rewriter.budget import Amount
@@ -70,10 +70,10 @@ def prune(
     max_params, max_macs, max_latency: as for `chanc.rewrite`. data: what `chanc.train` takes; without any the weights
     alone judge, and nothing is mended. task: what the model is for; by default it learns from the original what that
     says of the data, which needs no labels. steps: the budget is met in so many, of which each takes the same part
-    away. epochs: of training in each step; 0 for none. refit: whether layers are refitted. importance: "taylor", without data
-    "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. normalise, scale_pixels, options: as for
-    `chanc.train`, but that AdamW is the usual optimizer. run: a directory that keeps each step as it ends; resume: go
-    on with it. say: gets notes. begin: told of each step that begins, from 0. watch: of the trainings.
+    away. epochs: of training in each step; 0 for none. refit: whether layers are refitted. importance: "taylor",
+    without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. normalise, scale_pixels,
+    options: as for `chanc.train`, but that AdamW is the usual optimizer. run: a directory that keeps each step as it
+    ends; resume: go on with it. say: gets notes. begin: told of each step that begins, from 0. watch: of the trainings.
 
     Raises PlanError for a budget that can't be met or makes no sense, VerifyError where a rewritten model computes
     something else, and what `chanc.train` raises.
@@ -83,20 +83,22 @@ def prune(
         raise RunError(f"a pruning has at least one step, not {steps}")
     loaded = load(model)
     check(loaded)
-    sizes = dict(sizes_of(loaded, dims, shapes))
-    own = analyze(loaded, dims=sizes, fold=False)
+    asked = dict(per_sample(loaded, sizes_of(loaded, dims, shapes)))
+    made_up = data is None or (isinstance(data, str) and data == "random")
+    sizes = {**likely_sizes(loaded), **asked} if made_up else asked
     chosen = {"keep": tuple(keep), "ratios": ratios, "heads": heads, "round_to": round_to, "min_width": min_width}
     named = isinstance(model, str | os.PathLike)
     if data is None:
         say("note: without --data nobody knows what the channels are good for: the weights alone judge, nothing is "
             "mended, and how right the result is isn't known")  # fmt: skip
+        own = analyze(loaded, dims=sizes, fold=False)
         found = _by_weights(loaded, budgets, importance or "l2", sizes, chosen)
         return Pruned(found.model if named else like(found.model, model), (found,), own.params, own.macs)
     plugins.require("torch", "pruning by data", "torch")
     from chanc.pruning.loop import Pruning
     from chanc.pruning.steps import Recovery
     from chanc.tasks import configured, fitted, with_recipe
-    from chanc.training.inputs import data_of
+    from chanc.training.inputs import data_of, sizes_seen
     from chanc.training.options import InputOptions
 
     recipe = {**(RECOVERY if "optimizer" not in options else {}), **options}
@@ -110,6 +112,8 @@ def prune(
     for note in (dataset.note, told):
         if note:
             say(f"note: {note}")
+    sizes = {**sizes_seen(loaded, dataset), **asked}
+    own = analyze(loaded, dims=sizes, fold=False)
     what, training = with_recipe(task, {**recipe, "epochs": max(epochs, 1)}, dataset)
     recovery = Recovery(loaded, dataset, what, training, importance or "taylor", sizes, refit, epochs > 0, say)
     settings = {"kind": "prune", "max_params": max_params, "max_macs": max_macs, "max_latency": max_latency,

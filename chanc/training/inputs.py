@@ -13,6 +13,7 @@ from chanc.backends.ort import random_feeds
 from chanc.data import Data, DataSource, data_for
 from chanc.data.samples import Array, Arrays, Samples
 from chanc.errors import DataError, ModelError
+from chanc.ir.sizes import per_sample, sizes_of
 from chanc.transforms.full_precision import HALVES
 
 _KINDS = {"f": "fractions", "i": "whole numbers", "u": "whole numbers", "b": "truth values"}
@@ -106,3 +107,14 @@ def data_of(
         return random_samples(model, limit_train, limit_test, seed=seed, sizes=sizes)
     limits = {"limit_train": limit_train, "limit_test": limit_test}
     return data_for(source, list(inputs_of(model)), root=root, seed=seed, **limits)
+
+
+def sizes_seen(model: ir.Model, data: Data) -> dict[str, int]:
+    """The sizes of a model's open axes, but for the batch, in the data as they fit it."""
+    if isinstance(data, Samples):
+        shapes = {name: array.shape for name, array in data.train.items()}
+    else:
+        channels, height, width = data.shape
+        sample = (channels, height, width) if data.input.layout == "NCHW" else (height, width, channels)
+        shapes = {next(iter(inputs_of(model))): (1, *sample)}
+    return dict(per_sample(model, sizes_of(model, None, shapes)))

@@ -109,3 +109,12 @@ def test_a_wrong_rewrite_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cut, "rewrite", wrong)
     with pytest.raises(VerifyError, match="something else"):
         chanc.prune(network(), max_params="50%")
+
+
+def test_open_axes_are_counted_as_the_data_have_them() -> None:
+    body = "c = Conv <pads = [1, 1, 1, 1]> (x, w, b) r = Relu (c) y = Conv (r, v)"
+    model = builders.build("float[N,2,H,W] x", "float y", body, {"w": (16, 2, 3, 3), "b": (16,), "v": (3, 16, 1, 1)})
+    images = [{"x": np.random.default_rng(0).standard_normal((8, 2, 6, 10)).astype(np.float32)}]
+    done = chanc.prune(model, max_macs="50%", data=images, epochs=0)
+    assert done.macs == 6 * 10 * (16 * 2 * 9 + 3 * 16)
+    assert done.steps[-1].macs == done.macs / 2
