@@ -95,4 +95,8 @@ def command(
         )  # fmt: skip
     save(done.model, output)
     table(model, output, done, dict(given["dims"] or {}), quiet=quiet)
-    say(f"wrote {output}" + (f"; its steps are in {folder}" if folder is not None else ""))
+    say(f"wrote {output}")
+    if folder is not None:
+        from chanc.report import write_report
+
+        say(f"what became of it: {write_report(folder)}")

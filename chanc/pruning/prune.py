@@ -97,7 +97,7 @@ def prune(
     plugins.require("torch", "pruning by data", "torch")
     from chanc.pruning.loop import Pruning
     from chanc.pruning.steps import Recovery
-    from chanc.tasks import configured, fitted, with_recipe
+    from chanc.tasks import classifies, configured, fitted, with_recipe
     from chanc.training.inputs import data_of, sizes_seen
     from chanc.training.options import InputOptions
 
@@ -107,6 +107,9 @@ def prune(
     whole = data_of(
         loaded, data, root=data_root, limit_train=limit_train, limit_test=limit_test, seed=seed, sizes=sizes
     )
+    if task == "distillation" and classifies(loaded, whole):
+        recipe = {"logits": True, **recipe}  # the labels of the data tell that these are classes
+        first = configured(task, recipe)[0]
     taught = loaded if first.wants_teacher else None
     dataset, told = fitted(loaded, whole, first, InputOptions(normalise, scale_pixels), device, taught)
     for note in (dataset.note, told):
@@ -119,7 +122,7 @@ def prune(
     settings = {"kind": "prune", "max_params": max_params, "max_macs": max_macs, "max_latency": max_latency,
                 "task": what.name, "steps": steps, "epochs": epochs, "refit": refit, "importance": recovery.importance,
                 **chosen, "train": {k: v for k, v in recipe.items() if k != "device"}, "data": dataset.fingerprint(),
-                "params": own.params, "macs": own.macs}  # fmt: skip
+                "params": own.params, "macs": own.macs, "sizes": sizes}  # fmt: skip
     kept = _opened(Path(run), loaded, settings, model, command, resume) if run is not None else None
     pruning = Pruning(loaded, budgets, recovery, {**chosen, "seed": seed}, steps, kept)
     with kept.owned() if kept is not None else nullcontext():
