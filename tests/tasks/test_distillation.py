@@ -204,7 +204,8 @@ def test_evidence_through_the_front_door() -> None:
     for moments in found.taken.values():
         assert np.isfinite(moments.squared).all()
         assert (moments.squared > 0).all()
-    other = chanc.gather(perturbed(teacher, 0.5), pairs(), task="distillation", teacher=teacher, device="cpu", batches=2)
+    student = perturbed(teacher, 0.5)
+    other = chanc.gather(student, pairs(), task="distillation", teacher=teacher, device="cpu", batches=2)
     assert all(np.isfinite(moments.absolute).all() for moments in other.made.values())
 
 
@@ -290,7 +291,7 @@ def test_pixels_that_nothing_tells_of_are_asked_for() -> None:
     other = copy_model(teacher)
     other.metadata_props["chanc.input.scale"] = "1.0"
     teacher.metadata_props["chanc.input.scale"] = repr(1 / 255)
-    with pytest.raises(ModelError, match="the model was made for pixels, .*, its teacher for pixels / 255"):
+    with pytest.raises(ModelError, match=r"the model was made for pixels, .*, its teacher for pixels / 255"):
         chanc.train(other, grey, **options)
     with pytest.raises(ChancError, match="classification learns nothing from a teacher"):
         chanc.train(teacher, grey, **{**options, "task": "classification"})
