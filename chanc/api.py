@@ -256,11 +256,14 @@ def _data(
 ) -> Data:  # fmt: skip
     """The data for the inputs of a model, so many training and test samples of them; "random" makes them up."""
     from chanc.data import data_for
+    from chanc.training.images import fixed_size
     from chanc.training.inputs import inputs_of, random_samples
 
     if isinstance(data, str) and data == "random":
         return random_samples(model, train, test, seed=seed, sizes=sizes)
-    return data_for(data, list(inputs_of(model)), root=root, limit_train=train, limit_test=test, seed=seed)
+    return data_for(
+        data, list(inputs_of(model)), size=fixed_size(model), root=root, limit_train=train, limit_test=test, seed=seed
+    )
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,19 @@ def _axis_of_colours(value: ir.Value) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
+def fixed_size(model: ir.Model) -> tuple[int, int, int] | None:
+    """Channels (1 or 3), height and width of the images that a model insists on; None where it leaves any open."""
+    try:
+        sizes = list(image_input(model).shape or ())[1:]
+        channels, height, width = sizes if layout_of(model) == "NCHW" else [sizes[2], *sizes[:2]]
+    except ModelError:
+        return None
+    known = isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)
+    if not known or channels not in (1, 3) or min(height, width) < 1:
+        return None
+    return int(channels), int(height), int(width)
+
+
 def fit_images(model: ir.Model, data: Dataset) -> Dataset:
     """The images at the model's input size and in its layout, standardised.
 
