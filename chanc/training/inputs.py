@@ -14,6 +14,7 @@ from chanc.data import Data, DataSource, data_for
 from chanc.data.samples import Array, Arrays, Samples
 from chanc.errors import DataError, ModelError
 from chanc.ir.sizes import per_sample, sizes_of
+from chanc.training.images import fixed_size
 from chanc.transforms.full_precision import HALVES
 
 _KINDS = {"f": "fractions", "i": "whole numbers", "u": "whole numbers", "b": "truth values"}
@@ -106,7 +107,7 @@ def data_of(
     if isinstance(source, str) and source == "random":
         return random_samples(model, limit_train, limit_test, seed=seed, sizes=sizes)
     limits = {"limit_train": limit_train, "limit_test": limit_test}
-    return data_for(source, list(inputs_of(model)), root=root, seed=seed, **limits)
+    return data_for(source, list(inputs_of(model)), size=fixed_size(model), root=root, seed=seed, **limits)
 
 
 def sizes_seen(model: ir.Model, data: Data) -> dict[str, int]:

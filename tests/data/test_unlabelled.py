@@ -103,7 +103,7 @@ def test_parts_have_to_agree() -> None:
 
 
 def test_another_array_is_another_fingerprint() -> None:
-    one, two = divided("a", {"x": X}), divided("a", {"x": X + (X == X[0, 0])})
+    one, two = divided("a", {"x": X}), divided("a", {"x": X + np.eye(20, 3, dtype=np.float32)})
     assert one.fingerprint() == divided("b", {"x": X}).fingerprint() != two.fingerprint()
 
 
@@ -137,13 +137,27 @@ def test_pictures_without_classes(tmp_path: Path) -> None:
     assert (data.counts, data.shape, data.labelled, data.classes) == ((8, 2), (1, 4, 6), False, 0)
     assert data.augmentation["flip"] is False
     assert data.note.startswith("images without labels")
-    assert sorted(int(image.max()) // 20 for part in (data.train_images, data.test_images) for image in part) == \
-        list(range(10))
+    pixels = [int(image.max()) for part in (data.train_images, data.test_images) for image in part]
+    assert sorted(pixels) == list(range(0, 200, 20))
     assert data_for(tmp_path, ["x"], limit_train=3).note.endswith("3 of 8 training images")
     (tmp_path / "5.png").write_bytes(b"no picture")
     assert "1 of " in data_for(tmp_path, ["x"]).note
     other = data_for(tmp_path, ["x"])
     assert data.fingerprint() != other.fingerprint()
+
+
+def test_pictures_at_the_size_of_the_model(tmp_path: Path) -> None:
+    pictures = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for number, shape in enumerate(((40, 20), (16, 12), (8, 6, 3), (30, 30))):
+        pictures.fromarray(random.integers(0, 256, shape).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    data = data_for(tmp_path, ["x"], size=(3, 8, 6))
+    assert (data.counts, data.shape) == ((3, 1), (3, 8, 6))
+    assert "3 images resized to 3x8x6" in data.note
+    found = np.concatenate([data.train_images, data.test_images])
+    for number in range(4):
+        picture = pictures.open(tmp_path / f"{number}.png").convert("RGB").resize((6, 8), pictures.Resampling.BILINEAR)
+        assert (found == np.asarray(picture).transpose(2, 0, 1)).all((1, 2, 3)).any()
 
 
 def test_what_has_labels_keeps_them(tmp_path: Path) -> None:
