@@ -82,6 +82,9 @@ def command(
     output: str,
     scale: float | None,
     plan_file: str | None,
+    max_params: int | str | None,
+    max_macs: int | str | None,
+    max_latency: float | str | None,
     importance: str,
     data: str | None,
     data_root: str | None,
@@ -102,7 +105,6 @@ def command(
     force: bool,
     dims: dict[str, int],
     shapes: dict[str, list[int]],
-    **budgets: int | float | str | None,
 ) -> None:
     """Give the channel groups of MODEL new widths and write OUT; MODEL stays as it is.
 
@@ -128,7 +130,7 @@ def command(
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan
 
-    asked = [scale is not None, plan_file is not None, any(budgets[name] is not None for name in BUDGETS)]
+    asked = [scale is not None, plan_file is not None, (max_params, max_macs, max_latency) != (None, None, None)]
     if sum(asked) > 1 or not any((*asked, ratios)):
         raise click.UsageError("give a --scale, a --plan, budgets (--max-macs 50%), or a --ratio")
     refuse_early(output, model, force=force)
@@ -136,7 +138,7 @@ def command(
     loaded = load(model)
     check(loaded)
     plan = load_plan(plan_file) if plan_file is not None else None
-    if (budgets["max_macs"] or budgets["max_latency"]) and not dims and not shapes:
+    if (max_macs is not None or max_latency is not None) and not dims and not shapes:
         dims = _likely(loaded)
     evidence = None
     if data is not None:
@@ -150,6 +152,9 @@ def command(
         loaded,
         plan,
         scale=scale,
+        max_params=max_params,
+        max_macs=max_macs,
+        max_latency=max_latency,
         keep=keep,
         ratios=ratios,
         heads=heads,
@@ -163,7 +168,6 @@ def command(
         exact=exact,
         evidence=evidence,
         clock=seconds,
-        **budgets,
     )
     given = sizes_of(loaded, dims, shapes)
     if not result.changed:
@@ -175,18 +179,20 @@ def command(
     _say(result, output, note)
     if round_to is None and (scale is not None or ratios):
         _say_uneven(result)
-    _show_costs(loaded, result, (model, output), given, timed=budgets["max_latency"] is not None)
+    _show_costs(loaded, result, (model, output), given, timed=max_latency is not None)
 
 
 def _likely(model: Any) -> dict[str, int]:
     """Sizes for open axes, on which MACs and latency hang; a line says which."""
     from chanc.backends.ort import likely_sizes
 
-    found = dict(likely_sizes(model))
-    if found:
+    found = likely_sizes(model)
+    if found is None:
+        say("note: open axes count as 1; --dim or --shape says what they are")
+    elif found:
         named = " ".join(f"--dim {name}={size}" for name, size in found.items())
-        say(f"note: open axes are counted at {named}: yours say otherwise")
-    return found
+        say(f"note: open axes are counted at {named}; yours say otherwise")
+    return dict(found or {})
 
 
 def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
