@@ -250,3 +250,11 @@ def test_macs_of_open_axes_are_counted_where_the_model_runs() -> None:
     done = chanc.rewrite(model, max_macs="50%", round_to=1)
     before, after = (analyze(one, dims={"h": 64, "w": 64}).macs for one in (model, done.model))
     assert 0.48 < after / before <= 0.5
+
+
+def test_an_importance_that_stumbles_is_one_line() -> None:
+    def odd(group, evidence):
+        return {}["nothing"]
+
+    with pytest.raises(chanc.errors.ChancError, match="the choice of widths can't make sense of the model"):
+        rewrite(chain(16, 24), max_macs="50%", importance=odd)
