@@ -293,13 +293,11 @@ def _show_costs(original: Any, result: Rewrite, files: tuple[str, str], given: S
     from chanc.ir.save import size_on_disk
     from chanc.report.tables import Figures, costs_table
 
-    before = analyze(original, dims=given)
-    after = before.cost_at({name: new for name, (_, new) in result.trace.groups.items()})
-    figures = [
-        Figures(int(cost.params), int(cost.macs), size_on_disk(model, file),
-                latency(model, sizes=given) if timed else None)
-        for cost, model, file in zip((before.cost, after), (original, result.model), files, strict=True)
-    ]  # fmt: skip
+    figures = []
+    for model, file in zip((original, result.model), files, strict=True):
+        spread = latency(model, sizes=given) if timed else None
+        found = analyze(model, dims=given)
+        figures.append(Figures(found.params, found.macs, size_on_disk(model, file), spread))
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(costs_table(*figures))
 
 
