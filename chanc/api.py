@@ -83,7 +83,7 @@ def _timed(rewrite: Callable[P, Rewrite]) -> Callable[P, Rewrite]:
         model = args[0] if args else options.get("model")
         sized = options.get("dims") or options.get("shapes") or isinstance(model, Analysis)
         if not sized and (options.get("max_macs") or options.get("max_latency")):
-            options["dims"] = likely_sizes(model)
+            options["dims"] = likely_sizes(model) or {}
         return rewrite(*args, **options)
 
     return timed

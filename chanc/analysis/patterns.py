@@ -28,19 +28,26 @@ def matching(analysis: Analysis, pattern: str) -> tuple[Group, ...]:
     if pattern in analysis.by_id:
         return (analysis.by_id[pattern],)
     nodes = {called(node): node.name or "" for node in nodes_of(analysis.model.graph)}
-    made = {group.id: {group.id, *_names(group.producers, nodes)} for group in analysis.groups}
-    passed = {
-        group.id: _names((o for o in group.operands if o.role == "follower"), nodes) for group in analysis.groups
-    }
-    for names in (made, passed):
+    known: set[str] = set()
+    for names_of in (_made_by, _passed_by):
+        names = {group.id: names_of(group, nodes) for group in analysis.groups}
         found = tuple(group for group in analysis.groups if _matches(names[group.id], pattern))
         if found:
             return found
-    known = {name for of in (*made.values(), *passed.values()) for name in of}
+        known = known.union(*names.values())
     raise PlanError(f"no channel group matches {pattern!r}{_guess(pattern, known)}: `chanc analyze --deps` lists them")
 
 
+def _made_by(group: Group, nodes: Mapping[str, str]) -> set[str]:
+    return {group.id, *_names(group.producers, nodes)}
+
+
+def _passed_by(group: Group, nodes: Mapping[str, str]) -> set[str]:
+    return _names((operand for operand in group.operands if operand.role == "follower"), nodes)
+
+
 def _names(operands: Iterable[Operand], nodes: Mapping[str, str]) -> set[str]:
+    """The weights, the nodes and their first outputs; `nodes` are names by first output."""
     return {name for one in operands for name in (one.initializer, one.node, nodes.get(one.node, "")) if name}
 
 

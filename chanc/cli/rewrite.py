@@ -85,6 +85,9 @@ def command(
     output: str,
     scale: float | None,
     plan_file: str | None,
+    max_params: int | str | None,
+    max_macs: int | str | None,
+    max_latency: float | str | None,
     importance: str,
     data: str | None,
     data_root: str | None,
@@ -106,7 +109,6 @@ def command(
     force: bool,
     dims: dict[str, int],
     shapes: dict[str, list[int]],
-    **budgets: int | float | str | None,
 ) -> None:
     """Give the channel groups of MODEL new widths and write OUT; MODEL stays as it is.
 
@@ -133,7 +135,7 @@ def command(
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan
 
-    asked = [scale is not None, plan_file is not None, any(budgets[name] is not None for name in BUDGETS)]
+    asked = [scale is not None, plan_file is not None, (max_params, max_macs, max_latency) != (None, None, None)]
     if sum(asked) > 1 or not any((*asked, ratios)):
         raise click.UsageError("give a --scale, a --plan, budgets (--max-macs 50%), or a --ratio")
     refuse_early(output, model, force=force)
@@ -141,7 +143,7 @@ def command(
     loaded = load(model)
     check(loaded)
     plan = load_plan(plan_file) if plan_file is not None else None
-    if (budgets["max_macs"] or budgets["max_latency"]) and not dims and not shapes:
+    if (max_macs is not None or max_latency is not None) and not dims and not shapes:
         dims = _likely(loaded)
     evidence = None
     if data is not None:
@@ -155,6 +157,9 @@ def command(
         loaded,
         plan,
         scale=scale,
+        max_params=max_params,
+        max_macs=max_macs,
+        max_latency=max_latency,
         keep=keep,
         ratios=ratios,
         heads=heads,
@@ -168,7 +173,6 @@ def command(
         exact=exact,
         evidence=evidence,
         clock=seconds,
-        **budgets,
     )
     given = sizes_of(loaded, dims, shapes)
     if not result.changed:
@@ -183,18 +187,20 @@ def command(
     _say(result, output, note)
     if round_to is None and (scale is not None or ratios):
         _say_uneven(result)
-    _show_costs(loaded, result, (model, output), given, timed=budgets["max_latency"] is not None)
+    _show_costs(loaded, result, (model, output), given, timed=max_latency is not None)
 
 
 def _likely(model: Any) -> dict[str, int]:
     """Sizes for open axes, on which MACs and latency hang; a line says which."""
     from chanc.backends.ort import likely_sizes
 
-    found = dict(likely_sizes(model))
-    if found:
+    found = likely_sizes(model)
+    if found is None:
+        say("note: open axes count as 1; --dim or --shape says what they are")
+    elif found:
         named = " ".join(f"--dim {name}={size}" for name, size in found.items())
-        say(f"note: open axes are counted at {named}: yours say otherwise")
-    return found
+        say(f"note: open axes are counted at {named}; yours say otherwise")
+    return dict(found or {})
 
 
 def _reconstructed(original: Any, result: Rewrite, samples: str, seed: int) -> tuple[Rewrite, str]:
@@ -305,13 +311,11 @@ def _show_costs(original: Any, result: Rewrite, files: tuple[str, str], given: S
     from chanc.ir.save import size_on_disk
     from chanc.report.tables import Figures, costs_table
 
-    before = analyze(original, dims=given)
-    after = before.cost_at({name: new for name, (_, new) in result.trace.groups.items()})
-    figures = [
-        Figures(int(cost.params), int(cost.macs), size_on_disk(model, file),
-                latency(model, sizes=given) if timed else None)
-        for cost, model, file in zip((before.cost, after), (original, result.model), files, strict=True)
-    ]  # fmt: skip
+    figures = []
+    for model, file in zip((original, result.model), files, strict=True):
+        spread = latency(model, sizes=given) if timed else None
+        found = analyze(model, dims=given)
+        figures.append(Figures(found.params, found.macs, size_on_disk(model, file), spread))
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(costs_table(*figures))
 
 

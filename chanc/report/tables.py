@@ -26,8 +26,9 @@ SHOWN_MEMBERS = 8
 def deps_table(analysis: Analysis) -> Table:
     """Return the table of `analyze --deps`: one row a channel group, with its convolutions' axes and what follows them.
 
-    A member reads `name in` or `name out`: the in or the out axis of that convolution; # is their number. Why a group
-    can't change stands below the table, by number. Model text goes in as plain text, never as markup.
+    A member reads `name in` or `name out`: the in or the out axis of that convolution; # is their number. The step of a
+    group that loses whole attention heads says so. Why a group can't change stands below the table, by number. Model
+    text goes in as plain text, never as markup.
     """
     table = Table(
         pad_edge=False, padding=(0, 1, 0, 0), box=None, header_style="bold", caption_justify="left", caption_style=""
@@ -43,7 +44,7 @@ def deps_table(analysis: Analysis) -> Table:
         table.add_row(
             Text(printable(group.id)),
             str(group.size),
-            str(group.step),
+            f"{group.step}{' (head)' if group.heads else ''}",
             str(len(group.members)),
             Text(_members(group)),
             _others(group),

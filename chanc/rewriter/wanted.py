@@ -32,6 +32,7 @@ class Wanted:
     evidence: Gathered | None
     apart: Apart
 
+    @boundary("the choice of widths")
     def widths(self, budget: Budget, analysis: Analysis, left: Left, resize: Resize) -> Widths:
         """A plan for these budgets, by group id, of what the groups that aren't left alone may give."""
         shares = {name: share for name, share in self.apart.shares(analysis).items() if name not in left}

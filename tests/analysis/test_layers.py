@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import onnx
 import pytest
+from click.testing import CliRunner
 
 from chanc.analysis import analyze
 from chanc.analysis.layers import layers
+from chanc.cli.analyze import command
 from chanc.testing.builders import build
 from chanc.testing.graphs import Graph
 
@@ -43,3 +49,19 @@ def test_open_axes_have_the_sizes_that_are_given(size: int) -> None:
     (conv,) = layers(analyze(model, dims={"h": size, "w": size}))
     assert conv.shape == (1, 4, size, size)
     assert conv.macs == 4 * 27 * size * size
+
+
+def test_the_command_prints_them_and_writes_them(tmp_path: Path) -> None:
+    graph = Graph(seed=0)
+    model = graph.model(graph.input("image", [1, 3, 8, 8]).conv(4).relu().gap().flatten().gemm(2))
+    onnx.save(model, tmp_path / "net.onnx")
+    shown = CliRunner().invoke(command, [str(tmp_path / "net.onnx"), "--layers", "--json", str(tmp_path / "net.json")])
+    assert shown.exit_code == 0, shown.output
+    rows = [line.split() for line in shown.output.splitlines()]
+    (conv,) = (row for row in rows if row[:1] == ["Conv"])
+    assert conv[2:] == ["1", "4", "8", "8", "112", "91.8", "6,912", "99.9"]
+    written = json.loads((tmp_path / "net.json").read_text())["layers"]
+    assert [(one["op"], one["params"], one["macs"], one["shape"]) for one in written] == [
+        ("Conv", 112, 6912, [1, 4, 8, 8]), ("Gemm", 10, 8, [1, 2])]  # fmt: skip
+    plain = CliRunner().invoke(command, [str(tmp_path / "net.onnx"), "--json", "-"])
+    assert "layers" not in json.loads(plain.output)

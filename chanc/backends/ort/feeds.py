@@ -16,7 +16,7 @@ from chanc.backends.ort.open_sizes import free_axes, shapes
 from chanc.backends.ort.run import Array, run, session
 from chanc.backends.ort.told_sizes import lengths
 from chanc.data.arrays import read_arrays
-from chanc.errors import DataError, ModelError
+from chanc.errors import DataError, MissingDependencyError, ModelError
 from chanc.ir import copy_model, load
 from chanc.ir.normalize import normalize
 from chanc.ir.sizes import Sizes, per_sample, sizes_of
@@ -147,15 +147,19 @@ def fitting_feeds(
     raise first or ModelError("the model has no inputs that could be filled")
 
 
-def likely_sizes(model: Any) -> Sizes:
-    """Sizes of a model's open axes, but for the batch, at which onnxruntime runs it; empty where none is open.
+def likely_sizes(model: Any) -> Sizes | None:
+    """Sizes of a model's open axes, but for the batch, at which onnxruntime runs it: none where none is open.
 
-    Raises: as `fitting_feeds`.
+    None where onnxruntime isn't there, or runs it at no size that was tried. Raises: ModelError for a model that can't
+    be read.
     """
     loaded = load(model, copy=False)
-    if not free_axes(_to_fill(loaded), {}):
-        return {}
-    feeds = fitting_feeds(loaded, batch=1)
+    try:
+        if not free_axes(_to_fill(loaded), {}):
+            return {}
+        feeds = fitting_feeds(loaded, batch=1)
+    except (MissingDependencyError, ModelError):
+        return None
     return per_sample(loaded, sizes_of(loaded, None, {name: array.shape for name, array in feeds.items()}))
 
 

@@ -61,8 +61,3 @@ def latency(
             seconds.append(time.perf_counter() - start)
     low, median, high = np.percentile(seconds, (10, 50, 90))
     return Latency(float(median), float(low), float(high), opened.get_providers()[0])
-
-
-def seconds(model: Any) -> float:
-    """The median seconds of one input: the clock of a latency budget. Raises as `latency`."""
-    return latency(model).median_s
