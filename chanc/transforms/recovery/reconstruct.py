@@ -26,7 +26,7 @@ from chanc.transforms._edit import Editor
 from chanc.transforms.recovery.agreement import errors
 from chanc.transforms.recovery.frontier import Feeds, Frontier
 from chanc.transforms.recovery.layers import Layer, find
-from chanc.transforms.recovery.ridge import Rows, joined, refit
+from chanc.transforms.recovery.ridge import EXACT, Fit, Rows, joined, refit
 from chanc.transforms.recovery.targets import FOLDS, Target, observe
 from chanc.transforms.recovery.write import plain, refresh, write
 
@@ -117,4 +117,11 @@ def _refits(
         if fit.better:
             write(editor, layer, fit)
         refresh(editor, layer, fitted.x)
-        yield Refit(layer.name, fit.before, fit.after, "" if fit.better else "no better on inputs held out")
+        yield Refit(layer.name, fit.before, fit.after, _reason(fit))
+
+
+def _reason(fit: Fit) -> str:
+    """Why a layer stays as it is; '' where it doesn't."""
+    if np.isnan(fit.before):
+        return "there are too few inputs"
+    return "" if fit.better else "it is exact as it is" if fit.before < EXACT else "no better on inputs held out"

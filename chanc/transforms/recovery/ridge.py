@@ -19,7 +19,7 @@ from chanc.transforms._edit import Array
 SHARES = (1e-6, 1e-4, 1e-2, 1.0)
 """Of the mean square of X's columns, times the number of rows."""
 BETTER = 1 - 1e-3
-EXACT = 1e-6
+EXACT = 1e-5
 """Relative error under which there is nothing to mend in float32."""
 BLOCK = 1024
 
