@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
 
 import chanc
@@ -101,7 +100,8 @@ def residual() -> onnx.ModelProto:
     graph = Graph(seed=1)
     x = graph.input("x", [2, 3, 8, 8], dynamic={0: "n"}).conv(16, bias=False).bn().relu()
     for _ in range(2):
-        x = (x + x.conv(24, bias=False).bn().relu().depthwise(bias=False).bn().relu().conv(16, 1, bias=False).bn()).relu()
+        inner = x.conv(24, bias=False).bn().relu().depthwise(bias=False).bn().relu()
+        x = (x + inner.conv(16, 1, bias=False).bn()).relu()
     x = x.conv(24, stride=2).relu().conv_transpose(12).bn().relu().conv(16, groups=4).relu()
     return graph.model(x.gap().flatten().gemm(24).relu().gemm(5))
 

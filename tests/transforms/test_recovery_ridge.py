@@ -37,9 +37,7 @@ def test_it_is_pulled_towards_the_weights(count: int, free: bool, monkeypatch: p
     x, rest = given.x[0], (given.y - given.x @ start - shift)[0]
     x_mean, rest_mean = (x.mean(axis=0), rest.mean(axis=0)) if free else (0.0, 0.0)
     gram = (x - x_mean).T @ (x - x_mean)
-    change = np.linalg.solve(
-        gram + 0.1 * np.trace(gram) / 30 * np.eye(30), (x - x_mean).T @ (rest - rest_mean)
-    )
+    change = np.linalg.solve(gram + 0.1 * np.trace(gram) / 30 * np.eye(30), (x - x_mean).T @ (rest - rest_mean))
     assert np.allclose(fit.weight[0], start[0] + change)
     assert np.allclose(fit.shift[0], shift[0] + rest_mean - (x_mean @ change if free else 0))
 
@@ -63,14 +61,16 @@ def test_dead_channels_and_copies_do_no_harm() -> None:
     assert fit.after < 1e-4
     assert np.abs(fit.weight).max() < 2 * np.abs(truth).max()
     assert not fit.weight[0, 2].any()
-    nothing = refit(Rows(0 * both[0].x, both[0].y), Rows(0 * both[1].x, both[1].y), truth, np.ones((1, 1, 2)), free=False)
+    silent = [Rows(0 * part.x, part.y) for part in both]
+    nothing = refit(*silent, truth, np.ones((1, 1, 2)), free=False)
     assert nothing.weight is truth
 
 
 def test_nothing_is_said_without_rows() -> None:
     weight = np.ones((1, 3, 1))
     fit = refit(rows(4, weight), rows(0, weight), weight, np.zeros((1, 1, 1)), free=True)
-    assert np.isnan(fit.before) and not fit.better
+    assert np.isnan(fit.before)
+    assert not fit.better
     assert fit.weight is weight
 
 

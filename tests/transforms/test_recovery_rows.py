@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -32,7 +34,7 @@ LAYERS = {
 
 def layer_of(model: ir.Model) -> Layer:
     node = next(iter(model.graph))
-    return Layer(node, 0, _tail(node, {node: 0 for node in model.graph}))
+    return Layer(node, 0, _tail(node, dict.fromkeys(model.graph, 0)))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -43,9 +45,9 @@ def test_rows_times_weights_are_outputs(name: str) -> None:
         text = f"z = {node}\nn = Add (z, b)\ny = Mul (n, g)"
     vectors = {key: (RNG.uniform(0.5, 2, 6) * (-1) ** np.arange(6)).astype(np.float32) for key in "bghm"}
     weights = {"w": shape, **vectors, "var": (6,), "c": np.full(1, 1.5, dtype=np.float32)}
-    used = {key: value for key, value in weights.items() if key in text.replace("(", ",").replace(")", ",").replace(" ", "").split(",")}  # fmt: skip
     if name == "gemm":
-        text, used = f"y = {node}", {"w": shape, "b": vectors["b"]}
+        text = f"y = {node}"
+    used = {key: weights[key] for key in weights.keys() & set(re.findall(r"\w+", text))}
     model = ir.from_proto(build(f"float[{sizes}] x", "float y", text, used))
     layer = layer_of(model)
     x = RNG.standard_normal([3 if size == "N" else int(size) for size in sizes.split(",")]).astype(np.float32)

@@ -30,6 +30,7 @@ from chanc.transforms.recovery.ridge import EXACT, Fit, Rows, joined, refit
 from chanc.transforms.recovery.targets import FOLDS, Target, observe
 from chanc.transforms.recovery.write import plain, refresh, write
 
+
 @dataclass(frozen=True, slots=True)
 class Refit:
     """A layer by the name of its weight: relative error of what it makes, on inputs held out, before and after.
