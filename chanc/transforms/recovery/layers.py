@@ -171,7 +171,8 @@ def _unfit(node: ir.Node) -> str:
     if len(weight.uses()) > 1 and not has(node, Trait.NORM):
         return "its weight is shared"
     factors = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
-    if is_op(node, *PRODUCTS) and (len(shape) != 2 or factors != [1.0, 1.0] or node.attributes.get_int("transA", 0)):
+    turned = node.attributes.get_int("transA", 0) != 0
+    if is_op(node, *PRODUCTS) and (len(shape) != 2 or factors != [1.0, 1.0] or turned):
         return "it is no plain product of rows with a matrix"
     if is_op(node, "ConvTranspose") and (
         node.attributes.get_int("group", 1) > 1 or {"auto_pad", "output_shape"} & node.attributes.keys()
@@ -179,6 +180,8 @@ def _unfit(node: ir.Node) -> str:
         return "it is a transposed convolution in groups, or of a given size"
     if is_op(node, "Conv", "ConvTranspose", "Gemm") and _bias(node, shape[_made(node)]) is None:
         return "its bias is no constant of one number a channel"
+    if is_op(node, "GroupNormalization") and shape == (node.attributes.get_int("num_groups", 0),):
+        return "its scale is one a group"
     if has(node, Trait.NORM) and (len(shape) != 1 or affine_norm(node) is None):
         return "its scale and shift are no constants, one a channel"
     return ""
@@ -252,7 +255,8 @@ def _follow(tail: Tail, order: Mapping[ir.Node, int], index: int, rank: int) -> 
         array = content(other)
         if array is None:
             maker = other.producer()
-            if is_op(user, "Mul") or other is tail.end or (maker is not None and order.get(maker, index) >= index):
+            late = maker is not None and order.get(maker, index) >= index
+            if is_op(user, "Mul") or late or not _alike(tail.end, user.outputs[0]):
                 return
             tail.stream = other
         elif (vector := _by_channel(array, tail.scale.size, rank)) is None:
@@ -264,6 +268,11 @@ def _follow(tail: Tail, order: Mapping[ir.Node, int], index: int, rank: int) -> 
             if array.size == tail.scale.size:
                 tail.places.append(Place(user, where, np.ones(tail.scale.size)))
         tail.end = user.outputs[0]
+
+
+def _alike(one: ir.Value, two: ir.Value) -> bool:
+    """Whether two tensors are known to be of one shape: none is spread over the other."""
+    return one.shape is not None and two.shape is not None and one.shape.dims == two.shape.dims
 
 
 def _normed(tail: Tail, norm: ir.Node) -> bool:

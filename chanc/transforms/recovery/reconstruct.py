@@ -26,7 +26,7 @@ from chanc.transforms._edit import Editor
 from chanc.transforms.recovery.agreement import errors
 from chanc.transforms.recovery.frontier import Feeds, Frontier
 from chanc.transforms.recovery.layers import Layer, find
-from chanc.transforms.recovery.ridge import EXACT, Fit, Rows, joined, refit
+from chanc.transforms.recovery.ridge import EXACT, Fit, joined, refit
 from chanc.transforms.recovery.targets import FOLDS, Target, observe
 from chanc.transforms.recovery.write import plain, refresh, write
 
@@ -94,7 +94,7 @@ def reconstruct(
     refits += [Refit(name, np.nan, np.nan, reason) for name, reason in left.items()]
     judged = batches[FOLDS - 1 :: FOLDS] or batches[-1:]
     old, new = errors(teacher, (before, model), judged)
-    if not new <= old:
+    if new > old or np.isnan(new):
         refits = [Refit(refit.layer, refit.before, refit.before, "the outputs would be worse") for refit in refits]
         return Reconstruction(given, tuple(refits), old, old)
     return Reconstruction(like(model, given), tuple(refits), old, new)
@@ -107,13 +107,10 @@ def _refits(
     editor, frontier = Editor(model), Frontier(model, batches)
     for layer, aims in zip(layers, targets, strict=True):
         stream = [layer.tail.stream] if layer.tail.stream is not None else []
-        found: tuple[list[Rows], list[Rows]] = ([], [])
-        for aim, values in zip(aims, frontier.advance(layer.index, [layer.source, *stream]), strict=True):
-            rows = aim.rows(layer, values)
-            found[0].append(rows.where(~aim.held))
-            found[1].append(rows.where(aim.held))
+        steps = frontier.advance(layer.index, [layer.source, *stream])
+        found = [aim.rows(layer, values) for aim, values in zip(aims, steps, strict=True)]
         aims.clear()
-        fitted, held = (joined(parts) for parts in found)
+        fitted, held = (joined(parts) for parts in zip(*found, strict=True))
         fit = refit(fitted, held, *plain(layer), free=bool(layer.tail.places))
         if fit.better:
             write(editor, layer, fit)

@@ -80,7 +80,7 @@ def refit(rows: Rows, held: Rows, weight: Array, shift: Array, *, free: bool) ->
 
 
 def _rest(rows: Rows, weight: Array, shift: Array) -> Array:
-    return rows.y - rows.x @ weight - shift
+    return np.asarray(rows.y - rows.x @ weight - shift)
 
 
 def _relative(rest: Array, spread: float) -> float:

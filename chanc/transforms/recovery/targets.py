@@ -33,14 +33,19 @@ class Target:
     y: Array
     held: NDArray[np.bool_]
 
-    def rows(self, layer: Layer, values: Feeds) -> Rows:
-        """The rows of a batch, given the tensors that the layer reads; those with what is not finite are left out."""
+    def rows(self, layer: Layer, values: Feeds) -> tuple[Rows, Rows]:
+        """The rows of a batch, given the tensors that the layer reads: those to fit, and those that are held out.
+
+        Rows of which something is not finite are in neither.
+        """
         x = read(layer, values[layer.source.name or ""], self.positions, self.shape)
         y = self.y
         if layer.tail.stream is not None:
             stream = np.broadcast_to(values[layer.tail.stream.name or ""], self.shape)
             y = y - at(stream, layer.axis, self.positions)
-        return Rows(x, y.reshape(len(y), layer.groups, -1).transpose(1, 0, 2))
+        rows = Rows(x, y.reshape(len(y), layer.groups, -1).transpose(1, 0, 2))
+        told = np.isfinite(x).all(axis=(0, 2)) & np.isfinite(y).all(axis=1)
+        return rows.where(told & ~self.held), rows.where(told & self.held)
 
 
 def observe(model: ir.Model, layers: Sequence[Layer], batches: Sequence[Feeds], seed: int) -> list[list[Target]]:
@@ -70,7 +75,7 @@ def observe(model: ir.Model, layers: Sequence[Layer], batches: Sequence[Feeds], 
 
 def _wanted(layer: Layer) -> int:
     groups, unknowns, _ = plain(layer)[0].shape
-    return max(1, min(max(LEAST, EACH * unknowns), MOST // (groups * unknowns)))
+    return int(max(1, min(max(LEAST, EACH * unknowns), MOST // (groups * unknowns))))
 
 
 def _target(layer: Layer, tensor: Array, count: int, held: bool | None, rng: np.random.Generator) -> Target:
