@@ -17,7 +17,8 @@ from chanc.errors import ChancError, ModelError, RunError, VerifyError
 from chanc.ir import to_proto
 from chanc.testing.graphs import Graph
 
-VERBS = ("analyze", "codegen", "export", "gather", "load", "reconstruct", "rewrite", "save", "search", "train", "verify")
+VERBS = ("analyze", "codegen", "export", "gather", "load", "reconstruct", "rewrite", "save", "search", "train",
+         "verify")  # fmt: skip
 TYPES = ("Analysis", "Reconstruction", "Rewrite", "Run", "Trained")
 
 

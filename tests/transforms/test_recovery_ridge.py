@@ -12,6 +12,7 @@ RNG = np.random.default_rng(3)
 
 
 def rows(count: int, weight: np.ndarray, noise: float = 0.0) -> Rows:
+    """Rows of that weight, and a shift of 1."""
     groups, unknowns, outputs = weight.shape
     x = RNG.standard_normal((groups, count, unknowns)) + 2
     return Rows(x, x @ weight + 1 + noise * RNG.standard_normal((groups, count, outputs)))
@@ -20,7 +21,7 @@ def rows(count: int, weight: np.ndarray, noise: float = 0.0) -> Rows:
 def test_groups_and_shifts_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ridge, "SHARES", (1e-12,))
     weight = RNG.standard_normal((3, 5, 2))
-    fit = refit(rows(40, weight), rows(10, weight), np.zeros_like(weight), np.zeros((3, 1, 2)), free=True)
+    fit = refit(rows(50, weight), 40, np.zeros_like(weight), np.zeros((3, 1, 2)), free=True)
     assert np.allclose(fit.weight, weight, atol=1e-8)
     assert np.allclose(fit.shift, 1)
     assert fit.before > 1 > 1e-8 > fit.after
@@ -32,7 +33,7 @@ def test_it_is_pulled_towards_the_weights(count: int, free: bool, monkeypatch: p
     monkeypatch.setattr(ridge, "SHARES", (0.1,))
     truth, start = RNG.standard_normal((2, 1, 30, 3))
     given, shift = rows(count, truth), np.ones((1, 1, 3)) * (0.5 if free else 1.0)
-    fit = refit(given, rows(40, truth), start, shift, free=free)
+    fit = refit(given, count - 3, start, shift, free=free)
     assert fit.better
     x, rest = given.x[0], (given.y - given.x @ start - shift)[0]
     x_mean, rest_mean = (x.mean(axis=0), rest.mean(axis=0)) if free else (0.0, 0.0)
@@ -44,7 +45,7 @@ def test_it_is_pulled_towards_the_weights(count: int, free: bool, monkeypatch: p
 
 def test_weights_that_are_better_on_what_is_held_out_stay() -> None:
     truth = RNG.standard_normal((1, 20, 2)) / 5
-    fit = refit(rows(25, truth, noise=3), rows(400, truth, noise=3), truth, np.ones((1, 1, 2)), free=True)
+    fit = refit(rows(425, truth, noise=3), 25, truth, np.ones((1, 1, 2)), free=True)
     assert fit.weight is truth
     assert fit.before == fit.after
     assert not fit.better
@@ -52,26 +53,25 @@ def test_weights_that_are_better_on_what_is_held_out_stay() -> None:
 
 def test_dead_channels_and_copies_do_no_harm() -> None:
     truth = RNG.standard_normal((1, 6, 2))
-    both = [rows(count, truth) for count in (50, 20)]
-    for part in both:
-        part.x[:, :, 2] = 0
-        part.x[:, :, 4] = part.x[:, :, 3]
-        part.y[:] = part.x @ truth + 1
-    fit = refit(*both, np.zeros_like(truth), np.zeros((1, 1, 2)), free=True)
+    given = rows(70, truth)
+    given.x[:, :, 2] = 0
+    given.x[:, :, 4] = given.x[:, :, 3]
+    given.y[:] = given.x @ truth + 1
+    fit = refit(given, 50, np.zeros_like(truth), np.zeros((1, 1, 2)), free=True)
     assert fit.after < 1e-4
     assert np.abs(fit.weight).max() < 2 * np.abs(truth).max()
     assert not fit.weight[0, 2].any()
-    silent = [Rows(0 * part.x, part.y) for part in both]
-    nothing = refit(*silent, truth, np.ones((1, 1, 2)), free=False)
-    assert nothing.weight is truth
+    silent = refit(Rows(0 * given.x, given.y), 50, truth, np.ones((1, 1, 2)), free=False)
+    assert silent.weight is truth
 
 
 def test_nothing_is_said_without_rows() -> None:
     weight = np.ones((1, 3, 1))
-    fit = refit(rows(4, weight), rows(0, weight), weight, np.zeros((1, 1, 1)), free=True)
-    assert np.isnan(fit.before)
-    assert not fit.better
-    assert fit.weight is weight
+    for fitted in (0, 4):
+        fit = refit(rows(4, weight), fitted, weight, np.zeros((1, 1, 1)), free=True)
+        assert np.isnan(fit.before)
+        assert not fit.better
+        assert fit.weight is weight
 
 
 def test_rows_are_chosen_and_joined() -> None:
@@ -80,3 +80,16 @@ def test_rows_are_chosen_and_joined() -> None:
     again = joined([given.where(chosen), given.where(~chosen)])
     assert np.array_equal(again.x[:, [0, 3, 1, 4, 2, 5]], given.x)
     assert np.array_equal(again.y[:, [0, 3, 1, 4, 2, 5]], given.y)
+
+
+def test_the_share_is_that_of_the_first_valley() -> None:
+    errors = dict(zip(ridge.SHARES, [1, 5, 4, 3, 2, 3, 0], strict=True))
+    asked = []
+
+    class Problem:
+        def solve(self, share):
+            asked.append(share)
+            return share, share
+
+    assert ridge._best(Problem(), lambda change, move: errors[change]) == (1e-2, 2)
+    assert asked == [1e-2, 1e-3, 1e-1]

@@ -110,11 +110,12 @@ def _refits(
         steps = frontier.advance(layer.index, [layer.source, *stream])
         found = [aim.rows(layer, values) for aim, values in zip(aims, steps, strict=True)]
         aims.clear()
-        fitted, held = (joined(parts) for parts in zip(*found, strict=True))
-        fit = refit(fitted, held, *plain(layer), free=bool(layer.tail.places))
+        ours, held = zip(*found, strict=True)
+        rows = joined([*ours, *held])
+        fit = refit(rows, sum(part.y.shape[1] for part in ours), *plain(layer), free=bool(layer.tail.places))
         if fit.better:
             write(editor, layer, fit)
-        refresh(editor, layer, fitted.x)
+        refresh(editor, layer, rows.x)
         yield Refit(layer.name, fit.before, fit.after, _reason(fit))
 
 

@@ -26,7 +26,7 @@ FOLDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Positions of a tensor of that shape (with the rewritten channels), what is there, [P, O], and whether held out."""
+    """Positions of a tensor of that shape (in rewritten channels): what is there, [P, O], and if it is held out."""
 
     positions: Positions
     shape: tuple[int, ...]
