@@ -27,8 +27,11 @@ from chanc.transforms.recovery.agreement import errors
 from chanc.transforms.recovery.frontier import Feeds, Frontier
 from chanc.transforms.recovery.layers import Layer, find
 from chanc.transforms.recovery.ridge import EXACT, Fit, joined, refit
-from chanc.transforms.recovery.targets import FOLDS, Target, observe
+from chanc.transforms.recovery.targets import Target, observe
 from chanc.transforms.recovery.write import plain, refresh, write
+
+JUDGED = 10
+"""One batch in so many is kept for the outputs: no layer is fitted to it, or judged by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,10 @@ class Refit:
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """The model, of the kind that came in, its layers, and the relative error of its outputs before and after."""
+    """The model, of the kind that came in, its layers, and the relative error of its outputs before and after.
+
+    The outputs are judged on batches that no layer has seen, if there are two or more.
+    """
 
     model: Any
     layers: tuple[Refit, ...]
@@ -90,14 +96,20 @@ def reconstruct(
     model = load(before)
     normalize(model)
     layers, left = find(model, trace)
-    refits = list(_refits(model, layers, observe(teacher, layers, batches, seed), batches))
+    used, judged = _parted(batches)
+    refits = list(_refits(model, layers, observe(teacher, layers, used, seed), used))
     refits += [Refit(name, np.nan, np.nan, reason) for name, reason in left.items()]
-    judged = batches[FOLDS - 1 :: FOLDS] or batches[-1:]
     old, new = errors(teacher, (before, model), judged)
     if new > old or np.isnan(new):
         refits = [Refit(refit.layer, refit.before, refit.before, "the outputs would be worse") for refit in refits]
         return Reconstruction(given, tuple(refits), old, old)
     return Reconstruction(like(model, given), tuple(refits), old, new)
+
+
+def _parted(batches: Sequence[Feeds]) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
+    """Batches for the layers, and those, one in ten, on which the outputs are judged; a single one is for both."""
+    every = min(JUDGED, len(batches))
+    return [batch for turn, batch in enumerate(batches, 1) if turn % every] or batches, batches[every - 1 :: every]
 
 
 def _refits(

@@ -21,7 +21,7 @@ from chanc.transforms.recovery.write import plain
 LEAST, EACH, MOST = 2048, 4, 3 << 24
 """Rows of a layer: at least so many, so many for each unknown, and no more than fill so many numbers (200 MB)."""
 FOLDS = 5
-"""One part in so many is held out: whole batches, or rows where there are fewer batches."""
+"""One batch in so many is held out; one of fewer where there are fewer, and of a single one some rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,12 @@ def observe(model: ir.Model, layers: Sequence[Layer], batches: Sequence[Feeds], 
     opened = session(part(model, model.graph.inputs, [made[name] for name in names], batches[0]))
     reads = [value.name for value in opened.get_inputs()]
     rng = np.random.default_rng(seed)
+    every = min(FOLDS, len(batches))
     counts = [-(-_wanted(layer) // len(batches)) for layer in layers]
     for turn, batch in enumerate(batches):
         found = dict(zip(names, run(opened, {name: batch[name] for name in reads if name in batch}), strict=True))
         for layer, count, aims in zip(layers, counts, targets, strict=True):
-            held = turn % FOLDS == FOLDS - 1 if len(batches) >= FOLDS else None
+            held = turn % every == every - 1 if every > 1 else None
             aims.append(_target(layer, found[layer.tail.end.name or ""], count, held, rng))
     return targets
 
