@@ -107,6 +107,8 @@ Left = dict[str, str]
 def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
     """The layers of a rewritten model whose inputs, or whose residual stream, a rewrite changed; in the graph's order.
 
+    A stream is seen where the shapes of its neighbours are known.
+
     Others, which compute what they did, aren't mentioned; those that can't be refitted are, with the reason.
     """
     sources = {(operand.node, operand.input): operand.axes for operand in trace.operands}
@@ -118,17 +120,16 @@ def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
     left: Left = {}
     for node, index in order.items():
         reads = [value for value in (*node.inputs, *captured_by(node)) if value is not None]
-        if called(node) not in changed and affected.isdisjoint(reads):
-            continue
-        affected.update(node.outputs)
+        if called(node) in changed or not affected.isdisjoint(reads):
+            affected.update(node.outputs)
         if node in within or not _has_weight(node):
             continue
         why = _unfit(node)
         tail = None if why else _tail(node, order)
         if tail is not None:
             within.update(_nodes(node, tail))
-        sees = {node.inputs[0], tail.stream if tail is not None else None}
-        if affected.isdisjoint(value for value in sees if value is not None):
+        sees = reads if tail is None else [value for value in (node.inputs[0], tail.stream) if value is not None]
+        if affected.isdisjoint(sees):
             continue
         kept = sources.get((called(node), 1), {}).get(_made(node))
         if kept is not None and not why and (np.unique(kept).size < kept.size or (kept < 0).any()):
@@ -180,8 +181,6 @@ def _unfit(node: ir.Node) -> str:
         return "it is a transposed convolution in groups, or of a given size"
     if is_op(node, "Conv", "ConvTranspose", "Gemm") and _bias(node, shape[_made(node)]) is None:
         return "its bias is no constant of one number a channel"
-    if is_op(node, "GroupNormalization") and shape == (node.attributes.get_int("num_groups", 0),):
-        return "its scale is one a group"
     if has(node, Trait.NORM) and (len(shape) != 1 or affine_norm(node) is None):
         return "its scale and shift are no constants, one a channel"
     return ""

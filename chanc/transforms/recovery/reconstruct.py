@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.boundary import boundary
 from chanc.errors import DataError, ModelError
 from chanc.ir import like, load
@@ -95,6 +96,7 @@ def reconstruct(
     normalize(teacher)
     model = load(before)
     normalize(model)
+    infer_shapes(model)
     layers, left = find(model, trace)
     used, judged = _parted(batches)
     refits = list(_refits(model, layers, observe(teacher, layers, used, seed), used))
