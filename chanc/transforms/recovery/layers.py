@@ -107,9 +107,8 @@ Left = dict[str, str]
 def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
     """The layers of a rewritten model whose inputs, or whose residual stream, a rewrite changed; in the graph's order.
 
-    A stream is seen where the shapes of its neighbours are known.
-
-    Others, which compute what they did, aren't mentioned; those that can't be refitted are, with the reason.
+    A stream is seen where the shapes of its neighbours are known. Other layers, which compute what they did, aren't
+    mentioned; those that can't be refitted are, with the reason.
     """
     sources = {(operand.node, operand.input): operand.axes for operand in trace.operands}
     changed = {node for node, _ in sources}
@@ -124,17 +123,15 @@ def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
             affected.update(node.outputs)
         if node in within or not _has_weight(node):
             continue
-        why = _unfit(node)
+        kept = sources.get((called(node), 1), {}).get(_made(node))
+        why = _unfit(node) or _repeats(kept)
         tail = None if why else _tail(node, order)
         if tail is not None:
             within.update(_nodes(node, tail))
         sees = reads if tail is None else [value for value in (node.inputs[0], tail.stream) if value is not None]
         if affected.isdisjoint(sees):
             continue
-        kept = sources.get((called(node), 1), {}).get(_made(node))
-        if kept is not None and not why and (np.unique(kept).size < kept.size or (kept < 0).any()):
-            why = "its channels are repeated"
-        if tail is None or why:
+        if tail is None:
             left[_name(node)] = why
         else:
             found.append(Layer(node, index, tail, kept))
@@ -194,6 +191,12 @@ def affine_norm(node: ir.Node) -> tuple[Array, Array] | None:
     if scale is None or shift is None or (is_op(node, "BatchNormalization") and affine(node) is None):
         return None
     return scale, np.broadcast_to(shift, scale.shape)
+
+
+def _repeats(kept: Array | None) -> str:
+    """Why a layer with these channels of the original can't be refitted; '' where it can."""
+    again = kept is not None and (np.unique(kept).size < kept.size or (kept < 0).any())
+    return "its channels are repeated" if again else ""
 
 
 def _made(node: ir.Node) -> int:
