@@ -8,7 +8,7 @@ timed instead, on made-up images.
     python benchmarks/reconstruct.py MODELS [--networks resnet18 ...] [--images 256] [--share 0.5] [--epochs 12]
     python benchmarks/reconstruct.py --speed resnet50.onnx [--images 256]
 
-onnxsim's columns need onnxsim==0.8.1 beside chanc; it folds BatchNorm first, as its pruning asks for.
+onnxsim's rows need onnxsim==0.8.1 beside chanc; it folds BatchNorm first, as its pruning asks for.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def vit() -> onnx.ModelProto:
     graph = Graph(scale=1.0)
     x = tokens(graph.input("image", [2, 1, 8, 8], dynamic={0: "n"}).conv(48, 2, stride=2))
     for _ in range(3):
-        x = x + attention(layer_norm(x), 4)
+        x = x + attention(layer_norm(x), 4, fused=False)
         x = x + mlp(layer_norm(x), 96)
     return graph.model(layer_norm(x).mean(1, keep=False).gemm(10))
 
@@ -80,8 +80,10 @@ def trained(name: str, folder: Path, epochs: int) -> onnx.ModelProto:
         fresh = folder / "fresh.onnx"
         chanc.export(f"zoo:{name}", fresh, shapes=[(1, 1, 8, 8)], channels=1)
         model = chanc.rewrite(chanc.load(fresh), scale=0.5 if name == "mobilenetv2" else 0.25, transfer="init").model
-    recipe = {"optimizer": "adamw"} if name == "vit" else {"lr": 0.05}
-    done = chanc.train(model, "digits", epochs=epochs, batch_size=64, device="cpu", **recipe)
+    # A transformer of that size takes its time.
+    recipe = {"optimizer": "adamw", "lr": 3e-3} if name == "vit" else {"lr": 0.05}
+    turns = 4 * epochs if name == "vit" else epochs
+    done = chanc.train(model, "digits", epochs=turns, batch_size=64, device="cpu", **recipe)
     chanc.save(done.model, path)
     return onnx.load(path)
 
