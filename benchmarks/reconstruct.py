@@ -63,6 +63,7 @@ def vit() -> onnx.ModelProto:
     """Three blocks of attention on sixteen tokens of an 8x8 image."""
     graph = Graph(scale=1.0)
     x = tokens(graph.input("image", [2, 1, 8, 8], dynamic={0: "n"}).conv(48, 2, stride=2))
+    x = x + graph.weight(1, 16, 48)
     for _ in range(3):
         x = x + attention(layer_norm(x), 4, fused=False)
         x = x + mlp(layer_norm(x), 96)
