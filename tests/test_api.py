@@ -17,8 +17,9 @@ from chanc.errors import ChancError, ModelError, RunError, VerifyError
 from chanc.ir import to_proto
 from chanc.testing.graphs import Graph
 
-VERBS = ("analyze", "codegen", "export", "gather", "load", "rewrite", "save", "search", "train", "verify")
-TYPES = ("Analysis", "Rewrite", "Run", "Trained")
+VERBS = ("analyze", "codegen", "export", "gather", "load", "reconstruct", "rewrite", "save", "search", "train",
+         "verify")  # fmt: skip
+TYPES = ("Analysis", "Reconstruction", "Rewrite", "Run", "Trained")
 
 
 @pytest.fixture

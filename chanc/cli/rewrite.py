@@ -142,6 +142,7 @@ def command(
     refuse_early(trace_file, model, plan_file, beside=output, force=None)
     loaded = load(model)
     check(loaded)
+    batches = _batches(loaded, samples) if samples is not None else None
     plan = load_plan(plan_file) if plan_file is not None else None
     if (max_macs is not None or max_latency is not None) and not dims and not shapes:
         dims = _likely(loaded)
@@ -178,8 +179,8 @@ def command(
     if not result.changed:
         raise PlanError(f"nothing changes: {_why_nothing(loaded, result, given)}")
     note = _verified(loaded, result, transfer, inputs, given) if verify else ""
-    if samples is not None:
-        result, told = _reconstructed(loaded, result, samples, seed)
+    if batches is not None:
+        result, told = _reconstructed(loaded, result, batches, seed)
         note = f"{note}\n{told}" if note else told
     save(result.model, output)
     if trace_file is not None:
@@ -203,12 +204,17 @@ def _likely(model: Any) -> dict[str, int]:
     return dict(found or {})
 
 
-def _reconstructed(original: Any, result: Rewrite, samples: str, seed: int) -> tuple[Rewrite, str]:
-    """The rewrite with its layers refitted on the samples of a file; what that did, in a line."""
-    from chanc.api import reconstruct
+def _batches(model: Any, samples: str) -> list[dict[str, Any]]:
+    """The samples of a file, batch by batch."""
     from chanc.backends.ort import in_batches, read_feeds
 
-    batches = in_batches(original, read_feeds(samples, original))
+    return in_batches(model, read_feeds(samples, model))
+
+
+def _reconstructed(original: Any, result: Rewrite, batches: list[dict[str, Any]], seed: int) -> tuple[Rewrite, str]:
+    """The rewrite with its layers refitted on samples; what that did, in a line."""
+    from chanc.api import reconstruct
+
     done = reconstruct(original, result, batches, seed=seed)
     return replace(result, model=done.model), str(done)
 

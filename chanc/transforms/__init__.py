@@ -28,7 +28,7 @@ __all__ = [
     "full_precision",
     "in_floats",
     "insert_batchnorm",
+    "reconstruct",
     "recover_affine",
     "recover_groupnorm",
-    "reconstruct",
 ]

@@ -107,7 +107,8 @@ Left = dict[str, str]
 def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
     """The layers of a rewritten model whose inputs, or whose residual stream, a rewrite changed; in the graph's order.
 
-    Others, which compute what they did, aren't mentioned; those that can't be refitted are, with the reason.
+    A stream is seen where the shapes of its neighbours are known. Other layers, which compute what they did, aren't
+    mentioned; those that can't be refitted are, with the reason.
     """
     sources = {(operand.node, operand.input): operand.axes for operand in trace.operands}
     changed = {node for node, _ in sources}
@@ -118,22 +119,19 @@ def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
     left: Left = {}
     for node, index in order.items():
         reads = [value for value in (*node.inputs, *captured_by(node)) if value is not None]
-        if called(node) not in changed and affected.isdisjoint(reads):
-            continue
-        affected.update(node.outputs)
+        if called(node) in changed or not affected.isdisjoint(reads):
+            affected.update(node.outputs)
         if node in within or not _has_weight(node):
             continue
-        why = _unfit(node)
+        kept = sources.get((called(node), 1), {}).get(_made(node))
+        why = _unfit(node) or _repeats(kept)
         tail = None if why else _tail(node, order)
         if tail is not None:
             within.update(_nodes(node, tail))
-        sees = {node.inputs[0], tail.stream if tail is not None else None}
-        if affected.isdisjoint(value for value in sees if value is not None):
+        sees = reads if tail is None else [value for value in (node.inputs[0], tail.stream) if value is not None]
+        if affected.isdisjoint(sees):
             continue
-        kept = sources.get((called(node), 1), {}).get(_made(node))
-        if kept is not None and not why and (np.unique(kept).size < kept.size or (kept < 0).any()):
-            why = "its channels are repeated"
-        if tail is None or why:
+        if tail is None:
             left[_name(node)] = why
         else:
             found.append(Layer(node, index, tail, kept))
@@ -171,7 +169,8 @@ def _unfit(node: ir.Node) -> str:
     if len(weight.uses()) > 1 and not has(node, Trait.NORM):
         return "its weight is shared"
     factors = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
-    if is_op(node, *PRODUCTS) and (len(shape) != 2 or factors != [1.0, 1.0] or node.attributes.get_int("transA", 0)):
+    turned = node.attributes.get_int("transA", 0) != 0
+    if is_op(node, *PRODUCTS) and (len(shape) != 2 or factors != [1.0, 1.0] or turned):
         return "it is no plain product of rows with a matrix"
     if is_op(node, "ConvTranspose") and (
         node.attributes.get_int("group", 1) > 1 or {"auto_pad", "output_shape"} & node.attributes.keys()
@@ -192,6 +191,12 @@ def affine_norm(node: ir.Node) -> tuple[Array, Array] | None:
     if scale is None or shift is None or (is_op(node, "BatchNormalization") and affine(node) is None):
         return None
     return scale, np.broadcast_to(shift, scale.shape)
+
+
+def _repeats(kept: Array | None) -> str:
+    """Why a layer with these channels of the original can't be refitted; '' where it can."""
+    again = kept is not None and (np.unique(kept).size < kept.size or (kept < 0).any())
+    return "its channels are repeated" if again else ""
 
 
 def _made(node: ir.Node) -> int:
@@ -252,7 +257,8 @@ def _follow(tail: Tail, order: Mapping[ir.Node, int], index: int, rank: int) -> 
         array = content(other)
         if array is None:
             maker = other.producer()
-            if is_op(user, "Mul") or other is tail.end or (maker is not None and order.get(maker, index) >= index):
+            late = maker is not None and order.get(maker, index) >= index
+            if is_op(user, "Mul") or late or not _alike(tail.end, user.outputs[0]):
                 return
             tail.stream = other
         elif (vector := _by_channel(array, tail.scale.size, rank)) is None:
@@ -264,6 +270,11 @@ def _follow(tail: Tail, order: Mapping[ir.Node, int], index: int, rank: int) -> 
             if array.size == tail.scale.size:
                 tail.places.append(Place(user, where, np.ones(tail.scale.size)))
         tail.end = user.outputs[0]
+
+
+def _alike(one: ir.Value, two: ir.Value) -> bool:
+    """Whether two tensors are known to be of one shape: none is spread over the other."""
+    return one.shape is not None and two.shape is not None and one.shape.dims == two.shape.dims
 
 
 def _normed(tail: Tail, norm: ir.Node) -> bool:

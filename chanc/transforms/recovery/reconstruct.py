@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from chanc.analysis.infer_shapes import infer_shapes
 from chanc.boundary import boundary
 from chanc.errors import DataError, ModelError
 from chanc.ir import like, load
@@ -26,9 +27,13 @@ from chanc.transforms._edit import Editor
 from chanc.transforms.recovery.agreement import errors
 from chanc.transforms.recovery.frontier import Feeds, Frontier
 from chanc.transforms.recovery.layers import Layer, find
-from chanc.transforms.recovery.ridge import Rows, joined, refit
-from chanc.transforms.recovery.targets import FOLDS, Target, observe
+from chanc.transforms.recovery.ridge import EXACT, Fit, joined, refit
+from chanc.transforms.recovery.targets import Target, observe
 from chanc.transforms.recovery.write import plain, refresh, write
+
+JUDGED = 10
+"""One batch in so many is kept for the outputs: no layer is fitted to it, or judged by it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refit:
@@ -45,7 +50,10 @@ class Refit:
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """The model, of the kind that came in, its layers, and the relative error of its outputs before and after."""
+    """The model, of the kind that came in, its layers, and the relative error of its outputs before and after.
+
+    The outputs are judged on batches that no layer has seen, if there are two or more.
+    """
 
     model: Any
     layers: tuple[Refit, ...]
@@ -88,15 +96,22 @@ def reconstruct(
     normalize(teacher)
     model = load(before)
     normalize(model)
+    infer_shapes(model)
     layers, left = find(model, trace)
-    refits = list(_refits(model, layers, observe(teacher, layers, batches, seed), batches))
+    used, judged = _parted(batches)
+    refits = list(_refits(model, layers, observe(teacher, layers, used, seed), used))
     refits += [Refit(name, np.nan, np.nan, reason) for name, reason in left.items()]
-    judged = batches[FOLDS - 1 :: FOLDS] or batches[-1:]
     old, new = errors(teacher, (before, model), judged)
-    if not new <= old:
+    if new > old or np.isnan(new):
         refits = [Refit(refit.layer, refit.before, refit.before, "the outputs would be worse") for refit in refits]
         return Reconstruction(given, tuple(refits), old, old)
     return Reconstruction(like(model, given), tuple(refits), old, new)
+
+
+def _parted(batches: Sequence[Feeds]) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
+    """Batches for the layers, and those, one in ten, on which the outputs are judged; a single one is for both."""
+    every = min(JUDGED, len(batches))
+    return [batch for turn, batch in enumerate(batches, 1) if turn % every] or batches, batches[every - 1 :: every]
 
 
 def _refits(
@@ -106,15 +121,20 @@ def _refits(
     editor, frontier = Editor(model), Frontier(model, batches)
     for layer, aims in zip(layers, targets, strict=True):
         stream = [layer.tail.stream] if layer.tail.stream is not None else []
-        found: tuple[list[Rows], list[Rows]] = ([], [])
-        for aim, values in zip(aims, frontier.advance(layer.index, [layer.source, *stream]), strict=True):
-            rows = aim.rows(layer, values)
-            found[0].append(rows.where(~aim.held))
-            found[1].append(rows.where(aim.held))
+        steps = frontier.advance(layer.index, [layer.source, *stream])
+        found = [aim.rows(layer, values) for aim, values in zip(aims, steps, strict=True)]
         aims.clear()
-        fitted, held = (joined(parts) for parts in found)
-        fit = refit(fitted, held, *plain(layer), free=bool(layer.tail.places))
+        ours, held = zip(*found, strict=True)
+        rows = joined([*ours, *held])
+        fit = refit(rows, sum(part.y.shape[1] for part in ours), *plain(layer), free=bool(layer.tail.places))
         if fit.better:
             write(editor, layer, fit)
-        refresh(editor, layer, fitted.x)
-        yield Refit(layer.name, fit.before, fit.after, "" if fit.better else "no better on inputs held out")
+        refresh(editor, layer, rows.x)
+        yield Refit(layer.name, fit.before, fit.after, _reason(fit))
+
+
+def _reason(fit: Fit) -> str:
+    """Why a layer stays as it is; '' where it doesn't."""
+    if np.isnan(fit.before):
+        return "there are too few inputs"
+    return "" if fit.better else "it is exact as it is" if fit.before < EXACT else "no better on inputs held out"

@@ -7,6 +7,7 @@ x[(p + pad - u d) / s], where that is a whole number. A product makes a row from
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -53,12 +54,13 @@ def _patches(node: ir.Node, x: Array, positions: Positions, shape: tuple[int, ..
     image, *places = np.unravel_index(positions, (shape[0], *space))
     index: list[NDArray[np.int64]] = [image.reshape(-1, *[1] * len(kernel))]
     inside = np.ones((positions.size, *[1] * len(kernel)), dtype=bool)
-    for k, place in enumerate(places):
-        source, valid = _sources(node, k, place, kernel[k], x.shape[2 + k], space[k])
+    for k, along in enumerate(places):
+        source, valid = _sources(node, k, along, kernel[k], x.shape[2 + k], space[k])
         spread = (-1, *[1] * k, kernel[k], *[1] * (len(kernel) - k - 1))
         index.append(source.reshape(spread))
         inside = inside & valid.reshape(spread)
-    found: Array = x[(index[0], slice(None), *index[1:])]
+    place: tuple[Any, ...] = (index[0], slice(None), *index[1:])
+    found: Array = x[place]
     if not inside.all():
         found[~inside] = 0
     return found.reshape(positions.size, -1, x.shape[1])
@@ -71,13 +73,13 @@ def _sources(
     stride, dilation = (_attribute(node, name, axis, 1) for name in ("strides", "dilations"))
     taps = np.arange(kernel) * dilation
     if is_op(node, "ConvTranspose"):
-        at = place[:, None] + _attribute(node, "pads", axis, 0) - taps
-        valid = at % stride == 0
-        at = at // stride
+        source = place[:, None] + _attribute(node, "pads", axis, 0) - taps
+        whole = source % stride == 0
+        source = source // stride
     else:
-        at = place[:, None] * stride + taps - _padding(node, axis, (made - 1) * stride + taps[-1] + 1 - size)
-        valid = np.ones(at.shape, dtype=bool)
-    return np.clip(at, 0, size - 1), valid & (at >= 0) & (at < size)
+        source = place[:, None] * stride + taps - _padding(node, axis, (made - 1) * stride + taps[-1] + 1 - size)
+        whole = np.ones(source.shape, dtype=bool)
+    return np.clip(source, 0, size - 1), whole & (source >= 0) & (source < size)
 
 
 def _padding(node: ir.Node, axis: int, missing: int) -> int:

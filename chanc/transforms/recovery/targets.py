@@ -21,26 +21,31 @@ from chanc.transforms.recovery.write import plain
 LEAST, EACH, MOST = 2048, 4, 3 << 24
 """Rows of a layer: at least so many, so many for each unknown, and no more than fill so many numbers (200 MB)."""
 FOLDS = 5
-"""One part in so many is held out: whole batches, or rows where there are fewer batches."""
+"""One batch in so many is held out; one of fewer where there are fewer, and of a single one some rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Positions of a tensor of that shape (with the rewritten channels), what is there, [P, O], and which are held out."""
+    """Positions of a tensor of that shape (in rewritten channels): what is there, [P, O], and if it is held out."""
 
     positions: Positions
     shape: tuple[int, ...]
     y: Array
     held: NDArray[np.bool_]
 
-    def rows(self, layer: Layer, values: Feeds) -> Rows:
-        """The rows of a batch, given the tensors that the layer reads; those with what is not finite are left out."""
+    def rows(self, layer: Layer, values: Feeds) -> tuple[Rows, Rows]:
+        """The rows of a batch, given the tensors that the layer reads: those to fit, and those that are held out.
+
+        Rows of which something is not finite are in neither.
+        """
         x = read(layer, values[layer.source.name or ""], self.positions, self.shape)
         y = self.y
         if layer.tail.stream is not None:
             stream = np.broadcast_to(values[layer.tail.stream.name or ""], self.shape)
             y = y - at(stream, layer.axis, self.positions)
-        return Rows(x, y.reshape(len(y), layer.groups, -1).transpose(1, 0, 2))
+        rows = Rows(x, y.reshape(len(y), layer.groups, -1).transpose(1, 0, 2))
+        told = np.isfinite(x).all(axis=(0, 2)) & np.isfinite(y).all(axis=1)
+        return rows.where(told & ~self.held), rows.where(told & self.held)
 
 
 def observe(model: ir.Model, layers: Sequence[Layer], batches: Sequence[Feeds], seed: int) -> list[list[Target]]:
@@ -59,18 +64,19 @@ def observe(model: ir.Model, layers: Sequence[Layer], batches: Sequence[Feeds], 
     opened = session(part(model, model.graph.inputs, [made[name] for name in names], batches[0]))
     reads = [value.name for value in opened.get_inputs()]
     rng = np.random.default_rng(seed)
+    every = min(FOLDS, len(batches))
     counts = [-(-_wanted(layer) // len(batches)) for layer in layers]
     for turn, batch in enumerate(batches):
         found = dict(zip(names, run(opened, {name: batch[name] for name in reads if name in batch}), strict=True))
         for layer, count, aims in zip(layers, counts, targets, strict=True):
-            held = turn % FOLDS == FOLDS - 1 if len(batches) >= FOLDS else None
+            held = turn % every == every - 1 if every > 1 else None
             aims.append(_target(layer, found[layer.tail.end.name or ""], count, held, rng))
     return targets
 
 
 def _wanted(layer: Layer) -> int:
     groups, unknowns, _ = plain(layer)[0].shape
-    return max(1, min(max(LEAST, EACH * unknowns), MOST // (groups * unknowns)))
+    return int(max(1, min(max(LEAST, EACH * unknowns), MOST // (groups * unknowns))))
 
 
 def _target(layer: Layer, tensor: Array, count: int, held: bool | None, rng: np.random.Generator) -> Target:

@@ -90,10 +90,10 @@ def _matrix(layer: Layer) -> Array:
     assert weight is not None
     if is_op(layer.node, "Conv"):
         parts = weight.reshape(layer.groups, -1, weight.shape[1], int(np.prod(weight.shape[2:])))
-        return parts.transpose(0, 3, 2, 1).reshape(layer.groups, -1, parts.shape[1])
+        return np.asarray(parts.transpose(0, 3, 2, 1).reshape(layer.groups, -1, parts.shape[1]))
     if is_op(layer.node, "ConvTranspose"):
-        return weight.reshape(*weight.shape[:2], -1).transpose(2, 0, 1).reshape(1, -1, weight.shape[1])
-    return (weight.T if _turned(layer.node) else weight)[None].copy()
+        return np.asarray(weight.reshape(*weight.shape[:2], -1).transpose(2, 0, 1).reshape(1, -1, weight.shape[1]))
+    return np.array(weight.T if _turned(layer.node) else weight)[None]
 
 
 def _tensor(layer: Layer, matrix: Array) -> Array:
@@ -103,10 +103,10 @@ def _tensor(layer: Layer, matrix: Array) -> Array:
     shape = constant_shape(weight)
     if is_op(layer.node, "Conv"):
         parts = matrix.reshape(layer.groups, -1, shape[1], shape[0] // layer.groups)
-        return parts.transpose(0, 3, 2, 1).reshape(shape)
+        return np.asarray(parts.transpose(0, 3, 2, 1).reshape(shape))
     if is_op(layer.node, *KERNELS):
-        return matrix.reshape(-1, *shape[:2]).transpose(1, 2, 0).reshape(shape)
-    return matrix[0].T if _turned(layer.node) else matrix[0]
+        return np.asarray(matrix.reshape(-1, *shape[:2]).transpose(1, 2, 0).reshape(shape))
+    return np.asarray(matrix[0].T if _turned(layer.node) else matrix[0])
 
 
 def _turned(node: ir.Node) -> bool:
