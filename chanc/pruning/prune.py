@@ -85,7 +85,7 @@ def prune(
     check(loaded)
     asked = dict(per_sample(loaded, sizes_of(loaded, dims, shapes)))
     made_up = data is None or (isinstance(data, str) and data == "random")
-    sizes = {**likely_sizes(loaded), **asked} if made_up else asked
+    sizes = {**(likely_sizes(loaded) or {}), **asked} if made_up else asked
     chosen = {"keep": tuple(keep), "ratios": ratios, "heads": heads, "round_to": round_to, "min_width": min_width}
     named = isinstance(model, str | os.PathLike)
     if data is None:

@@ -14,7 +14,7 @@ from chanc.ir import load
 from chanc.report.colours import depth_colour
 from chanc.report.plots import Axis, Plot, Section, Series, scaled
 from chanc.runs import INPUT, StepEvent, read_run
-from chanc.runs.rundir import read_config
+from chanc.runs.record import read_config
 
 COLUMNS = ("step", "stage", "params", "MACs", "left of the MACs", "score")
 
