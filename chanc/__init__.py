@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from chanc.api import Analysis as Analysis
     from chanc.api import Rewrite as Rewrite
     from chanc.api import Run as Run
+    from chanc.api import Timed as Timed
     from chanc.api import Trained as Trained
     from chanc.api import analyze as analyze
     from chanc.api import codegen as codegen
     from chanc.api import export as export
     from chanc.api import gather as gather
+    from chanc.api import latency as latency
     from chanc.api import load as load
     from chanc.api import rewrite as rewrite
     from chanc.api import save as save
@@ -32,12 +34,14 @@ __all__ = [
     "Analysis",
     "Rewrite",
     "Run",
+    "Timed",
     "Trained",
     "__version__",
     "analyze",
     "codegen",
     "export",
     "gather",
+    "latency",
     "load",
     "rewrite",
     "save",

@@ -17,6 +17,7 @@ from chanc import plugins
 from chanc.analysis import Analysis, analyze
 from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
+from chanc.measuring.timing import Timed, latency
 from chanc.rewriter import Rewrite, rewrite
 from chanc.study import Run
 from chanc.study import search as study_search
@@ -39,11 +40,13 @@ __all__ = [
     "Analysis",
     "Rewrite",
     "Run",
+    "Timed",
     "Trained",
     "analyze",
     "codegen",
     "export",
     "gather",
+    "latency",
     "load",
     "rewrite",
     "save",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from chanc.backends.ort.feeds import candidate_feeds, fitting_feeds, random_feeds, read_feeds
-from chanc.backends.ort.latency import Latency, latency
+from chanc.backends.ort.latency import (
+    REPEATS, Latency, Ratio, Runner, Seconds, in_turn, latency, ratio, runner, summed_up,
+)  # fmt: skip
 from chanc.backends.ort.run import LoadError, run, session
 
 __all__ = [
-    "Latency", "LoadError", "candidate_feeds", "fitting_feeds", "latency", "random_feeds", "read_feeds", "run",
-    "session",
+    "REPEATS", "Latency", "LoadError", "Ratio", "Runner", "Seconds", "candidate_feeds", "fitting_feeds", "in_turn",
+    "latency", "random_feeds", "ratio", "read_feeds", "run", "runner", "session", "summed_up",
 ]  # fmt: skip
