@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chanc.api import Analysis as Analysis
+    from chanc.api import Evaluated as Evaluated
     from chanc.api import Rewrite as Rewrite
     from chanc.api import Run as Run
     from chanc.api import Timed as Timed
     from chanc.api import Trained as Trained
     from chanc.api import analyze as analyze
     from chanc.api import codegen as codegen
+    from chanc.api import evaluate as evaluate
     from chanc.api import export as export
     from chanc.api import gather as gather
     from chanc.api import latency as latency
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Analysis",
+    "Evaluated",
     "Rewrite",
     "Run",
     "Timed",
@@ -39,6 +42,7 @@ __all__ = [
     "__version__",
     "analyze",
     "codegen",
+    "evaluate",
     "export",
     "gather",
     "latency",

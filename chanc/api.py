@@ -17,6 +17,7 @@ from chanc import plugins
 from chanc.analysis import Analysis, analyze
 from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
+from chanc.measuring.scoring import Evaluated, evaluate
 from chanc.measuring.timing import Timed, latency
 from chanc.rewriter import Rewrite, rewrite
 from chanc.study import Run
@@ -38,12 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analysis",
+    "Evaluated",
     "Rewrite",
     "Run",
     "Timed",
     "Trained",
     "analyze",
     "codegen",
+    "evaluate",
     "export",
     "gather",
     "latency",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("other", required=False)
 @click.option("--providers", default="cpu", show_default=True, metavar="NAME,...",
-              help="Execution providers of onnxruntime, each measured on its own: cpu, cuda, openvino, ...")  # fmt: skip
+              help="Execution providers of onnxruntime, each measured on its own: cpu, cuda, ...")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Threads inside an operator. [onnxruntime's choice]")
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Size of an open batch axis. [1]")
 @click.option("--repeats", type=click.IntRange(1), metavar="N", help="Timed runs of each model. [50 without --seconds]")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from chanc.backends.ort.batches import in_batches, run_batch, samples
 from chanc.backends.ort.feeds import candidate_feeds, fitting_feeds, random_feeds, read_feeds
-from chanc.backends.ort.latency import (
-    REPEATS, Latency, Ratio, Runner, Seconds, in_turn, latency, ratio, runner, summed_up,
-)  # fmt: skip
+from chanc.backends.ort.latency import REPEATS, Latency, Ratio, Runner, Seconds, in_turn, latency, ratio, runner, summed_up
 from chanc.backends.ort.run import LoadError, run, session
 
 __all__ = [
-    "REPEATS", "Latency", "LoadError", "Ratio", "Runner", "Seconds", "candidate_feeds", "fitting_feeds", "in_turn",
-    "latency", "random_feeds", "ratio", "read_feeds", "run", "runner", "session", "summed_up",
+    "REPEATS", "Latency", "LoadError", "Ratio", "Runner", "Seconds", "candidate_feeds", "fitting_feeds", "in_batches",
+    "in_turn", "latency", "random_feeds", "ratio", "read_feeds", "run", "run_batch", "runner", "samples", "session",
+    "summed_up",
 ]  # fmt: skip

@@ -106,7 +106,7 @@ def test_wrong_feeds_and_models(tmp_path: Path) -> None:
 
 def test_cuda_is_never_replaced_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = pytest.importorskip("onnxruntime")
-    with pytest.raises(RunError, match="onnxruntime has no execution provider 'tpu'; here it has .*cpu"):
+    with pytest.raises(RunError, match=r"onnxruntime has no execution provider 'tpu'; here it has .*cpu"):
         ort.session(linear(), device="tpu")
     if "CUDAExecutionProvider" not in runtime.get_available_providers():
         with pytest.raises(MissingDependencyError, match="CUDAExecutionProvider is not available"):
