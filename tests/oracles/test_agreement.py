@@ -30,7 +30,7 @@ def test_errors_and_correlation_by_hand(shift: float) -> None:
 
 def test_the_same_largest_entry() -> None:
     one = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    found = told(one, one * [1, 0.5], parts=2)
+    found = told(one, one * [1, 0.4], parts=2)
     assert (found.same, found.of, found.count) == (0.75, "top-1", 4)
     assert found.error == pytest.approx((0.75 * 0.25 / 4) ** 0.5)
 
