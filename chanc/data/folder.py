@@ -29,7 +29,7 @@ def is_layout(folder: Path) -> bool:
     """Whether `folder` holds classes as folders with images in them, split into train and test or not."""
     train = folder / "train"
     classes = _classes(train if train.is_dir() else folder)
-    return any(_files(place) for place in classes)
+    return any(images_below(place) for place in classes)
 
 
 def read(folder: Path, choose_train: Choose, choose_test: Choose) -> Dataset:
@@ -66,11 +66,13 @@ def load_parts(
     *,
     note: str = "",
 ) -> Dataset:
-    """Decode the chosen images of both parts into a `Dataset`.
+    """Decode the chosen images of both parts into a `Dataset`; without class names there are no labels.
 
-    Raises: DataError where a part, or a class of it, has images and none that can be read.
+    class_names: None to number them. Raises: DataError where a part, or a class of it, has images and none that can be
+    read.
     """
-    class_names = class_names or numbered(name, train[1], test[1])
+    if class_names is None:
+        class_names = numbered(name, train[1], test[1])
     notes = [note] if note else []
     parts: list[tuple[Images, Labels]] = []
     resized = 0
@@ -106,7 +108,7 @@ def _refuse_empty(where: str, class_names: tuple[str, ...], labels: Labels, deco
     left = set(labels[decoded.kept].tolist())
     for index, why in decoded.lost.items():
         if labels[index] not in left:
-            what = f"no image of {class_names[labels[index]]!r}" if left else "no image"
+            what = f"no image of {class_names[labels[index]]!r}" if left and class_names else "no image"
             raise DataError(f"{where}: {what} can be read: {why}")
 
 
@@ -126,7 +128,7 @@ def _listing(folder: Path, names: tuple[str, ...] | None) -> tuple[list[Path], L
     for place in classes:
         if place.name not in names:
             raise DataError(f"{place} is a class that the training part does not have")
-        found = _files(place)
+        found = images_below(place)
         if training and not found:
             raise DataError(f"{place} holds no images ({', '.join(sorted(_SUFFIXES))}): a class has some, or no folder")
         files += found
@@ -140,7 +142,8 @@ def _classes(folder: Path) -> list[Path]:
     return sorted(place for place in folder.iterdir() if place.is_dir() and not _passed_over(place.name))
 
 
-def _files(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted."""
     return sorted(
         path
         for path in folder.rglob("*")
