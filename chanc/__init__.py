@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chanc.api import Evaluated as Evaluated
     from chanc.api import Rewrite as Rewrite
     from chanc.api import Run as Run
+    from chanc.api import Sensitivity as Sensitivity
     from chanc.api import Timed as Timed
     from chanc.api import Trained as Trained
     from chanc.api import analyze as analyze
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from chanc.api import rewrite as rewrite
     from chanc.api import save as save
     from chanc.api import search as search
+    from chanc.api import sensitivity as sensitivity
     from chanc.api import train as train
     from chanc.api import verify as verify
 
@@ -37,6 +39,7 @@ __all__ = [
     "Evaluated",
     "Rewrite",
     "Run",
+    "Sensitivity",
     "Timed",
     "Trained",
     "__version__",
@@ -50,6 +53,7 @@ __all__ = [
     "rewrite",
     "save",
     "search",
+    "sensitivity",
     "train",
     "verify",
 ]

@@ -18,6 +18,7 @@ from chanc.analysis import Analysis, analyze
 from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
 from chanc.measuring.scoring import Evaluated, evaluate
+from chanc.measuring.sensitivity import Sensitivity, sensitivity
 from chanc.measuring.timing import Timed, latency
 from chanc.rewriter import Rewrite, rewrite
 from chanc.study import Run
@@ -43,6 +44,7 @@ __all__ = [
     "Evaluated",
     "Rewrite",
     "Run",
+    "Sensitivity",
     "Timed",
     "Trained",
     "analyze",
@@ -55,6 +57,7 @@ __all__ = [
     "rewrite",
     "save",
     "search",
+    "sensitivity",
     "train",
     "verify",
 ]

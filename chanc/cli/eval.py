@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chanc.cli.options import Named
+from chanc.cli.options import TaskName
 from chanc.cli.outputs import json_option, refuse_early, say, show_table, write_json
 from chanc.cli.share_done import share_done
 from chanc.cli.sizes import size_options
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--data", required=True, metavar="NAME|PATH|FEEDS.npz",
               help="Data set by name, a folder or an .npz; or inputs without labels, an array by each input's name.")  # fmt: skip
 @click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
-@click.option("--task", type=Named("chanc.tasks:TASKS"), default="classification", show_default=True,
+@click.option("--task", type=TaskName(), default="classification", show_default=True,
               help="Whose score it is.")  # fmt: skip
 @click.option("--limit-test", type=click.IntRange(1), metavar="N", help="Use at most so many test images.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Samples a run. [64; all of FEEDS.npz]")

@@ -13,8 +13,9 @@ import onnx_ir as ir
 
 from chanc import plugins
 from chanc.backends import ort
+from chanc.data import Data, DataSource, Dataset, data_for
 from chanc.data.arrays import read_arrays
-from chanc.data.dataset import Dataset
+from chanc.data.iterables import LABELS
 from chanc.errors import ModelError, RunError
 from chanc.ir import load
 from chanc.ir.sizes import Sizes, bind, per_sample, sizes_of
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chanc.training.deployed import Score, Scores
+    from chanc.training.options import InputOptions
     from chanc.training.task import Task
 
     Array = NDArray[np.generic]
     Feeds = Mapping[str, Array]
-    Batches = Iterable[tuple[Sequence[Feeds], Any]]
+    Parts = Iterable[tuple[Sequence[Feeds], Any]]
     Tell = Callable[[float], None]
 
 BATCH = 64
@@ -56,8 +58,8 @@ def evaluate(
     model: Any,
     other: Any = None,
     *,
-    data: str | os.PathLike[str] | Mapping[str, NDArray[Any]],
-    task: str = "classification",
+    data: DataSource,
+    task: str | Task = "classification",
     data_root: str | os.PathLike[str] | None = None,
     limit_test: int | None = None,
     batch_size: int | None = None,
@@ -71,55 +73,65 @@ def evaluate(
 ) -> Evaluated:
     """Score a model in onnxruntime, with n and a standard error; of two also how far they agree, output by output.
 
-    data: a data set by name or path, whose test part is taken (`chanc.data.load`), or inputs without labels: arrays by
-    the names of the model's inputs, or an .npz file of them. Those tell only of two models. task: whose score it is, a
-    name of `chanc.tasks.TASKS`. limit_test: images at most. batch_size: samples a run; without it images go by 64, and
-    inputs without labels all at once. threads: inside an operator, 0 leaves it to onnxruntime. normalise, scale_pixels:
-    as for `train`: where they aren't given, each model gets the pixels that its metadata tells of, else those that it
-    was made for. dims, shapes: sizes of open axes, as `chanc.analyze` takes them: the images are brought to these.
-    seed: of a choice of images. on_batch: is told which share of the work is done.
+    data: as for `train`, of which the test part is taken; or inputs, all of which are taken: arrays by the names of the
+    model's inputs, or an .npz file of them. Data without labels tell only of two models. task: whose score it is, as
+    for `train`. limit_test: samples at most. batch_size: samples a run; without it they go by 64, and inputs all at
+    once. threads: inside an operator, 0 leaves it to onnxruntime. normalise, scale_pixels: as for `train`: where they
+    aren't given, each model gets the pixels that its metadata tells of, the other else those of the model, the model
+    those that it was made for. dims, shapes: sizes of open axes, as `chanc.analyze` takes them: images are brought to
+    these. seed: of a choice of samples. on_batch: is told which share of the work is done.
 
     Raises: ModelError for a model that can't be run on the data, of whose input can't be told what it was made for, or
     for two whose outputs can't be compared; DataError for data that can't be read or don't fit; RunError where there is
-    nothing to tell; MissingDependencyError without onnxruntime, and for data with labels without PyTorch.
+    nothing to tell; MissingDependencyError without onnxruntime, and but for inputs without PyTorch.
     """
     models = [one for one in (model, other) if one is not None]
     sessions = [ort.session(one, threads=threads) for one in models]
     feeds = _feeds(data, models[0])
     if feeds is not None:
-        if other is None:
-            raise RunError("inputs without labels tell of two models how far they agree: give the other one")
-        count = ort.samples(feeds) or 1
-        batches: Batches = (([part, part], None) for part in ort.in_batches(feeds, batch_size or count))
-        return _judged(sessions, batches, [], Evaluated(count, "the inputs as they are"), on_batch)
+        _require_two(models)
+        count = min(ort.samples(feeds), limit_test or ort.samples(feeds))
+        taken = next(ort.in_batches(feeds, count or 1))
+        parts: Parts = (([part, part], None) for part in ort.in_batches(taken, batch_size or count or 1))
+        return _judged(sessions, parts, [], Evaluated(count or 1, "the inputs are fed as they are"), on_batch)
     plugins.require("torch", "scoring", "torch")
-    from chanc import data as datasets
-    from chanc.tasks import configured
     from chanc.training.deployed import Scores, held_out
+    from chanc.training.options import InputOptions
 
-    what = configured(task, {})[0]
-    if what.wants_teacher:
-        raise RunError(f"{task} compares with a teacher: leave --task out, two models are compared anyway")
-    whole = datasets.load(data, root=data_root, limit_test=limit_test, seed=seed)
     loaded = [_sized(one, dims, shapes) for one in models]
-    sets, pixels = _pixels(loaded, whole, what, normalise, scale_pixels)
+    whole = data_for(data, inputs_of(models[0]), root=data_root, limit_test=limit_test, seed=seed)
+    what = judge(task, whole)
+    if what.wants_teacher:
+        _require_two(models)
+    sets, told = _fitted(loaded, whole, what, InputOptions(normalise, scale_pixels))
     each = [held_out(one, fitted, batch_size or BATCH) for one, fitted in zip(loaded, sets, strict=True)]
-    batches = (([inputs for inputs, _ in parts], parts[0][1]) for parts in zip(*each, strict=True))
-    begun = Evaluated(len(whole.test_labels), pixels, what.score_name)
-    return _judged(sessions, batches, [Scores(what, one) for one in sets], begun, on_batch)
+    parts = (([inputs for inputs, _ in batches], batches[0][1]) for batches in zip(*each, strict=True))
+    scores = [] if what.wants_teacher else [Scores(what, one) for one in sets]
+    begun = Evaluated(whole.counts[1], told, what.score_name if scores else "")
+    return _judged(sessions, parts, scores, begun, on_batch)
 
 
-def _feeds(data: str | os.PathLike[str] | Feeds, model: Any) -> Feeds | None:
-    """Inputs without labels, if that is what the data are. Raises: DataError for those of another model."""
+def _require_two(models: Sequence[Any]) -> None:
+    if len(models) < 2:
+        raise RunError("data without labels tell of two models how far they agree: give the other one")
+
+
+def _feeds(data: DataSource, model: Any) -> Feeds | None:
+    """Inputs to run on, if that is what the data are. Raises: DataError for those of another model."""
     if isinstance(data, Mapping):
         return data
-    path = Path(data)
-    if path.suffix != ".npz" or not path.is_file():
+    if not isinstance(data, str | os.PathLike) or Path(data).suffix != ".npz" or not Path(data).is_file():
         return None
-    named = {value.name for value in load(model, copy=False).graph.inputs}
     held: list[str] = []
-    read_arrays(path, lambda present: held.extend(present) or ())  # the names alone
-    return ort.read_feeds(path, model) if named & set(held) else None
+    read_arrays(data, lambda present: held.extend(present) or ())  # the names alone
+    mine = LABELS not in held and not set(inputs_of(model)).isdisjoint(held)
+    return ort.read_feeds(data, model) if mine else None
+
+
+def inputs_of(model: Any) -> list[str]:
+    """The names of what a model has to be given."""
+    graph = load(model, copy=False).graph
+    return [value.name or "" for value in graph.inputs if value.name not in graph.initializers]
 
 
 def _sized(model: Any, dims: Sizes | None, shapes: Mapping[str, Sequence[int]] | None) -> ir.Model:
@@ -129,31 +141,40 @@ def _sized(model: Any, dims: Sizes | None, shapes: Mapping[str, Sequence[int]] |
     return loaded
 
 
-def _pixels(
-    models: Sequence[ir.Model], whole: Dataset, task: Task, normalise: str | None, scale_pixels: str | None
-) -> tuple[list[Dataset], str]:
-    """The data as each model takes them, and a line that says how. What isn't told of the second follows the first."""
-    from chanc.training.contract import settle
-    from chanc.training.options import InputOptions
+def judge(task: str | Task, data: Data) -> Task:
+    """The task that was asked for; in place of a classification, where there are no labels, the one that needs none."""
+    from chanc.tasks import Classification, Distillation, configured
 
-    asked, sets, told = InputOptions(normalise, scale_pixels), list[Dataset](), list[str]()
+    what = configured(task, {})[0]
+    return Distillation() if isinstance(what, Classification) and not data.labelled else what
+
+
+def _fitted(models: Sequence[ir.Model], data: Data, task: Task, asked: InputOptions) -> tuple[list[Data], str]:
+    """The data as each model takes them, and a line that says how."""
+    from chanc.tasks import Classification, classifies
+    from chanc.training.contract import settle
+
+    sets, told = list[Data](), list[str]()
     for model in models:
-        first = sets[0].input if sets else None
-        found, line = settle(model, task.fit(model, whole), task, asked, "auto", otherwise=first)
+        found, line = task.fit(model, data), "the inputs are fed as they are"
+        if isinstance(found, Dataset):
+            knows = Classification() if task.wants_teacher and classifies(model, data) else task
+            first = sets[0].input if sets and isinstance(sets[0], Dataset) else None
+            found, line = settle(model, found, knows, asked, "auto", otherwise=first)
         sets.append(found)
         told.append(line)
-    if len(sets) == 1 or sets[0].input == sets[1].input:
+    if len(set(told)) == 1 or told[1].endswith("as the other model takes it"):
         return sets, told[0]
-    return sets, f"of the first model {told[0]}; of the other {told[1]}"
+    return sets, f"{told[0]}; of the other model {told[1]}"
 
 
 def _judged(
-    sessions: Sequence[Any], batches: Batches, scores: Sequence[Scores], begun: Evaluated, tell: Tell | None
+    sessions: Sequence[Any], parts: Parts, scores: Sequence[Scores], begun: Evaluated, tell: Tell | None
 ) -> Evaluated:
     """What all batches say: inputs of each model and labels, if there are scores."""
     tallies: list[Tally] = []
     done = 0
-    for inputs, labels in batches:
+    for inputs, labels in parts:
         outputs = [ort.run_batch(session, given) for session, given in zip(sessions, inputs, strict=True)]
         for score, given, said in zip(scores, inputs, outputs, strict=bool(scores)):
             score.add(given, said, labels)

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
+from chanc.data import Data, Samples
 from chanc.data.batches import Batches
-from chanc.data.dataset import Dataset
 from chanc.training.images import image_input
 from chanc.training.task import Batch, Task
 
 Array = NDArray[np.generic]
-Labels = NDArray[np.int64]
+Labels = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -31,29 +32,40 @@ class Score:
     samples: int
 
 
-def held_out(model: ir.Model, data: Dataset, batch_size: int) -> Iterator[tuple[dict[str, Array], Labels]]:
-    """The test part as `model` takes it, in stored order: inputs by name and labels, [B, ...] each."""
+def held_out(model: ir.Model, data: Data, batch_size: int) -> Iterator[tuple[dict[str, Array], Labels | None]]:
+    """The test part as `model` takes it, in stored order: inputs by name, and labels if there are any, [B, ...] each.
+
+    data: as a task's `fit` gives it.
+    """
+    if isinstance(data, Samples):
+        for start in range(0, data.counts[1], batch_size):
+            part = slice(start, start + batch_size)
+            labels = None if data.test_labels is None else data.test_labels[part]
+            yield {name: array[part] for name, array in data.test.items()}, labels
+        return
     value = image_input(model)
     kind = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-    images, labels = torch.tensor(data.test_images), torch.tensor(data.test_labels)
-    for batch, of in Batches(images, labels, batch_size, data.input):
-        yield {value.name or "": batch.contiguous().numpy().astype(kind)}, of.numpy()
+    images, of = torch.tensor(data.test_images), torch.tensor(data.test_labels)
+    for batch, known in Batches(images, of, batch_size, data.input):
+        yield {value.name or "": batch.contiguous().numpy().astype(kind)}, known.numpy() if data.labelled else None
 
 
 class Scores:
     """What a task makes of each sample of a data set."""
 
-    def __init__(self, task: Task, data: Dataset) -> None:
+    def __init__(self, task: Task, data: Data) -> None:
         self.task, self.data = task, data
         self._parts: list[tuple[torch.Tensor, int]] = []
 
-    def add(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], labels: Labels) -> None:
+    def add(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], labels: Labels | None) -> None:
         """Judge a batch: [B, ...] each. Raises: DataError for outputs that don't suit the data."""
-        given, said, right = _tensors(inputs), _tensors(outputs), torch.from_numpy(labels)
+        given, said = _tensors(inputs), _tensors(outputs)
+        right = None if labels is None else torch.from_numpy(labels)
         self.task.check(said, self.data)
-        for n in range(len(labels)):
+        for n in range(len(next(iter(given.values())))):
             one = slice(n, n + 1)
-            batch = Batch({name: value[one] for name, value in given.items()}, right[one], training=False)
+            own = None if right is None else right[one]
+            batch = Batch({name: value[one] for name, value in given.items()}, own, training=False)
             self._parts.append(self.task.score({name: value[one] for name, value in said.items()}, batch))
 
     def score(self) -> Score:
