@@ -31,13 +31,17 @@ def share_done(what: str) -> Iterator[Callable[[float], None]]:
 def _lines(what: str) -> Callable[[float], None]:
     from chanc.study.progress import duration
 
-    begun = said = time.monotonic()
+    said = time.monotonic()
+    first: tuple[float, float] | None = None
 
     def tell(share: float) -> None:
-        nonlocal said
+        nonlocal said, first
         now = time.monotonic()
-        if share > 0 and now - said >= EVERY:
+        # What was prepared before the first part says nothing of how long the others take.
+        since, before = first = first or (now, share)
+        if share > before and now - said >= EVERY:
             said = now
-            say(f"{what}: {share:.0%}  ETA {duration((now - begun) * (1 - share) / share)}", err=True)
+            left = (now - since) * (1 - share) / (share - before)
+            say(f"{what}: {share:.0%}  ETA {duration(left)}", err=True)
 
     return tell

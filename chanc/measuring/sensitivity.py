@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chanc import plugins
+from chanc.analysis import Group
 from chanc.analysis.disjoint_set import IntArray
 from chanc.data import DataSource, data_for
 from chanc.errors import ModelError, PlanError
@@ -44,7 +45,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """A group's points, the widest first; or the reason why it has none."""
+    """A group's points, one a ratio, the widest first; or the reason why it has none."""
 
     group: str
     size: int
@@ -167,19 +168,25 @@ def _curves(
     net: Shrinkable, units: Units, base: Evaluation, tell: Callable[[float], None] | None
 ) -> Iterator[Curve]:
     for number, (name, choices) in enumerate(units.items()):
-        group, points = net.analysis.group(name), dict[int, Point]()
+        group, points = net.analysis.group(name), list[Point]()
         try:
             for k, kept in enumerate(choices):
-                width = kept.size * group.step
-                if width not in points:
-                    found = net.at({name: kept}) if width < group.size else base
-                    points[width] = Point(width, tuple(channels_of(group, kept)), found.loss, found.score)
+                points.append(_point(net, group, kept, points[-1] if points else None, base))
                 if tell is not None:
                     tell((number + (k + 1) / len(choices)) / len(units))
         except ModelError as error:
             yield Curve(name, group.size, (), str(error))
         else:
-            yield Curve(name, group.size, tuple(points.values()))
+            yield Curve(name, group.size, tuple(points))
+
+
+def _point(net: Shrinkable, group: Group, kept: IntArray, last: Point | None, base: Evaluation) -> Point:
+    """The group with these units; of a narrow one the next ratio may leave the same."""
+    width = kept.size * group.step
+    if last is not None and last.width == width:
+        return last
+    found = net.at({group.id: kept}) if width < group.size else base
+    return Point(width, tuple(channels_of(group, kept)), found.loss, found.score)
 
 
 def _planned(
