@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from chanc import plugins
 from chanc.analysis import Group
 from chanc.analysis.disjoint_set import IntArray
 from chanc.data import DataSource, data_for
-from chanc.errors import ModelError, PlanError
+from chanc.errors import ChancError, PlanError
 from chanc.ir import load
 from chanc.ir.sizes import Sizes, sizes_of
 from chanc.measuring.scoring import inputs_of, judge
@@ -57,7 +59,7 @@ class Curve:
 class Planned:
     """The least widths whose own loss rises by no more than `max_rise`, and the model with all of them together.
 
-    keep: by group, the channels that stay, as a plan of `chanc.rewrite` has them. params, macs: before and after.
+    Loss and score are NaN where each group can shrink and all together can't. keep: by group, the channels that stay, as a plan of `chanc.rewrite` has them. params, macs: before and after.
     """
 
     max_rise: float
@@ -174,7 +176,7 @@ def _curves(
                 points.append(_point(net, group, kept, points[-1] if points else None, base))
                 if tell is not None:
                     tell((number + (k + 1) / len(choices)) / len(units))
-        except ModelError as error:
+        except ChancError as error:
             yield Curve(name, group.size, (), str(error))
         else:
             yield Curve(name, group.size, tuple(points))
@@ -202,9 +204,16 @@ def _planned(
                 chosen[curve.group] = point
     kept = {name: next(some for some in units[name] if some.size * net.analysis.group(name).step == point.width)
             for name, point in chosen.items()}  # fmt: skip
-    found = net.at(kept) if kept else base
+    found = _together(net, kept) if kept else base
     before, after = net.analysis.cost, net.analysis.cost_at({name: point.width for name, point in chosen.items()})
     return Planned(
         max_rise, {name: point.keep for name, point in chosen.items()}, found.loss, found.score,
         (int(before.params), int(after.params)), (int(before.macs), int(after.macs)),
     )  # fmt: skip
+
+
+def _together(net: Shrinkable, kept: Mapping[str, IntArray]) -> Evaluation:
+    try:
+        return net.at(kept)
+    except ChancError:
+        return dataclasses.replace(net.at({}), loss=math.nan, score=math.nan)

@@ -71,7 +71,7 @@ class Shrinkable:
     def at(self, kept: Kept) -> Evaluation:
         """Loss and score where each group that is named keeps these units alone.
 
-        Raises: ModelError, with the reason, where a group can't.
+        Raises: ChancError, with the reason, where a group can't.
         """
         if kept.keys() <= self.masks.groups.keys():
             return self._masked(kept)
