@@ -9,9 +9,10 @@ numbers of the output on some training samples, so that no output drowns another
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import onnx_ir as ir
@@ -47,7 +48,7 @@ class Distillation(Task):
 
     logits: bool = field(default=False, metadata={
         "help": "Outputs [B, C] are logits of classes, also where no Softmax says so."})  # fmt: skip
-    heads: Heads | None = field(default=None, repr=False)
+    heads: Heads | None = field(default=None, init=False, repr=False, compare=False)
 
     name = "distillation"
     score_name = "agreement"
@@ -85,7 +86,9 @@ class Distillation(Task):
         if not spreads:
             raise ModelError("the teacher has no output of floats: there is nothing to learn from")
         kept = {name: spread for name, spread in spreads.items() if name not in axes}
-        return replace(self, heads=Heads(axes, kept))
+        begun = copy.copy(self)
+        object.__setattr__(begun, "heads", Heads(axes, kept))  # what was measured is no option
+        return begun
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The mean over the outputs: squared errors in units of the teacher's variance, divergences in nats."""

@@ -8,9 +8,7 @@ from chanc.data import Data, Samples
 from chanc.data.contract import recorded
 from chanc.errors import ChancError, DataError, ModelError, RunError
 from chanc.tasks.classification import Classification
-from chanc.training.contract import settle
-from chanc.training.inputs import inputs_of
-from chanc.training.module import ended
+from chanc.training.inputs import fit_samples, inputs_of
 from chanc.training.options import InputOptions
 from chanc.training.task import Task
 
@@ -26,6 +24,9 @@ def fitted(
     Raises: DataError or ModelError where they don't fit, where options for images were given for other samples, and
     where model and teacher were made for other pixels; RunError for a teacher of whom nothing is learned.
     """
+    from chanc.training.contract import settle
+    from chanc.training.module import ended
+
     if teacher is not None and not task.wants_teacher:
         raise RunError(f"the task {task.name} learns nothing from a teacher: distillation does")
     found = task.fit(ended(model)[0], data)
@@ -33,7 +34,7 @@ def fitted(
         if asked != InputOptions():
             raise DataError(f"{data.name} has arrays, which are fed as they are: --normalise, --scale-pixels and "
                             "--bake are for images")  # fmt: skip
-        return found, f"the inputs are fed as they are: {', '.join(inputs_of(model))}"
+        return fit_samples(model, found), f"the inputs are fed as they are: {', '.join(inputs_of(model))}"
     knows = model if teacher is None else teacher
     judge = Classification() if task.wants_teacher and classifies(knows, data) else task
     settled, told = settle(knows, found, judge, asked, device)

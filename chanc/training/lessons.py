@@ -9,12 +9,12 @@ import torch
 
 from chanc.data import Data
 from chanc.errors import ModelError
-from chanc.training.feed import few, some_feed
+from chanc.training.feed import NUMBERS, few, some_feed
 from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.task import Task
 
 LOOKED, BATCH = 256, 64
-"""How many training samples a task looks at before the first step, and how many at a time."""
+"""How many training samples a task looks at before the first step, and how many at a time; fewer of large ones."""
 
 
 def teacher_of(model: ir.Model, net: Trainable, data: Data, task: Task) -> Trainable:
@@ -49,4 +49,6 @@ def begun(
     if teacher is not None:
         to_device(teacher, device)
     heads = {**(teacher.heads if teacher is not None else {}), **net.heads}
-    return task.begin(heads, some_feed(data, net.inputs[0], device, LOOKED, BATCH, seed, teacher))
+    at_once = max(1, min(BATCH, NUMBERS // data.numbers))
+    count = at_once * LOOKED // BATCH
+    return task.begin(heads, some_feed(data, net.inputs[0], device, count, at_once, seed, teacher))

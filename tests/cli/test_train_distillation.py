@@ -1,4 +1,4 @@
-"""`chanc train --task distillation`: from a folder of pictures, or arrays, to a student that says what its teacher says."""
+"""`chanc train --task distillation`: from pictures or arrays to a student that says what its teacher says."""
 
 from __future__ import annotations
 

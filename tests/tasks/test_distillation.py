@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 
@@ -20,6 +21,7 @@ from chanc.backends import ort  # noqa: E402
 from chanc.data.dataset import make  # noqa: E402
 from chanc.ir import copy_model  # noqa: E402
 from chanc.tasks import Distillation  # noqa: E402
+from chanc.testing.builders import build  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.evidence import gather  # noqa: E402
 from chanc.training.module import trainable  # noqa: E402
@@ -29,6 +31,7 @@ from chanc.training.train import score, train  # noqa: E402
 
 TASK = Distillation()
 OPTIONS = TrainOptions(epochs=10, batch_size=16, optimizer="adamw", lr=0.01, weight_decay=0, device="cpu")
+RECIPE = {"optimizer": "adamw", "lr": 0.01, "batch_size": 16, "device": "cpu"}
 BIG, SMALL = 1e3, 1e-2
 
 
@@ -204,7 +207,8 @@ def test_evidence_through_the_front_door() -> None:
     for moments in found.taken.values():
         assert np.isfinite(moments.squared).all()
         assert (moments.squared > 0).all()
-    other = chanc.gather(perturbed(teacher, 0.5), pairs(), task="distillation", teacher=teacher, device="cpu", batches=2)
+    student = perturbed(teacher, 0.5)
+    other = chanc.gather(student, pairs(), task="distillation", teacher=teacher, device="cpu", batches=2)
     assert all(np.isfinite(moments.absolute).all() for moments in other.made.values())
 
 
@@ -214,6 +218,44 @@ def test_names_of_another_export_are_taken_in_order() -> None:
     data = fitted(student, [vectors()])
     begun = score(trainable(student, TASK), data, TASK, OPTIONS, teacher)
     assert 0.3 < begun < 1
+
+
+def test_a_detector_learns_in_front_of_its_tail() -> None:
+    """Boxes in pixels and scores in 0..1, of which an operator that PyTorch doesn't have makes detections."""
+    nodes = """c = Conv <pads = [1, 1, 1, 1]> (x, w) r = Relu (c) b = Conv (r, v) boxes = Mul (b, hundred)
+    s = Conv (r, u) scores = Sigmoid (s) y = theirs.Detections (boxes, scores)"""
+    weights = {"w": (6, 2, 3, 3), "v": (4, 6, 1, 1), "u": (3, 6, 1, 1), "hundred": np.float32(BIG)}
+    proto = build("float[N,2,H,W] x", "float[N,7] y", nodes, weights, domains=("theirs",))
+    teacher = ir.from_proto(proto)
+    student = perturbed(teacher, 0.3)
+    images = np.random.default_rng(0).standard_normal((64, 2, 6, 6))
+    done = chanc.train(student, [images], task=TASK, teacher=teacher, **RECIPE, epochs=10)
+    assert done.before < 0.95
+    assert done.top1 > 1 - (1 - done.before) / 4
+    assert [node.op_type for node in done.model.graph] == [node.op_type for node in teacher.graph]
+    moments = chanc.gather(student, [images], task="distillation", device="cpu", batches=1).taken.values()
+    assert all((of.squared > 0).all() for of in moments)
+
+
+def test_a_stopped_training_goes_on(tmp_path) -> None:
+    teacher, ends = classifier(), []
+    data = fitted(teacher, [vectors()])
+    for stops in ((4,), (2, 4)):
+        student, file = perturbed(teacher, 0.3), tmp_path / f"{len(stops)}.safetensors"
+        for epochs in stops:
+            options = dataclasses.replace(OPTIONS, epochs=4)
+            with contextlib.suppress(KeyboardInterrupt):
+                train(student, data, TASK, options, teacher=teacher, checkpoint=file, on_epoch=_stop_after(epochs))
+        ends.append([value.const_value.numpy() for value in student.graph.initializers.values()])
+    assert all(np.array_equal(one, two) for one, two in zip(*ends, strict=True))
+
+
+def _stop_after(epochs: int):
+    def stop(record, module) -> None:
+        if record.epoch == epochs and epochs < 4:
+            raise KeyboardInterrupt
+
+    return stop
 
 
 def test_made_up_inputs_have_to_be_asked_for() -> None:
@@ -290,7 +332,7 @@ def test_pixels_that_nothing_tells_of_are_asked_for() -> None:
     other = copy_model(teacher)
     other.metadata_props["chanc.input.scale"] = "1.0"
     teacher.metadata_props["chanc.input.scale"] = repr(1 / 255)
-    with pytest.raises(ModelError, match="the model was made for pixels, .*, its teacher for pixels / 255"):
+    with pytest.raises(ModelError, match=r"the model was made for pixels, .*, its teacher for pixels / 255"):
         chanc.train(other, grey, **options)
     with pytest.raises(ChancError, match="classification learns nothing from a teacher"):
         chanc.train(teacher, grey, **{**options, "task": "classification"})
