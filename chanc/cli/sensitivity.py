@@ -116,9 +116,10 @@ def show(found: Sensitivity) -> None:
         if not curve.points:
             say(f"not measured: {curve.group}: {curve.reason}")
     planned = found.planned
-    say(f"plan: {len(planned.keep)} of {len(found.curves)} groups shrink, each on its own by a loss of at most "
+    costs = (f"{what} {old:,} -> {new:,}" for what, (old, new) in (("params", planned.params), ("MACs", planned.macs)))
+    say(f"plan: {len(planned.keep)} of {len(found.curves)} groups shrink, each of which alone costs a loss of at most "
         f"{planned.max_rise:g}; all together: loss {planned.loss:.4g}, {found.score_name} {planned.score:.4g}, "
-        f"params {planned.params[0]:,} -> {planned.params[1]:,}, MACs {planned.macs[0]:,} -> {planned.macs[1]:,}")  # fmt: skip
+        f"{', '.join(costs)}")  # fmt: skip
 
 
 def to_json(found: Sensitivity) -> dict[str, Any]:

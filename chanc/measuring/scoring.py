@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from chanc import plugins
 from chanc.backends import ort
-from chanc.data import Data, DataSource, Dataset, data_for
+from chanc.data import Data, Dataset, DataSource, data_for
 from chanc.data.arrays import read_arrays
 from chanc.data.iterables import LABELS
 from chanc.errors import ModelError, RunError

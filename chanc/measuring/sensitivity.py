@@ -59,7 +59,8 @@ class Curve:
 class Planned:
     """The least widths whose own loss rises by no more than `max_rise`, and the model with all of them together.
 
-    Loss and score are NaN where each group can shrink and all together can't. keep: by group, the channels that stay, as a plan of `chanc.rewrite` has them. params, macs: before and after.
+    keep: by group, the channels that stay, as a plan of `chanc.rewrite` has them. loss, score: NaN where each group can
+    shrink and all together can't. params, macs: before and after.
     """
 
     max_rise: float
@@ -150,7 +151,8 @@ def sensitivity(
 def _checked(ratios: Sequence[float], max_rise: float) -> tuple[float, ...]:
     wrong = [ratio for ratio in ratios if not 0 < ratio < 1]
     if wrong or not ratios:
-        raise PlanError(f"a ratio is a share of the channels, above 0 and below 1{f', not {wrong[0]}' if wrong else ''}")
+        told = f", not {wrong[0]}" if wrong else ""
+        raise PlanError(f"a ratio is a share of the channels, above 0 and below 1{told}")
     if not max_rise >= 0:
         raise PlanError(f"the rise of the loss that a plan allows must be at least 0, not {max_rise}")
     return tuple(sorted(set(ratios)))
@@ -166,9 +168,7 @@ def _units(net: Shrinkable, ratios: Sequence[float], importance: str, seen: Gath
     return found
 
 
-def _curves(
-    net: Shrinkable, units: Units, base: Evaluation, tell: Callable[[float], None] | None
-) -> Iterator[Curve]:
+def _curves(net: Shrinkable, units: Units, base: Evaluation, tell: Callable[[float], None] | None) -> Iterator[Curve]:
     for number, (name, choices) in enumerate(units.items()):
         group, points = net.analysis.group(name), list[Point]()
         try:
@@ -191,9 +191,7 @@ def _point(net: Shrinkable, group: Group, kept: IntArray, last: Point | None, ba
     return Point(width, tuple(channels_of(group, kept)), found.loss, found.score)
 
 
-def _planned(
-    net: Shrinkable, curves: Sequence[Curve], units: Units, base: Evaluation, max_rise: float
-) -> Planned:
+def _planned(net: Shrinkable, curves: Sequence[Curve], units: Units, base: Evaluation, max_rise: float) -> Planned:
     """The narrowest point of each curve before the loss first rises by more, all of them in one network."""
     chosen: dict[str, Point] = {}
     for curve in curves:

@@ -3,8 +3,8 @@
 relative error   ||other - one|| / ||one||
 largest error    max |other - one|
 correlation      Pearson's, over all entries
-same             of scores [N, classes], the share of samples with the same largest entry; of whole numbers, the share of
-                 the same entries
+same             of scores [N, classes], the share of samples with the same largest entry; of whole numbers, of the
+                 entries that are the same
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chanc.errors import ModelError
 from chanc.oracles.compare import Array
 
+Floats = NDArray[np.float64]
 Kind = Literal["top-1", "entries", ""]
 
 
@@ -77,7 +79,7 @@ class Tally:
         self._same += int(same.sum())
         self._count += same.size
 
-    def _add(self, a: Array, b: Array) -> None:
+    def _add(self, a: Floats, b: Floats) -> None:
         alike = (a == b) | (np.isnan(a) & np.isnan(b))
         finite = np.isfinite(a) & np.isfinite(b)
         if not (finite | alike).all():

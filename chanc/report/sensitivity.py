@@ -33,17 +33,24 @@ def rows(found: Sensitivity) -> Iterator[list[str]]:
 def plot(found: Sensitivity) -> Plot | HeatMap:
     """A line a group; of more groups than a legend can name a map."""
     curves = _measured(found)
-    title, x, y = "Loss where one group keeps fewer channels", Axis("share of its channels that stay"), Axis("loss")
+    title, x = "Loss where one group keeps fewer channels", Axis("share of its channels that stay")
+    y, loss = Axis("channel group"), Axis("loss", log=True)
     note = (f"One group at a time, the channels of the highest {found.importance} stay; {found.samples} training "
             f"samples; the loss of the model as it is: {found.loss:.4g}")  # fmt: skip
     if len(curves) > MOST:
         losses = [[point.loss if math.isfinite(point.loss) else None for point in curve.points] for curve in curves]
         names, ratios = [curve.group for curve in curves], list(reversed(found.ratios))
-        return HeatMap("sensitivity", title, x, Axis("channel group"), Axis("loss", log=True), names, ratios, losses, note)
+        return HeatMap("sensitivity", title, x, y, loss, names, ratios, losses, note)
     lines = [_line(found, curve, group_colour(k)) for k, curve in enumerate(curves)]
     rise = found.planned.max_rise
     return Plot(
-        "sensitivity", title, x, y, lines, [Reference("y", found.loss + rise, f"a rise of {rise:g}")], note=note
+        "sensitivity",
+        title,
+        x,
+        Axis("loss"),
+        lines,
+        [Reference("y", found.loss + rise, f"a rise of {rise:g}")],
+        note=note,
     )
 
 

@@ -1,6 +1,6 @@
 """Samples of a data set as a deployed model takes them, and the score of a task on what it says of them.
 
-    error = s / sqrt(n)      s: the standard deviation of the n samples' scores
+error = s / sqrt(n)      s: the standard deviation of the n samples' scores
 """
 
 from __future__ import annotations

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from chanc.backends.ort.batches import in_batches, run_batch, samples
 from chanc.backends.ort.feeds import candidate_feeds, fitting_feeds, random_feeds, read_feeds
-from chanc.backends.ort.latency import REPEATS, Latency, Ratio, Runner, Seconds, in_turn, latency, ratio, runner, summed_up
+from chanc.backends.ort.latency import (
+    REPEATS,
+    Latency,
+    Ratio,
+    Runner,
+    Seconds,
+    in_turn,
+    latency,
+    ratio,
+    runner,
+    summed_up,
+)
 from chanc.backends.ort.run import LoadError, run, session
 
 __all__ = [
