@@ -25,7 +25,6 @@ from chanc.study import Run
 from chanc.study import search as study_search
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     from numpy.typing import NDArray
     from torch import nn
 
@@ -244,12 +243,13 @@ def gather(
     from chanc.ir.sizes import sizes_of
     from chanc.tasks import configured, fitted
     from chanc.training.evidence import gather as gather_evidence
+    from chanc.training.inputs import data_of
     from chanc.training.options import InputOptions
 
     loaded = load(model)
     taught = load(teacher) if teacher is not None else None
     what, sizes = configured(task, {})[0], sizes_of(loaded, dims, shapes)
-    whole = _data(loaded, data, data_root, None, None, seed, sizes)
+    whole = data_of(loaded, data, data_root, None, None, seed, sizes)
     dataset, told = fitted(loaded, whole, what, InputOptions(normalise, scale_pixels), device, taught)
     if say is not None:
         say(f"note: {told}")
@@ -257,19 +257,6 @@ def gather(
         loaded, dataset, what, teacher=taught, device=device, batches=batches, seed=seed, activations=activations,
         sizes=sizes,
     )  # fmt: skip
-
-
-def _data(
-    model: ir.Model, data: DataSource, root: str | os.PathLike[str] | None, train: int | None, test: int | None,
-    seed: int, sizes: Sizes | None = None,
-) -> Data:  # fmt: skip
-    """The data for the inputs of a model, so many training and test samples of them; "random" makes them up."""
-    from chanc.data import data_for
-    from chanc.training.inputs import inputs_of, random_samples
-
-    if isinstance(data, str) and data == "random":
-        return random_samples(model, train, test, seed=seed, sizes=sizes)
-    return data_for(data, list(inputs_of(model)), root=root, limit_train=train, limit_test=test, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -336,6 +323,7 @@ def train(
     from chanc.ir.sizes import bind, per_sample, release, sizes_of
     from chanc.tasks import configured, fitted
     from chanc.training.images import image_input, recover_norms
+    from chanc.training.inputs import data_of
     from chanc.training.module import remarks
     from chanc.training.options import InputOptions
     from chanc.training.train import score
@@ -348,7 +336,7 @@ def train(
     taught = load(teacher) if teacher is not None else None
     if taught is not None:
         bind(taught, per_sample(taught, sizes_of(taught, dims, shapes)))
-    whole = _data(loaded, data, data_root, limit_train, limit_test, options.get("seed", 0))
+    whole = data_of(loaded, data, data_root, limit_train, limit_test, options.get("seed", 0))
     asked = InputOptions(normalise, scale_pixels, bake)
     device = options.get("device", "auto")
     dataset, told = fitted(loaded, whole, configured(task, options)[0], asked, device, taught)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("other", required=False)
 @click.option("--data", required=True, metavar="NAME|PATH|FEEDS.npz",
-              help="Data set by name, a folder, an .npz; or inputs without labels, an array each by its name.")  # fmt: skip
+              help="Data set by name, a folder, an .npz; or inputs without labels, an array each by name.")  # fmt: skip
 @click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
 @click.option("--task", type=TaskName(), default="classification", show_default=True,
               help="Whose score it is.")  # fmt: skip

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from chanc import plugins
 from chanc.backends import ort
-from chanc.data import Data, Dataset, DataSource, data_for
+from chanc.data import Data, Dataset, DataSource
 from chanc.data.arrays import read_arrays
 from chanc.data.iterables import LABELS
 from chanc.errors import ModelError, RunError
@@ -96,10 +96,11 @@ def evaluate(
         return _judged(sessions, parts, [], Evaluated(count or 1, "the inputs are fed as they are"), on_batch)
     plugins.require("torch", "scoring", "torch")
     from chanc.training.deployed import Scores, held_out
+    from chanc.training.inputs import data_of
     from chanc.training.options import InputOptions
 
     loaded = [_sized(one, dims, shapes) for one in models]
-    whole = data_for(data, inputs_of(models[0]), root=data_root, limit_test=limit_test, seed=seed)
+    whole = data_of(loaded[0], data, data_root, None, limit_test, seed, sizes_of(load(models[0]), dims, shapes))
     what = judge(task, whole)
     if what.wants_teacher:
         _require_two(models)
@@ -124,14 +125,9 @@ def _feeds(data: DataSource, model: Any) -> Feeds | None:
         return None
     held: list[str] = []
     read_arrays(data, lambda present: held.extend(present) or ())  # the names alone
-    mine = LABELS not in held and not set(inputs_of(model)).isdisjoint(held)
-    return ort.read_feeds(data, model) if mine else None
-
-
-def inputs_of(model: Any) -> list[str]:
-    """The names of what a model has to be given."""
     graph = load(model, copy=False).graph
-    return [value.name or "" for value in graph.inputs if value.name not in graph.initializers]
+    mine = LABELS not in held and any(value.name in held for value in graph.inputs)
+    return ort.read_feeds(data, model) if mine else None
 
 
 def _sized(model: Any, dims: Sizes | None, shapes: Mapping[str, Sequence[int]] | None) -> ir.Model:

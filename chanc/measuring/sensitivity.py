@@ -14,11 +14,11 @@ import numpy as np
 from chanc import plugins
 from chanc.analysis import Group
 from chanc.analysis.disjoint_set import IntArray
-from chanc.data import DataSource, data_for
+from chanc.data import DataSource
 from chanc.errors import ChancError, PlanError
 from chanc.ir import load
 from chanc.ir.sizes import Sizes, sizes_of
-from chanc.measuring.scoring import inputs_of, judge
+from chanc.measuring.scoring import judge
 from chanc.rewriter.plan import Sizing, channels_of, resizings
 
 if TYPE_CHECKING:
@@ -126,13 +126,14 @@ def sensitivity(
     plugins.require("torch", "a sensitivity", "torch")
     from chanc.tasks import fitted
     from chanc.training.evidence import gather
+    from chanc.training.inputs import data_of
     from chanc.training.options import InputOptions
     from chanc.training.sensitivity import Shrinkable
 
     shares = _checked(ratios, max_rise)
     loaded = load(model)
     sizes = sizes_of(loaded, dims, shapes)
-    whole = data_for(data, inputs_of(loaded), root=data_root, seed=seed)
+    whole = data_of(loaded, data, data_root, None, None, seed, sizes)
     what = judge(task, whole)
     dataset, told = fitted(loaded, whole, what, InputOptions(normalise, scale_pixels), device)
     net = Shrinkable(loaded, dataset, what, device=device, batches=batches, batch_size=BATCH, seed=seed, sizes=sizes)

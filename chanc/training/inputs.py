@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.backends.ort import random_feeds
+from chanc.data import Data, DataSource, data_for
 from chanc.data.samples import Array, Arrays, Samples
 from chanc.errors import DataError, ModelError
 from chanc.transforms.full_precision import HALVES
@@ -73,6 +75,19 @@ def random_samples(
                      for number, count in enumerate((train or RANDOM[0], test or RANDOM[1])))  # fmt: skip
     note = "made-up inputs: what is learned on them may not hold on real ones"
     return Samples("random", first, second, note=note)
+
+
+def data_of(
+    model: ir.Model, source: DataSource, root: str | os.PathLike[str] | None, train: int | None, test: int | None,
+    seed: int, sizes: Mapping[str, int] | None = None,
+) -> Data:  # fmt: skip
+    """Data for the inputs of a model, at most so many training and test samples of them; "random" makes them up.
+
+    Raises: as `chanc.data.data_for` and `random_samples`.
+    """
+    if isinstance(source, str) and source == "random":
+        return random_samples(model, train, test, seed=seed, sizes=sizes)
+    return data_for(source, list(inputs_of(model)), root=root, limit_train=train, limit_test=test, seed=seed)
 
 
 def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | None) -> Arrays:
