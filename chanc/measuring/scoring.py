@@ -14,7 +14,7 @@ import onnx_ir as ir
 from chanc import plugins
 from chanc.backends import ort
 from chanc.data import Data, Dataset, DataSource
-from chanc.data.arrays import read_arrays
+from chanc.data.arrays import names_in
 from chanc.data.iterables import LABELS
 from chanc.errors import ModelError, RunError
 from chanc.ir import load
@@ -123,9 +123,7 @@ def _feeds(data: DataSource, model: Any) -> Feeds | None:
         return data
     if not isinstance(data, str | os.PathLike) or Path(data).suffix != ".npz" or not Path(data).is_file():
         return None
-    held: list[str] = []
-    read_arrays(data, lambda present: held.extend(present) or ())  # the names alone
-    graph = load(model, copy=False).graph
+    held, graph = names_in(data), load(model, copy=False).graph
     mine = LABELS not in held and any(value.name in held for value in graph.inputs)
     return ort.read_feeds(data, model) if mine else None
 
