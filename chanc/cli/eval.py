@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chanc.cli.options import TaskName
-from chanc.cli.outputs import json_option, refuse_early, say, show_table, write_json
+from chanc.cli.outputs import json_option, refuse_early, say, short_names, show_table, write_json
 from chanc.cli.share_done import share_done
 from chanc.cli.sizes import size_options
 
@@ -60,6 +60,7 @@ def command(
     names = [model] if other is None else [model, other]
     if json_file is not None and write_json(to_json(found, names), json_file):
         return
+    names = short_names(names)
     say(found.pixels)
     if found.score is not None:
         _show_scores(found, names)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chanc.cli.options import inputs_option
-from chanc.cli.outputs import json_option, refuse_early, say, show_table, write_json
+from chanc.cli.outputs import json_option, refuse_early, say, short_names, show_table, write_json
 from chanc.cli.share_done import share_done
 from chanc.cli.sizes import size_options
 
@@ -72,6 +72,7 @@ def command(
     names = [model] if other is None else [model, other]
     if json_file is not None and write_json(to_json(found, names, threads), json_file):
         return
+    names = short_names(names)
     heads = ("ms a run", "provider", "inputs", "median", "p10", "p90", "runs", *(["ratio"] if other else []))
     show_table(heads, _rows(found, names))
     for one in found:

@@ -35,6 +35,12 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
 
 
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The names of files without their folders, where they differ."""
+    names = [Path(path).name for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
+
+
 json_option = click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
 
 

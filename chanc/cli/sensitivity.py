@@ -99,6 +99,7 @@ def _require_drawing(picture: str) -> None:
 
 def _write_plan(found: Sensitivity, path: str) -> None:
     if not found.planned.keep:
+        show(found)  # what took minutes isn't lost
         raise PlanError(f"no group can keep less: the loss rises by more than {found.planned.max_rise:g} each time; "
                         "allow more (--max-rise) or try larger --ratios")  # fmt: skip
     atomic_write_json(path, found.planned.plan())

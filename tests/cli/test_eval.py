@@ -49,7 +49,7 @@ def test_a_score(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = chanc.evaluate(place / "m.onnx", data=place / "data.npz").score
     assert found is not None
     assert found.error is not None
-    assert row.split() == [str(place / "m.onnx"), f"{100 * found.value:.2f}", f"{100 * found.error:.2f}", "16"]
+    assert row.split() == ["m.onnx", f"{100 * found.value:.2f}", f"{100 * found.error:.2f}", "16"]
 
 
 def test_two_models(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,12 @@ from chanc.backends.ort.run import Array, run
 
 
 def fixed_batch(opened: Any) -> int | None:
-    """The batch that the inputs of a session insist on: the size of their first axis; None where it is open."""
-    sizes = {value.shape[0] for value in opened.get_inputs() if value.shape}
-    fixed = next(iter(sizes)) if len(sizes) == 1 else None
-    return fixed if isinstance(fixed, int) and fixed > 0 else None
+    """The batch that the inputs of a session insist on: the size of the first axes that have one; None where none has.
+
+    A state that goes from run to run may have one where the input beside it is open.
+    """
+    sizes = {size for value in opened.get_inputs() for size in value.shape[:1] if isinstance(size, int) and size > 0}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def in_batches(feeds: Mapping[str, Array], size: int) -> Iterator[dict[str, Array]]:

@@ -33,6 +33,13 @@ def test_any_number_of_samples(batch: str, count: int) -> None:
     assert len(found["z"]) >= 3 * count
 
 
+def test_a_state_of_one_sample_fixes_the_batch() -> None:
+    built: ir.Model = ir.from_onnx_text("""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[n, 3] x, float[1, 3] h) => (float y) { y = Add (x, h) }""")
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert np.array_equal(run_batch(session(built), {"x": x, "h": x})["y"], 2 * x)
+
+
 def test_batches_of_inputs() -> None:
     x = np.arange(5)
     assert [part["x"].tolist() for part in in_batches({"x": x, "y": x}, 2)] == [[0, 1], [2, 3], [4]]
