@@ -57,6 +57,7 @@ def data_for(
     source: DataSource,
     inputs: Sequence[str],
     *,
+    size: tuple[int, int, int] | None = None,
     root: str | os.PathLike[str] | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
@@ -66,7 +67,8 @@ def data_for(
 
     source: what `load` takes; a folder of images, or arrays in files (`chanc.data.unlabelled`); a torch Dataset or
     DataLoader, or an iterable of batches (`chanc.data.iterables`); a `Dataset` or `Samples`. `limit_*` as for `load`;
-    with both an iterable is read no further than it has to be.
+    with both an iterable is read no further than it has to be. size: C, H, W of images without labels, where the model
+    has a size of its own: large pictures are then made small one by one.
 
     Raises: DataError with one line; MissingDependencyError.
     """
@@ -81,7 +83,7 @@ def data_for(
         from chanc.data import unlabelled
 
         with _readable(path):
-            found = unlabelled.read(path, inputs, limit_train, limit_test, seed)
+            found = unlabelled.read(path, inputs, limit_train, limit_test, seed, size)
         if found is None:
             raise DataError(f"{path} holds no images, no .npy arrays, and no data set of a known layout")
         return replace(found, name=path.resolve().stem)

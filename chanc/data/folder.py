@@ -65,11 +65,13 @@ def load_parts(
     choose_test: Choose,
     *,
     note: str = "",
+    size: tuple[int, int, int] | None = None,
 ) -> Dataset:
     """Decode the chosen images of both parts into a `Dataset`; without class names there are no labels.
 
-    class_names: None to number them. Raises: DataError where a part, or a class of it, has images and none that can be
-    read.
+    class_names: None to number them. size: C, H, W of all images, the commonest where there is none.
+
+    Raises: DataError where a part, or a class of it, has images and none that can be read.
     """
     if class_names is None:
         class_names = numbered(name, train[1], test[1])
@@ -79,13 +81,14 @@ def load_parts(
     for part, (sources, labels), choose in (("training", train, choose_train), ("test", test, choose_test)):
         chosen = choose(labels)
         picked = [sources[int(index)] for index in chosen]
-        decoded = decode(picked, like=parts[0][0].shape[1:] if parts else None)
+        decoded = decode(picked, like=parts[0][0].shape[1:] if parts else size)
         notes += _remarks(part, picked, decoded, len(labels), told_jpeg=bool(parts))
         _refuse_empty(f"{name}: {part}", class_names, labels[chosen], decoded)
         parts.append((decoded.images, labels[chosen][decoded.kept]))
         resized += decoded.resized
     if resized:
-        notes.append(f"{resized} images resized to the commonest size")
+        told = "the commonest size" if size is None else "x".join(map(str, size))
+        notes.append(f"{resized} images resized to {told}")
     return make(name, *parts, class_names=class_names, note="; ".join(notes))
 
 

@@ -19,11 +19,14 @@ from chanc.data.iterables import LABELS
 from chanc.data.samples import Array, Samples, divided, drawn
 from chanc.errors import DataError
 
+Size = tuple[int, int, int]
 
-def read(path: Path, inputs: Sequence[str], train: int | None, test: int | None, seed: int) -> Dataset | Samples | None:
+def read(
+    path: Path, inputs: Sequence[str], train: int | None, test: int | None, seed: int, size: Size | None = None
+) -> Dataset | Samples | None:
     """What lies there, cut to so many samples of each part; None for a folder that holds neither images nor arrays.
 
-    inputs: the names of the model's. Raises: DataError.
+    inputs: the names of the model's. size: of images, C, H, W. Raises: DataError.
     """
     if not path.is_dir():
         return _divided(path, _from_file(path, inputs)).limit(train, test, seed=seed)
@@ -31,7 +34,7 @@ def read(path: Path, inputs: Sequence[str], train: int | None, test: int | None,
     if files:
         return _divided(path, {file.stem: read_array(file) for file in files}).limit(train, test, seed=seed)
     pictures = folder.images_below(path)
-    return _images(path, pictures, train, test, seed) if pictures else None
+    return _images(path, pictures, train, test, seed, size) if pictures else None
 
 
 def _from_file(path: Path, inputs: Sequence[str]) -> dict[str, Array]:
@@ -46,7 +49,9 @@ def _divided(path: Path, arrays: dict[str, Array]) -> Samples:
     return divided(path.stem, arrays, arrays.pop(LABELS, None))
 
 
-def _images(path: Path, files: list[Path], train: int | None, test: int | None, seed: int) -> Dataset:
+def _images(
+    path: Path, files: list[Path], train: int | None, test: int | None, seed: int, size: Size | None
+) -> Dataset:
     """All pictures below a folder, of one size."""
     if len(files) < 2:
         raise DataError(f"{path} holds a single image: one is needed to train on and another one to judge by")
@@ -57,5 +62,5 @@ def _images(path: Path, files: list[Path], train: int | None, test: int | None, 
     return folder.load_parts(
         str(path), first, second, (),
         lambda labels: drawn(len(labels), train, seed), lambda labels: drawn(len(labels), test, seed),
-        note="images without labels, a fifth of them held out as test part",
+        note="images without labels, a fifth of them held out as test part", size=size,
     )  # fmt: skip

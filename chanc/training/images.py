@@ -78,6 +78,17 @@ def _axis_of_colours(value: ir.Value) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
+def fixed_size(model: ir.Model) -> tuple[int, int, int] | None:
+    """Channels (1 or 3), height and width of the images that a model insists on; None where it leaves any open."""
+    try:
+        sizes = list(image_input(model).shape or ())[1:]
+        ordered = sizes if layout_of(model) == "NCHW" else [sizes[2], *sizes[:2]]
+    except ModelError:
+        return None
+    known = [size for size in ordered if isinstance(size, int) and size > 0]
+    return (known[0], known[1], known[2]) if len(known) == 3 and known[0] in (1, 3) else None
+
+
 def fit_images(model: ir.Model, data: Dataset) -> Dataset:
     """The images at the model's input size and in its layout, standardised.
 

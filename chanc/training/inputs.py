@@ -13,6 +13,7 @@ from chanc.backends.ort import random_feeds
 from chanc.data import Data, DataSource, data_for
 from chanc.data.samples import Array, Arrays, Samples
 from chanc.errors import DataError, ModelError
+from chanc.training.images import fixed_size
 from chanc.transforms.full_precision import HALVES
 
 _KINDS = {"f": "fractions", "i": "whole numbers", "u": "whole numbers", "b": "truth values"}
@@ -87,7 +88,9 @@ def data_of(
     """
     if isinstance(source, str) and source == "random":
         return random_samples(model, train, test, seed=seed, sizes=sizes)
-    return data_for(source, list(inputs_of(model)), root=root, limit_train=train, limit_test=test, seed=seed)
+    return data_for(
+        source, list(inputs_of(model)), size=fixed_size(model), root=root, limit_train=train, limit_test=test, seed=seed
+    )
 
 
 def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | None) -> Arrays:

@@ -146,6 +146,20 @@ def test_pictures_without_classes(tmp_path: Path) -> None:
     assert data.fingerprint() != other.fingerprint()
 
 
+def test_pictures_at_the_size_of_the_model(tmp_path: Path) -> None:
+    pictures = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for number, shape in enumerate(((40, 20), (16, 12), (8, 6, 3), (30, 30))):
+        pictures.fromarray(random.integers(0, 256, shape).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    data = data_for(tmp_path, ["x"], size=(3, 8, 6))
+    assert (data.counts, data.shape) == ((3, 1), (3, 8, 6))
+    assert "3 images resized to 3x8x6" in data.note
+    found = np.concatenate([data.train_images, data.test_images])
+    for number in range(4):
+        picture = pictures.open(tmp_path / f"{number}.png").convert("RGB").resize((6, 8), pictures.Resampling.BILINEAR)
+        assert (found == np.asarray(picture).transpose(2, 0, 1)).all((1, 2, 3)).any()
+
+
 def test_what_has_labels_keeps_them(tmp_path: Path) -> None:
     images = np.zeros((4, 8, 8), np.uint8)
     np.savez(tmp_path / "set.npz", x_train=images, y_train=[0, 1, 0, 1], x_test=images, y_test=[0, 1, 0, 1])

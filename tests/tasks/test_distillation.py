@@ -172,8 +172,8 @@ def test_a_classifier_is_judged_by_its_top_class() -> None:
 def test_units_are_worth_what_their_removal_costs() -> None:
     """The mean of s^2 over random errors of the teacher is the distillation loss without the unit, to second order."""
     for model, task in ((classifier(end=""), TASK), (classifier(), TASK)):
-        data = fitted(model, [vectors(4000)])
-        found = gather(model, data, task, device="cpu", batches=200, batch_size=16)
+        data = fitted(model, [vectors(2000)])
+        found = gather(model, data, task, device="cpu", batches=100, batch_size=16)
         (group,) = (group for group in chanc.analyze(model).groups if group.resizable)
         worth = found.taken[group.id].squared / found.batches
         small = copy_model(model)
@@ -188,7 +188,7 @@ def test_units_are_worth_what_their_removal_costs() -> None:
             batch = _looked(model, data, task)[1][0]
             costs.append(100 * float(begun.loss(net.forward(batch.inputs), batch).detach()))
         assert np.isfinite(worth).all()
-        assert worth == pytest.approx(np.array(costs), rel=0.35)
+        assert worth == pytest.approx(np.array(costs), rel=0.4)
         assert np.corrcoef(worth, costs)[0, 1] > 0.97
 
 
