@@ -16,7 +16,7 @@ from chanc.backends import ort
 from chanc.data import Data, Dataset, DataSource
 from chanc.data.arrays import names_in
 from chanc.data.iterables import LABELS
-from chanc.errors import ModelError, RunError
+from chanc.errors import DataError, ModelError, RunError
 from chanc.ir import load
 from chanc.ir.sizes import Sizes, bind, per_sample, sizes_of
 from chanc.oracles.agreement import Agreement, Tally
@@ -85,11 +85,14 @@ def evaluate(
     for two whose outputs can't be compared; DataError for data that can't be read or don't fit; RunError where there is
     nothing to tell; MissingDependencyError without onnxruntime, and but for inputs without PyTorch.
     """
+    if any(given is not None and given < 1 for given in (limit_test, batch_size)) or threads < 0:
+        raise RunError("a limit of samples and a batch size must be at least 1, threads at least 0")
     models = [one for one in (model, other) if one is not None]
     sessions = [ort.session(one, threads=threads) for one in models]
     feeds = _feeds(data, models[0])
     if feeds is not None:
         _require_two(models)
+        _require_images(normalise, scale_pixels)
         count = min(ort.samples(feeds), limit_test or ort.samples(feeds))
         taken = next(ort.in_batches(feeds, count or 1))
         parts: Parts = (([part, part], None) for part in ort.in_batches(taken, batch_size or count or 1))
@@ -104,6 +107,8 @@ def evaluate(
     what = judge(task, whole)
     if what.wants_teacher:
         _require_two(models)
+    if not isinstance(whole, Dataset):
+        _require_images(normalise, scale_pixels)
     sets, told = _fitted(loaded, whole, what, InputOptions(normalise, scale_pixels))
     each = [held_out(one, fitted, batch_size or BATCH) for one, fitted in zip(loaded, sets, strict=True)]
     parts = (([inputs for inputs, _ in batches], batches[0][1]) for batches in zip(*each, strict=True))
@@ -115,6 +120,11 @@ def evaluate(
 def _require_two(models: Sequence[Any]) -> None:
     if len(models) < 2:
         raise RunError("data without labels tell of two models how far they agree: give the other one")
+
+
+def _require_images(*asked: str | None) -> None:
+    if any(one is not None for one in asked):
+        raise DataError("such inputs are fed as they are: --normalise and --scale-pixels are for images")
 
 
 def _feeds(data: DataSource, model: Any) -> Feeds | None:

@@ -99,6 +99,10 @@ def test_inputs_without_labels(model: ir.Model, tmp_path: Path) -> None:
     assert chanc.evaluate(model, other, data=feeds, limit_test=4).samples == 4
     with pytest.raises(RunError, match="tell of two models how far they agree"):
         chanc.evaluate(model, data=feeds)
+    with pytest.raises(DataError, match="such inputs are fed as they are"):
+        chanc.evaluate(model, other, data=feeds, normalise="none")
+    with pytest.raises(RunError, match="at least 1"):
+        chanc.evaluate(model, other, data=feeds, batch_size=0)
     np.savez(tmp_path / "more.npz", **feeds, more=np.zeros(3))
     with pytest.raises(DataError, match="the model's inputs are"):
         chanc.evaluate(model, other, data=tmp_path / "more.npz")

@@ -42,9 +42,7 @@ def test_many_groups_are_a_map() -> None:
     assert (drawn.columns, drawn.rows[0], drawn.values[0]) == ([0.5, 0.25], "w0", [2.0, 3.0])
 
 
-@pytest.mark.parametrize(("groups", "suffix", "begin"), [(2, "svg", b"<?xml"), (13, "png", b"\x89PNG")])
-def test_pictures(tmp_path: Path, groups: int, suffix: str, begin: bytes) -> None:
-    """Names that matplotlib would read otherwise are names."""
+def test_names_that_matplotlib_would_read_otherwise_are_names(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    path = draw(sensitivity(groups, name="_$x^{"), tmp_path / f"s.{suffix}")
-    assert path.read_bytes().startswith(begin)
+    path = draw(sensitivity(2, name="_$x^{"), tmp_path / "s.svg")
+    assert path.read_text().startswith("<?xml")
