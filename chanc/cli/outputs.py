@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 
 from chanc.errors import ChancError
-from chanc.files import atomic_write_json
 from chanc.terminal import printable
 
 
@@ -46,6 +45,8 @@ json_option = click.option("--json", "json_file", metavar="FILE", help="Write it
 
 def write_json(content: Mapping[str, object], path: str) -> bool:
     """Write what `json_option` asks for; whether it went to standard output, which then takes nothing else."""
+    from chanc.files import atomic_write_json
+
     if path == "-":
         click.echo(json.dumps(content))
         return True
