@@ -338,6 +338,22 @@ def test_pixels_that_nothing_tells_of_are_asked_for() -> None:
         chanc.train(teacher, grey, **{**options, "task": "classification"})
 
 
+def test_labels_tell_which_pixels_the_teacher_was_made_for() -> None:
+    """Light above nine tenths of white is another class than light below: so with pixels in 0..1, and no others."""
+    graph, random = Graph(), np.random.default_rng(0)
+    light = graph.input("image", [2, 1, 4, 4], dynamic={0: "n"}).gap().flatten()
+    weights = [graph.constant(np.array(values, np.float32)) for values in ([[100], [-100]], [-90, 90])]
+    teacher = graph.ir(light.op("Gemm", *weights, transB=1).op("Softmax"))
+    labels = np.arange(200) % 2
+    shades = 255 * np.where(labels, random.uniform(0.6, 0.88, 200), random.uniform(0.92, 1, 200))
+    images = np.broadcast_to(shades[:, None, None, None], (200, 1, 4, 4)).astype(np.uint8)
+    data, said = make("shades", (images[:150], labels[:150]), (images[150:], labels[150:])), []
+    done = chanc.train(perturbed(teacher, 0.0), data, task=TASK, teacher=teacher, epochs=1, say=said.append, **RECIPE)
+    assert any("pixels / 255, channels first (NCHW): pixels in 0..1, found by the model's top-1" in one for one in said)
+    assert done.before == 1
+    assert done.model.metadata_props["chanc.input.scale"] == repr(1 / 255)
+
+
 def test_half_precision_is_taught_as_well() -> None:
     graph = Graph()
     half = onnx.TensorProto.FLOAT16
