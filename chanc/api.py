@@ -18,6 +18,9 @@ from chanc.analysis import Analysis, analyze
 from chanc.backends.ort import likely_sizes, seconds
 from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
+from chanc.measuring.scoring import Evaluated, evaluate
+from chanc.measuring.sensitivity import Sensitivity, sensitivity
+from chanc.measuring.timing import Timed, latency
 from chanc.pruning import Pruned, prune
 from chanc.rewriter import Rewrite
 from chanc.rewriter import rewrite as plain_rewrite
@@ -40,21 +43,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analysis",
+    "Evaluated",
     "Pruned",
     "Reconstruction",
     "Rewrite",
     "Run",
+    "Sensitivity",
+    "Timed",
     "Trained",
     "analyze",
     "codegen",
+    "evaluate",
     "export",
     "gather",
+    "latency",
     "load",
     "prune",
     "reconstruct",
     "rewrite",
     "save",
     "search",
+    "sensitivity",
     "train",
     "verify",
 ]
@@ -255,7 +264,7 @@ def gather(
     loaded = load(model)
     taught = load(teacher) if teacher is not None else None
     what, sizes = configured(task, {})[0], sizes_of(loaded, dims, shapes)
-    whole = data_of(loaded, data, root=data_root, seed=seed, sizes=sizes)
+    whole = data_of(loaded, data, data_root, None, None, seed, sizes)
     dataset, told = fitted(loaded, whole, what, InputOptions(normalise, scale_pixels), device, taught)
     if say is not None:
         say(f"note: {told}")
@@ -342,9 +351,7 @@ def train(
     taught = load(teacher) if teacher is not None else None
     if taught is not None:
         bind(taught, per_sample(taught, sizes_of(taught, dims, shapes)))
-    whole = data_of(
-        loaded, data, root=data_root, limit_train=limit_train, limit_test=limit_test, seed=options.get("seed", 0)
-    )
+    whole = data_of(loaded, data, data_root, limit_train, limit_test, options.get("seed", 0))
     asked = InputOptions(normalise, scale_pixels, bake)
     device = options.get("device", "auto")
     dataset, told = fitted(loaded, whole, configured(task, options)[0], asked, device, taught)

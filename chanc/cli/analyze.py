@@ -12,6 +12,8 @@ import click
 
 from chanc.cli.options import Named
 from chanc.cli.outputs import refuse_early
+from chanc.cli.sensitivity import measured, sensitivity_options, show
+from chanc.cli.sensitivity import to_json as sensitivity_json
 from chanc.cli.sizes import size_options
 from chanc.terminal import printable
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
               help="Print what this metric finds; may be given several times.")  # fmt: skip
 @click.option("--json", "json_file", metavar="FILE", help="Write the groups as JSON; - is standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the channel visualizer, a page that needs no network.")
+@sensitivity_options
 @size_options
 def command(
     model: str,
@@ -39,6 +42,7 @@ def command(
     html_file: str | None,
     dims: dict[str, int],
     shapes: dict[str, list[int]],
+    **sensitivity: Any,
 ) -> None:
     """Find the channel groups of MODEL: which widths must change together.
 
@@ -49,6 +53,7 @@ def command(
     chanc analyze model.onnx --html net.html  the network as a graph, a colour a group
     chanc analyze model.onnx --json - | jq .groups
     chanc analyze model.onnx --dim T=24       at 24 positions, where the axis called T is open
+    chanc analyze model.onnx --sensitivity --data cifar10 --picture losses.svg --plan plan.json
     """
     from chanc.analysis import analyze
     from chanc.ir import atomic_write_text, check, load
@@ -59,8 +64,10 @@ def command(
     loaded = load(model)
     check(loaded)
     analysis = analyze(loaded, dims=dims, shapes=shapes)
+    found = measured(model, sensitivity, dims=dims, shapes=shapes)
     if json_file is not None:
-        text = json.dumps(to_json(analysis, model, layers=layers))
+        measurement = {} if found is None else {"sensitivity": sensitivity_json(found)}
+        text = json.dumps({**to_json(analysis, model, layers=layers), **measurement})
         if json_file == "-":
             click.echo(text)
             return
@@ -70,6 +77,8 @@ def command(
 
         write_html(analysis, html_file, title=model)
     _print(analysis, deps, layers, list(dict.fromkeys((*(["quality"] if metrics else []), *more))))
+    if found is not None:
+        show(found)
 
 
 def _print(analysis: Analysis, deps: bool, layers: bool, metrics: Sequence[str]) -> None:

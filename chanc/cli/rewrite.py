@@ -206,9 +206,9 @@ def _likely(model: Any) -> dict[str, int]:
 
 def _batches(model: Any, samples: str) -> list[dict[str, Any]]:
     """The samples of a file, batch by batch."""
-    from chanc.backends.ort import in_batches, read_feeds
+    from chanc.backends.ort import calibration_batches, read_feeds
 
-    return in_batches(model, read_feeds(samples, model))
+    return calibration_batches(model, read_feeds(samples, model))
 
 
 def _reconstructed(original: Any, result: Rewrite, batches: list[dict[str, Any]], seed: int) -> tuple[Rewrite, str]:

@@ -104,9 +104,7 @@ def prune(
     recipe = {**(RECOVERY if "optimizer" not in options else {}), **options}
     seed, device = options.get("seed", 0), options.get("device", "auto")
     first = configured(task, recipe)[0]
-    whole = data_of(
-        loaded, data, root=data_root, limit_train=limit_train, limit_test=limit_test, seed=seed, sizes=sizes
-    )
+    whole = data_of(loaded, data, data_root, limit_train, limit_test, seed, sizes)
     if task == "distillation" and classifies(loaded, whole):
         recipe = {"logits": True, **recipe}  # the labels of the data tell that these are classes
         first = configured(task, recipe)[0]

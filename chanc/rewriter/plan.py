@@ -226,6 +226,13 @@ def _integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def channels_of(group: Group, units: IntArray) -> list[int]:
+    """The channels of units, as `{"keep": [...]}` has them: positions on the group's first producer, ascending."""
+    places = np.sort(group.primary.indices.ravel())
+    found: list[int] = np.sort(np.searchsorted(places, group.primary.indices[units].ravel())).tolist()
+    return found
+
+
 def _kept(group: Group, keep: Any) -> Resizing:
     """The channels to keep, as positions on the group's first producer; whole units."""
     if not isinstance(keep, list) or not keep or not all(map(_integer, keep)):

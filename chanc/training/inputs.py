@@ -79,6 +79,21 @@ def random_samples(
     return Samples("random", first, second, note=note)
 
 
+def data_of(
+    model: ir.Model, source: DataSource, root: str | os.PathLike[str] | None, train: int | None, test: int | None,
+    seed: int, sizes: Mapping[str, int] | None = None,
+) -> Data:  # fmt: skip
+    """Data for the inputs of a model, at most so many training and test samples of them; "random" makes them up.
+
+    Raises: as `chanc.data.data_for` and `random_samples`.
+    """
+    if isinstance(source, str) and source == "random":
+        return random_samples(model, train, test, seed=seed, sizes=sizes)
+    return data_for(
+        source, list(inputs_of(model)), size=fixed_size(model), root=root, limit_train=train, limit_test=test, seed=seed
+    )
+
+
 def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | None) -> Arrays:
     """So many samples; a model of a fixed batch gets several."""
     found = random_feeds(model, seed, batch=count, sizes=sizes)
@@ -88,26 +103,6 @@ def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | N
     rounds = [found, *(random_feeds(model, seed + 1000 * k, batch=count, sizes=sizes)
                        for k in range(1, -(-count // batch)))]  # fmt: skip
     return {name: np.concatenate([one[name] for one in rounds])[:count] for name in found}
-
-
-def data_of(
-    model: ir.Model,
-    source: DataSource,
-    *,
-    root: str | os.PathLike[str] | None = None,
-    limit_train: int | None = None,
-    limit_test: int | None = None,
-    seed: int = 0,
-    sizes: Mapping[str, int] | None = None,
-) -> Data:
-    """The data for the inputs of a model (`chanc.data.data_for`); "random" makes them up, at these sizes of open axes.
-
-    Raises: DataError; ModelError for inputs that can't be made up.
-    """
-    if isinstance(source, str) and source == "random":
-        return random_samples(model, limit_train, limit_test, seed=seed, sizes=sizes)
-    limits = {"limit_train": limit_train, "limit_test": limit_test}
-    return data_for(source, list(inputs_of(model)), size=fixed_size(model), root=root, seed=seed, **limits)
 
 
 def sizes_seen(model: ir.Model, data: Data) -> dict[str, int]:

@@ -16,7 +16,7 @@ BATCHES = 10
 """At least so many batches, where there are as many samples."""
 
 
-def in_batches(model: Any, feeds: Mapping[str, Array]) -> list[dict[str, Array]]:
+def calibration_batches(model: Any, feeds: Mapping[str, Array]) -> list[dict[str, Array]]:
     """The samples of `feeds`, {input name: [samples, ...]}, in batches of the size that the inputs are fixed to.
 
     Where that is open, in batches of some `NUMBERS`. Arrays of several lengths are no samples: they stay one batch.
