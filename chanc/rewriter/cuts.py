@@ -179,10 +179,10 @@ def is_cut(node: ir.Node | None) -> bool:
 def settle(model: ir.Model, cuts: Collection[ir.Node], names: Names) -> dict[ir.Node, str]:
     """Make standard operators of all Cuts; what each became: "whole", "slice", "gather"."""
     for concat in {value.producer(): None for cut in cuts if (value := cut.inputs[0]) is not None}:
-        if concat is not None and concat.op_type == "Concat":
+        if concat is not None and concat.op_type == "Concat" and concat.graph is model.graph:
             _drop_unread(concat)
     twins: dict[tuple[ir.Value | None, bytes], ir.Value] = {}
-    return {cut: _settled(model.graph, cut, twins, names) for cut in cuts}
+    return {cut: _settled(model.graph, cut, twins, names) if cut.graph is not None else "whole" for cut in cuts}
 
 
 def _settled(graph: ir.Graph, cut: ir.Node, twins: dict[tuple[ir.Value | None, bytes], ir.Value], names: Names) -> str:

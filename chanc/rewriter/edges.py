@@ -283,11 +283,13 @@ class Lowering:
         rank = np.full(kept.size, -1)
         rank[group.units[units]] = np.arange(units.size)
         sets = []
-        for cut in (cut for cuts in self.cuts.values() for cut in cuts):
-            before, after = self._ends(cut)
+        ends = [self._ends(cut) for cuts in self.cuts.values() for cut in cuts]
+        times = np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *(after for _, after in ends)]))
+        for before, after in ends:
             if not np.isin(before, group.units).any():
                 continue
-            if np.unique(before).size < before.size or np.unique(after).size < after.size:
+            # Where several channels are one behind cuts, all must move alike.
+            if np.unique(before).size < before.size or (times[after] > 1).any():
                 return units
             ranks = np.sort(rank[before[kept[after]]])
             if np.isin(before, group.units).all() and ranks.size:
