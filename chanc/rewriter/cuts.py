@@ -25,9 +25,11 @@ from chanc.ir.nodes import bodies, called
 from chanc.ops import Trait, has
 
 DOMAIN = "chanc"
-MOVED = 16.0
-"""What it costs to write an element that is only moved, or computed from one or two others, in multiply-accumulates
-(`benchmarks/edges.py`)."""
+CUT = 40.0
+"""What it costs to cut an element out of a tensor by Slice or Gather, which cost the same, in multiply-accumulates of a
+convolution: measured in onnxruntime, whose convolutions want another layout (benchmarks/results/edges.md)."""
+POINT = 10.0
+"""The same for an element that is computed from a few others."""
 
 Mask = NDArray[np.bool_]
 Place = tuple[ir.Node, int]
@@ -38,12 +40,14 @@ Place = tuple[ir.Node, int]
 class Chain:
     """One consumer and the nodes before it that are its own.
 
-    kept, read: for each unit whether this consumer keeps it, and whether any reader of it does: [labels].
+    kept, read: for each unit whether this consumer keeps it, and whether any reader of it does: [labels]. takers: the
+    nodes that make channels of others, where every chain ends.
     """
 
     analysis: Analysis
     kept: Mask
     read: Mask
+    takers: Collection[ir.Node]
 
     def cheapest(self, node: ir.Node) -> tuple[float, list[Place]]:
         """What is saved by cutting at the best places, a share of what the consumer and its chain cost; no place: 0."""
@@ -64,7 +68,7 @@ class Chain:
         kept, read = self._share(value, self.kept), self._share(value, self.read)
         if kept == read:
             return self._whole(value), []
-        here = MOVED * self._elements(value) * kept + self._whole(value)
+        here = CUT * self._elements(value) * kept + self._whole(value)
         best = (here if line_of(self.analysis, value) is not None else math.inf, [(node, index)])
         maker, inputs = self._inside(value)
         if maker is None or any(self._share(value, self.kept) == 0 for value in map(maker.inputs.__getitem__, inputs)
@@ -85,14 +89,16 @@ class Chain:
     def _inside(self, value: ir.Value) -> tuple[ir.Node | None, list[int]]:
         """The node of the private chain that makes a value, and its inputs with channels; None at the chain's head."""
         node = value.producer()
-        if node is None or bodies(node) or len(value.uses()) != 1 or value.is_graph_output():
+        if node is None or node in self.takers or bodies(node) or len(node.outputs) > 1:
+            return None, []
+        if len(value.uses()) != 1 or value.is_graph_output():
             return None, []
         inputs = _computed(self.analysis, node)
         before = [self._units(value) for k in inputs if (value := node.inputs[k]) is not None]
         if not before or not all(units.size for units in before):
             return None, []
         same = np.array_equal(np.unique(np.concatenate(before)), self._units(value))
-        return (node, inputs) if same and len(node.outputs) == 1 else (None, [])
+        return (node, inputs) if same else (None, [])
 
     def _units(self, value: ir.Value) -> IntArray:
         fields = self.analysis.findings.fields_of(value)
@@ -111,7 +117,7 @@ class Chain:
 
     def _cost(self, node: ir.Node, share: float) -> float:
         """The cost of a node of the chain for a share of its channels; views cost nothing."""
-        moved = 0.0 if has(node, Trait.RESHAPE) else MOVED * self._elements(node.outputs[0])
+        moved = 0.0 if has(node, Trait.RESHAPE) else POINT * self._elements(node.outputs[0])
         return share * (self._work(node) + moved)
 
     def _elements(self, value: ir.Value) -> float:
@@ -248,11 +254,12 @@ def _drop_unread(concat: ir.Node) -> None:
 
 def _rejoin(concat: ir.Node, values: list[ir.Value | None], axis: int) -> None:
     """Let a Concat join these values alone."""
-    output = concat.outputs[0]
+    output, graph = concat.outputs[0], concat.graph
+    assert isinstance(graph, ir.Graph)
     dropped = [value.producer() for value in concat.inputs if value is not None and value not in values]
     if len(values) == 1 and values[0] is not None:
         output.replace_all_uses_with(values[0])
-        sweep(concat.graph, [concat])
+        sweep(graph, [concat])
         return
     for index, value in enumerate(values):
         concat.replace_input_with(index, value)
@@ -260,17 +267,21 @@ def _rejoin(concat: ir.Node, values: list[ir.Value | None], axis: int) -> None:
     if output.shape is not None:
         total = sum(_size(value, axis) or 0 for value in values)
         output.shape = ir.Shape([total if k == axis else size for k, size in enumerate(output.shape)])
-    sweep(concat.graph, dropped)
+    sweep(graph, dropped)
 
 
-def sweep(graph: ir.Graph | ir.Function | None, starts: Iterable[ir.Node | None]) -> None:
+def sweep(graph: ir.Graph, starts: Iterable[ir.Node | None]) -> None:
     """Take nodes out of a graph that nothing reads any more: these, and those before them."""
     waiting = list(starts)
     while waiting:
         node = waiting.pop()
-        if node is None or graph is None or node.graph is not graph:
+        if node is None or node.graph is not graph:
             continue
         if any(value.uses() or value.is_graph_output() for value in node.outputs):
             continue
-        waiting += [value.producer() for value in node.inputs if value is not None]
+        read = [value for value in node.inputs if value is not None]
         graph.remove(node, safe=True)
+        waiting += [value.producer() for value in read]
+        for value in read:
+            if value.is_initializer() and not (value.uses() or value.is_graph_input() or value.is_graph_output()):
+                graph.initializers.pop(value.name or "", None)

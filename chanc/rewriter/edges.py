@@ -12,6 +12,7 @@ are reordered where that makes slices of what is read.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from chanc.ir.nodes import called, nodes_of
 from chanc.ops import Trait, has
 from chanc.rewriter.consecutive import consecutive
 from chanc.rewriter.cuts import Chain, Mask, Place, insert_cut, is_cut, settle, take_out
+from chanc.rewriter.emptied import take_out_empty
 from chanc.rewriter.parameters import give
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.rest import Left
@@ -69,7 +71,7 @@ def consumers(analysis: Analysis) -> dict[str, dict[str, Operand]]:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A consumer that doesn't keep all its columns: its node, the input and axis of its weight, and the mask: [size]."""
+    """A consumer that doesn't keep all columns: its node, the input and axis of its weight, and the mask: [size]."""
 
     name: str
     node: ir.Node
@@ -125,39 +127,49 @@ def _by_group(name: str, wish: Any, operands: Mapping[str, Operand]) -> dict[str
 class Lowering:
     """The edges of a model whose columns are zero, and the cuts that were put in; `analysis` is that with the cuts.
 
-    refused: the names of edges that could be narrower, and why they aren't. cuts: by the name of the edge.
+    grain: widths that edges make are multiples of it, in channels, by some that are read by zeros. gone: the edges
+    whose consumers kept nothing and went. refused: the names of edges that could be narrower, and why they aren't.
+    cuts: by the name of the edge.
     """
 
     analysis: Analysis
     edges: list[Edge]
-    refused: dict[str, str]
     names: Names
+    grain: int = 1
+    gone: list[Edge] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
     cuts: dict[str, list[ir.Node]] = field(default_factory=dict)
 
     @classmethod
     @boundary("the lowering of edges")
-    def of(cls, analysis: Analysis, wishes: Wishes, leave: Left, everywhere: bool = False) -> Lowering:
+    def of(cls, analysis: Analysis, wishes: Wishes, leave: Left, grain: int = 1, everywhere: bool = False) -> Lowering:
         """Zero what isn't kept and put the cuts in, in place; `everywhere` also where dense zeros would be cheaper."""
-        names = Names(value_names(analysis.model.graph))
-        edges = edges_of(analysis, wishes)
-        lowering = cls(analysis, edges, {}, names)
-        places = lowering._places(leave, everywhere)
+        lowering = cls(analysis, edges_of(analysis, wishes), Names(value_names(analysis.model.graph)), grain)
         analysis.spend()
-        for edge in edges:
+        for edge in lowering.edges:
             lowering._zero(edge)
-        for name, where in places.items():
-            lowering.cuts[name] = [insert_cut(analysis, place, names) for place in where]
+        for edge in lowering.edges:
+            if edge.node.graph is not None and not edge.kept.any():
+                take_out_empty(analysis, edge.node, lowering.names)
+        lowering.gone = [edge for edge in lowering.edges if edge.node.graph is None]
+        if lowering.gone:
+            lowering.edges = [edge for edge in lowering.edges if edge not in lowering.gone]
+            lowering._analyse()
+        for name, places in lowering._places(leave, everywhere).items():
+            lowering.cuts[name] = [insert_cut(lowering.analysis, place, lowering.names) for place in places]
         lowering._analyse()
         return lowering
 
     def _places(self, leave: Left, everywhere: bool) -> dict[str, list[Place]]:
         """Where to cut for each edge that gains by it."""
         read = read_units(self.analysis, self._columns)
+        parameters = self.analysis.findings.parameters
+        takers = {node for p in parameters if p.role == "consumer" for node, _ in p.uses}
         places = {}
         for edge in self.edges:
             kept = np.zeros_like(read)
             kept[self._units(edge)[edge.kept]] = True
-            gain, where = Chain(self.analysis, kept, read).cheapest(edge.node)
+            gain, where = Chain(self.analysis, kept, read, takers).cheapest(edge.node)
             if edge.name in leave:
                 self.refused[edge.name] = leave[edge.name]
             elif where and (gain > 0 or everywhere):
@@ -243,8 +255,8 @@ class Lowering:
                 )
             if plan is None and (not group.resizable or group.inexact or group.id in leave):
                 continue
-            stays = read[group.units] if plan is None else plan.copies > 0
-            units = np.flatnonzero(stays if stays.any() else np.arange(stays.size) == 0)
+            stays = self._filled(group, read[group.units], read[group.units]) if plan is None else plan.copies > 0
+            units = np.flatnonzero(stays)
             order = self._order(group, units, kept) if plan is None else units
             there[np.delete(group.units, units)] = False
             content[group.units[units]] = group.units[order]
@@ -253,23 +265,41 @@ class Lowering:
         return unread, self._cut(kept & behind, content, there)
 
     def _kept_behind(self, behind: Mask) -> Mask:
-        """The units behind cuts that their edges keep, at least one of each group; all others are True: [labels]."""
+        """The units behind cuts that their edges keep, and some to fill up; all that are not behind are True: [labels].
+
+        Filled up is with what others read as well, as far as that goes.
+        """
         kept = ~behind
         for edge in self.edges:
             if edge.name in self.cuts:
                 kept[self._units(edge)[edge.kept]] = True
+        read = read_units(self.analysis, self._columns, kept)
+        liked = np.zeros(kept.size, dtype=bool)
+        for before, after in map(self._ends, self._all_cuts):
+            liked[after] = read[before]
         for group in self.analysis.groups:
-            if not kept[group.units].any():
-                kept[group.units[0]] = True
+            if behind[group.units].any():
+                kept[group.units] = self._filled(group, kept[group.units], liked[group.units])
         return kept
+
+    def _filled(self, group: Group, mask: Mask, liked: Mask) -> Mask:
+        """The mask of a group's units with as many more as make its width a multiple of the grain; at least one."""
+        grain = math.lcm(group.step, self.grain) // group.step
+        count = int(np.count_nonzero(mask))
+        free = np.flatnonzero(~mask)[np.argsort(~liked[~mask], kind="stable")]
+        more = -(-max(count, 1) // grain) * grain - count
+        return mask | np.isin(np.arange(mask.size), free[:more])
+
+    @property
+    def _all_cuts(self) -> list[ir.Node]:
+        return [cut for cuts in self.cuts.values() for cut in cuts]
 
     def _touched(self, kept: Mask, behind: Mask) -> list[Group]:
         """The groups of whose channels some edge drops any."""
         dropped = np.zeros(kept.size, dtype=bool)
         for edge in self.edges:
             dropped[self._units(edge)[~edge.kept]] = True
-        for cut in (cut for cuts in self.cuts.values() for cut in cuts):
-            before, after = self._ends(cut)
+        for before, after in map(self._ends, self._all_cuts):
             dropped[before[~kept[after]]] = True
         dropped &= ~behind
         return [group for group in self.analysis.groups if dropped[group.units].any()]
@@ -283,7 +313,7 @@ class Lowering:
         rank = np.full(kept.size, -1)
         rank[group.units[units]] = np.arange(units.size)
         sets = []
-        ends = [self._ends(cut) for cuts in self.cuts.values() for cut in cuts]
+        ends = [*map(self._ends, self._all_cuts)]
         times = np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *(after for _, after in ends)]))
         for before, after in ends:
             if not np.isin(before, group.units).any():
@@ -316,8 +346,7 @@ class Lowering:
         content: the unit whose values a unit has after a reordering; there: whether it is still there.
         """
         stays, source = np.zeros(kept.size, dtype=bool), np.arange(kept.size)
-        for cut in (cut for cuts in self.cuts.values() for cut in cuts):
-            before, after = self._ends(cut)
+        for before, after in map(self._ends, self._all_cuts):
             place = np.zeros(kept.size, dtype=np.int64)
             place[before] = np.arange(before.size)
             moved = content[before] != before
@@ -340,11 +369,12 @@ class Lowering:
         for resizing in chosen:
             gone[resizing.group.units[resizing.copies == 0]] = True
         dense = {edge.name for edge in self.edges if not gone[self._units(edge)[~edge.kept]].all()}
-        made = settle(self.analysis.model, [cut for cuts in self.cuts.values() for cut in cuts], self.names)
+        made = settle(self.analysis.model, self._all_cuts, self.names)
         found = {}
-        for edge in self.edges:
+        for edge in self.edges + self.gone:
             ways = {made[cut] for cut in self.cuts.get(edge.name, [])} - {"whole"}
             how = "+".join(sorted(ways)) or ("dense" if edge.name in dense else "producer")
+            how = "gone" if edge in self.gone else how
             kept = np.flatnonzero(edge.kept)
             found[edge.name] = TraceEdge(
                 called(edge.node), edge.input, edge.axis, kept, how, self.refused.get(edge.name, "")
