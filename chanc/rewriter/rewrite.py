@@ -201,9 +201,14 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
             raise
         raise _fault(analysis, chosen, error) from error
     edges = lowering.finish(chosen) if lowering else {}
+    if lowering:
+        there = {called(node) for node in nodes_of(analysis.model.graph)}
+        operands = tuple(operand for operand in operands if operand.node in there)
     release(analysis.model, analysis.opened)
     widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in (*asked, *unread)}
     verdicts = _verdicts(analysis, asked, left)
+    if lowering:
+        verdicts = {name: verdict for name, verdict in verdicts.items() if name not in lowering.hidden}
     verdicts.update((r.group.id, Verdict(True, UNREAD, asked=False)) for r in unread if r.changed)
     lost = tuple(r.group.id for r in unread if r.changed)
     exact = all(not r.inexact for r in chosen)

@@ -18,7 +18,9 @@ from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names
 from chanc.ir.nodes import bodies
 from chanc.ops import Trait, has
-from chanc.rewriter.cuts import line_of, sweep
+from chanc.ops.chance import draws
+from chanc.rewriter.edges.cuts import sweep
+from chanc.rewriter.edges.lines import line_of
 
 Array = NDArray[np.generic]
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -69,7 +71,7 @@ def _followed(analysis: Analysis, value: ir.Value, array: Array) -> Iterator[tup
     for user, index in value.uses():
         others = [v for k, v in enumerate(user.inputs) if v is not None and k != index and v.const_value is None]
         pointwise = has(user, Trait.ELEMENTWISE, Trait.BROADCAST) or user.op_type == "BatchNormalization"
-        if not pointwise or bodies(user) or len(user.outputs) > 1:
+        if not pointwise or bodies(user) or draws(user) or len(user.outputs) > 1:
             raise _Stays
         if others:
             if not any(_shaped(analysis, other, user.outputs[0]) for other in others):

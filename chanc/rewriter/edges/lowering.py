@@ -1,20 +1,10 @@
-"""Edges: which channels of a group each of its consumers reads, lowered to a graph.
-
-    {"edges": {"<node's first output>:<input>": [kept units of the group]}}
-
-means the model in which the columns of that weight are zero for all other units. They are set to zero first, so that
-whatever can't follow is right as it is; all that comes then only takes away what is read by zeros. A Cut is put on the
-private chain of a consumer where that pays (`chanc.rewriter.cuts`): the channels behind it are a group of their own,
-of which an ordinary rewrite keeps what the consumer keeps. Channels that no reader keeps go with their producers, which
-are reordered where that makes slices of what is read.
-"""
+"""The lowering of edges: zeros first; cuts and narrower producers then take away what is read by zeros."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,103 +14,28 @@ import onnx_ir as ir
 from chanc.analysis import Analysis, Group
 from chanc.analysis.analyze import grouped
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.groups import Operand
 from chanc.analysis.run import visit_model
 from chanc.boundary import boundary
 from chanc.errors import PlanError
-from chanc.ir.initializers import constant_shape
 from chanc.ir.names import Names, value_names
-from chanc.ir.nodes import called, nodes_of
 from chanc.ops import Trait, has
-from chanc.rewriter.consecutive import consecutive
-from chanc.rewriter.cuts import Chain, Mask, Place, insert_cut, is_cut, settle, take_out
-from chanc.rewriter.emptied import take_out_empty
+from chanc.rewriter.edges.chains import Chain
+from chanc.rewriter.edges.consecutive import consecutive
+from chanc.rewriter.edges.cuts import insert_cut, is_cut, settle, take_out
+from chanc.rewriter.edges.emptied import take_out_empty
+from chanc.rewriter.edges.lines import line, units_of
+from chanc.rewriter.edges.plan import Edge, Mask, Place, Wishes, edges_of
+from chanc.rewriter.edges.unread import read_units
 from chanc.rewriter.parameters import give
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.rest import Left
 from chanc.rewriter.trace import TraceEdge
-from chanc.rewriter.unread import line, read_units, units_of
 from chanc.rewriter.zero import stored_zero
-
-Wishes = Mapping[str, Any]
-"""Kept units by the name of an edge: a list, or a list for each group where a weight takes channels of several."""
 
 ORDERLESS = (
     Trait.CONVOLUTION, Trait.LINEAR, Trait.ELEMENTWISE, Trait.CHANNELWISE, Trait.POOL, Trait.VIEW, Trait.RECAST,
 )  # fmt: skip
 """Operators that see no order of channels."""
-
-
-def edge_name(operand: Operand) -> str:
-    """What an edge plan calls a consumer: the node's first output, and the input where its weight is."""
-    return f"{operand.node}:{operand.input}"
-
-
-def consumers(analysis: Analysis) -> dict[str, dict[str, Operand]]:
-    """The consumers of a model by name, and for each the operands by the id of the group whose channels it takes.
-
-    Row u of an operand's `indices` holds the columns of unit u of the group: what an edge plan keeps or not.
-    """
-    found: dict[str, dict[str, Operand]] = defaultdict(dict)
-    for group in analysis.groups:
-        for operand in group.operands:
-            if operand.role == "consumer":
-                found[edge_name(operand)][group.id] = operand
-    return dict(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A consumer that doesn't keep all columns: its node, the input and axis of its weight, and the mask: [size]."""
-
-    name: str
-    node: ir.Node
-    input: int
-    axis: int
-    kept: Mask
-
-    @property
-    def place(self) -> Place:
-        """The node and the input of its weight."""
-        return self.node, self.input
-
-
-def edges_of(analysis: Analysis, wishes: Wishes) -> list[Edge]:
-    """What an edge plan asks of consumers, but for those that keep everything. PlanError for what isn't one."""
-    known = consumers(analysis)
-    nodes = {called(node): node for node in nodes_of(analysis.model.graph)}
-    found = []
-    for name, wish in wishes.items():
-        if name not in known:
-            raise PlanError(f"there is no consumer '{name}' in this model: give a node's first output:input")
-        operands = known[name]
-        first = next(iter(operands.values()))
-        node = nodes[first.node]
-        value = node.inputs[first.input]
-        assert value is not None
-        kept = np.ones(constant_shape(value)[first.axis], dtype=bool)
-        for group, units in _by_group(name, wish, operands).items():
-            dropped = np.setdiff1d(np.arange(operands[group].indices.shape[0]), units)
-            kept[operands[group].indices[dropped]] = False
-        if not kept.all():
-            found.append(Edge(name, node, first.input, first.axis, kept))
-    return found
-
-
-def _by_group(name: str, wish: Any, operands: Mapping[str, Operand]) -> dict[str, IntArray]:
-    if isinstance(wish, list) and len(operands) == 1:
-        wish = {next(iter(operands)): wish}
-    if not isinstance(wish, Mapping):
-        raise PlanError(f"edge '{name}': give the kept units of each group: {', '.join(operands)}")
-    found = {}
-    for group, units in wish.items():
-        if group not in operands:
-            raise PlanError(f"edge '{name}' takes no channels of a group '{group}'")
-        count = operands[group].indices.shape[0]
-        if not isinstance(units, list) or not all(type(n) is int and 0 <= n < count for n in units):
-            raise PlanError(f"edge '{name}': group '{group}' has units 0 to {count - 1}")
-        found[group] = np.array(units, dtype=np.int64)
-    return found
 
 
 @dataclass(slots=True)
@@ -164,12 +79,13 @@ class Lowering:
         """Where to cut for each edge that gains by it."""
         read = read_units(self.analysis, self._columns)
         parameters = self.analysis.findings.parameters
+        macs = self.analysis.node_costs()
         takers = {node for p in parameters if p.role == "consumer" for node, _ in p.uses}
         places = {}
         for edge in self.edges:
             kept = np.zeros_like(read)
             kept[self._units(edge)[edge.kept]] = True
-            gain, where = Chain(self.analysis, kept, read, takers).cheapest(edge.node)
+            gain, where = Chain(self.analysis, kept, read, takers, macs).cheapest(edge.node)
             if edge.name in leave:
                 self.refused[edge.name] = leave[edge.name]
             elif where and (gain > 0 or everywhere):
@@ -234,6 +150,12 @@ class Lowering:
         for cut in (cut for name in names for cut in self.cuts[name]):
             found[line(self.analysis, cut.outputs[0])] = True
         return found
+
+    @property
+    def hidden(self) -> set[str]:
+        """The ids of the groups behind cuts, which the model that came in doesn't have."""
+        behind = self._behind(self.cuts)
+        return {group.id for group in self.analysis.groups if behind[group.units].any()}
 
     def narrowed(self, asked: Sequence[Resizing], leave: Left) -> tuple[list[Resizing], list[Resizing]]:
         """What edges ask of groups beside the plan: those of whose channels nobody reads all, and those behind cuts.
@@ -376,9 +298,9 @@ class Lowering:
             how = "+".join(sorted(ways)) or ("dense" if edge.name in dense else "producer")
             how = "gone" if edge in self.gone else how
             kept = np.flatnonzero(edge.kept)
-            found[edge.name] = TraceEdge(
-                called(edge.node), edge.input, edge.axis, kept, how, self.refused.get(edge.name, "")
-            )
+            node = edge.name.rpartition(":")[0]
+            reason = self.refused.get(edge.name, "")
+            found[edge.name] = TraceEdge(node, edge.input, edge.axis, kept, how, reason)
         return found
 
 
