@@ -6,7 +6,7 @@ cell's node); nodes on the way there that treat each channel alone are computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -66,19 +66,25 @@ def _bias(analysis: Analysis, node: ir.Node) -> Array:
 
 def _followed(analysis: Analysis, value: ir.Value, array: Array) -> Iterator[tuple[ir.Node, int, Array]]:
     """Where a constant that stands for a value is read, node and input, and what it is there; _Stays where it can't."""
-    if value.is_graph_output():
-        raise _Stays
-    for user, index in value.uses():
-        others = [v for k, v in enumerate(user.inputs) if v is not None and k != index and v.const_value is None]
-        pointwise = has(user, Trait.ELEMENTWISE, Trait.BROADCAST) or user.op_type == "BatchNormalization"
-        if not pointwise or bodies(user) or draws(user) or len(user.outputs) > 1:
+    graph = analysis.model.graph
+    constants = {value: array}
+    for node in graph:
+        mine = {k: constants[v] for k, v in enumerate(node.inputs) if v is not None and v in constants}
+        if not mine:
+            continue
+        pointwise = has(node, Trait.ELEMENTWISE, Trait.BROADCAST) or node.op_type == "BatchNormalization"
+        if not pointwise or bodies(node) or draws(node) or len(node.outputs) > 1:
             raise _Stays
-        if others:
-            if not any(_shaped(analysis, other, user.outputs[0]) for other in others):
-                raise _Stays
-            yield user, index, array
+        others = [v for k, v in enumerate(node.inputs) if v is not None and k not in mine and v.const_value is None]
+        if not others:
+            constants[node.outputs[0]] = _computed(node, mine)
+        elif any(_shaped(analysis, other, node.outputs[0]) for other in others):
+            yield from ((node, k, array) for k, array in mine.items())
         else:
-            yield from _followed(analysis, user.outputs[0], _computed(user, value, array))
+            raise _Stays
+    for value in constants:
+        if value.is_graph_output() or any(user.graph is not graph for user, _ in value.uses()):
+            raise _Stays
 
 
 def _shaped(analysis: Analysis, value: ir.Value, result: ir.Value) -> bool:
@@ -87,12 +93,12 @@ def _shaped(analysis: Analysis, value: ir.Value, result: ir.Value) -> bool:
     return one is not None and two is not None and one.sizes == two.sizes
 
 
-def _computed(node: ir.Node, value: ir.Value, array: Array) -> Array:
-    """What a node that treats each channel alone makes of a constant, by ONNX's reference implementation."""
+def _computed(node: ir.Node, given: Mapping[int, Array]) -> Array:
+    """What a node that treats each channel alone makes of constants, by ONNX's reference implementation."""
     from onnx.reference import ReferenceEvaluator
 
     feeds = {v.name or "": v.const_value.numpy() for v in node.inputs if v is not None and v.const_value is not None}
-    feeds[value.name or ""] = array
+    feeds |= {value.name or "": given[k] for k, value in enumerate(node.inputs) if value is not None and k in given}
     graph = onnx.GraphProto(name="constant", node=[ir.serde.serialize_node(node)])
     graph.input.extend(onnx.helper.make_value_info(name, onnx.TypeProto()) for name in feeds)
     graph.output.append(onnx.helper.make_value_info(node.outputs[0].name or "", onnx.TypeProto()))
@@ -102,6 +108,6 @@ def _computed(node: ir.Node, value: ir.Value, array: Array) -> Array:
         made = np.asarray(ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, feeds)[0])
     except Exception as error:  # whatever an operator raises
         raise _Stays from error
-    if made.shape != array.shape or made.dtype != array.dtype:
+    if any(made.shape != array.shape for array in given.values()):
         raise _Stays
     return made

@@ -289,15 +289,16 @@ class Lowering:
         """Make standard operators of the cuts; what became of each edge."""
         gone = np.zeros(self.analysis.units.unit.size, dtype=bool)
         for resizing in chosen:
-            gone[resizing.group.units[resizing.copies == 0]] = True
-        dense = {edge.name for edge in self.edges if not gone[self._units(edge)[~edge.kept]].all()}
+            gone[np.delete(resizing.group.units, resizing.source)] = True
+        units = {edge.name: self._units(edge) for edge in self.edges}
+        dense = {edge.name for edge in self.edges if not gone[units[edge.name][~edge.kept]].all()}
         made = settle(self.analysis.model, self._all_cuts, self.names)
         found = {}
         for edge in self.edges + self.gone:
             ways = {made[cut] for cut in self.cuts.get(edge.name, [])} - {"whole"}
             how = "+".join(sorted(ways)) or ("dense" if edge.name in dense else "producer")
             how = "gone" if edge in self.gone else how
-            kept = np.flatnonzero(edge.kept)
+            kept = np.flatnonzero(edge.kept if edge in self.gone else edge.kept & ~gone[units[edge.name]])
             node = edge.name.rpartition(":")[0]
             reason = self.refused.get(edge.name, "")
             found[edge.name] = TraceEdge(node, edge.input, edge.axis, kept, how, reason)
