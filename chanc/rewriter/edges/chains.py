@@ -89,7 +89,7 @@ class Chain:
         if len(value.uses()) != 1 or value.is_graph_output():
             return None, []
         inputs = _computed(self.analysis, node)
-        before = [units_of(self.analysis, value) for k in inputs if (value := node.inputs[k]) is not None]
+        before = [units_of(self.analysis, v) for k in inputs if (v := node.inputs[k]) is not None]
         if not before or not all(units.size for units in before):
             return None, []
         same = np.array_equal(np.unique(np.concatenate(before)), units_of(self.analysis, value))

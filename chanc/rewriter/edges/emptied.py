@@ -105,7 +105,8 @@ def _computed(node: ir.Node, given: Mapping[int, Array]) -> Array:
     imports = node.graph.opset_imports if node.graph is not None else {}
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in imports.items()]
     try:
-        made = np.asarray(ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, feeds)[0])
+        run = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run
+        made = np.asarray(next(iter(run(None, feeds))))
     except Exception as error:  # whatever an operator raises
         raise _Stays from error
     if any(made.shape != array.shape for array in given.values()):
