@@ -113,7 +113,7 @@ def rewrite(
     takes and adds channels at the end only; `scale` instead scales every group that may change. A plan of format 2,
     `{"format": 2, "groups": {...}, "edges": {"<node's first output>:<input>": [units]}}`, also says which units of a
     group each of its consumers keeps (`chanc.rewriter.edges`). Widths follow each group's step; `round_to` and
-    `min_width` (channels) bound scaled ones.
+    `min_width` (channels) bound scaled ones, `round_to` also those that edges make.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind), some by
     the `evidence` of data (`chanc.gather`), and `transfer` what their weights become (a name of
     `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep the function of the
