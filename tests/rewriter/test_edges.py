@@ -210,6 +210,9 @@ def test_groups_and_edges_at_once(moving_is_free: None) -> None:
     assert lowered.trace.unread == ()
     verdict = judge(model, lowered.model, trace=json.loads(json.dumps(lowered.trace.to_json())))
     assert verdict.agrees, verdict
+    # Of what the consumer keeps nothing is left: it reads zeros.
+    lowered = rewrite(model, {"groups": {"w_1": {"keep": [0, 1]}}, "edges": {first: [8, 9]}})
+    assert judge(model, lowered.model, trace=lowered.trace).agrees
     with pytest.raises(PlanError, match="'w_1' can't grow while consumers read a part of it"):
         rewrite(model, {"groups": {"w_1": 32}, "edges": {first: [0]}})
 
