@@ -98,6 +98,13 @@ def test_a_second_rewrite_on_top_is_right(network: str, free: bool, seed: int, g
     check_shrink(lowered.model)
 
 
+def test_a_second_rewrite_finds_slices_and_gathers(moving_is_free: None) -> None:
+    model = NETWORKS["densenet"](3)
+    lowered = rewrite(model, {"edges": random_edges(analyze(model), 3)})
+    assert {edge.how for edge in lowered.trace.edges.values()} >= {"slice", "gather"}
+    assert all(old > new for old, new in check_shrink(lowered.model).groups.values() if old > 1)
+
+
 def test_slices_of_a_producer_in_another_order(moving_is_free: None) -> None:
     model = two_readers()
     first, second = names(model)
