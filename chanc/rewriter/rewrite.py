@@ -189,7 +189,8 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
     analysis = lowering.analysis if lowering else analysis
     asked, left = wanted.choice(analysis, leave, rng)
     planned = [r for r in asked if r.changed and r.group.id not in left]
-    unread, cut = lowering.narrowed(planned, left) if lowering else ([], [])
+    fixed = [r for r in asked if r.group.id not in left]
+    unread, cut = lowering.narrowed(fixed, left) if lowering else ([], [])
     chosen = [r for r in (*planned, *unread, *cut) if r.changed]
     # From here on the model may be half changed, whatever happens.
     analysis.spend()

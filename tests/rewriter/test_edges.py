@@ -220,6 +220,8 @@ def test_groups_and_edges_at_once(moving_is_free: None) -> None:
     # Of what the consumer keeps nothing is left: it reads zeros.
     lowered = rewrite(model, {"groups": {"w_1": {"keep": [0, 1]}}, "edges": {first: [8, 9]}})
     assert judge(model, lowered.model, trace=lowered.trace).agrees
+    # A width that the plan gives stays, though nobody reads all of it.
+    assert rewrite(model, {"groups": {"w_1": 16}, "edges": dict.fromkeys(names(model), [0])}).trace.unread == ()
     with pytest.raises(PlanError, match="'w_1' can't grow while consumers read a part of it"):
         rewrite(model, {"groups": {"w_1": 32}, "edges": {first: [0]}})
 
