@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Rewrite
+    from chanc.rewriter.trace import TraceEdge
 
 MOST_LEFT = 10
 """Groups that were left alone are named one in a line, no more than these."""
@@ -46,8 +47,9 @@ class RewriteCommand(GroupedCommand):
     "--plan",
     "plan_file",
     metavar="PLAN.json",
-    help='Widths by group id or pattern: {"layer1.*": 48 | {"scale": 0.5} | {"keep": [0, 3]}}; the last that names a '
-    "group counts.",
+    help='Widths by group id or pattern: {"layer1.*": 48 | {"scale": 0.5} | {"keep": [0, 3]}}, the last that names a '
+    'group counts; with what single consumers read: {"format": 2, "groups": {...}, "edges": '
+    '{"<node\'s first output>:<input>": [units]}}.',
 )
 @budget_options
 @click.option(
@@ -287,6 +289,8 @@ def _say(result: Rewrite, output: str, note: str) -> None:
     old, new = sum(a for a, _ in changed), sum(b for _, b in changed)
     exact = "" if trace.exact else f"; {len(trace.inexact)} of them not exactly: {_causes(trace.inexact)}"
     say(f"wrote {output}: {len(changed)} of {len(trace.groups)} groups changed, {old} -> {new} channels{exact}")
+    if trace.edges:
+        say(_ways(trace.edges.values()))
     for line in trace.notes:
         say(f"note: {line}")
     for name, reason in list(trace.left.items())[:MOST_LEFT]:
@@ -323,6 +327,14 @@ def _show_costs(original: Any, result: Rewrite, files: tuple[str, str], given: S
         found = analyze(model, dims=given)
         figures.append(Figures(found.params, found.macs, size_on_disk(model, file), spread))
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(costs_table(*figures))
+
+
+def _ways(edges: Collection[TraceEdge]) -> str:
+    """How many consumers keep a part, and how they come to it."""
+    ways = ", ".join(f"{count} {way}" for way, count in Counter(edge.how for edge in edges).most_common())
+    odd = any(edge.kept.size % 8 for edge in edges if edge.how not in ("dense", "gone"))
+    hint = "; onnxruntime is faster at multiples of 8: --round-to 8" if odd else ""
+    return f"{len(edges)} consumers keep a part of what they take: {ways}{hint}"
 
 
 def _causes(reasons: Mapping[str, str]) -> str:

@@ -1,4 +1,7 @@
-"""Plans: group id or pattern -> new width, scale or kept channels; and how many copies of each unit that makes."""
+"""Plans: group id or pattern -> new width, scale or kept channels; and how many copies of each unit that makes.
+
+In format 2 a plan has such `groups`, and `edges`: what single consumers keep (`chanc.rewriter.edges`).
+"""
 
 from __future__ import annotations
 
@@ -56,8 +59,13 @@ class Resizing:
 
     @property
     def changed(self) -> bool:
-        """Whether anything goes or is repeated."""
-        return bool((self.copies != 1).any())
+        """Whether anything goes, is repeated or moves."""
+        return self.permuted or bool((self.copies != 1).any())
+
+    @property
+    def permuted(self) -> bool:
+        """Whether units that stay trade places: the graph remains, and values move on every operand alike."""
+        return self.source.size == np.count_nonzero(self.copies) and bool((np.diff(self.source) < 0).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,17 @@ def load_plan(path: str | Path) -> Plan:
     if not isinstance(plan, dict):
         raise PlanError(f"{path} does not hold an object of group ids")
     return plan
+
+
+def parted(plan: Plan | None) -> tuple[Plan | None, Mapping[str, Any]]:
+    """What a plan says of groups, and of edges: it says so of both in format 2, else it is the groups alone."""
+    if not isinstance(plan, Mapping) or not ("format" in plan or isinstance(plan.get("edges"), Mapping)):
+        return plan, {}
+    parts = plan.get("groups", {}), plan.get("edges", {})
+    extra = set(plan) - {"format", "groups", "edges"}
+    if extra or plan.get("format", 2) != 2 or not all(isinstance(part, Mapping) for part in parts):
+        raise PlanError('a plan with edges is {"format": 2, "groups": {...}, "edges": {...}}, and nothing else')
+    return parts
 
 
 def resizings(

@@ -22,9 +22,10 @@ from chanc.ir.sizes import Sizes, release
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.budget import Amount, Budget, Clock
 from chanc.rewriter.check import Misfit, around, check_against
+from chanc.rewriter.edges import Lowering
 from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.parameters import resize_parameters
-from chanc.rewriter.plan import Apart, Plan, Resizing, Sizing
+from chanc.rewriter.plan import Apart, Plan, Resizing, Sizing, parted
 from chanc.rewriter.rest import Fault, Left, do_the_rest
 from chanc.rewriter.rules import REGISTRY, RewriteRule
 from chanc.rewriter.site import Site, Stuck
@@ -33,6 +34,7 @@ from chanc.rewriter.transfer import TRANSFERS, Method
 from chanc.rewriter.wanted import Wanted
 
 NOT_ASKED = "no other width is asked for"
+UNREAD = "nothing reads the channels that went"
 Fold = bool | Collection[str]
 
 
@@ -48,8 +50,8 @@ class Rewrite:
 
     @property
     def changed(self) -> bool:
-        """Whether any width changed."""
-        return any(old != new for old, new in self.trace.groups.values())
+        """Whether any width changed, or what a consumer reads."""
+        return bool(self.trace.edges) or any(old != new for old, new in self.trace.groups.values())
 
 
 def rewrite(
@@ -79,16 +81,18 @@ def rewrite(
     """Give channel groups new widths, weights carried over; the caller's model stays as it is.
 
     `plan` maps group ids to a width in channels, `{"scale": S}`, `{"keep": [channels]}`, or `{"first": width}`, which
-    takes and adds channels at the end only; `scale` instead scales every group that may change. Or budgets say what the
-    result may have: `max_params`, `max_macs` (of one sample), `max_latency` (milliseconds of one input, as `clock`
-    measures them: `chanc.rewrite` in onnxruntime), each a number or a share such as "50%"; then those units go that are
-    worth least for what they cost (`chanc.rewriter.allocate`).
+    takes and adds channels at the end only; `scale` instead scales every group that may change. A plan of format 2,
+    `{"format": 2, "groups": {...}, "edges": {"<node's first output>:<input>": [units]}}`, also says which units of a
+    group each of its consumers keeps (`chanc.rewriter.edges`). Or budgets say what the result may have: `max_params`,
+    `max_macs` (of one sample), `max_latency` (milliseconds of one input, as `clock` measures them: `chanc.rewrite` in
+    onnxruntime), each a number or a share such as "50%"; then those units go that are worth least for what they cost
+    (`chanc.rewriter.allocate`).
     Groups are named by id, or by patterns over ids, weights and nodes (`chanc.analysis.patterns`); of several that name
     a group the last one counts. `keep` are patterns of groups that stay, `ratios` of such that get a share of their
     width, whatever the others do; without `heads` attention keeps all its heads (else whole ones go).
-    Widths follow each group's step; `round_to` and `min_width` (channels) bound those that aren't given as numbers.
-    Without `round_to` a scale rounds to whole channels, a budget to what devices are fast with: multiples of 8, in
-    groups under 16 of 4, or of the step where that is larger.
+    Widths follow each group's step; `round_to` and `min_width` (channels) bound those that aren't given as numbers,
+    `round_to` also those that edges make. Without `round_to` a scale rounds to whole channels, a budget to what devices
+    are fast with: multiples of 8, in groups under 16 of 4, or of the step where that is larger.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind), some by
     the `evidence` of data (`chanc.gather`), and `transfer` what their weights become (a name of
     `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep the function of the
@@ -113,7 +117,8 @@ def rewrite(
         raise PlanError("give a plan, a scale or budgets: one of the three")
     sizing = Sizing(round_to or (None if budget else 1), min_width)
     apart = Apart(keep, ratios or {}, heads)
-    wanted = Wanted(plan, scale, importance, method, sizing, seed, exact, evidence, apart)
+    groups, edges = parted(plan)
+    wanted = Wanted(groups, scale, importance, method, sizing, seed, exact, evidence, apart, edges)
 
     def analysed(fold: Fold) -> Analysis:
         return analyze(model, dims=dims, shapes=shapes, fold=fold)
@@ -129,7 +134,7 @@ def rewrite(
         except Fault as fault:
             if isinstance(model, Analysis):
                 raise fault.error from fault
-            return do_the_rest(attempt, fault)
+            return _rest(attempt, fault, bool(wanted.edges))
 
     if budget:
         whole = model if isinstance(model, Analysis) else analysed(fold)
@@ -137,6 +142,16 @@ def rewrite(
     else:
         done = carry_out(wanted, leave or {})
     return done if isinstance(model, Analysis) else Rewrite(like(done.model, model), done.trace)
+
+
+def _rest(attempt: Callable[[Left], Rewrite], fault: Fault, edges: bool) -> Rewrite:
+    """The rewrite without the groups at fault. Edges whose channels can't go read zeros, which never fails."""
+    try:
+        return do_the_rest(attempt, fault)
+    except (VerifyError, IllegalMove):
+        if not edges:
+            raise
+        return attempt(dict.fromkeys(fault.tried, str(fault.error)))
 
 
 def _within(
@@ -164,7 +179,7 @@ def _resized(model: ir.Model, widths: Mapping[str, int]) -> ir.Model:
 def _folded(analysed: Callable[[Fold], Analysis], wanted: Wanted, leave: Left, fold: bool) -> Analysis:
     """The analysis for which the graph computes what doesn't change, and nothing else, if weights may be folded."""
     analysis = analysed(fold)
-    if not analysis.folded:
+    if not analysis.folded or wanted.edges:
         return analysis
     asked, left = wanted.choice(analysis, leave, np.random.default_rng(wanted.seed))
     changed = [r for r in asked if r.changed and r.group.id not in left]
@@ -177,8 +192,13 @@ def _attempt(analysis: Analysis, wanted: Wanted, leave: Left) -> Trace:
     if analysis.spent:
         raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(wanted.seed)
+    lowering = _lowering(analysis, wanted, leave) if wanted.edges else None
+    analysis = lowering.analysis if lowering else analysis
     asked, left = wanted.choice(analysis, leave, rng)
-    chosen = [r for r in asked if r.changed and r.group.id not in left]
+    planned = [r for r in asked if r.changed and r.group.id not in left]
+    fixed = [r for r in asked if r.group.id not in left]
+    unread, cut = lowering.narrowed(fixed, left) if lowering else ([], [])
+    chosen = [r for r in (*planned, *unread, *cut) if r.changed]
     # From here on the model may be half changed, whatever happens.
     analysis.spend()
     try:
@@ -188,10 +208,24 @@ def _attempt(analysis: Analysis, wanted: Wanted, leave: Left) -> Trace:
         if isinstance(error, ChancError) and not isinstance(error, (VerifyError, IllegalMove, NotUnderstood)):
             raise
         raise _fault(analysis, chosen, error) from error
+    edges = lowering.finish(chosen) if lowering else {}
+    if lowering:
+        there = {called(node) for node in nodes_of(analysis.model.graph)}
+        operands = tuple(operand for operand in operands if operand.node in there)
     release(analysis.model, analysis.opened)
-    widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in asked}
+    widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in (*asked, *unread)}
     verdicts = _verdicts(analysis, asked, left)
-    return Trace(all(not r.inexact for r in chosen), widths, operands, _notes(analysis), verdicts)
+    if lowering:
+        verdicts = {name: verdict for name, verdict in verdicts.items() if name not in lowering.hidden}
+    verdicts.update((r.group.id, Verdict(True, UNREAD, asked=False)) for r in unread if r.changed)
+    lost = tuple(r.group.id for r in unread if r.changed)
+    exact = all(not r.inexact for r in chosen)
+    return Trace(exact, widths, operands, _notes(analysis), verdicts, edges, lost)
+
+
+def _lowering(analysis: Analysis, wanted: Wanted, leave: Left) -> Lowering:
+    """The edges that are wanted; where weights are drawn anew none can be zeros."""
+    return Lowering.of(analysis, wanted.edges, leave, wanted.sizing.round_to or 1, wanted.method.fresh)
 
 
 def _notes(analysis: Analysis) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from chanc.boundary import boundary
 from chanc.rewriter.allocate import Widths
 from chanc.rewriter.budget import Budget, Resize
 from chanc.rewriter.choose import judged
+from chanc.rewriter.edges import Wishes
 from chanc.rewriter.importance import IN_LOSS, Evidence, Gathered, Importance
 from chanc.rewriter.plan import Apart, Plan, Resizing, Sizing, measure_of, resizings
 from chanc.rewriter.rest import Left
@@ -31,6 +32,7 @@ class Wanted:
     exact: bool
     evidence: Gathered | None
     apart: Apart
+    edges: Wishes
 
     @boundary("the choice of widths")
     def widths(self, budget: Budget, analysis: Analysis, left: Left, resize: Resize) -> Widths:
