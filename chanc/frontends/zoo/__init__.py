@@ -2,7 +2,7 @@
 
 `build("resnet34")` is the published baseline for 32x32 images; `width=16` sets every independent width to 16,
 `scale=1.5` scales all of them, and `widths={"stream1": 24, ...}` sets single ones, so that a network found by a search
-can be built again. `table(name)` lists the independent widths of a network with their published values. Some networks have forms
+can be built again. `table(name)` lists the independent widths of a network with their published values. Some have forms
 (`chanc.frontends.zoo.forms`): `cnas:cells=3,f=8` is a small one of `cnas`.
 """
 

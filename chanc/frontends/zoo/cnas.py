@@ -30,7 +30,7 @@ def reductions(cells: int) -> tuple[int, int]:
 
 
 def table(name: str, *, aux: bool = False) -> dict[str, int]:
-    """Published widths: `stem`, and of a cell `cells.I.d0` and `.d1`, its inputs, and `cells.I.z0` and on, its nodes."""
+    """Published widths: `stem`, and of each cell `cells.I.d0` and `.d1`, its inputs, `cells.I.z0` and on, its nodes."""
     numbers = form(name, PUBLISHED)
     widths, base = {"stem": 3 * numbers["f"]}, numbers["f"]
     for cell in range(numbers["cells"]):

@@ -1,0 +1,141 @@
+"""CNAS, channel-level architecture search: the least salient inputs of all layers go, step by step.
+
+    train the whole model; repeat: saliency over some batches, drop a tenth of the inputs that are left, train an epoch
+
+until a share of the parameters is left. What a layer's inputs are, and what they cost: `chanc.training.edges`; the
+forms of saliency: `chanc.training.columns`. The paper's own, 1 / (x dx) summed up, ranks inputs whose loss hangs on
+them negatively, and dead ones, as the most important: `reciprocal` is what it can mean. What the search ends with has
+its trained weights (CNAS-W); the final training of `found` starts from scratch (CNAS-R).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+import onnx_ir as ir
+
+from chanc import fields
+from chanc.errors import RunError
+from chanc.runs import Best, Decision, EpochEvent, Event, StateEvent, Timing, best
+from chanc.study.engine import Engine
+from chanc.study.methods.protocol import Context
+from chanc.study.methods.registry import register
+
+if TYPE_CHECKING:
+    from chanc.training.pruning import PrunedEpoch, PruneOptions, Pruning
+    from chanc.training.records import StepInfo
+
+FOLDER = "edges"
+SHOWN = 8
+"""So many weights that keep their inputs are named one by one."""
+
+
+@runtime_checkable
+class EdgeEngine(Engine, Protocol):
+    """An engine that prunes what single consumers read."""
+
+    def pruning(self, model: ir.Model, options: PruneOptions, *, seed: int) -> Pruning:
+        """A network on the search's data that loses edges. Raises ModelError where it has none."""
+
+    def lowered(self, model: ir.Model, edges: Mapping[str, Mapping[str, tuple[int, ...]]]) -> ir.Model:
+        """The model in which consumers read the kept units alone."""
+
+
+@register("cnas")
+@dataclass(frozen=True)
+class Cnas:
+    """Channels pruned consumer by consumer; `random` draws what goes, the rival at the same number of params."""
+
+    sparsity: float = field(default=0.5, metadata={
+        "help": "Share of the model's params that go.", "range": (0, 0.999)})
+    gamma: float = field(default=0.1, metadata={
+        "help": "Share of the inputs that are left which a step takes.", "range": (0.001, 1)})
+    saliency: Literal["taylor", "reciprocal", "squared", "elementwise", "random"] = field(default="taylor", metadata={
+        "help": "What tells which inputs go: |sum of x dx|, the paper's reciprocal of it, its square, |x dx| value by "
+                "value, or nothing."})
+    batches: int = field(default=50, metadata={
+        "help": "Batches over which the saliency is summed, in each step.", "range": (1, math.inf)})
+    tune_lr: float = field(default=1e-4, metadata={
+        "help": "Learning rate of the epochs between the steps.", "range": (0, math.inf)})
+    consumers: str = field(default="*", metadata={
+        "help": "Patterns of the weights that may drop inputs, with commas between ('*.pointwise.*,*.conv1.*')."})
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for options out of range."""
+        if wrong := fields.fault(self):
+            raise ValueError(wrong)
+
+    def run(self, context: Context) -> Iterator[Event]:
+        """An event an epoch, and the decision."""
+        if best(context.record) is not None:
+            return
+        net, done = self._net(context), context.record.of(EpochEvent)
+        if done:
+            net.restore(context.record.path / done[-1].file)
+        epoch = len(done)
+        while not net.done(epoch):
+            seen = net.epoch(epoch, _stepper(context))
+            file = context.folder(FOLDER) / f"{epoch:03d}.safetensors"
+            net.save(file)
+            context.timed(Timing(f"epoch {epoch}", seen.seconds))
+            context.watch.epoch(epoch, seen.loss, seen.score)
+            yield _event(seen, f"{FOLDER}/{file.name}", {} if epoch else net.edges.fixed)
+            file.with_name(f"{epoch - 1:03d}.safetensors").unlink(missing_ok=True)
+            epoch += 1
+        edges, file = net.decided(), context.folder(FOLDER) / "model.onnx"
+        context.engine.save(_engine(context).lowered(net.trained(), edges), file)
+        yield StateEvent({}, best=Best(Decision(edges=edges)), file=f"{FOLDER}/{file.name}")
+
+    def _net(self, context: Context) -> Pruning:
+        from chanc.training.cutting import Goal
+        from chanc.training.pruning import PruneOptions
+
+        engine = _engine(context)
+        keep = tuple(group.id for group in context.space.groups if not group.resizable)
+        wanted = tuple(word for part in self.consumers.split(",") if (word := part.strip()))
+        goal = Goal(1 - self.sparsity, self.gamma)
+        options = PruneOptions(goal, self.saliency, self.batches, self.tune_lr, wanted, keep)
+        net = engine.pruning(engine.load(context.input), options, seed=context.seed)
+        net.begin(draw=context.fresh)
+        for line in _named(net.edges.fixed):
+            context.say(line)
+        return net
+
+
+def _event(seen: PrunedEpoch, file: str, fixed: Mapping[str, str]) -> EpochEvent:
+    """left: inputs and params in all; inputs: of each weight. The state tells what went before the epoch."""
+    metrics = {
+        "left": {"inputs": float(seen.inputs), "params": float(seen.params)},
+        "inputs": {name: float(count) for name, count in seen.counts.items()},
+        "losses": {"weights": seen.loss, "held_out": seen.held_out},
+        "rate": {"lr": seen.rate},
+    }
+    told = {"cut": seen.cut, "fixed": dict(fixed)}
+    return EpochEvent(seen.epoch, seen.loss, seen.score, metrics, {key: of for key, of in told.items() if of}, file)
+
+
+def _engine(context: Context) -> EdgeEngine:
+    if not isinstance(context.engine, EdgeEngine):
+        raise RunError("this engine prunes no edges")
+    return context.engine
+
+
+def _stepper(context: Context):
+    def on_step(info: StepInfo) -> None:
+        context.watch.step(info.epoch, (info.step + 1) / info.steps)
+
+    return on_step
+
+
+def _named(fixed: Mapping[str, str]) -> Iterator[str]:
+    """The weights that keep their inputs and the reasons, one line each; of many how many there are of a reason."""
+    if len(fixed) <= SHOWN:
+        yield from (f"note: '{name}' keeps its inputs: {reason}" for name, reason in fixed.items())
+        return
+    for reason in dict.fromkeys(fixed.values()):
+        names = [name for name, why in fixed.items() if why == reason]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"note: {len(names)} weights keep their inputs: {reason} ({', '.join(names[:3])}{more})"
