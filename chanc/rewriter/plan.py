@@ -51,8 +51,13 @@ class Resizing:
 
     @property
     def changed(self) -> bool:
-        """Whether anything goes or is repeated."""
-        return bool((self.copies != 1).any())
+        """Whether anything goes, is repeated or moves."""
+        return self.permuted or bool((self.copies != 1).any())
+
+    @property
+    def permuted(self) -> bool:
+        """Whether units that stay trade places: the graph remains, and values move on every operand alike."""
+        return self.source.size == np.count_nonzero(self.copies) and bool((np.diff(self.source) < 0).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,18 @@ def load_plan(path: str | Path) -> Plan:
     if not isinstance(plan, dict):
         raise PlanError(f"{path} does not hold an object of group ids")
     return plan
+
+
+def parted(plan: Plan | None) -> tuple[Plan | None, Mapping[str, Any]]:
+    """What a plan says of groups, and of edges: of format 2 it has both, else it is the groups alone."""
+    if not isinstance(plan, Mapping) or not isinstance(plan.get("edges", plan.get("format")), (Mapping, int)):
+        return plan, {}
+    if "edges" not in plan and not ("format" in plan and "groups" in plan):
+        return plan, {}
+    unknown = set(plan) - {"format", "groups", "edges"}
+    if unknown or plan.get("format", 2) != 2:
+        raise PlanError('a plan with edges is {"format": 2, "groups": {...}, "edges": {...}}, and nothing else')
+    return plan.get("groups", {}), plan.get("edges", {})
 
 
 def resizings(

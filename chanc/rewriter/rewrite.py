@@ -21,9 +21,10 @@ from chanc.ir.nodes import called, nodes_of
 from chanc.ir.sizes import Sizes, release
 from chanc.rewriter.axis_maps import Resize
 from chanc.rewriter.check import Misfit, around, check_against
+from chanc.rewriter.edges import Lowering, Wishes
 from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.parameters import resize_parameters
-from chanc.rewriter.plan import Plan, Resizing, Sizing, resizings
+from chanc.rewriter.plan import Plan, Resizing, Sizing, parted, resizings
 from chanc.rewriter.rest import Fault, Left, do_the_rest
 from chanc.rewriter.rules import REGISTRY, RewriteRule
 from chanc.rewriter.site import Site, Stuck
@@ -32,6 +33,7 @@ from chanc.rewriter.transfer import TRANSFERS, Method
 from chanc.rewriter.transfer.reflect import reflected
 
 NOT_ASKED = "no other width is asked for"
+UNREAD = "nothing reads the channels that went"
 Fold = bool | Collection[str]
 
 
@@ -47,8 +49,8 @@ class Rewrite:
 
     @property
     def changed(self) -> bool:
-        """Whether any width changed."""
-        return any(old != new for old, new in self.trace.groups.values())
+        """Whether any width changed, or what a consumer reads."""
+        return bool(self.trace.edges) or any(old != new for old, new in self.trace.groups.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class _Wanted:
     seed: int
     exact: bool
     evidence: Gathered | None
+    edges: Wishes
 
     def resizings(self, analysis: Analysis, rng: np.random.Generator) -> list[Resizing]:
         """One for each group that may change and is named."""
@@ -107,8 +110,10 @@ def rewrite(
     """Give channel groups new widths, weights carried over; the caller's model stays as it is.
 
     `plan` maps group ids to a width in channels, `{"scale": S}`, `{"keep": [channels]}`, or `{"first": width}`, which
-    takes and adds channels at the end only; `scale` instead scales every group that may change. Widths follow each
-    group's step; `round_to` and `min_width` (channels) bound scaled ones.
+    takes and adds channels at the end only; `scale` instead scales every group that may change. A plan of format 2,
+    `{"format": 2, "groups": {...}, "edges": {"<node's first output>:<input>": [units]}}`, also says which units of a
+    group each of its consumers keeps (`chanc.rewriter.edges`). Widths follow each group's step; `round_to` and
+    `min_width` (channels) bound scaled ones.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind), some by
     the `evidence` of data (`chanc.gather`), and `transfer` what their weights become (a name of
     `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep the function of the
@@ -128,7 +133,8 @@ def rewrite(
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
-    wanted = _Wanted(plan, scale, importance, method, Sizing(round_to, min_width), seed, exact, evidence)
+    groups, edges = parted(plan)
+    wanted = _Wanted(groups, scale, importance, method, Sizing(round_to, min_width), seed, exact, evidence, edges)
 
     def analysed(fold: Fold) -> Analysis:
         return analyze(model, dims=dims, shapes=shapes, fold=fold)
@@ -144,8 +150,18 @@ def rewrite(
     except Fault as fault:
         if isinstance(model, Analysis):
             raise fault.error from fault
-        done = do_the_rest(attempt, fault)
+        done = _rest(attempt, fault, bool(edges))
     return done if isinstance(model, Analysis) else Rewrite(like(done.model, model), done.trace)
+
+
+def _rest(attempt: Callable[[Left], Rewrite], fault: Fault, edges: bool) -> Rewrite:
+    """The rewrite without the groups at fault. Edges whose channels can't go read zeros, which never fails."""
+    try:
+        return do_the_rest(attempt, fault)
+    except (VerifyError, IllegalMove):
+        if not edges:
+            raise
+        return attempt(dict.fromkeys(fault.tried, str(fault.error)))
 
 
 def _reflected(resizing: Resizing) -> Resizing:
@@ -156,7 +172,7 @@ def _reflected(resizing: Resizing) -> Resizing:
 def _folded(analysed: Callable[[Fold], Analysis], wanted: _Wanted, leave: Left, fold: bool) -> Analysis:
     """The analysis for which the graph computes what doesn't change, and nothing else, if weights may be folded."""
     analysis = analysed(fold)
-    if not analysis.folded:
+    if not analysis.folded or wanted.edges:
         return analysis
     asked, left = wanted.choice(analysis, leave, np.random.default_rng(wanted.seed))
     changed = [r for r in asked if r.changed and r.group.id not in left]
@@ -169,8 +185,12 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
     if analysis.spent:
         raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(wanted.seed)
+    lowering = Lowering.of(analysis, wanted.edges, leave, wanted.method.fresh) if wanted.edges else None
+    analysis = lowering.analysis if lowering else analysis
     asked, left = wanted.choice(analysis, leave, rng)
-    chosen = [r for r in asked if r.changed and r.group.id not in left]
+    planned = [r for r in asked if r.changed and r.group.id not in left]
+    unread, cut = lowering.narrowed(planned, left) if lowering else ([], [])
+    chosen = [r for r in (*planned, *unread, *cut) if r.changed]
     # From here on the model may be half changed, whatever happens.
     analysis.spend()
     try:
@@ -180,10 +200,14 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
         if isinstance(error, ChancError) and not isinstance(error, (VerifyError, IllegalMove, NotUnderstood)):
             raise
         raise _fault(analysis, chosen, error) from error
+    edges = lowering.finish(chosen) if lowering else {}
     release(analysis.model, analysis.opened)
-    widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in asked}
+    widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in (*asked, *unread)}
     verdicts = _verdicts(analysis, asked, left)
-    return Trace(all(not r.inexact for r in chosen), widths, operands, _notes(analysis), verdicts)
+    verdicts.update((r.group.id, Verdict(True, UNREAD, asked=False)) for r in unread if r.changed)
+    lost = tuple(r.group.id for r in unread if r.changed)
+    exact = all(not r.inexact for r in chosen)
+    return Trace(exact, widths, operands, _notes(analysis), verdicts, edges, lost)
 
 
 def _notes(analysis: Analysis) -> tuple[str, ...]:
