@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from chanc.files import atomic_write_json
 from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch, read_json
 from chanc.runs.events import Metrics
-from chanc.study.engine import MetricOf, Trained, Watcher
+from chanc.study.engine import MetricOf, Trained, Watcher, stepper
 from chanc.study.measure import measured_weights
 from chanc.study.space import Price
 
@@ -44,7 +44,8 @@ from chanc.training.latency import Table, measured
 from chanc.training.masking import MaskOptions, Policy, Unit, symbols
 from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
-from chanc.training.records import EpochRecord, StepInfo, TrainResult
+from chanc.training.pruning import PruneOptions, Pruning
+from chanc.training.records import EpochRecord, TrainResult
 from chanc.training.supernet import Supernet
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
@@ -202,7 +203,7 @@ class TorchEngine:
 
         rates = _rates(carry_from) if carry_from is not None else None
         done = train(
-            model, self.trial.data, task, options, start=start, on_step=_stepper(watch), on_epoch=record, rates=rates,
+            model, self.trial.data, task, options, start=start, on_step=stepper(watch), on_epoch=record, rates=rates,
             checkpoint=checkpoint,
         )  # fmt: skip
         result = done.result
@@ -217,6 +218,20 @@ class TorchEngine:
         trial = self.trial
         options = dataclasses.replace(trial.options, seed=seed)
         return Supernet(model, trial.data, trial.task, options, masking, policy, units, sizes=self.sizes)
+
+    def pruning(self, model: ir.Model, options: PruneOptions, *, seed: int) -> Pruning:
+        """A network that loses edges, trained by the trials' recipe on their data."""
+        trial = self.trial
+        training = dataclasses.replace(trial.options, seed=seed)
+        return Pruning(model, trial.data, trial.task, training, options, sizes=self.sizes)
+
+    def lowered(self, model: ir.Model, edges: Mapping[str, Mapping[str, tuple[int, ...]]]) -> ir.Model:
+        """The model in which consumers read the kept units alone, as small a graph as pays."""
+        from chanc.rewriter import rewrite
+
+        wishes = {name: {group: list(units) for group, units in of.items()} for name, of in edges.items()}
+        rewritten: ir.Model = rewrite(model, {"format": 2, "edges": wishes}, dims=self.sizes, fold=False).model
+        return rewritten
 
     def latencies(self, model: ir.Model, units: Sequence[Unit]) -> Table:
         """What each layer takes at widths around its own, in onnxruntime."""
@@ -240,7 +255,7 @@ class TorchEngine:
 
         done = train(
             model, self.final.data, task, options,
-            start=start, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint, judge_every=JUDGE_EVERY,
+            start=start, on_step=stepper(watch), on_epoch=record, checkpoint=checkpoint, judge_every=JUDGE_EVERY,
         )  # fmt: skip
         return Trained(model, _history(done.result), done.result.score, done.result.loss, done.spent)
 
@@ -271,11 +286,6 @@ def _rates(path: Path) -> Schedule:
 def _history(done: TrainResult) -> list[Epoch]:
     """The epochs of a training, those before a checkpoint too."""
     return [Epoch(one.epoch, one.loss, one.score, one.lr, cast(Metrics, one.metrics)) for one in done.history]
-
-
-def _stepper(watch: Watcher) -> Callable[[StepInfo], None]:
-    """Tell of each step without reading its loss, which would make the CPU wait for the device."""
-    return lambda info: watch.step(info.epoch, (info.step + 1) / info.steps)
 
 
 def _draw_anew(module: nn.Module, seed: int, *, everything: bool, norms_and_linear: bool = False) -> None:

@@ -20,13 +20,12 @@ import onnx_ir as ir
 from chanc import fields
 from chanc.errors import RunError
 from chanc.runs import Best, Decision, EpochEvent, Event, StateEvent, Timing, best
-from chanc.study.engine import Engine
+from chanc.study.engine import Engine, stepper
 from chanc.study.methods.protocol import Context
 from chanc.study.methods.registry import register
 
 if TYPE_CHECKING:
     from chanc.training.pruning import PrunedEpoch, PruneOptions, Pruning
-    from chanc.training.records import StepInfo
 
 FOLDER = "edges"
 SHOWN = 8
@@ -77,7 +76,7 @@ class Cnas:
             net.restore(context.record.path / done[-1].file)
         epoch = len(done)
         while not net.done(epoch):
-            seen = net.epoch(epoch, _stepper(context))
+            seen = net.epoch(epoch, stepper(context.watch))
             file = context.folder(FOLDER) / f"{epoch:03d}.safetensors"
             net.save(file)
             context.timed(Timing(f"epoch {epoch}", seen.seconds))
@@ -121,13 +120,6 @@ def _engine(context: Context) -> EdgeEngine:
     if not isinstance(context.engine, EdgeEngine):
         raise RunError("this engine prunes no edges")
     return context.engine
-
-
-def _stepper(context: Context):
-    def on_step(info: StepInfo) -> None:
-        context.watch.step(info.epoch, (info.step + 1) / info.steps)
-
-    return on_step
 
 
 def _named(fixed: Mapping[str, str]) -> Iterator[str]:
