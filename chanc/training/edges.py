@@ -202,9 +202,10 @@ def _costs(analysis: Analysis, consumers: Sequence[Consumer], inputs: Indices) -
     """What each edge costs, in parameters: [edges]."""
     nodes = {called(node): node for node in nodes_of(analysis.model.graph)}
     followers = _followers(analysis, nodes)
+    mixing = {operand.node for group in analysis.groups for operand in group.operands if operand.role == "consumer"}
     costs = [np.zeros(0, dtype=np.int64)]
     for one in consumers:
-        own = _private(nodes[one.name.rpartition(":")[0]])
+        own = _private(nodes[one.name.rpartition(":")[0]], mixing)
         column = int(np.prod(one.shape)) // one.shape[one.axis]
         for group, span in one.spans.items():
             cost = inputs[span] * column
@@ -228,15 +229,15 @@ def _followers(analysis: Analysis, nodes: Mapping[str, ir.Node]) -> dict[str, di
     return found
 
 
-def _private(node: ir.Node) -> set[str]:
-    """The nodes whose outputs are for this one alone, up to those that others read too."""
+def _private(node: ir.Node, mixing: Collection[str]) -> set[str]:
+    """The nodes whose outputs are for this one alone, up to those that others read too, or that mix channels."""
     found, ahead = set(), [node]
     while ahead:
         for value in ahead.pop().inputs:
             maker = value.producer() if value is not None else None
             if maker is None or len(maker.outputs) > 1 or value is None or len(value.uses()) > 1:
                 continue
-            if not value.is_graph_output() and called(maker) not in found:
+            if not value.is_graph_output() and called(maker) not in found and called(maker) not in mixing:
                 found.add(called(maker))
                 ahead.append(maker)
     return found
