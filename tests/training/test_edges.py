@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from chanc.analysis import Analysis, analyze  # noqa: E402
 from chanc.errors import ModelError  # noqa: E402
 from chanc.tasks import Classification  # noqa: E402
+from chanc.testing.blocks import concat_cell  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.cutting import Cutter, Goal  # noqa: E402
 from chanc.training.edges import Edges, edges_of  # noqa: E402
@@ -24,13 +25,7 @@ def cell() -> ir.Model:
     """Two nodes of two operations as in CNAS's cells: all of them read d, those of the second one z as well."""
     graph = Graph(seed=0)
     d = graph.input("image", [2, 3, 8, 8], dynamic={0: "n"}).conv(4, bias=False).bn().relu()
-    z = operation(d, 5) + operation(d, 5)
-    y = operation(d.concat(z), 6) + operation(d.concat(z), 6)
-    return graph.ir(z.concat(y).gap().flatten().gemm(4))
-
-
-def operation(x, outputs: int):
-    return x.relu().depthwise(bias=False).conv(outputs, 1, bias=False).bn()
+    return graph.ir(concat_cell(d, 5, 6).gap().flatten().gemm(4))
 
 
 def found(model: ir.Model, **options: object) -> tuple[Analysis, Edges]:
