@@ -24,6 +24,7 @@ from chanc.runs import (
     FinalEvent,
     Row,
     RunDir,
+    StateEvent,
     Timing,
     VoidEvent,
     clear_errors,
@@ -38,16 +39,23 @@ from chanc.runs.seal import read_sealed, write_sealed
 from chanc.study.driver import trial_seed
 from chanc.study.engine import Engine, Trained, Watcher
 from chanc.study.progress import Progress, amount
-from chanc.study.rivals import RIVALS, named
+from chanc.study.rivals import RIVALS, TUNED, named
 from chanc.study.shelf import Shelf, put, take
-from chanc.study.space import Widths
+
+START = "from_weights"
+"""In the recipe of a final training that isn't from scratch: the SHA-256 of the model whose weights it starts from."""
 
 
 class Finisher(Engine, Protocol):
     """An engine that also does final trainings."""
 
-    def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
-        """Train from scratch, going on from `checkpoint` where it exists; top-1 on the test set."""
+    def train_final(
+        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True
+    ) -> Trained:
+        """Train, from scratch if `fresh`, going on from `checkpoint` where it exists; top-1 on the test set."""
+
+    def lowered(self, model: ir.Model, edges: Mapping[str, Mapping[str, tuple[int, ...]]]) -> ir.Model:
+        """The model in which consumers read the kept units alone."""
 
     def latency(self, model: ir.Model) -> float:
         """Seconds of one input."""
@@ -100,15 +108,16 @@ class Bout:
 
 
 def train_finals(
-    engine: Finisher, run: RunDir, finals: Finals, widths: Mapping[str, Sequence[Widths]], seed: int, progress: Progress
-) -> list[Row]:
+    engine: Finisher, run: RunDir, finals: Finals, rivalry: Mapping[str, Sequence[Decision]], seed: int,
+    progress: Progress,
+) -> list[Row]:  # fmt: skip
     """Train every rival with every seed and write comparison.json; what a killed run finished is not done again.
 
-    widths: of each rival for each of its trainings; what two rivals have in common is trained once. Returns the rows. A
-    training that fails is named and left out. Earlier finals of other widths or another recipe are cancelled: a
-    comparison is of one kind.
+    rivalry: the decision of each rival for each of its trainings; what two rivals have in common is trained once. The
+    one named TUNED starts from the weights of the method's own model. Returns the rows. A training that fails is named
+    and left out. Earlier finals of other decisions or another recipe are cancelled: a comparison is of one kind.
     """
-    bouts = _bouts(finals, widths, seed)
+    bouts = _bouts(run, finals, rivalry, seed)
     stale = [number for number, event in run.record.live.items() if isinstance(event, FinalEvent)
              and not any(bout.is_done_by(event) and _kept(run, event) for bout in bouts)]  # fmt: skip
     if stale:
@@ -137,14 +146,20 @@ def train_finals(
     return rows
 
 
-def _bouts(finals: Finals, widths: Mapping[str, Sequence[Widths]], seed: int) -> list[Bout]:
+def _bouts(run: RunDir, finals: Finals, rivalry: Mapping[str, Sequence[Decision]], seed: int) -> list[Bout]:
     recipe = plain({**finals.recipe, "epochs": finals.epochs})
     assert isinstance(recipe, dict)
+    tuned = {TUNED: {**recipe, START: checksum(_own(run))}} if TUNED in rivalry else {}
     return [
-        Bout(name, turn, trial_seed(seed, 10**6 + turn), Decision(each), recipe)
-        for name, of in widths.items()
+        Bout(name, turn, trial_seed(seed, 10**6 + turn), each, tuned.get(name, recipe))
+        for name, of in rivalry.items()
         for turn, each in enumerate(of)
     ]
+
+
+def _own(run: RunDir) -> Path:
+    """The model that the method made itself."""
+    return run.path / run.record.of(StateEvent)[-1].file
 
 
 def _trained_already(run: RunDir, bout: Bout) -> FinalEvent | None:
@@ -186,11 +201,11 @@ def _trained(
 ) -> tuple[FinalEvent, Mapping[str, float]] | None:
     """One final training, and the seconds that it took; one that fails leaves nothing but a line of text."""
     checkpoint, file = _checkpoint(run, bout), f"final/{bout.id}/model.onnx"
-    model = engine.resize(engine.load(run.path / INPUT), bout.decision.widths, fresh=True, seed=bout.seed)
+    model, fresh = _begun(engine, run, bout), START not in bout.recipe
     price = engine.price(model)
     progress.trial(len(progress.rows), price.params, price.macs, label)
     try:
-        trained = engine.train_final(model, seed=bout.seed, checkpoint=checkpoint, watch=progress)
+        trained = engine.train_final(model, seed=bout.seed, checkpoint=checkpoint, watch=progress, fresh=fresh)
     except TrialError as error:
         progress.say(f"the final training of {bout.name} failed: {error}")
         return None
@@ -209,6 +224,16 @@ def _trained(
         sha256=checksum(run.path / file),
     )
     return event, trained.spent
+
+
+def _begun(engine: Finisher, run: RunDir, bout: Bout) -> ir.Model:
+    """The model that a final training begins with."""
+    if START in bout.recipe:
+        return engine.load(_own(run))
+    model, decision = engine.load(run.path / INPUT), bout.decision
+    if decision.edges:
+        return engine.lowered(model, decision.edges)
+    return engine.resize(model, decision.widths, fresh=True, seed=bout.seed)
 
 
 def _state_of(run: RunDir, bout: Bout) -> Path:

@@ -238,8 +238,10 @@ class TorchEngine:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         return measured(analyze(model, dims=self.sizes, fold=False), symbols(units), self.sizes)
 
-    def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
-        """A final training from scratch, scored on the test set, at its end and now and then before.
+    def train_final(
+        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True
+    ) -> Trained:
+        """A final training, from scratch if `fresh`, scored on the test set, at its end and now and then before.
 
         It goes on from `checkpoint` where it exists.
         """
@@ -248,7 +250,7 @@ class TorchEngine:
         task, options = self.final.task, dataclasses.replace(self.final.options, seed=seed)
 
         def start(net: Trainable) -> None:
-            _draw_anew(net.module, seed, everything=True)
+            _draw_anew(net.module, seed, everything=fresh)
 
         def record(epoch: EpochRecord, module: nn.Module) -> None:
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)

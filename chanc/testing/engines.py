@@ -129,7 +129,13 @@ class FakeEngine:
         after, score = toy(widths, weight + float(draw.random())), float(draw.random())
         return Trained(after, done, score, 1.0, {"train": 0.0, "measure": 0.0})
 
-    def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
+    def lowered(self, model: ir.Model, edges: Mapping[str, Mapping[str, tuple[int, ...]]]) -> ir.Model:
+        """The model as it is."""
+        return model
+
+    def train_final(
+        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True
+    ) -> Trained:
         """A top-1 of the seed; counted among the calls."""
         asked = Call(final=widths_of(model), seed=seed, goes_on=checkpoint.exists())
         if len(self.calls) == self.kill_at:

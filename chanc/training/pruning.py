@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict, cast
@@ -193,6 +193,11 @@ class Pruning:
         self.training.generator.manual_seed(seed)
         batches = itertools.islice(iter(self.training.feed), pruning.batches)
         return self.columns.scores(batches, self.training.loss, pruning.saliency)
+
+    def drawn(self, turn: int) -> Units:
+        """The kept units after one random step from all edges, another one for each turn."""
+        scores = np.random.default_rng([self.options.seed, turn]).random(len(self.edges))
+        return self.edges.decided(self.cutter.cut(np.ones(len(self.edges), dtype=bool), scores, 1))
 
     def _step(self, step: int, clock: Clock) -> None:
         """The least salient edges go; from now on the learning rate is that between steps."""

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from chanc import runs
 from chanc.errors import RunError
-from chanc.runs import FinalEvent, Row, RunDir, VoidEvent, final_rows, read_run
+from chanc.runs import Decision, FinalEvent, Row, RunDir, VoidEvent, final_rows, read_run
 from chanc.study.compare import Finals, table, train_finals
 from chanc.study.driver import Task, run_method
 from chanc.study.methods.trial.greedy import Greedy
@@ -99,14 +99,15 @@ def test_what_two_rivals_have_in_common_is_trained_once(tmp_path: Path) -> None:
     task, run = searched(tmp_path, engine)
     own = task.space.widths
     widths = {"found": [own, own], "baseline": [own, own], "uniform-params": [own, {"a": 16, "b": 48}]}
-    rows = train_finals(engine, run, Finals(RECIPE, 5, 2), widths, 0, task.progress)
+    rivalry = {name: [Decision(each) for each in of] for name, of in widths.items()}
+    rows = train_finals(engine, run, Finals(RECIPE, 5, 2), rivalry, 0, task.progress)
     assert [call["final"] for call in engine.calls] == [own, own, {"a": 16, "b": 48}]
     assert rows[0].scores == rows[1].scores
     assert [event.file for event in run.record.finals] == [
         f"final/{name}/model.onnx" for name in (*["found-0", "found-1"] * 2, "found-0", "uniform-params-1")
     ]
     assert read_run(tmp_path).finals == run.record.finals
-    train_finals(engine, run, Finals(RECIPE, 5, 2), widths, 0, task.progress)
+    train_finals(engine, run, Finals(RECIPE, 5, 2), rivalry, 0, task.progress)
     assert len(engine.calls) == 3
 
 

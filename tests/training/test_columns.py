@@ -57,7 +57,7 @@ def without(edge: int, kept: np.ndarray) -> np.ndarray:
 
 
 def test_the_taylor_identity() -> None:
-    """L = (y - t)^2 / 2, y = sum g x: removing c changes L by -(y - t) g x + (g x)^2 / 2; the gate is the first term."""
+    """L = (y - t)^2 / 2, y = sum g x: removing c changes L by (g x)^2 / 2 more than the gate, (y - t) g x, says."""
     graph = Graph(seed=0)
     x = graph.input("image", [2, 3, 8, 8], dynamic={0: "n"})
     model = graph.ir(x.conv(3).gap().flatten().concat(x.conv(4).gap().flatten()).gemm(1))
@@ -207,7 +207,7 @@ def test_forms_of_saliency(one_batch: Batch) -> None:
 
 
 def test_elementwise_sees_what_sums_cancel(one_batch: Batch) -> None:
-    """The mean of |x dx| is no less than what is left of the sum; of a tensor that two layers read each sees its own."""
+    """The mean of |x dx|; of a tensor that two layers read each sees its own."""
     made = columns(cell())
     made.net.module.eval()
     parts: dict[str, Tensor] = {}

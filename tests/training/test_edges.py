@@ -65,7 +65,7 @@ def test_who_keeps_all_inputs_and_why() -> None:
 def test_a_chain_has_no_edges() -> None:
     graph = Graph(seed=0)
     x = graph.input("image", [2, 3, 8, 8], dynamic={0: "n"}).conv(4).relu().conv(5).relu()
-    with pytest.raises(ModelError, match="no weight of this model can drop channels that it reads; of '.*': "):
+    with pytest.raises(ModelError, match=r"no weight of this model can drop channels that it reads; of '.*': "):
         found(graph.ir(x.gap().flatten().gemm(4)))
 
 
@@ -120,7 +120,7 @@ def test_steps_take_a_tenth_of_what_is_left() -> None:
 
 
 def test_the_least_scores_of_all_consumers_together_go() -> None:
-    edges, made = cutter(0.01)
+    _, made = cutter(0.01)
     scores = np.random.default_rng(1).permutation(EDGES).astype(float)
     kept = made.cut(np.ones(EDGES, dtype=bool), scores, 1)
     assert sorted(scores[~kept]) == [0, 1, 2, 3]
@@ -149,7 +149,7 @@ def test_what_only_constants_are_left_of_goes_and_nothing_else_starves() -> None
     edges, made = cutter(0.75, gamma=1.0)
     scores = np.arange(EDGES, dtype=float)
     kept = made.cut(np.ones(EDGES, dtype=bool), scores, 1)
-    first, second = (sum((kept[one.edges].sum() for one in edges.consumers[at : at + 2])) for at in (0, 2))
+    first, second = (sum(kept[one.edges].sum() for one in edges.consumers[at : at + 2]) for at in (0, 2))
     assert first == 0
     assert second > 0
     z = next(group for group, span in edges.consumers[2].spans.items() if span.stop - span.start == 5)
@@ -160,8 +160,7 @@ def test_what_only_constants_are_left_of_goes_and_nothing_else_starves() -> None
 
 def test_an_edge_stays_that_the_outputs_hang_on() -> None:
     """With the classifier's inputs beyond choice both nodes can't die: it reads z and y whole."""
-    model = cell()
-    analysis, edges = found(model)
+    _, edges = found(cell())
     wanted = tuple(one.initializer for one in edges.consumers[:4])
     edges, made = cutter(0.0, gamma=1.0, wanted=wanted)
     kept = made.cut(np.ones(len(edges), dtype=bool), np.arange(len(edges), dtype=float), 1)

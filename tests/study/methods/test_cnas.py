@@ -60,8 +60,8 @@ def test_its_options() -> None:
 def test_presets_are_what_the_paper_says(name: str) -> None:
     """SGDR whose cycles of 10, 20, 40 and 80 epochs are 150, and of 10 to 320 are 630; the rest is ours."""
     preset = PRESETS[name]
-    recipe = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 2e-4, "schedule": "sgdr", "lr": 0.05,
-              "final_lr": 1e-4, "restart_epochs": 10, "restart_factor": 2}  # fmt: skip
+    recipe = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 2e-4, "lr": 0.05,
+              "schedule": "sgdr", "final_lr": 1e-4, "restart_epochs": 10, "restart_factor": 2}  # fmt: skip
     assert recipe.items() <= preset.train.items()
     assert recipe.items() <= preset.final.items()
     assert (preset.train["epochs"], preset.final_epochs) == (sum(10 * 2**k for k in range(4)),

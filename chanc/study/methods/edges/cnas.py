@@ -10,9 +10,11 @@ its trained weights (CNAS-W); the final training of `found` starts from scratch 
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import onnx_ir as ir
@@ -23,6 +25,7 @@ from chanc.runs import Best, Decision, EpochEvent, Event, StateEvent, Timing, be
 from chanc.study.engine import Engine, stepper
 from chanc.study.methods.protocol import Context
 from chanc.study.methods.registry import register
+from chanc.study.space import Space
 
 if TYPE_CHECKING:
     from chanc.training.pruning import PrunedEpoch, PruneOptions, Pruning
@@ -85,19 +88,27 @@ class Cnas:
             file.with_name(f"{epoch - 1:03d}.safetensors").unlink(missing_ok=True)
             epoch += 1
         edges, file = net.decided(), context.folder(FOLDER) / "model.onnx"
-        context.engine.save(_engine(context).lowered(net.trained(), edges), file)
+        context.engine.save(_edge_engine(context.engine).lowered(net.trained(), edges), file)
         yield StateEvent({}, best=Best(Decision(edges=edges)), file=f"{FOLDER}/{file.name}")
 
-    def _net(self, context: Context) -> Pruning:
+    def drawn(self, engine: Engine, space: Space, source: Path, seed: int) -> Callable[[int], Decision]:
+        """Random edges of the model at `source` that leave the same share of its params, for each of some turns."""
+        one_step = dataclasses.replace(self, saliency="random", gamma=1.0)._options(space)
+        net = _edge_engine(engine).pruning(engine.load(source), one_step, seed=seed)
+        return lambda turn: Decision(edges=net.drawn(turn))
+
+    def _options(self, space: Space) -> PruneOptions:
         from chanc.training.cutting import Goal
         from chanc.training.pruning import PruneOptions
 
-        engine = _engine(context)
-        keep = tuple(group.id for group in context.space.groups if not group.resizable)
+        keep = tuple(group.id for group in space.groups if not group.resizable)
         wanted = tuple(word for part in self.consumers.split(",") if (word := part.strip()))
         goal = Goal(1 - self.sparsity, self.gamma)
-        options = PruneOptions(goal, self.saliency, self.batches, self.tune_lr, wanted, keep)
-        net = engine.pruning(engine.load(context.input), options, seed=context.seed)
+        return PruneOptions(goal, self.saliency, self.batches, self.tune_lr, wanted, keep)
+
+    def _net(self, context: Context) -> Pruning:
+        engine = _edge_engine(context.engine)
+        net = engine.pruning(engine.load(context.input), self._options(context.space), seed=context.seed)
         net.begin(draw=context.fresh)
         for line in _named(net.edges.fixed):
             context.say(line)
@@ -116,10 +127,10 @@ def _event(seen: PrunedEpoch, file: str, fixed: Mapping[str, str]) -> EpochEvent
     return EpochEvent(seen.epoch, seen.loss, seen.score, metrics, {key: of for key, of in told.items() if of}, file)
 
 
-def _engine(context: Context) -> EdgeEngine:
-    if not isinstance(context.engine, EdgeEngine):
+def _edge_engine(engine: Engine) -> EdgeEngine:
+    if not isinstance(engine, EdgeEngine):
         raise RunError("this engine prunes no edges")
-    return context.engine
+    return engine
 
 
 def _named(fixed: Mapping[str, str]) -> Iterator[str]:
