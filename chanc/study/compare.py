@@ -24,7 +24,6 @@ from chanc.runs import (
     FinalEvent,
     Row,
     RunDir,
-    StateEvent,
     Timing,
     VoidEvent,
     clear_errors,
@@ -37,10 +36,12 @@ from chanc.runs.overhead import FINAL
 from chanc.runs.record import checksum
 from chanc.runs.seal import read_sealed, write_sealed
 from chanc.study.driver import trial_seed
-from chanc.study.engine import Engine, Trained, Watcher
+from chanc.study.engine import Edges, Engine, Trained, Watcher
+from chanc.study.methods.edges.cnas import TRAINED
 from chanc.study.progress import Progress, amount
 from chanc.study.rivals import RIVALS, TUNED, named
 from chanc.study.shelf import Shelf, put, take
+from chanc.study.space import Price
 
 START = "from_weights"
 """In the recipe of a final training that isn't from scratch: the SHA-256 of the model whose weights it starts from."""
@@ -50,12 +51,19 @@ class Finisher(Engine, Protocol):
     """An engine that also does final trainings."""
 
     def train_final(
-        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True
-    ) -> Trained:
-        """Train, from scratch if `fresh`, going on from `checkpoint` where it exists; top-1 on the test set."""
+        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True,
+        edges: Edges | None = None,
+    ) -> Trained:  # fmt: skip
+        """Train, from scratch if `fresh`, going on from `checkpoint` where it exists; top-1 on the test set.
 
-    def lowered(self, model: ir.Model, edges: Mapping[str, Mapping[str, tuple[int, ...]]]) -> ir.Model:
-        """The model in which consumers read the kept units alone."""
+        edges: consumers read these units alone, where they are named; what others were read by is zero then.
+        """
+
+    def lowered(self, model: ir.Model, edges: Edges) -> ir.Model:
+        """The model in which consumers read the kept units alone, as small a graph as pays."""
+
+    def price_of(self, model: ir.Model, edges: Edges) -> Price:
+        """What the model costs so: params without those that are zero, and the MACs of the graph."""
 
     def latency(self, model: ir.Model) -> float:
         """Seconds of one input."""
@@ -114,7 +122,7 @@ def train_finals(
     """Train every rival with every seed and write comparison.json; what a killed run finished is not done again.
 
     rivalry: the decision of each rival for each of its trainings; what two rivals have in common is trained once. The
-    one named TUNED starts from the weights of the method's own model. Returns the rows. A training that fails is named
+    one named TUNED starts from the weights that the search trained. Returns the rows. A training that fails is named
     and left out. Earlier finals of other decisions or another recipe are cancelled: a comparison is of one kind.
     """
     bouts = _bouts(run, finals, rivalry, seed)
@@ -149,17 +157,12 @@ def train_finals(
 def _bouts(run: RunDir, finals: Finals, rivalry: Mapping[str, Sequence[Decision]], seed: int) -> list[Bout]:
     recipe = plain({**finals.recipe, "epochs": finals.epochs})
     assert isinstance(recipe, dict)
-    tuned = {TUNED: {**recipe, START: checksum(_own(run))}} if TUNED in rivalry else {}
+    tuned = {TUNED: {**recipe, START: checksum(run.path / TRAINED)}} if TUNED in rivalry else {}
     return [
         Bout(name, turn, trial_seed(seed, 10**6 + turn), each, tuned.get(name, recipe))
         for name, of in rivalry.items()
         for turn, each in enumerate(of)
     ]
-
-
-def _own(run: RunDir) -> Path:
-    """The model that the method made itself."""
-    return run.path / run.record.of(StateEvent)[-1].file
 
 
 def _trained_already(run: RunDir, bout: Bout) -> FinalEvent | None:
@@ -201,15 +204,18 @@ def _trained(
 ) -> tuple[FinalEvent, Mapping[str, float]] | None:
     """One final training, and the seconds that it took; one that fails leaves nothing but a line of text."""
     checkpoint, file = _checkpoint(run, bout), f"final/{bout.id}/model.onnx"
-    model, fresh = _begun(engine, run, bout), START not in bout.recipe
-    price = engine.price(model)
+    fresh, edges = START not in bout.recipe, bout.decision.edges
+    model = _begun(engine, run, bout)
+    price = engine.price_of(model, edges) if edges else engine.price(model)
     progress.trial(len(progress.rows), price.params, price.macs, label)
     try:
-        trained = engine.train_final(model, seed=bout.seed, checkpoint=checkpoint, watch=progress, fresh=fresh)
+        trained = engine.train_final(
+            model, seed=bout.seed, checkpoint=checkpoint, watch=progress, fresh=fresh, edges=edges
+        )
     except TrialError as error:
         progress.say(f"the final training of {bout.name} failed: {error}")
         return None
-    engine.save(trained.model, run.path / file)
+    engine.save(engine.lowered(trained.model, edges) if edges else trained.model, run.path / file)
     event = FinalEvent(
         id=bout.id,
         decision=bout.decision,
@@ -227,13 +233,11 @@ def _trained(
 
 
 def _begun(engine: Finisher, run: RunDir, bout: Bout) -> ir.Model:
-    """The model that a final training begins with."""
+    """The model that a final training begins with; that of edges reads everything still."""
     if START in bout.recipe:
-        return engine.load(_own(run))
+        return engine.load(run.path / TRAINED)
     model, decision = engine.load(run.path / INPUT), bout.decision
-    if decision.edges:
-        return engine.lowered(model, decision.edges)
-    return engine.resize(model, decision.widths, fresh=True, seed=bout.seed)
+    return model if decision.edges else engine.resize(model, decision.widths, fresh=True, seed=bout.seed)
 
 
 def _state_of(run: RunDir, bout: Bout) -> Path:
@@ -268,7 +272,8 @@ def quick_rows(engine: Finisher, run: RunDir, found: Best) -> list[Row]:
     scores = {event.id: event.score for event in run.record.trials}
     rows = []
     for name, path in (("baseline", run.path / INPUT), ("found", run.path / "best.onnx")):
-        price = engine.price(engine.load(path))
+        edges = found.decision.edges if name == "found" else {}
+        price = engine.price_of(engine.load(run.path / INPUT), edges) if edges else engine.price(engine.load(path))
         top1 = scores.get(found.trial) if name == "found" and found.trial is not None else None
         rows.append(Row(name, price.params, price.macs, top1, latency_s=_latency(engine, path)))
     return rows

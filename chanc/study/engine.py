@@ -33,6 +33,10 @@ class Watcher(Protocol):
         """The epoch has ended: training loss, and top-1 (0 to 1) on the held-out images, NaN where it wasn't judged."""
 
 
+Edges = Mapping[str, Mapping[str, tuple[int, ...]]]
+"""Of a Decision: the units that consumers keep, by "<node's first output>:<input>" and group."""
+
+
 def stepper(watch: Watcher) -> Callable[[StepInfo], None]:
     """Tell of each step without reading its loss, which would make the CPU wait for the device."""
     return lambda info: watch.step(info.epoch, (info.step + 1) / info.steps)

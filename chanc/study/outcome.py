@@ -106,7 +106,7 @@ def _rivalry(
     """What was found and its rivals."""
     seed, compare, turns = task.seed, finals.compare, finals.seeds
     if isinstance(task.method, Cnas) and found.edges:
-        price = engine.price(engine.load(run.path / "best.onnx"))
+        price = engine.price_of(engine.load(run.path / INPUT), found.edges)
         drawn = task.method.drawn(engine, task.space, run.path / INPUT, seed)
         counts: dict[Counter, int] = {"params": price.params, "macs": price.macs}
         return edge_rivals(task.space, found, counts, drawn, compare, seed, round_to, turns)

@@ -16,8 +16,9 @@ from chanc.files import atomic_write_json
 from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch, read_json
 from chanc.runs.events import Metrics
-from chanc.study.engine import MetricOf, Trained, Watcher, stepper
+from chanc.study.engine import Edges, MetricOf, Trained, Watcher, stepper
 from chanc.study.measure import measured_weights
+from chanc.study.prices import Total
 from chanc.study.space import Price
 
 try:
@@ -36,6 +37,7 @@ from chanc.metrics.quality import LayerQuality
 from chanc.metrics.registry import Weights, measure
 from chanc.tasks import configured
 from chanc.training.adas import Schedule
+from chanc.training.columns import masked
 from chanc.training.devices import precision
 from chanc.training.dropping import Dropping
 from chanc.training.evidence import gather
@@ -225,7 +227,13 @@ class TorchEngine:
         training = dataclasses.replace(trial.options, seed=seed)
         return Pruning(model, trial.data, trial.task, training, options, sizes=self.sizes)
 
-    def lowered(self, model: ir.Model, edges: Mapping[str, Mapping[str, tuple[int, ...]]]) -> ir.Model:
+    def price_of(self, model: ir.Model, edges: Edges) -> Price:
+        """What the model costs with these edges: params without those that are zero, the MACs of the lowered graph."""
+        analysis = analyze(model, dims=self.sizes, fold=False)
+        columns = masked(trainable(model, self.trial.task), analysis, edges)
+        return Total(columns.edges.cost(columns.kept), self.price(self.lowered(model, edges)).macs)
+
+    def lowered(self, model: ir.Model, edges: Edges) -> ir.Model:
         """The model in which consumers read the kept units alone, as small a graph as pays."""
         from chanc.rewriter import rewrite
 
@@ -239,11 +247,13 @@ class TorchEngine:
         return measured(analyze(model, dims=self.sizes, fold=False), symbols(units), self.sizes)
 
     def train_final(
-        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True
-    ) -> Trained:
+        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True,
+        edges: Edges | None = None,
+    ) -> Trained:  # fmt: skip
         """A final training, from scratch if `fresh`, scored on the test set, at its end and now and then before.
 
-        It goes on from `checkpoint` where it exists.
+        It goes on from `checkpoint` where it exists. edges: consumers read these units alone; the columns of others are
+        zero throughout.
         """
         if self.final is None:
             raise ValueError("this engine has no recipe for final trainings")
@@ -251,6 +261,8 @@ class TorchEngine:
 
         def start(net: Trainable) -> None:
             _draw_anew(net.module, seed, everything=fresh)
+            if edges:
+                masked(net, analyze(model, dims=self.sizes, fold=False), edges)
 
         def record(epoch: EpochRecord, module: nn.Module) -> None:
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)

@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from chanc.analysis import Analysis
 from chanc.errors import ModelError
-from chanc.training.edges import Edges, Kept
+from chanc.training.edges import Decided, Edges, Kept, edges_of
 from chanc.training.masks import in_entry
 from chanc.training.module import Trainable
 from chanc.training.readings import CONVOLUTIONS
 from chanc.training.task import Batch
-from chanc.training.units import UnitMap
+from chanc.training.units import UnitMap, unit_map
 
 Saliency = Literal["taylor", "reciprocal", "squared", "elementwise"]
 Scores = NDArray[np.float64]
@@ -47,7 +48,7 @@ class Columns:
     """
 
     def __init__(self, net: Trainable, edges: Edges, units: UnitMap) -> None:
-        """`net`: on its device already."""
+        """`units`: of the model in the network, as the edges were found with."""
         self.net, self.edges = net, edges
         self.kept: Kept = np.ones(len(edges), dtype=bool)
         parameters = dict(net.module.named_parameters())
@@ -66,8 +67,7 @@ class Columns:
         self.kept = kept
         factors = torch.from_numpy(np.concatenate([[True], kept]))
         for key, value in self._parameters.items():
-            mask = factors.to(value.device)[self._index[key]]
-            self._masks[key] = mask
+            mask = self._masks[key] = factors.to(value.device)[self._index[key]]
             state = optimizer.state.get(value, {}) if optimizer is not None else {}
             with torch.no_grad():
                 for tensor in (value, *state.values()):
@@ -136,9 +136,18 @@ class Columns:
     def _silence(self, key: str) -> Callable[[Tensor], None]:
         def silence(value: Tensor) -> None:
             if key in self._masks and value.grad is not None:
+                self._masks[key] = self._masks[key].to(value.device)  # the network may have moved since
                 value.grad.masked_fill_(~self._masks[key], 0.0)
 
         return silence
+
+
+def masked(net: Trainable, analysis: Analysis, decided: Decided) -> Columns:
+    """Columns that keep what was decided of the model that was analysed, of which the network was made."""
+    units = unit_map(analysis, net)
+    columns = Columns(net, edges_of(analysis, units, net), units)
+    columns.keep(columns.edges.kept(decided))
+    return columns
 
 
 class _Products:

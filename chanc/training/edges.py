@@ -34,6 +34,9 @@ Kept = NDArray[np.bool_]
 Units = dict[str, dict[str, tuple[int, ...]]]
 """Units of groups by consumer, "<node's first output>:<input>", and by group."""
 
+Decided = Mapping[str, Mapping[str, Sequence[int]]]
+"""The units that consumers keep, of those that don't keep all: what `Edges.decided` tells, or a run's decision."""
+
 
 @dataclass(frozen=True)
 class Consumer:
@@ -109,8 +112,8 @@ class Edges:
             if not kept[one.edges].all()
         }
 
-    def kept(self, decided: Mapping[str, Mapping[str, Sequence[int]]]) -> Kept:
-        """What `decided` made its answer of."""
+    def kept(self, decided: Decided) -> Kept:
+        """Whether each edge is there where consumers keep these units."""
         kept = np.ones(len(self), dtype=bool)
         for one in self.consumers:
             for group, units in decided.get(one.name, {}).items():

@@ -147,6 +147,35 @@ def test_what_it_ends_with_is_what_was_judged(
     assert analyze(again).params < analyze(result.model).params
 
 
+@pytest.mark.nightly
+def test_final_trainings_at_equal_params(tmp_path: Path, model: Path) -> None:
+    """From scratch and from the weights of the search, other edges, and unpruned networks; zeros stay zeros."""
+    result = run(model, tmp_path / "run", final_epochs=1, final_seeds=2, compare=("baseline", "uniform", "random"))
+    rows = {row.name: row for row in result.rows}
+    assert list(rows) == ["found", "tuned", "baseline", "uniform-params", "uniform-macs", "random-params"]
+    record = read_run(tmp_path / "run")
+    left = record.of(EpochEvent)[-1].metrics["left"]["params"]
+    assert rows["found"].params == rows["tuned"].params == left
+    for name in ("uniform-params", "random-params"):
+        assert rows[name].params == pytest.approx(left, rel=0.1)
+    assert rows["baseline"].params == analyze(model).params
+    finals = {event.id: event for event in record.finals}
+    assert ["from_weights" in finals[f"{name}-0"].recipe for name in ("found", "tuned", "baseline")] == [
+        False, True, False]  # fmt: skip
+    assert finals["random-params-0"].decision != finals["random-params-1"].decision
+    found = finals["found-0"].decision
+    again = rewrite(load(record.path / "edges" / "trained.onnx"), {"format": 2, "edges": listed(found.edges)}).model
+    for name in ("found-0", "tuned-0"):
+        assert analyze(record.path / finals[name].file).params == analyze(again).params
+    before = log(record.path)
+    search(out=record.path, resume=True)
+    assert log(record.path) == before
+
+
+def listed(edges: Any) -> dict[str, dict[str, list[int]]]:
+    return {name: {group: list(units) for group, units in of.items()} for name, of in edges.items()}
+
+
 def test_it_takes_no_budget(tmp_path: Path, model: Path) -> None:
     with pytest.raises(RunError, match="takes no budget"):
         run(model, tmp_path / "run", max_macs=1000)

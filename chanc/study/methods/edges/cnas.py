@@ -5,7 +5,7 @@
 until a share of the parameters is left. What a layer's inputs are, and what they cost: `chanc.training.edges`; the
 forms of saliency: `chanc.training.columns`. The paper's own, 1 / (x dx) summed up, ranks inputs whose loss hangs on
 them negatively, and dead ones, as the most important: `reciprocal` is what it can mean. What the search ends with has
-its trained weights (CNAS-W); the final training of `found` starts from scratch (CNAS-R).
+its trained weights: the final training of `tuned` starts from them (CNAS-W), that of `found` from scratch (CNAS-R).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import onnx_ir as ir
 from chanc import fields
 from chanc.errors import RunError
 from chanc.runs import Best, Decision, EpochEvent, Event, StateEvent, Timing, best
-from chanc.study.engine import Engine, stepper
+from chanc.study.engine import Edges, Engine, stepper
 from chanc.study.methods.protocol import Context
 from chanc.study.methods.registry import register
 from chanc.study.space import Space
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from chanc.training.pruning import PrunedEpoch, PruneOptions, Pruning
 
 FOLDER = "edges"
+TRAINED = f"{FOLDER}/trained.onnx"
+"""What the search trained, as a model that reads everything, zeros in what was dropped."""
 SHOWN = 8
 """So many weights that keep their inputs are named one by one."""
 
@@ -42,8 +44,8 @@ class EdgeEngine(Engine, Protocol):
     def pruning(self, model: ir.Model, options: PruneOptions, *, seed: int) -> Pruning:
         """A network on the search's data that loses edges. Raises ModelError where it has none."""
 
-    def lowered(self, model: ir.Model, edges: Mapping[str, Mapping[str, tuple[int, ...]]]) -> ir.Model:
-        """The model in which consumers read the kept units alone."""
+    def lowered(self, model: ir.Model, edges: Edges) -> ir.Model:
+        """The model in which consumers read the kept units alone, as small a graph as pays."""
 
 
 @register("cnas")
@@ -87,9 +89,11 @@ class Cnas:
             yield _event(seen, f"{FOLDER}/{file.name}", {} if epoch else net.edges.fixed)
             file.with_name(f"{epoch - 1:03d}.safetensors").unlink(missing_ok=True)
             epoch += 1
-        edges, file = net.decided(), context.folder(FOLDER) / "model.onnx"
-        context.engine.save(_edge_engine(context.engine).lowered(net.trained(), edges), file)
-        yield StateEvent({}, best=Best(Decision(edges=edges)), file=f"{FOLDER}/{file.name}")
+        engine, edges, folder = _edge_engine(context.engine), net.decided(), context.folder(FOLDER)
+        trained = net.trained()
+        engine.save(trained, context.record.path / TRAINED)
+        engine.save(engine.lowered(trained, edges), folder / "model.onnx")
+        yield StateEvent({}, best=Best(Decision(edges=edges)), file=f"{FOLDER}/model.onnx")
 
     def drawn(self, engine: Engine, space: Space, source: Path, seed: int) -> Callable[[int], Decision]:
         """Random edges of the model at `source` that leave the same share of its params, for each of some turns."""
