@@ -60,7 +60,7 @@ class Columns:
         self._parameters = {key: parameters[key] for key in self._index}
         self._masks: dict[str, Tensor] = {}
         for key, value in self._parameters.items():
-            value.register_post_accumulate_grad_hook(self._silence(key))
+            value.register_post_accumulate_grad_hook(self._silence(key))  # type: ignore[no-untyped-call]
 
     def keep(self, kept: Kept, optimizer: Optimizer | None = None) -> None:
         """Have these edges alone, of which none was gone before; `optimizer` forgets about the others."""

@@ -72,6 +72,20 @@ class Operation(nn.Module):
         return y
 
 
+class Node(nn.Module):
+    """The sum of operations on the same channels: [N, d, H, W] and [N, z, h, w] -> [N, outputs, h, w]."""
+
+    def __init__(self, ops: int, d: int, z: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.ops = nn.ModuleList(Operation(d, z, outputs, stride) for _ in range(ops))
+
+    def forward(self, d: Tensor, z: Tensor | None) -> Tensor:
+        """Add up what the operations make."""
+        first, *others = (op(d, z) for op in self.ops)
+        y: Tensor = sum(others, first)
+        return y
+
+
 class Cell(nn.Module):
     """One cell: [N, C0, H0, W0] and [N, C1, H, W] -> [N, sum of the nodes' widths, h, w]; h is H or H / 2."""
 
@@ -85,8 +99,7 @@ class Cell(nn.Module):
         self.preprocess0 = (FactorizedReduce if reduction_before else ReluConvBN)(inputs[0], widths["d0"])
         self.preprocess1 = ReluConvBN(inputs[1], widths["d1"])
         self.nodes = nn.ModuleList(
-            nn.ModuleList(Operation(d, sum(nodes[:k]), size, 2 if reduction else 1) for _ in range(ops))
-            for k, size in enumerate(nodes)
+            Node(ops, d, sum(nodes[:k]), size, 2 if reduction else 1) for k, size in enumerate(nodes)
         )
         self.relu = nn.ReLU()
         self.outputs = sum(nodes)
@@ -95,10 +108,8 @@ class Cell(nn.Module):
         """The concat of the nodes, from the outputs of the two cells before."""
         d = self.relu(torch.cat((self.preprocess0(before), self.preprocess1(last)), dim=1))
         nodes: list[Tensor] = []
-        for ops in self.nodes:
-            z = self.relu(torch.cat(nodes, dim=1)) if nodes else None
-            addends = [op(d, z) for op in ops]
-            nodes.append(sum(addends[1:], addends[0]))
+        for node in self.nodes:
+            nodes.append(node(d, self.relu(torch.cat(nodes, dim=1)) if nodes else None))
         return torch.cat(nodes, dim=1)
 
 

@@ -75,9 +75,9 @@ def test_a_node_is_the_sum_of_what_its_operations_make_of_all_before_it() -> Non
     before, last = torch.randn(1, 6, 4, 4), torch.randn(1, 7, 4, 4)
     with torch.no_grad():
         d = torch.cat((cell.preprocess0(before), cell.preprocess1(last)), dim=1)
-        first = sum(op.bn(op.pointwise(op.depthwise(d.relu()))) for op in cell.nodes[0])
+        first = sum(op.bn(op.pointwise(op.depthwise(d.relu()))) for op in cell.nodes[0].ops)
         x = torch.cat((d, first), dim=1).relu()
-        second = sum(op.bn(op.pointwise(op.depthwise(x))) for op in cell.nodes[1])
+        second = sum(op.bn(op.pointwise(op.depthwise(x))) for op in cell.nodes[1].ops)
         assert torch.allclose(cell(before, last), torch.cat((first, second), dim=1), atol=1e-6)
 
 

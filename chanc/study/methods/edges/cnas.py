@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import onnx_ir as ir
 
@@ -52,6 +52,8 @@ class EdgeEngine(Engine, Protocol):
 @dataclass(frozen=True)
 class Cnas:
     """Channels pruned consumer by consumer; `random` draws what goes, the rival at the same number of params."""
+
+    name: ClassVar[str]
 
     sparsity: float = field(default=0.5, metadata={
         "help": "Share of the model's params that go.", "range": (0, 0.999)})
