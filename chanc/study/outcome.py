@@ -33,7 +33,7 @@ from chanc.study.compare import Finals, Finisher, quick_rows, table, train_final
 from chanc.study.driver import Task, trial_seed
 from chanc.study.methods.edges import Cnas
 from chanc.study.progress import Progress
-from chanc.study.rivals import edge_rivals, rivals
+from chanc.study.rivals import TUNED, edge_rivals, rivals
 from chanc.study.space import Counter, Widths
 
 
@@ -105,13 +105,15 @@ def _rivalry(
 ) -> dict[str, list[Decision]]:
     """What was found and its rivals."""
     seed, compare, turns = task.seed, finals.compare, finals.seeds
-    if isinstance(task.method, Cnas) and found.edges:
-        price = engine.price_of(engine.load(run.path / INPUT), found.edges)
-        drawn = task.method.drawn(engine, task.space, run.path / INPUT, seed)
-        counts: dict[Counter, int] = {"params": price.params, "macs": price.macs}
-        return edge_rivals(task.space, found, counts, drawn, compare, seed, round_to, turns)
-    widths = rivals(task.space, dict(found.widths), compare, seed, round_to, turns)
-    return {name: [Decision(each) for each in of] for name, of in widths.items()}
+    if not found.edges:
+        widths = rivals(task.space, dict(found.widths), compare, seed, round_to, turns)
+        return {name: [Decision(each) for each in of] for name, of in widths.items()}
+    own = task.method if isinstance(task.method, Cnas) else None
+    price = engine.price_of(engine.load(run.path / INPUT), found.edges)
+    counts: dict[Counter, int] = {"params": price.params, "macs": price.macs}
+    drawn = own.drawn(engine, task.space, run.path / INPUT, seed) if own is not None else None
+    rivalry = edge_rivals(task.space, found, counts, drawn, compare, seed, round_to, turns)
+    return {**rivalry, **({TUNED: [found] * turns} if own is not None else {})}
 
 
 def stop(task: Task, engine: Finisher, run: RunDir) -> Run:

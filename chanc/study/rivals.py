@@ -51,18 +51,18 @@ def rivals(
 
 
 def edge_rivals(
-    space: Space, found: Decision, counts: Mapping[Counter, int], drawn: Callable[[int], Decision],
+    space: Space, found: Decision, counts: Mapping[Counter, int], drawn: Callable[[int], Decision] | None,
     compare: Sequence[str], seed: int, round_to: int, turns: int = 1,
 ) -> dict[str, list[Decision]]:  # fmt: skip
     """The edges that were found and their rivals, by name, for each of their `turns` final trainings.
 
-    counts: what the found network costs. drawn: the random edges of a turn.
+    counts: what the found network costs. drawn: the random edges of a turn, of equal params; None: there are none.
     """
-    made = {"found": [found] * turns, TUNED: [found] * turns}
+    made = {"found": [found] * turns}
     for name in named(compare):
-        if name == "random-params":
+        if name == "random-params" and drawn is not None:
             made[name] = [drawn(turn) for turn in range(turns)]
-        elif name != "random-macs":
+        elif not name.startswith("random-"):
             made[name] = [Decision(_widths(space, name, counts, seed, round_to, turn)) for turn in range(turns)]
     return made
 

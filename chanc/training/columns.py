@@ -145,7 +145,7 @@ class Columns:
 def masked(net: Trainable, analysis: Analysis, decided: Decided) -> Columns:
     """Columns that keep what was decided of the model that was analysed, of which the network was made."""
     units = unit_map(analysis, net)
-    columns = Columns(net, edges_of(analysis, units, net), units)
+    columns = Columns(net, edges_of(analysis, units, net, alone=True), units)
     columns.keep(columns.edges.kept(decided))
     return columns
 

@@ -123,12 +123,13 @@ class Edges:
 
 
 def edges_of(
-    analysis: Analysis, units: UnitMap, net: Trainable, *, wanted: Sequence[str] = ("*",), keep: Collection[str] = ()
-) -> Edges:
+    analysis: Analysis, units: UnitMap, net: Trainable, *, wanted: Sequence[str] = ("*",), keep: Collection[str] = (),
+    alone: bool = False,
+) -> Edges:  # fmt: skip
     """The edges of an analysed model, of whose weights the network was made; `units` are the model's in the network.
 
-    wanted: patterns of the weights that may lose channels. keep: ids of groups all of whose channels stay. Raises:
-    ModelError where there is no edge.
+    wanted: patterns of the weights that may lose channels. keep: ids of groups all of whose channels stay. alone: those
+    too of weights that alone read what they read. Raises: ModelError where there is no edge.
     """
     sites = {(site.group, *site.place): site for site in units.sites if site.side == "taken"}
     read = [(group, operand) for group in analysis.groups for operand in group.operands if operand.role == "consumer"]
@@ -145,7 +146,7 @@ def edges_of(
         why = (
             _stays(group, keep)
             or _unfit(operand, site, net, operand.initializer in shared)
-            or _unwanted(group, operand, site, readers[group.id] == 1, wanted)
+            or _unwanted(group, operand, site, readers[group.id] == 1 and not alone, wanted)
         )
         if why or site is None:
             fixed.setdefault(operand.initializer, why)

@@ -152,7 +152,7 @@ def test_final_trainings_at_equal_params(tmp_path: Path, model: Path) -> None:
     """From scratch and from the weights of the search, other edges, and unpruned networks; zeros stay zeros."""
     result = run(model, tmp_path / "run", final_epochs=1, final_seeds=2, compare=("baseline", "uniform", "random"))
     rows = {row.name: row for row in result.rows}
-    assert list(rows) == ["found", "tuned", "baseline", "uniform-params", "uniform-macs", "random-params"]
+    assert list(rows) == ["found", "baseline", "uniform-params", "uniform-macs", "random-params", "tuned"]
     record = read_run(tmp_path / "run")
     left = record.of(EpochEvent)[-1].metrics["left"]["params"]
     assert rows["found"].params == rows["tuned"].params == left
