@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Rewrite
+    from chanc.rewriter.trace import TraceEdge
 
 MOST_LEFT = 10
 """Groups that were left alone are named one in a line, no more than these."""
@@ -30,7 +31,8 @@ MOST_LEFT = 10
     "--plan",
     "plan_file",
     metavar="PLAN.json",
-    help='Widths by group: {"<group id>": 48 | {"scale": 0.5} | {"keep": [0, 3]}}.',
+    help='Widths by group: {"<group id>": 48 | {"scale": 0.5} | {"keep": [0, 3]}}; with what single consumers read: '
+    '{"format": 2, "groups": {...}, "edges": {"<node\'s first output>:<input>": [units]}}.',
 )
 @click.option(
     "--importance",
@@ -54,7 +56,11 @@ MOST_LEFT = 10
     help="What their weights become; grow and widen keep the function.",
 )
 @click.option(
-    "--round-to", type=click.IntRange(min=1), default=1, metavar="N", help="Round scaled widths to multiples of N."
+    "--round-to",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Round scaled widths, and those that edges make, to multiples of N.",
 )
 @click.option(
     "--min-width", type=click.IntRange(min=1), default=1, metavar="N", help="No scaled width under N channels."
@@ -210,6 +216,8 @@ def _say(result: Rewrite, output: str, note: str) -> None:
     old, new = sum(a for a, _ in changed), sum(b for _, b in changed)
     exact = "" if trace.exact else f"; {len(trace.inexact)} of them not exactly: {_causes(trace.inexact)}"
     say(f"wrote {output}: {len(changed)} of {len(trace.groups)} groups changed, {old} -> {new} channels{exact}")
+    if trace.edges:
+        say(_ways(trace.edges.values()))
     for line in trace.notes:
         say(f"note: {line}")
     for name, reason in list(trace.left.items())[:MOST_LEFT]:
@@ -218,6 +226,14 @@ def _say(result: Rewrite, output: str, note: str) -> None:
         say(f"left alone: {len(trace.left) - MOST_LEFT} more groups; --trace has them all")
     if note:
         say(note)
+
+
+def _ways(edges: Collection[TraceEdge]) -> str:
+    """How many consumers keep a part, and how they come to it."""
+    ways = ", ".join(f"{count} {way}" for way, count in Counter(edge.how for edge in edges).most_common())
+    odd = any(edge.kept.size % 8 for edge in edges if edge.how not in ("dense", "gone"))
+    hint = "; onnxruntime is faster at multiples of 8: --round-to 8" if odd else ""
+    return f"{len(edges)} consumers keep a part of what they take: {ways}{hint}"
 
 
 def _causes(reasons: Mapping[str, str]) -> str:

@@ -105,10 +105,11 @@ def _traced(
 ) -> Iterator[tuple[str, int, dict[int, Array], Mapping[int, Sequence[str]]]]:
     """The operands of a trace, or of its file: node, input, the sources by axis, and the groups."""
     if isinstance(trace, Trace):
-        yield from ((o.node, o.input, dict(o.axes), o.groups) for o in trace.operands)
+        for operand in trace.operands:
+            yield operand.node, operand.input, {**operand.axes}, operand.groups
         return
     for o in trace["operands"]:
-        axes = {int(axis): np.array(source) for axis, source in o["axes"].items()}
+        axes: dict[int, Array] = {int(axis): np.array(source) for axis, source in o["axes"].items()}
         yield o["node"], int(o["input"]), axes, {int(axis): names for axis, names in o.get("groups", {}).items()}
 
 

@@ -185,7 +185,7 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
     if analysis.spent:
         raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(wanted.seed)
-    lowering = Lowering.of(analysis, wanted.edges, leave, wanted.method.fresh) if wanted.edges else None
+    lowering = _lowering(analysis, wanted, leave) if wanted.edges else None
     analysis = lowering.analysis if lowering else analysis
     asked, left = wanted.choice(analysis, leave, rng)
     planned = [r for r in asked if r.changed and r.group.id not in left]
@@ -201,13 +201,23 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
             raise
         raise _fault(analysis, chosen, error) from error
     edges = lowering.finish(chosen) if lowering else {}
+    if lowering:
+        there = {called(node) for node in nodes_of(analysis.model.graph)}
+        operands = tuple(operand for operand in operands if operand.node in there)
     release(analysis.model, analysis.opened)
     widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in (*asked, *unread)}
     verdicts = _verdicts(analysis, asked, left)
+    if lowering:
+        verdicts = {name: verdict for name, verdict in verdicts.items() if name not in lowering.hidden}
     verdicts.update((r.group.id, Verdict(True, UNREAD, asked=False)) for r in unread if r.changed)
     lost = tuple(r.group.id for r in unread if r.changed)
     exact = all(not r.inexact for r in chosen)
     return Trace(exact, widths, operands, _notes(analysis), verdicts, edges, lost)
+
+
+def _lowering(analysis: Analysis, wanted: _Wanted, leave: Left) -> Lowering:
+    """The edges that are wanted; where weights are drawn anew none can be zeros."""
+    return Lowering.of(analysis, wanted.edges, leave, wanted.sizing.round_to, wanted.method.fresh)
 
 
 def _notes(analysis: Analysis) -> tuple[str, ...]:

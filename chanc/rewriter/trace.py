@@ -32,8 +32,9 @@ class TraceEdge:
     """What became of one consumer that doesn't keep all its columns: the node (its first output), the input and axis
     of its weight, and the positions that are kept.
 
-    how: "producer" where the others went with their producers, "slice", "gather", or "dense" where the consumer reads
-    all that is there, by zeros; several are joined by "+". reason: why it isn't narrower, where it should have been.
+    how: "producer" where the others went with their producers, "slice", "gather", "dense" where the consumer reads all
+    that is there, by zeros, or "gone" where it kept nothing and is no more; several are joined by "+". reason: why it
+    isn't narrower, where it should have been.
     """
 
     node: str

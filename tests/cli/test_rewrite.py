@@ -152,3 +152,27 @@ def test_growing_keeps_the_function_by_default(digits: Path) -> None:
     assert code == 0
     assert said[0].endswith("2 of 2 groups changed, 20 -> 30 channels")
     assert said[1].startswith("verified: computes what the original does")
+
+
+def test_a_plan_of_edges_says_how_they_are_lowered(tmp_path: Path) -> None:
+    x = Graph(opset=17).input("x", [1, 3, 8, 8])
+    made = x.conv(8).relu()
+    onnx.save(x.graph.model(made.conv(64), made.conv(64)), tmp_path / "in.onnx")
+    first, second = (value.name for value in onnx.load(tmp_path / "in.onnx").graph.output)
+    plan = {"format": 2, "edges": {f"{first}:1": [0, 1, 2], f"{second}:1": [1, 3]}}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    code, said = run(tmp_path / "in.onnx", "--plan", str(tmp_path / "plan.json"), "--trace", str(tmp_path / "t.json"))
+    assert code == 0
+    assert said[0].endswith("1 of 1 groups changed, 8 -> 4 channels")
+    assert said[1].startswith("2 consumers keep a part of what they take: 2 slice; onnxruntime is faster")
+    assert said[2].startswith("verified: computes what the original does")
+    trace = json.loads((tmp_path / "t.json").read_text())
+    assert trace["edges"][f"{second}:1"]["kept"] == [1, 3]
+    assert chanc.verify(tmp_path / "in.onnx", tmp_path / "out.onnx", trace=trace).agrees
+
+
+def test_an_edge_that_is_nowhere_is_named(digits: Path) -> None:
+    (digits.parent / "plan.json").write_text('{"edges": {"nowhere:1": [0]}}')
+    code, said = run(digits, "--plan", str(digits.parent / "plan.json"))
+    assert code == 1
+    assert said == ["there is no consumer 'nowhere:1' in this model: give a node's first output:input"]

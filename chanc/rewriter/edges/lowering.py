@@ -1,19 +1,10 @@
-"""Edges: which channels of a group each of its consumers reads, lowered to a graph.
-
-    {"edges": {"<node's first output>:<input>": [kept units of the group]}}
-
-means the model in which the columns of that weight are zero for all other units. They are set to zero first, so that
-whatever can't follow is right as it is; all that comes then only takes away what is read by zeros. A Cut is put on the
-private chain of a consumer where that pays (`chanc.rewriter.cuts`): the channels behind it are a group of their own,
-of which an ordinary rewrite keeps what the consumer keeps. Channels that no reader keeps go with their producers, which
-are reordered where that makes slices of what is read.
-"""
+"""The lowering of edges: zeros first; cuts and narrower producers then take away what is read by zeros."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,25 +14,23 @@ import onnx_ir as ir
 from chanc.analysis import Analysis, Group
 from chanc.analysis.analyze import grouped
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.groups import Operand
 from chanc.analysis.run import visit_model
 from chanc.boundary import boundary
 from chanc.errors import PlanError
-from chanc.ir.initializers import constant_shape
 from chanc.ir.names import Names, value_names
-from chanc.ir.nodes import called, nodes_of
 from chanc.ops import Trait, has
-from chanc.rewriter.consecutive import consecutive
-from chanc.rewriter.cuts import Chain, Mask, Place, insert_cut, is_cut, settle, take_out
+from chanc.rewriter.edges.chains import Chain
+from chanc.rewriter.edges.consecutive import consecutive
+from chanc.rewriter.edges.cuts import insert_cut, is_cut, settle, take_out
+from chanc.rewriter.edges.emptied import take_out_empty
+from chanc.rewriter.edges.lines import line, units_of
+from chanc.rewriter.edges.plan import Edge, Mask, Place, Wishes, edges_of
+from chanc.rewriter.edges.unread import read_units
 from chanc.rewriter.parameters import give
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.rest import Left
 from chanc.rewriter.trace import TraceEdge
-from chanc.rewriter.unread import line, read_units, units_of
 from chanc.rewriter.zero import stored_zero
-
-Wishes = Mapping[str, Any]
-"""Kept units by the name of an edge: a list, or a list for each group where a weight takes channels of several."""
 
 ORDERLESS = (
     Trait.CONVOLUTION, Trait.LINEAR, Trait.ELEMENTWISE, Trait.CHANNELWISE, Trait.POOL, Trait.VIEW, Trait.RECAST,
@@ -49,115 +38,54 @@ ORDERLESS = (
 """Operators that see no order of channels."""
 
 
-def edge_name(operand: Operand) -> str:
-    """What an edge plan calls a consumer: the node's first output, and the input where its weight is."""
-    return f"{operand.node}:{operand.input}"
-
-
-def consumers(analysis: Analysis) -> dict[str, dict[str, Operand]]:
-    """The consumers of a model by name, and for each the operands by the id of the group whose channels it takes.
-
-    Row u of an operand's `indices` holds the columns of unit u of the group: what an edge plan keeps or not.
-    """
-    found: dict[str, dict[str, Operand]] = defaultdict(dict)
-    for group in analysis.groups:
-        for operand in group.operands:
-            if operand.role == "consumer":
-                found[edge_name(operand)][group.id] = operand
-    return dict(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A consumer that doesn't keep all its columns: its node, the input and axis of its weight, and the mask: [size]."""
-
-    name: str
-    node: ir.Node
-    input: int
-    axis: int
-    kept: Mask
-
-    @property
-    def place(self) -> Place:
-        """The node and the input of its weight."""
-        return self.node, self.input
-
-
-def edges_of(analysis: Analysis, wishes: Wishes) -> list[Edge]:
-    """What an edge plan asks of consumers, but for those that keep everything. PlanError for what isn't one."""
-    known = consumers(analysis)
-    nodes = {called(node): node for node in nodes_of(analysis.model.graph)}
-    found = []
-    for name, wish in wishes.items():
-        if name not in known:
-            raise PlanError(f"there is no consumer '{name}' in this model: give a node's first output:input")
-        operands = known[name]
-        first = next(iter(operands.values()))
-        node = nodes[first.node]
-        value = node.inputs[first.input]
-        assert value is not None
-        kept = np.ones(constant_shape(value)[first.axis], dtype=bool)
-        for group, units in _by_group(name, wish, operands).items():
-            dropped = np.setdiff1d(np.arange(operands[group].indices.shape[0]), units)
-            kept[operands[group].indices[dropped]] = False
-        if not kept.all():
-            found.append(Edge(name, node, first.input, first.axis, kept))
-    return found
-
-
-def _by_group(name: str, wish: Any, operands: Mapping[str, Operand]) -> dict[str, IntArray]:
-    if isinstance(wish, list) and len(operands) == 1:
-        wish = {next(iter(operands)): wish}
-    if not isinstance(wish, Mapping):
-        raise PlanError(f"edge '{name}': give the kept units of each group: {', '.join(operands)}")
-    found = {}
-    for group, units in wish.items():
-        if group not in operands:
-            raise PlanError(f"edge '{name}' takes no channels of a group '{group}'")
-        count = operands[group].indices.shape[0]
-        if not isinstance(units, list) or not all(type(n) is int and 0 <= n < count for n in units):
-            raise PlanError(f"edge '{name}': group '{group}' has units 0 to {count - 1}")
-        found[group] = np.array(units, dtype=np.int64)
-    return found
-
-
 @dataclass(slots=True)
 class Lowering:
     """The edges of a model whose columns are zero, and the cuts that were put in; `analysis` is that with the cuts.
 
-    refused: the names of edges that could be narrower, and why they aren't. cuts: by the name of the edge.
+    grain: widths that edges make are multiples of it, in channels, by some that are read by zeros. gone: the edges
+    whose consumers kept nothing and went. refused: the names of edges that could be narrower, and why they aren't.
+    cuts: by the name of the edge.
     """
 
     analysis: Analysis
     edges: list[Edge]
-    refused: dict[str, str]
     names: Names
+    grain: int = 1
+    gone: list[Edge] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
     cuts: dict[str, list[ir.Node]] = field(default_factory=dict)
 
     @classmethod
     @boundary("the lowering of edges")
-    def of(cls, analysis: Analysis, wishes: Wishes, leave: Left, everywhere: bool = False) -> Lowering:
+    def of(cls, analysis: Analysis, wishes: Wishes, leave: Left, grain: int = 1, everywhere: bool = False) -> Lowering:
         """Zero what isn't kept and put the cuts in, in place; `everywhere` also where dense zeros would be cheaper."""
-        names = Names(value_names(analysis.model.graph))
-        edges = edges_of(analysis, wishes)
-        lowering = cls(analysis, edges, {}, names)
-        places = lowering._places(leave, everywhere)
+        lowering = cls(analysis, edges_of(analysis, wishes), Names(value_names(analysis.model.graph)), grain)
         analysis.spend()
-        for edge in edges:
+        for edge in lowering.edges:
             lowering._zero(edge)
-        for name, where in places.items():
-            lowering.cuts[name] = [insert_cut(analysis, place, names) for place in where]
+        for edge in lowering.edges:
+            if edge.node.graph is not None and not edge.kept.any():
+                take_out_empty(analysis, edge.node, lowering.names)
+        lowering.gone = [edge for edge in lowering.edges if edge.node.graph is None]
+        if lowering.gone:
+            lowering.edges = [edge for edge in lowering.edges if edge not in lowering.gone]
+            lowering._analyse()
+        for name, places in lowering._places(leave, everywhere).items():
+            lowering.cuts[name] = [insert_cut(lowering.analysis, place, lowering.names) for place in places]
         lowering._analyse()
         return lowering
 
     def _places(self, leave: Left, everywhere: bool) -> dict[str, list[Place]]:
         """Where to cut for each edge that gains by it."""
         read = read_units(self.analysis, self._columns)
+        parameters = self.analysis.findings.parameters
+        macs = self.analysis.node_costs()
+        takers = {node for p in parameters if p.role == "consumer" for node, _ in p.uses}
         places = {}
         for edge in self.edges:
             kept = np.zeros_like(read)
             kept[self._units(edge)[edge.kept]] = True
-            gain, where = Chain(self.analysis, kept, read).cheapest(edge.node)
+            gain, where = Chain(self.analysis, kept, read, takers, macs).cheapest(edge.node)
             if edge.name in leave:
                 self.refused[edge.name] = leave[edge.name]
             elif where and (gain > 0 or everywhere):
@@ -223,6 +151,12 @@ class Lowering:
             found[line(self.analysis, cut.outputs[0])] = True
         return found
 
+    @property
+    def hidden(self) -> set[str]:
+        """The ids of the groups behind cuts, which the model that came in doesn't have."""
+        behind = self._behind(self.cuts)
+        return {group.id for group in self.analysis.groups if behind[group.units].any()}
+
     def narrowed(self, asked: Sequence[Resizing], leave: Left) -> tuple[list[Resizing], list[Resizing]]:
         """What edges ask of groups beside the plan: those of whose channels nobody reads all, and those behind cuts.
 
@@ -243,8 +177,8 @@ class Lowering:
                 )
             if plan is None and (not group.resizable or group.inexact or group.id in leave):
                 continue
-            stays = read[group.units] if plan is None else plan.copies > 0
-            units = np.flatnonzero(stays if stays.any() else np.arange(stays.size) == 0)
+            stays = self._filled(group, read[group.units], read[group.units]) if plan is None else plan.copies > 0
+            units = np.flatnonzero(stays)
             order = self._order(group, units, kept) if plan is None else units
             there[np.delete(group.units, units)] = False
             content[group.units[units]] = group.units[order]
@@ -253,23 +187,41 @@ class Lowering:
         return unread, self._cut(kept & behind, content, there)
 
     def _kept_behind(self, behind: Mask) -> Mask:
-        """The units behind cuts that their edges keep, at least one of each group; all others are True: [labels]."""
+        """The units behind cuts that their edges keep, and some to fill up; all that are not behind are True: [labels].
+
+        Filled up is with what others read as well, as far as that goes.
+        """
         kept = ~behind
         for edge in self.edges:
             if edge.name in self.cuts:
                 kept[self._units(edge)[edge.kept]] = True
+        read = read_units(self.analysis, self._columns, kept)
+        liked = np.zeros(kept.size, dtype=bool)
+        for before, after in map(self._ends, self._all_cuts):
+            liked[after] = read[before]
         for group in self.analysis.groups:
-            if not kept[group.units].any():
-                kept[group.units[0]] = True
+            if behind[group.units].any():
+                kept[group.units] = self._filled(group, kept[group.units], liked[group.units])
         return kept
+
+    def _filled(self, group: Group, mask: Mask, liked: Mask) -> Mask:
+        """The mask of a group's units with as many more as make its width a multiple of the grain; at least one."""
+        grain = math.lcm(group.step, self.grain) // group.step
+        count = int(np.count_nonzero(mask))
+        free = np.flatnonzero(~mask)[np.argsort(~liked[~mask], kind="stable")]
+        more = -(-max(count, 1) // grain) * grain - count
+        return mask | np.isin(np.arange(mask.size), free[:more])
+
+    @property
+    def _all_cuts(self) -> list[ir.Node]:
+        return [cut for cuts in self.cuts.values() for cut in cuts]
 
     def _touched(self, kept: Mask, behind: Mask) -> list[Group]:
         """The groups of whose channels some edge drops any."""
         dropped = np.zeros(kept.size, dtype=bool)
         for edge in self.edges:
             dropped[self._units(edge)[~edge.kept]] = True
-        for cut in (cut for cuts in self.cuts.values() for cut in cuts):
-            before, after = self._ends(cut)
+        for before, after in map(self._ends, self._all_cuts):
             dropped[before[~kept[after]]] = True
         dropped &= ~behind
         return [group for group in self.analysis.groups if dropped[group.units].any()]
@@ -283,7 +235,7 @@ class Lowering:
         rank = np.full(kept.size, -1)
         rank[group.units[units]] = np.arange(units.size)
         sets = []
-        ends = [self._ends(cut) for cuts in self.cuts.values() for cut in cuts]
+        ends = [*map(self._ends, self._all_cuts)]
         times = np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *(after for _, after in ends)]))
         for before, after in ends:
             if not np.isin(before, group.units).any():
@@ -316,8 +268,7 @@ class Lowering:
         content: the unit whose values a unit has after a reordering; there: whether it is still there.
         """
         stays, source = np.zeros(kept.size, dtype=bool), np.arange(kept.size)
-        for cut in (cut for cuts in self.cuts.values() for cut in cuts):
-            before, after = self._ends(cut)
+        for before, after in map(self._ends, self._all_cuts):
             place = np.zeros(kept.size, dtype=np.int64)
             place[before] = np.arange(before.size)
             moved = content[before] != before
@@ -338,17 +289,19 @@ class Lowering:
         """Make standard operators of the cuts; what became of each edge."""
         gone = np.zeros(self.analysis.units.unit.size, dtype=bool)
         for resizing in chosen:
-            gone[resizing.group.units[resizing.copies == 0]] = True
-        dense = {edge.name for edge in self.edges if not gone[self._units(edge)[~edge.kept]].all()}
-        made = settle(self.analysis.model, [cut for cuts in self.cuts.values() for cut in cuts], self.names)
+            gone[np.delete(resizing.group.units, resizing.source)] = True
+        units = {edge.name: self._units(edge) for edge in self.edges}
+        dense = {edge.name for edge in self.edges if not gone[units[edge.name][~edge.kept]].all()}
+        made = settle(self.analysis.model, self._all_cuts, self.names)
         found = {}
-        for edge in self.edges:
+        for edge in self.edges + self.gone:
             ways = {made[cut] for cut in self.cuts.get(edge.name, [])} - {"whole"}
             how = "+".join(sorted(ways)) or ("dense" if edge.name in dense else "producer")
-            kept = np.flatnonzero(edge.kept)
-            found[edge.name] = TraceEdge(
-                called(edge.node), edge.input, edge.axis, kept, how, self.refused.get(edge.name, "")
-            )
+            how = "gone" if edge in self.gone else how
+            kept = np.flatnonzero(edge.kept if edge in self.gone else edge.kept & ~gone[units[edge.name]])
+            node = edge.name.rpartition(":")[0]
+            reason = self.refused.get(edge.name, "")
+            found[edge.name] = TraceEdge(node, edge.input, edge.axis, kept, how, reason)
         return found
 
 

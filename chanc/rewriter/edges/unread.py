@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
-from chanc.rewriter.cuts import is_cut, line_of
+from chanc.rewriter.edges.cuts import is_cut
+from chanc.rewriter.edges.lines import line, units_of
+from chanc.rewriter.edges.plan import Mask, Place
 
-Mask = NDArray[np.bool_]
-Columns = Mapping[tuple[ir.Node, int], Mask]
+Columns = Mapping[Place, Mask]
 """The columns of a weight that are kept, by its node and input: [size]."""
 
 
@@ -55,16 +55,3 @@ def _mark(analysis: Analysis, value: ir.Value, taken: Mapping[ir.Node, list[IntA
             continue
         passed = [*taken.get(node, ()), *(units_of(analysis, output) for output in node.outputs)]
         read[np.setdiff1d(mine, np.concatenate(passed))] = True
-
-
-def units_of(analysis: Analysis, value: ir.Value) -> IntArray:
-    """The units of a value, sorted."""
-    fields = analysis.findings.fields_of(value)
-    labels = [np.empty(0, dtype=np.int64), *(part.labels.ravel() for part in fields)]
-    return np.unique(analysis.units.unit[np.concatenate(labels)])
-
-
-def line(analysis: Analysis, value: ir.Value | None) -> IntArray:
-    """The units along the axis of a value with channels: [size]."""
-    found = line_of(analysis, value) if value is not None else None
-    return np.empty(0, dtype=np.int64) if found is None else analysis.units.unit[found[1]]
