@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from chanc.analysis import Analysis, analyze  # noqa: E402
 from chanc.errors import ModelError  # noqa: E402
+from chanc.ir import load  # noqa: E402
 from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.blocks import concat_cell  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
@@ -166,3 +167,25 @@ def test_an_edge_stays_that_the_outputs_hang_on() -> None:
     kept = made.cut(np.ones(len(edges), dtype=bool), np.arange(len(edges), dtype=float), 1)
     assert kept.sum() == 1
     assert kept[-1]
+
+
+@pytest.mark.nightly
+def test_the_published_network_has_69_120_inputs(zoo_model) -> None:
+    """Those behind a factorised reduction go two at a time: both of its halves are one group."""
+    model = load(zoo_model("cnas"))
+    _, edges = found(model, wanted=("*.pointwise.*",))
+    assert edges.inputs.sum() == 69_120
+    widths = np.array([one.shape[0] for one in edges.consumers])[edges.layer]
+    assert (edges.costs == edges.inputs * (9 + widths)).all()
+    assert len(edges) == 69_120 - 10 * (72 + 144) // 2
+    assert all(why.startswith(("it is none of", "it takes graph input")) for why in edges.fixed.values())
+
+
+@pytest.mark.nightly
+def test_bottlenecks_of_densenet(zoo_model) -> None:
+    """Each reads 24 channels and 12 more for every layer before it, of its block's; a norm's two params and a column."""
+    model = load(zoo_model("densenet-bc"))
+    _, edges = found(model, wanted=("*.conv1.*",))
+    assert len(edges.consumers) == 48
+    assert [one.shape[1] for one in edges.consumers][:3] == [24, 36, 48]
+    assert set(edges.costs) == {48 + 2}
