@@ -146,7 +146,7 @@ def edges_of(
         why = (
             _stays(group, keep)
             or _unfit(operand, site, net, operand.initializer in shared)
-            or _unwanted(group, operand, site, readers[group.id] == 1 and not alone, wanted)
+            or _unwanted(operand, site, readers[group.id] == 1 and not alone, wanted)
         )
         if why or site is None:
             fixed.setdefault(operand.initializer, why)
@@ -177,13 +177,13 @@ def _unfit(operand: Operand, site: Site | None, net: Trainable, shared: bool) ->
     return "it is a recurrent layer's" if any(isinstance(layer, nn.RNNBase) for layer in layers) else ""
 
 
-def _unwanted(group: Group, operand: Operand, site: Site | None, alone: bool, wanted: Sequence[str]) -> str:
+def _unwanted(operand: Operand, site: Site | None, alone: bool, wanted: Sequence[str]) -> str:
     """Why a weight takes all channels of a group although it could drop some; '' where it may."""
     names = (operand.initializer, operand.node)
     if not any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in wanted):
         return "it is none of the consumers that were asked for"
     if alone and site is not None and operand.indices.size == site.shape[site.axis]:
-        return f"nothing else reads '{group.id}': what it drops is a matter of widths"
+        return "nothing else reads what it reads: what it drops is a matter of widths"
     return ""
 
 

@@ -112,8 +112,9 @@ class Pruning:
         self.edges = edges_of(analysis, self._units, self.net, wanted=pruning.wanted, keep=pruning.keep)
         least = self.edges.cost(np.zeros(len(self.edges), dtype=bool))
         if not pruning.goal.met(least, self.edges.params):
-            raise ModelError(f"without any edge this model still has {least / self.edges.params:.1%} of its "
-                             f"{self.edges.params:,} params: ask for less sparsity, or for more consumers")  # fmt: skip
+            share = least / self.edges.params
+            raise ModelError(f"without any edge this model still has {share:.1%} of its {self.edges.params:,} params: "
+                             f"ask for a sparsity below {1 - share:.2f}, or for more consumers")  # fmt: skip
         self.cutter = Cutter(analysis, self.edges, pruning.goal)
 
     def begin(self, draw: bool) -> None:

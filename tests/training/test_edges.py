@@ -183,7 +183,7 @@ def test_the_published_network_has_69_120_inputs(zoo_model) -> None:
 
 @pytest.mark.nightly
 def test_bottlenecks_of_densenet(zoo_model) -> None:
-    """Each reads 24 channels and 12 more for every layer before it, of its block's; a norm's two params and a column."""
+    """Each reads 24 channels and 12 more for every layer before it in its block; a norm's two params and a column."""
     model = load(zoo_model("densenet-bc"))
     _, edges = found(model, wanted=("*.conv1.*",))
     assert len(edges.consumers) == 48

@@ -141,10 +141,10 @@ def _edge_engine(engine: Engine) -> EdgeEngine:
 
 def _named(fixed: Mapping[str, str]) -> Iterator[str]:
     """The weights that keep their inputs and the reasons, one line each; of many how many there are of a reason."""
-    if len(fixed) <= SHOWN:
-        yield from (f"note: '{name}' keeps its inputs: {reason}" for name, reason in fixed.items())
-        return
     for reason in dict.fromkeys(fixed.values()):
         names = [name for name, why in fixed.items() if why == reason]
+        if len(names) == 1 or len(fixed) <= SHOWN:
+            yield from (f"note: '{name}' keeps its inputs: {reason}" for name in names)
+            continue
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield f"note: {len(names)} weights keep their inputs: {reason} ({', '.join(names[:3])}{more})"
