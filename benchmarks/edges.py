@@ -5,7 +5,8 @@
 Two consumers read one tensor of C channels, each its own share of them. Where all read the same the producer makes no
 more ("producer"); else each reads a slice of a producer whose channels are in a fitting order, or gathers its channels,
 or reads all of them with weights that are zero ("dense"). Widths are as they come, or rounded up to multiples of 8 or
-16 by channels that are read by zeros. All models of a case are run in turns, in random order, and medians are compared.
+16 by channels that are read by zeros. All models of a case are run in turns, in random order, and lower quartiles are
+compared: on a machine that others use as well the median of longer runs may be one that was interrupted.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _read(made: Tensor, way: str, width: int) -> Iterator[Tensor]:
 
 
 def timed(case: Case, repeats: int, threads: int) -> dict[Key, float]:
-    """The median seconds of each way at each width, all of them run in turns."""
+    """The lower quartile of the seconds of each way at each width, all of them run in turns."""
     widths = sorted({case.width(r, grain) for r in RETENTIONS for grain in GRAINS} - {case.channels})
     keys: list[Key] = [(way, width) for width in widths for way in WAYS] + [("dense", case.channels)]
     opened = [ort.session(model(case, *key), threads=threads) for key in keys]
@@ -93,7 +94,7 @@ def timed(case: Case, repeats: int, threads: int) -> dict[Key, float]:
             start = time.perf_counter()
             opened[k].run(None, feeds)
             turn[k] = time.perf_counter() - start
-    return dict(zip(keys, np.median(seconds[5:], axis=0).tolist(), strict=True))
+    return dict(zip(keys, np.quantile(seconds[5:], 0.25, axis=0).tolist(), strict=True))
 
 
 def chosen(case: Case, width: int) -> str:
@@ -128,20 +129,21 @@ def report(found: Mapping[Case, Mapping[Key, float]], repeats: int, threads: int
     return "\n".join([
         "# Edges: four ways to read a part of a tensor",
         "",
-        f"onnxruntime {onnxruntime.__version__}, {_processor()}, {threads} thread(s), batch 1; medians of {repeats}",
-        f"runs of each model, in turns. Command: `python {shlex.join(sys.argv)}`",
+        f"onnxruntime {onnxruntime.__version__}, {_processor()}, {threads} thread(s), batch 1; lower quartiles of",
+        f"{repeats} runs of each model, in turns. Command: `python {shlex.join(sys.argv)}`",
         "",
         *(__doc__ or "").split("\n\n")[2].splitlines(),
         "",
         "Figures are times over that of dense (in microseconds: two consumers and the 1x1 convolution before them). A",
         "share of channels is rounded up to a multiple of 1, 8 or 16; where that gives all nothing is cut: 1.00.",
         "",
-        f"- A slice costs what a gather costs: {_apart(found)}. So a producer in another order gains little here.",
+        f"- A slice costs what a gather costs: {_apart(found)}.",
+        "  So a producer in another order gains little here.",
         "- Widths that are no multiples of 8 cost more than they save: even where nothing is cut such a model takes",
         f"  {_odd(found):.2f} times the time of the one with the next multiple of 8 (median). 16 gains nothing more.",
         "- Multiples of 8: what chanc chooses (last column) is within 5 % of the faster of cut and dense in",
-        f"  {right} of {told} rows; at worst it takes {max(lost):.0%} longer. It counts an element that is cut as {CUT:.0f}",
-        f"  multiply-accumulates, and one that is computed from a few others as {POINT:.0f}, which were fitted to such rows.",
+        f"  {right} of {told} rows; at worst it takes {max(lost):.0%} longer. An element that is cut counts as",
+        f"  {CUT:.0f} multiply-accumulates, one that is computed as {POINT:.0f}: fitted to such rows.",
         "",
         f"| consumer | channels | out | side | dense, us | share | {heads} | chosen |",
         "|---" * (7 + 4 * len(GRAINS)) + "|",

@@ -1,4 +1,7 @@
-"""Plans: group id -> new width, scale or kept channels; and how many copies of each unit that makes."""
+"""Plans: group id -> new width, scale or kept channels; and how many copies of each unit that makes.
+
+In format 2 a plan has such `groups`, and `edges`: what single consumers keep (`chanc.rewriter.edges`).
+"""
 
 from __future__ import annotations
 
@@ -86,15 +89,14 @@ def load_plan(path: str | Path) -> Plan:
 
 
 def parted(plan: Plan | None) -> tuple[Plan | None, Mapping[str, Any]]:
-    """What a plan says of groups, and of edges: of format 2 it has both, else it is the groups alone."""
-    if not isinstance(plan, Mapping) or not isinstance(plan.get("edges", plan.get("format")), (Mapping, int)):
+    """What a plan says of groups, and of edges: it says so of both in format 2, else it is the groups alone."""
+    if not isinstance(plan, Mapping) or not ("format" in plan or isinstance(plan.get("edges"), Mapping)):
         return plan, {}
-    if "edges" not in plan and not ("format" in plan and "groups" in plan):
-        return plan, {}
-    unknown = set(plan) - {"format", "groups", "edges"}
-    if unknown or plan.get("format", 2) != 2:
+    parts = plan.get("groups", {}), plan.get("edges", {})
+    extra = set(plan) - {"format", "groups", "edges"}
+    if extra or plan.get("format", 2) != 2 or not all(isinstance(part, Mapping) for part in parts):
         raise PlanError('a plan with edges is {"format": 2, "groups": {...}, "edges": {...}}, and nothing else')
-    return plan.get("groups", {}), plan.get("edges", {})
+    return parts
 
 
 def resizings(

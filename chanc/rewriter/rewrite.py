@@ -113,7 +113,7 @@ def rewrite(
     takes and adds channels at the end only; `scale` instead scales every group that may change. A plan of format 2,
     `{"format": 2, "groups": {...}, "edges": {"<node's first output>:<input>": [units]}}`, also says which units of a
     group each of its consumers keeps (`chanc.rewriter.edges`). Widths follow each group's step; `round_to` and
-    `min_width` (channels) bound scaled ones.
+    `min_width` (channels) bound scaled ones, `round_to` also those that edges make.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind), some by
     the `evidence` of data (`chanc.gather`), and `transfer` what their weights become (a name of
     `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep the function of the
@@ -189,7 +189,8 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
     analysis = lowering.analysis if lowering else analysis
     asked, left = wanted.choice(analysis, leave, rng)
     planned = [r for r in asked if r.changed and r.group.id not in left]
-    unread, cut = lowering.narrowed(planned, left) if lowering else ([], [])
+    fixed = [r for r in asked if r.group.id not in left]
+    unread, cut = lowering.narrowed(fixed, left) if lowering else ([], [])
     chosen = [r for r in (*planned, *unread, *cut) if r.changed]
     # From here on the model may be half changed, whatever happens.
     analysis.spend()

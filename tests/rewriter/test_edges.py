@@ -98,6 +98,13 @@ def test_a_second_rewrite_on_top_is_right(network: str, free: bool, seed: int, g
     check_shrink(lowered.model)
 
 
+def test_a_second_rewrite_finds_slices_and_gathers(moving_is_free: None) -> None:
+    model = NETWORKS["densenet"](3)
+    lowered = rewrite(model, {"edges": random_edges(analyze(model), 3)})
+    assert {edge.how for edge in lowered.trace.edges.values()} >= {"slice", "gather"}
+    assert all(old > new for old, new in check_shrink(lowered.model).groups.values() if old > 1)
+
+
 def test_slices_of_a_producer_in_another_order(moving_is_free: None) -> None:
     model = two_readers()
     first, second = names(model)
@@ -210,6 +217,11 @@ def test_groups_and_edges_at_once(moving_is_free: None) -> None:
     assert lowered.trace.unread == ()
     verdict = judge(model, lowered.model, trace=json.loads(json.dumps(lowered.trace.to_json())))
     assert verdict.agrees, verdict
+    # Of what the consumer keeps nothing is left: it reads zeros.
+    lowered = rewrite(model, {"groups": {"w_1": {"keep": [0, 1]}}, "edges": {first: [8, 9]}})
+    assert judge(model, lowered.model, trace=lowered.trace).agrees
+    # A width that the plan gives stays, though nobody reads all of it.
+    assert rewrite(model, {"groups": {"w_1": 16}, "edges": dict.fromkeys(names(model), [0])}).trace.unread == ()
     with pytest.raises(PlanError, match="'w_1' can't grow while consumers read a part of it"):
         rewrite(model, {"groups": {"w_1": 32}, "edges": {first: [0]}})
 

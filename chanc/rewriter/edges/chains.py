@@ -50,7 +50,8 @@ class Chain:
             return 0.0, []
         cost, places = self._best(node, index)
         value = node.inputs[index]
-        assert value is not None
+        if value is None or not math.isfinite(cost):
+            return 0.0, []
         before = self._work(node) * self._share(value, self.read) + self._whole(value)
         after = self._work(node) * self._share(value, self.kept) + cost
         return (before - after) / max(before, 1.0), places

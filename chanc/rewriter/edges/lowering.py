@@ -90,6 +90,8 @@ class Lowering:
                 self.refused[edge.name] = leave[edge.name]
             elif where and (gain > 0 or everywhere):
                 places[edge.name] = where
+            elif everywhere and (read & ~kept)[self._units(edge)].any():
+                self.refused[edge.name] = "what it doesn't keep can't be cut off, and weights are drawn anew"
         return places
 
     @property
@@ -267,20 +269,23 @@ class Lowering:
 
         content: the unit whose values a unit has after a reordering; there: whether it is still there.
         """
-        stays, source = np.zeros(kept.size, dtype=bool), np.arange(kept.size)
+        stays, alive = np.zeros(kept.size, dtype=bool), np.zeros(kept.size, dtype=bool)
+        source = np.arange(kept.size)
         for before, after in map(self._ends, self._all_cuts):
             place = np.zeros(kept.size, dtype=np.int64)
             place[before] = np.arange(before.size)
             moved = content[before] != before
             origin = np.where(moved, after[place[content[before]]], after)
             source[after] = origin
+            alive[after] = there[before]
             stays[after] = kept[origin]
-            stays[after[~there[before]]] = False
+        stays &= alive
         found = []
         for name in self.cuts:
             behind = self._behind([name])
             for group in (group for group in self.analysis.groups if behind[group.units].any()):
-                copies = stays[group.units].astype(np.int64)
+                left = stays[group.units]
+                copies = (left if left.any() else self._filled(group, left, alive[group.units])).astype(np.int64)
                 values = np.searchsorted(group.units, source[group.units[copies > 0]])
                 found.append(Resizing(dataclasses.replace(group, id=name), copies, values))
         return found
