@@ -14,7 +14,7 @@ from chanc.study.driver import Task, run_method
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.outcome import finish
 from chanc.study.progress import Progress
-from chanc.study.rivals import COSTS, RIVALS, ROLES, named, rivals
+from chanc.study.rivals import COSTS, RIVALS, ROLES, edge_rivals, named, rivals
 from chanc.testing.engines import MEMBERS, SPACE, FakeEngine, toy
 
 RECIPE = {"lr": 0.1}
@@ -44,6 +44,25 @@ def test_rivals_cost_what_the_found_network_costs() -> None:
     assert uniform[0]["b"] / uniform[0]["a"] == pytest.approx(1.5, rel=0.15)
     assert flat[0]["b"] == pytest.approx(flat[0]["a"], abs=2)
     assert random[0] != random[1]
+
+
+def test_rivals_of_edges_are_other_edges_and_whole_networks() -> None:
+    """Random ones where the method draws some, at equal params alone; the others' widths cost what was found."""
+    found = Decision(edges={"y:1": {"a": (0, 2)}})
+    counts = {"params": SPACE.count({"a": 16, "b": 24}, "params"), "macs": SPACE.count({"a": 16, "b": 24}, "macs")}
+
+    def drawn(turn: int) -> Decision:
+        return Decision(edges={"y:1": {"a": (turn,)}})
+
+    made = edge_rivals(SPACE, found, counts, drawn, ("baseline", "uniform", "random"), 0, 2, turns=2)
+    assert list(made) == ["found", "baseline", "uniform-params", "uniform-macs", "random-params"]
+    assert made["found"] == [found, found]
+    assert made["random-params"] == [drawn(0), drawn(1)]
+    assert made["baseline"] == [Decision(SPACE.widths)] * 2
+    for counter in COSTS:
+        for decision in made[f"uniform-{counter}"]:
+            assert SPACE.count(decision.widths, counter) == pytest.approx(counts[counter], rel=0.01)
+    assert list(edge_rivals(SPACE, found, counts, None, ("random",), 0, 2)) == ["found"]
 
 
 @pytest.mark.parametrize("name", ["unifrom", "uniform-", "uniform-latency", "baseline-params", "-params"])
