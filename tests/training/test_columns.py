@@ -140,7 +140,7 @@ def test_a_mask_is_a_zeroed_weight() -> None:
     assert not torch.equal(masked, next(iter(trainable(cell(), TASK).forward(one.inputs).values())))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adamw", marks=pytest.mark.nightly)])
 def test_columns_that_are_gone_stay_zero_and_the_optimizer_forgets_them(optimizer: str) -> None:
     made, one = columns(cell()), batch()
     options = TrainOptions(optimizer=optimizer, lr=0.05, nesterov=optimizer == "sgd", weight_decay=1e-2)

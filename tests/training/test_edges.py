@@ -70,6 +70,7 @@ def test_a_chain_has_no_edges() -> None:
         found(graph.ir(x.gap().flatten().gemm(4)))
 
 
+@pytest.mark.nightly
 def test_a_weight_that_two_nodes_use_keeps_its_inputs() -> None:
     graph = Graph(seed=0)
     x = graph.input("image", [2, 3, 8, 8], dynamic={0: "n"}).conv(4).relu()
@@ -80,6 +81,7 @@ def test_a_weight_that_two_nodes_use_keeps_its_inputs() -> None:
     assert "twice" not in {one.initializer for one in edges.consumers}
 
 
+@pytest.mark.nightly
 def test_behind_a_flatten_an_edge_is_a_block_of_columns() -> None:
     graph = Graph(seed=0)
     x = graph.input("image", [2, 3, 8, 8], dynamic={0: "n"}).conv(3).relu().pool()
@@ -129,7 +131,7 @@ def test_the_least_scores_of_all_consumers_together_go() -> None:
     assert sorted(scores[kept & ~made.cut(kept, scores, 2)]) == [4, 5, 6, 7]
 
 
-@pytest.mark.parametrize("share", [0.9, 0.8, 0.65])
+@pytest.mark.parametrize("share", [0.8, *(pytest.param(share, marks=pytest.mark.nightly) for share in (0.9, 0.65))])
 def test_the_last_edge_is_the_first_with_which_the_share_is_met(share: float) -> None:
     """One edge more would be too much."""
     edges, made = cutter(share, gamma=0.5)

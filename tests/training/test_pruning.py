@@ -69,6 +69,7 @@ def test_it_is_pruned_step_by_step_and_goes_on_after_a_kill(dataset: Dataset, tm
     assert other.decided() == calm.decided()
 
 
+@pytest.mark.nightly
 def test_what_it_ends_with_has_zeros_where_edges_went(dataset: Dataset) -> None:
     made = pruning(dataset, saliency="random")
     through(made)
@@ -88,6 +89,7 @@ def test_random_draws_other_edges_in_each_step(dataset: Dataset) -> None:
     assert np.array_equal(one, pruning(dataset, saliency="random").scores(1))
 
 
+@pytest.mark.nightly
 def test_nothing_goes_where_nothing_is_asked_for(dataset: Dataset) -> None:
     made = pruning(dataset, share=1.0)
     assert len(through(made)) == 2
