@@ -78,6 +78,7 @@ def test_the_lowered_model_is_the_zeroed_one(network: str, seed: int, grain: int
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chains, "CUT", 0.0)
         lowered = rewrite(model, {"format": 2, "edges": edges}, round_to=grain)
+    onnx.checker.check_model(lowered.model, full_check=True)
     for found in differences(zeroed_by_hand(model, edges), lowered.model):
         assert found.error <= 1e-5, (found, edges)
 
@@ -126,6 +127,21 @@ def test_the_private_chain_is_narrower(moving_is_free: None) -> None:
         widths[node.op_type].append(shapes.get(node.input[1]) if len(node.input) > 1 else None)
     assert widths["BatchNormalization"] == [(16,), (3,)]
     assert widths["Conv"] == [(16, 3, 3, 3), (8, 3, 3, 3), (16, 1, 3, 3), (8, 16, 1, 1)]
+
+
+def test_readers_of_the_same_share_one_slice(moving_is_free: None) -> None:
+    """Whichever of them is named first: the nodes stay sorted."""
+    x = Graph(opset=17).input("x", [1, 3, 8, 8])
+    made = x.conv(8).relu()
+    model = x.graph.model(made.conv(4, 1) + made.conv(4, 1) + made.conv(4, 1))
+    one, two, three, *_ = consumers(analyze(model))
+    for order in ([two, one], [one, two]):
+        edges = {name: [0, 1, 2] for name in order}
+        check_edges(model, edges)
+        lowered = rewrite(model, {"edges": edges}).model
+        onnx.checker.check_model(lowered)
+        assert sum(node.op_type == "Slice" for node in lowered.graph.node) == 1
+    assert three not in edges
 
 
 def test_three_sets_that_fit_no_order_are_gathered(moving_is_free: None) -> None:
@@ -221,7 +237,7 @@ def test_groups_and_edges_at_once(moving_is_free: None) -> None:
     lowered = rewrite(model, {"groups": {"w_1": {"keep": [0, 1]}}, "edges": {first: [8, 9]}})
     assert judge(model, lowered.model, trace=lowered.trace).agrees
     # A width that the plan gives stays, though nobody reads all of it.
-    assert rewrite(model, {"groups": {"w_1": 16}, "edges": dict.fromkeys(names(model), [0])}).trace.unread == ()
+    assert rewrite(model, {"groups": {"w_1": 16}, "edges": {name: [0] for name in names(model)}}).trace.unread == ()
     with pytest.raises(PlanError, match="'w_1' can't grow while consumers read a part of it"):
         rewrite(model, {"groups": {"w_1": 32}, "edges": {first: [0]}})
 
@@ -293,3 +309,17 @@ def test_what_is_lowered_trains_again(moving_is_free: None) -> None:
     made = build(ir.from_proto(lowered))
     made.module(torch.rand(2, 3, 8, 8)).sum().backward()
     assert all(p.grad is not None for p in made.module.parameters())
+
+
+def test_axes_that_are_open_stay_so(moving_is_free: None) -> None:
+    x = Graph(opset=17).input("x", [1, 3, 8, 8], dynamic={0: "n", 2: "h", 3: "w"})
+    made = x.conv(8).relu()
+    parts = made.conv(8, 1), made.depthwise().conv(8, 1)
+    model = x.graph.model((parts[0] + parts[1]).reshape(0, 8, -1).mean(2, keep=False))
+    first, second = names(model)
+    edges = {first: [0, 1, 5], second: [2, 3]}
+    lowered = rewrite(model, {"edges": edges}, dims={"h": 8, "w": 8}, fold=False)
+    assert lowered.trace.groups == {"w_1": (8, 5)}
+    feeds = {"x": np.random.default_rng(0).standard_normal((2, 3, 6, 10)).astype(np.float32)}
+    whole = {name: {"w_1": units} for name, units in edges.items()}
+    assert differences(zeroed_by_hand(model, whole), lowered.model, feeds=feeds)[0].error <= 1e-5

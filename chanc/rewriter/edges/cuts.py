@@ -69,7 +69,8 @@ def _settled(graph: ir.Graph, cut: ir.Node, twins: dict[tuple[ir.Value | None, b
         made = ir.node("Slice", [value, *inputs]) if sliced else ir.node("Gather", [value, *inputs], {"axis": axis})
         twins[key] = made.outputs[0]
         made.outputs[0].name, made.outputs[0].type, made.outputs[0].shape = output.name, output.type, output.shape
-        graph.insert_before(cut, made)
+        maker = value.producer() if value is not None else None
+        graph.insert_after(maker, made) if maker is not None else graph.insert_before(graph[0], made)
     output.replace_all_uses_with(twins[key])
     graph.remove(cut, safe=True)
     return "slice" if sliced else "gather"

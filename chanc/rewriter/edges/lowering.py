@@ -109,8 +109,6 @@ class Lowering:
         """Set the columns that aren't kept to zero, in a weight of this use's own."""
         value = edge.node.inputs[edge.input]
         assert value is not None and value.const_value is not None
-        if value in self.analysis.findings.fed:
-            raise PlanError(f"edge '{edge.name}': a caller may feed the weight '{value.name}'")
         array = value.const_value.numpy().copy()
         zero = stored_zero(array.shape, edge.node, edge.input, _stored)
         gone = (slice(None),) * edge.axis + (np.flatnonzero(~edge.kept),)
