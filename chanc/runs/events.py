@@ -31,11 +31,14 @@ Metrics = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Decision:
-    """What a method decides of a network: widths (channels) and kept channels by group, kept units by edge."""
+    """What a method decides of a network: widths (channels) and kept channels by group, kept units by edge and group.
+
+    edges: by "<node's first output>:<input>", for a weight that doesn't read all channels of its groups.
+    """
 
     widths: Mapping[str, int] = field(default_factory=dict)
     keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    edges: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    edges: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
