@@ -297,7 +297,7 @@ class Supernet:
             low={name: of[0] for name, of in options.items()},
             high={name: of[-1] for name, of in options.items()},
             widths=dict(zip(names, moments[:, 1].tolist(), strict=True)),
-            means=dict(zip(names, self.choices.decided(), strict=True)),
+            means=dict(zip(names, self.choices.centres(), strict=True)),
             options=options,
             weights=shares,
             costs={name: float(cost(moments)) for name, cost in self.expected.items()},

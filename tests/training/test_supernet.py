@@ -53,7 +53,7 @@ class Means:
         return Gaussian(torch.tensor(means), 2.0 * self.step, self.options(means, units))
 
     def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int) -> None:
-        choices.choose_among(self.options([mean + epoch * self.drift for mean in choices.decided()], units))
+        choices.choose_among(self.options([mean + epoch * self.drift for mean in choices.centres()], units))
 
 
 class Fixed(Means):
