@@ -77,6 +77,10 @@ class Choices(ABC):
         """What the weights of each unit are centred on, in channels."""
         return self.decided()
 
+    def leans(self) -> bool:
+        """Whether a unit is held back by its first or its last option."""
+        return False
+
     def logarithms(self) -> Tensor:
         """Those of the weights, -inf where there is no option."""
         return self.scores().masked_fill(~self.there, -torch.inf).log_softmax(1)
@@ -158,6 +162,11 @@ class Gaussian(Choices):
     def decided(self) -> list[float]:
         """The expected widths: next to a bound the network is wider, or narrower, than its means."""
         return [float(width) for width in self.moments(self.weights(), 1)[:, 1].tolist()]
+
+    def leans(self) -> bool:
+        """Whether a mean is at a border: `clamp` holds it there."""
+        low, high = self._trained(self.options[:, 0]), self._trained(self.options[:, -1])
+        return bool(((self.parameter <= low) | (self.parameter >= high)).any())
 
     def centres(self) -> list[float]:
         """The means."""
