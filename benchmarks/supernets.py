@@ -1,4 +1,4 @@
-"""Searches inside one training, on a small scale: where they start, what steers them, and FlexCHarts beside DMaskingNAS.
+"""Searches inside one training, on a small scale: where they start, what steers them, FlexCHarts beside DMaskingNAS.
 
     python benchmarks/supernets.py --data-root DATA [--arms '*'] [--seeds 3] [--minutes 30]
 
@@ -13,8 +13,9 @@ so is what a control finds, whose search had no target.
     dmask            DMaskingNAS over all widths from 0 to twice the network's own; all else is as in FlexCHarts
 
 Memory is counted, not sampled: what torch keeps of a forward pass for the gradient (saved_tensors_hooks, each storage
-once), and weights, gradients and momentum, at the widest options of each epoch; the largest epoch counts. The peak of
-the process's resident set above that at the search's start stands beside it. Seconds are the process's own.
+once), and weights, gradients and momentum, at the widest options of each epoch; the largest epoch counts. (Networks of
+this size lie below what the imports once took: the peak of the resident set shows none of it.) Seconds are the
+process's own.
 
 Each search is a line of --rows (JSON), never done again: a killed call goes on. A search has a process with one thread.
 """
@@ -128,8 +129,7 @@ def do(name: str, seed: int, place: Path, data_root: Path) -> Row:
         options={**arm.options, **({"target_macs": str(round(goal))} if arm.aimed else {})}, train=RECIPE,
         limit_train=IMAGES, limit_test=JUDGES,
     )  # fmt: skip
-    spent, record = time.process_time() - begun, read_run(out)
-    epochs = record.of(EpochEvent)
+    spent, epochs = time.process_time() - begun, read_run(out).of(EpochEvent)
     last = {group: float(width) for group, width in epochs[-1].metrics["width"].items()}
     widths = project(space, Limits(1, 128, 1), last, {"macs": goal})
     final = chanc.train(resized(own, widths, seed), data, epochs=FINAL_EPOCHS, seed=seed, limit_train=IMAGES,
@@ -140,9 +140,7 @@ def do(name: str, seed: int, place: Path, data_root: Path) -> Row:
         "macs": chanc.analyze(load(own)).cost_at(widths).macs, "goal": round(goal),
         "expected": [epoch.metrics["cost"]["macs"] for epoch in epochs],
         "executed": sum(epoch.metrics["supernet"]["executed"] for epoch in epochs),
-        "held": max(held(resized(own, high, seed)) for high in {json.dumps(epoch.metrics["high"]): epoch.metrics["high"]
-                                                                for epoch in epochs}.values()),
-        "resident": max(line.peak_bytes or 0 for line in record.timing if line.id.startswith("epoch")),
+        "held": max(held(resized(own, epoch.metrics["high"], seed)) for epoch in epochs),
         "search_s": round(spent, 1), "cpu_s": round(time.process_time() - begun, 1),
     }  # fmt: skip
 

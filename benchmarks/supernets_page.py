@@ -15,9 +15,8 @@ NEAR = 0.05
 """A search has arrived where its expected MACs are this near to the target."""
 COSTS: Mapping[str, tuple[str, float]] = {
     "search_s": ("CPU seconds", 1), "executed": ("G MACs, forward", 1e-9), "held": ("memory counted, MB", 1e-6),
-    "resident": ("resident above the start, MB", 1e-6),
 }  # fmt: skip
-CLAIMED = {"search_s": "1.3 to 1.7", "executed": "", "held": "1.5 to 1.7", "resident": "1.5 to 1.7"}
+CLAIMED = {"search_s": "1.3 to 1.7", "executed": "", "held": "1.5 to 1.7"}
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -100,12 +99,13 @@ def _beside(rows: Sequence[Row]) -> Iterator[str]:
     yield ("The same supernet, halves of the data, steps and target; only the parameterisation and the range differ. "
            "FlexCHarts is that from a quarter of the widths, DMaskingNAS holds all widths up to twice the "
            "network's own.")  # fmt: skip
-    lines = [f"| | seeds | top-1 | {' | '.join(name for name, _ in COSTS.values())} |", f"|---|---|---|{'---|' * len(COSTS)}"]
-    for arm in (flex, dmask):
+    names = " | ".join(name for name, _ in COSTS.values())
+    lines = [f"| | seeds | top-1 | {names} |", f"|---|---|---|{'---|' * len(COSTS)}"]
+    for arm, name in ((flex, "FlexCHarts"), (dmask, "DMaskingNAS")):
         if found := list(of(rows, arm).values()):
             costs = (spread([row[key] * scale for row in found], ".1f") for key, (_, scale) in COSTS.items())
             scores = spread([row["score"] for row in found], ".2%")
-            lines.append(f"| {'FlexCHarts' if arm == flex else 'DMaskingNAS'} | {len(found)} | {scores} | {' | '.join(costs)} |")
+            lines.append(f"| {name} | {len(found)} | {scores} | {' | '.join(costs)} |")
     yield "\n".join([*lines, _ratios(of(rows, flex), of(rows, dmask))])
     scores = difference(*({seed: row["score"] for seed, row in of(rows, arm).items()} for arm in (flex, dmask)))
     if scores is not None:

@@ -32,8 +32,8 @@ UNIT = 8
 class FlexCharts(Masking):
     """Widths inside one training: each mean moves by gradient, its range along with it.
 
-    sigma: in steps. candidates: K, odd. weights: "paper" doesn't divide alpha by its sum (Eq. 4 as it stands). pace: the
-    paper's is "channels".
+    sigma: in steps. candidates: K, odd. weights: "paper" doesn't divide alpha by its sum (Eq. 4 as it stands). pace:
+    the paper's is "channels".
     """
 
     sigma: float = field(default=2.0, metadata={
