@@ -15,7 +15,8 @@ so is what a control finds, whose search had no target.
 Memory is counted, not sampled: what torch keeps of a forward pass for the gradient (saved_tensors_hooks, each storage
 once), and weights, gradients and momentum, at the widest options of each epoch; the largest epoch counts. (Networks of
 this size lie below what the imports once took: the peak of the resident set shows none of it.) Seconds are the
-process's own.
+process's own. Where they go is measured at last: a step of the weights at the widest options that either method ended
+with, by turns, with all widths as they are, doubled, and four times as many.
 
 Each search is a line of --rows (JSON), never done again: a killed call goes on. A search has a process with one thread.
 """
@@ -27,8 +28,9 @@ import fnmatch
 import json
 import multiprocessing
 import os
+import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +70,9 @@ ARMS: Mapping[str, Arm] = {
     **{f"lambda 0, from {name}": Arm("flexcharts", start, False, {**FLEX, "cost_weight": 0.0})
        for name, start in STARTS.items()},
 }  # fmt: skip
+COMPARED = ("to the target, from a quarter", "dmask")
+"""FlexCHarts and DMaskingNAS, of which the papers' ratios are."""
+STEPS, SCALES, TURNS = "steps", (1, 2, 4), 10
 Row = dict[str, Any]
 
 
@@ -141,6 +146,7 @@ def do(name: str, seed: int, place: Path, data_root: Path) -> Row:
         "expected": [epoch.metrics["cost"]["macs"] for epoch in epochs],
         "executed": sum(epoch.metrics["supernet"]["executed"] for epoch in epochs),
         "held": max(held(resized(own, epoch.metrics["high"], seed)) for epoch in epochs),
+        "high": epochs[-1].metrics["high"],
         "search_s": round(spent, 1), "cpu_s": round(time.process_time() - begun, 1),
     }  # fmt: skip
 
@@ -176,6 +182,45 @@ def held(model: Any) -> int:
     return alive + 2 * sum(trained.values())
 
 
+def steps(rows: Sequence[Row], scale: int, place: Path) -> Row:
+    """CPU seconds of steps of the weights at the widest options that the compared arms ended with, times `scale`."""
+    import torch
+
+    torch.set_num_threads(1)
+    begun = time.process_time()
+    highs = [next(row["high"] for row in rows if row["arm"] == arm and row["seed"] == 0) for arm in COMPARED]
+    works = [step(resized(network(place), {name: scale * width for name, width in high.items()}, 0)) for high in highs]
+    turns = [[timed(work) for work in works] for _ in range(TURNS + 2)][2:]
+    return {"arm": STEPS, "seed": scale, "ms": [1e3 * statistics.median(column) for column in zip(*turns, strict=True)],
+            "ratios": [dmask / flex for flex, dmask in turns], "cpu_s": time.process_time() - begun}  # fmt: skip
+
+
+def step(model: Any) -> Callable[[], object]:
+    """What trains a model on a batch of noise."""
+    import torch
+
+    from chanc.tasks import Classification
+    from chanc.training.module import trainable
+
+    module = trainable(model, Classification()).module.train()
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)
+    batch, labels = torch.randn(BATCH, 1, SIDE, SIDE), torch.arange(BATCH) % 10
+
+    def work() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(module(batch), labels).backward()
+        optimizer.step()
+
+    return work
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds in which this process ran."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
 # All searches
 
 
@@ -190,18 +235,28 @@ def left(rows: Sequence[Row], arms: Sequence[str], seeds: int) -> Iterator[tuple
     yield from ((arm, seed) for seed in range(seeds) for arm in arms if (arm, seed) not in done)
 
 
-def run_all(args: argparse.Namespace, waiting: Sequence[tuple[str, int]]) -> None:
-    """Do the searches, each in a fresh process, until the time is over."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+def run_all(args: argparse.Namespace, arms: Sequence[str]) -> None:
+    """Do the searches, each in a fresh process, until the time is over, and then the steps."""
     end = time.monotonic() + 60 * args.minutes
-    for name, seed in waiting:
+    for name, seed in left(known(args.rows), arms, args.seeds):
         if time.monotonic() > end:
             return
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            row = pool.submit(do, name, seed, args.work, args.data_root).result()
-        with args.rows.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(f"{name}, seed {seed}: {row['score']:.2%} in {row['cpu_s']} s", flush=True)
+        add(args.rows, do, name, seed, args.work, args.data_root)
+    rows = known(args.rows)
+    if all((arm, 0) in {(row["arm"], row["seed"]) for row in rows} for arm in COMPARED):
+        for scale in SCALES:
+            if (STEPS, scale) not in {(row["arm"], row["seed"]) for row in rows}:
+                add(args.rows, steps, rows, scale, args.work)
+
+
+def add(rows: Path, work: Callable[..., Row], *args: object) -> None:
+    """Do it in a fresh process with one thread, and write down what it found."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        row = pool.submit(work, *args).result()
+    with rows.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    print(f"{row['arm']}, {row['seed']}: {row['cpu_s']:.1f} s", flush=True)
 
 
 def main() -> None:
@@ -217,7 +272,7 @@ def main() -> None:
     args.data_root = Path(args.data_root)
     args.work.mkdir(parents=True, exist_ok=True)
     arms = [name for name in ARMS if any(fnmatch.fnmatch(name, pattern) for pattern in args.arms)]
-    run_all(args, list(left(known(args.rows), arms, args.seeds)))
+    run_all(args, arms)
     if rows := known(args.rows):
         from supernets_page import page
 

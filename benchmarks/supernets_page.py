@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from supernets import ARMS, BATCH, EPOCHS, FINAL_EPOCHS, IMAGES, SHARE, STARTS
+from supernets import ARMS, BATCH, COMPARED, EPOCHS, FINAL_EPOCHS, IMAGES, SCALES, SHARE, STARTS, STEPS
 
 from chanc.runs.paired import difference, rank_correlation, standard_error
 
@@ -94,7 +94,7 @@ def _within(mean: float, error: float | None) -> str:
 
 
 def _beside(rows: Sequence[Row]) -> Iterator[str]:
-    flex, dmask = f"to the target, from {next(iter(STARTS))}", "dmask"
+    flex, dmask = COMPARED
     yield "## FlexCHarts beside DMaskingNAS"
     yield ("The same supernet, halves of the data, steps and target; only the parameterisation and the range differ. "
            "FlexCHarts is that from a quarter of the widths, DMaskingNAS holds all widths up to twice the "
@@ -108,6 +108,13 @@ def _beside(rows: Sequence[Row]) -> Iterator[str]:
             lines.append(f"| {name} | {len(found)} | {scores} | {' | '.join(costs)} |")
     yield "\n".join([*lines, _ratios(of(rows, flex), of(rows, dmask))])
     scores = difference(*({seed: row["score"] for seed, row in of(rows, arm).items()} for arm in (flex, dmask)))
+    if measured := of(rows, STEPS):
+        yield "\n".join([
+            "A step of the weights at the widest options of the last epoch (seed 0), CPU milliseconds, by turns:", "",
+            "| all widths times | FlexCHarts | DMaskingNAS | ratio |", "|---|---|---|---|",
+            *(f"| {scale} | {row['ms'][0]:.1f} | {row['ms'][1]:.1f} | {spread(row['ratios'], '.2f')} |"
+              for scale in SCALES if (row := measured.get(str(scale)))),
+        ])  # fmt: skip
     if scores is not None:
         error = "" if scores.error is None else f" ± {scores.error:.2%}"
         yield f"Accuracy of FlexCHarts over DMaskingNAS: {scores.mean:+.2%}{error}{_within(scores.mean, scores.error)}."

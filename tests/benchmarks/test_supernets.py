@@ -57,6 +57,19 @@ def test_what_a_step_holds_grows_with_the_widths(bench: Any, tmp_path: Path) -> 
     assert one > 4 * batch * pixels * (3 * 8 + 12)  # what the first stage's convolutions make, and more
 
 
+def test_a_step_of_the_weights_is_timed_for_both(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from chanc.analysis import analyze
+    from chanc.ir import load
+
+    monkeypatch.setattr(bench, "TURNS", 1)
+    widths = {group.id: group.size for group in analyze(load(bench.network(tmp_path))).groups if group.resizable}
+    rows = [{"arm": arm, "seed": 0, "high": widths} for arm in bench.COMPARED]
+    found = bench.steps(rows, 1, tmp_path)
+    assert (found["arm"], found["seed"], len(found["ms"]), len(found["ratios"])) == ("steps", 1, 2, 1)
+    assert min(found["ms"]) > 0
+
+
 def test_the_page(bench: Any) -> None:
     from supernets_page import page
 
@@ -64,10 +77,12 @@ def test_the_page(bench: Any) -> None:
     rows = [row(quarter, 0, (1, 2, 3, 4), 0.80), row(four, 0, (1, 2, 4, 3), 0.82),
             row(quarter, 1, (1, 2, 3, 4), 0.82), row(four, 1, (1, 2, 3, 4), 0.81),
             row("dmask", 0, (2, 2, 2, 2), 0.80, search_s=16.0, held=3e6), row("dmask", 1, (2, 2, 2, 3), 0.81,
-            search_s=14.0, held=3.2e6)]  # fmt: skip
+            search_s=14.0, held=3.2e6),
+            {"arm": "steps", "seed": 4, "ms": [10.0, 20.0], "ratios": [2.0, 2.0], "cpu_s": 0.0}]  # fmt: skip
     text = page(rows)
     assert "rank correlation of the widths from a quarter and from four times 0.90 ± 0.10 (0.80, 1.00)" in text
     assert "accuracy -0.50% ± 1.50%, within two standard errors." in text
     assert "| 1.01 ± 0.00 | 2, 2 |" in text
     assert "| ratio | 2 | | **1.50 ± 0.10** (paper: 1.3 to 1.7) | **1.00 ± 0.00** | **1.55 ± 0.05** (paper" in text
+    assert "| 4 | 10.0 | 20.0 | 2.00 ± 0.00 |" in text
     assert "took 6 minutes" in text
