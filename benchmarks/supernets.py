@@ -11,6 +11,7 @@ so is what a control finds, whose search had no target.
     to the target    FlexCHarts from a quarter, and from four times the widths: do they end in the same network?
     lambda 0, fixed  the controls: the loss alone, and the papers' fixed lambda, of |log(cost / target)|
     dmask            DMaskingNAS over all widths from 0 to twice the network's own; all else is as in FlexCHarts
+                     (the temperature falls as far as in 50 epochs)
 
 Memory is counted, not sampled: what torch keeps of a forward pass for the gradient (saved_tensors_hooks, each storage
 once), and weights, gradients and momentum, at the widest options of each epoch; the largest epoch counts. (Networks of
@@ -61,10 +62,12 @@ class Arm:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+COOLING = 0.956 ** (50 / EPOCHS)
+"""The temperature falls in these epochs as far as in 50."""
 STARTS = {"a quarter": 0.25, "four times": 4.0}
 ARMS: Mapping[str, Arm] = {
     **{f"to the target, from {name}": Arm("flexcharts", start, True, FLEX) for name, start in STARTS.items()},
-    "dmask": Arm("dmask", 1.0, True, {**BOUNDS, **MASKS, "low": 0.0, "high": 2.0, "mask_lr": 0.1}),
+    "dmask": Arm("dmask", 1.0, True, {**BOUNDS, **MASKS, "low": 0.0, "high": 2.0, "mask_lr": 0.1, "decay": COOLING}),
     **{f"lambda fixed, from {name}": Arm("flexcharts", start, True, {**FLEX, "cost_weight": 0.1})
        for name, start in STARTS.items()},
     **{f"lambda 0, from {name}": Arm("flexcharts", start, False, {**FLEX, "cost_weight": 0.0})
