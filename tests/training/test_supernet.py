@@ -190,12 +190,12 @@ def test_a_mean_that_leans_on_its_range_takes_it_along_within_the_epoch(dataset:
     (Fixed, "sampled"), pytest.param(Fixed, "soft", marks=pytest.mark.nightly),
 ])  # fmt: skip
 def test_a_killed_search_goes_on(dataset: Dataset, tmp_path: Path, policy: type[Means], mode: str) -> None:
-    """From the end of any epoch, bit by bit."""
-    calm = supernet(dataset, policy(), mode=mode, pressure=Pressure({"macs": 40_000.0}))
+    """From the end of any epoch, bit by bit; ranges move within them."""
+    calm = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=Pressure({"macs": 40_000.0}))
     calm.epoch(0)
     calm.save(tmp_path / "0.safetensors")
     told = calm.epoch(1)
-    cut = supernet(dataset, policy(), mode=mode, pressure=Pressure({"macs": 40_000.0}))
+    cut = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=Pressure({"macs": 40_000.0}))
     cut.restore(tmp_path / "0.safetensors")
     again = cut.epoch(1)
     assert dataclasses.replace(again, seconds={}, peak=0) == dataclasses.replace(told, seconds={}, peak=0)
