@@ -22,11 +22,12 @@ from chanc.study import Run
 from chanc.study import search as study_search
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     from numpy.typing import NDArray
     from torch import nn
 
     from chanc.backends.torch import Source
-    from chanc.data import Dataset
+    from chanc.data import Data, DataSource
     from chanc.frontends.torch import Exported
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
@@ -206,9 +207,10 @@ def export(
 
 def gather(
     model: Any,
-    data: str | os.PathLike[str],
+    data: DataSource,
     *,
-    task: str = "classification",
+    task: str | Task = "classification",
+    teacher: Any = None,
     data_root: str | os.PathLike[str] | None = None,
     batches: int = 16,
     activations: bool = True,
@@ -222,31 +224,46 @@ def gather(
 ) -> Gathered:
     """What data show of a model's channels, for `rewrite(..., importance="taylor", evidence=...)` and its kin.
 
-    data: a data set by name or path (`chanc.data.load`). task: whose loss counts, a name of `chanc.tasks.TASKS`.
-    batches: of 64 training images each, drawn by the seed. activations: also how large the channels are. normalise,
-    scale_pixels: as for `train`. dims, shapes: as for `rewrite`. say: gets notes.
+    data, task: as for `train`. teacher: of a task that wants one, the model itself where none is given. batches: of 64
+    training samples each, drawn by the seed. activations: also how large the channels are. normalise, scale_pixels: as
+    for `train`. dims, shapes: as for `rewrite`. say: gets notes.
 
     Raises ModelError for a model that PyTorch can't express or train, or of whose input can't be told what it was made
     for, DataError for data that don't fit it, MissingDependencyError without PyTorch.
     """
     plugins.require("torch", "judging channels by data", "torch")
-    from chanc import data as datasets
     from chanc.ir.sizes import sizes_of
-    from chanc.tasks import configured
-    from chanc.training.contract import settle
+    from chanc.tasks import configured, fitted
     from chanc.training.evidence import gather as gather_evidence
     from chanc.training.options import InputOptions
 
     loaded = load(model)
-    what = configured(task, {})[0]
-    fitted = what.fit(loaded, datasets.load(data, root=data_root, seed=seed))
-    dataset, told = settle(loaded, fitted, what, InputOptions(normalise, scale_pixels), device)
+    taught = load(teacher) if teacher is not None else None
+    what, sizes = configured(task, {})[0], sizes_of(loaded, dims, shapes)
+    whole = _data(loaded, data, data_root, None, None, seed, sizes)
+    dataset, told = fitted(loaded, whole, what, InputOptions(normalise, scale_pixels), device, taught)
     if say is not None:
         say(f"note: {told}")
     return gather_evidence(
-        loaded, dataset, what, device=device, batches=batches, seed=seed, activations=activations,
-        sizes=sizes_of(loaded, dims, shapes),
+        loaded, dataset, what, teacher=taught, device=device, batches=batches, seed=seed, activations=activations,
+        sizes=sizes,
     )  # fmt: skip
+
+
+def _data(
+    model: ir.Model, data: DataSource, root: str | os.PathLike[str] | None, train: int | None, test: int | None,
+    seed: int, sizes: Sizes | None = None,
+) -> Data:  # fmt: skip
+    """The data for the inputs of a model, so many training and test samples of them; "random" makes them up."""
+    from chanc.data import data_for
+    from chanc.training.images import fixed_size
+    from chanc.training.inputs import inputs_of, random_samples
+
+    if isinstance(data, str) and data == "random":
+        return random_samples(model, train, test, seed=seed, sizes=sizes)
+    return data_for(
+        data, list(inputs_of(model)), size=fixed_size(model), root=root, limit_train=train, limit_test=test, seed=seed
+    )
 
 
 @dataclass(frozen=True)
@@ -267,10 +284,11 @@ class Trained:
 
 def train(
     model: Any,
-    data: str | os.PathLike[str],
+    data: DataSource,
     *,
     epochs: int,
-    task: str = "classification",
+    task: str | Task = "classification",
+    teacher: Any = None,
     data_root: str | os.PathLike[str] | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
@@ -288,12 +306,16 @@ def train(
 ) -> Trained:
     """Train a network: the same graph with new values comes out, the model that came in stays as it is.
 
-    data: a data set by name or path (`chanc.data.load`). task: what it is trained for, a name of `chanc.tasks.TASKS`.
+    data: a data set by name or path (`chanc.data.load`), a folder of images or arrays without labels, a torch Dataset
+    or DataLoader, any iterable of batches (`chanc.data.data_for`), or "random" for made-up inputs. task: what it is
+    trained for, a name of `chanc.tasks.TASKS`, `module:Class`, or a `chanc.training.task.Task`. teacher: the model that
+    a task like distillation learns from; both see the same pixels, those that the teacher was made for.
+
     options: fields of `chanc.training.options.TrainOptions` and of the task; what isn't given follows from the
     optimizer (`RECIPES`) and from the images. normalise, scale_pixels, bake: fields of
     `chanc.training.options.InputOptions`; where they aren't given, the input stays what the model was made for
     (`chanc.training.contract`). insert_batchnorm: first put BatchNorm behind bare convolutions, with statistics of
-    training images. dims, shapes: sizes of open axes, as `chanc.analyze` takes them: the images are brought to these,
+    training samples. dims, shapes: sizes of open axes, as `chanc.analyze` takes them: the images are brought to these,
     and the axes stay open in the result. checkpoint: a .safetensors file that is written after each epoch, and from
     which a training that was stopped goes on. say: gets notes. on_step, on_epoch: as in
     `chanc.training.trainer.train_module`.
@@ -303,13 +325,12 @@ def train(
     diverges, MissingDependencyError without PyTorch.
     """
     plugins.require("torch", "training", "torch")
-    from chanc import data as datasets
+    from chanc.data import Dataset
     from chanc.ir import check, like
     from chanc.ir.sizes import bind, per_sample, release, sizes_of
-    from chanc.tasks import configured
-    from chanc.training.contract import settle
+    from chanc.tasks import configured, fitted
     from chanc.training.images import image_input, recover_norms
-    from chanc.training.module import ended, remarks
+    from chanc.training.module import remarks
     from chanc.training.options import InputOptions
     from chanc.training.train import score
     from chanc.training.train import train as train_model
@@ -318,12 +339,14 @@ def train(
     loaded = load(model)
     check(loaded)
     opened = bind(loaded, per_sample(loaded, sizes_of(loaded, dims, shapes)))
-    limits = {"limit_train": limit_train, "limit_test": limit_test}
-    whole = datasets.load(data, root=data_root, seed=options.get("seed", 0), **limits)
+    taught = load(teacher) if teacher is not None else None
+    if taught is not None:
+        bind(taught, per_sample(taught, sizes_of(taught, dims, shapes)))
+    whole = _data(loaded, data, data_root, limit_train, limit_test, options.get("seed", 0))
     asked = InputOptions(normalise, scale_pixels, bake)
-    fitted = configured(task, options)[0].fit(ended(loaded)[0], whole)
-    what, chosen = _configured(fitted, {**options, "epochs": epochs}, task)
-    dataset, told = settle(loaded, fitted, what, asked, chosen.device)
+    device = options.get("device", "auto")
+    dataset, told = fitted(loaded, whole, configured(task, options)[0], asked, device, taught)
+    what, chosen = _configured(dataset, {**options, "epochs": epochs}, task)
     notes = [note for note in (dataset.note, told, *remarks(loaded)) if note]
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
@@ -332,18 +355,18 @@ def train(
             say(f"note: {note}")
     before: list[float] = []
     done = train_model(
-        loaded, dataset, what, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint,
-        start=lambda net: before.append(score(net, dataset, what, chosen)),
+        loaded, dataset, what, chosen, on_step=on_step, on_epoch=on_epoch, checkpoint=checkpoint, teacher=taught,
+        start=lambda net: before.append(score(net, dataset, what, chosen, taught)),
     )  # fmt: skip
-    if bake:
+    if isinstance(dataset, Dataset) and bake:
         bake_input(loaded, image_input(loaded), dataset.input)
     release(loaded, opened)
     result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
-    return Trained(result, before[0], done.result.score, done.params, dataset.name, len(dataset.test_labels))
+    return Trained(result, before[0], done.result.score, done.params, dataset.name, dataset.counts[1])
 
 
 def _configured(
-    dataset: Dataset, given: Mapping[str, Any], task: str = "classification"
+    dataset: Data, given: Mapping[str, Any], task: str | Task = "classification"
 ) -> tuple[Task, TrainOptions]:
     """The task, and the options that were given, a recipe for the optimizer, and augmentation that suits the images."""
     from chanc.tasks import configured

@@ -13,6 +13,9 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import os
+import pkgutil
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -53,8 +56,8 @@ def guarded(what: str, error: type[ChancError] = ChancError) -> Iterator[None]:
     except (ChancError, OSError):
         raise
     except Exception as problem:  # a stranger's code may raise anything
-        told = " ".join(str(problem).split())
-        raise error(f"{what} failed: {type(problem).__name__}: {told}") from problem
+        said = " ".join(str(problem).split())
+        raise error(f"{what} failed: {type(problem).__name__}: {said}") from problem
 
 
 def require(module: str, purpose: str, extra: str) -> ModuleType:
@@ -71,3 +74,35 @@ def expect(module: str, purpose: str, extra: str) -> None:
         found = False
     if not found:
         raise MissingDependencyError(f"{purpose} needs {module}: pip install 'chanc[{extra}]'")
+
+
+@contextlib.contextmanager
+def working_directory() -> Iterator[None]:
+    """The working directory first on the path of imports, while the block runs."""
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
+
+
+def import_own(path: str) -> ModuleType:
+    """Import a user's module. Raises ChancError where it isn't there, with what is, or fails."""
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (path == error.name or path.startswith(error.name + ".")):
+            found = ", ".join(module.name for module in pkgutil.iter_modules([os.getcwd()])) or "none"
+            raise ChancError(f"there is no module {error.name!r}; the working directory has {found}") from None
+        raise ChancError(f"importing {path} failed: {told(error)}") from error
+    except Exception as error:  # a user's module may raise anything
+        raise ChancError(f"importing {path} failed: {told(error)}") from error
+
+
+def told(error: Exception) -> str:
+    """The kind and the first line of what a stranger's code raised."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

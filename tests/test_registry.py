@@ -31,7 +31,7 @@ NAMED = {
     "transfers": (TRANSFERS, {"select", "svd", "reflect", "widen", "grow", "init"}),
     "importances": (IMPORTANCES, {"l2", "l1", "first", "random"}),
     "methods": (METHODS, {"greedy", "sa", "conet", "uniform", "random"}),
-    "tasks": (TASKS, {"classification"}),
+    "tasks": (TASKS, {"classification", "distillation"}),
     "presets": (PRESETS, {"conetv2-resnet34", "conetv2-darts7", "conet-darts7", "conet-resnet34"}),
     "metrics": (METRICS, {"quality"}),
     "plots": (PLOTS, {"accuracy", "widths", "metrics", "cumulative", "acceptance", "training"}),

@@ -5,6 +5,7 @@ Neither is looked at before a command's help or its arguments need it, so that `
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 import re
@@ -60,6 +61,21 @@ class Named(click.ParamType):  # type: ignore[type-arg]  # generic in new versio
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The names that begin so."""
         return [CompletionItem(name) for name in (*self.more, *self.registry) if name.startswith(incomplete)]
+
+
+class TaskName(Named):
+    """A name of a task, or `module:Class` for a task of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__("chanc.tasks:TASKS")
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """All names, as in [classification|distillation|MODULE:CLASS]."""
+        return f"[{'|'.join((*self.registry, 'MODULE:CLASS'))}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name itself; whether a user's own is there is found when it is imported."""
+        return str(value) if ":" in str(value) else super().convert(value, param, ctx)
 
 
 class Count(click.ParamType):  # type: ignore[type-arg]
@@ -193,6 +209,26 @@ def task_options() -> dict[str, Option]:
     from chanc.tasks import TASKS
 
     return {name: option for task in TASKS.values() for name, option in settable(task).items()}
+
+
+def own_options(task: str, given: Sequence[str]) -> dict[str, Any]:
+    """The fields of a user's own task that `--task-option NAME=VALUE` sets; wrong usage for one that it hasn't."""
+    from chanc.tasks import task_class
+
+    if not given:
+        return {}
+    kind = task_class(task)
+    known: dict[str, Option] = settable(kind) if isinstance(kind, type) and dataclasses.is_dataclass(kind) else {}
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        key = name.replace("-", "_")
+        if not equals or key not in known:
+            has = ", ".join(known) or "none"
+            raise click.UsageError(f"--task-option {text}: give NAME=VALUE, an option of {task}; it has {has}")
+        kind_of = click.BOOL if known[key].kind is bool else type_of(known[key])
+        found[key] = kind_of.convert(value, None, None)
+    return found
 
 
 class Methods:

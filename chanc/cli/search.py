@@ -18,6 +18,7 @@ from chanc.cli.options import (
     Headings,
     Methods,
     Named,
+    TaskName,
     field_option,
     settable,
     task_options,
@@ -102,7 +103,7 @@ def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
               help="Settings of a published search; yours win over it.")  # fmt: skip
 @click.option("--data", default="digits", show_default=True, help="Data set: a name, a folder or an .npz file.")
 @click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
-@click.option("--task", type=Named("chanc.tasks:TASKS"), default="classification", show_default=True,
+@click.option("--task", type=TaskName(), default="classification", show_default=True,
               help="What networks are trained for.")  # fmt: skip
 @click.option("--out", type=click.Path(), default="run", show_default=True, help="The run directory.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, which knows its model and options.")

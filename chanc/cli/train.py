@@ -1,4 +1,4 @@
-"""`chanc train`: train a classifier's weights and write them back into its graph."""
+"""`chanc train`: train a network's weights for a task and write them back into its graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from chanc import plugins
-from chanc.cli.options import GroupedCommand, Named, field_option, settable, task_options
+from chanc.cli.options import GroupedCommand, TaskName, field_option, own_options, settable, task_options
 from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.cli.sizes import size_options
 from chanc.errors import RunError
@@ -23,7 +23,8 @@ class TrainCommand(GroupedCommand):
     """`chanc train`: its options besides those below are the fields of InputOptions, TrainOptions and the task."""
 
     headings = (
-        ("What", ("data", "data_root", "task", "output", "force", "limit_train", "limit_test", "insert_batchnorm")),
+        ("What", ("data", "data_root", "task", "teacher", "logits", "task_option", "output", "force", "limit_train",
+                  "limit_test", "insert_batchnorm")),
         ("Optimizer", ("epochs", "batch_size", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "adas_beta",
                        "evbmf", "clip_norm", "drop_path", "spatial_dropout", "ema_decay")),
         ("Schedule", ("schedule", "step_epochs", "step_gamma", "final_lr", "warmup", "restart_epochs",
@@ -45,10 +46,13 @@ class TrainCommand(GroupedCommand):
 
 @click.command(cls=TrainCommand, name="train")
 @click.argument("model", type=click.Path())
-@click.option("--data", required=True, metavar="NAME|PATH", help="Data set: a name, a folder or an .npz file.")
+@click.option("--data", required=True, metavar="NAME|PATH", help="Data set: a name, a folder or an .npz file; without "
+              "labels also a folder of images, arrays by the names of the inputs, or random.")  # fmt: skip
 @click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
-@click.option("--task", type=Named("chanc.tasks:TASKS"), default="classification", show_default=True,
+@click.option("--task", type=TaskName(), default="classification", show_default=True,
               help="What it is trained for.")  # fmt: skip
+@click.option("--teacher", metavar="T.onnx", help="The model that MODEL learns from, for --task distillation.")
+@click.option("--task-option", multiple=True, metavar="NAME=VALUE", help="An option of a task MODULE:CLASS.")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where to write the trained model.")
 @force_option
 @click.option("--limit-train", type=click.IntRange(1), help="Use at most so many training images.")
@@ -64,6 +68,8 @@ def command(
     data: str,
     data_root: str | None,
     task: str,
+    teacher: str | None,
+    task_option: tuple[str, ...],
     output: str,
     force: bool,
     limit_train: int | None,
@@ -74,7 +80,7 @@ def command(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Train MODEL, an ONNX classifier of images, and write OUT: the same graph with new values.
+    """Train MODEL, an ONNX classifier of images, or any network for another task; write OUT: its graph with new values.
 
     \b
     Examples:
@@ -82,27 +88,32 @@ def command(
       chanc train small.onnx --data photos/ --epochs 10 --optimizer adamw --label-smoothing 0.1 -o out.onnx
       chanc train folded.onnx --data cifar10 --epochs 10 --insert-batchnorm -o out.onnx
       chanc train r18.onnx --data cifar10 --epochs 300 --checkpoint r18.safetensors -o out.onnx
+      chanc train half.onnx --task distillation --teacher whole.onnx --data photos/ --epochs 5 -o out.onnx
+      chanc train net.onnx --task my_tasks:Detection --task-option weight=2 --data feeds.npz --epochs 5 -o out.onnx
       torchrun --nproc-per-node 4 -m chanc train r50.onnx --data cifar10 --epochs 90 -o out.onnx
 
-    MODEL's first output is trained and measured. With torchrun the images of each step are shared among the
-    processes; the result is that of one process.
+    Classification trains and measures MODEL's first output, distillation all outputs of floats. With torchrun the
+    samples of each step are shared among the processes; the result is that of one process.
     """
     _check_resume(checkpoint, resume)
-    refuse_early(output, model, force=force)
+    refuse_early(output, model, teacher, force=force)
     refuse_early(checkpoint, model, beside=output, force=None)
     plugins.require("torch", "training", "torch")
     from chanc.api import train
     from chanc.cli.training_progress import TrainingProgress
     from chanc.ir import save
+    from chanc.tasks import task_class
 
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in given.items() if value is not None} | own_options(task, task_option)
+    score_name = task_class(task).score_name
     with _joined(options.get("device", "auto")) as rank:
-        progress = TrainingProgress(options["epochs"], quiet=quiet or rank > 0)
+        progress = TrainingProgress(options["epochs"], score_name, quiet=quiet or rank > 0)
         with progress.shown():
             done = train(
                 model,
                 data,
                 task=task,
+                teacher=teacher,
                 data_root=data_root,
                 limit_train=limit_train,
                 limit_test=limit_test,
@@ -116,16 +127,15 @@ def command(
         if rank == 0:
             save(done.model, output)
             say(
-                f"wrote {output}: {_scores(task, done.before, done.top1)} on {done.test_images} test images of "
-                f"{done.data}, {done.params} params"
+                f"wrote {output}: {_scores(score_name, done.before, done.top1)} on {done.test_images} test "
+                f"{'images' if score_name == 'top1' else 'samples'} of {done.data}, {done.params} params"
             )
 
 
-def _scores(task: str, before: float, after: float) -> str:
-    from chanc.tasks import TASKS
+def _scores(name: str, before: float, after: float) -> str:
+    from chanc.cli.training_progress import shown
 
-    name = TASKS[task].score_name
-    return f"top-1 {before:.2%} -> {after:.2%}" if name == "top1" else f"{name} {before:.4g} -> {after:.4g}"
+    return f"{shown(name, before)} -> {shown(name, after).split()[-1]}"
 
 
 @contextlib.contextmanager

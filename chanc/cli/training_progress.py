@@ -14,11 +14,18 @@ from chanc.study.progress import duration
 from chanc.terminal import printable
 
 
+def shown(name: str, score: float) -> str:
+    """A task's score in words: shares of samples as per cent."""
+    return f"top-1 {score:.2%}" if name == "top1" else f"{name} {score:.4g}"
+
+
 class TrainingProgress:
     """Follows the steps and epochs of one training. `quiet` shows nothing at all."""
 
-    def __init__(self, epochs: int, *, quiet: bool = False, console: Console | None = None) -> None:
-        self.epochs = epochs
+    def __init__(
+        self, epochs: int, score_name: str = "top1", *, quiet: bool = False, console: Console | None = None
+    ) -> None:
+        self.epochs, self.score_name = epochs, score_name
         self.quiet = quiet
         self.console = console or Console()
         self._bar: Progress | None = None
@@ -52,7 +59,7 @@ class TrainingProgress:
         self._done += 1
         left = (time.monotonic() - self._begun) / self._done * (self.epochs - record.epoch - 1)
         self.say(
-            f"epoch {record.epoch + 1}/{self.epochs}  loss {record.loss:.4f}  top-1 {record.score:.2%}  "
+            f"epoch {record.epoch + 1}/{self.epochs}  loss {record.loss:.4f}  {shown(self.score_name, record.score)}  "
             f"lr {record.lr:.3g}  ETA {duration(left)}"
         )
 

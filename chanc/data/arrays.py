@@ -1,4 +1,4 @@
-"""Arrays of an .npz file by their headers alone: no pickle, and no memory for a size that the file doesn't hold."""
+"""Arrays of .npz and .npy files by their headers: no pickle, and no memory for a size that the file doesn't hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Iterable
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,19 +38,34 @@ def read_arrays(
             raise DataError(f"{os.fspath(path)} is not an .npz file of arrays: {why.splitlines()[0]}") from error
 
 
+def read_array(path: str | os.PathLike[str]) -> NDArray[np.generic]:
+    """The array of an .npy file. Raises: as `read_arrays`."""
+    with open_regular(path) as file:
+        try:
+            return _values(os.path.basename(path), file, os.fstat(file.fileno()).st_size)
+        except Exception as error:
+            why = str(error).strip() or type(error).__name__
+            raise DataError(f"{os.fspath(path)} is not an .npy file of an array: {why.splitlines()[0]}") from error
+
+
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
-    """An array whose header claims just the bytes that follow it, and no more of those than the archive can hold."""
+    """An array of an archive that claims no more bytes than it can hold."""
     info = archive.getinfo(name + _SUFFIX)
     if info.file_size > info.compress_size * DEFLATE:
         raise ValueError(f"{name} claims {info.file_size} bytes in {info.compress_size} of the archive")
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:
-            raise ValueError(f"{name} is of version {version[0]}.{version[1]}: 1.0 and 2.0 are read")
-        shape, by_columns, dtype = _HEADERS[version](file)
-        if dtype.hasobject or not dtype.itemsize:
-            raise ValueError(f"{name} holds {dtype} values, which may be any code")
-        rest = info.file_size - file.tell()
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != rest:
-            raise ValueError(f"{name} has {rest} bytes of values for {dtype} {list(shape)}")
-        return np.frombuffer(file.read(rest), dtype).reshape(shape, order="F" if by_columns else "C").copy()
+        return _values(name, file, info.file_size)
+
+
+def _values(name: str, file: IO[bytes], size: int) -> NDArray[np.generic]:
+    """An array whose header claims just the bytes that follow it."""
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"{name} is of version {version[0]}.{version[1]}: 1.0 and 2.0 are read")
+    shape, by_columns, dtype = _HEADERS[version](file)
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"{name} holds {dtype} values, which may be any code")
+    rest = size - file.tell()
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != rest:
+        raise ValueError(f"{name} has {rest} bytes of values for {dtype} {list(shape)}")
+    return np.frombuffer(file.read(rest), dtype).reshape(shape, order="F" if by_columns else "C").copy()

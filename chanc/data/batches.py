@@ -1,9 +1,9 @@
-"""Batches of a data set that lives whole, as it is stored, on the training device."""
+"""Batches of data that live whole, as they are stored, on the training device: of images, and of named arrays."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -53,6 +53,16 @@ class Batches:
         self._gain = torch.tensor(contract.gain, device=images.device)
         self._shift = torch.tensor(contract.shift, device=images.device)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are made."""
+        return self.labels.device
+
+    @property
+    def samples(self) -> int:
+        """Images an epoch."""
+        return len(self.labels)
+
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self._starts()) - 1
@@ -93,9 +103,55 @@ class Batches:
         return images.permute(0, 2, 3, 1) if self.channels_last else images
 
     def _starts(self) -> list[int]:
-        """Where batches start, and the end of the last one."""
-        count = len(self.images)
-        starts = [*range(0, count, self.batch_size), count]
-        if len(starts) > 2 and starts[-1] - starts[-2] == 1 and self.generator is not None:
-            del starts[-2]
-        return starts
+        return _starts(len(self.images), self.batch_size, whole=self.generator is None)
+
+
+class SampleBatches:
+    """The same of named arrays [N, ...], which come as they are: {name: [B, ...]} with labels [B, ...], or None."""
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Tensor],
+        labels: Tensor | None,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if batch_size < 1 or (batch_size == 1 and generator is not None):
+            raise ValueError(f"a batch size of {batch_size} can't be trained")
+        self.arrays, self.labels = dict(arrays), labels
+        self.batch_size, self.generator = batch_size, generator
+        self._first = next(iter(self.arrays.values()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are made."""
+        return self._first.device
+
+    @property
+    def samples(self) -> int:
+        """Samples an epoch."""
+        return len(self._first)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._starts()) - 1
+
+    def __iter__(self) -> Iterator[tuple[Mapping[str, Tensor], Tensor | None]]:
+        order = None
+        if self.generator is not None:
+            order = torch.randperm(self.samples, generator=self.generator).to(self.device)
+        for start, stop in itertools.pairwise(self._starts()):
+            rows = slice(start, stop) if order is None else order[start:stop]
+            labels = self.labels[rows] if self.labels is not None else None
+            yield {name: values[rows] for name, values in self.arrays.items()}, labels
+
+    def _starts(self) -> list[int]:
+        return _starts(self.samples, self.batch_size, whole=self.generator is None)
+
+
+def _starts(count: int, batch_size: int, *, whole: bool) -> list[int]:
+    """Where batches start, and the end of the last one; a single sample left over may stand alone, or joins others."""
+    starts = [*range(0, count, batch_size), count]
+    if len(starts) > 2 and starts[-1] - starts[-2] == 1 and not whole:
+        del starts[-2]
+    return starts

@@ -1,4 +1,4 @@
-"""A labelled image data set in memory, and the ways to cut and fit it: limits, a validation part, another size.
+"""An image data set in memory, mostly labelled, and how to cut and fit it: limits, a validation part, another size.
 
 Images stay as they are stored, in NCHW, until a batch is made of them: pixels of 0 to 255, uint8, or float32 where they
 are finer than whole numbers. Every random choice comes from `numpy.random.RandomState`,
@@ -7,6 +7,8 @@ whose stream numpy has frozen, so that a seed means the same images on every mac
 
 from __future__ import annotations
 
+import math
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +37,7 @@ class Dataset:
     """Training and held-out images with their labels.
 
     train_images: [N, C, H, W], pixels of 0..255, uint8 or float32; train_labels: int64 [N], each in
-    0..classes-1; the test part likewise.
+    0..classes-1; the test part likewise. Images without labels have no classes, and zeros for labels.
     mean, std: one number a channel, of pixels scaled to 0..1. note: what was done to the data, in words, or "".
     contract: how the model at hand takes the images; None: standardised by mean and std, channels first.
 
@@ -65,15 +67,40 @@ class Dataset:
             raise DataError(f"{self.name}: {len(self.class_names)} class names for {self.classes} classes")
 
     @property
+    def labelled(self) -> bool:
+        """Whether the labels mean anything."""
+        return self.classes > 0
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
     @property
+    def counts(self) -> tuple[int, int]:
+        """Training images, test images."""
+        return len(self.train_labels), len(self.test_labels)
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in an image."""
+        return math.prod(self.shape)
+
+    @property
     def input(self) -> InputContract:
         """How pixels become a model's input."""
         return self.contract or InputContract(1 / 255, self.mean, self.std)
+
+    def metadata(self) -> dict[str, str]:
+        """What the metadata of a model that was trained on it tell."""
+        return self.input.metadata()
+
+    def fingerprint(self) -> list[object]:
+        """What a checkpoint must agree on."""
+        parts = (self.train_labels, self.test_labels) if self.labelled else (self.train_images, self.test_images)
+        contents = [zlib.crc32(np.ascontiguousarray(part).tobytes()) for part in parts]
+        return [list(self.shape), self.classes, *contents, self.metadata()]
 
     def limit(self, train: int | None = None, test: int | None = None, *, seed: int = 0) -> Dataset:
         """Keep at most `train` and `test` images, in the classes' own proportions; None keeps them all.
@@ -119,8 +146,12 @@ class Dataset:
 
     @property
     def augmentation(self) -> dict[str, Any]:
-        """Crop padding (pixels, an eighth of the height) and flip that suit the images."""
-        return {"crop_padding": max(1, self.shape[1] // 8), "flip": self.name.lower() not in UNMIRRORED}
+        """Crop padding (pixels, an eighth of the height) and flip that suit the images.
+
+        Images without labels may be of words: they aren't mirrored.
+        """
+        flip = self.labelled and self.name.lower() not in UNMIRRORED
+        return {"crop_padding": max(1, self.shape[1] // 8), "flip": flip}
 
     def fit_to(self, channels: int, height: int, width: int) -> Dataset:
         """The same images at a model's input size: resized bilinearly, grey repeated, colour turned to luma.
@@ -147,9 +178,10 @@ def make(
 ) -> Dataset:
     """A `Dataset` whose classes are counted and whose mean and std are measured where they are not given.
 
-    Raises: DataError where the parts are no images with labels.
+    class_names: empty where there are no labels. Raises: DataError where the parts are no images with labels.
     """
-    class_names = class_names or numbered(name, train[1], test[1])
+    if class_names is None:
+        class_names = numbered(name, train[1], test[1])
     for part, (images, labels) in (("training", train), ("test", test)):
         _check_part(name, part, images, labels, len(class_names))
     mean, std = normalisation or statistics(train[0])
@@ -244,7 +276,7 @@ def _check_part(name: str, part: str, images: Images, labels: Labels, classes: i
         raise DataError(f"{name}: {len(images)} {part} images but {len(labels)} labels")
     if not len(labels):
         raise DataError(f"{name}: the {part} part has no images")
-    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+    if int(labels.min()) < 0 or int(labels.max()) >= max(classes, 1):
         raise DataError(f"{name}: a {part} label lies outside 0..{classes - 1}")
 
 

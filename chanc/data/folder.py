@@ -29,7 +29,7 @@ def is_layout(folder: Path) -> bool:
     """Whether `folder` holds classes as folders with images in them, split into train and test or not."""
     train = folder / "train"
     classes = _classes(train if train.is_dir() else folder)
-    return any(_files(place) for place in classes)
+    return any(images_below(place) for place in classes)
 
 
 def read(folder: Path, choose_train: Choose, choose_test: Choose) -> Dataset:
@@ -65,25 +65,30 @@ def load_parts(
     choose_test: Choose,
     *,
     note: str = "",
+    size: tuple[int, int, int] | None = None,
 ) -> Dataset:
-    """Decode the chosen images of both parts into a `Dataset`.
+    """Decode the chosen images of both parts into a `Dataset`; without class names there are no labels.
+
+    class_names: None to number them. size: C, H, W of all images, the commonest where there is none.
 
     Raises: DataError where a part, or a class of it, has images and none that can be read.
     """
-    class_names = class_names or numbered(name, train[1], test[1])
+    if class_names is None:
+        class_names = numbered(name, train[1], test[1])
     notes = [note] if note else []
     parts: list[tuple[Images, Labels]] = []
     resized = 0
     for part, (sources, labels), choose in (("training", train, choose_train), ("test", test, choose_test)):
         chosen = choose(labels)
         picked = [sources[int(index)] for index in chosen]
-        decoded = decode(picked, like=parts[0][0].shape[1:] if parts else None)
+        decoded = decode(picked, like=parts[0][0].shape[1:] if parts else size)
         notes += _remarks(part, picked, decoded, len(labels), told_jpeg=bool(parts))
         _refuse_empty(f"{name}: {part}", class_names, labels[chosen], decoded)
         parts.append((decoded.images, labels[chosen][decoded.kept]))
         resized += decoded.resized
     if resized:
-        notes.append(f"{resized} images resized to the commonest size")
+        told = "the commonest size" if size is None else "x".join(map(str, size))
+        notes.append(f"{resized} images resized to {told}")
     return make(name, *parts, class_names=class_names, note="; ".join(notes))
 
 
@@ -106,7 +111,7 @@ def _refuse_empty(where: str, class_names: tuple[str, ...], labels: Labels, deco
     left = set(labels[decoded.kept].tolist())
     for index, why in decoded.lost.items():
         if labels[index] not in left:
-            what = f"no image of {class_names[labels[index]]!r}" if left else "no image"
+            what = f"no image of {class_names[labels[index]]!r}" if left and class_names else "no image"
             raise DataError(f"{where}: {what} can be read: {why}")
 
 
@@ -126,7 +131,7 @@ def _listing(folder: Path, names: tuple[str, ...] | None) -> tuple[list[Path], L
     for place in classes:
         if place.name not in names:
             raise DataError(f"{place} is a class that the training part does not have")
-        found = _files(place)
+        found = images_below(place)
         if training and not found:
             raise DataError(f"{place} holds no images ({', '.join(sorted(_SUFFIXES))}): a class has some, or no folder")
         files += found
@@ -140,7 +145,8 @@ def _classes(folder: Path) -> list[Path]:
     return sorted(place for place in folder.iterdir() if place.is_dir() and not _passed_over(place.name))
 
 
-def _files(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted."""
     return sorted(
         path
         for path in folder.rglob("*")

@@ -18,6 +18,18 @@ _NAMES = (
 _SHOWN = 8
 
 
+def is_layout(path: Path) -> bool:
+    """Whether an .npz file has arrays of one of the known names. Raises: DataError for a file that is none."""
+    present: set[str] = set()
+
+    def note(names: list[str]) -> tuple[str, ...]:
+        present.update(names)
+        return ()
+
+    read_arrays(path, note)
+    return any(present & set(names) for names in _NAMES)
+
+
 def read(path: Path) -> Dataset:
     """Images [N, H, W], [N, H, W, C] or [N, C, H, W], of integers 0..255, uint16 or floats 0..1; labels [N] or [N, 1].
 

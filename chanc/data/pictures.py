@@ -70,7 +70,7 @@ class Decoded:
 
 
 def decode(sources: Sequence[Source], like: tuple[int, ...] | None = None) -> Decoded:
-    """Decode image files to the commonest size among them, or to `like`: C, H, W.
+    """Decode image files to the commonest size among them, or to `like`: C, H, W, with few open at a time.
 
     C is 1 where every image is grey, else 3. Images are uint8 where all their values are whole, else float32.
 
@@ -78,16 +78,29 @@ def decode(sources: Sequence[Source], like: tuple[int, ...] | None = None) -> De
     """
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=4) as pool:
         warnings.simplefilter("ignore")  # Pillow's remarks on a file; what can't be read is told below
-        opened = list(pool.map(_open, sources))
-    lost = {index: picture for index, picture in enumerate(opened) if isinstance(picture, str)}
-    pictures = [picture for picture in opened if not isinstance(picture, str)]
-    channels, height, width = like or _commonest(pictures)
-    fine = any(picture.mode == "F" for picture in pictures)
-    out = np.empty((len(pictures), channels, height, width), np.float32 if fine else np.uint8)
-    for picture, target in zip(pictures, out, strict=True):
-        target[:] = _array(picture, channels, (width, height))
-    kept = np.array([index for index in range(len(opened)) if index not in lost], np.int64)
-    return Decoded(narrowed(out), kept, lost, sum(picture.size != (width, height) for picture in pictures))
+        if like is None:
+            opened = list(pool.map(_open, sources))
+            size: tuple[int, ...] = _commonest([picture for picture in opened if not isinstance(picture, str)])
+            found = [_sized(picture, size) for picture in opened]
+        else:
+            size = like
+            found = list(pool.map(lambda source: _sized(_open(source), like), sources))
+    lost = {index: one for index, one in enumerate(found) if isinstance(one, str)}
+    arrays = [one for one in found if not isinstance(one, str)]
+    fine = any(array.dtype != np.uint8 for array, _ in arrays)
+    out = np.empty((len(arrays), *size), np.float32 if fine else np.uint8)
+    for (array, _), target in zip(arrays, out, strict=True):
+        target[:] = array
+    kept = np.array([index for index in range(len(found)) if index not in lost], np.int64)
+    return Decoded(narrowed(out), kept, lost, sum(changed for _, changed in arrays))
+
+
+def _sized(picture: Image.Image | str, like: tuple[int, ...]) -> tuple[Images, bool] | str:
+    """Pixels [C, H, W], C of `like` or 1, and whether their size was another one; a text is what was wrong."""
+    if isinstance(picture, str):
+        return picture
+    channels, height, width = like
+    return _array(picture, channels, (width, height)), picture.size != (width, height)
 
 
 def _commonest(pictures: Sequence[Image.Image]) -> tuple[int, int, int]:

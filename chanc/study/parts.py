@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chanc.errors import ModelError
+from chanc.errors import DataError, ModelError
 from chanc.runs import INPUT, RunDir
 from chanc.runs.record import read_config
 from chanc.runs.rundir import refuse_empty, refuse_others, refuse_taken
@@ -54,7 +54,10 @@ def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLi
     limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
     whole = datasets.load(settings.data, root=data_root, seed=settings.seed, **limits)
     task, device = task_of(settings.task, settings.train), str(settings.train.get("device", "auto"))
-    return settle(analysis.model, task.fit(ended(analysis.model)[0], whole), task, settings.input, device)
+    fitted = task.fit(ended(analysis.model)[0], whole)
+    if not isinstance(fitted, datasets.Dataset):
+        raise DataError(f"a search needs images, which the task {settings.task} makes something else of")
+    return settle(analysis.model, fitted, task, settings.input, device)
 
 
 def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:

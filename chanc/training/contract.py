@@ -58,6 +58,9 @@ def settle(model: ir.Model, data: Dataset, task: Task, asked: InputOptions, devi
         contract, why = recorded(model.metadata_props, data.input.layout), "as the model's metadata says"
     if _takes_integers(model):
         contract, why = _whole(contract, data), "it takes whole numbers"
+    if contract is None and task.wants_teacher:
+        raise ModelError("which pixels the teacher was made for can't be told without labels: give --normalise none "
+                         "(pixels in 0..1), --scale-pixels 1 (pixels in 0..255), or --normalise MEAN/STD")  # fmt: skip
     if contract is None and task.score_name != "top1":
         contract, why = data.input, f"as the task {task.name} gives the data; its weights aren't asked"
     if contract is None:

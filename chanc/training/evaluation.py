@@ -22,7 +22,7 @@ class Evaluation:
 def evaluate(net: Trainable, task: Task, feed: Feed, *, amp: bool = False) -> Evaluation:
     """Run the network in evaluation mode over all batches, on its device, and leave it in that mode.
 
-    amp: bfloat16 autocast.
+    amp: bfloat16 autocast. Raises: ModelError where a teacher of the feed says what is no number.
     """
     net.module.eval()
     total = torch.zeros((), dtype=torch.float64, device=feed.device)
@@ -32,4 +32,5 @@ def evaluate(net: Trainable, task: Task, feed: Feed, *, amp: bool = False) -> Ev
             outputs = net.forward(batch.inputs)
             total += task.loss(outputs, batch) * len(batch)
             parts.append(task.score(outputs, batch))
+    feed.check_teacher()
     return Evaluation(task.reduce(parts), float(total) / feed.samples)

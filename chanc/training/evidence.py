@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from chanc.analysis import analyze
-from chanc.data.batches import Batches
-from chanc.data.dataset import Dataset
+from chanc.data import Data
 from chanc.ir.sizes import Sizes
 from chanc.rewriter.importance.gathered import Gathered, Moments, Place
 from chanc.training.devices import pick_device
-from chanc.training.feed import Feed
+from chanc.training.feed import some_feed
+from chanc.training.lessons import begun, teacher_of
 from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.readings import Readings
 from chanc.training.task import Task
@@ -28,14 +28,15 @@ from chanc.training.train import rehearse
 from chanc.training.units import SIDES, Indices, UnitMap, unit_map
 
 BATCHES, BATCH = 16, 64
-"""How many batches are looked at, and images of each."""
+"""How many batches are looked at, and samples of each."""
 
 
 def gather(
     model: ir.Model,
-    data: Dataset,
+    data: Data,
     task: Task,
     *,
+    teacher: ir.Model | None = None,
     device: str = "auto",
     batches: int = BATCHES,
     batch_size: int = BATCH,
@@ -43,32 +44,33 @@ def gather(
     activations: bool = False,
     sizes: Sizes | None = None,
 ) -> Gathered:
-    """The evidence of so many batches of training images, drawn by the seed; fewer where there are fewer images.
+    """The evidence of so many batches of training samples, drawn by the seed; fewer where there are fewer samples.
 
-    data: as the task gives it to the model. activations: also the sizes of what layers read. sizes: of open axes, as
-    `chanc.analyze` takes them. Raises: ModelError for a model that PyTorch can't express, run or train.
+    data: as the task gives it to the model. teacher: of a task that wants one; the model itself where none is given
+    (what is drawn then makes up for a loss of nothing: `Task.evidence_loss`). activations: also the sizes of what
+    layers read. sizes: of open axes, as `chanc.analyze` takes them.
+
+    Raises: ModelError for a model that PyTorch can't express, run or train, and for a teacher that doesn't fit it.
     """
     net = trainable(model, task)
     rehearse(net, data, task)
     units = unit_map(analyze(model, dims=sizes, fold=False), net)
     where = pick_device(device)
     to_device(net, where).module.eval()
-    feed = _feed(data, net.inputs[0], where, batches * batch_size, batch_size, seed)
+    taught = teacher_of(model if teacher is None else teacher, net, data, task) if task.wants_teacher else None
+    task = begun(task, net, data, where, seed, taught)
+    feed = some_feed(data, net.inputs[0], where, batches * batch_size, batch_size, seed, taught)
+    generator = torch.Generator(where).manual_seed(seed)
     effects = _Effects(net, units, where)
     with Readings(net, units, where, active=activations) as readings:
         for batch in feed:
             net.module.zero_grad(set_to_none=True)
-            task.loss(net.forward(batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
+            loss = task.evidence_loss(net.forward(batch.inputs), batch, generator)
+            loss.backward()  # type: ignore[no-untyped-call]
             effects.add()
+    feed.check_teacher()
     norms, products = readings.means(feed.samples)
     return Gathered(len(feed), effects.by_place(), *effects.by_side(), norms, products)
-
-
-def _feed(data: Dataset, name: str, device: torch.device, count: int, batch_size: int, seed: int) -> Feed:
-    """Some training images as they are, without augmentation."""
-    chosen = np.random.default_rng(seed).permutation(len(data.train_labels))[:count]
-    images, labels = (torch.tensor(array[chosen]).to(device) for array in (data.train_images, data.train_labels))
-    return Feed(Batches(images, labels, batch_size, data.input), name)
 
 
 class _Effects:

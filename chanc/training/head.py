@@ -9,11 +9,13 @@ from chanc.ops import Trait, has
 _SOFTMAX = ("Softmax", "LogSoftmax")
 
 
-def end_at_logits(graph: ir.Graph) -> None:
+def end_at_logits(graph: ir.Graph) -> dict[int, int]:
     """Leave out, in place, the Softmax or LogSoftmax that an output ends in, views behind it included.
 
     One along the batch axis, or on a graph's input, stays: it is no head. So does one whose views are read elsewhere.
+    Returns the numbers of the outputs that are logits now, each with the axis of its classes where that is known.
     """
+    found: dict[int, int] = {}
     for index, output in enumerate(list(graph.outputs)):
         views, last = _views(output), output
         if views:
@@ -24,12 +26,29 @@ def end_at_logits(graph: ir.Graph) -> None:
         logits = node.inputs[0]
         if logits is None or logits.producer() is None:
             continue
+        axis = _class_axis(node, graph.opset_imports.get("", 1), output)
+        if axis is not None:
+            found[index] = axis
         if views:
             views[-1].replace_input_with(0, logits)
         else:
             graph.outputs[index] = _exit(graph, logits, output)
         if not last.uses() and not last.is_graph_output():
             graph.remove(node, safe=True)
+    return found
+
+
+def _class_axis(node: ir.Node, opset: int, output: ir.Value) -> int | None:
+    """The axis of an output along which the softmax of a node has its classes; None where views have moved it."""
+    rank = len(output.shape) if output.shape is not None else None
+    if output is not node.outputs[0]:
+        return 1 if rank == 2 else None
+    axis = node.attributes.get_int("axis", -1 if opset >= 13 else 1)
+    if rank is None:
+        return axis if opset >= 13 else None
+    axis %= rank
+    # Before opset 13 all axes from this one on are one.
+    return axis if opset >= 13 or axis == rank - 1 else None
 
 
 def _views(output: ir.Value) -> list[ir.Node]:

@@ -1,14 +1,16 @@
-"""The one input of images that a model has, its layout, and training images as it takes them, for calibration."""
+"""The one input of images that a model has, its layout, and images as it takes them, also for calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis.run import visit_model
-from chanc.data.contract import Layout, recorded_layout
+from chanc.data import Data, Samples
+from chanc.data.contract import InputContract, Layout, recorded_layout
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError
 from chanc.ir import copy_model
@@ -76,18 +78,41 @@ def _axis_of_colours(value: ir.Value) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
+def fixed_size(model: ir.Model) -> tuple[int, int, int] | None:
+    """Channels (1 or 3), height and width of the images that a model insists on; None where it leaves any open."""
+    try:
+        sizes = list(image_input(model).shape or ())[1:]
+        ordered = sizes if layout_of(model) == "NCHW" else [sizes[2], *sizes[:2]]
+    except ModelError:
+        return None
+    known = [size for size in ordered if isinstance(size, int) and size > 0]
+    return (known[0], known[1], known[2]) if len(known) == 3 and known[0] in (1, 3) else None
+
+
+def fit_images(model: ir.Model, data: Dataset) -> Dataset:
+    """The images at the model's input size and in its layout, standardised.
+
+    Raises: ModelError where it takes no images, DataError for channels that no rule leads to.
+    """
+    value, layout = image_input(model), layout_of(model)
+    sizes = list(value.shape or ())[1:]
+    wanted = zip(sizes if layout == "NCHW" else [sizes[2], *sizes[:2]], data.shape, strict=True)
+    fitted = data.fit_to(*(want if isinstance(want, int) else have for want, have in wanted))
+    return replace(fitted, contract=InputContract(1 / 255, fitted.mean, fitted.std, layout))
+
+
 def fixed_batch(value: ir.Value) -> int | None:
     """The batch size that an input insists on; None where it is open."""
     size = value.shape[0] if value.shape is not None else None
     return size if isinstance(size, int) and size > 0 else None
 
 
-def recover_norms(model: ir.Model, dataset: Dataset) -> bool:
-    """BatchNorm in place of decomposed ones and behind bare convolutions, with statistics of the training images.
+def recover_norms(model: ir.Model, data: Data) -> bool:
+    """BatchNorm in place of decomposed ones and behind bare convolutions, with statistics of training samples.
 
     In place; the function stays the same. Says whether anything changed.
     """
-    batches = list(_calibration(image_input(model), dataset))
+    batches = list(_slices(data) if isinstance(data, Samples) else _calibration(image_input(model), data))
     recovered = recover_affine(model, batches)
     return insert_batchnorm(model, batches) or recovered
 
@@ -106,3 +131,10 @@ def _calibration(value: ir.Value, dataset: Dataset) -> Iterator[dict[str, np.nda
     for batch, _ in batches:
         if fixed in (None, len(batch)):
             yield {value.name or "": batch.contiguous().numpy().astype(kind)}
+
+
+def _slices(data: Samples) -> Iterator[dict[str, np.ndarray]]:
+    """Some training samples as they are, in batches."""
+    count = min(CALIBRATION_IMAGES, data.counts[0])
+    for start in range(0, count, CALIBRATION_BATCH):
+        yield {name: value[start : min(start + CALIBRATION_BATCH, count)] for name, value in data.train.items()}

@@ -36,7 +36,8 @@ class Trainable:
     outputs: names in the original graph, in the order of the module's own; an output whose head was cut has the name
     of what the head makes, and in place of what PyTorch can't express there is what that reads. run: what is called in
     the module's place (compiled, or shared among processes). masters: how quantised weights, which are floats here, are
-    quantised again when they go home, by their names.
+    quantised again when they go home, by their names. heads: outputs whose Softmax was cut, each with the axis of its
+    classes.
     """
 
     built: Built
@@ -45,6 +46,7 @@ class Trainable:
     outputs: tuple[str, ...]
     run: Run | None = None
     masters: Mapping[str, Master] = field(default_factory=dict)
+    heads: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def module(self) -> nn.Module:
@@ -81,12 +83,12 @@ def trainable(model: ir.Model, task: Task) -> Trainable:
     """
     twin, _ = ended(model)
     outputs = tuple(value.name or "" for value in twin.graph.outputs)
-    if task.takes_logits:
-        end_at_logits(twin.graph)
+    heads = end_at_logits(twin.graph) if task.takes_logits else {}
     masters = float_masters(twin, list(model.graph.initializers))
     built, graph = _built_channels_first(twin, model, masters) or (build(twin), twin)
     inputs = [value.name or "" for value in model.graph.inputs if value.name not in model.graph.initializers]
-    return Trainable(built, graph, tuple(inputs), outputs, masters=masters)
+    named = {outputs[number]: axis for number, axis in heads.items()}
+    return Trainable(built, graph, tuple(inputs), outputs, masters=masters, heads=named)
 
 
 def ended(model: ir.Model) -> tuple[ir.Model, Tail | None]:

@@ -39,6 +39,7 @@ from chanc.training.evaluation import evaluate
 from chanc.training.expected import Cost, Expected, Price
 from chanc.training.feed import held_out_feed
 from chanc.training.latency import Interpolated
+from chanc.training.lessons import begun
 from chanc.training.masking import MaskedEpoch, MaskOptions, Policy, Unit, symbols
 from chanc.training.masks import Masks
 from chanc.training.module import Trainable, to_device, trainable
@@ -121,6 +122,7 @@ class Supernet:
                         layer.reset_parameters()  # type: ignore[operator]
             to_device(self.net, self.device)
         name, masking = self.net.inputs[0], self.masking
+        self.task = begun(self.task, self.net, self.data, self.device, self.options.seed)
         self.streams = Streams(self.data, self.options, name, self.device, split=masking.split, turns=masking.turns)
         self.held_out = held_out_feed(self.data, name, self.device)
         self.noise = torch.Generator()

@@ -7,16 +7,16 @@ listed, with their options, where PyTorch may be missing: they import it when th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import onnx_ir as ir
 
-from chanc.data.dataset import Dataset
+from chanc.data import Data
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 Outputs = Mapping[str, "Tensor"]
 """What a network said of a batch, by the names of its graph's outputs: [B, ...] each."""
@@ -26,8 +26,8 @@ Outputs = Mapping[str, "Tensor"]
 class Batch:
     """Samples by the names of the graph's inputs, [B, ...] each, and what is known of them.
 
-    labels: int64 [B], None where the data has none. training: whether a step is made of it, or it is judged only.
-    teacher: the teacher's outputs, for a task that wants them.
+    labels: [B, ...], int64 [B] of images, None where the data has none. training: whether a step is made of it, or it
+    is judged only. teacher: the teacher's outputs, for a task that wants them.
     """
 
     inputs: Mapping[str, Tensor]
@@ -55,12 +55,27 @@ class Task(ABC):
     wants_teacher: ClassVar[bool] = False
 
     @abstractmethod
-    def fit(self, model: ir.Model, data: Dataset) -> Dataset:
+    def fit(self, model: ir.Model, data: Data) -> Data:
         """The data as the model takes it; nothing is trained. Raises: ModelError or DataError where they don't fit."""
+
+    def begin(self, heads: Mapping[str, int], batches: Iterable[Batch]) -> Self:
+        """The task with what it has to know before the first step: most have nothing to learn.
+
+        heads: outputs whose Softmax is left out, each with the axis of its classes. batches: of some training samples,
+        with what the teacher says of them where one is wanted.
+        """
+        return self
 
     @abstractmethod
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The mean loss of a batch, a float32 scalar. Regularisation and auxiliary outputs count in training only."""
+
+    def evidence_loss(self, outputs: Outputs, batch: Batch, generator: Generator) -> Tensor:
+        """What a unit's worth is its part of: the loss, unless its gradients say little.
+
+        generator: on the outputs' device, for what a task draws.
+        """
+        return self.loss(outputs, batch)
 
     @abstractmethod
     def score(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, int]:
@@ -72,5 +87,5 @@ class Task(ABC):
 
         return float(torch.stack([total for total, _ in parts]).sum()) / sum(count for _, count in parts)
 
-    def check(self, outputs: Outputs, data: Dataset) -> None:  # noqa: B027  (most tasks have nothing to check)
+    def check(self, outputs: Outputs, data: Data) -> None:  # noqa: B027  (most tasks have nothing to check)
         """Raises: DataError for outputs that don't suit the data, where the graph's own shapes didn't say so."""

@@ -15,14 +15,16 @@ import torch.distributed as dist
 
 from chanc.clock import Clock
 from chanc.cost.cost import cost
-from chanc.data.dataset import Dataset
+from chanc.data import Data, Samples
 from chanc.errors import ModelError
 from chanc.training.adas import Schedule
 from chanc.training.devices import pick_device, precision
 from chanc.training.distributed import together
 from chanc.training.evaluation import evaluate
-from chanc.training.feed import held_out_feed
+from chanc.training.feed import few, held_out_feed
 from chanc.training.images import fixed_batch, image_input
+from chanc.training.inputs import inputs_of
+from chanc.training.lessons import begun, teacher_of
 from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import TrainResult
@@ -41,7 +43,7 @@ class Trained:
 
 def train(
     model: ir.Model,
-    data: Dataset,
+    data: Data,
     task: Task,
     options: TrainOptions,
     *,
@@ -63,51 +65,66 @@ def train(
 
     Raises: ModelError for a model that PyTorch can't express or run on batches; and what `train_module` raises.
     """
-    if task.wants_teacher and teacher is None:
-        raise ModelError(f"{task.name} needs a teacher: a model whose outputs are learned")
     clock = Clock()
     net = trainable(model, task)
     rehearse(net, data, task)
+    taught = _teacher(teacher, net, data, task)
     clock.lap("codegen")
     if start is not None:
         start(net)
     run = together(net, options) if dist.is_available() and dist.is_initialized() else net
-    taught = trainable(teacher, task) if teacher is not None and task.wants_teacher else None
     result = train_module(
         run, data, task, options, on_step=on_step, on_epoch=on_epoch, rates=rates, checkpoint=checkpoint,
         teacher=taught, judge_every=judge_every, clock=clock,
     )  # fmt: skip
     net.write_back(model)
-    model.metadata_props.update(data.input.metadata())
+    model.metadata_props.update(data.metadata())
     params = cost(net.graph).params
     clock.lap("prepare")
     return Trained(params, result, clock.seconds)
 
 
-def score(net: Trainable, data: Dataset, task: Task, options: TrainOptions) -> float:
-    """The task's score of the network as it is, on the test part."""
+def score(net: Trainable, data: Data, task: Task, options: TrainOptions, teacher: ir.Model | None = None) -> float:
+    """The task's score of the network as it is, on the test part. Raises: as `train`."""
     device = pick_device(options.device)
-    feed = held_out_feed(data, net.inputs[0], device)
-    return evaluate(to_device(net, device), task, feed, amp=precision(options) == "bfloat16").score
+    taught = _teacher(teacher, net, data, task)
+    begin = begun(task, to_device(net, device), data, device, options.seed, taught)
+    feed = held_out_feed(data, net.inputs[0], device, taught)
+    return evaluate(net, begin, feed, amp=precision(options) == "bfloat16").score
 
 
-def rehearse(net: Trainable, data: Dataset, task: Task) -> None:
+def _teacher(model: ir.Model | None, net: Trainable, data: Data, task: Task) -> Trainable | None:
+    """The teacher of a task that wants one. Raises: ModelError where there is none."""
+    if not task.wants_teacher:
+        return None
+    if model is None:
+        raise ModelError(f"{task.name} needs a teacher: a model whose outputs are learned")
+    return teacher_of(model, net, data, task)
+
+
+def rehearse(net: Trainable, data: Data, task: Task) -> None:
     """Run a small batch on the CPU, where a network is made, before anything is spent on a training.
 
-    Raises: ModelError where the network can't run on a batch of several images or where nothing in it trains, and what
+    Raises: ModelError where the network can't run on a batch of several samples or where nothing in it trains, and what
     `task.check` raises.
     """
-    images = torch.tensor(data.test_images[:3]).float()
-    if data.input.layout == "NHWC":
-        images = images.permute(0, 2, 3, 1)
     try:
         with torch.random.fork_rng([]):
-            outputs = net.forward({net.inputs[0]: images})
+            outputs = net.forward(few(data, net.inputs[0], 3))
     except (RuntimeError, ValueError) as error:
-        fixed = fixed_batch(image_input(net.graph))
-        why = f"its batch is fixed to {fixed}, export it with a dynamic batch" if fixed else str(error).splitlines()[0]
-        raise ModelError(f"the model can't be run on a batch of images: {why}") from error
+        raise ModelError(f"the model can't be run on a batch of {_why(net, data, error)}") from error
     if not any(value.requires_grad for value in outputs.values()):
         raise ModelError("nothing in the model trains: no gradient reaches its weights, as in a quantised model "
                          "(train the float model and quantise it again)")  # fmt: skip
     task.check(outputs, data)
+
+
+def _why(net: Trainable, data: Data, error: Exception) -> str:
+    """What a batch is of, and why it can't be run: what PyTorch says, unless the model's batch is fixed."""
+    if isinstance(data, Samples):
+        said, values = "samples", list(inputs_of(net.graph).values())
+    else:
+        said, values = "images", [image_input(net.graph)]
+    fixed = next((size for value in values if (size := fixed_batch(value))), None)
+    why = f"its batch is fixed to {fixed}, export it with a dynamic batch" if fixed else str(error).splitlines()[0]
+    return f"{said}: {why}"

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import StateDict
 
 from chanc.clock import Clock
-from chanc.data.dataset import Dataset
+from chanc.data import Data
 from chanc.errors import RunError, TrialError
 from chanc.metrics.quality import LayerQuality, gains
 from chanc.training.adas import AdaS, Schedule
@@ -29,7 +28,8 @@ from chanc.training.devices import isolated, pick_device, precision
 from chanc.training.dropping import Dropping
 from chanc.training.ema import Ema, EmaState
 from chanc.training.evaluation import Evaluation, evaluate
-from chanc.training.feed import held_out_feed, training_feed
+from chanc.training.feed import Feed, held_out_feed, training_feed
+from chanc.training.lessons import begun
 from chanc.training.module import Trainable, to_device
 from chanc.training.optimizers import make_optimizer
 from chanc.training.options import TrainOptions
@@ -47,7 +47,7 @@ OnEpoch = Callable[[EpochRecord, nn.Module], Mapping[str, object] | None]
 
 def train_module(
     net: Trainable,
-    data: Dataset,
+    data: Data,
     task: Task,
     options: TrainOptions,
     *,
@@ -74,7 +74,8 @@ def train_module(
     The caller's random state and torch's global switches are as before afterwards.
 
     Raises: TrialError for a loss that is not finite or for memory that runs out; DataError for a data set that does
-    not fit the network; RunError for a checkpoint of other settings or one that can't be written.
+    not fit the network; ModelError for a teacher that says what is no number; RunError for a checkpoint of other
+    settings or one that can't be written.
     """
     device = pick_device(options.device)
     clock = clock or Clock()
@@ -116,7 +117,7 @@ class _Run:
     def __init__(
         self,
         net: Trainable,
-        data: Dataset,
+        data: Data,
         task: Task,
         options: TrainOptions,
         device: torch.device,
@@ -128,11 +129,10 @@ class _Run:
         self.net = to_device(net, device)
         self.module = net.module
         self.compiled = compiled(net, device) if options.compile and net.run is None else net
-        self.data, self.task, self.options, self.device = data, task, options, device
+        self.data, self.options, self.device = data, options, device
         self.amp = precision(options) == "bfloat16"
         self.generator = torch.Generator().manual_seed(options.seed)
-        if teacher is not None:
-            to_device(teacher, device)
+        self.task = begun(task, self.net, data, device, options.seed, teacher)
         self.feed = training_feed(data, options, net.inputs[0], device, self.generator, teacher)
         self.held_out = held_out_feed(data, net.inputs[0], device, teacher)
         self.dropping = Dropping(net, drop_path=options.drop_path, spatial=options.spatial_dropout)
@@ -243,7 +243,7 @@ class _Run:
             loss = self._step(batch)
             total += loss * len(batch)
             if step % CHECK_EVERY == 0 or step == steps - 1 or self.device.type == "cpu":
-                check_finite(total, epoch, step)
+                check_finite(total, epoch, step, self.feed)
             if on_step is not None:
                 on_step(StepInfo(epoch, step, steps, loss))
         return float(total) / self.feed.samples
@@ -266,10 +266,8 @@ class _Run:
         """What a checkpoint must agree on: the task, the options but the device, the data, the shapes of the module."""
         options = dataclasses.asdict(self.options)
         del options["device"]
-        contents = [zlib.crc32(labels.tobytes()) for labels in (self.data.train_labels, self.data.test_labels)]
         shapes = {name: list(value.shape) for name, value in self.module.state_dict().items()}
-        about = [list(self.data.shape), self.data.classes, *contents, self.data.input.metadata()]
-        return {"task": repr(self.task), **options, "data": about, "model": shapes}
+        return {"task": repr(self.task), **options, "data": self.data.fingerprint(), "model": shapes}
 
 
 def descend(loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float | None) -> None:
@@ -295,7 +293,9 @@ def _compare(path: str | os.PathLike[str], found: object, wanted: Mapping[str, o
             raise RunError(f"{path} was made with {said}")
 
 
-def check_finite(total: Tensor, epoch: int, step: int) -> None:
-    """Raise TrialError where a sum of losses is no number any more."""
+def check_finite(total: Tensor, epoch: int, step: int, feed: Feed | None = None) -> None:
+    """Raise TrialError where a sum of losses is no number any more, ModelError where the teacher of a feed is why."""
     if not bool(torch.isfinite(total)):
+        if feed is not None:
+            feed.check_teacher()
         raise TrialError(f"training diverged: the loss is not finite in epoch {epoch}, by step {step}")

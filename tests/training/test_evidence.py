@@ -19,7 +19,8 @@ from chanc.rewriter.importance import Gathered  # noqa: E402
 from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.blocks import channels_first, channels_last  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
-from chanc.training.evidence import BATCH, _feed, gather  # noqa: E402
+from chanc.training.evidence import BATCH, gather  # noqa: E402
+from chanc.training.feed import some_feed  # noqa: E402
 from chanc.training.module import trainable  # noqa: E402
 
 TASK = Classification()
@@ -42,7 +43,7 @@ def data(dataset: Dataset) -> Dataset:
 def batches(model, data: Dataset, count: int = 16):
     """The network, and the loss of each batch that is looked at."""
     net = trainable(model, TASK)
-    feed = _feed(data, net.inputs[0], CPU, count * BATCH, BATCH, 0)
+    feed = some_feed(data, net.inputs[0], CPU, count * BATCH, BATCH, 0)
     return net, [(lambda batch=batch: TASK.loss(net.forward(batch.inputs), batch)) for batch in feed]
 
 
@@ -116,7 +117,7 @@ def test_it_is_what_removing_a_little_of_a_unit_does_to_the_loss(data: Dataset) 
     found, (net, losses) = gather(model, data, TASK, device="cpu"), batches(residual(), data)
     net.module.double()
     feed = [dataclasses.replace(batch, inputs={name: value.double() for name, value in batch.inputs.items()})
-            for batch in _feed(data, net.inputs[0], CPU, 16 * BATCH, BATCH, 0)]  # fmt: skip
+            for batch in some_feed(data, net.inputs[0], CPU, 16 * BATCH, BATCH, 0)]  # fmt: skip
 
     def total() -> float:
         with torch.no_grad():

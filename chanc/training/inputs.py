@@ -1,0 +1,86 @@
+"""Samples of any kind as the inputs of a model take them: names, shapes and element types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from chanc.backends.ort import random_feeds
+from chanc.data.samples import Array, Arrays, Samples
+from chanc.errors import DataError, ModelError
+from chanc.transforms.full_precision import HALVES
+
+_KINDS = {"f": "fractions", "i": "whole numbers", "u": "whole numbers", "b": "truth values"}
+RANDOM = 256, 64
+"""How many random samples are made up, to train on and to judge by."""
+
+
+def inputs_of(model: ir.Model) -> dict[str, ir.Value]:
+    """What a model has to be given, by name, in order."""
+    return {value.name or "": value for value in model.graph.inputs if value.name not in model.graph.initializers}
+
+
+def fit_samples(model: ir.Model, data: Samples) -> Samples:
+    """The samples as they are, in the element types of the model's inputs; halves become float32.
+
+    Raises: DataError, naming the input, for arrays of other names, kinds or sizes, and for what is no number.
+    """
+    wanted = inputs_of(model)
+    if wanted.keys() != data.train.keys():
+        raise DataError(f"{data.name} has arrays for {_listed(data.train)}; the model's inputs are {_listed(wanted)}")
+    train, test = ({name: _fitted(data.name, value, part[name]) for name, value in wanted.items()}
+                   for part in (data.train, data.test))  # fmt: skip
+    return replace(data, train=train, test=test)
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _fitted(source: str, value: ir.Value, array: Array) -> Array:
+    shape, dtype = value.shape, value.dtype
+    if shape is not None:
+        wrong = len(shape) != array.ndim or any(
+            isinstance(want, int) and want > 0 and want != have
+            for want, have in zip(list(shape)[1:], array.shape[1:], strict=False)
+        )
+        if wrong:
+            told = "x".join(str(size) for size in list(shape)[1:])
+            have = "x".join(map(str, array.shape[1:]))
+            raise DataError(f"{source}: a sample of '{value.name}' is {have or 'one number'}, "
+                            f"the model takes {told or 'one number'}")  # fmt: skip
+    kind = np.dtype(np.float32) if dtype is None or dtype in HALVES else dtype.numpy()
+    if _KINDS.get(kind.kind) != _KINDS[array.dtype.kind]:
+        hint = ": pixels are fed as they are, so make them what the model takes" if array.dtype == np.uint8 else ""
+        raise DataError(f"{source} has {array.dtype} for '{value.name}', the model takes {kind}{hint}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{source}: '{value.name}' holds NaN or Inf")
+    return np.ascontiguousarray(array, dtype=kind)
+
+
+def random_samples(
+    model: ir.Model, train: int | None = None, test: int | None = None, *, seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
+) -> Samples:  # fmt: skip
+    """Random inputs for whoever asks for them: standard normal numbers, small integers (`random_feeds`).
+
+    sizes: of open axes. Raises: ModelError for inputs that can't be filled.
+    """
+    first, second = (_random(model, count, seed + number, sizes)
+                     for number, count in enumerate((train or RANDOM[0], test or RANDOM[1])))  # fmt: skip
+    note = "made-up inputs: what is learned on them may not hold on real ones"
+    return Samples("random", first, second, note=note)
+
+
+def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | None) -> Arrays:
+    """So many samples; a model of a fixed batch gets several."""
+    found = random_feeds(model, seed, batch=count, sizes=sizes)
+    if any(value.ndim == 0 for value in found.values()):
+        raise ModelError("an input of the model is a single number: it has no batch to be trained on")
+    batch = min(len(value) for value in found.values())
+    rounds = [found, *(random_feeds(model, seed + 1000 * k, batch=count, sizes=sizes)
+                       for k in range(1, -(-count // batch)))]  # fmt: skip
+    return {name: np.concatenate([one[name] for one in rounds])[:count] for name in found}
