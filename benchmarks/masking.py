@@ -49,7 +49,7 @@ def supernet(options: argparse.Namespace) -> Supernet:
         model = load(path)
     images = np.random.default_rng(0).integers(0, 256, (4 * options.batch, 3, options.side, options.side), np.uint8)
     part = images, np.arange(len(images), dtype=np.int64) % 10
-    data, method = TASK.fit(model, make_data("noise", part, part)), make("flexcharts")
+    data, method = TASK.fit(model, make_data("noise", part, part)), make("flexcharts", pace="channels")
     train = TrainOptions(epochs=50, batch_size=options.batch, lr=0.025, schedule="cosine", clip_norm=5.0,
                          device=options.device)  # fmt: skip
     net = Supernet(model, data, TASK, train, MaskOptions(Pressure({}, 0.01)), method,

@@ -63,6 +63,8 @@ _HYGIENE: Mapping[str, Any] = {"metric_of": "change", "select_by": "loss", "epoc
 _PAPER: Mapping[str, Any] = {"trials": 6, "start_width": 0, "min_width": 2}
 _SHORT: Mapping[str, Any] = {"epochs": 2}
 """The papers' own rules grow a network to ten times its cost within a few trials: they get fewer and shorter ones."""
+_MASKED: Mapping[str, Any] = {"step": 1, "min_width": 2, "max_width": 4096, "mask_mode": "sampled"}
+"""One training, as long as all trials of `SHORTLY` together; the narrowest group here has 8 channels."""
 METHODS: Mapping[str, Method] = {
     "random": Method("random", options={**_ROUNDS, "min_width": 2, "max_width": 4096},
                      arguments={"select_by": "loss", "epochs": 2}),
@@ -70,6 +72,7 @@ METHODS: Mapping[str, Method] = {
     "evolve": Method("evolve", options=SHORTLY),
     "optuna": Method("optuna", options=SHORTLY),
     "taylor": Method("taylor"),
+    "flexcharts": Method("flexcharts", options=_MASKED, arguments={"epochs": 30}),
     "greedy": Method("greedy", options=_OWN, arguments=_HYGIENE),
     "sa": Method("sa", options=_OWN, arguments=_HYGIENE),
     "conet": Method("conet", options=_OWN, arguments=_HYGIENE),
@@ -159,6 +162,7 @@ def at_budget(cell: Cell, path: Path, proportions: Mapping[str, float]) -> dict[
 def search(cell: Cell, method: Method, number: int, folder: Path, data_root: str) -> dict[str, Any]:
     """The widths that a search finds, at the budget, and what it cost: images trained on times MACs."""
     import chanc
+    from chanc.runs import EpochEvent, read_run
 
     path = network(cell, folder)
     targets = {f"target_{counter}": f"{SHARE:.0%}" for counter in BUDGETS[cell.budget]} if method.at_budget else {}
@@ -170,7 +174,9 @@ def search(cell: Cell, method: Method, number: int, folder: Path, data_root: str
         limit_train=images + JUDGES, holdout=JUDGES / (images + JUDGES), normalise="dataset", final_epochs=0,
         **method.arguments,
     )  # fmt: skip
-    work = sum(len(trial.epochs) * trial.macs for trial in run.trials)
+    inside = sum(epoch.metrics["supernet"]["executed"] for epoch in read_run(out).of(EpochEvent)
+                 if "supernet" in epoch.metrics)  # fmt: skip
+    work = sum(len(trial.epochs) * trial.macs for trial in run.trials) + round(inside / images)
     return {"widths": at_budget(cell, path, run.widths), "epoch_macs": work, "trials": len(run.trials)}
 
 

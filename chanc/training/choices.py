@@ -73,6 +73,14 @@ class Choices(ABC):
     def decided(self) -> list[float]:
         """The width of each unit that the choice has come to, in channels."""
 
+    def centres(self) -> list[float]:
+        """What the weights of each unit are centred on, in channels."""
+        return self.decided()
+
+    def leans(self) -> bool:
+        """Whether a unit is held back by its first or its last option."""
+        return False
+
     def logarithms(self) -> Tensor:
         """Those of the weights, -inf where there is no option."""
         return self.scores().masked_fill(~self.there, -torch.inf).log_softmax(1)
@@ -104,16 +112,29 @@ class Choices(ABC):
 class Gaussian(Choices):
     """FlexCHarts' mean of each unit [units], in channels, and deviations (one, or [units]); see the head of the file.
 
-    normalised: whether alpha is divided by its sum; the paper's isn't.
+    normalised: whether alpha is divided by its sum; the paper's isn't. unit: what trains is no mean itself, as the
+    paper's, but unit * log(mean). A step as Adam's, alike for all, then moves each mean in proportion to it, and one of
+    `unit` channels by as much as in the paper: a price that is high leaves the shape of a network as it is, and a
+    narrow group, whose channels cost the most, doesn't swing around the target for all others.
     """
 
     def __init__(
-        self, mean: Tensor, sigma: Tensor | float, options: Sequence[Options], *, normalised: bool = True
-    ) -> None:
-        self.parameter = nn.Parameter(mean)
+        self, mean: Tensor, sigma: Tensor | float, options: Sequence[Options], *, normalised: bool = True,
+        unit: float | None = None,
+    ) -> None:  # fmt: skip
+        self._unit = unit
+        self.parameter = nn.Parameter(self._trained(mean))
         self.sigma = torch.as_tensor(sigma, dtype=mean.dtype, device=mean.device).expand(mean.shape)
         self.normalised = normalised
         self.choose_among(options)
+
+    @property
+    def mean(self) -> Tensor:
+        """The means [units], in channels."""
+        return self.parameter if self._unit is None else (self.parameter / self._unit).exp()
+
+    def _trained(self, mean: Tensor) -> Tensor:
+        return mean if self._unit is None else self._unit * mean.log()
 
     def choose_among(self, options: Sequence[Options]) -> None:
         """Take other options."""
@@ -122,7 +143,7 @@ class Gaussian(Choices):
 
     def scores(self) -> Tensor:
         """The logarithm of alpha."""
-        return -0.5 * ((self.options - self.parameter[:, None]) / self.sigma[:, None]) ** 2
+        return -0.5 * ((self.options - self.mean[:, None]) / self.sigma[:, None]) ** 2
 
     def draw(self, noise: Tensor) -> Tensor:
         """The weights themselves: nothing is drawn."""
@@ -135,11 +156,21 @@ class Gaussian(Choices):
     @torch.no_grad()
     def clamp(self) -> None:
         """Means stay within their options."""
-        self.parameter.clamp_(self.options[:, 0], self.options[:, -1])
+        self.parameter.clamp_(self._trained(self.options[:, 0]), self._trained(self.options[:, -1]))
 
+    @torch.no_grad()
     def decided(self) -> list[float]:
+        """The expected widths: next to a bound the network is wider, or narrower, than its means."""
+        return [float(width) for width in self.moments(self.weights(), 1)[:, 1].tolist()]
+
+    def leans(self) -> bool:
+        """Whether a mean is at a border: `clamp` holds it there."""
+        low, high = self._trained(self.options[:, 0]), self._trained(self.options[:, -1])
+        return bool(((self.parameter <= low) | (self.parameter >= high)).any())
+
+    def centres(self) -> list[float]:
         """The means."""
-        return [float(mean) for mean in self.parameter.tolist()]
+        return [float(mean) for mean in self.mean.tolist()]
 
 
 class Free(Choices):

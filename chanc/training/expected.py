@@ -5,7 +5,9 @@
     fixed:  lambda cost / cost at the start,  or lambda |log(cost / target)|
     dual:   lambda gap + 1/2 rho gap^2,  gap = log(cost / target),  lambda += rate gap after each step
 
-The dual's lambda may have either sign: what a search is told is what its network shall cost, not a ceiling.
+The dual's lambda may have either sign: what a search is told is what its network shall cost, not a ceiling. Further off
+than `reach` the gap counts as if it were that large, in the gradient and for lambda: on a long way to its target a
+search else learns a lambda that takes as long to unlearn, and Adam's second moments no other gradient stands out from.
 """
 
 from __future__ import annotations
@@ -52,13 +54,14 @@ class Expected:
 class Pressure:
     """What the cost adds to the loss: weights by cost, fixed ones or, where None, a dual that follows the gap.
 
-    targets: by cost, empty for none. rate, damping: the dual's rate and rho.
+    targets: by cost, empty for none. rate, damping, reach: of the dual.
     """
 
     targets: Mapping[str, float]
     weight: float | None = None
     rate: float = 0.01
     damping: float = 10.0
+    reach: float = 0.1
 
 
 class Price:
@@ -73,7 +76,7 @@ class Price:
         self.weights = {name: start.new_tensor(first) for name in costs}
 
     def __call__(self, moments: Tensor) -> Tensor:
-        """What is added to the loss; a dual's weight has followed afterwards."""
+        """What is added to the loss, up to a constant; a dual's weight has followed afterwards."""
         total = moments.new_zeros(())
         for name, cost in self.costs.items():
             relative = cost(moments) / self._scale[name]
@@ -87,5 +90,6 @@ class Price:
         gap = relative.log()
         if pressure.weight is not None:
             return weight * gap.abs()
-        self.weights[name] = weight + pressure.rate * gap.detach()
-        return weight * gap + 0.5 * pressure.damping * gap.square()
+        near = gap.detach().clamp(-pressure.reach, pressure.reach)
+        self.weights[name] = weight + pressure.rate * near
+        return (weight + pressure.damping * near) * gap

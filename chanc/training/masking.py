@@ -62,9 +62,9 @@ class MaskedEpoch:
     """What an epoch showed, all widths in channels by unit.
 
     loss, masks_loss: the task's mean loss in steps of weights, and of masks; held_out and score: on the held-out part.
-    low, high: the borders of the range. widths: expected ones; means: what the choices have come to; options and
-    weights: the choices themselves, at the epoch's end. costs are expected ones, `targets` what they shall be,
-    `pressures` their weights in the loss. supernet: params and MACs of the widest network; executed: MACs of all
+    low, high: the outermost borders of the range. widths: expected ones; means: what the choices are centred on;
+    options and weights: the choices themselves, at the epoch's end. costs are expected ones, `targets` what they shall
+    be, `pressures` their weights in the loss. supernet: params and MACs of the widest network; executed: MACs of all
     forward passes of the training. seconds by what they went into; peak: bytes, see `_peak`.
     """
 

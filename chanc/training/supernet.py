@@ -2,6 +2,8 @@
 
 epoch: the policy's options -> module resized to the widest ones -> steps of weights and of masks -> evaluation
 
+A choice that leans on a border of its options within an epoch gets others there and then.
+
     weights   a batch of D_train, the masks fixed: soft as they are, or one option drawn for each unit
     masks     a batch of D_search, the weights fixed (first order): the task's loss and the pressure of the cost
 
@@ -14,6 +16,7 @@ import dataclasses
 import os
 import resource
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -53,6 +56,9 @@ from chanc.training.trainer import CHECK_EVERY, OnStep, check_finite, descend
 BETAS = (0.5, 0.999)
 """Of the masks' Adam."""
 
+LOOK_EVERY = 4
+"""Steps of the masks from one look at what leans to the next: looking makes the CPU wait for the device."""
+
 
 class _State(TypedDict):
     """Everything that the next epoch depends on."""
@@ -64,6 +70,17 @@ class _State(TypedDict):
     choices: Tensor
     adam: StateDict
     pressures: dict[str, Tensor]
+
+
+@dataclass
+class _Range:
+    """First and last options, by unit; what the widest network of them costs, and samples that it was trained on."""
+
+    low: list[int]
+    high: list[int]
+    params: int
+    macs: int
+    samples: int = 0
 
 
 class Supernet:
@@ -94,6 +111,7 @@ class Supernet:
         self.counted = analyze(model, dims=self.sizes, fold=False)
         self.amp = precision(options) == "bfloat16"
         self._rss = _resident()
+        self.ranges: list[_Range] = []
 
     def begin(self, draw: bool) -> None:
         """Make all that trains; `draw`: weights are drawn anew first."""
@@ -126,6 +144,7 @@ class Supernet:
             torch.cuda.reset_peak_memory_stats(self.device)
         with isolated(self.device, self._seeded(epoch)):
             self.policy.advance(self.choices, self.units, epoch)
+            self.ranges = []
             self.fit()
             clock.lap("resize")
             loss, masks_loss = self._train(epoch, on_step)
@@ -202,6 +221,9 @@ class Supernet:
         """Give the module the widest options, and say which factor masks which channel."""
         counts = {name: row for k, unit in enumerate(self.units) for name, row in self._counts(k, unit).items()}
         self._resize({name: int(row[-1]) * self.masks.groups[name].step for name, row in counts.items()})
+        widest = self.counted.cost_at({name: group.size for name, group in self.masks.groups.items()})
+        first, last = self.choices.options.int()[:, [0, -1]].T.tolist()
+        self.ranges.append(_Range(first, last, int(widest.params), int(widest.macs)))
         most = self.choices.options.shape[1]
         numbers = {name: k for k, unit in enumerate(self.units) for name in unit.shares}
         self.masks.place({name: _slots(row, numbers[name], most) for name, row in counts.items()}, self.device)
@@ -233,14 +255,17 @@ class Supernet:
         self.streams.generator.manual_seed(self._seeded(epoch).seed)
         self.noise.manual_seed(self._seeded(epoch).seed + 1)
         self.net.module.train()
-        # Anew in each epoch: a resizing may have made another module.
-        dropping = Dropping(self.net, drop_path=self.options.drop_path, spatial=self.options.spatial_dropout)
-        dropping.at(epoch / self.options.epochs)
-        net, sums = self.masked(), torch.zeros(2, dtype=torch.float64, device=self.device)
+        sums, done = torch.zeros(2, dtype=torch.float64, device=self.device), 0
+        net, dropping = self.masked(), self._dropping(epoch)
         steps = len(self.streams)
         for step, (masks, batch) in enumerate(self.streams):
             loss = self.masks_step(net, batch) if masks else self.weights_step(net, batch)
             sums[int(masks)] += loss * len(batch)
+            self.ranges[-1].samples += len(batch)
+            done += masks
+            if masks and done % LOOK_EVERY == 0 and self._moved(epoch):
+                dropping.remove()
+                net, dropping = self.masked(), self._dropping(epoch)
             if step % CHECK_EVERY == 0 or step == steps - 1 or self.device.type == "cpu":
                 check_finite(sums.sum(), epoch, step)
             if on_step is not None:
@@ -248,6 +273,23 @@ class Supernet:
         dropping.remove()
         weights, others = self.streams.samples
         return float(sums[0]) / weights, float(sums[1]) / others
+
+    def _dropping(self, epoch: int) -> Dropping:
+        # Anew for each range: a resizing may have made another module.
+        dropping = Dropping(self.net, drop_path=self.options.drop_path, spatial=self.options.spatial_dropout)
+        dropping.at(epoch / self.options.epochs)
+        return dropping
+
+    def _moved(self, epoch: int) -> bool:
+        """Whether the ranges have followed a choice that leans on the border of one."""
+        if not self.choices.leans():
+            return False
+        before = self.choices.options
+        self.policy.advance(self.choices, self.units, epoch)
+        if torch.equal(before, self.choices.options):
+            return False
+        self.fit()
+        return True
 
     def _noise(self) -> Tensor:
         shape = tuple(self.choices.options.shape)
@@ -293,20 +335,22 @@ class Supernet:
              for name, row, exists in zip(names, rows, there, strict=True)}
             for rows in (self.choices.options.int().tolist(), weights.tolist())
         )  # fmt: skip
-        widest = self.counted.cost_at({name: group.size for name, group in self.masks.groups.items()})
+        widest = max(self.ranges, key=lambda one: one.macs)
+        lows, highs = (zip(*sides, strict=True) for sides in ([one.low for one in self.ranges],
+                                                             [one.high for one in self.ranges]))  # fmt: skip
         return MaskedEpoch(
             epoch, loss, masks_loss, held_out, score,
-            low={name: of[0] for name, of in options.items()},
-            high={name: of[-1] for name, of in options.items()},
+            low=dict(zip(names, map(min, lows), strict=True)),
+            high=dict(zip(names, map(max, highs), strict=True)),
             widths=dict(zip(names, moments[:, 1].tolist(), strict=True)),
-            means=dict(zip(names, self.choices.decided(), strict=True)),
+            means=dict(zip(names, self.choices.centres(), strict=True)),
             options=options,
             weights=shares,
             costs={name: float(cost(moments)) for name, cost in self.expected.items()},
             targets=dict(self.masking.pressure.targets),
             pressures={name: float(weight) for name, weight in self.price.weights.items()},
-            supernet={"params": int(widest.params), "macs": int(widest.macs)},
-            executed=int(widest.macs) * sum(self.streams.samples),
+            supernet={"params": widest.params, "macs": widest.macs},
+            executed=sum(one.macs * one.samples for one in self.ranges),
         )  # fmt: skip
 
     def _peak(self) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from chanc.study.methods.registry import fields_of, make
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -82,6 +84,15 @@ def test_where_not_every_method_searches_the_named_one_and_a_second_do(wins: Any
     cell = "resnet18-cifar10-both"
     told = ids(wins, tmp_path, [*wins.METHODS, "ceiling"], [], cell)
     assert told == [f"search:{name}:{number}" for name in (wins.NAMED, wins.SECOND) for number in wins.SEARCHES]
+
+
+def test_all_methods_are_there_with_their_options(wins: Any) -> None:
+    """And know the budget where they are brought to it in every trial."""
+    for method in wins.METHODS.values():
+        fields = fields_of(method.algo)
+        assert {"target_params", "target_macs"} <= fields
+        made = make(method.algo, **{name: value for name, value in method.options.items() if name != "epochs"})
+        assert made.name == method.algo
 
 
 def finals(wins: Any, **scores: float) -> list[dict[str, Any]]:

@@ -89,8 +89,27 @@ def test_a_range_follows_its_mean(mean: float, low: int, high: int, expected: tu
 
 def test_a_mean_stays_within_its_range() -> None:
     choice = Gaussian(torch.tensor([5.0, 90.0]), 8.0, [(8, 16, 24), (16, 24)])
-    assert choice.decided() == [8.0, 24.0]
+    assert choice.centres() == [8.0, 24.0]
     assert choice.weights()[1, 2] == 0
+
+
+def test_at_a_bound_the_decision_is_what_was_trained() -> None:
+    """Not the mean, half of whose bell isn't there: weights 1, exp(-1/2), exp(-2), by hand."""
+    choice = gaussian(8.0, 8.0, (8, 16, 24))
+    by_hand = (8 + 16 * math.exp(-0.5) + 24 * math.exp(-2)) / (1 + math.exp(-0.5) + math.exp(-2))
+    assert choice.decided() == [pytest.approx(by_hand)]
+    assert gaussian(60.0, 16.0, around(60.0, 8, 13, 8, 512)).decided() == [pytest.approx(60.0, abs=0.1)]
+
+
+def test_relative_means_move_in_proportion() -> None:
+    """By one step of Adam, alike for all that trains; one of the unit's width moves by Adam's rate."""
+    choice = Gaussian(torch.tensor([8.0, 64.0], dtype=DOUBLE), 8.0, [(8, 16, 24), (32, 64, 96)], unit=64.0)
+    adam = torch.optim.Adam([choice.parameter], lr=0.1, betas=(0.5, 0.999))
+    (choice.parameter.grad,) = torch.autograd.grad(-choice.mean.sum(), [choice.parameter])
+    adam.step()
+    assert choice.centres() == [pytest.approx(8.0125, abs=1e-4), pytest.approx(64.1, abs=1e-4)]
+    choice.choose_among([(16, 24), (8, 16)])
+    assert choice.centres() == [pytest.approx(16), pytest.approx(16)]
 
 
 def test_units_with_fewer_options_have_no_others() -> None:

@@ -68,3 +68,15 @@ def test_a_dual_follows_the_gap_to_its_target(target: float) -> None:
         choice.clamp()
     assert (5 * widths(choice)[0, 1]).item() == pytest.approx(target, rel=0.05)
     assert (price.weights["macs"].item() > 0) == (target < 320)
+
+
+@pytest.mark.parametrize("target", [20.0, 5120.0])
+def test_far_from_its_target_a_dual_stays_in_reach(target: float) -> None:
+    """A gap of 2.77 pulls and teaches as one of a tenth does: (0 + 10 * 0.1) d gap / d mu, lambda += 0.01 * 0.1."""
+    choice = Gaussian(torch.tensor([64.0], dtype=torch.float64), 16.0, [tuple(range(16, 113, 8))])
+    price = Price({"macs": lambda moments: 5 * moments[0, 1]}, Pressure({"macs": target}), widths(choice).detach())
+    (pull,) = torch.autograd.grad(price(widths(choice)), [choice.parameter])
+    (log,) = torch.autograd.grad(widths(choice)[0, 1].log(), [choice.parameter])
+    side = 1 if target < 320 else -1
+    assert pull.item() == pytest.approx(side * log.item(), rel=1e-12)
+    assert price.weights["macs"].item() == pytest.approx(side * 0.001)

@@ -53,7 +53,7 @@ class Means:
         return Gaussian(torch.tensor(means), 2.0 * self.step, self.options(means, units))
 
     def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int) -> None:
-        choices.choose_among(self.options([mean + epoch * self.drift for mean in choices.decided()], units))
+        choices.choose_among(self.options([mean + epoch * self.drift for mean in choices.centres()], units))
 
 
 class Fixed(Means):
@@ -172,17 +172,30 @@ def test_a_range_that_moves_takes_the_network_along(dataset: Dataset) -> None:
     assert {name: group.size for name, group in net.masks.groups.items()} == dict(second.high)
 
 
+def test_a_mean_that_leans_on_its_range_takes_it_along_within_the_epoch(dataset: Dataset) -> None:
+    """Four steps of 3 channels towards a far target, the range being 4 wide: it is centred anew, the network grows."""
+    net = supernet(dataset, lr=3.0, pressure=Pressure({"macs": 1e7}))
+    seen = net.epoch(0)
+    wide, narrow = seen.options
+    assert (seen.low[wide], seen.high[wide], seen.low[narrow], seen.high[narrow]) == (4, 16, 2, 14)
+    assert (seen.options[wide], seen.options[narrow]) == ([8, 10, 12, 14, 16], [6, 8, 10, 12, 14])
+    first, last = (analyze(network()).cost_at({wide: a, narrow: b}).macs for a, b in ((12, 10), (16, 14)))
+    assert seen.supernet["macs"] == last
+    # Before the look at the fourth step of the masks eight batches of 20 have been seen, behind it two.
+    assert seen.executed == 160 * first + 40 * last
+
+
 @pytest.mark.parametrize(("policy", "mode"), [
     (Means, "soft"), pytest.param(Means, "sampled", marks=pytest.mark.nightly),
     (Fixed, "sampled"), pytest.param(Fixed, "soft", marks=pytest.mark.nightly),
 ])  # fmt: skip
 def test_a_killed_search_goes_on(dataset: Dataset, tmp_path: Path, policy: type[Means], mode: str) -> None:
-    """From the end of any epoch, bit by bit."""
-    calm = supernet(dataset, policy(), mode=mode, pressure=Pressure({"macs": 40_000.0}))
+    """From the end of any epoch, bit by bit; ranges move within them."""
+    calm = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=Pressure({"macs": 40_000.0}))
     calm.epoch(0)
     calm.save(tmp_path / "0.safetensors")
     told = calm.epoch(1)
-    cut = supernet(dataset, policy(), mode=mode, pressure=Pressure({"macs": 40_000.0}))
+    cut = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=Pressure({"macs": 40_000.0}))
     cut.restore(tmp_path / "0.safetensors")
     again = cut.epoch(1)
     assert dataclasses.replace(again, seconds={}, peak=0) == dataclasses.replace(told, seconds={}, peak=0)

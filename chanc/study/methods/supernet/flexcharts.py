@@ -23,12 +23,17 @@ if TYPE_CHECKING:
     from chanc.training.masking import MaskedEpoch, Unit
 
 
+UNIT = 8
+"""Steps of a width that moves alike at both paces: 64 channels, of the paper's 36 to 144."""
+
+
 @register("flexcharts")
 @dataclass(frozen=True)
 class FlexCharts(Masking):
     """Widths inside one training: each mean moves by gradient, its range along with it.
 
-    sigma: in steps. candidates: K, odd. weights: "paper" doesn't divide alpha by its sum (Eq. 4 as it stands).
+    sigma: in steps. candidates: K, odd. weights: "paper" doesn't divide alpha by its sum (Eq. 4 as it stands). pace:
+    the paper's is "channels".
     """
 
     sigma: float = field(default=2.0, metadata={
@@ -37,6 +42,10 @@ class FlexCharts(Masking):
         "help": "Widths that a mask chooses from, an odd number.", "range": (3, 999)})
     weights: Literal["normalised", "paper"] = field(default="normalised", metadata={
         "help": "Whether the weights of the widths sum to one, or are as in the paper."})
+
+    pace: Literal["relative", "channels"] = field(default="relative", metadata={
+        "help": "A step of the masks moves all means by about --mask-lr channels, or each in proportion to its width, "
+                "one of eight --step by as many."})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,11 +60,12 @@ class FlexCharts(Masking):
 
         means = torch.tensor([float(unit.start) for unit in units], device=device)
         sigmas = torch.tensor([self.sigma * unit.step for unit in units], device=device)
-        return Gaussian(means, sigmas, self._options(means.tolist(), units), normalised=self.weights == "normalised")
+        return Gaussian(means, sigmas, self._options(means.tolist(), units), normalised=self.weights == "normalised",
+                        unit=UNIT * self.step if self.pace == "relative" else None)  # fmt: skip
 
     def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int) -> None:
         """Centre the ranges."""
-        choices.choose_among(self._options(choices.decided(), units))
+        choices.choose_among(self._options(choices.centres(), units))
 
     def figures(self, seen: MaskedEpoch) -> Mapping[str, Mapping[str, float]]:
         """The means."""
