@@ -105,8 +105,8 @@ def _beside(rows: Sequence[Row]) -> Iterator[str]:
     for arm, name in shown.items():
         if found := list(of(rows, arm).values()):
             costs = (spread([row[key] * scale for row in found], ".1f") for key, (_, scale) in COSTS.items())
-            scores = spread([row["score"] for row in found], ".2%")
-            lines.append(f"| {name} | {len(found)} | {scores} | {' | '.join(costs)} |")
+            top1 = spread([row["score"] for row in found], ".2%")
+            lines.append(f"| {name} | {len(found)} | {top1} | {' | '.join(costs)} |")
     yield "\n".join([*lines, _ratios(of(rows, flex), of(rows, dmask))])
     scores = difference(*({seed: row["score"] for seed, row in of(rows, arm).items()} for arm in (flex, dmask)))
     if measured := of(rows, STEPS):
