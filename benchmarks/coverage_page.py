@@ -165,7 +165,7 @@ def operators() -> list[str]:
     lines = ["| operator | analysis | rewrite | PyTorch |", "|---|---|---|---|"]
     for domain, name in sorted(analysis | emitters):
         marks = ["yes" if (domain, name) in table else "" for table in (analysis, rewriting, emitters)]
-        if not marks[0] or ANALYSIS.find(domain, name, NEWEST) in (blocked, packed):
+        if not marks[0] or domain == "chanc" or ANALYSIS.find(domain, name, NEWEST) in (blocked, packed):
             marks[0] = "opaque"
         lines.append(f"| {domain + '::' if domain else ''}{name} | {' | '.join(marks)} |")
     return lines

@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chanc.api import Analysis as Analysis
+    from chanc.api import Evaluated as Evaluated
+    from chanc.api import Pruned as Pruned
+    from chanc.api import Reconstruction as Reconstruction
     from chanc.api import Rewrite as Rewrite
     from chanc.api import Run as Run
+    from chanc.api import Sensitivity as Sensitivity
+    from chanc.api import Timed as Timed
     from chanc.api import Trained as Trained
     from chanc.api import analyze as analyze
     from chanc.api import codegen as codegen
+    from chanc.api import evaluate as evaluate
     from chanc.api import export as export
     from chanc.api import gather as gather
+    from chanc.api import latency as latency
     from chanc.api import load as load
+    from chanc.api import prune as prune
+    from chanc.api import reconstruct as reconstruct
     from chanc.api import rewrite as rewrite
     from chanc.api import save as save
     from chanc.api import search as search
+    from chanc.api import sensitivity as sensitivity
     from chanc.api import train as train
     from chanc.api import verify as verify
 
@@ -30,18 +40,28 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Analysis",
+    "Evaluated",
+    "Pruned",
+    "Reconstruction",
     "Rewrite",
     "Run",
+    "Sensitivity",
+    "Timed",
     "Trained",
     "__version__",
     "analyze",
     "codegen",
+    "evaluate",
     "export",
     "gather",
+    "latency",
     "load",
+    "prune",
+    "reconstruct",
     "rewrite",
     "save",
     "search",
+    "sensitivity",
     "train",
     "verify",
 ]

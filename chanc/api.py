@@ -15,51 +15,58 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from chanc import plugins
 from chanc.analysis import Analysis, analyze
+from chanc.backends.ort import likely_sizes, seconds
 from chanc.errors import ChancError, ModelError
 from chanc.ir import load, save
-from chanc.rewriter import Rewrite, rewrite
+from chanc.measuring.scoring import Evaluated, evaluate
+from chanc.measuring.sensitivity import Sensitivity, sensitivity
+from chanc.measuring.timing import Timed, latency
+from chanc.pruning import Pruned, prune
+from chanc.rewriter import Rewrite
+from chanc.rewriter import rewrite as plain_rewrite
 from chanc.study import Run
 from chanc.study import search as study_search
+from chanc.transforms import Reconstruction, reconstruct
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     from numpy.typing import NDArray
     from torch import nn
 
     from chanc.backends.torch import Source
-    from chanc.data import Data, DataSource
+    from chanc.data import DataSource
     from chanc.frontends.torch import Exported
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Trace
     from chanc.rewriter.importance import Gathered
-    from chanc.training.options import TrainOptions
     from chanc.training.task import Task
 
 __all__ = [
     "Analysis",
+    "Evaluated",
+    "Pruned",
+    "Reconstruction",
     "Rewrite",
     "Run",
+    "Sensitivity",
+    "Timed",
     "Trained",
     "analyze",
     "codegen",
+    "evaluate",
     "export",
     "gather",
+    "latency",
     "load",
+    "prune",
+    "reconstruct",
     "rewrite",
     "save",
     "search",
+    "sensitivity",
     "train",
     "verify",
 ]
-
-RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "sgd": {"lr": 0.1, "weight_decay": 5e-4, "schedule": "cosine"},
-    "adamw": {"lr": 1e-3, "weight_decay": 1e-2, "schedule": "cosine"},
-    "adas": {"lr": 0.03, "weight_decay": 5e-4, "schedule": "constant"},
-}
-"""How `train` trains with each optimizer where nothing else is asked for."""
-
 
 P = ParamSpec("P")
 
@@ -76,6 +83,21 @@ def _reported(search: Callable[P, Run]) -> Callable[P, Run]:
     return reported
 
 
+def _timed(rewrite: Callable[P, Rewrite]) -> Callable[P, Rewrite]:
+    """The rewrite with onnxruntime as the clock of a latency budget, and sizes at which MACs of open axes count."""
+
+    @functools.wraps(rewrite)
+    def timed(*args: P.args, **options: P.kwargs) -> Rewrite:
+        options.setdefault("clock", seconds)
+        model = args[0] if args else options.get("model")
+        sized = options.get("dims") or options.get("shapes") or isinstance(model, Analysis)
+        if not sized and (options.get("max_macs") or options.get("max_latency")):
+            options["dims"] = likely_sizes(model) or {}
+        return rewrite(*args, **options)
+
+    return timed
+
+
 def _draw(run: Path) -> None:
     from chanc.report import write_report
 
@@ -83,6 +105,7 @@ def _draw(run: Path) -> None:
 
 
 search = _reported(study_search)
+rewrite = _timed(plain_rewrite)
 
 
 def verify(
@@ -235,12 +258,13 @@ def gather(
     from chanc.ir.sizes import sizes_of
     from chanc.tasks import configured, fitted
     from chanc.training.evidence import gather as gather_evidence
+    from chanc.training.inputs import data_of
     from chanc.training.options import InputOptions
 
     loaded = load(model)
     taught = load(teacher) if teacher is not None else None
     what, sizes = configured(task, {})[0], sizes_of(loaded, dims, shapes)
-    whole = _data(loaded, data, data_root, None, None, seed, sizes)
+    whole = data_of(loaded, data, data_root, None, None, seed, sizes)
     dataset, told = fitted(loaded, whole, what, InputOptions(normalise, scale_pixels), device, taught)
     if say is not None:
         say(f"note: {told}")
@@ -248,22 +272,6 @@ def gather(
         loaded, dataset, what, teacher=taught, device=device, batches=batches, seed=seed, activations=activations,
         sizes=sizes,
     )  # fmt: skip
-
-
-def _data(
-    model: ir.Model, data: DataSource, root: str | os.PathLike[str] | None, train: int | None, test: int | None,
-    seed: int, sizes: Sizes | None = None,
-) -> Data:  # fmt: skip
-    """The data for the inputs of a model, so many training and test samples of them; "random" makes them up."""
-    from chanc.data import data_for
-    from chanc.training.images import fixed_size
-    from chanc.training.inputs import inputs_of, random_samples
-
-    if isinstance(data, str) and data == "random":
-        return random_samples(model, train, test, seed=seed, sizes=sizes)
-    return data_for(
-        data, list(inputs_of(model)), size=fixed_size(model), root=root, limit_train=train, limit_test=test, seed=seed
-    )
 
 
 @dataclass(frozen=True)
@@ -328,8 +336,9 @@ def train(
     from chanc.data import Dataset
     from chanc.ir import check, like
     from chanc.ir.sizes import bind, per_sample, release, sizes_of
-    from chanc.tasks import configured, fitted
+    from chanc.tasks import configured, fitted, with_recipe
     from chanc.training.images import image_input, recover_norms
+    from chanc.training.inputs import data_of
     from chanc.training.module import remarks
     from chanc.training.options import InputOptions
     from chanc.training.train import score
@@ -342,11 +351,11 @@ def train(
     taught = load(teacher) if teacher is not None else None
     if taught is not None:
         bind(taught, per_sample(taught, sizes_of(taught, dims, shapes)))
-    whole = _data(loaded, data, data_root, limit_train, limit_test, options.get("seed", 0))
+    whole = data_of(loaded, data, data_root, limit_train, limit_test, options.get("seed", 0))
     asked = InputOptions(normalise, scale_pixels, bake)
     device = options.get("device", "auto")
     dataset, told = fitted(loaded, whole, configured(task, options)[0], asked, device, taught)
-    what, chosen = _configured(dataset, {**options, "epochs": epochs}, task)
+    what, chosen = with_recipe(task, {**options, "epochs": epochs}, dataset)
     notes = [note for note in (dataset.note, told, *remarks(loaded)) if note]
     if insert_batchnorm and not recover_norms(loaded, dataset):
         notes.append("no convolution lacks a BatchNorm")
@@ -363,13 +372,3 @@ def train(
     release(loaded, opened)
     result = loaded if isinstance(model, (str, os.PathLike)) else like(loaded, model)
     return Trained(result, before[0], done.result.score, done.params, dataset.name, dataset.counts[1])
-
-
-def _configured(
-    dataset: Data, given: Mapping[str, Any], task: str | Task = "classification"
-) -> tuple[Task, TrainOptions]:
-    """The task, and the options that were given, a recipe for the optimizer, and augmentation that suits the images."""
-    from chanc.tasks import configured
-
-    recipe = RECIPES.get(given.get("optimizer", "sgd"), {})
-    return configured(task, {**recipe, **dataset.augmentation, **given})

@@ -17,8 +17,11 @@ from chanc.errors import ChancError, ModelError, RunError, VerifyError
 from chanc.ir import to_proto
 from chanc.testing.graphs import Graph
 
-VERBS = ("analyze", "codegen", "export", "gather", "load", "rewrite", "save", "search", "train", "verify")
-TYPES = ("Analysis", "Rewrite", "Run", "Trained")
+VERBS = (
+    "analyze", "codegen", "evaluate", "export", "gather", "latency", "load", "prune", "reconstruct", "rewrite", "save",
+    "search", "sensitivity", "train", "verify",
+)  # fmt: skip
+TYPES = ("Analysis", "Evaluated", "Pruned", "Reconstruction", "Rewrite", "Run", "Sensitivity", "Timed", "Trained")
 
 
 @pytest.fixture

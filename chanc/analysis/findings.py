@@ -60,16 +60,16 @@ class Findings:
     `layouts`, `sequences` (a row of layouts each) and `data` are of values. `channels` unites labels that are one
     channel, `couplings` labels that go together. `pins` are labels that stay; `inexact` those whose removal changes the
     function of the rest, `sums` those whose removal may, `unscaled` those whose repetition does, each with its reason;
-    `undivided` those whose consumers' weights can't be shared out, so that the first copy must keep them; `segments`
-    are parts of an axis that form groups of their own; `rows` labels of which no unit may reach from the first to the
-    last. `views` are layouts that were cut into factors, and what is repeated of them; `seams` places where rather a
-    seam than a block is (both for `chanc.analysis.order`). `opaque` nodes are not understood, and `held` initializers
-    keep their shape, for the reason given. `modes` tell how nodes were read where sizes alone would decide. `weights`
-    are values computed from initializers alone, `bent` those in which a half of a weight is no half any more, and why.
-    `fed` initializers are inputs that a caller may feed: nothing is known of what they hold. `lines` are what labels
-    were broadcast along, by (first label, number of labels). `sources` says of values computed from shapes which label
-    arrays in `read` their content may tell the number of. Where open axes have sizes given, `open_data` is what `data`
-    was without.
+    `undivided` those whose consumers' weights can't be shared out, so that the first copy must keep them; `heads` those
+    of which whole attention heads go; `segments` are parts of an axis that form groups of their own; `rows` labels of
+    which no unit may reach from the first to the last. `views` are layouts that were cut into factors, and what is
+    repeated of them; `seams` places where rather a seam than a block is (both for `chanc.analysis.order`). `opaque`
+    nodes are not understood, and `held` initializers keep their shape, for the reason given. `modes` tell how nodes
+    were read where sizes alone would decide. `weights` are values computed from initializers alone, `bent` those in
+    which a half of a weight is no half any more, and why. `fed` initializers are inputs that a caller may feed: nothing
+    is known of what they hold. `lines` are what labels were broadcast along, by (first label, number of labels).
+    `sources` says of values computed from shapes which label arrays in `read` their content may tell the number of.
+    Where open axes have sizes given, `open_data` is what `data` was without.
     """
 
     graph: ir.Graph
@@ -86,6 +86,7 @@ class Findings:
     sums: list[Sum] = field(default_factory=list)
     unscaled: list[tuple[IntArray, str]] = field(default_factory=list)
     undivided: list[IntArray] = field(default_factory=list)
+    heads: list[IntArray] = field(default_factory=list)
     segments: list[IntArray] = field(default_factory=list)
     opaque: dict[ir.Node, str] = field(default_factory=dict)
     seams: list[tuple[int, int]] = field(default_factory=list)

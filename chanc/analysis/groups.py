@@ -76,7 +76,8 @@ class Group:
 
     `reason` tells why a group is not resizable; `inexact` why the other channels don't keep their function when some
     go, `unscaled` why they don't when some are repeated (each empty where they do). `divisible` tells whether the
-    consumers' weights can be shared out among copies; else the first copy keeps them, and the others get none.
+    consumers' weights can be shared out among copies; else the first copy keeps them, and the others get none. `heads`
+    tells whether a unit is an attention head.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Group:
     units: IntArray
     unscaled: str = ""
     divisible: bool = True
+    heads: bool = False
 
     def __repr__(self) -> str:
         return f"<Group '{self.id}': width {self.size}, step {self.step}, {self.reason or 'may change'}>"
@@ -128,7 +130,8 @@ def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
     if not findings.parameters:
         return ()
     table = _Table.of(findings, units)
-    marks = tuple(_mask(units, marked) for marked in (units.pinned, units.inexact, units.unscaled, units.undivided))
+    kinds = (units.pinned, units.inexact, units.unscaled, units.undivided, units.heads)
+    marks = tuple(_mask(units, marked) for marked in kinds)
     order = np.argsort(table.kind_of_root, kind="stable")
     cuts = np.flatnonzero(np.diff(table.kind_of_root[order])) + 1
     groups = [
@@ -251,7 +254,7 @@ def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], ki
     makers = [k for k, p in enumerate(owners) if p.role == "producer"]
     # A table that is looked up (a position bias) gives the group its name only where nothing else does.
     first = next((k for k in makers if owners[k].uses[0][0].op_type != "Gather"), makers[0] if makers else 0)
-    pinned, inexact, unscaled, undivided = (members[mask[members]] if mask.size else mask for mask in marks)
+    pinned, inexact, unscaled, undivided, heads = (members[mask[members]] if mask.size else mask for mask in marks)
     pin = units.pinned[int(pinned[0])] if pinned.size else None
     place = table.owners[kind][first]
     size = int(np.count_nonzero(table.kind[table.inside(place)] == kind))
@@ -267,6 +270,7 @@ def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], ki
         units=members,
         unscaled=units.unscaled[int(unscaled[0])] if unscaled.size else "",
         divisible=not undivided.size,
+        heads=bool(heads.size),
     )
 
 

@@ -84,6 +84,10 @@ class Notes:
         """What consumes these labels can't be shared out among copies, but the first one can keep it, the rest 0."""
         self.findings.undivided.append(labels.ravel())
 
+    def mark_heads(self, labels: IntArray) -> None:
+        """Of these labels whole attention heads go."""
+        self.findings.heads.append(labels.ravel())
+
     def mark(self, layout: Layout, axis: int, role: Role) -> None:
         """The parameters that label this axis are producers or consumers of their channels."""
         findings = self.findings

@@ -119,6 +119,7 @@ def _contracted(
     whole = any(_joint(one, a, letter, k) and _joint(two, b, letter, k) for k in common)
     if whole:
         _aligned(context, (one, a), (two, b), letter, common)
+        _whole_heads(context, (one, a), (two, b), letter, common)
     if whole or not one.on(p) or not two.on(q) or modes.get(key) == FIXED:
         modes[key] = FIXED
         reasons = [f"it is multiplied with {x.why or 'values that are not channels'}" for x in (two, one)]
@@ -173,6 +174,16 @@ def _aligned(
                 break
     if len(spread) == 2 and spread[0][0] == spread[1][0] and spread[0][1].shape == spread[1][1].shape:
         context.same(spread[0][1], spread[1][1])
+
+
+def _whole_heads(
+    context: Context, left: tuple[Layout, Letters], right: tuple[Layout, Letters], letter: int, heads: set[int]
+) -> None:
+    """Note the channels of both operands of which whole heads go."""
+    for layout, letters in (left, right):
+        for field in layout.fields:
+            if field.on(letters.index(letter)) and any(field.on(letters.index(k)) for k in heads):
+                context.mark_heads(field.labels)
 
 
 def _cleared(layout: Layout, axis: int) -> Layout:

@@ -28,7 +28,8 @@ class Units:
     """`channel[l]` and `unit[l]` are the smallest labels that are one channel, or one unit, with label l.
 
     `pinned` maps a unit to the reason why it stays; `inexact` and `unscaled` those whose removal, or whose repetition,
-    changes the function of the rest, to the cause; of `undivided` ones the first copy keeps the consumers' weights.
+    changes the function of the rest, to the cause; of `undivided` ones the first copy keeps the consumers' weights;
+    those of `heads` are attention heads.
     `seams` are those of `chanc.analysis.order`.
     """
 
@@ -38,6 +39,7 @@ class Units:
     inexact: dict[int, str]
     unscaled: dict[int, str]
     undivided: frozenset[int] = frozenset()
+    heads: frozenset[int] = frozenset()
     seams: IntArray = dataclasses.field(default_factory=NOTHING.copy)
 
     def __repr__(self) -> str:
@@ -62,8 +64,13 @@ def solve(findings: Findings) -> Units:
         pinned.setdefault(root, Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes"))
     inexact = _first_of_each(unit, [*findings.inexact, *remains(findings, unit)])
     unscaled = _first_of_each(unit, findings.unscaled)
-    undivided = np.unique(unit[np.concatenate(findings.undivided)]).tolist() if findings.undivided else []
-    return Units(channel, unit, pinned, inexact, unscaled, frozenset(undivided))
+    undivided, heads = (_marked(unit, marked) for marked in (findings.undivided, findings.heads))
+    return Units(channel, unit, pinned, inexact, unscaled, undivided, heads)
+
+
+def _marked(unit: IntArray, marked: Sequence[IntArray]) -> frozenset[int]:
+    """The units with a marked label."""
+    return frozenset(np.unique(unit[np.concatenate(marked)]).tolist()) if marked else frozenset()
 
 
 def _first_of_each(unit: IntArray, marked: Sequence[tuple[IntArray, What]]) -> dict[int, What]:

@@ -18,7 +18,10 @@ from chanc.errors import ChancError
 COMMANDS = {
     "analyze": ("chanc.cli.analyze", "Find the channel groups of a model: which widths must change together."),
     "rewrite": ("chanc.cli.rewrite", "Make widths smaller or larger, the trained weights carried over."),
+    "prune": ("chanc.cli.prune", "Bring a model under a budget, and back to what it did: no training code needed."),
     "verify": ("chanc.cli.verify", "Check a rewritten model against the one it came from."),
+    "eval": ("chanc.cli.eval", "Score a model in onnxruntime, or tell how far two models agree."),
+    "latency": ("chanc.cli.latency", "Time a model in onnxruntime, or two of them in turn."),
     "search": ("chanc.cli.search", "Search for the best widths by training trials."),
     "sweep": ("chanc.cli.sweep", "Search over methods, settings and seeds; killed and resumed at will."),
     "train": ("chanc.cli.train", "Train a model's weights and write them back into its graph."),

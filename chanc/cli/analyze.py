@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ import click
 
 from chanc.cli.options import Named
 from chanc.cli.outputs import refuse_early
+from chanc.cli.sensitivity import measured, sensitivity_options, show
+from chanc.cli.sensitivity import to_json as sensitivity_json
 from chanc.cli.sizes import size_options
 from chanc.terminal import printable
 
@@ -21,30 +24,36 @@ if TYPE_CHECKING:
 @click.command("analyze")
 @click.argument("model")
 @click.option("--deps", is_flag=True, help="Print every channel group: its members, step, and whether it may change.")
+@click.option("--layers", is_flag=True, help="Print every layer: operator, name, output shape, params, MACs, shares.")
 @click.option("--metrics", is_flag=True, help="Print rank, condition and QC of every convolution's weight.")
 @click.option("--metric", "more", multiple=True, type=Named("chanc.metrics.registry:METRICS"),
               help="Print what this metric finds; may be given several times.")  # fmt: skip
 @click.option("--json", "json_file", metavar="FILE", help="Write the groups as JSON; - is standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the channel visualizer, a page that needs no network.")
+@sensitivity_options
 @size_options
 def command(
     model: str,
     deps: bool,
+    layers: bool,
     metrics: bool,
     more: tuple[str, ...],
     json_file: str | None,
     html_file: str | None,
     dims: dict[str, int],
     shapes: dict[str, list[int]],
+    **sensitivity: Any,
 ) -> None:
     """Find the channel groups of MODEL: which widths must change together.
 
     \b
     chanc analyze model.onnx                  params, MACs, groups, what pins the most
     chanc analyze model.onnx --deps           every group with its members
+    chanc analyze model.onnx --layers         every layer with its cost: where params and MACs are
     chanc analyze model.onnx --html net.html  the network as a graph, a colour a group
     chanc analyze model.onnx --json - | jq .groups
     chanc analyze model.onnx --dim T=24       at 24 positions, where the axis called T is open
+    chanc analyze model.onnx --sensitivity --data cifar10 --picture losses.svg --plan plan.json
     """
     from chanc.analysis import analyze
     from chanc.ir import atomic_write_text, check, load
@@ -55,8 +64,10 @@ def command(
     loaded = load(model)
     check(loaded)
     analysis = analyze(loaded, dims=dims, shapes=shapes)
+    found = measured(model, sensitivity, dims=dims, shapes=shapes)
     if json_file is not None:
-        text = json.dumps(to_json(analysis, model))
+        measurement = {} if found is None else {"sensitivity": sensitivity_json(found)}
+        text = json.dumps({**to_json(analysis, model, layers=layers), **measurement})
         if json_file == "-":
             click.echo(text)
             return
@@ -65,17 +76,23 @@ def command(
         from chanc.report.visualizer import write_html
 
         write_html(analysis, html_file, title=model)
-    _print(analysis, deps, list(dict.fromkeys((*(["quality"] if metrics else []), *more))))
+    _print(analysis, deps, layers, list(dict.fromkeys((*(["quality"] if metrics else []), *more))))
+    if found is not None:
+        show(found)
 
 
-def _print(analysis: Analysis, deps: bool, metrics: Sequence[str]) -> None:
+def _print(analysis: Analysis, deps: bool, layers: bool, metrics: Sequence[str]) -> None:
     from rich.console import Console
 
-    from chanc.report.tables import deps_table, summary
+    from chanc.analysis.layers import layers as layers_of
+    from chanc.report.tables import deps_table, layers_table, summary
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     if deps:
         console.print(deps_table(analysis))
+        console.print()
+    if layers:
+        console.print(layers_table(layers_of(analysis)))
         console.print()
     if metrics:
         from chanc.report.metrics import metrics_table
@@ -86,9 +103,12 @@ def _print(analysis: Analysis, deps: bool, metrics: Sequence[str]) -> None:
         console.print(printable(line), markup=False, soft_wrap=True)
 
 
-def to_json(analysis: Analysis, path: str) -> dict[str, Any]:
-    """The content of `--json` (format 1)."""
+def to_json(analysis: Analysis, path: str, *, layers: bool = False) -> dict[str, Any]:
+    """The content of `--json` (format 1), with the layers where they are asked for."""
+    from chanc.analysis.layers import layers as layers_of
+
     model = analysis.model
+    asked = {"layers": [dataclasses.asdict(layer) for layer in layers_of(analysis)]} if layers else {}
     return {
         "format": 1,
         "model": {
@@ -104,6 +124,7 @@ def to_json(analysis: Analysis, path: str) -> dict[str, Any]:
         "pinned": [
             {"tensor": pin.tensor, "node": pin.node, "op": pin.op, "reason": pin.reason} for pin in analysis.pinned
         ],
+        **asked,
     }
 
 
@@ -115,6 +136,7 @@ def _group(group: Group) -> dict[str, Any]:
         "resizable": group.resizable,
         "reason": group.reason,
         "exact": group.exact,
+        "heads": group.heads,
         "operands": [
             {
                 "node": operand.node,

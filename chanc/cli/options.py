@@ -23,7 +23,7 @@ from chanc.registry import Registry
 inputs_option = click.option(
     "--inputs",
     metavar="FEEDS.npz",
-    help="Inputs to check on, an array for each by its name; without them they are random.",
+    help="Inputs to run on, an array for each by its name; without them they are random.",
 )
 
 Headings = Sequence[tuple[str, Sequence[str]]]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,6 +18,40 @@ from chanc.terminal import printable
 def say(text: str, *, err: bool = False) -> None:
     """Print one line; what comes of a model's names can't steer the terminal."""
     click.echo(printable(text), err=err)
+
+
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table without lines: the first column is a name, the others stand to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(pad_edge=False, padding=(0, 2, 0, 0), box=None, header_style="bold")
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left", overflow="fold", no_wrap=bool(place))
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The names of files without their folders, where they differ."""
+    names = [Path(path).name for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
+
+
+json_option = click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is standard output.")
+
+
+def write_json(content: Mapping[str, object], path: str) -> bool:
+    """Write what `json_option` asks for; whether it went to standard output, which then takes nothing else."""
+    from chanc.files import atomic_write_json
+
+    if path == "-":
+        click.echo(json.dumps(content))
+        return True
+    atomic_write_json(path, content)
+    return False
 
 
 force_option = click.option("--force", is_flag=True, help="Let OUT overwrite MODEL itself.")

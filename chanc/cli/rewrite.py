@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chanc.cli.options import Named, inputs_option
+from chanc.cli.budgets import BUDGETS, budget_options
+from chanc.cli.options import GroupedCommand, Headings, Named, inputs_option
 from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.cli.sizes import size_options
 from chanc.errors import MissingDependencyError, ModelError, PlanError, VerifyError
@@ -17,12 +20,26 @@ if TYPE_CHECKING:
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Rewrite
+    from chanc.rewriter.trace import TraceEdge
 
 MOST_LEFT = 10
 """Groups that were left alone are named one in a line, no more than these."""
 
 
-@click.command("rewrite")
+class RewriteCommand(GroupedCommand):
+    """`chanc rewrite`: its options by what they are about."""
+
+    headings: Headings = (
+        ("Widths", ("output", "scale", "plan_file", *BUDGETS)),
+        ("Groups", ("keep", "ratios", "heads", "round_to", "min_width", "exact")),
+        ("Which channels stay", ("importance", "data", "data_root", "task", "normalise", "scale_pixels", "seed")),
+        ("Weights", ("transfer",)),
+        ("Open axes", ("dims", "shapes")),
+        ("Checks", ("verify", "inputs", "trace_file", "force")),
+    )
+
+
+@click.command(cls=RewriteCommand, name="rewrite")
 @click.argument("model")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where to write the rewritten model.")
 @click.option("--scale", type=float, metavar="S", help="Scale every group that may change, e.g. 0.5 or 1.5.")
@@ -30,8 +47,11 @@ MOST_LEFT = 10
     "--plan",
     "plan_file",
     metavar="PLAN.json",
-    help='Widths by group: {"<group id>": 48 | {"scale": 0.5} | {"keep": [0, 3]}}.',
+    help='Widths by group id or pattern: {"layer1.*": 48 | {"scale": 0.5} | {"keep": [0, 3]}}, the last that names a '
+    'group counts; with what single consumers read: {"format": 2, "groups": {...}, "edges": '
+    '{"<node\'s first output>:<input>": [units]}}.',
 )
+@budget_options
 @click.option(
     "--importance",
     "--select",
@@ -53,14 +73,10 @@ MOST_LEFT = 10
     show_default=True,
     help="What their weights become; grow and widen keep the function.",
 )
-@click.option(
-    "--round-to", type=click.IntRange(min=1), default=1, metavar="N", help="Round scaled widths to multiples of N."
-)
-@click.option(
-    "--min-width", type=click.IntRange(min=1), default=1, metavar="N", help="No scaled width under N channels."
-)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random selection and initialisation.")
 @click.option("--exact", is_flag=True, help="Change only groups that keep the function of the rest.")
+@click.option("--reconstruct", "samples", metavar="FEEDS.npz",
+              help="Then refit the layers to MODEL on samples of its inputs: [samples, ...] by input.")  # fmt: skip
 @click.option("--trace", "trace_file", metavar="FILE", help="Write what happened to every operand, for `chanc verify`.")
 @click.option("--verify/--no-verify", default=True, help="Check the result with onnx and in onnxruntime. [on]")
 @size_options
@@ -71,6 +87,9 @@ def command(
     output: str,
     scale: float | None,
     plan_file: str | None,
+    max_params: int | str | None,
+    max_macs: int | str | None,
+    max_latency: float | str | None,
     importance: str,
     data: str | None,
     data_root: str | None,
@@ -78,10 +97,14 @@ def command(
     normalise: str | None,
     scale_pixels: str | None,
     transfer: str,
-    round_to: int,
+    round_to: int | None,
     min_width: int,
+    keep: tuple[str, ...],
+    ratios: dict[str, float],
+    heads: bool,
     seed: int,
     exact: bool,
+    samples: str | None,
     trace_file: str | None,
     verify: bool,
     inputs: str | None,
@@ -94,22 +117,37 @@ def command(
     \b
     chanc rewrite model.onnx -o half.onnx --scale 0.5                      keep the strongest half
     chanc rewrite model.onnx -o wide.onnx --scale 1.5                      grow, same function
+    chanc rewrite model.onnx -o small.onnx --max-macs 50%                  half the MACs, where they are worth least
+    chanc rewrite model.onnx -o small.onnx --max-params 1.5M --keep 'stem.*' --ratio 'layer4.*=0.5'
+    chanc rewrite model.onnx -o fast.onnx --max-latency 5                  milliseconds in onnxruntime, on this machine
     chanc rewrite model.onnx -o small.onnx --plan plan.json --trace t.json
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --dim T=24           analysed at 24, written with T open
     chanc rewrite model.onnx -o half.onnx --scale 0.5 --importance taylor --data cifar10
+    chanc rewrite model.onnx -o half.onnx --scale 0.5 --reconstruct images.npz   recover without training
+
+    Give a scale, a plan, budgets, or ratios alone. Within budgets those channels go whose importance is least for what
+    they cost; without --data the weights judge, which know how large a channel is and not what it is good for. No group
+    goes under a tenth of its channels, nor under --min-width. A budget that can't be met so is refused in one line that
+    says what can be had. Patterns are shell-style, over group ids, names of weights and of nodes (`chanc analyze
+    --deps` lists them).
     """
+    from chanc.backends.ort import seconds
     from chanc.ir import atomic_write_json, check, load, save
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan
 
-    if (scale is None) == (plan_file is None):
-        raise click.UsageError("give either --scale or --plan")
+    asked = [scale is not None, plan_file is not None, (max_params, max_macs, max_latency) != (None, None, None)]
+    if sum(asked) > 1 or not any((*asked, ratios)):
+        raise click.UsageError("give a --scale, a --plan, budgets (--max-macs 50%), or a --ratio")
     refuse_early(output, model, force=force)
     refuse_early(trace_file, model, plan_file, beside=output, force=None)
     loaded = load(model)
     check(loaded)
+    batches = _batches(loaded, samples) if samples is not None else None
     plan = load_plan(plan_file) if plan_file is not None else None
+    if (max_macs is not None or max_latency is not None) and not dims and not shapes:
+        dims = _likely(loaded)
     evidence = None
     if data is not None:
         from chanc.api import gather
@@ -122,6 +160,12 @@ def command(
         loaded,
         plan,
         scale=scale,
+        max_params=max_params,
+        max_macs=max_macs,
+        max_latency=max_latency,
+        keep=keep,
+        ratios=ratios,
+        heads=heads,
         importance=importance,
         transfer=transfer,
         round_to=round_to,
@@ -131,15 +175,50 @@ def command(
         shapes=shapes,
         exact=exact,
         evidence=evidence,
+        clock=seconds,
     )
     given = sizes_of(loaded, dims, shapes)
     if not result.changed:
         raise PlanError(f"nothing changes: {_why_nothing(loaded, result, given)}")
     note = _verified(loaded, result, transfer, inputs, given) if verify else ""
+    if batches is not None:
+        result, told = _reconstructed(loaded, result, batches, seed)
+        note = f"{note}\n{told}" if note else told
     save(result.model, output)
     if trace_file is not None:
         atomic_write_json(trace_file, result.trace.to_json())
     _say(result, output, note)
+    if round_to is None and (scale is not None or ratios):
+        _say_uneven(result)
+    _show_costs(loaded, result, (model, output), given, timed=max_latency is not None)
+
+
+def _likely(model: Any) -> dict[str, int]:
+    """Sizes for open axes, on which MACs and latency hang; a line says which."""
+    from chanc.backends.ort import likely_sizes
+
+    found = likely_sizes(model)
+    if found is None:
+        say("note: open axes count as 1; --dim or --shape says what they are")
+    elif found:
+        named = " ".join(f"--dim {name}={size}" for name, size in found.items())
+        say(f"note: open axes are counted at {named}; yours say otherwise")
+    return dict(found or {})
+
+
+def _batches(model: Any, samples: str) -> list[dict[str, Any]]:
+    """The samples of a file, batch by batch."""
+    from chanc.backends.ort import calibration_batches, read_feeds
+
+    return calibration_batches(model, read_feeds(samples, model))
+
+
+def _reconstructed(original: Any, result: Rewrite, batches: list[dict[str, Any]], seed: int) -> tuple[Rewrite, str]:
+    """The rewrite with its layers refitted on samples; what that did, in a line."""
+    from chanc.api import reconstruct
+
+    done = reconstruct(original, result, batches, seed=seed)
+    return replace(result, model=done.model), str(done)
 
 
 def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
@@ -153,7 +232,7 @@ def _why_nothing(model: Any, result: Rewrite, given: Sizes) -> str:
         return f"the model has no channel groups{f': {next(iter(reasons.values()))}' if reasons else ''}"
     if not any(group.resizable for group in groups):
         return f"all {len(groups)} channel groups are pinned, {_most({group.id: group.reason for group in groups})}"
-    return "every group has the width that is asked for already"
+    return "every group has the width that is asked for already, or the model is within its budget"
 
 
 def _most(reasons: Mapping[str, str]) -> str:
@@ -210,14 +289,52 @@ def _say(result: Rewrite, output: str, note: str) -> None:
     old, new = sum(a for a, _ in changed), sum(b for _, b in changed)
     exact = "" if trace.exact else f"; {len(trace.inexact)} of them not exactly: {_causes(trace.inexact)}"
     say(f"wrote {output}: {len(changed)} of {len(trace.groups)} groups changed, {old} -> {new} channels{exact}")
+    if trace.edges:
+        say(_ways(trace.edges.values()))
     for line in trace.notes:
         say(f"note: {line}")
     for name, reason in list(trace.left.items())[:MOST_LEFT]:
         say(f"left alone: {name}: {reason}")
     if len(trace.left) > MOST_LEFT:
         say(f"left alone: {len(trace.left) - MOST_LEFT} more groups; --trace has them all")
-    if note:
-        say(note)
+    for line in note.splitlines():
+        say(line)
+
+
+def _say_uneven(result: Rewrite) -> None:
+    """One line where a scale made widths that kernels are slow with."""
+    from chanc.rewriter.plan import DEVICE_GRAIN
+
+    new = [width for old, width in result.trace.groups.values() if width != old]
+    uneven = sum(width % DEVICE_GRAIN > 0 for width in new)
+    if uneven:
+        say(f"note: {uneven} of {len(new)} new widths are no multiples of {DEVICE_GRAIN}, with which most machines are "
+            f"slower: --round-to {DEVICE_GRAIN} makes them so")  # fmt: skip
+
+
+def _show_costs(original: Any, result: Rewrite, files: tuple[str, str], given: Sizes, *, timed: bool) -> None:
+    """The table of what it cost before and costs now."""
+    from rich.console import Console
+
+    from chanc.analysis import analyze
+    from chanc.backends.ort import latency
+    from chanc.ir.save import size_on_disk
+    from chanc.report.tables import Figures, costs_table
+
+    figures = []
+    for model, file in zip((original, result.model), files, strict=True):
+        spread = latency(model, sizes=given) if timed else None
+        found = analyze(model, dims=given)
+        figures.append(Figures(found.params, found.macs, size_on_disk(model, file), spread))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(costs_table(*figures))
+
+
+def _ways(edges: Collection[TraceEdge]) -> str:
+    """How many consumers keep a part, and how they come to it."""
+    ways = ", ".join(f"{count} {way}" for way, count in Counter(edge.how for edge in edges).most_common())
+    odd = any(edge.kept.size % 8 for edge in edges if edge.how not in ("dense", "gone"))
+    hint = "; onnxruntime is faster at multiples of 8: --round-to 8" if odd else ""
+    return f"{len(edges)} consumers keep a part of what they take: {ways}{hint}"
 
 
 def _causes(reasons: Mapping[str, str]) -> str:

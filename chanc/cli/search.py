@@ -165,12 +165,14 @@ def command(model: str | None, **given: Any) -> None:
       chanc search net.onnx --algo evolve --target-latency 80% --keep 'stem.*' --tie 'layer1.*=first'
       chanc search net.onnx --algo optuna --sampler cmaes --target-macs 25% --trials 60
       chanc search net.onnx --algo flexcharts --target-macs 50% --data cifar10 --epochs 50
+      chanc search net.onnx --algo cnas --sparsity 0.5 --data cifar10 --epochs 50 --final-epochs 100
       chanc search net.onnx --algo evolve --target-params 500k --trials 60 --ray auto --workers 8
       chanc search net.onnx --algo greedy --planted --data digits --epochs 3 --out planted
 
     With targets all trials cost the same, to 1 % where the steps of the widths allow. shape, evolve and optuna look at
     the loss on held-out images: many networks are trained shortly, the best of them for longer. flexcharts and dmask
-    train one network, whose widths change inside; they have no trials.
+    train one network, whose widths change inside; they have no trials. cnas trains one network, too: its layers drop
+    inputs, each its own.
 
     Ctrl-C and --timeout stop it; --resume goes on with the same random numbers, and needs nothing but --out: MODEL and
     the options are the run's. --trials may be raised then, and the final training be another one. The run directory

@@ -38,6 +38,18 @@ def read_arrays(
             raise DataError(f"{os.fspath(path)} is not an .npz file of arrays: {why.splitlines()[0]}") from error
 
 
+def names_in(path: str | os.PathLike[str]) -> set[str]:
+    """The names of the arrays in an .npz file, of which none is read. Raises: as `read_arrays`."""
+    present: set[str] = set()
+
+    def note(names: list[str]) -> tuple[str, ...]:
+        present.update(names)
+        return ()
+
+    read_arrays(path, note)
+    return present
+
+
 def read_array(path: str | os.PathLike[str]) -> NDArray[np.generic]:
     """The array of an .npy file. Raises: as `read_arrays`."""
     with open_regular(path) as file:

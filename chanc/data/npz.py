@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chanc.data.arrays import read_arrays
+from chanc.data.arrays import names_in, read_arrays
 from chanc.data.dataset import Dataset, Images, Labels, as_labels, make, narrowed
 from chanc.errors import DataError
 
@@ -20,13 +20,7 @@ _SHOWN = 8
 
 def is_layout(path: Path) -> bool:
     """Whether an .npz file has arrays of one of the known names. Raises: DataError for a file that is none."""
-    present: set[str] = set()
-
-    def note(names: list[str]) -> tuple[str, ...]:
-        present.update(names)
-        return ()
-
-    read_arrays(path, note)
+    present = names_in(path)
     return any(present & set(names) for names in _NAMES)
 
 

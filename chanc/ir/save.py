@@ -55,6 +55,14 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
     _save_external(model, target)
 
 
+def size_on_disk(model: ir.Model, path: str | os.PathLike[str]) -> int:
+    """Bytes of the file that holds `model`, with its external data. Raises: OSError."""
+    file = os.path.getsize(path)
+    tensors = (value.const_value for value in model.graph.initializers.values())
+    weights = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    return file if file >= weights else file + weights  # a file that is smaller than its weights has them beside it
+
+
 def _save_external(model: ir.Model, target: Path) -> None:
     big = _big_initializers(model, external=True)
     with contextlib.ExitStack() as stack:

@@ -26,6 +26,7 @@ TOKENS = tuple(Weight(index, init="normal", arithmetic=True) for index in (0, 1)
 
 operator("Gather", traits={Trait.CUTTER}, weights=(TABLE,), divisors=(), work=free)
 operator("Slice", "Split", traits={Trait.CUTTER, Trait.RANK}, weights=(), divisors=(), work=free)
+operator("Cut", domain="chanc", traits={Trait.RANK}, weights=(), divisors=(), work=free)
 operator("Concat", traits={Trait.ADDITIVE, Trait.RANK}, weights=TOKENS, divisors=(), work=free)
 operator("GatherElements", "GatherND", traits=(), weights=(), divisors=(), work=free)
 operator("Scatter", "ScatterElements", "ScatterND", "TensorScatter", traits=(), weights=(), divisors=(), work=free)

@@ -1,8 +1,12 @@
-"""The shrink oracle's twin: the original model with everything zeroed that a rewrite drops."""
+"""The shrink oracle's twin: the original model with everything zeroed that a rewrite drops.
+
+Of edges the twin is the original with the columns zeroed that consumers don't keep, and nothing else: channels that
+went because nobody reads them are there in it, and must not matter.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +28,7 @@ from chanc.rewriter.zero import stored_zero
 
 
 def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
-    """The original model with every slice zeroed that the trace drops; a copy.
+    """The original model with every slice zeroed that the trace drops, or that its edges don't keep; a copy.
 
     Each use of an initializer gets a copy of its own, since one tensor may be dropped differently at two nodes.
     """
@@ -33,7 +37,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     distinct_names(copy.graph)
     names = Names(value_names(copy.graph))
     known: dict[ir.Value, Array] = {}
-    for node, index, value, axes in _uses(copy, trace):
+    for node, index, value, axes in _uses(copy, [*_dropped(trace), *_kept(trace)]):
         spec = spec_of(node)
         if index in ZERO_POINTS.get(kind_of(node), {}).values():
             continue  # what it stands for is zeroed
@@ -57,7 +61,7 @@ def strays(model: Any, trace: Trace | Mapping[str, Any]) -> str:
     """Where a rewritten model is not of the sizes that the trace tells of, in words; empty where it is."""
     known: dict[ir.Value, Array] = {}
     try:
-        for node, index, value, axes in _uses(load(model, copy=False), trace):
+        for node, index, value, axes in _uses(load(model, copy=False), _operands(trace)):
             shape = _constant(value, known).shape
             for axis, source in axes.items():
                 if axis >= len(shape) or shape[axis] != source.size:
@@ -67,12 +71,14 @@ def strays(model: Any, trace: Trace | Mapping[str, Any]) -> str:
     return ""
 
 
-def _uses(
-    model: ir.Model, trace: Trace | Mapping[str, Any]
-) -> Iterator[tuple[ir.Node, int, ir.Value, dict[int, Array]]]:
+_Use = tuple[str, int, dict[int, Array]]
+"""A node by the name of its first output, one of its inputs, and by axis the positions that are left."""
+
+
+def _uses(model: ir.Model, uses: Iterable[_Use]) -> Iterator[tuple[ir.Node, int, ir.Value, dict[int, Array]]]:
     """The operands of a trace in a model: node, input, its value, and the sources by axis."""
     by_output = {called(node): node for node in nodes_of(model.graph)}
-    for name, index, axes in _operands(trace):
+    for name, index, axes in uses:
         node = by_output.get(name)
         value = node.inputs[index] if node is not None and index < len(node.inputs) else None
         if node is None or value is None:
@@ -80,13 +86,37 @@ def _uses(
         yield node, index, value, axes
 
 
-def _operands(trace: Trace | Mapping[str, Any]) -> list[tuple[str, int, dict[int, Array]]]:
-    if isinstance(trace, Trace):
-        return [(o.node, o.input, dict(o.axes)) for o in trace.operands]
+def _operands(trace: Trace | Mapping[str, Any]) -> list[_Use]:
+    return [(node, index, axes) for node, index, axes, _ in _traced(trace)]
+
+
+def _dropped(trace: Trace | Mapping[str, Any]) -> list[_Use]:
+    """The operands, without the axes along which only edges took anything away."""
+    told = {"edges": trace.edges, "unread": trace.unread} if isinstance(trace, Trace) else trace
+    by_edges = {*told.get("edges", ()), *told.get("unread", ())}
     return [
-        (o["node"], int(o["input"]), {int(axis): np.array(source) for axis, source in o["axes"].items()})
-        for o in trace["operands"]
+        (node, index, {k: source for k, source in axes.items() if not (by_edges and by_edges.issuperset(groups[k]))})
+        for node, index, axes, groups in _traced(trace)
     ]
+
+
+def _traced(
+    trace: Trace | Mapping[str, Any],
+) -> Iterator[tuple[str, int, dict[int, Array], Mapping[int, Sequence[str]]]]:
+    """The operands of a trace, or of its file: node, input, the sources by axis, and the groups."""
+    if isinstance(trace, Trace):
+        for operand in trace.operands:
+            yield operand.node, operand.input, {**operand.axes}, operand.groups
+        return
+    for o in trace["operands"]:
+        axes: dict[int, Array] = {int(axis): np.array(source) for axis, source in o["axes"].items()}
+        yield o["node"], int(o["input"]), axes, {int(axis): names for axis, names in o.get("groups", {}).items()}
+
+
+def _kept(trace: Trace | Mapping[str, Any]) -> list[_Use]:
+    """The columns that the consumers of edges keep."""
+    edges = [e.to_json() for e in trace.edges.values()] if isinstance(trace, Trace) else trace.get("edges", {}).values()
+    return [(e["node"], int(e["input"]), {int(e["axis"]): np.array(e["kept"], dtype=np.int64)}) for e in edges]
 
 
 def _constant(value: ir.Value, known: dict[ir.Value, Array]) -> Array:

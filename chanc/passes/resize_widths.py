@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes import PassResult
 
+from chanc.backends.ort import seconds
 from chanc.ir.normalize import normalize
 from chanc.ir.sizes import Sizes
 from chanc.passes.base import Pass
 from chanc.rewriter import rewrite
+from chanc.rewriter.budget import Amount, Clock
 from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.plan import Plan
 from chanc.rewriter.rest import Left
@@ -23,7 +25,7 @@ TRACE = "chanc.trace"
 
 @dataclass(frozen=True)
 class ResizeWidths(Pass):
-    """Resize by a plan or a scale; the options are those of `chanc.rewrite`.
+    """Resize by a plan, a scale or budgets; the options are those of `chanc.rewrite`.
 
     Raises PlanError, IllegalMove and VerifyError as `chanc.rewrite` does; the model is then in normal form and has the
     widths that it had. Where anything changes its `graph` is another object afterwards.
@@ -31,9 +33,15 @@ class ResizeWidths(Pass):
 
     plan: Plan | None = None
     scale: float | None = None
+    max_params: Amount | None = None
+    max_macs: Amount | None = None
+    max_latency: Amount | None = None
+    keep: Sequence[str] = ()
+    ratios: Mapping[str, float] | None = None
+    heads: bool = True
     importance: str | Importance = "l2"
     transfer: str = "grow"
-    round_to: int = 1
+    round_to: int | None = None
     min_width: int = 1
     seed: int = 0
     dims: Sizes | None = None
@@ -42,6 +50,7 @@ class ResizeWidths(Pass):
     exact: bool = False
     leave: Left | None = None
     evidence: Gathered | None = None
+    clock: Clock | None = seconds
 
     def call(self, model: ir.Model) -> PassResult:
         """Resize in place; `model.meta["chanc.trace"]` says what changed."""

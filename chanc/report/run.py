@@ -14,6 +14,17 @@ from chanc.files import Json, atomic_write_text
 from chanc.report.colours import sequential
 from chanc.report.embed import page
 from chanc.report.plots import Section
+from chanc.report.pruned import (
+    COLUMNS as PRUNED_COLUMNS,
+)
+from chanc.report.pruned import (
+    PruningRecord,
+    is_pruning,
+    pruning_facts,
+    pruning_rows,
+    pruning_sections,
+    read_pruning,
+)
 from chanc.report.published import search_days
 from chanc.report.record import Record, Tree, read_record
 from chanc.report.sections import sections
@@ -27,13 +38,16 @@ SCRIPTS = ["page.js", "plots.js", "graph.js", "boot.js"]
 
 
 def write_report(run_dir: str | Path, path: Path | None = None) -> Path:
-    """Write the report of a run or of a sweep and return its path: `report.html` in its directory, or `path`.
+    """Write the report of a run, a pruning or a sweep and return its path: `report.html` in its directory, or `path`.
 
     Files that are missing are left out of the report. Raises RunError where `run_dir` is neither or a file in it is
     damaged, OSError where the page can't be written.
     """
     folder = Path(run_dir)
-    text = _sweep_page(read_sweep(folder)) if is_sweep(folder) else _run_page(read_record(folder))
+    if is_sweep(folder):
+        text = _sweep_page(read_sweep(folder))
+    else:
+        text = _pruning_page(read_pruning(folder)) if is_pruning(folder) else _run_page(read_record(folder))
     page = path or folder / "report.html"
     atomic_write_text(page, text)
     return page
@@ -47,6 +61,9 @@ def write_images(run_dir: str | Path, folder: str | Path) -> list[Path]:
     from chanc.report.static import draw_all
 
     source, target = Path(run_dir), Path(folder)
+    if is_pruning(source):
+        target.mkdir(parents=True, exist_ok=True)
+        return draw_all(pruning_sections(read_pruning(source)), None, target)
     swept = is_sweep(source)
     record = read_sweep(source) if swept else read_record(source)
     graph = None if swept else _best_graph(record)[0]
@@ -70,6 +87,23 @@ def _sweep_page(record: Record) -> str:
     report = _report(record, rows, "± is the standard error over n cells.", sweep_sections(record))
     report |= {"facts": sweep_facts(record), "verdict": [], "warnings": [], "no_graph": ""}
     return page(f"Sweep {record.path.resolve().name}", {"report": report}, SCRIPTS)
+
+
+def _pruning_page(record: PruningRecord) -> str:
+    rows = pruning_rows(record)
+    report = {
+        "command": "",
+        "tables": [{"head": list(PRUNED_COLUMNS), "rows": rows, "note": "Scores are those on samples held out."}],
+        "sections": [section.data() for section in pruning_sections(record)],
+        "palette": sequential(),
+        "settings": [[key, _text(value)] for key, value in _flat(record.config)],
+        "facts": pruning_facts(record), "verdict": [], "warnings": [], "no_graph": "",
+    }  # fmt: skip
+    data = {"report": report, "network_title": "Channel groups of the pruned model"}
+    graph = None
+    if record.steps:
+        graph, report["no_graph"] = _graph_of(record.path / record.steps[-1].file)
+    return page(f"Pruning {record.path.resolve().name}", data if graph is None else {**data, "graph": graph}, SCRIPTS)
 
 
 def _report(record: Record, rows: Sequence[Row], note: str, shown: Sequence[Section]) -> dict[str, Any]:
@@ -130,12 +164,14 @@ def _text(value: Json, limit: int = 160) -> str:
 def _best_graph(record: Record) -> tuple[dict[str, Any] | None, str]:
     """Return the drawing of best.onnx, or None and the reason."""
     path = record.path / "best.onnx"
-    if not path.is_file():
-        return None, "The run has no best.onnx yet."
+    return _graph_of(path) if path.is_file() else (None, "The run has no best.onnx yet.")
+
+
+def _graph_of(path: Path) -> tuple[dict[str, Any] | None, str]:
     from chanc.analysis import analyze
     from chanc.report.visualizer import model_graph
 
     try:
         return model_graph(analyze(path)), ""
     except ChancError as error:
-        return None, f"best.onnx can't be drawn: {error}"
+        return None, f"{path.name} can't be drawn: {error}"

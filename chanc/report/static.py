@@ -1,4 +1,4 @@
-"""The report's pictures as PNG files, drawn by matplotlib (optional, imported when this module is)."""
+"""The report's pictures as PNG or SVG files, drawn by matplotlib (optional, imported when this module is)."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def draw_all(sections: Sequence[Section], graph: Mapping[str, Any] | None, folde
     return written
 
 
+def draw(plot: Plot | HeatMap, path: Path) -> Path:
+    """Draw one plot into a file, in the format that its name ends in."""
+    return _save(_heat(plot, plot.title) if isinstance(plot, HeatMap) else _lines(plot, plot.title), path)
+
+
 def _lines(plot: Plot, title: str) -> Figure:
     figure = Figure(figsize=(8.0, 4.5), layout="constrained")
     axes = figure.add_subplot()
@@ -80,7 +85,7 @@ def _draw_series(axes: Any, series: Series, thin: bool) -> None:
         series.x,
         gaps,
         color=series.colour,
-        label=series.name,
+        label=_text(series.name),
         marker=MARKERS[series.marker],
         markersize=4.5 if series.line else 5,
         linestyle=("--" if series.dash else "-") if series.line else "none",
@@ -124,7 +129,7 @@ def _heat(plot: HeatMap, title: str) -> Figure:
     norm = LogNorm() if plot.value.log and positive else None
     image = axes.imshow(values, aspect="auto", interpolation="nearest", cmap=ListedColormap(sequential(256)), norm=norm)
     step = max(1, rows // 60 + 1)
-    axes.set_yticks(range(0, rows, step), [name[-32:] for name in plot.rows[::step]], fontsize=6)
+    axes.set_yticks(range(0, rows, step), [_text(name[-32:]) for name in plot.rows[::step]], fontsize=6)
     every = max(1, len(plot.columns) // 12)
     axes.set_xticks(
         range(0, len(plot.columns), every), [f"{value:g}" for value in plot.columns[::every] if value is not None]
@@ -175,9 +180,7 @@ def _node(axes: Any, node: Mapping[str, Any], groups: Sequence[Mapping[str, Any]
         zorder=2,
     )
     axes.add_patch(box)
-    text = f"{node['label']} {node['detail']}".strip()
-    # a dollar sign would start matplotlib's mathematics, which a name from a model is not
-    text = "".join(letter if letter.isprintable() else "?" for letter in text).replace("$", r"\$")
+    text = _text(f"{node['label']} {node['detail']}".strip())
     axes.text(node["x"], top + 11, text, fontsize=11 * points, ha="center", va="center", zorder=3)
     if layer:
         _bar(axes, node["x"], top + 19, 8, node["in"], node["in_px"], groups, points)
@@ -208,10 +211,18 @@ def _bar(
         axes.text(left + 3, top + 4.5, str(total), fontsize=9.5 * points, color="#5c6470", va="center", zorder=3)
 
 
+def _text(name: str) -> str:
+    """A name from a model as matplotlib shows it: a dollar sign starts no mathematics, an underscore hides no line."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def _save(figure: Figure, path: Path) -> Path:
     from chanc.files import atomic_write
 
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png", facecolor="white")
+        kind = path.suffix.removeprefix(".").lower()
+        dated = {"Date": None} if kind == "svg" else {}  # the same picture is the same file
+        figure.savefig(temporary, dpi=DPI, format=kind, facecolor="white", metadata=dated)
     return path

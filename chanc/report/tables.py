@@ -1,10 +1,11 @@
-"""Tables for the terminal: the channel groups of a model, and a summary of its analysis."""
+"""Tables for the terminal: a model's channel groups, its layers, its summary, and what a rewrite saved."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -15,6 +16,8 @@ from chanc.terminal import printable
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group, Operand
+    from chanc.analysis.layers import Layer
+    from chanc.backends.ort import Latency
 
 REASONS = 5
 SHOWN_MEMBERS = 8
@@ -23,8 +26,9 @@ SHOWN_MEMBERS = 8
 def deps_table(analysis: Analysis) -> Table:
     """Return the table of `analyze --deps`: one row a channel group, with its convolutions' axes and what follows them.
 
-    A member reads `name in` or `name out`: the in or the out axis of that convolution; # is their number. Why a group
-    can't change stands below the table, by number. Model text goes in as plain text, never as markup.
+    A member reads `name in` or `name out`: the in or the out axis of that convolution; # is their number. The step of a
+    group that loses whole attention heads says so. Why a group can't change stands below the table, by number. Model
+    text goes in as plain text, never as markup.
     """
     table = Table(
         pad_edge=False, padding=(0, 1, 0, 0), box=None, header_style="bold", caption_justify="left", caption_style=""
@@ -40,7 +44,7 @@ def deps_table(analysis: Analysis) -> Table:
         table.add_row(
             Text(printable(group.id)),
             str(group.size),
-            str(group.step),
+            f"{group.step}{' (head)' if group.heads else ''}",
             str(len(group.members)),
             Text(_members(group)),
             _others(group),
@@ -48,6 +52,53 @@ def deps_table(analysis: Analysis) -> Table:
         )
     table.caption = _footnotes(analysis, reasons)
     return table
+
+
+def layers_table(layers: Sequence[Layer]) -> Table:
+    """Return the table of `analyze --layers`: one row a node that costs anything, with its share of params and MACs."""
+    table = Table(pad_edge=False, padding=(0, 1, 0, 0), box=None, header_style="bold")
+    for name in ("op", "name", "output"):
+        table.add_column(name, overflow="fold")
+    for name in ("params", "%", "MACs", "%"):
+        table.add_column(name, justify="right", no_wrap=True)
+    params, macs = (max(sum(getattr(layer, name) for layer in layers), 1) for name in ("params", "macs"))
+    for layer in layers:
+        shape = " ".join(str(size) for size in layer.shape) if layer.shape is not None else "?"
+        counted = (f"{layer.macs:,}", f"{100 * layer.macs / macs:.1f}") if layer.counted else ("?", "")
+        cells = (layer.op, layer.name, shape, f"{layer.params:,}", f"{100 * layer.params / params:.1f}", *counted)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    return table
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a model costs: params, MACs of one sample, bytes of its file, and its latency where that was measured."""
+
+    params: int
+    macs: int
+    size: int
+    latency: Latency | None = None
+
+
+def costs_table(before: Figures, after: Figures) -> Table:
+    """Return the table at the end of a rewrite: each cost before and after, and what is left of it."""
+    table = Table(pad_edge=False, padding=(0, 2, 0, 0), box=None, header_style="bold")
+    for name in ("", "before", "after", "left"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for name, old, new in (("params", before.params, after.params), ("MACs", before.macs, after.macs)):
+        table.add_row(name, f"{old:,}", f"{new:,}", f"{100 * new / max(old, 1):.1f} %")
+    sizes = [f"{one.size / 1e6:,.3f} MB" for one in (before, after)]
+    table.add_row("file", *sizes, f"{100 * after.size / max(before.size, 1):.1f} %")
+    if before.latency is not None and after.latency is not None:
+        share = f"{100 * after.latency.median_s / before.latency.median_s:.1f} %"
+        table.add_row("latency", _spread(before.latency), _spread(after.latency), share)
+    return table
+
+
+def _spread(latency: Latency) -> str:
+    """The median in milliseconds, and where eight runs of ten lie."""
+    low, high = 1e3 * latency.p10_s, 1e3 * latency.p90_s
+    return f"{1e3 * latency.median_s:.3f} ms ({low:.3f} to {high:.3f})"
 
 
 def summary(analysis: Analysis) -> list[str]:

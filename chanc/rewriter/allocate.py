@@ -2,35 +2,46 @@
 
 A move changes one group by a grain, the channels that a device likes at once:
 
-    ratio of a move = worth of its units / what it costs
+    loss of a group whose scores sum up to S, and to S(n) in its n strongest channels = S^2 / S(n)
+    worth of a move = how much the loss changes,    ratio of a move = worth / what it costs
 
-Shrinking makes the move of the lowest ratio again and again, growing that of the highest, an exchange both by turns, so
-that the cost stays. All moves of a turn are priced at once: a cost is a function of sizes in any kind of number.
+To first order the loss of units that go is the sum of their scores; the fewer are left, the more hangs on each, which
+no score knows that was taken while all the others were there. Shrinking makes the move of the lowest ratio again and
+again, growing that of the highest, an exchange both by turns, so that the cost stays. All moves of a turn are priced at
+once: a cost is a function of sizes in any kind of number.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chanc.analysis import Analysis
+from chanc.analysis import Analysis, Group
 from chanc.errors import PlanError
 from chanc.ops.spec import Number
+from chanc.rewriter.plan import Sizing
 
 Widths = dict[str, int]
 Price = Callable[[Mapping[str, Number]], Sequence[Number]]
 """What widths (channels by group) cost of each budget, 1 being all of it. They may be arrays: an entry a case."""
-NARROW = 16
-"""Channels under which a group changes by finer grains."""
+CLOSE = 0.005
+"""The share of a budget that may be left: less isn't worth a search."""
+GIVERS, TRADES = 2, 400
+"""How many groups give a grain in one trade, and how many trades are tried at a time."""
 WIDEST = 4
 """As many times the width that a group has is the most that it grows to."""
-TOO_SMALL = "the budget can't be met: the smallest widths allowed cost more"
+SUITED = Sizing(round_to=None)
+"""Widths as devices like them."""
+LEAST_SHARE = 0.1
+"""Of its channels a group keeps this share at least: of a few channels everything behind them hangs on each, and no
+score that was taken while the others were there knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,12 @@ class Account:
         """From scores in any order; bounds are brought to multiples of the grain, and of a unit's channels."""
         grain = math.lcm(grain, size // len(scores))
         low = -(-max(floor, 1) // grain) * grain
-        return cls(size, np.sort(np.asarray(scores, dtype=np.float64)), grain, low, max(low, ceiling // grain * grain))
+        return cls(size, np.sort(np.asarray(scores, dtype=np.float64)), grain, low, ceiling // grain * grain)
+
+    @property
+    def least(self) -> int:
+        """The smallest width: that of now where the floor is above it."""
+        return min(self.size, self.floor)
 
     def down(self, width: int) -> int:
         """The next smaller width, or the same where there is none."""
@@ -65,20 +81,25 @@ class Account:
         new = (width // self.grain + 1) * self.grain
         return new if new <= self.ceiling else width
 
-    def worth(self, low: int, high: int) -> float:
-        """What the channels from `low` to `high` are worth: the weakest units go first.
+    def beside(self, width: int) -> int:
+        """The next smaller width, else the next larger one; the same where there is neither."""
+        return self.up(width) if self.down(width) == width else self.down(width)
 
-        Of units that are not there yet nothing is known: they are taken for as good as the weakest grain is, and as
-        many times less as the group is wider by then.
-        """
+    def worth(self, low: int, high: int) -> float:
+        """What the channels from `low` to `high` are worth, with a minus where `low` is the larger."""
+        return self._loss(low) - self._loss(high)
+
+    def _loss(self, width: int) -> float:
+        """The group's part of the loss, where the weakest units go first."""
+        whole = self._held(self.size)
+        return whole * whole / self._held(width) if whole else 0.0
+
+    def _held(self, width: int) -> float:
+        """The sum of the scores at a width; of units that are not there yet nothing is known, but the weakest grain."""
         unit = self.size // len(self.scores)
-        gone, kept = ((self.size - min(width, self.size)) // unit for width in (high, low))
-        known = float(self.scores[gone:kept].sum())
-        new = max(high - max(low, self.size), 0)
-        if not new:
-            return known
-        weakest = self.scores[: max(self.grain // unit, 1)].mean() / unit
-        return known + float(weakest) * new * self.size / high
+        known = float(self.scores[(self.size - min(width, self.size)) // unit :].sum())
+        weakest = float(self.scores[: max(self.grain // unit, 1)].mean()) / unit
+        return known + weakest * max(width - self.size, 0)
 
 
 class Crew(Account):
@@ -123,8 +144,22 @@ def casewise(price: Callable[[Mapping[str, float]], Sequence[float]]) -> Price:
     return priced
 
 
-def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores of one group with a mean of 1, so that groups whose scores have other sizes compare."""
+def normalised(accounts: Mapping[str, Account], widths: Widths, price: Price) -> dict[str, Account]:
+    """Accounts whose scores add up to the group's share of the cost at these widths, so that all compare.
+
+    Nothing is known then of what groups are worth beside each other: as much as they cost. Where all units of a group
+    are alike all groups shrink alike; a group in which some are much weaker than others gives more.
+    """
+    moves = _moves(accounts, widths, price, Account.beside)
+    shares = {move.group: move.cost / (move.width - widths[move.group]) for move in moves}
+    return {
+        name: replace(account, scores=even(account.scores) * shares.get(name, 0.0) * account.size / len(account.scores))
+        for name, account in accounts.items()
+    }
+
+
+def even(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores of one group with a mean of 1; ones where that can't be."""
     mean = float(np.mean(scores))
     return np.asarray(scores / mean) if mean > 0 else np.ones_like(scores)
 
@@ -135,45 +170,71 @@ def allocate(
     *,
     params: float | None = None,
     macs: float | None = None,
-    within: Callable[[Widths], bool] | None = None,
+    latency: float | None = None,
+    clock: Callable[[Widths], float] | None = None,
+    fixed: Mapping[str, int] | None = None,
     normalise: bool = True,
-    round_to: int = 8,
-    min_width: int = 1,
+    sizing: Sizing = SUITED,
 ) -> Widths:
     """The widths that are worth most for a budget: a plan for `chanc.rewrite`.
 
     scores: what the units of each group are worth, by its id; groups that are not named, or may not change, keep their
-    widths. params, macs: what the result may cost, an int, or a float for the share of what the model costs; widths
-    shrink to it or grow up to it. within: whether widths keep another budget, a measured latency for one; it is asked
-    as often as a list is halved. normalise: scores count within their group alone. Widths are multiples of `round_to`
-    (of at most 4 in groups under 16 channels) and of a group's step, none is under `min_width`.
+    widths, but those that are `fixed` elsewhere. params, macs: what the result may cost, an int, or a float for the
+    share of what the model costs; widths shrink to it or grow up to it. latency: the milliseconds that `clock` may say
+    of widths; it is asked as often as a list is halved. normalise: scores compare units of one group only. Widths are
+    as the `sizing` has it, and none is under `LEAST_SHARE` of its group.
 
-    Raises: PlanError for a budget that can't be met.
+    Raises: PlanError for a budget that can't be met, with the least that can be had.
     """
     limits = {name: given if isinstance(given, int) else given * getattr(analysis, name)
               for name, given in (("params", params), ("macs", macs)) if given is not None}  # fmt: skip
+    others = dict(fixed or {})
+
     def price(widths: Mapping[str, Number]) -> list[Number]:
-        cost = analysis.cost_at(widths)
+        cost = analysis.cost_at({**others, **widths})
         counted = limits or {"params": analysis.params, "macs": analysis.macs}
         return [getattr(cost, name) / max(limit, 1) for name, limit in counted.items()]
 
-    groups = {name: group for name in scores if (group := analysis.group(name)).resizable}
+    groups = {name: group for name in scores if (group := analysis.group(name)).resizable and name not in others}
     widths = {name: group.size for name, group in groups.items()}
     times = 1 if max(price(widths)) > 1 else WIDEST
-    accounts = {
-        name: Account.of(
-            group.size, normalised(scores[name]) if normalise else scores[name],
-            min(round_to, 4) if group.size < NARROW else round_to, min_width, times * group.size,
-        )
-        for name, group in groups.items()
-    }  # fmt: skip
+    accounts = {name: _account(group, scores[name], sizing, times) for name, group in groups.items()}
+    if normalise:
+        accounts = normalised(accounts, widths, price)
+    least = {name: account.least for name, account in accounts.items()}
+    for name, limit in limits.items():
+        _reachable(limit, name.replace("macs", "MACs"), getattr(analysis.cost_at({**others, **least}), name))
     if limits:
-        widths = fill(accounts, shrunk(accounts, widths, price), price)
-    return widths if within is None or within(widths) else _first(_falling(accounts, widths, price), within)
+        widths = traded(accounts, fill(accounts, shrunk(accounts, widths, price), price), price)
+    if latency is None or clock is None or clock({**others, **widths}) <= latency:
+        return widths
+    _reachable(latency, "ms", clock({**others, **least}))
+    path = [*_falling(accounts, widths, price)]
+    first = bisect_left(range(len(path) - 1), True, key=lambda k: clock({**others, **path[k]}) <= latency)
+    return path[first]
+
+
+def _account(group: Group, scores: NDArray[np.float64], sizing: Sizing, times: int) -> Account:
+    floor = max(sizing.min_width, math.ceil(LEAST_SHARE * group.size))
+    return Account.of(group.size, scores, sizing.grain(group), floor, times * group.size)
+
+
+def _reachable(limit: float, unit: str, least: float) -> None:
+    """Raise PlanError where the smallest widths cost more than a budget."""
+    if least > limit:
+        raise PlanError(
+            f"the budget of {_count(limit)} {unit} can't be met: the least that can be had is {_count(least)} {unit}, "
+            f"with no group under {LEAST_SHARE:.0%} of its channels; what is kept, a least width and coarse rounding "
+            f"(--round-to) raise it"
+        )
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def shrunk(accounts: Mapping[str, Account], widths: Widths, price: Price) -> Widths:
-    """The widths after as many moves of the lowest ratio as the budgets need. Raises: PlanError.
+    """The widths after as many moves of the lowest ratio as the budgets need, or as there are.
 
     The last move is the one of all sufficient ones that loses the least.
     """
@@ -182,7 +243,7 @@ def shrunk(accounts: Mapping[str, Account], widths: Widths, price: Price) -> Wid
         moves = _moves(accounts, now, price, Account.down)
         enough = [move for move in moves if move.spent <= 1]
         if not moves:
-            raise PlanError(TOO_SMALL)
+            break
         least = min(enough, key=lambda move: move.worth) if enough else min(moves, key=lambda move: move.ratio)
         now[least.group] = least.width
     return now
@@ -196,6 +257,27 @@ def fill(accounts: Mapping[str, Account], widths: Widths, price: Price, least: f
         if best.ratio <= least:
             break
         now[best.group] = best.width
+    return now
+
+
+def traded(accounts: Mapping[str, Account], widths: Widths, price: Price) -> Widths:
+    """Widths that leave less of the budgets: one group gives a grain, or two do, and others take what that frees.
+
+    Of all such trades the one that is worth most is made, until nothing is left, or nothing is gained.
+    """
+    now, givers = dict(widths), 1
+    while givers <= GIVERS and max(price(now)) < 1 - CLOSE:
+        down = {name: width for name, account in accounts.items() if (width := account.down(now[name])) != now[name]}
+        trades = list(itertools.islice(itertools.combinations(down, givers), TRADES))
+        tries = [
+            fill({n: a for n, a in accounts.items() if n not in names}, now | {n: down[n] for n in names}, price)
+            for names in trades
+        ]
+        gains = [sum(account.worth(now[name], new[name]) for name, account in accounts.items()) for new in tries]
+        if max(gains, default=0.0) > 0:
+            now, givers = tries[int(np.argmax(gains))], 1
+        else:
+            givers += 1
     return now
 
 
@@ -226,15 +308,6 @@ def _falling(accounts: Mapping[str, Account], widths: Widths, price: Price) -> I
         worst = min(moves, key=lambda move: move.ratio)
         now[worst.group] = worst.width
         yield dict(now)
-
-
-def _first(falling: Iterator[Widths], within: Callable[[Widths], bool]) -> Widths:
-    """The first of ever smaller widths that are within another budget. Raises: PlanError where none are."""
-    path = list(falling)
-    place = bisect_left(range(len(path)), True, key=lambda k: within(path[k]))
-    if place == len(path):
-        raise PlanError(TOO_SMALL)
-    return path[place]
 
 
 def _moves(

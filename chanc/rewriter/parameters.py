@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
@@ -71,7 +72,7 @@ def resize_parameters(
             distinct = list({edit.axis: edit for edit in edits}.values())
             use = use._replace(zero=zeros.get(value))
             array = method.apply(_array(value), distinct, use, rng)
-            readers = _give(analysis.model.graph, names, value, uses, array, readers)
+            readers = give(analysis.model.graph, names, value, uses, array, readers)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 groups = {edit.axis: tuple(part.group for part in edit.parts) for edit in edits}
@@ -99,7 +100,7 @@ def _draw_others(
                 continue
             use = fresh.use(value, *uses[0])
             if use.fill is not None:
-                _give(owner, names, value, uses, method.apply(_array(value), (), use, rng), len(readers))
+                give(owner, names, value, uses, method.apply(_array(value), (), use, rng), len(readers))
 
 
 def _sharing(parameters: list[ParameterAxis], table: _Table, fresh: Fresh | None) -> list[list[ParameterAxis]]:
@@ -123,7 +124,7 @@ def _sharing(parameters: list[ParameterAxis], table: _Table, fresh: Fresh | None
     return list(alike.values())
 
 
-def _give(
+def give(
     graph: ir.Graph,
     names: Names,
     value: ir.Value,
@@ -163,7 +164,7 @@ def _array(value: ir.Value) -> Tensor:
 
 @dataclass(slots=True)
 class _Table:
-    """Which group each unit belongs to, its rank there, and where its copies start among the new units."""
+    """Which group each unit belongs to, its rank there, where its copies start, and whether the group is reordered."""
 
     resize: Resize
     chosen: Sequence[Resizing]
@@ -171,21 +172,22 @@ class _Table:
     group: IntArray
     rank: IntArray
     start: IntArray
+    permuted: NDArray[np.bool_]
     _edits: dict[int, AxisEdit | None]
     _alike: dict[int, tuple[IntArray, tuple[Part, ...]]]
 
-    def __init__(
-        self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing], fresh: Fresh | None
-    ) -> None:
+    def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing], fresh: Fresh | None) -> None:
         self.resize, self.chosen, self.fresh, self._edits, self._alike = resize, chosen, fresh, {}, {}
         count = analysis.findings.label_count
         self.group = np.full(count, -1, dtype=np.int64)
         self.rank = np.zeros(count, dtype=np.int64)
         self.start = np.zeros(count, dtype=np.int64)
+        self.permuted = np.zeros(count, dtype=bool)
         for k, resizing in enumerate(chosen):
             self.group[resizing.group.units] = k
             self.rank[resizing.group.units] = np.arange(resizing.copies.size)
             self.start[resizing.group.units] = np.cumsum(resizing.copies) - resizing.copies
+            self.permuted[resizing.group.units] = resizing.permuted
 
     def structural(self, parameter: ParameterAxis) -> IntArray | None:
         """For each new position of a parameter's axis the old one; None where the axis stays."""
@@ -202,6 +204,8 @@ class _Table:
 
     def _edit(self, parameter: ParameterAxis) -> AxisEdit | None:
         line = self.structural(parameter)
+        if line is None and self.permuted[self.resize.unit[parameter.labels]].any():
+            line = np.arange(parameter.labels.size)
         if line is None:
             return None
         # Scale, shift, mean and variance of a norm have the same labels: what holds for one holds for all.

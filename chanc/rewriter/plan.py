@@ -1,11 +1,14 @@
-"""Plans: group id -> new width, scale or kept channels; and how many copies of each unit that makes."""
+"""Plans: group id or pattern -> new width, scale or kept channels; and how many copies of each unit that makes.
+
+In format 2 a plan has such `groups`, and `edges`: what single consumers keep (`chanc.rewriter.edges`).
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 
 from chanc.analysis import Analysis, Group
 from chanc.analysis.disjoint_set import IntArray
+from chanc.analysis.patterns import matching
 from chanc.errors import PlanError
 from chanc.rewriter.choose import choose
 from chanc.rewriter.importance import IMPORTANCES, Evidence, Gathered, Importance
@@ -21,6 +25,10 @@ Plan = Mapping[str, Any]
 
 MAX_WIDTH = 1 << 20
 """Channels. A wider group is a slip of the pen, and its weights would fill any memory."""
+DEVICE_GRAIN, NARROW_GRAIN = 8, 4
+"""Channels at a time that kernels are fast with (they pad or fall back otherwise), and those of narrow groups."""
+NARROW = 16
+"""Channels under which a group changes by finer grains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +59,60 @@ class Resizing:
 
     @property
     def changed(self) -> bool:
-        """Whether anything goes or is repeated."""
-        return bool((self.copies != 1).any())
+        """Whether anything goes, is repeated or moves."""
+        return self.permuted or bool((self.copies != 1).any())
+
+    @property
+    def permuted(self) -> bool:
+        """Whether units that stay trade places: the graph remains, and values move on every operand alike."""
+        return self.source.size == np.count_nonzero(self.copies) and bool((np.diff(self.source) < 0).any())
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """How widths are rounded: to a multiple of `round_to` channels where the step allows, never under `min_width`."""
+    """How widths are rounded: to multiples of `round_to` channels and of a group's step, never under `min_width`.
 
-    round_to: int = 1
+    Without `round_to` to what devices like: `DEVICE_GRAIN`, in narrow groups `NARROW_GRAIN`, or the step where that is
+    larger.
+    """
+
+    round_to: int | None = 1
     min_width: int = 1
+
+    def grain(self, group: Group) -> int:
+        """Widths of the group are multiples of this many channels."""
+        wanted = self.round_to or (NARROW_GRAIN if group.size < NARROW else DEVICE_GRAIN)
+        return group.step if self.round_to is None and group.step >= wanted else math.lcm(group.step, wanted)
 
     def units(self, group: Group, width: float) -> int:
         """The number of units for a wanted width in channels: at least one."""
-        grain = math.lcm(group.step, max(self.round_to, 1)) if self.round_to > 1 else group.step
+        grain = self.grain(group)
         floor = -(-max(self.min_width, 1) // grain) * grain
         return int(max(round(width / grain) * grain, floor)) // group.step
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Groups that don't go with the others, by pattern: those that stay (`keep`), and those with a share of their own.
+
+    Where several shares name a group the last one counts, and `keep` before all. Without `heads` attention keeps its
+    heads.
+    """
+
+    keep: Sequence[str] = ()
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    heads: bool = True
+
+    def shares(self, analysis: Analysis) -> dict[str, float | None]:
+        """The share by group id, None for those that stay. Raises: PlanError."""
+        found: dict[str, float | None] = {}
+        for pattern, share in self.ratios.items():
+            if not _number(share) or share <= 0:
+                raise PlanError(f"the ratio of {pattern!r} must be a number above 0, not {share!r}")
+            found |= dict.fromkeys((group.id for group in _movable(analysis, pattern)), share)
+        staying = [group for group in analysis.groups if group.heads and not self.heads]
+        staying += [group for pattern in self.keep for group in matching(analysis, pattern)]
+        return found | dict.fromkeys((group.id for group in staying), None)
 
 
 def load_plan(path: str | Path) -> Plan:
@@ -80,6 +126,17 @@ def load_plan(path: str | Path) -> Plan:
     return plan
 
 
+def parted(plan: Plan | None) -> tuple[Plan | None, Mapping[str, Any]]:
+    """What a plan says of groups, and of edges: it says so of both in format 2, else it is the groups alone."""
+    if not isinstance(plan, Mapping) or not ("format" in plan or isinstance(plan.get("edges"), Mapping)):
+        return plan, {}
+    parts = plan.get("groups", {}), plan.get("edges", {})
+    extra = set(plan) - {"format", "groups", "edges"}
+    if extra or plan.get("format", 2) != 2 or not all(isinstance(part, Mapping) for part in parts):
+        raise PlanError('a plan with edges is {"format": 2, "groups": {...}, "edges": {...}}, and nothing else')
+    return parts
+
+
 def resizings(
     analysis: Analysis,
     plan: Plan | None,
@@ -88,33 +145,54 @@ def resizings(
     sizing: Sizing,
     rng: np.random.Generator,
     gathered: Gathered | None = None,
+    apart: Apart | None = None,
 ) -> list[Resizing]:
     """What a plan, or one scale for all, asks of each group; PlanError for what can't be had."""
     if plan is not None and scale is not None:
         raise PlanError("give a plan or a scale, not both")
     if plan is not None and not isinstance(plan, Mapping):
         raise PlanError(f"a plan maps group ids to widths; this is a {type(plan).__name__}")
-    if isinstance(importance, str):
-        importance = IMPORTANCES[importance]
     evidence = Evidence(analysis.model, rng, gathered)
-    wanted: dict[str, Any] = dict(plan or {})
-    for name in wanted:
-        group = analysis.group(name)
-        if not group.resizable and not _same(group, wanted[name]):
-            raise PlanError(f"group '{name}' can't change: {group.reason}")
+    wanted = _planned(analysis, plan or {})
     if scale is not None:
         if not _number(scale) or scale <= 0:
             raise PlanError(f"a scale must be a number above 0, not {scale}")
         wanted = {group.id: {"scale": scale} for group in analysis.groups if group.resizable}
-    result = []
-    for group in analysis.groups:
-        if group.id in wanted and group.resizable:
-            result.append(_resizing(group, wanted[group.id], importance, sizing, evidence))
-    return result
+    for name, share in (apart or Apart()).shares(analysis).items():
+        wanted[name] = {"scale": share} if share is not None else analysis.group(name).size
+    measure = measure_of(importance)
+    return [
+        _resizing(group, wanted[group.id], measure, sizing, evidence)
+        for group in analysis.groups
+        if group.id in wanted and group.resizable
+    ]
 
 
-def _same(group: Group, wish: Any) -> bool:
-    return bool(wish == group.size)
+def measure_of(importance: str | Importance) -> Importance:
+    """The importance of that name, or the function itself."""
+    return IMPORTANCES[importance] if isinstance(importance, str) else importance
+
+
+def _planned(analysis: Analysis, plan: Plan) -> dict[str, Any]:
+    """What a plan asks, by group id: where several of its patterns name a group, the last one counts."""
+    wanted: dict[str, Any] = {}
+    for name, wish in plan.items():
+        if not isinstance(name, str):
+            raise PlanError(f"a plan maps group ids to widths; {name!r} is none")
+        groups: Sequence[Group] = matching(analysis, name)
+        if any(wish != group.size for group in groups):
+            groups = _movable(analysis, name)
+        wanted |= {group.id: wish for group in groups}
+    return wanted
+
+
+def _movable(analysis: Analysis, pattern: str) -> list[Group]:
+    """The groups of a pattern that may change. Raises: PlanError where none is."""
+    found = matching(analysis, pattern)
+    movable = [group for group in found if group.resizable]
+    if not movable:
+        raise PlanError(f"group '{found[0].id}' can't change: {found[0].reason}")
+    return movable
 
 
 def _resizing(group: Group, wish: Any, importance: Importance, sizing: Sizing, evidence: Evidence) -> Resizing:
@@ -165,6 +243,13 @@ def _number(value: Any) -> bool:
 
 def _integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def channels_of(group: Group, units: IntArray) -> list[int]:
+    """The channels of units, as `{"keep": [...]}` has them: positions on the group's first producer, ascending."""
+    places = np.sort(group.primary.indices.ravel())
+    found: list[int] = np.sort(np.searchsorted(places, group.primary.indices[units].ravel())).tolist()
+    return found
 
 
 def _kept(group: Group, keep: Any) -> Resizing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import onnx_ir as ir
 from chanc.analysis import Analysis, analyze
 from chanc.analysis.dims import Size
 from chanc.analysis.layout import Layout
-from chanc.boundary import boundary, stumbled
+from chanc.boundary import stumbled
 from chanc.errors import ChancError, IllegalMove, NotUnderstood, PlanError, VerifyError
 from chanc.ir import like
 from chanc.ir.collector import uncollected
@@ -20,18 +20,21 @@ from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import called, nodes_of
 from chanc.ir.sizes import Sizes, release
 from chanc.rewriter.axis_maps import Resize
+from chanc.rewriter.budget import Amount, Budget, Clock
 from chanc.rewriter.check import Misfit, around, check_against
+from chanc.rewriter.edges import Lowering
 from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.parameters import resize_parameters
-from chanc.rewriter.plan import Plan, Resizing, Sizing, resizings
+from chanc.rewriter.plan import Apart, Plan, Resizing, Sizing, parted
 from chanc.rewriter.rest import Fault, Left, do_the_rest
 from chanc.rewriter.rules import REGISTRY, RewriteRule
 from chanc.rewriter.site import Site, Stuck
 from chanc.rewriter.trace import Trace, TraceOperand, Verdict
 from chanc.rewriter.transfer import TRANSFERS, Method
-from chanc.rewriter.transfer.reflect import reflected
+from chanc.rewriter.wanted import Wanted
 
 NOT_ASKED = "no other width is asked for"
+UNREAD = "nothing reads the channels that went"
 Fold = bool | Collection[str]
 
 
@@ -47,44 +50,8 @@ class Rewrite:
 
     @property
     def changed(self) -> bool:
-        """Whether any width changed."""
-        return any(old != new for old, new in self.trace.groups.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is asked of a rewrite, whichever groups it is carried out on."""
-
-    plan: Plan | None
-    scale: float | None
-    importance: str | Importance
-    method: Method
-    sizing: Sizing
-    seed: int
-    exact: bool
-    evidence: Gathered | None
-
-    def resizings(self, analysis: Analysis, rng: np.random.Generator) -> list[Resizing]:
-        """One for each group that may change and is named."""
-        order = "first" if self.method.ordered else self.importance
-        chosen = resizings(analysis, self.plan, self.scale, order, self.sizing, rng, self.evidence)
-        return [_reflected(r) if self.method.ordered and r.source.size > r.copies.size else r for r in chosen]
-
-    @boundary("the choice of channels")
-    def choice(self, analysis: Analysis, leave: Left, rng: np.random.Generator) -> tuple[list[Resizing], Left]:
-        """The resizings, and the groups that are left alone nevertheless: those of `leave`, and those refused."""
-        asked = self.resizings(analysis, rng)
-        refused = {r.group.id: self.refused(r) for r in asked if r.changed}
-        return asked, {**{name: reason for name, reason in refused.items() if reason}, **leave}
-
-    def refused(self, resizing: Resizing) -> str:
-        """Why a group is left alone that could change; '' where it isn't."""
-        group = resizing.group
-        if self.exact and resizing.inexact:
-            return f"it can't change exactly: {resizing.inexact}"
-        if self.method.keeps and self.scale is not None and resizing.grows and group.unscaled:
-            return f"{self.method.name} can't keep the function: {group.unscaled}"
-        return ""
+        """Whether any width changed, or what a consumer reads."""
+        return bool(self.trace.edges) or any(old != new for old, new in self.trace.groups.values())
 
 
 def rewrite(
@@ -92,9 +59,15 @@ def rewrite(
     plan: Plan | None = None,
     *,
     scale: float | None = None,
+    max_params: Amount | None = None,
+    max_macs: Amount | None = None,
+    max_latency: Amount | None = None,
+    keep: Sequence[str] = (),
+    ratios: Mapping[str, float] | None = None,
+    heads: bool = True,
     importance: str | Importance = "l2",
     transfer: str | Method = "grow",
-    round_to: int = 1,
+    round_to: int | None = None,
     min_width: int = 1,
     seed: int = 0,
     dims: Sizes | None = None,
@@ -103,12 +76,23 @@ def rewrite(
     exact: bool = False,
     leave: Left | None = None,
     evidence: Gathered | None = None,
+    clock: Clock | None = None,
 ) -> Rewrite:
     """Give channel groups new widths, weights carried over; the caller's model stays as it is.
 
     `plan` maps group ids to a width in channels, `{"scale": S}`, `{"keep": [channels]}`, or `{"first": width}`, which
-    takes and adds channels at the end only; `scale` instead scales every group that may change. Widths follow each
-    group's step; `round_to` and `min_width` (channels) bound scaled ones.
+    takes and adds channels at the end only; `scale` instead scales every group that may change. A plan of format 2,
+    `{"format": 2, "groups": {...}, "edges": {"<node's first output>:<input>": [units]}}`, also says which units of a
+    group each of its consumers keeps (`chanc.rewriter.edges`). Or budgets say what the result may have: `max_params`,
+    `max_macs` (of one sample), `max_latency` (milliseconds of one input, as `clock` measures them: `chanc.rewrite` in
+    onnxruntime), each a number or a share such as "50%"; then those units go that are worth least for what they cost
+    (`chanc.rewriter.allocate`).
+    Groups are named by id, or by patterns over ids, weights and nodes (`chanc.analysis.patterns`); of several that name
+    a group the last one counts. `keep` are patterns of groups that stay, `ratios` of such that get a share of their
+    width, whatever the others do; without `heads` attention keeps all its heads (else whole ones go).
+    Widths follow each group's step; `round_to` and `min_width` (channels) bound those that aren't given as numbers,
+    `round_to` also those that edges make. Without `round_to` a scale rounds to whole channels, a budget to what devices
+    are fast with: multiples of 8, in groups under 16 of 4, or of the step where that is larger.
     `importance` says which channels stay (a name of `chanc.rewriter.IMPORTANCES`, or a function of that kind), some by
     the `evidence` of data (`chanc.gather`), and `transfer` what their weights become (a name of
     `chanc.rewriter.TRANSFERS`, or a method of that kind). `exact` changes only groups that keep the function of the
@@ -126,37 +110,76 @@ def rewrite(
     """
     method = TRANSFERS[transfer] if isinstance(transfer, str) else transfer
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
-        if value < least:
+        if value is not None and value < least:
             raise PlanError(f"the {what} must be at least {least}, not {value}")
-    wanted = _Wanted(plan, scale, importance, method, Sizing(round_to, min_width), seed, exact, evidence)
+    budget = Budget(max_params, max_macs, max_latency, clock)
+    if budget and (plan is not None or scale is not None):
+        raise PlanError("give a plan, a scale or budgets: one of the three")
+    sizing = Sizing(round_to or (None if budget else 1), min_width)
+    apart = Apart(keep, ratios or {}, heads)
+    groups, edges = parted(plan)
+    wanted = Wanted(groups, scale, importance, method, sizing, seed, exact, evidence, apart, edges)
 
     def analysed(fold: Fold) -> Analysis:
         return analyze(model, dims=dims, shapes=shapes, fold=fold)
 
-    def attempt(left: Left) -> Rewrite:
-        leaves = {**(leave or {}), **left}
-        analysis = model if isinstance(model, Analysis) else _folded(analysed, wanted, leaves, fold)
-        trace = _attempt(analysis, wanted, leaves)
-        return Rewrite(analysis.model, trace)
+    def carry_out(wanted: Wanted, leave: Left) -> Rewrite:
+        def attempt(left: Left) -> Rewrite:
+            leaves = {**leave, **left}
+            analysis = model if isinstance(model, Analysis) else _folded(analysed, wanted, leaves, fold)
+            return Rewrite(analysis.model, _attempt(analysis, wanted, leaves))
 
-    try:
-        done = attempt({})
-    except Fault as fault:
-        if isinstance(model, Analysis):
-            raise fault.error from fault
-        done = do_the_rest(attempt, fault)
+        try:
+            return attempt({})
+        except Fault as fault:
+            if isinstance(model, Analysis):
+                raise fault.error from fault
+            return _rest(attempt, fault, bool(wanted.edges))
+
+    if budget:
+        whole = model if isinstance(model, Analysis) else analysed(fold)
+        done = _within(whole, wanted, budget, carry_out, dict(leave or {}))
+    else:
+        done = carry_out(wanted, leave or {})
     return done if isinstance(model, Analysis) else Rewrite(like(done.model, model), done.trace)
 
 
-def _reflected(resizing: Resizing) -> Resizing:
-    source = reflected(resizing.copies.size, resizing.source.size)
-    return Resizing(resizing.group, resizing.copies, source)
+def _rest(attempt: Callable[[Left], Rewrite], fault: Fault, edges: bool) -> Rewrite:
+    """The rewrite without the groups at fault. Edges whose channels can't go read zeros, which never fails."""
+    try:
+        return do_the_rest(attempt, fault)
+    except (VerifyError, IllegalMove):
+        if not edges:
+            raise
+        return attempt(dict.fromkeys(fault.tried, str(fault.error)))
 
 
-def _folded(analysed: Callable[[Fold], Analysis], wanted: _Wanted, leave: Left, fold: bool) -> Analysis:
+def _within(
+    analysis: Analysis, wanted: Wanted, budget: Budget, carry_out: Callable[[Wanted, Left], Rewrite],
+    left: dict[str, str],
+) -> Rewrite:  # fmt: skip
+    """The rewrite within budgets: what groups that can't follow don't give, the others do."""
+    tried: dict[str, int] = {}
+    while True:
+        widths = wanted.widths(budget, analysis, left, _resized)
+        done = carry_out(replace(wanted, plan={**tried, **widths}, apart=Apart()), left)
+        failed = {name: reason for name, reason in done.trace.left.items() if name not in left}
+        if not failed:
+            return done
+        left |= failed
+        tried |= {name: widths[name] for name in failed}
+
+
+def _resized(model: ir.Model, widths: Mapping[str, int]) -> ir.Model:
+    """A model of these widths, whatever its weights are."""
+    resized: ir.Model = rewrite(model, widths, importance="first", transfer="select").model
+    return resized
+
+
+def _folded(analysed: Callable[[Fold], Analysis], wanted: Wanted, leave: Left, fold: bool) -> Analysis:
     """The analysis for which the graph computes what doesn't change, and nothing else, if weights may be folded."""
     analysis = analysed(fold)
-    if not analysis.folded:
+    if not analysis.folded or wanted.edges:
         return analysis
     asked, left = wanted.choice(analysis, leave, np.random.default_rng(wanted.seed))
     changed = [r for r in asked if r.changed and r.group.id not in left]
@@ -164,13 +187,18 @@ def _folded(analysed: Callable[[Fold], Analysis], wanted: _Wanted, leave: Left, 
     return analysis if touched.issuperset(analysis.folded) else analysed(touched.intersection(analysis.folded))
 
 
-def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
+def _attempt(analysis: Analysis, wanted: Wanted, leave: Left) -> Trace:
     """Carry out what is wanted but for some groups, in place; raises Fault."""
     if analysis.spent:
         raise PlanError("this analysis is spent: its model was rewritten already; analyse again")
     rng = np.random.default_rng(wanted.seed)
+    lowering = _lowering(analysis, wanted, leave) if wanted.edges else None
+    analysis = lowering.analysis if lowering else analysis
     asked, left = wanted.choice(analysis, leave, rng)
-    chosen = [r for r in asked if r.changed and r.group.id not in left]
+    planned = [r for r in asked if r.changed and r.group.id not in left]
+    fixed = [r for r in asked if r.group.id not in left]
+    unread, cut = lowering.narrowed(fixed, left) if lowering else ([], [])
+    chosen = [r for r in (*planned, *unread, *cut) if r.changed]
     # From here on the model may be half changed, whatever happens.
     analysis.spend()
     try:
@@ -180,10 +208,24 @@ def _attempt(analysis: Analysis, wanted: _Wanted, leave: Left) -> Trace:
         if isinstance(error, ChancError) and not isinstance(error, (VerifyError, IllegalMove, NotUnderstood)):
             raise
         raise _fault(analysis, chosen, error) from error
+    edges = lowering.finish(chosen) if lowering else {}
+    if lowering:
+        there = {called(node) for node in nodes_of(analysis.model.graph)}
+        operands = tuple(operand for operand in operands if operand.node in there)
     release(analysis.model, analysis.opened)
-    widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in asked}
+    widths = {r.group.id: (r.group.size, r.size if r.group.id not in left else r.group.size) for r in (*asked, *unread)}
     verdicts = _verdicts(analysis, asked, left)
-    return Trace(all(not r.inexact for r in chosen), widths, operands, _notes(analysis), verdicts)
+    if lowering:
+        verdicts = {name: verdict for name, verdict in verdicts.items() if name not in lowering.hidden}
+    verdicts.update((r.group.id, Verdict(True, UNREAD, asked=False)) for r in unread if r.changed)
+    lost = tuple(r.group.id for r in unread if r.changed)
+    exact = all(not r.inexact for r in chosen)
+    return Trace(exact, widths, operands, _notes(analysis), verdicts, edges, lost)
+
+
+def _lowering(analysis: Analysis, wanted: Wanted, leave: Left) -> Lowering:
+    """The edges that are wanted; where weights are drawn anew none can be zeros."""
+    return Lowering.of(analysis, wanted.edges, leave, wanted.sizing.round_to or 1, wanted.method.fresh)
 
 
 def _notes(analysis: Analysis) -> tuple[str, ...]:

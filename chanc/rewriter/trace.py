@@ -28,6 +28,34 @@ class TraceOperand:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceEdge:
+    """What became of one consumer that doesn't keep all its columns: the node (its first output), the input and axis
+    of its weight, and the positions that are kept.
+
+    how: "producer" where the others went with their producers, "slice", "gather", "dense" where the consumer reads all
+    that is there, by zeros, or "gone" where it kept nothing and is no more; several are joined by "+". reason: why it
+    isn't narrower, where it should have been.
+    """
+
+    node: str
+    input: int
+    axis: int
+    kept: IntArray
+    how: str
+    reason: str = ""
+
+    def __repr__(self) -> str:
+        return f"<TraceEdge input {self.input} of '{self.node}': {self.kept.size} kept, {self.how}>"
+
+    def to_json(self) -> dict[str, Any]:
+        """The edge as the trace file has it."""
+        return {
+            "node": self.node, "input": self.input, "axis": self.axis, "kept": self.kept.tolist(), "how": self.how,
+            "reason": self.reason,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of a group: whether it changed, and why not, or why the change isn't exact.
 
@@ -57,7 +85,8 @@ class Verdict:
 class Trace:
     """The groups' old and new widths in channels, all operands that changed, and a verdict for every group.
 
-    `exact` says whether the channels that stay keep their function: whether all changes are exact.
+    `exact` says whether the channels that stay keep their function: whether all changes are exact. `edges` has the
+    consumers of which a plan kept a part, by name, `unread` the groups that lost channels only because of these.
     """
 
     exact: bool
@@ -65,6 +94,8 @@ class Trace:
     operands: tuple[TraceOperand, ...] = ()
     notes: tuple[str, ...] = field(default=())
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    edges: Mapping[str, TraceEdge] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         changed = sum(old != new for old, new in self.groups.values())
@@ -73,8 +104,9 @@ class Trace:
 
     @property
     def left(self) -> dict[str, str]:
-        """The groups for which another width was wanted and that were left alone, and why."""
-        return {name: verdict.reason for name, verdict in self.verdicts.items() if verdict.left}
+        """The groups for which another width was wanted and that were left alone, and why; edges that read zeros."""
+        groups = {name: verdict.reason for name, verdict in self.verdicts.items() if verdict.left}
+        return groups | {name: edge.reason for name, edge in self.edges.items() if edge.reason}
 
     @property
     def inexact(self) -> dict[str, str]:
@@ -82,14 +114,19 @@ class Trace:
         return {name: v.reason for name, v in self.verdicts.items() if v.changed and not v.exact}
 
     def to_json(self) -> dict[str, Any]:
-        """The trace file's content (format 1)."""
+        """The trace file's content: format 2 where there are edges, else format 1."""
+        edges = {
+            "edges": {name: edge.to_json() for name, edge in self.edges.items()},
+            "unread": list(self.unread),
+        }
         return {
-            "format": 1,
+            "format": 2 if self.edges else 1,
             "exact": self.exact,
             "groups": {name: {"old": old, "new": new} for name, (old, new) in self.groups.items()},
             "verdicts": {name: verdict.to_json() for name, verdict in self.verdicts.items()},
             "operands": [_operand(operand) for operand in self.operands],
             "notes": list(self.notes),
+            **(edges if self.edges else {}),
         }
 
 

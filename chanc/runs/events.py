@@ -31,11 +31,14 @@ Metrics = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Decision:
-    """What a method decides of a network: widths (channels) and kept channels by group, kept units by edge."""
+    """What a method decides of a network: widths (channels) and kept channels by group, kept units by edge and group.
+
+    edges: by "<node's first output>:<input>", for a weight that doesn't read all channels of its groups.
+    """
 
     widths: Mapping[str, int] = field(default_factory=dict)
     keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    edges: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    edges: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,27 @@ class FinalEvent:
 
 
 @dataclass(frozen=True)
+class StepEvent:
+    """A step of a pruning is done; ids count from 0, file is the model that came of it.
+
+    before, widths: channels by group. scores: what the model was worth at each stage of the step. left: groups that
+    were left alone, with the reason.
+    """
+
+    kind: ClassVar[str] = "step"
+
+    id: int
+    before: Mapping[str, int]
+    widths: Mapping[str, int]
+    params: int
+    macs: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class VoidEvent:
     """Earlier events, named by their seq, count no more."""
 
@@ -193,12 +217,13 @@ class VoidEvent:
     cancels: tuple[int, ...]
 
 
-Event: TypeAlias = StartEvent | TrialEvent | ErrorEvent | EpochEvent | StateEvent | FinalEvent | VoidEvent
-Filed: TypeAlias = StartEvent | TrialEvent | EpochEvent | StateEvent | FinalEvent
+Event: TypeAlias = StartEvent | TrialEvent | ErrorEvent | EpochEvent | StateEvent | FinalEvent | StepEvent | VoidEvent
+Filed: TypeAlias = StartEvent | TrialEvent | EpochEvent | StateEvent | FinalEvent | StepEvent
 """The kinds that a file may belong to."""
 
 KINDS: dict[str, type[Event]] = {
-    one.kind: one for one in (StartEvent, TrialEvent, ErrorEvent, EpochEvent, StateEvent, FinalEvent, VoidEvent)
+    one.kind: one
+    for one in (StartEvent, TrialEvent, ErrorEvent, EpochEvent, StateEvent, FinalEvent, StepEvent, VoidEvent)
 }
 
 
@@ -247,8 +272,9 @@ def numbered(line: str) -> tuple[int, Event]:
 
 def _check(event: Event) -> None:
     """Raise ValueError for what no run has: a network without channels, a file outside the run."""
-    if isinstance(event, TrialEvent | FinalEvent):
-        for group, width in event.decision.widths.items():
+    if isinstance(event, TrialEvent | FinalEvent | StepEvent):
+        widths = event.widths if isinstance(event, StepEvent) else event.decision.widths
+        for group, width in widths.items():
             if width < 1:
                 raise ValueError(f"group {group!r} has {width} channels")
     for file in files_of(event):

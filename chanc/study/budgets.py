@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chanc.errors import RunError
+from chanc.errors import PlanError, RunError
+from chanc.rewriter.budget import amount
 from chanc.study.space import Counter, Limits, Shape, Space, Widths, scale_under
 from chanc.study.targets import CLOSE, project
 
@@ -86,10 +87,9 @@ class Target:
         """What is wrong with it, in one line; empty where nothing is."""
         for name, value in vars(self).items():
             try:
-                positive = value is None or _amount(value, 1.0) > 0
-            except ValueError:
-                positive = False
-            if not positive:
+                if value is not None:
+                    amount(value, 1.0)
+            except PlanError:
                 return f"target_{name} {value!r} is neither a number above 0 nor a share such as 25%"
         if self.latency is not None and (self.params, self.macs) != (None, None):
             return "target_latency goes with no other target: widths have one scale"
@@ -98,7 +98,7 @@ class Target:
     def counts(self, space: Space) -> dict[Counter, float]:
         """The targets that are counted, in numbers."""
         asked: dict[Counter, int | str | None] = {"params": self.params, "macs": self.macs}
-        return {counter: _amount(value, space.count(space.widths, counter))
+        return {counter: amount(value, space.count(space.widths, counter))
                 for counter, value in asked.items() if value is not None}  # fmt: skip
 
     def check(self, space: Space, limits: Limits) -> None:
@@ -125,14 +125,7 @@ class Target:
         """The latency that is aimed at; `own`: measures that of the model, where it is a share of it."""
         assert self.latency is not None
         whole = own() if isinstance(self.latency, str) and self.latency.endswith("%") else 0.0
-        return _amount(self.latency, whole * 1e3) / 1e3
-
-
-def _amount(value: float | str, whole: float) -> float:
-    """A number, or a share of the whole; ValueError where it is neither."""
-    if isinstance(value, str):
-        return float(value.rstrip("%")) * whole / 100 if value.endswith("%") else float(value)
-    return value
+        return amount(self.latency, whole * 1e3) / 1e3
 
 
 def _at_latency(space: Space, limits: Limits, shape: Shape, target: float, latency: Latency) -> Widths:

@@ -36,18 +36,34 @@ from chanc.runs.overhead import FINAL
 from chanc.runs.record import checksum
 from chanc.runs.seal import read_sealed, write_sealed
 from chanc.study.driver import trial_seed
-from chanc.study.engine import Engine, Trained, Watcher
+from chanc.study.engine import Edges, Engine, Trained, Watcher
+from chanc.study.methods.edges.cnas import TRAINED
 from chanc.study.progress import Progress, amount
-from chanc.study.rivals import RIVALS, named
+from chanc.study.rivals import RIVALS, TUNED, named
 from chanc.study.shelf import Shelf, put, take
-from chanc.study.space import Widths
+from chanc.study.space import Price
+
+START = "from_weights"
+"""In the recipe of a final training that isn't from scratch: the SHA-256 of the model whose weights it starts from."""
 
 
 class Finisher(Engine, Protocol):
     """An engine that also does final trainings."""
 
-    def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
-        """Train from scratch, going on from `checkpoint` where it exists; top-1 on the test set."""
+    def train_final(
+        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True,
+        edges: Edges | None = None,
+    ) -> Trained:  # fmt: skip
+        """Train, from scratch if `fresh`, going on from `checkpoint` where it exists; top-1 on the test set.
+
+        edges: consumers read these units alone, where they are named; what others were read by is zero then.
+        """
+
+    def lowered(self, model: ir.Model, edges: Edges) -> ir.Model:
+        """The model in which consumers read the kept units alone, as small a graph as pays."""
+
+    def price_of(self, model: ir.Model, edges: Edges) -> Price:
+        """What the model costs so: params without those that are zero, and the MACs of the graph."""
 
     def latency(self, model: ir.Model) -> float:
         """Seconds of one input."""
@@ -100,15 +116,16 @@ class Bout:
 
 
 def train_finals(
-    engine: Finisher, run: RunDir, finals: Finals, widths: Mapping[str, Sequence[Widths]], seed: int, progress: Progress
-) -> list[Row]:
+    engine: Finisher, run: RunDir, finals: Finals, rivalry: Mapping[str, Sequence[Decision]], seed: int,
+    progress: Progress,
+) -> list[Row]:  # fmt: skip
     """Train every rival with every seed and write comparison.json; what a killed run finished is not done again.
 
-    widths: of each rival for each of its trainings; what two rivals have in common is trained once. Returns the rows. A
-    training that fails is named and left out. Earlier finals of other widths or another recipe are cancelled: a
-    comparison is of one kind.
+    rivalry: the decision of each rival for each of its trainings; what two rivals have in common is trained once. The
+    one named TUNED starts from the weights that the search trained. Returns the rows. A training that fails is named
+    and left out. Earlier finals of other decisions or another recipe are cancelled: a comparison is of one kind.
     """
-    bouts = _bouts(finals, widths, seed)
+    bouts = _bouts(run, finals, rivalry, seed)
     stale = [number for number, event in run.record.live.items() if isinstance(event, FinalEvent)
              and not any(bout.is_done_by(event) and _kept(run, event) for bout in bouts)]  # fmt: skip
     if stale:
@@ -137,12 +154,13 @@ def train_finals(
     return rows
 
 
-def _bouts(finals: Finals, widths: Mapping[str, Sequence[Widths]], seed: int) -> list[Bout]:
+def _bouts(run: RunDir, finals: Finals, rivalry: Mapping[str, Sequence[Decision]], seed: int) -> list[Bout]:
     recipe = plain({**finals.recipe, "epochs": finals.epochs})
     assert isinstance(recipe, dict)
+    tuned = {TUNED: {**recipe, START: checksum(run.path / TRAINED)}} if TUNED in rivalry else {}
     return [
-        Bout(name, turn, trial_seed(seed, 10**6 + turn), Decision(each), recipe)
-        for name, of in widths.items()
+        Bout(name, turn, trial_seed(seed, 10**6 + turn), each, tuned.get(name, recipe))
+        for name, of in rivalry.items()
         for turn, each in enumerate(of)
     ]
 
@@ -186,15 +204,18 @@ def _trained(
 ) -> tuple[FinalEvent, Mapping[str, float]] | None:
     """One final training, and the seconds that it took; one that fails leaves nothing but a line of text."""
     checkpoint, file = _checkpoint(run, bout), f"final/{bout.id}/model.onnx"
-    model = engine.resize(engine.load(run.path / INPUT), bout.decision.widths, fresh=True, seed=bout.seed)
-    price = engine.price(model)
+    fresh, edges = START not in bout.recipe, bout.decision.edges
+    model = _begun(engine, run, bout)
+    price = engine.price_of(model, edges) if edges else engine.price(model)
     progress.trial(len(progress.rows), price.params, price.macs, label)
     try:
-        trained = engine.train_final(model, seed=bout.seed, checkpoint=checkpoint, watch=progress)
+        trained = engine.train_final(
+            model, seed=bout.seed, checkpoint=checkpoint, watch=progress, fresh=fresh, edges=edges
+        )
     except TrialError as error:
         progress.say(f"the final training of {bout.name} failed: {error}")
         return None
-    engine.save(trained.model, run.path / file)
+    engine.save(engine.lowered(trained.model, edges) if edges else trained.model, run.path / file)
     event = FinalEvent(
         id=bout.id,
         decision=bout.decision,
@@ -209,6 +230,14 @@ def _trained(
         sha256=checksum(run.path / file),
     )
     return event, trained.spent
+
+
+def _begun(engine: Finisher, run: RunDir, bout: Bout) -> ir.Model:
+    """The model that a final training begins with; that of edges reads everything still."""
+    if START in bout.recipe:
+        return engine.load(run.path / TRAINED)
+    model, decision = engine.load(run.path / INPUT), bout.decision
+    return model if decision.edges else engine.resize(model, decision.widths, fresh=True, seed=bout.seed)
 
 
 def _state_of(run: RunDir, bout: Bout) -> Path:
@@ -243,7 +272,8 @@ def quick_rows(engine: Finisher, run: RunDir, found: Best) -> list[Row]:
     scores = {event.id: event.score for event in run.record.trials}
     rows = []
     for name, path in (("baseline", run.path / INPUT), ("found", run.path / "best.onnx")):
-        price = engine.price(engine.load(path))
+        edges = found.decision.edges if name == "found" else {}
+        price = engine.price_of(engine.load(run.path / INPUT), edges) if edges else engine.price(engine.load(path))
         top1 = scores.get(found.trial) if name == "found" and found.trial is not None else None
         rows.append(Row(name, price.params, price.macs, top1, latency_s=_latency(engine, path)))
     return rows

@@ -5,16 +5,19 @@ The driver knows nothing of torch; `chanc.study.torch_engine` does the real work
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import onnx_ir as ir
 
 from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch
 from chanc.study.space import Price
+
+if TYPE_CHECKING:
+    from chanc.training.records import StepInfo
 
 MetricOf = Literal["weights", "change"]
 """What layers are measured by: their weights, or the change that a trial's training made to them."""
@@ -28,6 +31,15 @@ class Watcher(Protocol):
 
     def epoch(self, epoch: int, loss: float, top1: float) -> None:
         """The epoch has ended: training loss, and top-1 (0 to 1) on the held-out images, NaN where it wasn't judged."""
+
+
+Edges = Mapping[str, Mapping[str, tuple[int, ...]]]
+"""Of a Decision: the units that consumers keep, by "<node's first output>:<input>" and group."""
+
+
+def stepper(watch: Watcher) -> Callable[[StepInfo], None]:
+    """Tell of each step without reading its loss, which would make the CPU wait for the device."""
+    return lambda info: watch.step(info.epoch, (info.step + 1) / info.steps)
 
 
 @dataclass(frozen=True)

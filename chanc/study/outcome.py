@@ -14,6 +14,7 @@ from chanc.files import atomic_write
 from chanc.runs import (
     INPUT,
     Best,
+    Decision,
     ErrorEvent,
     Row,
     RunDir,
@@ -30,9 +31,10 @@ from chanc.runs.cautions import cautions
 from chanc.runs.overhead import END, spent
 from chanc.study.compare import Finals, Finisher, quick_rows, table, train_finals
 from chanc.study.driver import Task, trial_seed
+from chanc.study.methods.edges import Cnas
 from chanc.study.progress import Progress
-from chanc.study.rivals import rivals
-from chanc.study.space import Widths
+from chanc.study.rivals import TUNED, edge_rivals, rivals
+from chanc.study.space import Counter, Widths
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, rou
         if finals is None:
             rows = quick_rows(engine, run, found)
         else:
-            rivalry = rivals(task.space, widths, finals.compare, task.seed, round_to, finals.seeds)
+            rivalry = _rivalry(engine, task, run, found.decision, finals, round_to)
             rows = train_finals(engine, run, finals, rivalry, task.seed, task.progress)
             for event in [event for event in run.record.finals if event.name == "found"][:1]:
                 _write_best(engine, run, run.path / event.file)
@@ -96,6 +98,22 @@ def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, rou
     if (time := spent(read_run(run.path).timing)).training:
         task.progress.say(f"time of the search: {time.in_words()}")
     return Run(run.path, record.outcomes, widths, found.trial, tuple(rows))
+
+
+def _rivalry(
+    engine: Finisher, task: Task, run: RunDir, found: Decision, finals: Finals, round_to: int
+) -> dict[str, list[Decision]]:
+    """What was found and its rivals."""
+    seed, compare, turns = task.seed, finals.compare, finals.seeds
+    if not found.edges:
+        widths = rivals(task.space, dict(found.widths), compare, seed, round_to, turns)
+        return {name: [Decision(each) for each in of] for name, of in widths.items()}
+    own = task.method if isinstance(task.method, Cnas) else None
+    price = engine.price_of(engine.load(run.path / INPUT), found.edges)
+    counts: dict[Counter, int] = {"params": price.params, "macs": price.macs}
+    drawn = own.drawn(engine, task.space, run.path / INPUT, seed) if own is not None else None
+    rivalry = edge_rivals(task.space, found, counts, drawn, compare, seed, round_to, turns)
+    return {**rivalry, **({TUNED: [found] * turns} if own is not None else {})}
 
 
 def stop(task: Task, engine: Finisher, run: RunDir) -> Run:

@@ -103,6 +103,24 @@ PRESETS.add("dmask-large", Preset(
     _DARTS, _CELLS, final_epochs=100, transfer="grow", note=_OURS,
 ), help="DMaskingNAS on FlexCHarts' network, a range as large as all that FlexCHarts finds.")  # fmt: skip
 
+_EDGES = {
+    "optimizer": "sgd", "momentum": 0.9, "nesterov": True, "batch_size": 64, "lr": 0.05, "final_lr": 1e-4,
+    "weight_decay": 2e-4,
+}  # fmt: skip
+_SGDR = {**_EDGES, "schedule": "sgdr", "restart_epochs": 10, "restart_factor": 2, "spatial_dropout": 0.1, **_IMAGES}
+_PRUNED = {"gamma": 0.1, "saliency": "taylor", "batches": 50, "tune_lr": 1e-4}
+_SILENT = "the paper doesn't tell the rate of spatial dropout, the number of batches and the rate between steps"
+
+PRESETS.add("cnas", Preset(
+    "cnas", "cnas", {**_PRUNED, "sparsity": 0.54, "consumers": "*.pointwise.*"},
+    {**_SGDR, "epochs": 150}, _SGDR, final_epochs=630, transfer="grow", note=_SILENT,
+), help="CNAS: the inputs of all operations of 20 cells, 46 % of the params left.")  # fmt: skip
+
+PRESETS.add("cnas-densenet", Preset(
+    "cnas", "cnas-densenet", {**_PRUNED, "consumers": "*.conv1.*"},
+    {**_SGDR, "epochs": 150}, _SGDR, final_epochs=630, transfer="grow", note=_SILENT,
+), help="CNAS on DenseNet-BC: the inputs of all bottlenecks.")  # fmt: skip
+
 DEFAULT_TRAIN: Options = {**_ADAS, "evbmf": "global", "epochs": 2, "lr": 0.03, "weight_decay": 5e-4}
 """How trials are trained where no preset is named; crop and flip are those that suit the data."""
 
@@ -119,6 +137,10 @@ DEFAULT_JUDGED: Options = {**DEFAULT_FINAL, "evbmf": "global", "epochs": 2}
 
 DEFAULT_MASKED: Options = {**_MASKED, "evbmf": "global", "epochs": 50}
 """How a masked supernet is trained: as FlexCHarts' is; what suits the data is cropped and flipped."""
+
+
+DEFAULT_EDGES: Options = {**_EDGES, "schedule": "cosine", "evbmf": "global", "epochs": 20}
+"""How a network is trained before it loses edges: as CNAS's is, but for a schedule that fits any number of epochs."""
 
 
 def preset(name: str) -> Preset:

@@ -17,11 +17,13 @@ from chanc.metrics.registry import METRICS
 from chanc.study.budgets import Budget, Target
 from chanc.study.driver import SelectBy
 from chanc.study.engine import MetricOf
+from chanc.study.methods.edges import Cnas
 from chanc.study.methods.halving import Halving
 from chanc.study.methods.protocol import Method, TrialMethod, WholeMethod
 from chanc.study.methods.registry import METHODS, fields_of, make, options_of
 from chanc.study.methods.supernet import Masking
 from chanc.study.presets import (
+    DEFAULT_EDGES,
     DEFAULT_FINAL,
     DEFAULT_JUDGED,
     DEFAULT_MASKED,
@@ -204,6 +206,8 @@ def _usual(method: type[Method]) -> Options:
     """How a method's networks are trained where no preset is named."""
     if issubclass(method, Masking):
         return DEFAULT_MASKED
+    if issubclass(method, Cnas):
+        return DEFAULT_EDGES
     return DEFAULT_JUDGED if issubclass(method, Halving) else DEFAULT_TRAIN
 
 

@@ -22,8 +22,9 @@ from chanc.ir import copy_model, load
 from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
 from chanc.runs import INPUT, RunDir, Timing, read_run
 from chanc.runs.environment import changes, in_words, threads_as_begun
+from chanc.runs.machine import environment
 from chanc.runs.overhead import START
-from chanc.study.about import environment, fingerprint, judged_on
+from chanc.study.about import fingerprint, judged_on
 from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
 from chanc.study.compare import Finals

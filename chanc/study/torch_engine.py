@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,8 +16,9 @@ from chanc.files import atomic_write_json
 from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch, read_json
 from chanc.runs.events import Metrics
-from chanc.study.engine import MetricOf, Trained, Watcher
+from chanc.study.engine import Edges, MetricOf, Trained, Watcher, stepper
 from chanc.study.measure import measured_weights
+from chanc.study.prices import Total
 from chanc.study.space import Price
 
 try:
@@ -36,6 +37,7 @@ from chanc.metrics.quality import LayerQuality
 from chanc.metrics.registry import Weights, measure
 from chanc.tasks import configured
 from chanc.training.adas import Schedule
+from chanc.training.columns import masked
 from chanc.training.devices import precision
 from chanc.training.dropping import Dropping
 from chanc.training.evidence import gather
@@ -44,7 +46,8 @@ from chanc.training.latency import Table, measured
 from chanc.training.masking import MaskOptions, Policy, Unit, symbols
 from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
-from chanc.training.records import EpochRecord, StepInfo, TrainResult
+from chanc.training.pruning import PruneOptions, Pruning
+from chanc.training.records import EpochRecord, TrainResult
 from chanc.training.supernet import Supernet
 from chanc.training.task import Task
 from chanc.training.train import rehearse, train
@@ -202,7 +205,7 @@ class TorchEngine:
 
         rates = _rates(carry_from) if carry_from is not None else None
         done = train(
-            model, self.trial.data, task, options, start=start, on_step=_stepper(watch), on_epoch=record, rates=rates,
+            model, self.trial.data, task, options, start=start, on_step=stepper(watch), on_epoch=record, rates=rates,
             checkpoint=checkpoint,
         )  # fmt: skip
         result = done.result
@@ -218,29 +221,55 @@ class TorchEngine:
         options = dataclasses.replace(trial.options, seed=seed)
         return Supernet(model, trial.data, trial.task, options, masking, policy, units, sizes=self.sizes)
 
+    def pruning(self, model: ir.Model, options: PruneOptions, *, seed: int) -> Pruning:
+        """A network that loses edges, trained by the trials' recipe on their data."""
+        trial = self.trial
+        training = dataclasses.replace(trial.options, seed=seed)
+        return Pruning(model, trial.data, trial.task, training, options, sizes=self.sizes)
+
+    def price_of(self, model: ir.Model, edges: Edges) -> Price:
+        """What the model costs with these edges: params without those that are zero, the MACs of the lowered graph."""
+        analysis = analyze(model, dims=self.sizes, fold=False)
+        columns = masked(trainable(model, self.trial.task), analysis, edges)
+        return Total(columns.edges.cost(columns.kept), self.price(self.lowered(model, edges)).macs)
+
+    def lowered(self, model: ir.Model, edges: Edges) -> ir.Model:
+        """The model in which consumers read the kept units alone, as small a graph as pays."""
+        from chanc.rewriter import rewrite
+
+        wishes = {name: {group: list(units) for group, units in of.items()} for name, of in edges.items()}
+        rewritten: ir.Model = rewrite(model, {"format": 2, "edges": wishes}, dims=self.sizes, fold=False).model
+        return rewritten
+
     def latencies(self, model: ir.Model, units: Sequence[Unit]) -> Table:
         """What each layer takes at widths around its own, in onnxruntime."""
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         return measured(analyze(model, dims=self.sizes, fold=False), symbols(units), self.sizes)
 
-    def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
-        """A final training from scratch, scored on the test set, at its end and now and then before.
+    def train_final(
+        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True,
+        edges: Edges | None = None,
+    ) -> Trained:  # fmt: skip
+        """A final training, from scratch if `fresh`, scored on the test set, at its end and now and then before.
 
-        It goes on from `checkpoint` where it exists.
+        It goes on from `checkpoint` where it exists. edges: consumers read these units alone; the columns of others are
+        zero throughout.
         """
         if self.final is None:
             raise ValueError("this engine has no recipe for final trainings")
         task, options = self.final.task, dataclasses.replace(self.final.options, seed=seed)
 
         def start(net: Trainable) -> None:
-            _draw_anew(net.module, seed, everything=True)
+            _draw_anew(net.module, seed, everything=fresh)
+            if edges:
+                masked(net, analyze(model, dims=self.sizes, fold=False), edges)
 
         def record(epoch: EpochRecord, module: nn.Module) -> None:
             watch.epoch(epoch.epoch, epoch.loss, epoch.score)
 
         done = train(
             model, self.final.data, task, options,
-            start=start, on_step=_stepper(watch), on_epoch=record, checkpoint=checkpoint, judge_every=JUDGE_EVERY,
+            start=start, on_step=stepper(watch), on_epoch=record, checkpoint=checkpoint, judge_every=JUDGE_EVERY,
         )  # fmt: skip
         return Trained(model, _history(done.result), done.result.score, done.result.loss, done.spent)
 
@@ -271,11 +300,6 @@ def _rates(path: Path) -> Schedule:
 def _history(done: TrainResult) -> list[Epoch]:
     """The epochs of a training, those before a checkpoint too."""
     return [Epoch(one.epoch, one.loss, one.score, one.lr, cast(Metrics, one.metrics)) for one in done.history]
-
-
-def _stepper(watch: Watcher) -> Callable[[StepInfo], None]:
-    """Tell of each step without reading its loss, which would make the CPU wait for the device."""
-    return lambda info: watch.step(info.epoch, (info.step + 1) / info.steps)
 
 
 def _draw_anew(module: nn.Module, seed: int, *, everything: bool, norms_and_linear: bool = False) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from chanc import fields, plugins
+from chanc.data import Data
 from chanc.errors import RunError
 from chanc.tasks.classification import Classification
 from chanc.tasks.distillation import Distillation
@@ -13,9 +14,11 @@ from chanc.tasks.fitting import classifies, fitted
 from chanc.tasks.own import own_task
 from chanc.tasks.registry import TASKS
 from chanc.training.options import TrainOptions
+from chanc.training.recipes import RECIPES
 from chanc.training.task import Task
 
-__all__ = ["TASKS", "Classification", "Distillation", "Task", "classifies", "configured", "fitted", "task_class"]
+__all__ = ["TASKS", "Classification", "Distillation", "Task", "classifies", "configured", "fitted", "task_class",
+           "with_recipe"]  # fmt: skip
 
 
 def configured(task: str | Task, recipe: Mapping[str, object]) -> tuple[Task, TrainOptions]:
@@ -31,6 +34,12 @@ def configured(task: str | Task, recipe: Mapping[str, object]) -> tuple[Task, Tr
         raise RunError(f"unknown training option: {min(unknown)}")
     with plugins.guarded(f"making the task {task}", RunError):
         return kind if isinstance(kind, Task) else kind(**own), TrainOptions(**general)  # type: ignore[arg-type]
+
+
+def with_recipe(task: str | Task, given: Mapping[str, object], data: Data) -> tuple[Task, TrainOptions]:
+    """The same; what isn't given follows from the optimizer (`RECIPES`), and from what the data bear."""
+    usual = RECIPES.get(str(given.get("optimizer", "sgd")), {})
+    return configured(task, {**usual, **data.augmentation, **given})
 
 
 def task_class(name: str) -> type[Task] | Task:

@@ -133,3 +133,18 @@ def lstm(x: Tensor, hidden: int, *, both: bool = False) -> Tensor:
     direction = "bidirectional" if both else "forward"
     made = x.graph.node("LSTM", [sequence, *weights], hidden_size=hidden, direction=direction)
     return made[0].transpose(0, 2, 1, 3).reshape(0, 0, -1)
+
+
+def concat_cell(x: Tensor, *nodes: int) -> Tensor:
+    """The concat of nodes of these widths; each is the sum of two operations on the concat of x and all before it.
+
+    As in CNAS an operation is a ReLU, a depthwise convolution, one of kernel 1, and a norm.
+    """
+    made: list[Tensor] = []
+    for width in nodes:
+        addends = []
+        for _ in range(2):
+            read = x.concat(*made) if made else x
+            addends.append(read.relu().depthwise(bias=False).conv(width, 1, bias=False).bn())
+        made.append(addends[0] + addends[1])
+    return made[0].concat(*made[1:])

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from chanc.errors import IllegalMove, TrialError
 from chanc.rewriter.importance import Gathered
 from chanc.runs import Epoch
-from chanc.study.engine import Trained, Watcher
+from chanc.study.engine import Edges, Trained, Watcher
 from chanc.study.measure import Member
 from chanc.study.space import Price, SearchGroup, Space
 from chanc.testing.samplers import chain_price, example_evidence
@@ -129,7 +129,18 @@ class FakeEngine:
         after, score = toy(widths, weight + float(draw.random())), float(draw.random())
         return Trained(after, done, score, 1.0, {"train": 0.0, "measure": 0.0})
 
-    def train_final(self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher) -> Trained:
+    def lowered(self, model: ir.Model, edges: Edges) -> ir.Model:
+        """The model as it is."""
+        return model
+
+    def price_of(self, model: ir.Model, edges: Edges) -> Price:
+        """The price of all of the model."""
+        return self.price(model)
+
+    def train_final(
+        self, model: ir.Model, *, seed: int, checkpoint: Path, watch: Watcher, fresh: bool = True,
+        edges: Edges | None = None,
+    ) -> Trained:  # fmt: skip
         """A top-1 of the seed; counted among the calls."""
         asked = Call(final=widths_of(model), seed=seed, goes_on=checkpoint.exists())
         if len(self.calls) == self.kill_at:

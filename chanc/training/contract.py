@@ -47,15 +47,26 @@ class Candidate:
     option: str
 
 
-def settle(model: ir.Model, data: Dataset, task: Task, asked: InputOptions, device: str) -> tuple[Dataset, str]:
+def settle(
+    model: ir.Model,
+    data: Dataset,
+    task: Task,
+    asked: InputOptions,
+    device: str,
+    *,
+    otherwise: InputContract | None = None,
+) -> tuple[Dataset, str]:
     """The data with the contract that `model` was made for, and one line that says it and why.
 
-    data: as `task.fit` gives it, labelled. Raises: ModelError where it can't be told, naming the options that tell it;
+    data: as `task.fit` gives it, labelled. otherwise: that of a model which this one came from: where its metadata
+    don't tell, its weights aren't asked. Raises: ModelError where it can't be told, naming the options that tell it;
     DataError for one that doesn't fit the images.
     """
     contract, why = asked.contract(data), "as asked for"
     if contract is None:
         contract, why = recorded(model.metadata_props, data.input.layout), "as the model's metadata says"
+    if contract is None and otherwise is not None:
+        contract, why = dataclasses.replace(otherwise, layout=data.input.layout), "as the other model takes it"
     if _takes_integers(model):
         contract, why = _whole(contract, data), "it takes whole numbers"
     if contract is None and task.wants_teacher:

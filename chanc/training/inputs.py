@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,8 +10,11 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.backends.ort import random_feeds
+from chanc.data import Data, DataSource, data_for
 from chanc.data.samples import Array, Arrays, Samples
 from chanc.errors import DataError, ModelError
+from chanc.ir.sizes import per_sample, sizes_of
+from chanc.training.images import fixed_size
 from chanc.transforms.full_precision import HALVES
 
 _KINDS = {"f": "fractions", "i": "whole numbers", "u": "whole numbers", "b": "truth values"}
@@ -75,6 +79,21 @@ def random_samples(
     return Samples("random", first, second, note=note)
 
 
+def data_of(
+    model: ir.Model, source: DataSource, root: str | os.PathLike[str] | None, train: int | None, test: int | None,
+    seed: int, sizes: Mapping[str, int] | None = None,
+) -> Data:  # fmt: skip
+    """Data for the inputs of a model, at most so many training and test samples of them; "random" makes them up.
+
+    Raises: as `chanc.data.data_for` and `random_samples`.
+    """
+    if isinstance(source, str) and source == "random":
+        return random_samples(model, train, test, seed=seed, sizes=sizes)
+    return data_for(
+        source, list(inputs_of(model)), size=fixed_size(model), root=root, limit_train=train, limit_test=test, seed=seed
+    )
+
+
 def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | None) -> Arrays:
     """So many samples; a model of a fixed batch gets several."""
     found = random_feeds(model, seed, batch=count, sizes=sizes)
@@ -84,3 +103,14 @@ def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | N
     rounds = [found, *(random_feeds(model, seed + 1000 * k, batch=count, sizes=sizes)
                        for k in range(1, -(-count // batch)))]  # fmt: skip
     return {name: np.concatenate([one[name] for one in rounds])[:count] for name in found}
+
+
+def sizes_seen(model: ir.Model, data: Data) -> dict[str, int]:
+    """The sizes of a model's open axes, but for the batch, in the data as they fit it."""
+    if isinstance(data, Samples):
+        shapes = {name: array.shape for name, array in data.train.items()}
+    else:
+        channels, height, width = data.shape
+        sample = (channels, height, width) if data.input.layout == "NCHW" else (height, width, channels)
+        shapes = {next(iter(inputs_of(model))): (1, *sample)}
+    return dict(per_sample(model, sizes_of(model, None, shapes)))

@@ -98,10 +98,10 @@ def _lines(units: UnitMap, slots: Slots) -> Iterator[tuple[str, Indices]]:
         for site in sites:
             line[site.positions] = slots[site.group][site.units - units.spans[site.group].start]
         for key in entries:
-            yield key, _in_entry(units.bindings[key], line, shape, axis)
+            yield key, in_entry(units.bindings[key], line, shape, axis)
 
 
-def _in_entry(binding: Binding, line: Indices, shape: tuple[int, ...], axis: int) -> NDArray[np.int64]:
+def in_entry(binding: Binding, line: Indices, shape: tuple[int, ...], axis: int) -> NDArray[np.int64]:
     """A line along an axis of an initializer of that shape, as its entry in the module has it, other axes of size 1."""
     spread = np.broadcast_to(line.reshape([-1 if k == axis else 1 for k in range(len(shape))]), shape)
     found = binding.to_tensor(spread)

@@ -81,7 +81,7 @@ def train_module(
     clock = clock or Clock()
     try:
         with isolated(device, options):
-            run = _Run(net, data, task, options, device, rates, teacher, judge_every, clock)
+            run = Training(net, data, task, options, device, rates, teacher, judge_every, clock=clock)
             done = run.restore(checkpoint) if checkpoint is not None and Path(checkpoint).exists() else 0
             for epoch in range(done, options.epochs):
                 run.epoch(epoch, on_step, on_epoch)
@@ -111,8 +111,8 @@ class _State(TypedDict):
     random_cuda: Tensor | None
 
 
-class _Run:
-    """The moving parts of one call of `train_module`."""
+class Training:
+    """The moving parts of one training, such as a call of `train_module`."""
 
     def __init__(
         self,
@@ -121,9 +121,10 @@ class _Run:
         task: Task,
         options: TrainOptions,
         device: torch.device,
-        rates: Schedule | None,
-        teacher: Trainable | None,
-        judge_every: int,
+        rates: Schedule | None = None,
+        teacher: Trainable | None = None,
+        judge_every: int = 1,
+        *,
         clock: Clock,
     ) -> None:
         self.net = to_device(net, device)
@@ -152,7 +153,7 @@ class _Run:
         """Train on every image once, evaluate where it is due, and record it."""
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.clock.lap("prepare")
-        loss = self._train_epoch(epoch, on_step)
+        loss = self.train_epoch(epoch, on_step)
         self.clock.lap("train")
         qualities = self._measure()
         self.clock.lap("measure")
@@ -233,10 +234,10 @@ class _Run:
             precision=precision(self.options),
         )
 
-    def _train_epoch(self, epoch: int, on_step: OnStep | None) -> float:
-        """Mean loss of the epoch. Raises: TrialError where it is not finite."""
+    def train_epoch(self, epoch: int, on_step: OnStep | None) -> float:
+        """Train on every image once; the mean loss. Raises: TrialError where it is not finite."""
         self.module.train()
-        self.dropping.at(epoch / self.options.epochs)
+        self.dropping.at(min(1, epoch / self.options.epochs))
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         steps = len(self.feed)
         for step, batch in enumerate(self.feed):
@@ -248,13 +249,17 @@ class _Run:
                 on_step(StepInfo(epoch, step, steps, loss))
         return float(total) / self.feed.samples
 
-    def _step(self, batch: Batch) -> Tensor:
-        # Before the forward pass: a CUDA graph that is played again writes where the last gradients lie.
-        self.optimizer.zero_grad()
+    def loss(self, batch: Batch) -> Tensor:
+        """The task's loss of a batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             outputs = self.compiled.forward(batch.inputs)
             self.task.check(outputs, self.data)
-            loss = self.task.loss(outputs, batch)
+            return self.task.loss(outputs, batch)
+
+    def _step(self, batch: Batch) -> Tensor:
+        # Before the forward pass: a CUDA graph that is played again writes where the last gradients lie.
+        self.optimizer.zero_grad()
+        loss = self.loss(batch)
         descend(loss, self.module, self.optimizer, self.options.clip_norm)
         if self.schedule is not None:
             self.schedule.step()

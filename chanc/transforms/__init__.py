@@ -1,6 +1,7 @@
 """Graph-to-graph functions, each in place and one a file.
 
-Norms are put in, taken out and recovered, layouts turned, halves and integers made floats, pixels normalised.
+Norms are put in, taken out and recovered, layouts turned, halves and integers made floats, pixels normalised, shrunken
+layers refitted to the original.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from chanc.transforms.full_precision import full_precision
 from chanc.transforms.insert_batchnorm import insert_batchnorm
 from chanc.transforms.recover_affine import recover_affine
 from chanc.transforms.recover_groupnorm import Recovered, recover_groupnorm
+from chanc.transforms.recovery import Reconstruction, Refit, reconstruct
 
 __all__ = [
     "Master",
+    "Reconstruction",
     "Recovered",
+    "Refit",
     "bake_input",
     "channels_first",
     "float_masters",
@@ -24,6 +28,7 @@ __all__ = [
     "full_precision",
     "in_floats",
     "insert_batchnorm",
+    "reconstruct",
     "recover_affine",
     "recover_groupnorm",
 ]

@@ -217,7 +217,7 @@ def test_the_json_of_an_analysis(analysed) -> None:
     assert found["model"].items() >= {"path": "net.onnx", "opset": 17, "params": analysis.params}.items()
     assert [g["id"] for g in found["groups"]] == [g.id for g in analysis.groups]
     for entry, group in zip(found["groups"], analysis.groups, strict=True):
-        assert set(entry) == {"id", "size", "step", "resizable", "reason", "exact", "operands"}
+        assert set(entry) == {"id", "size", "step", "resizable", "reason", "exact", "heads", "operands"}
         assert (entry["size"], entry["step"], entry["resizable"]) == (group.size, group.step, group.resizable)
         for use, operand in zip(entry["operands"], group.operands, strict=True):
             assert set(use) >= {"node", "input", "initializer", "axis", "role", "indices"}

@@ -41,6 +41,9 @@ SAID = {
     "rewrite m.onnx -o half.onnx --scale 0.5 --no-verify": "",
     "rewrite m.onnx -o wide.onnx --scale 1.5 --transfer widen --no-verify": "",
     "verify m.onnx m.onnx": ORT,
+    "eval m.onnx --data synthetic": ORT,
+    "latency m.onnx": ORT,
+    "analyze m.onnx --sensitivity --data synthetic": "a sensitivity needs torch: pip install 'chanc[torch]'",
     "search m.onnx": "a search needs torch: pip install 'chanc[torch]'",
     "search m.onnx --data synthetic": "a search needs torch: pip install 'chanc[torch]'",
     "search m.onnx --data synthetic --max-latency 5": "a search needs torch: pip install 'chanc[torch]'",
@@ -61,7 +64,8 @@ SAID = {
 # Where another line of the same command says the same.
 ALIKE = {
     "analyze m.onnx", "analyze m.onnx --json -", "rewrite m.onnx -o wide.onnx --scale 1.5 --transfer widen --no-verify",
-    "search m.onnx", "search m.onnx --data synthetic --max-latency 5", "sweep m.onnx",
+    "search m.onnx", "search m.onnx --data synthetic --max-latency 5", "sweep m.onnx", "eval m.onnx --data synthetic",
+    "latency m.onnx", "analyze m.onnx --sensitivity --data synthetic",
     "export torch:json:loads --input 1,2 -o r.onnx",
 }  # fmt: skip
 NIGHT = pytest.mark.nightly

@@ -138,7 +138,7 @@ def test_helps_of_what_methods_share() -> None:
     assert shown["min_width"].endswith(f"in channels. [conet, greedy and sa 16; {masked}; {others} 2; taylor 4]")
     off = "evolve, greedy, optuna, sa, shape and taylor"
     assert shown["fresh"].endswith(f"[conet, flat, random and uniform on; {off} off]")
-    assert shown["gamma"].startswith("conet: Smallest phi that may still flip. greedy and sa: Weight of the past")
+    assert shown["gamma"].startswith("cnas: Share of the inputs that are left which a step takes. conet: Smallest phi ")
     headings = dict(Methods().headings("Widths"))
     targets = ["target_params", "target_macs", "target_latency"]
     assert headings["Widths"] == ["min_width", "max_width", "round_to", *targets, "fresh"]

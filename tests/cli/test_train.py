@@ -16,7 +16,6 @@ torch = pytest.importorskip("torch")
 
 from chanc import data as datasets  # noqa: E402
 from chanc import fields  # noqa: E402
-from chanc.api import _configured  # noqa: E402
 from chanc.backends import ort  # noqa: E402
 from chanc.cli import main  # noqa: E402
 from chanc.cli.train import command  # noqa: E402
@@ -24,7 +23,7 @@ from chanc.cli.training_progress import TrainingProgress  # noqa: E402
 from chanc.frontends import zoo  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
 from chanc.ir import copy_model, load, save  # noqa: E402
-from chanc.tasks import Classification  # noqa: E402
+from chanc.tasks import Classification, with_recipe  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.images import recover_norms  # noqa: E402
 from chanc.training.options import TrainOptions  # noqa: E402
@@ -179,7 +178,7 @@ def test_options_that_suit_data_and_optimizer() -> None:
     def options(*args: str, data: datasets.Dataset) -> tuple[Task, TrainOptions]:
         params = command.make_context("train", ["m.onnx", "--data", "d", "--epochs", "2", "-o", "o", *args]).params
         names = [*fields.options(TrainOptions), *fields.options(Classification)]
-        return _configured(data, {name: params[name] for name in names if params[name] is not None})
+        return with_recipe("classification", {n: params[n] for n in names if params[n] is not None}, data)
 
     digits, synthetic = datasets.load("digits"), datasets.load("synthetic").fit_to(3, 32, 32)
     _, found = options(data=digits)

@@ -18,7 +18,7 @@ from chanc.frontends import zoo  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
 
 LONG = ("resnet34", "resnet50", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc",
-        "flexcharts20", "wrn22-1", "wrn22-2", "wrn22-4")  # fmt: skip
+        "flexcharts20", "wrn22-1", "wrn22-2", "wrn22-4", "cnas", "cnas-densenet")  # fmt: skip
 CASES = [
     pytest.param(name, exporter, marks=pytest.mark.nightly if nightly else ())
     for exporter in ("torchscript", "dynamo")

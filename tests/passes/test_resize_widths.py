@@ -127,5 +127,5 @@ def test_an_error_leaves_the_widths_as_they_were(model):
 
 
 def test_a_wrong_plan_is_refused(model):
-    with pytest.raises(PlanError, match="no channel group 'w9'"):
+    with pytest.raises(PlanError, match="no channel group matches 'w9'"):
         ResizeWidths(plan={"w9": 4})(model)

@@ -47,6 +47,7 @@ class Group:
     reason: str = ""
     exact: bool = True
     operands: tuple[Operand, ...] = ()
+    heads: bool = False
 
     @property
     def members(self) -> tuple[Operand, ...]:

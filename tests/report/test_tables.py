@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from chanc.report.tables import deps_table, summary
+from chanc.analysis.layers import Layer
+from chanc.report.tables import deps_table, layers_table, summary
 
 
 def printed(table, width):
@@ -83,3 +84,22 @@ def test_the_summary_counts_params_by_what_pins_them(runs):
     sizes = {n: int(np.prod(v.const_value.shape.numpy())) for n, v in analysis.model.graph.initializers.items()}
     share = 100 * sum(sizes[name] for name in free) / sum(sizes.values())
     assert lines[3] == f"{share:.1f} % of the params lie in groups that may change"
+
+
+def test_the_step_of_heads_says_so(runs):
+    analysis = runs.resnet(8)
+    groups = [dataclasses.replace(group, step=64, heads=True) for group in analysis.groups]
+    text = printed(deps_table(dataclasses.replace(analysis, groups=tuple(groups))), 120)
+    assert text.count("64 (head)") == len(groups)
+
+
+def test_layers_stand_with_their_shares_and_what_is_not_known():
+    layers = (Layer("Conv", "stem", "a", (1, 16, 8, 8), 300, 7_500, True), Layer("Odd", "[b]", "b", None, 0, 0, False),
+              Layer("Gemm", "head", "c", (1, 10), 100, 2_500, True))  # fmt: skip
+    head, *rows = (line.split() for line in printed(layers_table(layers), 100).splitlines())
+    assert head == ["op", "name", "output", "params", "%", "MACs", "%"]
+    assert rows == [
+        ["Conv", "stem", "1", "16", "8", "8", "300", "75.0", "7,500", "75.0"],
+        ["Odd", "[b]", "?", "0", "0.0", "?"],
+        ["Gemm", "head", "1", "10", "100", "25.0", "2,500", "25.0"],
+    ]

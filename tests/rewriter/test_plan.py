@@ -19,7 +19,7 @@ NAN, INFINITY = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
-        ({"nobody": 4}, "no channel group 'nobody'"),
+        ({"nobody": 4}, "no channel group matches 'nobody'"),
         ({"w3": 2}, "group 'w3' can't change: it is a graph output"),
         ({"w3": {"scale": 1.0}}, "group 'w3' can't change"),
         ({"w1": 0}, "group 'w1': a width must be at least 1, not 0"),

@@ -29,7 +29,7 @@ def test_a_second_rewrite_is_refused_and_the_first_result_stays(analysis) -> Non
 
 
 def test_a_plan_that_can_not_be_had_spends_nothing(analysis) -> None:
-    with pytest.raises(PlanError, match="there is no channel group"):
+    with pytest.raises(PlanError, match="no channel group matches"):
         rewrite(analysis, {"nobody": 4})
     assert not analysis.spent
     assert rewrite(analysis, {"w1": 4}).changed

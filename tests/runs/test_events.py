@@ -30,7 +30,8 @@ EVENTS: list[Event] = [
     EpochEvent(0, 1.0, 0.5, {"mu": {"a": 8.5}}, {"step": [1, {"x": None}]}),
     StateEvent({"x": None, "y": [1, "2"]}, (Trial(5, Decision({"a": 4}), 2, 3, "init"),), Best(Decision({"a": 4}), 3),
                {"3": {"momentum": {"a": 0.5}}}),
-    FinalEvent("found-0", Decision(edges={"y:1": (0, 1)}), {"lr": 0.1}, 7, 1, 2, 0.9, 0.2, (Epoch(0, 1.0, 0.9),)),
+    FinalEvent("found-0", Decision(edges={"y:1": {"x": (0, 1)}}), {"lr": 0.1}, 7, 1, 2, 0.9, 0.2,
+               (Epoch(0, 1.0, 0.9),)),
     VoidEvent((2, 3)),
 ]  # fmt: skip
 

@@ -8,13 +8,13 @@ from rich.console import Console
 
 from chanc import runs
 from chanc.errors import RunError
-from chanc.runs import FinalEvent, Row, RunDir, VoidEvent, final_rows, read_run
+from chanc.runs import Decision, FinalEvent, Row, RunDir, VoidEvent, final_rows, read_run
 from chanc.study.compare import Finals, table, train_finals
 from chanc.study.driver import Task, run_method
 from chanc.study.methods.trial.greedy import Greedy
 from chanc.study.outcome import finish
 from chanc.study.progress import Progress
-from chanc.study.rivals import COSTS, RIVALS, ROLES, named, rivals
+from chanc.study.rivals import COSTS, RIVALS, ROLES, edge_rivals, named, rivals
 from chanc.testing.engines import MEMBERS, SPACE, FakeEngine, toy
 
 RECIPE = {"lr": 0.1}
@@ -44,6 +44,25 @@ def test_rivals_cost_what_the_found_network_costs() -> None:
     assert uniform[0]["b"] / uniform[0]["a"] == pytest.approx(1.5, rel=0.15)
     assert flat[0]["b"] == pytest.approx(flat[0]["a"], abs=2)
     assert random[0] != random[1]
+
+
+def test_rivals_of_edges_are_other_edges_and_whole_networks() -> None:
+    """Random ones where the method draws some, at equal params alone; the others' widths cost what was found."""
+    found = Decision(edges={"y:1": {"a": (0, 2)}})
+    counts = {"params": SPACE.count({"a": 16, "b": 24}, "params"), "macs": SPACE.count({"a": 16, "b": 24}, "macs")}
+
+    def drawn(turn: int) -> Decision:
+        return Decision(edges={"y:1": {"a": (turn,)}})
+
+    made = edge_rivals(SPACE, found, counts, drawn, ("baseline", "uniform", "random"), 0, 2, turns=2)
+    assert list(made) == ["found", "baseline", "uniform-params", "uniform-macs", "random-params"]
+    assert made["found"] == [found, found]
+    assert made["random-params"] == [drawn(0), drawn(1)]
+    assert made["baseline"] == [Decision(SPACE.widths)] * 2
+    for counter in COSTS:
+        for decision in made[f"uniform-{counter}"]:
+            assert SPACE.count(decision.widths, counter) == pytest.approx(counts[counter], rel=0.01)
+    assert list(edge_rivals(SPACE, found, counts, None, ("random",), 0, 2)) == ["found"]
 
 
 @pytest.mark.parametrize("name", ["unifrom", "uniform-", "uniform-latency", "baseline-params", "-params"])
@@ -99,14 +118,15 @@ def test_what_two_rivals_have_in_common_is_trained_once(tmp_path: Path) -> None:
     task, run = searched(tmp_path, engine)
     own = task.space.widths
     widths = {"found": [own, own], "baseline": [own, own], "uniform-params": [own, {"a": 16, "b": 48}]}
-    rows = train_finals(engine, run, Finals(RECIPE, 5, 2), widths, 0, task.progress)
+    rivalry = {name: [Decision(each) for each in of] for name, of in widths.items()}
+    rows = train_finals(engine, run, Finals(RECIPE, 5, 2), rivalry, 0, task.progress)
     assert [call["final"] for call in engine.calls] == [own, own, {"a": 16, "b": 48}]
     assert rows[0].scores == rows[1].scores
     assert [event.file for event in run.record.finals] == [
         f"final/{name}/model.onnx" for name in (*["found-0", "found-1"] * 2, "found-0", "uniform-params-1")
     ]
     assert read_run(tmp_path).finals == run.record.finals
-    train_finals(engine, run, Finals(RECIPE, 5, 2), widths, 0, task.progress)
+    train_finals(engine, run, Finals(RECIPE, 5, 2), rivalry, 0, task.progress)
     assert len(engine.calls) == 3
 
 

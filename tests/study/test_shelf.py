@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chanc.runs import RunDir, read_run
+from chanc.runs import Decision, RunDir, read_run
 from chanc.study import shelf as shelves
 from chanc.study.compare import Finals, train_finals
 from chanc.study.progress import Progress, TimeUp
@@ -27,7 +27,8 @@ def trained(path: Path, engine: FakeEngine, asked: Finals, widths: dict[str, lis
     run = runs.create(path, {}, {})
     engine.save(toy({"a": 32, "b": 48}), path / "input.onnx")
     engine.calls.clear()
-    train_finals(engine, run, asked, widths, 0, Progress(1, 1, quiet=True))
+    rivalry = {name: [Decision(each) for each in of] for name, of in widths.items()}
+    train_finals(engine, run, asked, rivalry, 0, Progress(1, 1, quiet=True))
     return run
 
 

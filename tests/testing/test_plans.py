@@ -58,5 +58,5 @@ def test_a_wrong_rewrite_is_noticed(monkeypatch, oracle):
 
 
 def test_refusals_are_raised():
-    with pytest.raises(PlanError, match="no channel group 'nothing'"):
+    with pytest.raises(PlanError, match="no channel group matches 'nothing'"):
         check_trial(_model(), Trial("bad", "shrink", {"nothing": 3}))

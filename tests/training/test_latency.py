@@ -39,10 +39,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def fake(model: object, batch: int = 1, **asked: object) -> Latency:
         if isinstance(model, ir.Model):
-            return Latency(1e-6 * 2 * elements(model), 0, 0, "")
+            return Latency(1e-6 * 2 * elements(model), 0, 0, "", 1)
         (weight,) = model.graph.initializer
         seen.append(prod(weight.dims))
-        return Latency(1e-6 * seen[-1], 0, 0, "")
+        return Latency(1e-6 * seen[-1], 0, 0, "", 1)
 
     monkeypatch.setattr(tables, "latency", fake)
     return seen

@@ -113,6 +113,8 @@ def attend(context: Context, operands: tuple[Layout, Layout, Layout], flat: bool
     key, value = (_after(context, past + k, now, HEADS if whole else COLUMNS) for k, now in enumerate((key, value)))
     if whole:
         query, key, value = (context.fix(x, COLUMNS, "whole heads go") for x in (query, key, value))
+        for part in (part for x in (query, key, value) for part in x.on(HEADS)):
+            context.mark_heads(part.labels)
     else:
         query, key = _contracted(context, query, key)
     scores = _scores(context, query, key, heads, shared, mask)

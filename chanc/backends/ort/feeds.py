@@ -16,9 +16,10 @@ from chanc.backends.ort.open_sizes import free_axes, shapes
 from chanc.backends.ort.run import Array, run, session
 from chanc.backends.ort.told_sizes import lengths
 from chanc.data.arrays import read_arrays
-from chanc.errors import DataError, ModelError
+from chanc.errors import DataError, MissingDependencyError, ModelError
 from chanc.ir import copy_model, load
 from chanc.ir.normalize import normalize
+from chanc.ir.sizes import Sizes, per_sample, sizes_of
 
 OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
@@ -144,6 +145,22 @@ def fitting_feeds(
         else:
             return feeds
     raise first or ModelError("the model has no inputs that could be filled")
+
+
+def likely_sizes(model: Any) -> Sizes | None:
+    """Sizes of a model's open axes, but for the batch, at which onnxruntime runs it: none where none is open.
+
+    None where onnxruntime isn't there, or runs it at no size that was tried. Raises: ModelError for a model that can't
+    be read.
+    """
+    loaded = load(model, copy=False)
+    try:
+        if not free_axes(_to_fill(loaded), {}):
+            return {}
+        feeds = fitting_feeds(loaded, batch=1)
+    except (MissingDependencyError, ModelError):
+        return None
+    return per_sample(loaded, sizes_of(loaded, None, {name: array.shape for name, array in feeds.items()}))
 
 
 def _to_fill(model: ir.Model) -> list[ir.Value]:

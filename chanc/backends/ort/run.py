@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from chanc.errors import MissingDependencyError, ModelError
+from chanc.errors import MissingDependencyError, ModelError, RunError
 from chanc.ir import load, save, to_bytes
 from chanc.ir.save import PROTOBUF_BYTES
 
@@ -25,7 +25,8 @@ class LoadError(ModelError):
     """onnxruntime can't load a model: an operator, a type or a version that it doesn't know."""
 
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+CPU = "CPUExecutionProvider"
+_SUFFIX = "ExecutionProvider"
 _ONLY_FATAL = 4
 _OPSET_LIMIT = re.compile(r"ONNX Runtime only \*guarantees\*.*?till opset (\d+)", re.DOTALL)
 _IR_LIMIT = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
@@ -52,11 +53,12 @@ def session(model: Any, *, exact: bool = False, threads: int = 0, device: str = 
         model: the model; over 2 GB it goes through a temporary file.
         exact: turn graph optimisation off, so that the operators run as they are written.
         threads: threads inside an operator; 0 leaves it to onnxruntime.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or another execution provider (`provider`).
 
     Raises:
         LoadError: onnxruntime refuses the model (its own first line is given).
-        MissingDependencyError: no onnxruntime, or CUDA was asked for and onnxruntime would run on the CPU instead.
+        MissingDependencyError: no onnxruntime, or onnxruntime would run on the CPU in place of what was asked for.
+        RunError: no execution provider is called so.
     """
     ort = onnxruntime()
     options = ort.SessionOptions()
@@ -64,13 +66,21 @@ def session(model: Any, *, exact: bool = False, threads: int = 0, device: str = 
     options.intra_op_num_threads = threads
     if exact:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if device not in _PROVIDERS:
-        raise ValueError(f"device is {device!r}, not one of {sorted(_PROVIDERS)}")
-    wanted = list(dict.fromkeys((_PROVIDERS[device], _PROVIDERS["cpu"])))
-    _require_provider(_PROVIDERS[device], ort.get_available_providers())
-    opened = _open(ort, model, options, wanted)
-    _require_provider(_PROVIDERS[device], opened.get_providers())
+    wanted = provider(device)
+    _require_provider(wanted, ort.get_available_providers())
+    opened = _open(ort, model, options, list(dict.fromkeys((wanted, CPU))))
+    _require_provider(wanted, opened.get_providers())
     return opened
+
+
+def provider(name: str) -> str:
+    """The execution provider of that name, in full or as in "cpu", "cuda", "openvino". Raises: RunError."""
+    known: list[str] = onnxruntime().get_all_providers()
+    found = [full for full in known if name.lower() in (full.lower(), full.removesuffix(_SUFFIX).lower())]
+    if not found:
+        here = [full.removesuffix(_SUFFIX).lower() for full in onnxruntime().get_available_providers()]
+        raise RunError(f"onnxruntime has no execution provider {name!r}; here it has {', '.join(here)}")
+    return found[0]
 
 
 def run(
@@ -135,13 +145,16 @@ def _bytes_of(model: ir.Model) -> int:
     return sum(tensor.nbytes for tensor in values if tensor is not None)
 
 
-def _require_provider(provider: str, found: list[str]) -> None:
+def _require_provider(wanted: str, found: list[str]) -> None:
     # onnxruntime falls back to the CPU without a word where the CUDA libraries or a device are missing.
-    if provider not in found:
-        raise MissingDependencyError(
-            f"{provider} is not available, onnxruntime would run on {', '.join(found) or 'nothing'}: "
-            "pip install 'chanc[gpu]' in place of 'chanc[cpu]', on a machine with its CUDA libraries"
-        )
+    if wanted in found:
+        return
+    advice = "pip install 'chanc[gpu]' in place of 'chanc[cpu]', on a machine with its CUDA libraries"
+    if "cuda" not in wanted.lower():
+        advice = "it takes an onnxruntime that was built with it"
+    raise MissingDependencyError(
+        f"{wanted} is not available, onnxruntime would run on {', '.join(found) or 'nothing'}: {advice}"
+    )
 
 
 def _check_feeds(opened: Any, feeds: Mapping[str, Array]) -> None:

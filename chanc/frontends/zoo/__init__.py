@@ -2,7 +2,8 @@
 
 `build("resnet34")` is the published baseline for 32x32 images; `width=16` sets every independent width to 16,
 `scale=1.5` scales all of them, and `widths={"stream1": 24, ...}` sets single ones, so that a network found by a search
-can be built again. `table(name)` lists the independent widths of a network with their published values.
+can be built again. `table(name)` lists the independent widths of a network with their published values. Some have forms
+(`chanc.frontends.zoo.forms`): `cnas:cells=3,f=8` is a small one of `cnas`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _FAMILIES = {
     "mobilenetv2": "mobilenetv2",
     "mobilenetv2-imagenet": "mobilenetv2",
     "densenet-bc": "densenet",
+    "cnas": "cnas",
+    "cnas-densenet": "densenet",
     "wrn22": "wideresnet",
     "wrn22-1": "wideresnet",
     "wrn22-2": "wideresnet",
@@ -115,12 +118,15 @@ def params(name: str, *, width: int | None = None, classes: int = 10) -> int:
 
 
 def _family(name: str, aux: bool) -> Any:
-    if name not in _FAMILIES:
+    known = name.partition(":")[0]
+    if known not in _FAMILIES:
         raise ChancError(f"the zoo has no network {name!r}; it has {', '.join(_FAMILIES)}")
-    if aux and _FAMILIES[name] not in ("darts", "flexcharts"):
+    if known != name and _FAMILIES[known] not in ("cnas", "densenet"):
+        raise ChancError(f"{known} has no forms; cnas and cnas-densenet have some")
+    if aux and _FAMILIES[known] not in ("darts", "flexcharts"):
         raise ChancError(f"{name} has no auxiliary head; the darts networks and flexcharts20 have one")
     plugins.require("torch", "the zoo", "torch")
-    return importlib.import_module(f"{__name__}.{_FAMILIES[name]}")
+    return importlib.import_module(f"{__name__}.{_FAMILIES[known]}")
 
 
 def _resolve(name: str, usual: Mapping[str, int], width: int | None, widths: Mapping[str, int]) -> dict[str, int]:

@@ -1,4 +1,8 @@
-"""DenseNet-BC-100-12 for 32x32 images (Huang et al. 2017): growth 12, bottlenecks of 48, compression a half."""
+"""DenseNet-BC for 32x32 images (Huang et al. 2017): bottlenecks of 4 times the growth, compression a half.
+
+    zoo:densenet-bc                           DenseNet-BC-100-12: three blocks of 16 layers, growth 12
+    zoo:cnas-densenet[:layers=19,growth=12]   CNAS's: three blocks of 19 layers
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,24 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from chanc.frontends.zoo.forms import form
 from chanc.frontends.zoo.layers import PooledFeatures, conv
 
-_BLOCKS, _LAYERS, _GROWTH = 3, 16, 12
+_BLOCKS = 3
+_LAYERS = {"densenet-bc": 16, "cnas-densenet": 19}
 
 
 def table(name: str, *, aux: bool = False) -> dict[str, int]:
     """Published widths: `stem`, `blockB.L.bottleneck` and `blockB.L.growth` a layer, `transitionB`."""
-    features = 2 * _GROWTH
+    numbers = _numbers(name)
+    layers, growth = numbers["layers"], numbers["growth"]
+    features = 2 * growth
     widths = {"stem": features}
     for block in range(1, _BLOCKS + 1):
-        for layer in range(_LAYERS):
-            widths[f"block{block}.{layer}.bottleneck"] = 4 * _GROWTH
-            widths[f"block{block}.{layer}.growth"] = _GROWTH
-        features += _LAYERS * _GROWTH
+        for layer in range(layers):
+            widths[f"block{block}.{layer}.bottleneck"] = 4 * growth
+            widths[f"block{block}.{layer}.growth"] = growth
+        features += layers * growth
         if block < _BLOCKS:
             features //= 2
             widths[f"transition{block}"] = features
@@ -29,7 +37,11 @@ def table(name: str, *, aux: bool = False) -> dict[str, int]:
 
 def build(name: str, widths: Mapping[str, int], *, classes: int, channels: int, aux: bool = False) -> nn.Module:
     """A DenseNet-BC with these widths."""
-    return DenseNet(widths, classes, channels)
+    return DenseNet(_numbers(name)["layers"], widths, classes, channels)
+
+
+def _numbers(name: str) -> dict[str, int]:
+    return form(name, {"layers": _LAYERS[name.partition(":")[0]], "growth": 12})
 
 
 class DenseLayer(nn.Module):
@@ -69,14 +81,15 @@ class Transition(nn.Module):
 class DenseNet(nn.Module):
     """Stem, three dense blocks with transitions between, BatchNorm and ReLU, pooling, a linear classifier."""
 
-    def __init__(self, widths: Mapping[str, int], classes: int, channels: int) -> None:
+    def __init__(self, count: int, widths: Mapping[str, int], classes: int, channels: int) -> None:
+        """count: layers of a block."""
         super().__init__()
         features = widths["stem"]
         self.stem = conv(channels, features, 3)
         self.blocks = nn.ModuleDict()
         for block in range(1, _BLOCKS + 1):
             layers: list[nn.Module] = []
-            for layer in range(_LAYERS):
+            for layer in range(count):
                 growth = widths[f"block{block}.{layer}.growth"]
                 layers.append(DenseLayer(features, widths[f"block{block}.{layer}.bottleneck"], growth))
                 features += growth

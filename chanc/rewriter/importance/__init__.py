@@ -23,4 +23,7 @@ Importance = Callable[[Group, Evidence], Scores]
 IMPORTANCES: Registry[Importance] = Registry("importance", "chanc.importances", __name__, error=PlanError)
 register = IMPORTANCES.register
 
-__all__ = ["IMPORTANCES", "Evidence", "Gathered", "Importance", "Moments", "Scores", "register"]
+IN_LOSS = frozenset({"fisher", "taylor"})
+"""Importances in units of the loss, which mean the same in all groups; others compare units of one group."""
+
+__all__ = ["IMPORTANCES", "IN_LOSS", "Evidence", "Gathered", "Importance", "Moments", "Scores", "register"]

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from chanc.backends.ort import Latency, latency
+from chanc.backends.ort import Latency, Ratio, Runner, in_turn, latency, ratio, runner
 
 pytest.importorskip("onnxruntime")
 
@@ -54,3 +54,41 @@ def test_warmup_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))
     assert latency(product(4), batch=3, repeats=4, warmup=2).median_s == 1
     assert calls == [3] * 6
+
+
+def two(sizes: tuple[int, int] = (4, 8)) -> list[Runner]:
+    return [runner(product(size), batch=3) for size in sizes]
+
+
+def test_models_run_in_turn_and_every_other_turn_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still but in a run, which takes as many seconds as the matrices are wide."""
+    clock, order = [0.0], list[int]()
+
+    def run(session: object, feeds: dict[str, np.ndarray]) -> None:
+        order.append(feeds["x"].shape[-1])
+        clock[0] += feeds["x"].shape[-1]
+
+    both = two()
+    monkeypatch.setattr(sys.modules["chanc.backends.ort.latency"], "run", run)
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    told: list[float] = []
+    seconds = in_turn(both, repeats=4, warmup=1, on_turn=told.append)
+    assert order == [4, 8] + [4, 8, 8, 4] * 2
+    assert told == [0.25, 0.5, 0.75, 1.0]
+    assert seconds.tolist() == [[4.0] * 4, [8.0] * 4]
+    assert ratio(seconds[1], seconds[0]) == Ratio(2.0, 2.0, 2.0, faster=0, turns=4)
+    assert in_turn(both, repeats=None, seconds=60).shape == (2, 5), "twelve seconds a turn"
+    assert in_turn(both, repeats=None, seconds=1).shape == (2, 3), "three turns at least"
+    assert in_turn(both, repeats=2, seconds=60).shape == (2, 2), "what is first reached"
+
+
+def test_a_ratio_that_chance_would_make_is_not_told() -> None:
+    ones = np.ones(100)
+    for faster, told in ((50, False), (60, False), (61, True), (39, True), (40, False)):
+        other = np.where(np.arange(100) < faster, 0.9, 1.1)
+        assert ratio(other, ones).told is told
+
+
+def test_nothing_says_how_long() -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        in_turn(two(), repeats=None)

@@ -12,11 +12,13 @@ from chanc.frontends import zoo  # noqa: E402
 
 ONE_A_STRUCTURE = [
     *("resnet18", "resnet50", "darts7", "dartsplus7", "vgg16", "mobilenetv2", "densenet-bc", "wrn22"),
-    *("wrn22-1", "flexcharts20"),
+    *("wrn22-1", "flexcharts20", "cnas:cells=3,nodes=2,ops=1"),
     *("mobilenetv3-large", "efficientnet-b0", "shufflenetv2", "googlenet"),
 ]
-DEEP = {"darts14", "darts20", "dartsplus14", "dartsplus20", "flexcharts20"}  # more cells of the same kinds: by night
-NAMES = [pytest.param(name, marks=pytest.mark.nightly if name in DEEP else ()) for name in zoo.names()]
+# More cells of the same kinds: by night.
+DEEP = {"darts14", "darts20", "dartsplus14", "dartsplus20", "flexcharts20", "cnas", "cnas-densenet"}
+NAMES = [pytest.param(name, marks=pytest.mark.nightly if name in DEEP else ())
+         for name in (*zoo.names(), "cnas:cells=3,nodes=2,ops=1")]  # fmt: skip
 
 
 def test_names_of_the_listing():

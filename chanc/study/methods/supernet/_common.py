@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from chanc.errors import RunError
 from chanc.runs import Best, Decision, EpochEvent, Event, StateEvent, Timing, best, read_json
-from chanc.study.engine import Engine
+from chanc.study.engine import Engine, stepper
 from chanc.study.methods.protocol import Context
 from chanc.study.methods.sampler import Bounded
 from chanc.study.space import Limits, Space, Widths
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from chanc.training.choices import Choices
     from chanc.training.latency import Table
     from chanc.training.masking import MaskedEpoch, MaskOptions, Policy, Unit
-    from chanc.training.records import StepInfo
     from chanc.training.supernet import Supernet
 
 FOLDER = "supernet"
@@ -110,7 +109,7 @@ class Masking(Bounded, ABC):
         if done:
             net.restore(context.record.path / done[-1].file)
         for epoch in range(len(done), net.options.epochs):
-            seen = net.epoch(epoch, _stepper(context))
+            seen = net.epoch(epoch, stepper(context.watch))
             file = context.folder(FOLDER) / f"{epoch:03d}.safetensors"
             net.save(file)
             context.timed(Timing(f"epoch {epoch}", seen.seconds, peak_bytes=seen.peak))
@@ -191,13 +190,6 @@ def _engine(context: Context) -> MaskEngine:
     if not isinstance(context.engine, MaskEngine):
         raise RunError("this engine makes no supernets")
     return context.engine
-
-
-def _stepper(context: Context) -> Callable[[StepInfo], None]:
-    def on_step(info: StepInfo) -> None:
-        context.watch.step(info.epoch, (info.step + 1) / info.steps)
-
-    return on_step
 
 
 def _named(fixed: Mapping[str, str]) -> Iterator[str]:

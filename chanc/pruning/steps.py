@@ -1,0 +1,110 @@
+"""One step of a pruning: a model goes in, a cheaper one comes out, and how right it was at each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+
+from chanc.analysis import analyze
+from chanc.data import Data
+from chanc.errors import ModelError, TrialError
+from chanc.ir import copy_model
+from chanc.pruning.cut import cut
+from chanc.pruning.outcome import Step, Watch
+from chanc.rewriter import Rewrite
+from chanc.rewriter.importance import Gathered
+from chanc.training.evidence import gather
+from chanc.training.feed import some_feed
+from chanc.training.module import trainable
+from chanc.training.options import TrainOptions
+from chanc.training.task import Task
+from chanc.training.train import score, train
+from chanc.transforms import reconstruct
+
+CALIBRATION, AT_ONCE = 256, 32
+"""Training samples that layers are refitted on, and how many at once."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How a model is brought back to what it did: the data and the task, and how it trains.
+
+    importance: of `chanc.rewriter.IMPORTANCES`, by which channels are judged. sizes: of open axes. refit, trains:
+    whether layers are refitted in closed form, and whether the network is trained. say: one line for a person.
+    """
+
+    original: ir.Model
+    data: Data
+    task: Task
+    options: TrainOptions
+    importance: str
+    sizes: Mapping[str, int]
+    refit: bool
+    trains: bool
+    say: Callable[[str], None]
+
+    @property
+    def teacher(self) -> ir.Model | None:
+        """The original, where the task learns from one."""
+        return self.original if self.task.wants_teacher else None
+
+    def score(self, model: ir.Model) -> float:
+        """The task's score on the held-out samples. Raises: TrialError where it is no number."""
+        found = score(trainable(model, self.task), self.data, self.task, self.options, self.teacher)
+        if not np.isfinite(found):
+            raise TrialError(f"the {self.task.score_name} of the model is {found}")
+        return found
+
+    def step(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None, asked: Mapping[str, Any]) -> Step:
+        """Cut, refit and train. asked: what `chanc.rewrite` is asked for.
+
+        Raises: PlanError for bounds that can't be met; VerifyError; TrialError where the training fails.
+        """
+        done = cut(model, self._evidence(model), self.importance, self.sizes, **asked)
+        after, scores = done.model, {"cut": self.score(done.model)}
+        if self.refit:
+            after = self._refitted(model, done)
+            scores["refitted"] = self.score(after)
+        if self.trains:
+            after = copy_model(after)
+            self._train(after, checkpoint, watch)
+            scores["trained"] = self.score(after)
+        now = analyze(after, dims=self.sizes, fold=False)
+        return Step(after, dict(done.trace.groups), now.params, now.macs, scores, dict(done.trace.left))
+
+    def _evidence(self, model: ir.Model) -> Gathered:
+        return gather(
+            model, self.data, self.task, teacher=self.teacher, device=self.options.device, seed=self.options.seed,
+            activations=self.importance == "activation", sizes=self.sizes,
+        )  # fmt: skip
+
+    def _inputs(self, model: ir.Model) -> Iterator[dict[str, NDArray[Any]]]:
+        """Some training samples as the model is fed them, in batches."""
+        name = trainable(model, self.task).inputs[0]
+        for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, AT_ONCE, self.options.seed):
+            yield {key: np.ascontiguousarray(value.numpy()) for key, value in batch.inputs.items()}
+
+    def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
+        """The cut model with its layers refitted; as it is where that can't be done, which is said."""
+        try:
+            found = reconstruct(before, done, self._inputs(before), seed=self.options.seed)
+        except ModelError as error:
+            self.say(f"note: no layer is refitted: {error}")
+            found_model: ir.Model = done.model
+            return found_model
+        self.say(str(found))
+        model: ir.Model = found.model
+        return model
+
+    def _train(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> None:
+        train(
+            model, self.data, self.task, self.options, teacher=self.teacher, checkpoint=checkpoint,
+            on_step=watch.step if watch is not None else None, on_epoch=watch.epoch if watch is not None else None,
+        )  # fmt: skip

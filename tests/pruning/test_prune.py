@@ -1,0 +1,120 @@
+"""Pruning as a whole: budgets are met, what was learned stays, and a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("torch")
+
+import chanc
+from chanc.errors import PlanError, RunError, TrialError, VerifyError
+from chanc.pruning import STAGES, cut, loop
+from chanc.testing import builders
+
+
+def network(width: int = 16) -> onnx.ModelProto:
+    """[N, 6] -> two hidden layers, of which the second half of units hardly counts -> [N, 4]."""
+    rng = np.random.default_rng(0)
+    counts = np.repeat([1.0, 1e-3], width // 2)[:, None]
+    shapes = {"w1": (6, width), "w2": (width, width), "w3": (width, 4)}
+    weights = {name: rng.standard_normal(shape) / shape[0] ** 0.5 for name, shape in shapes.items()}
+    weights |= {name: weights[name] * counts for name in ("w2", "w3")}
+    body = "h = MatMul (x, w1) r = Relu (h) g = MatMul (r, w2) s = Relu (g) y = MatMul (s, w3)"
+    return builders.build("float[N,6] x", "float y", body, {n: w.astype(np.float32) for n, w in weights.items()})
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(1)
+    return [{"x": rng.standard_normal((64, 6)).astype(np.float32)} for _ in range(5)]
+
+
+def test_what_hardly_counts_goes_without_a_loss(samples: list[dict[str, np.ndarray]]) -> None:
+    done = chanc.prune(network(), max_macs="45%", data=samples, epochs=0, round_to=1)
+    assert done.steps[-1].macs <= 0.45 * done.macs
+    assert done.before == 1.0
+    assert list(done.steps[-1].scores) == ["cut", "refitted"]
+    assert done.steps[-1].scores["cut"] > 0.99
+    assert done.after is not None
+    assert done.after >= done.steps[-1].scores["cut"]
+    assert isinstance(done.model, onnx.ModelProto)
+    onnx.checker.check_model(done.model)
+
+
+def test_by_weights_alone() -> None:
+    said: list[str] = []
+    done = chanc.prune(network(), max_params="50%", say=said.append)
+    assert done.steps[-1].params <= 0.5 * done.params
+    assert done.before is None
+    assert done.after is None
+    assert "weights alone" in said[0]
+
+
+def test_steps_are_kept_and_a_stopped_run_goes_on(
+    samples: list[dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"max_macs": "40%", "data": samples, "epochs": 1, "steps": 2, "round_to": 1}
+    whole = chanc.prune(network(), run=tmp_path / "whole", **asked)
+    assert [list(step.scores) for step in whole.steps] == [list(STAGES)] * 2
+    plain, calls = loop.Recovery.step, []
+
+    def stopped(self: loop.Recovery, *args: object) -> object:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return plain(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop.Recovery, "step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        chanc.prune(network(), run=tmp_path / "run", **asked)
+    again = chanc.prune(network(), run=tmp_path / "run", resume=True, **asked)
+    assert len(calls) == 3
+    logs = [(tmp_path / name / "events.jsonl").read_text() for name in ("whole", "run")]
+    assert logs[0] == logs[1]
+    assert [json.loads(line)["kind"] for line in logs[0].splitlines()] == ["start", "step", "step"]
+    assert again.after == whole.after
+    assert not list((tmp_path / "run").rglob("training.safetensors"))
+    with pytest.raises(RunError, match="steps was 2, now it is 3"):
+        chanc.prune(network(), run=tmp_path / "run", resume=True, **{**asked, "steps": 3})
+    with pytest.raises(RunError, match="holds a run already"):
+        chanc.prune(network(), run=tmp_path / "run", **asked)
+
+
+def test_what_makes_no_sense(samples: list[dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PlanError, match="can't be met"):
+        chanc.prune(network(), max_params=1, data=samples, epochs=0)
+    with pytest.raises(RunError, match="at least one step"):
+        chanc.prune(network(), max_params="50%", steps=0)
+    with pytest.raises(PlanError, match="no channel group matches 'w9'"):
+        chanc.prune(network(), max_params="50%", keep=["w9"])
+    monkeypatch.setattr(loop.Recovery, "score", lambda self, model: (_ for _ in ()).throw(TrialError("no number")))
+    with pytest.raises(TrialError, match="no number"):
+        chanc.prune(network(), max_params="50%", data=samples)
+
+
+def test_a_wrong_rewrite_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = cut.rewrite
+
+    def wrong(*args: object, **options: object) -> object:
+        done = plain(*args, **options)  # type: ignore[arg-type]
+        weight = done.model.graph.initializers["w3"]
+        weight.const_value = type(weight.const_value)(weight.const_value.numpy() + 1, name="w3")
+        return done
+
+    monkeypatch.setattr(cut, "rewrite", wrong)
+    with pytest.raises(VerifyError, match="something else"):
+        chanc.prune(network(), max_params="50%")
+
+
+def test_open_axes_are_counted_as_the_data_have_them() -> None:
+    body = "c = Conv <pads = [1, 1, 1, 1]> (x, w, b) r = Relu (c) y = Conv (r, v)"
+    model = builders.build("float[N,2,H,W] x", "float y", body, {"w": (16, 2, 3, 3), "b": (16,), "v": (3, 16, 1, 1)})
+    images = [{"x": np.random.default_rng(0).standard_normal((8, 2, 6, 10)).astype(np.float32)}]
+    done = chanc.prune(model, max_macs="50%", data=images, epochs=0)
+    assert done.macs == 6 * 10 * (16 * 2 * 9 + 3 * 16)
+    assert done.steps[-1].macs == done.macs / 2
