@@ -40,6 +40,8 @@ SAID = {
     "rewrite m.onnx -o half.onnx --scale 0.5": f"{ORT}; or rewrite without that check: --no-verify",
     "rewrite m.onnx -o half.onnx --scale 0.5 --no-verify": "",
     "rewrite m.onnx -o wide.onnx --scale 1.5 --transfer widen --no-verify": "",
+    "prune m.onnx -o half.onnx --max-params 50%": ORT,
+    "prune m.onnx -o h.onnx --max-params 50% --data digits": "pruning by data needs torch: pip install 'chanc[torch]'",
     "verify m.onnx m.onnx": ORT,
     "eval m.onnx --data synthetic": ORT,
     "latency m.onnx": ORT,
@@ -65,7 +67,7 @@ SAID = {
 ALIKE = {
     "analyze m.onnx", "analyze m.onnx --json -", "rewrite m.onnx -o wide.onnx --scale 1.5 --transfer widen --no-verify",
     "search m.onnx", "search m.onnx --data synthetic --max-latency 5", "sweep m.onnx", "eval m.onnx --data synthetic",
-    "latency m.onnx", "analyze m.onnx --sensitivity --data synthetic",
+    "latency m.onnx", "prune m.onnx -o half.onnx --max-params 50%", "analyze m.onnx --sensitivity --data synthetic",
     "export torch:json:loads --input 1,2 -o r.onnx",
 }  # fmt: skip
 NIGHT = pytest.mark.nightly

@@ -149,7 +149,7 @@ def test_help_lists_the_method_and_its_options(stranger) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
-        (("--algo", "stair"), 2, "there is no search method 'stair' (did you mean 'stairs'?); there are conet, dmask"),
+        (("--algo", "stair"), 2, "there is no search method 'stair' (did you mean 'stairs'?); there are cnas, conet"),
         (("--algo", "stairs", "--stair", 0), 2, "0 is not in the range 1<=x<=64"),
         pytest.param(("--algo", "stairs", "--way", "left"), 2, "'left' is not one of 'up', 'down'", marks=NIGHT),
         (("--algo", "greedy", "--stair", 2), 2, "--stair is no option of the greedy search"),

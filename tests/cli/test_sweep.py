@@ -42,7 +42,7 @@ def test_cells_and_settings_reach_the_sweep(tmp_path: Path, monkeypatch: pytest.
     text = "net.onnx --algo greedy,uniform --gamma 0,0.8 --target-params 50k --trials 3 --lr 0.2 --round-to 8"
     where = ["--dim", "H=8", "--normalise", "none", "--workers", "2", "--out", str(tmp_path)]
     out = CliRunner().invoke(command, [*text.split(), *where])
-    assert seen["todo"] == ["greedy-target_params50000-gamma0.0-seed0", "greedy-target_params50000-gamma0.8-seed0",
+    assert seen["todo"] == ["greedy-gamma0.0-target_params50000-seed0", "greedy-gamma0.8-target_params50000-seed0",
                             "uniform-target_params50000-seed0"]  # fmt: skip
     assert (seen["trials"], seen["resume"], seen["attempts"]) == (3, False, 2)
     assert (seen["normalise"], seen["data"]) == ("none", "digits")
@@ -53,7 +53,7 @@ def test_cells_and_settings_reach_the_sweep(tmp_path: Path, monkeypatch: pytest.
     assert "3 cells, 2 at a time" in out.output
     assert "1,234  top-1 87.50%" in out.output
     assert isinstance(out.exception, ChancError)
-    assert str(out.exception).startswith("1 of 3 cells failed: greedy-target_params50000-gamma0.8-seed0;")
+    assert str(out.exception).startswith("1 of 3 cells failed: greedy-gamma0.8-target_params50000-seed0;")
 
 
 def planned(*words: str) -> tuple[list[Cell], dict[str, Any]]:

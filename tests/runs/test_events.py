@@ -15,6 +15,7 @@ from chanc.runs import (
     FinalEvent,
     StartEvent,
     StateEvent,
+    StepEvent,
     Trial,
     TrialEvent,
     VoidEvent,
@@ -32,6 +33,7 @@ EVENTS: list[Event] = [
                {"3": {"momentum": {"a": 0.5}}}),
     FinalEvent("found-0", Decision(edges={"y:1": {"x": (0, 1)}}), {"lr": 0.1}, 7, 1, 2, 0.9, 0.2,
                (Epoch(0, 1.0, 0.9),)),
+    StepEvent(1, {"é": 16}, {"é": 8}, 10, 20, {"cut": 0.5, "trained": 0.9}, {"b": "pinned"}, "trials/001/model.onnx"),
     VoidEvent((2, 3)),
 ]  # fmt: skip
 
@@ -49,7 +51,7 @@ def test_an_event_is_one_line_and_comes_back(event: Event) -> None:
 
 def test_every_kind_is_tried() -> None:
     assert {event.kind for event in EVENTS} == set(KINDS)
-    assert set(KINDS) == {"start", "trial", "epoch", "state", "final", "error", "void"}
+    assert set(KINDS) == {"start", "trial", "epoch", "state", "final", "step", "error", "void"}
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.kind)
