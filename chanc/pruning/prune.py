@@ -99,6 +99,7 @@ def prune(
     from chanc.pruning.steps import Recovery
     from chanc.tasks import classifies, configured, fitted, with_recipe
     from chanc.training.inputs import data_of, sizes_seen
+    from chanc.training.module import remarks
     from chanc.training.options import InputOptions
 
     recipe = {**(RECOVERY if "optimizer" not in options else {}), **options}
@@ -110,7 +111,7 @@ def prune(
         first = configured(task, recipe)[0]
     taught = loaded if first.wants_teacher else None
     dataset, told = fitted(loaded, whole, first, InputOptions(normalise, scale_pixels), device, taught)
-    for note in (dataset.note, told):
+    for note in (dataset.note, told, *remarks(loaded)):
         if note:
             say(f"note: {note}")
     sizes = {**sizes_seen(loaded, dataset), **asked}
@@ -124,6 +125,7 @@ def prune(
     kept = _opened(Path(run), loaded, settings, model, command, resume) if run is not None else None
     pruning = Pruning(loaded, budgets, recovery, {**chosen, "seed": seed}, steps, kept)
     with kept.owned() if kept is not None else nullcontext():
+        recovery.rehearse()
         before = recovery.score(loaded)
         done = pruning.carried_out(watch, begin)
     return Pruned(

@@ -25,7 +25,7 @@ from chanc.training.feed import some_feed
 from chanc.training.module import trainable
 from chanc.training.options import TrainOptions
 from chanc.training.task import Task
-from chanc.training.train import score, train
+from chanc.training.train import rehearse, score, train
 from chanc.transforms import reconstruct
 
 CALIBRATION, AT_ONCE = 256, 32
@@ -85,22 +85,32 @@ class Recovery:
             activations=self.importance == "activation", sizes=self.sizes,
         )  # fmt: skip
 
-    def _inputs(self, model: ir.Model) -> Iterator[dict[str, NDArray[Any]]]:
+    def rehearse(self) -> None:
+        """Run a few samples, before anything is spent. Raises: ModelError where the model can't be run or trained."""
+        rehearse(trainable(self.original, self.task), self.data, self.task)
+
+    def _inputs(self, model: ir.Model, at_once: int) -> Iterator[dict[str, NDArray[Any]]]:
         """Some training samples as the model is fed them, in batches."""
         name = trainable(model, self.task).inputs[0]
-        for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, AT_ONCE, self.options.seed):
+        for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, at_once, self.options.seed):
             yield {key: np.ascontiguousarray(value.numpy()) for key, value in batch.inputs.items()}
 
     def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
-        """The cut model with its layers refitted; as it is where that can't be done, which is said."""
-        try:
-            found = reconstruct(before, done, self._inputs(before), seed=self.options.seed)
-        except ModelError as error:
-            self.say(f"note: no layer is refitted: {error}")
-            found_model: ir.Model = done.model
-            return found_model
-        self.say(str(found))
-        model: ir.Model = found.model
+        """The cut model with its layers refitted; as it is where that can't be done, which is said.
+
+        The end of a detector may take one sample at a time only.
+        """
+        model: ir.Model = done.model
+        for at_once in (AT_ONCE, 1):
+            try:
+                found = reconstruct(before, done, self._inputs(before, at_once), seed=self.options.seed)
+            except ModelError as error:
+                if at_once == 1:
+                    self.say(f"note: no layer is refitted: {error}")
+                continue
+            self.say(str(found))
+            model = found.model
+            break
         return model
 
     def _train(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> None:

@@ -108,7 +108,7 @@ def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | N
 def sizes_seen(model: ir.Model, data: Data) -> dict[str, int]:
     """The sizes of a model's open axes, but for the batch, in the data as they fit it."""
     if isinstance(data, Samples):
-        shapes = {name: array.shape for name, array in data.train.items()}
+        shapes = {name: (1, *array.shape[1:]) for name, array in data.train.items()}
     else:
         channels, height, width = data.shape
         sample = (channels, height, width) if data.input.layout == "NCHW" else (height, width, channels)

@@ -92,7 +92,7 @@ def trainable(model: ir.Model, task: Task) -> Trainable:
 
 
 def ended(model: ir.Model) -> tuple[ir.Model, Tail | None]:
-    """A copy of `model`, in float32 with shapes, up to where PyTorch can't express it, and what is left out.
+    """A copy of `model`, in float32 with shapes, up to where PyTorch can't express or train it, and what is left out.
 
     Raises: ModelError for what PyTorch can't express and weights are behind, naming the node.
     """
@@ -100,7 +100,7 @@ def ended(model: ir.Model) -> tuple[ir.Model, Tail | None]:
     normalize(twin)
     full_precision(twin)
     infer_shapes(twin)
-    return twin, cut_tail(twin)
+    return twin, cut_tail(twin, training=True)
 
 
 def remarks(model: ir.Model) -> list[str]:

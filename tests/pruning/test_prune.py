@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 import chanc
-from chanc.errors import PlanError, RunError, TrialError, VerifyError
+from chanc.errors import ModelError, PlanError, RunError, TrialError, VerifyError
 from chanc.pruning import STAGES, cut, loop
 from chanc.testing import builders
 
@@ -118,3 +118,38 @@ def test_open_axes_are_counted_as_the_data_have_them() -> None:
     done = chanc.prune(model, max_macs="50%", data=images, epochs=0)
     assert done.macs == 6 * 10 * (16 * 2 * 9 + 3 * 16)
     assert done.steps[-1].macs == done.macs / 2
+
+
+def detector(batch: str) -> onnx.ModelProto:
+    """A backbone, boxes and scores of 16 places, non-maximum suppression of one image, and the boxes that it picked."""
+    body = """
+    c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w, b) r = Relu (c)
+    p = Conv (r, wb) q = Conv (r, ws)
+    flat = Reshape (p, four) turned = Transpose <perm = [0, 2, 1]> (flat) boxes = Add (turned, grid)
+    scores = Reshape (q, two)
+    picked = NonMaxSuppression (boxes, scores, most, overlap)
+    numbers = Gather <axis = 1> (picked, last) rows = Squeeze (boxes, first) y = Gather (rows, numbers)
+    """
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": (16, 3, 3, 3), "b": (16,), "wb": (4, 16, 1, 1), "ws": (2, 16, 1, 1), "four": np.array([0, 4, 16]),
+        "two": np.array([0, 2, 16]), "grid": rng.uniform(0, 9, (1, 16, 4)).astype(np.float32), "most": np.array([5]),
+        "overlap": np.array([0.5], dtype=np.float32), "last": np.array(2), "first": np.array([0]),
+    }  # fmt: skip
+    return builders.build(f"float[{batch},3,8,8] x", "float[K,4] y", body, weights)
+
+
+def test_a_detector_is_mended_in_front_of_its_end() -> None:
+    images = [{"x": np.random.default_rng(0).standard_normal((48, 3, 8, 8)).astype(np.float32)}]
+    said: list[str] = []
+    done = chanc.prune(detector("N"), max_macs="50%", data=images, epochs=4, say=said.append)
+    assert done.score_name == "agreement"
+    assert done.steps[-1].macs <= done.macs / 2
+    assert any("refitted" in line for line in said)
+    assert done.after is not None
+    assert done.after > done.steps[-1].scores["cut"]
+    (boxes,) = chanc.backends.ort.run(done.model, {"x": images[0]["x"][:1]})
+    assert boxes.ndim == 2
+    assert boxes.shape[1] == 4
+    with pytest.raises(ModelError, match="its batch is fixed to 1"):
+        chanc.prune(detector("1"), max_macs="50%", data=images)

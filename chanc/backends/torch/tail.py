@@ -6,7 +6,7 @@ weights. The module returns what the tail reads of the network, under the names 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -17,7 +17,7 @@ from chanc.cost.params import Entering, entering, own_params
 from chanc.cost.sizes import source
 from chanc.errors import ModelError
 from chanc.ir.dtypes import FLOATS
-from chanc.ir.nodes import bodies, captured_by, nodes_of
+from chanc.ir.nodes import bodies, called, captured_by, nodes_of
 from chanc.ops import weight_of
 
 
@@ -38,15 +38,21 @@ class Tail:
         return f"{self.why}; the module ends before it and returns {', '.join(map(repr, self.ends))}, {stay}"
 
 
+PICKS = ("NonMaxSuppression",)
+"""Operators that pick some of their inputs by value: no gradient passes, and how many there are hangs on the values."""
+
+
 @boundary("writing PyTorch source")
-def cut_tail(model: ir.Model) -> Tail | None:
+def cut_tail(model: ir.Model, *, training: bool = False) -> Tail | None:
     """End the graph, in place, before what PyTorch can't express; None where nothing has to go.
 
-    The graph is in normal form and has shapes. Raises ModelError, naming the node, where weights are behind it or where
-    nothing is before it.
+    training: also before what picks by value (`PICKS`), where no weights are behind it. The graph is in normal form and
+    has shapes. Raises ModelError, naming the node, where weights are behind it or where nothing is before it.
     """
     graph = model.graph
     refused = Emitter(model, "Network").refused()
+    if training:
+        refused |= {node: why for node, why in _picking(graph) if node not in refused}
     if not refused:
         return None
     for node, why in refused.items():
@@ -62,6 +68,14 @@ def cut_tail(model: ir.Model) -> Tail | None:
         if not any(value.uses() or value.is_graph_output() for value in node.outputs):
             graph.remove(node, safe=True)
     return Tail(str(why), before - len(graph), tuple(value.name or "" for value in ends))
+
+
+def _picking(graph: ir.Graph) -> Iterator[tuple[ir.Node, ModelError]]:
+    """The nodes that pick by value, with no weights behind them, and why nothing is trained there."""
+    inside = entering(graph)
+    for node in graph:
+        if node.domain == "" and node.op_type in PICKS and not _weights(_behind(graph, [node]), inside):
+            yield node, ModelError(f"{called(node)} ({node.op_type}) picks by value, which can't be trained")
 
 
 def _behind(graph: ir.Graph, nodes: Collection[ir.Node]) -> Set[ir.Node]:
