@@ -192,6 +192,7 @@ def test_a_cell_of_a_sweep_is_a_search(tmp_path: Path, digits_model: Path) -> No
     assert {"algo": "greedy", "gamma": 0.5, "seed": 3, "start_width": 8}.items() <= read_run(path).settings.items()
 
 
+@pytest.mark.nightly
 def test_cells_of_a_sweep_share_their_baseline(tmp_path: Path, digits_model: Path) -> None:
     common = {"data": "digits", "trials": 1, "epochs": 1, "limit_train": 200, "options": WIDTHS, "train": TRAIN,
               "final_epochs": 1, "compare": ["baseline"]}  # fmt: skip
@@ -272,6 +273,7 @@ def test_sigterm_says_how_to_go_on(
     assert len(trials(out)) == 1
 
 
+@pytest.mark.nightly
 def test_a_search_whose_time_is_over_goes_on_within_the_trial(
     tmp_path: Path, digits_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
