@@ -35,6 +35,8 @@ function drawEdges(state) {
     let d = `M${edge.p[0]} ${edge.p[1]}`;
     for (let i = 2; i < edge.p.length; i += 6) d += `C${edge.p.slice(i, i + 6).join(" ")}`;
     const path = svg("path", { class: "edge", d });
+    // a line is as thick as the part of the tensor that its reader takes
+    if (edge.read < 1) path.style.strokeWidth = (0.3 + edge.read).toFixed(2);
     state.view.append(path);
     state.edges.push(path);
   }
@@ -63,7 +65,7 @@ function drawNodes(state) {
 }
 
 function drawBar(state, element, node, segments, length, top, height, index) {
-  const total = segments.reduce((sum, segment) => sum + segment.n, 0);
+  const total = sum(segments, "n");
   let left = node.x - length / 2;
   for (const segment of segments) {
     const width = (length * segment.n) / total;
@@ -71,6 +73,10 @@ function drawBar(state, element, node, segments, length, top, height, index) {
     const box = { x: left.toFixed(2), y: top, width: width.toFixed(2), height, rx: 1.5 };
     const bar = svg("rect", { ...box, class: group ? "bar" : "bar none", fill: group ? group.colour : null, "data-g": group ? segment.g : null });
     element.append(bar);
+    if (segment.d) {
+      const unread = (width * segment.d) / segment.n;
+      element.append(svg("rect", { ...box, class: "unread", x: (left + width - unread).toFixed(2), width: unread.toFixed(2) }));
+    }
     if (segment.r) element.append(svg("rect", { ...box, fill: "url(#hatch)", "pointer-events": "none" }));
     if (group) {
       bar.addEventListener("pointerenter", () => light(state, segment.g));
@@ -79,15 +85,24 @@ function drawBar(state, element, node, segments, length, top, height, index) {
     state.bars.push({ bar, g: segment.g, index });
     left += width;
   }
-  if (height > 4 && total) element.append(svg("text", { class: "count", x: node.x + length / 2 + 3, y: top + 7.5 }, String(total)));
+  if (height > 4 && total) element.append(svg("text", { class: "count", x: node.x + length / 2 + 3, y: top + 7.5 }, counted(segments)));
+}
+
+function counted(segments) {
+  const [total, dropped] = [sum(segments, "n"), sum(segments, "d")];
+  return dropped ? `${total - dropped} of ${total}` : String(total);
+}
+
+function sum(segments, key) {
+  return segments.reduce((total, segment) => total + segment[key], 0);
 }
 
 function describe(graph, node, group) {
   const half = (segments) => {
-    const total = segments.reduce((sum, segment) => sum + segment.n, 0);
-    const parts = segments.slice(0, 6).map((s) => `${s.n} ${s.g >= 0 ? graph.groups[s.g].id : "in no group"}`);
+    const parts = segments.slice(0, 6).map((s) => `${counted([s])} ${s.g >= 0 ? graph.groups[s.g].id : "in no group"}`);
     if (segments.length > 6) parts.push(`${segments.length - 6} more`);
-    return `${total} channels: ${parts.join(" + ")}`;
+    const reads = sum(segments, "d") ? "reads " : "";
+    return `${reads}${counted(segments)} channels: ${parts.join(" + ")}`;
   };
   const reasons = [...new Set([...node.in, ...node.out].map((s) => s.r).filter(Boolean))];
   return [
@@ -195,7 +210,11 @@ function groupMatches(graph, index, text, hits) {
 function key(graph) {
   const samples = graph.scale.map((sample) => html("span", {}, html("i", { style: `width:${sample.px / 2}px` }), String(sample.n)));
   const hatched = html("i", { style: "width:18px;background-image:repeating-linear-gradient(45deg,#0009 0 1.5px,#0000 1.5px 4px)" });
-  return html("div", { class: "key" }, html("span", {}, "upper bar: in width, lower bar: out width (channels)"), ...samples, html("span", {}, hatched, "can't change"));
+  return html("div", { class: "key" }, html("span", {}, "upper bar: in width, lower bar: out width (channels)"), ...unread(graph), ...samples, html("span", {}, hatched, "can't change"));
+}
+
+function unread(graph) {
+  return graph.edges.some((edge) => edge.read < 1) ? [html("span", {}, "pale: not read; thin lines: little of a tensor is read")] : [];
 }
 
 function makeCamera(root, view, graph, alone) {

@@ -6,12 +6,12 @@ A layer (convolution or linear) has two halves, its in and its out width, cut in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chanc.ops import Trait, Weight, groups, has, spec_of
 
@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 
 MAX_SEGMENTS = 48
 
+Positions = NDArray[np.int64]
+Reads = Mapping[str, Mapping[str, Sequence[int]]]
+"""The units that readers keep of their groups, by "<node's first output>:<input>", of those that don't keep all."""
+
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of channels on one side of a node: `group` is the index of its group, or -1 where it is in none."""
+    """A run of channels on one side of a node: `group` is the index of its group, or -1 where it is in none.
+
+    dropped: how many of them the node takes no notice of.
+    """
 
     group: int
     channels: int
     reason: str = ""
+    dropped: int = 0
 
 
 @dataclass
@@ -56,8 +64,8 @@ class Network:
 
 
 class _Builder:
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
+    def __init__(self, analysis: Analysis, reads: Reads) -> None:
+        self.analysis, self.reads = analysis, reads
         self.graph = analysis.model.graph
         self.network = Network()
         self.source: dict[ir.Value, int] = {}
@@ -127,22 +135,32 @@ class _Builder:
         if parts > 1 and shape[1] == 1:
             sides[1] = sides[0]
         elif parts > 1:
-            sides[1] = tuple(Segment(s.group, s.channels * parts, s.reason) for s in sides[1])
+            sides[1] = tuple(Segment(s.group, s.channels * parts, s.reason, s.dropped * parts) for s in sides[1])
         kernel = "×".join(str(size) for size in shape[2:]) if kind.kernel else ""
         name = (weight.name or node.name or _key(node)).removesuffix(".weight")
         return Vertex(_key(node), node.op_type, "layer", _short(name), kernel, sides[in_axis], sides[out_axis])
 
     def _segments(self, node: ir.Node, weight: str, axis: int, size: int) -> tuple[Segment, ...]:
-        owner = np.full(size, -1, dtype=np.int64)
+        owner, dropped = np.full(size, -1, dtype=np.int64), np.zeros(size, dtype=bool)
         for index, operand in self.operands.get(_key(node), []):
             if operand.initializer == weight and operand.axis == axis:
-                positions = np.asarray(operand.indices, dtype=np.int64).ravel()
-                owner[positions[(positions >= 0) & (positions < size)]] = index
-        runs = [(int(group), sum(1 for _ in run)) for group, run in groupby(owner.tolist())]
+                positions = np.asarray(operand.indices, dtype=np.int64)
+                owner[_within(positions, size)] = index
+                dropped[_within(self._dropped(index, operand, positions), size)] = True
+        runs = [run for run in np.split(np.arange(size), np.flatnonzero(np.diff(owner)) + 1) if run.size]
         if len(runs) > MAX_SEGMENTS:
             # interleaved groups (a channel shuffle): one segment a group says as much and can be read
-            runs = [(int(group), int((owner == group).sum())) for group in dict.fromkeys(owner.tolist())]
-        return tuple(Segment(group, count, self._reason(group, node)) for group, count in runs)
+            runs = [np.flatnonzero(owner == group) for group in dict.fromkeys(owner.tolist())]
+        groups = [int(owner[run[0]]) for run in runs]
+        return tuple(
+            Segment(group, run.size, self._reason(group, node), int(dropped[run].sum()))
+            for group, run in zip(groups, runs, strict=True)
+        )
+
+    def _dropped(self, index: int, operand: Operand, positions: Positions) -> Positions:
+        """The positions of the units that a reader doesn't keep: [units, channels of a unit]."""
+        kept = self.reads.get(f"{operand.node}:{operand.input}", {}).get(self.analysis.groups[index].id)
+        return positions[:0] if kept is None or operand.role != "consumer" else np.delete(positions, list(kept), axis=0)
 
     def _reason(self, group: int, node: ir.Node) -> str:
         if group >= 0:
@@ -153,9 +171,13 @@ class _Builder:
         return self.pins.get(_key(node)) or next(iter(reasons), "") or "in no channel group"
 
 
-def build_network(analysis: Analysis) -> Network:
-    """Return the drawing's network of an analysed model."""
-    return _Builder(analysis).build()
+def build_network(analysis: Analysis, reads: Reads | None = None) -> Network:
+    """Return the drawing's network of an analysed model; `reads`: the units that single readers keep, if not all."""
+    return _Builder(analysis, reads or {}).build()
+
+
+def _within(positions: Positions, size: int) -> Positions:
+    return positions[(positions >= 0) & (positions < size)]
 
 
 def _key(node: ir.Node) -> str:

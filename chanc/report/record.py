@@ -12,6 +12,7 @@ from chanc.report.swept import SweptCell
 from chanc.runs import Epoch, EpochEvent, ErrorEvent, Row, StateEvent, Timing, TrialEvent, best, final_rows, read_run
 from chanc.runs.agreement import agreements, in_words
 from chanc.runs.cautions import cautions
+from chanc.runs.edges import EdgeEpoch, Units, edge_epochs, kept_units
 from chanc.runs.events import Metrics
 from chanc.runs.supernet import SupernetEpoch, supernet_epochs
 
@@ -44,9 +45,10 @@ class Record:
     """What is drawn of a run.
 
     rows: the comparison after the final trainings; best: the trial that trained the best; whole: the epochs of a method
-    that trains by itself; masked: what those of a masking search say of its widths; warnings: what to know before
-    trusting it; told: other sentences on the run. held_out: images that a trial's top-1 is the share of, where they are
-    known. cells: of a sweep, those that are finished.
+    that trains by itself; masked: what those of a masking search say of its widths; edges: what those of a search that
+    drops inputs say, and kept: the units that readers ended with. warnings: what to know before trusting it; told: other
+    sentences on the run. held_out: images that a trial's top-1 is the share of, where they are known. cells: of a sweep,
+    those that are finished.
     """
 
     path: Path
@@ -57,6 +59,8 @@ class Record:
     best: int | None = None
     whole: tuple[Epoch, ...] = ()
     masked: tuple[SupernetEpoch, ...] = ()
+    edges: tuple[EdgeEpoch, ...] = ()
+    kept: Units = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     held_out: int | None = None
@@ -120,7 +124,7 @@ def read_record(run_dir: Path) -> Record:
     figures: dict[str, Metrics] = {}
     for state in run.of(StateEvent):
         figures |= state.figures
-    found, masked = best(run), supernet_epochs(run)
+    found, masked, edges = best(run), supernet_epochs(run), edge_epochs(run)
     return Record(
         path=run.path,
         config={"settings": dict(run.settings), "environment": dict(run.environment)},
@@ -129,11 +133,13 @@ def read_record(run_dir: Path) -> Record:
         rows=tuple(final_rows(run)),
         best=found.trial if found is not None else None,
         whole=tuple(
-            # The figures of a masking search are no layers': they have sections of their own.
-            Epoch(event.id, event.loss, event.score, metrics={} if masked else event.metrics)
+            # The figures of searches for masks and edges are no layers': they have sections of their own.
+            Epoch(event.id, event.loss, event.score, metrics={} if masked or edges else event.metrics)
             for event in run.of(EpochEvent)
         ),
         masked=masked,
+        edges=edges,
+        kept=kept_units(run) if edges else {},
         warnings=tuple(cautions(run)),
         told=(in_words(found_in),) if (found_in := agreements(run)) else (),
         held_out=images if isinstance(images := run.environment.get("held_out"), int) else None,

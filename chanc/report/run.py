@@ -13,6 +13,7 @@ from chanc.errors import ChancError
 from chanc.files import Json, atomic_write_text
 from chanc.report.colours import sequential
 from chanc.report.embed import page
+from chanc.report.graph import Reads
 from chanc.report.plots import Section
 from chanc.report.pruned import (
     COLUMNS as PRUNED_COLUMNS,
@@ -31,6 +32,7 @@ from chanc.report.sections import sections
 from chanc.report.summary import COLUMNS, comparison, row_cells
 from chanc.report.sweep import is_sweep, read_sweep, sweep_facts, sweep_sections
 from chanc.runs import Row, verdict
+from chanc.runs.edges import TRAINED
 from chanc.runs.overhead import spent
 from chanc.runs.supernet import epoch_timings
 
@@ -162,16 +164,22 @@ def _text(value: Json, limit: int = 160) -> str:
 
 
 def _best_graph(record: Record) -> tuple[dict[str, Any] | None, str]:
-    """Return the drawing of best.onnx, or None and the reason."""
+    """Return the drawing of best.onnx, or None and the reason.
+
+    Where readers dropped inputs, that of the model which they trained in: it still has the tensors that all read.
+    """
+    trained = record.path / TRAINED
+    if record.kept and trained.is_file():
+        return _graph_of(trained, record.kept)
     path = record.path / "best.onnx"
     return _graph_of(path) if path.is_file() else (None, "The run has no best.onnx yet.")
 
 
-def _graph_of(path: Path) -> tuple[dict[str, Any] | None, str]:
+def _graph_of(path: Path, reads: Reads | None = None) -> tuple[dict[str, Any] | None, str]:
     from chanc.analysis import analyze
     from chanc.report.visualizer import model_graph
 
     try:
-        return model_graph(analyze(path)), ""
+        return model_graph(analyze(path), reads), ""
     except ChancError as error:
         return None, f"{path.name} can't be drawn: {error}"

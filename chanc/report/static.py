@@ -158,7 +158,8 @@ def _network(graph: Mapping[str, Any]) -> Figure:
         corners = list(zip(edge["p"][::2], edge["p"][1::2], strict=True))
         codes = [Curve.MOVETO] + [Curve.CURVE4] * (len(corners) - 1)
         axes.add_patch(
-            PathPatch(Curve(corners, codes), fill=False, edgecolor="#b3b9c2", linewidth=1.2 * points, zorder=1)
+            PathPatch(Curve(corners, codes), fill=False, edgecolor="#b3b9c2", zorder=1,
+                      linewidth=(0.2 + edge["read"]) * points)
         )
     for node in graph["nodes"]:
         _node(axes, node, graph["groups"], points)
@@ -206,9 +207,13 @@ def _bar(
         colour = groups[segment["g"]]["colour"] if segment["g"] >= 0 else "#c3c8d0"
         hatch: dict[str, Any] = {"hatch": "//////", "edgecolor": "#00000090", "linewidth": 0} if segment["r"] else {}
         axes.add_patch(Rectangle((left, top), width, height, facecolor=colour, zorder=3, **hatch))
+        if unread := width * segment["d"] / segment["n"]:
+            axes.add_patch(Rectangle((left + width - unread, top), unread, height, facecolor="#f6f7f9c0", zorder=3))
         left += width
     if height > 4 and total:
-        axes.text(left + 3, top + 4.5, str(total), fontsize=9.5 * points, color="#5c6470", va="center", zorder=3)
+        read = total - sum(segment["d"] for segment in segments)
+        text = str(total) if read == total else f"{read} of {total}"
+        axes.text(left + 3, top + 4.5, text, fontsize=9.5 * points, color="#5c6470", va="center", zorder=3)
 
 
 def _text(name: str) -> str:

@@ -6,12 +6,13 @@ A layer is two bars, in width above and out width below, coloured by channel gro
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chanc.report.colours import group_colour
 from chanc.report.embed import page
-from chanc.report.graph import Network, Segment, Vertex, build_network
+from chanc.report.graph import Network, Reads, Segment, Vertex, build_network
 from chanc.report.layout import lay_out
 
 if TYPE_CHECKING:
@@ -25,15 +26,17 @@ LAYER_HEIGHT = 40.0
 OP_HEIGHT = 24.0
 
 
-def model_graph(analysis: Analysis) -> dict[str, Any]:
-    """Return the network of an analysed model, laid out, as JSON data.
+def model_graph(analysis: Analysis, reads: Reads | None = None) -> dict[str, Any]:
+    """Return the network of an analysed model, laid out, as JSON data; `reads`: the units that single readers keep.
 
     `nodes`: name, op, kind, label, detail, x, y, w, h (pixels), in and out (segments: g = index of the group or -1,
-    n = channels, r = the reason where they can't change), in_px and out_px (bar lengths, proportional to the square
-    root of the width), pinned, after. `edges`: from, to, p (Bézier points). `groups`: id, size, step, resizable,
+    n = channels, d = those of them that the node drops, r = the reason where they can't change), in_px and out_px (bar lengths, proportional to the square
+    root of the width), pinned, after. `edges`: from, to, p (Bézier points), read (the share of
+    the channels that the reader at the end takes). `groups`: id, size, step, resizable,
     reason, exact, colour, nodes, operands. `pinned`: tensor, node, op, reason. `scale`: sample widths and their bars.
     """
-    network = build_network(analysis)
+    network = build_network(analysis, reads)
+    shares = _shares(network)
     widest = max((_width(side) for v in network.vertices for side in (v.inside, v.outside)), default=1)
     boxes = [_box(vertex, widest) for vertex in network.vertices]
     edges = list(network.edges)
@@ -45,7 +48,8 @@ def model_graph(analysis: Analysis) -> dict[str, Any]:
     return {
         "nodes": nodes,
         "edges": [
-            {"from": source, "to": target, "p": [number for point in path for number in point]}
+            {"from": source, "to": target, "p": [number for point in path for number in point],
+             "read": round(shares[source, target], 3)}
             for (source, target), path in zip(edges, layout.paths, strict=True)
         ],
         "groups": [_group(index, group, network) for index, group in enumerate(analysis.groups)],
@@ -72,6 +76,29 @@ def _width(segments: tuple[Segment, ...]) -> int:
     return sum(segment.channels for segment in segments)
 
 
+def _read(segments: tuple[Segment, ...]) -> int:
+    return sum(segment.channels - segment.dropped for segment in segments)
+
+
+def _counted(segments: tuple[Segment, ...]) -> str:
+    """The number at a bar's right end: 36, or 12 of 36."""
+    read, width = _read(segments), _width(segments)
+    return str(width) if read == width else f"{read} of {width}"
+
+
+def _shares(network: Network) -> dict[tuple[int, int], float]:
+    """The share of an edge's channels that its reader takes, through layers before it that keep channels apart."""
+    ways = Counter(end for edge in network.edges for end in (("out", edge[0]), ("in", edge[1])))
+    shares: dict[tuple[int, int], float] = {}
+    behind: dict[int, float] = {}
+    for source, target in reversed(network.edges):
+        vertex = network.vertices[target]
+        alone = vertex.inside == vertex.outside and ways["in", target] == ways["out", target] == 1
+        own = _read(vertex.inside) / _width(vertex.inside) if vertex.kind == "layer" and vertex.inside else 1.0
+        shares[source, target] = behind[source] = behind.get(target, 1.0) if alone else own
+    return shares
+
+
 def _bar(width: int, widest: int) -> float:
     return round(max(SHORTEST_BAR, LONGEST_BAR * (width / max(widest, 1)) ** 0.5), 1) if width else 0.0
 
@@ -85,7 +112,7 @@ def _box(vertex: Vertex, widest: int) -> tuple[float, float]:
     if vertex.kind == "layer":
         # a bar has its number at its right end, and stays in the middle
         bars = [
-            _bar(_width(side), widest) + 2 * (DIGIT * len(str(_width(side))) + 5)
+            _bar(_width(side), widest) + 2 * (DIGIT * len(_counted(side)) + 5)
             for side in (vertex.inside, vertex.outside)
         ]
         return max(*bars, LETTER * len(_text(vertex)), 60.0) + 8.0, LAYER_HEIGHT
@@ -117,7 +144,7 @@ def _node(vertex: Vertex, box: tuple[float, float], centre: tuple[float, float],
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
-    return {"g": segment.group, "n": segment.channels, "r": segment.reason}
+    return {"g": segment.group, "n": segment.channels, "d": segment.dropped, "r": segment.reason}
 
 
 def _group(index: int, group: Group, network: Network) -> dict[str, Any]:

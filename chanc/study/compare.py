@@ -32,12 +32,12 @@ from chanc.runs import (
     points,
     read_run,
 )
+from chanc.runs.edges import TRAINED
 from chanc.runs.overhead import FINAL
 from chanc.runs.record import checksum
 from chanc.runs.seal import read_sealed, write_sealed
 from chanc.study.driver import trial_seed
 from chanc.study.engine import Edges, Engine, Trained, Watcher
-from chanc.study.methods.edges.cnas import TRAINED
 from chanc.study.progress import Progress, amount
 from chanc.study.rivals import RIVALS, TUNED, named
 from chanc.study.shelf import Shelf, put, take

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,6 +158,36 @@ def write_masked_run(
     run.append(StateEvent({}, best=Best(Decision(found))))
     if final:
         write_finals(run, comparison_rows())
+    return folder
+
+
+def write_edge_run(folder: Path, cells: int = 3, whole: int = 2, steps: int = 4, f: int = 8, final: bool = True) -> Path:
+    """Write a search that drops inputs: cells of two nodes; of the cell's inputs readers drop less than of nodes."""
+    rng = np.random.default_rng(0)
+    run = runs.create(folder, {**SETTINGS, "model": "cnas.onnx", "algo": "cnas"}, {"held_out": 400})
+    kept, counts = {}, {}
+    for cell, node in itertools.product(range(cells), (0, 1)):
+        groups = ("preprocess0.conv", "preprocess1.conv", "nodes.0.0.pointwise")[: 2 + node]
+        kept[f"/cells.{cell}/nodes.{node}.0/pointwise/Conv_output_0:1"] = {
+            f"cells.{cell}.{group}.weight": list(range(f)) for group in groups
+        }
+        counts[f"cells.{cell}.nodes.{node}.0.pointwise.weight"] = len(groups) * f
+    names = dict(zip(kept, counts, strict=True))
+    for epoch in range(whole + steps):
+        cut: dict[str, dict[str, list[int]]] = {}
+        for reader, groups in kept.items() if epoch >= whole else ():
+            for group, units in groups.items():
+                if "nodes" in group or epoch % 2:
+                    cut.setdefault(reader, {})[group] = [units.pop(int(rng.integers(len(units))))]
+                    counts[names[reader]] -= 1
+        inputs = sum(counts.values())
+        metrics = {"left": {"inputs": float(inputs), "params": 17.0 * inputs + 300},
+                   "inputs": {name: float(count) for name, count in counts.items()}}  # fmt: skip
+        run.append(EpochEvent(epoch, 2 - 0.1 * epoch, 0.5 + 0.04 * epoch, metrics, {"cut": cut} if cut else {}))
+    found = {reader: {group: tuple(units) for group, units in groups.items()} for reader, groups in kept.items()}
+    run.append(StateEvent({}, best=Best(Decision(edges=found))))
+    if final:
+        write_finals(run, [*comparison_rows(), Row("tuned", 5500000, 402000000, 0.9352, 0.001)])
     return folder
 
 

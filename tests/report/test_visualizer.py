@@ -79,3 +79,29 @@ def test_the_real_analysis_of_a_network(runs):
     assert by_label["stem"]["in"][0]["r"]
     assert by_label["fc"]["out"][0]["r"]
     assert graph["params"] > 0
+
+
+def test_what_a_reader_drops_is_pale_and_its_line_thin(runs):
+    stem, second = range(16), range(0, 24, 2)
+    graph = model_graph(runs.cells(3), {
+        "cells.0.branch0_out:1": {"stem.weight": stem[:4]},
+        "cells.2.branch0_out:1": {"cells.1.branch1.weight": second, "cells.1.branch2.weight": ()},
+    })  # fmt: skip
+    by_name = {node["name"]: number for number, node in enumerate(graph["nodes"])}
+    first, last = by_name["cells.0.branch0_out"], by_name["cells.2.branch0_out"]
+    (segment,) = graph["nodes"][first]["in"]
+    assert (segment["n"], segment["d"]) == (32, 28)
+    assert [(part["n"], part["d"]) for part in graph["nodes"][last]["in"]] == [(16, 0), (24, 12), (32, 32), (16, 0)]
+    read = {(edge["from"], edge["to"]): edge["read"] for edge in graph["edges"]}
+    assert {share for (_, to), share in read.items() if to == first} == {4 / 32}
+    assert {share for (_, to), share in read.items() if to == last} == {0.5}
+    assert {share for (_, to), share in read.items() if to not in (first, last)} == {1.0}
+
+
+def test_a_line_is_thin_through_the_depthwise_filter_before_its_reader():
+    from chanc.analysis import analyze
+    from chanc.testing import model
+
+    graph = model_graph(analyze(_separable(model)), {"p_out:1": {"a": (0, 2, 5)}})
+    name = {number: node["label"] for number, node in enumerate(graph["nodes"])}
+    assert {(name[edge["from"]], name[edge["to"]]): edge["read"] for edge in graph["edges"]} == {}

@@ -22,6 +22,7 @@ import onnx_ir as ir
 from chanc import fields
 from chanc.errors import RunError
 from chanc.runs import Best, Decision, EpochEvent, Event, StateEvent, Timing, best
+from chanc.runs.edges import TRAINED
 from chanc.study.engine import Edges, Engine, stepper
 from chanc.study.methods.protocol import Context
 from chanc.study.methods.registry import register
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from chanc.training.pruning import PrunedEpoch, PruneOptions, Pruning
 
 FOLDER = "edges"
-TRAINED = f"{FOLDER}/trained.onnx"
-"""What the search trained, as a model that reads everything, zeros in what was dropped."""
 SHOWN = 8
 """So many weights that keep their inputs are named one by one."""
 
