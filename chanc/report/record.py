@@ -46,9 +46,9 @@ class Record:
 
     rows: the comparison after the final trainings; best: the trial that trained the best; whole: the epochs of a method
     that trains by itself; masked: what those of a masking search say of its widths; edges: what those of a search that
-    drops inputs say, and kept: the units that readers ended with. warnings: what to know before trusting it; told: other
-    sentences on the run. held_out: images that a trial's top-1 is the share of, where they are known. cells: of a sweep,
-    those that are finished.
+    drops inputs say, and kept: the units that readers ended with; warnings: what to know before trusting it; told:
+    other sentences on the run. held_out: images that a trial's top-1 is the share of, where they are known. cells: of
+    a sweep, those that are finished.
     """
 
     path: Path

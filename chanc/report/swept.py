@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chanc.errors import RunError
 from chanc.runs import TrialEvent, best, read_run
+from chanc.runs.edges import edge_epochs
 from chanc.runs.paired import standard_error
 from chanc.runs.sweeps import CellResult
 
@@ -21,8 +22,8 @@ MEASURED = {"qc": "QC", "rank": "rank R", "kappa": "condition κ"}
 class SweptCell:
     """A finished cell. figures: of its best trial, by name, those that are known.
 
-    qc, rank, kappa: means over the layers and both modes after the last epoch; score, loss: on the held-out images;
-    gap: that loss minus the training's.
+    one_shot: of a search that drops inputs, the held-out score that it ends with. qc, rank, kappa: means over the
+    layers and both modes after the last epoch; score, loss: on the held-out images; gap: that loss minus the training's.
     """
 
     result: CellResult
@@ -46,12 +47,15 @@ def word(value: object) -> str:
 
 
 def swept(folder: Path, result: CellResult) -> SweptCell:
-    """A finished cell with the figures of its best trial; none where its log is gone."""
+    """A finished cell with the figures of its best trial, or of a search for edges; none where its log is gone."""
     try:
         run = read_run(folder)
     except RunError:
         return SweptCell(result)
     found = best(run)
+    if epochs := edge_epochs(run):
+        score = epochs[-1].score
+        return SweptCell(result, {"one_shot": score, "score": score} if math.isfinite(score) else {})
     trial = next((one for one in run.trials if found is not None and one.id == found.trial), None)
     return SweptCell(result, figures_of(trial) if trial is not None else {})
 

@@ -30,10 +30,10 @@ def model_graph(analysis: Analysis, reads: Reads | None = None) -> dict[str, Any
     """Return the network of an analysed model, laid out, as JSON data; `reads`: the units that single readers keep.
 
     `nodes`: name, op, kind, label, detail, x, y, w, h (pixels), in and out (segments: g = index of the group or -1,
-    n = channels, d = those of them that the node drops, r = the reason where they can't change), in_px and out_px (bar lengths, proportional to the square
-    root of the width), pinned, after. `edges`: from, to, p (Bézier points), read (the share of
-    the channels that the reader at the end takes). `groups`: id, size, step, resizable,
-    reason, exact, colour, nodes, operands. `pinned`: tensor, node, op, reason. `scale`: sample widths and their bars.
+    n = channels, d = how many of them the node drops, r = the reason where they can't change), in_px and out_px (bar
+    lengths, proportional to the square root of the width), pinned, after. `edges`: from, to, p (Bézier points), read
+    (the share of the channels that the reader at the end takes). `groups`: id, size, step, resizable, reason, exact,
+    colour, nodes, operands. `pinned`: tensor, node, op, reason. `scale`: sample widths and their bars.
     """
     network = build_network(analysis, reads)
     shares = _shares(network)

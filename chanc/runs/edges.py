@@ -1,4 +1,4 @@
-"""What the events of a search say that drops inputs layer by layer: of each epoch what was left, and of its end the rest.
+"""What the events of a search say that drops inputs layer by layer: what was left after each epoch, and at the end.
 
 A *reader* is a weight by "<node's first output>:<input>", as in `Decision.edges`; units are by reader and group.
 """

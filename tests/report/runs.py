@@ -161,9 +161,9 @@ def write_masked_run(
     return folder
 
 
-def write_edge_run(folder: Path, cells: int = 3, whole: int = 2, steps: int = 4, f: int = 8, final: bool = True) -> Path:
+def write_edge_run(folder: Path, cells: int = 3, steps: int = 4, f: int = 8, final: bool = True) -> Path:
     """Write a search that drops inputs: cells of two nodes; of the cell's inputs readers drop less than of nodes."""
-    rng = np.random.default_rng(0)
+    rng, whole = np.random.default_rng(0), 2
     run = runs.create(folder, {**SETTINGS, "model": "cnas.onnx", "algo": "cnas"}, {"held_out": 400})
     kept, counts = {}, {}
     for cell, node in itertools.product(range(cells), (0, 1)):

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from chanc.report.visualizer import model_graph, write_html
+from chanc.testing.builders import build
 
 HOSTILE = "</script><script>alert(1)</script>"
 
@@ -100,8 +101,17 @@ def test_what_a_reader_drops_is_pale_and_its_line_thin(runs):
 
 def test_a_line_is_thin_through_the_depthwise_filter_before_its_reader():
     from chanc.analysis import analyze
-    from chanc.testing import model
 
-    graph = model_graph(analyze(_separable(model)), {"p_out:1": {"a": (0, 2, 5)}})
-    name = {number: node["label"] for number, node in enumerate(graph["nodes"])}
-    assert {(name[edge["from"]], name[edge["to"]]): edge["read"] for edge in graph["edges"]} == {}
+    nodes = """
+        a = Conv (x, wa)
+        d = Conv <group = 6> (a, wd)
+        p = Conv (d, wp)
+        y = Conv (a, wy)
+    """
+    weights = {"wa": (6, 3, 1, 1), "wd": (6, 1, 1, 1), "wp": (4, 6, 1, 1), "wy": (4, 6, 1, 1)}
+    found = analyze(build("float[1,3,4,4] x", "float p, float y", nodes, weights))
+    graph = model_graph(found, {"p:1": {"wa": (0, 2)}})
+    name = [node["label"] for node in graph["nodes"]]
+    assert {(name[edge["from"]], name[edge["to"]]): edge["read"] for edge in graph["edges"]} == {
+        ("x", "wa"): 1, ("wa", "wd"): 0.333, ("wd", "wp"): 0.333, ("wa", "wy"): 1, ("wp", "p"): 1, ("wy", "y"): 1,
+    }  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chanc.report.plots import Axis, Marker, Number, Plot, Series, by_depth
 from chanc.report.record import Record
+from chanc.runs.paired import least_correlation, rank_correlation
 
 TRIAL = Axis("trial")
 EPOCH = Axis("epoch of the search, all trials in a row")
@@ -18,6 +20,8 @@ PALER = {"uniform": "#9cc4ec", "flat": "#ccb1e4", "random": "#9cd2ba"}
 """The colours of rivals at equal MACs; at equal params they have those of `ROLES`."""
 MARKERS: dict[str, Marker] = {"found": "diamond", "uniform": "square", "flat": "circle", "random": "triangle"}
 GREY = "#8a8f98"
+FEWEST = 3
+"""Settings below which a correlation says nothing."""
 ONCE = "One training each (n = 1)."
 
 
@@ -48,6 +52,17 @@ def spread(counts: Sequence[int]) -> str:
         return f"{ONCE[:-1]}: no error bars."
     n = str(many) if few == many else f"{few} to {many}"
     return f"Error bars: one standard error over n = {n} trainings with other seeds."
+
+
+def correlation(pairs: Sequence[tuple[float, float]]) -> str:
+    """A note on how points, one a setting of a sweep, go together: Spearman's rank correlation."""
+    if len(pairs) < FEWEST:
+        return f"Too few settings for a correlation (n = {len(pairs)})."
+    rho, least = rank_correlation(*zip(*pairs, strict=True)), least_correlation(len(pairs))
+    if rho is None or not math.isfinite(rho):
+        return f"No rank correlation: one side is all alike (n = {len(pairs)} settings)."
+    told = "" if abs(rho) >= least else ", which can't be told from none"
+    return f"ρ = {rho:+.2f} over n = {len(pairs)} settings{told} (unrelated ones reach {least:.2f} in one case of 20)."
 
 
 def depth_plot(

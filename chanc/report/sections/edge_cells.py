@@ -64,8 +64,8 @@ def _counts(cells: Counts) -> Plot:
     """The paper's |x*| beside |x|."""
     places, names = range(1, len(cells) + 1), list(cells)
     series = [
-        Series(title, places, [count[index] for count in cells.values()], colour, names, marker="circle", dash=index > 0)
-        for index, title, colour in ((0, "at the end", ROLES["found"]), (1, "at first", GREY))
+        Series(title, places, [count[at] for count in cells.values()], colour, names, marker="circle", dash=at > 0)
+        for at, title, colour in ((0, "at the end", ROLES["found"]), (1, "at first", GREY))
     ]
     return Plot("edge-counts", "Inputs of each cell", Axis("cells, first to last in the graph"), Axis("inputs"), series,
                 note=ONCE)  # fmt: skip

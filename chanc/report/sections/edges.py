@@ -34,7 +34,7 @@ def edge_section(record: Record) -> Section | None:
             Plot("edges-left", "Inputs and params", OWN_EPOCH, LEFT, series, note=ONCE),
             _scores(record),
             HeatMap("edges-layers", "By layer and epoch", OWN_EPOCH, Axis("layer that reads"),
-                    Axis("inputs left", "%"), layers, places, shares),
+                    Axis("inputs left", "%"), [layer.removesuffix(".weight") for layer in layers], places, shares),
         ],
     )  # fmt: skip
 

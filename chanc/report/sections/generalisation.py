@@ -5,20 +5,16 @@ gap = held-out loss - training loss, both at the end of the trial whose widths a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from chanc.report.colours import depth_colour
 from chanc.report.plots import Axis, Plot, Section, Series
 from chanc.report.record import Record
 from chanc.report.sections import register
-from chanc.report.sections._common import spread
+from chanc.report.sections._common import FEWEST, correlation, spread
 from chanc.report.swept import MEASURED, SweptCell, by_setting, mean_and_error
-from chanc.runs.paired import least_correlation, rank_correlation
 
 AGAINST = {"score": Axis("held-out top-1", "%"), "gap": Axis("held-out loss − training loss", "nats")}
-FEWEST = 3
-"""Settings below which a correlation says nothing."""
 
 
 @register("generalisation", order=14)
@@ -49,7 +45,7 @@ def _plot(cells: Sequence[SweptCell], figure: str, y: str) -> Plot | None:
         points.setdefault(algo, []).append((x, mean, error, label))
     lines = [_series(algo, of, depth_colour(index, len(points))) for index, (algo, of) in enumerate(points.items())]
     pairs = [(x, mean) for of in points.values() for x, mean, *_ in of]
-    note = f"{_correlation(pairs)} {spread([len(known) for known in settings.values()])}"
+    note = f"{correlation(pairs)} {spread([len(known) for known in settings.values()])}"
     title = f"{MEASURED[figure]} against {AGAINST[y].label}"
     return Plot(f"{figure}-against-{y}", title, Axis(f"mean {MEASURED[figure]} of the layers"), AGAINST[y], lines,
                 note=note)  # fmt: skip
@@ -58,11 +54,3 @@ def _plot(cells: Sequence[SweptCell], figure: str, y: str) -> Plot | None:
 def _series(algo: str, points: Sequence[tuple[float, float, float | None, str]], colour: str) -> Series:
     xs, ys, errors, labels = zip(*points, strict=True)
     return Series(algo, xs, ys, colour, labels, line=False, marker="circle", errors=errors)
-
-
-def _correlation(pairs: Sequence[tuple[float, float]]) -> str:
-    rho, least = rank_correlation(*zip(*pairs, strict=True)), least_correlation(len(pairs))
-    if rho is None or not math.isfinite(rho):
-        return f"No rank correlation: one side is all alike (n = {len(pairs)} settings)."
-    told = "" if abs(rho) >= least else ", which can't be told from none"
-    return f"ρ = {rho:+.2f} over n = {len(pairs)} settings{told} (unrelated ones reach {least:.2f} in one case of 20)."

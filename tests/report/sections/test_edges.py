@@ -7,11 +7,13 @@ import json
 import pytest
 
 from chanc.errors import RunError
-from chanc.report.record import read_record
+from chanc.report.record import Record, read_record
 from chanc.report.sections import sections
 from chanc.report.sections.edge_cells import cell_of
-from chanc.runs import EpochEvent, create, read_run
+from chanc.report.swept import swept
+from chanc.runs import EpochEvent, Row, create, read_run
 from chanc.runs.edges import edge_epochs
+from chanc.runs.sweeps import CellResult
 
 
 @pytest.fixture
@@ -63,6 +65,21 @@ def test_what_layers_cells_and_tensors_are_read_of(pruned, plots_of):
     assert tensors.rows == ["cells.0", "cells.1", "cells.2"]
     assert tensors.values == [[75, 75, 50]] * 3
     assert plots["edges-layers"].values[1] == [round(100 * left / 24, 2) for left in (24, 24, 23, 20, 19, 16)]
+
+
+def test_the_one_shot_score_against_the_final_one(runs, tmp_path):
+    cells = []
+    for number, (nodes, top1) in enumerate(((2, 0.90), (3, 0.92), (4, 0.91), (4, 0.93))):
+        folder = runs.write_edge_run(tmp_path / str(number), cells=1, steps=nodes)
+        row = Row("found", 100, 100, top1, scores={str(number): top1})
+        result = CellResult(str(number), "cnas", number, rows={"found": row}, settings={"nodes": nodes})
+        cells.append(swept(folder, result))
+    plots = {plot.id: plot for section in sections(Record(tmp_path, {}, cells=tuple(cells))) for plot in section.plots}
+    series = plots["one-shot"].series
+    assert [(*one.x, *one.y) for one in series] == [pytest.approx(pair) for pair in ((62, 90), (66, 92), (70, 92))]
+    assert series[2].errors[0] == pytest.approx(1)
+    assert plots["one-shot"].note.startswith("ρ = +0.")
+    assert "axis-nodes-top1" in plots
 
 
 def test_before_its_end_a_search_has_no_tensors(runs, tmp_path, plots_of):
