@@ -22,8 +22,8 @@ MEASURED = {"qc": "QC", "rank": "rank R", "kappa": "condition κ"}
 class SweptCell:
     """A finished cell. figures: of its best trial, by name, those that are known.
 
-    one_shot: of a search that drops inputs, the held-out score that it ends with. qc, rank, kappa: means over the
-    layers and both modes after the last epoch; score, loss: on the held-out images; gap: that loss minus the training's.
+    qc, rank, kappa: means over the layers and both modes after the last epoch; score, loss: on the held-out images;
+    gap: that loss minus the training's; one_shot: of a search that drops inputs, the score that it ends with.
     """
 
     result: CellResult

@@ -93,7 +93,8 @@ def _shares(network: Network) -> dict[tuple[int, int], float]:
     behind: dict[int, float] = {}
     for source, target in reversed(network.edges):
         vertex = network.vertices[target]
-        alone = vertex.inside == vertex.outside and ways["in", target] == ways["out", target] == 1
+        # A depthwise filter's two sides are one.
+        alone = vertex.inside is vertex.outside and ways["in", target] == ways["out", target] == 1
         own = _read(vertex.inside) / _width(vertex.inside) if vertex.kind == "layer" and vertex.inside else 1.0
         shares[source, target] = behind[source] = behind.get(target, 1.0) if alone else own
     return shares

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import onnx
 import pytest
 
 from chanc.errors import RunError
+from chanc.report import run as report_run
 from chanc.report.record import Record, read_record
 from chanc.report.sections import sections
 from chanc.report.sections.edge_cells import cell_of
@@ -14,6 +17,7 @@ from chanc.report.swept import swept
 from chanc.runs import EpochEvent, Row, create, read_run
 from chanc.runs.edges import edge_epochs
 from chanc.runs.sweeps import CellResult
+from chanc.testing.builders import build
 
 
 @pytest.fixture
@@ -89,6 +93,19 @@ def test_before_its_end_a_search_has_no_tensors(runs, tmp_path, plots_of):
     plots = plots_of(read_record(folder))
     assert "edge-tensors" not in plots
     assert "edge-cells" in plots
+
+
+def test_the_network_is_drawn_with_the_tensors_that_all_read(pruned):
+    (pruned.path / "edges").mkdir()
+    model = build("float[1,3,4,4] x", "float p, float y", "a = Conv (x, wa)\np = Conv (a, wp)\ny = Conv (a, wy)",
+                  {"wa": (6, 3, 1, 1), "wp": (4, 6, 1, 1), "wy": (4, 6, 1, 1)})  # fmt: skip
+    onnx.save(model, pruned.path / "edges" / "trained.onnx")
+    record = dataclasses.replace(pruned, kept={"p:1": {"wa": (0, 2)}})
+    graph, _ = report_run._best_graph(record)
+    assert {node["label"]: sum(part["d"] for part in node["in"]) for node in graph["nodes"] if node["in"]} == {
+        "wa": 0, "wp": 4, "wy": 0,
+    }  # fmt: skip
+    assert report_run._best_graph(dataclasses.replace(record, kept={})) == (None, "The run has no best.onnx yet.")
 
 
 @pytest.mark.parametrize(
