@@ -151,10 +151,10 @@ class _Builder:
         if len(runs) > MAX_SEGMENTS:
             # interleaved groups (a channel shuffle): one segment a group says as much and can be read
             runs = [np.flatnonzero(owner == group) for group in dict.fromkeys(owner.tolist())]
-        groups = [int(owner[run[0]]) for run in runs]
+        owners = [int(owner[run[0]]) for run in runs]
         return tuple(
             Segment(group, run.size, self._reason(group, node), int(dropped[run].sum()))
-            for group, run in zip(groups, runs, strict=True)
+            for group, run in zip(owners, runs, strict=True)
         )
 
     def _dropped(self, index: int, operand: Operand, positions: Positions) -> Positions:

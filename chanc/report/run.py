@@ -6,14 +6,13 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chanc.data.contract import recorded
 from chanc.errors import ChancError
 from chanc.files import Json, atomic_write_text
 from chanc.report.colours import sequential
 from chanc.report.embed import page
-from chanc.report.graph import Reads
 from chanc.report.plots import Section
 from chanc.report.pruned import (
     COLUMNS as PRUNED_COLUMNS,
@@ -35,6 +34,9 @@ from chanc.runs import Row, verdict
 from chanc.runs.edges import TRAINED
 from chanc.runs.overhead import spent
 from chanc.runs.supernet import epoch_timings
+
+if TYPE_CHECKING:
+    from chanc.report.graph import Reads
 
 SCRIPTS = ["page.js", "plots.js", "graph.js", "boot.js"]
 
