@@ -158,8 +158,13 @@ def _network(graph: Mapping[str, Any]) -> Figure:
         corners = list(zip(edge["p"][::2], edge["p"][1::2], strict=True))
         codes = [Curve.MOVETO] + [Curve.CURVE4] * (len(corners) - 1)
         axes.add_patch(
-            PathPatch(Curve(corners, codes), fill=False, edgecolor="#b3b9c2", zorder=1,
-                      linewidth=(0.2 + edge["read"]) * points)
+            PathPatch(
+                Curve(corners, codes),
+                fill=False,
+                edgecolor="#b3b9c2",
+                zorder=1,
+                linewidth=(0.2 + edge["read"]) * points,
+            )
         )
     for node in graph["nodes"]:
         _node(axes, node, graph["groups"], points)

@@ -48,8 +48,12 @@ def model_graph(analysis: Analysis, reads: Reads | None = None) -> dict[str, Any
     return {
         "nodes": nodes,
         "edges": [
-            {"from": source, "to": target, "p": [number for point in path for number in point],
-             "read": round(shares[source, target], 3)}
+            {
+                "from": source,
+                "to": target,
+                "p": [number for point in path for number in point],
+                "read": round(shares[source, target], 3),
+            }
             for (source, target), path in zip(edges, layout.paths, strict=True)
         ],
         "groups": [_group(index, group, network) for index, group in enumerate(analysis.groups)],
