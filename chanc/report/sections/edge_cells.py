@@ -6,7 +6,6 @@ A cell is what comes before the first number in a layer's name, with the number:
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 
 from chanc.report.plots import Axis, HeatMap, Number, Plot, Section, Series
@@ -16,7 +15,7 @@ from chanc.report.sections._common import GREY, ONCE, ROLES
 from chanc.runs.edges import Part, parts
 
 Counts = Mapping[str, tuple[int, int]]
-"""Inputs at the end and at first, by layer or cell."""
+"""Inputs at the end and at first, by layer, cell or tensor."""
 
 
 @register("edge-cells", order=22)
@@ -44,9 +43,10 @@ def cell_of(name: str) -> str:
 
 
 def _summed(layers: Counts) -> Counts:
+    """A cell stands where its last layer does: what shrinks its input may come before the layers of the cell before."""
     found: dict[str, tuple[int, int]] = {}
     for name, (left, whole) in layers.items():
-        before = found.get(cell_of(name), (0, 0))
+        before = found.pop(cell_of(name), (0, 0))
         found[cell_of(name)] = (before[0] + left, before[1] + whole)
     return found
 
@@ -72,17 +72,21 @@ def _counts(cells: Counts) -> Plot:
 
 
 def _tensors(found: list[Part]) -> HeatMap:
-    """Rows: the cells whose layers read; columns: the tensors that they read, in the order of the graph."""
-    sums: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    """Rows: the cells whose layers read; columns: the tensors that they read, the cell's own ones first."""
+    sums: dict[str, dict[str, tuple[int, int]]] = {}
     for part in found:
-        row = sums[cell_of(part.reader)]
+        cell = cell_of(part.reader)
+        row = sums[cell] = sums.pop(cell, {})
         kept, of = row.get(part.group, (0, 0))
         row[part.group] = (kept + part.kept, of + part.of)
     most = max(map(len, sums.values()))
-    values: list[list[Number]] = [
-        [*(round(100 * kept / of, 2) if of else None for kept, of in row.values()), *[None] * (most - len(row))]
-        for row in sums.values()
-    ]
-    return HeatMap("edge-tensors", "By cell and tensor", Axis("tensor that layers of the cell read, first to last"),
+    values = [[*_read(cell, row), *[None] * (most - len(row))] for cell, row in sums.items()]
+    return HeatMap("edge-tensors", "By cell and tensor", Axis("tensor that the cell's layers read, its own ones first"),
                    Axis("cell that reads"), Axis("read of it", "%"), list(sums), range(1, most + 1), values,
                    note="Of the layers that dropped anything.")  # fmt: skip
+
+
+def _read(cell: str, row: Counts) -> list[Number]:
+    """The share that is read of each tensor, those of the cell itself first."""
+    own_first = sorted(row, key=lambda group: cell_of(group) != cell)
+    return [round(100 * kept / of, 2) if of else None for kept, of in map(row.__getitem__, own_first)]

@@ -71,6 +71,24 @@ def test_what_layers_cells_and_tensors_are_read_of(pruned, plots_of):
     assert plots["edges-layers"].values[1] == [round(100 * left / 24, 2) for left in (24, 24, 23, 20, 19, 16)]
 
 
+def test_a_cells_own_tensors_come_first_and_cells_in_the_order_of_their_last_layers(pruned, plots_of):
+    kept = {
+        "/cells.0/a/Conv_output_0:1": {"cells.0.d": (0,)},
+        "/cells.2/shrink/Conv_output_0:1": {"cells.0.z": (), "cells.0.y": (1, 2)},
+        "/cells.1/a/Conv_output_0:1": {"cells.1.d": (0, 1)},
+        "/cells.2/a/Conv_output_0:1": {"cells.2.d": (4,)},
+    }
+    cut = {reader: dict.fromkeys(groups, (7,)) for reader, groups in kept.items()}
+    counts = {"cells.0.a": 2, "cells.2.shrink": 3, "cells.1.a": 4, "cells.2.a": 5}
+    epochs = tuple(dataclasses.replace(pruned.edges[0], counts=counts, cut=of) for of in ({}, cut))
+    plots = plots_of(dataclasses.replace(pruned, kept=kept, edges=epochs))
+    tensors, left = plots["edge-tensors"], plots["edge-counts"].series[0]
+    assert dict(zip(left.labels, left.y, strict=True)) == {"cells.0": 2, "cells.1": 4, "cells.2": 8}
+    assert list(left.labels) == ["cells.0", "cells.1", "cells.2"]
+    assert tensors.rows == ["cells.0", "cells.1", "cells.2"]
+    assert tensors.values == [[50, None, None], [66.67, None, None], [50, 0, 66.67]]
+
+
 def test_the_one_shot_score_against_the_final_one(runs, tmp_path):
     cells = []
     for number, (nodes, top1) in enumerate(((2, 0.90), (3, 0.92), (4, 0.91), (4, 0.93))):
