@@ -51,8 +51,8 @@ def _head() -> str:
     return "\n\n".join([
         "# `chanc prune` beside Torch-Pruning and onnxsim",
         "`python benchmarks/prune.py --data-root DATA`",
-        f"Reduced for two cores: narrow networks ({data}); {TRAIN:,} training images, trained first for some minutes on "
-        f"one thread, then {EPOCHS} epochs of fine-tuning in one step of pruning; {len(SEEDS)} seeds, which change the "
+        f"Reduced for two cores: narrow networks ({data}); {TRAIN:,} training images, trained first for some minutes "
+        f"on one thread, then {EPOCHS} epochs of fine-tuning in one step of pruning; {len(SEEDS)} seeds, which change the "
         "images, their order and the training, not the first network, of which there is one.",
         "All fine-tuning is `chanc.train` with one recipe (AdamW, cosine) and equal images, epochs and seeds. chanc's "
         "evidence and Torch-Pruning's Taylor see as many of these images, each its own draw. Torch-Pruning 1.6.1 ranks "
@@ -97,8 +97,9 @@ def _closed(cells: Mapping[str, Scores]) -> str:
     if not whole:
         return ""
     worse, better = sum(one.mean < 0 for one in whole), sum(judgement(one) == "better" for one in whole)
+    met = _met(not worse and 2 * better > len(whole), len(whole))
     return (f"(c) The closed form alone is below onnxsim's at all in {worse} of {len(whole)} cells, and better in "
-            f"{better} (asked for: 0, and most): {_met(not worse and 2 * better > len(whole), len(whole))}.")  # fmt: skip
+            f"{better} (asked for: 0, and most): {met}.")  # fmt: skip
 
 
 def _whole(cells: Mapping[str, Scores], tool: str, other: str) -> list[Difference]:

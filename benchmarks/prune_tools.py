@@ -181,13 +181,9 @@ def by_chanc(work: Work, task: str, epochs: int) -> onnx.ModelProto:
 
 def by_torch_pruning(work: Work, kind: str) -> onnx.ModelProto:
     """Torch-Pruning at the largest global ratio within the budget, fine-tuned by chanc."""
-    module, data = work.module(), work.dataset()
+    module = work.module()
     if kind == "taylor":
-        for chosen in drawn(data, EVIDENCE * AT_ONCE, work.seed).split(AT_ONCE):
-            loss = nn.functional.cross_entropy(
-                module(pixels(data, chosen)), torch.from_numpy(data.train_labels)[chosen]
-            )
-            (loss / EVIDENCE).backward()
+        _gradients(work, module)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pruned.onnx"
         small = within(
@@ -195,6 +191,15 @@ def by_torch_pruning(work: Work, kind: str) -> onnx.ModelProto:
             work.share, SEARCHED,
         )  # fmt: skip
     return chanc.train(small, epochs=EPOCHS, **work.recipe).model
+
+
+def _gradients(work: Work, module: nn.Module) -> None:
+    """Leave each weight the mean gradient of the loss over as many images as chanc's evidence sees."""
+    data = work.dataset()
+    labels = torch.from_numpy(data.train_labels)
+    for chosen in drawn(data, EVIDENCE * AT_ONCE, work.seed).split(AT_ONCE):
+        loss = nn.functional.cross_entropy(module(pixels(data, chosen)), labels[chosen])
+        (loss / EVIDENCE).backward()
 
 
 def _torch_pruned(work: Work, module: nn.Module, kind: str, ratio: float) -> nn.Module:
