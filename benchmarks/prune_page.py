@@ -52,8 +52,8 @@ def _head() -> str:
         "# `chanc prune` beside Torch-Pruning and onnxsim",
         "`python benchmarks/prune.py --data-root DATA`",
         f"Reduced for two cores: narrow networks ({data}); {TRAIN:,} training images, trained first for some minutes "
-        f"on one thread, then {EPOCHS} epochs of fine-tuning in one step of pruning; {len(SEEDS)} seeds, which change the "
-        "images, their order and the training, not the first network, of which there is one.",
+        f"on one thread, then {EPOCHS} epochs of fine-tuning in one step of pruning; {len(SEEDS)} seeds, which change "
+        "the images, their order and the training, not the first network, of which there is one.",
         "All fine-tuning is `chanc.train` with one recipe (AdamW, cosine) and equal images, epochs and seeds. chanc's "
         "evidence and Torch-Pruning's Taylor see as many of these images, each its own draw. Torch-Pruning 1.6.1 ranks "
         "all channels at once (GroupTaylorImportance, or GroupMagnitudeImportance without training for sparsity), in "
