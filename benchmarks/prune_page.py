@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from prune import CELLS, EPOCHS, NETWORKS, SEEDS, TOOLS, TRAIN, Row, job_of
+from prune import BASE, CELLS, EPOCHS, NETWORKS, SEEDS, TOOLS, TRAIN, Row, job_of
 
 from chanc.runs.paired import MARGIN, Difference, difference, standard_error
 
@@ -19,10 +19,18 @@ Scores = Mapping[str, Mapping[str, float]]
 
 def page(rows: Sequence[Row]) -> str:
     """The whole page, as markdown."""
-    of = {cell: scores([row for row in rows if job_of(row).cell == cell]) for cell in CELLS}
-    begun = {cell: found for cell, found in of.items() if found}
-    cells = (_cell(cell, found, rows) for cell, found in begun.items())
-    return "\n\n".join([_head(), *_verdicts(begun), *_bases(rows), *cells]) + "\n"
+    before = {row["network"]: row["macs"] for row in rows if row["tool"] == BASE}
+    of = {cell: [row for row in rows if job_of(row).cell == cell] for cell in CELLS}
+    begun = {cell: own for cell, own in of.items() if own}
+    fair = {cell: scores([row for row in own if not over(row, before)]) for cell, own in begun.items()}
+    cells = (_cell(cell, own, fair[cell], before) for cell, own in begun.items())
+    return "\n\n".join([_head(), *_verdicts(fair), *_bases(rows), *cells]) + "\n"
+
+
+def over(row: Row, before: Mapping[str, int]) -> bool:
+    """Whether a result has more MACs than it may, of what its network had: the tool can't do it."""
+    whole = before.get(row["network"])
+    return whole is not None and 100 * row["macs"] > row["share"] * whole
 
 
 def scores(rows: Sequence[Row]) -> Scores:
@@ -61,7 +69,7 @@ def _head() -> str:
         "of a group, neither rounds widths. onnxsim 0.8.1 scales all widths alike and folds BatchNorm. chanc counts "
         "the MACs of all, and scores all on the whole test set.",
         "Differences are in points of top-1, paired by seed, ± their standard error; *better* and *worse* are beyond "
-        "two of them.",
+        "two of them. A result over the budget is compared with none: the tool can't bring that network there.",
     ])  # fmt: skip
 
 
@@ -112,36 +120,33 @@ def _met(holds: bool, cells: int) -> str:
 
 
 def _bases(rows: Sequence[Row]) -> list[str]:
-    found = [row for row in rows if row["tool"] not in TOOLS]
-    lines = [f"| {row['network']} | {row['params']:,} | {row['macs']:,} | {row['score']:.2%} |" for row in found]
+    lines = [f"| {row['network']} | {row['params']:,} | {row['macs']:,} | {row['score']:.2%} |" for row in rows
+             if row["tool"] == BASE]  # fmt: skip
     return ["\n".join(["## Before", "", "| | params | MACs | top-1 |", "|---|---|---|---|", *lines])] if lines else []
 
 
-def _cell(cell: str, of: Scores, rows: Sequence[Row]) -> str:
+def _cell(cell: str, rows: Sequence[Row], fair: Scores, before: Mapping[str, int]) -> str:
     network, share = CELLS[cell]
     lines = [f"## {network}, {share} % of the MACs", "", "| | params | MACs | top-1 | n | seconds |",
              "|---|---|---|---|---|---|"]  # fmt: skip
-    whole = [row for row in rows if job_of(row).network == network]
-    lines += [_line(tool, of[tool], whole, share) for tool in TOOLS if tool in of]
+    owns = [[row for row in rows if row["tool"] == tool] for tool in TOOLS]
+    lines += [_line(own, before) for own in owns if own]
     pairs = [*(("(a)", "chanc-labels", rival) for rival in RIVALS), ("(b)", "chanc", "chanc-labels"),
              ("(c)", "chanc-closed", "onnxsim")]  # fmt: skip
     told = [f"- {part} {tool} minus {other}: {_points(one)}" for part, tool, other in pairs
-            if (one := against(of, tool, other)) is not None]  # fmt: skip
+            if (one := against(fair, tool, other)) is not None]  # fmt: skip
     return "\n".join([*lines, *(["", *told] if told else [])])
 
 
-def _line(tool: str, of: Mapping[str, float], rows: Sequence[Row], share: int) -> str:
-    own = [row for row in rows if row["tool"] == tool and row["share"] == share]
-    before = next((row["macs"] for row in rows if row["tool"] not in TOOLS), None)
-    macs = _mean(own, "macs", lambda value: f"{value:,.0f}" + (f" ({value / before:.1%})" if before else ""))
-    error = standard_error(list(of.values()))
-    score = f"{statistics.fmean(of.values()):.2%}" + (f" ± {error:.2%}" if error is not None else "")
-    params, seconds = _mean(own, "params", lambda value: f"{value:,.0f}"), _mean(own, "cpu_s", lambda s: f"{s:.0f}")
-    return f"| {tool} | {params} | {macs} | {score} | {len(of)} | {seconds} |"
-
-
-def _mean(rows: Sequence[Row], key: str, said: Callable[[float], str]) -> str:
-    return said(statistics.fmean(row[key] for row in rows))
+def _line(own: Sequence[Row], before: Mapping[str, int]) -> str:
+    """The means of a tool's rows in a cell."""
+    mean = {key: statistics.fmean(row[key] for row in own) for key in ("params", "macs", "score", "cpu_s")}
+    whole = before.get(own[0]["network"])
+    macs = f"{mean['macs']:,.0f}" + (f" ({mean['macs'] / whole:.1%})" if whole else "")
+    macs += ": over the budget" if any(over(row, before) for row in own) else ""
+    error = standard_error([row["score"] for row in own])
+    score = f"{mean['score']:.2%}" + (f" ± {error:.2%}" if error is not None else "")
+    return f"| {own[0]['tool']} | {mean['params']:,.0f} | {macs} | {score} | {len(own)} | {mean['cpu_s']:.0f} |"
 
 
 def _points(one: Difference) -> str:

@@ -132,3 +132,13 @@ def test_cells_that_miss_a_seed_get_no_verdict(page: Any) -> None:
     assert "(b)" not in text
     assert "| vit | 100 | 1,000 | 90.00% |" in text
     assert "| chanc | 100 | 500 (50.0%) | 81.00% ± 0.64% | 3 | 2 |" in text
+
+
+def test_a_result_over_the_budget_is_compared_with_none(page: Any) -> None:
+    rows = seeds("vit-50", {"chanc-closed": 0.6, "onnxsim": 0.5})
+    big = [{**one, "macs": 501} if one["tool"] == "onnxsim" else one for one in rows]
+    base = row("vit-100", "base", 0)
+    assert "(c) The closed form" in page.page([*rows, base])
+    text = page.page([*big, base])
+    assert "(c)" not in text
+    assert "| onnxsim | 100 | 501 (50.1%): over the budget |" in text
