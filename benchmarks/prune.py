@@ -68,6 +68,8 @@ BASE = "base"
 TOOLS = ("chanc-labels", "tp-taylor", "tp-norm", "chanc", "chanc-closed", "onnxsim")
 PACKAGES = {"tp-taylor": "torch-pruning", "tp-norm": "torch-pruning", "onnxsim": "onnxsim"}
 """What a tool needs besides chanc."""
+PAUSE = 0.5
+"""Seconds between two looks at the running jobs."""
 
 Row = dict[str, Any]
 
@@ -143,7 +145,7 @@ def run_all(args: argparse.Namespace, cells: Sequence[str], ledger: Ledger) -> N
             running[job] = _begin(job, args)
         if not running:
             return
-        time.sleep(0.5)
+        time.sleep(PAUSE)
         for job, (process, answer) in list(running.items()):
             if process.poll() is None:
                 continue

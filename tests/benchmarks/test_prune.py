@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,28 @@ def test_patterns_choose_cells_and_one_that_fits_none_is_an_error(
     with pytest.raises(SystemExit):
         prune.chosen(parser, ["resnet18-50", "resnet50-*"])
     assert "no cell is like resnet50-*: there are resnet18-50, " in capsys.readouterr().err
+
+
+def test_a_run_does_all_but_what_fails_and_writes_each_result_down(
+    prune: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def begin(job: Any, args: argparse.Namespace) -> tuple[subprocess.Popen[str], Path]:
+        (tmp_path / "vit.onnx").touch()
+        answer = tmp_path / f"{job.id}.json"
+        if job.seed != 1:
+            answer.write_text(json.dumps(row(job.cell, job.tool, job.seed)), encoding="utf-8")
+        return subprocess.Popen(["false" if job.seed == 1 else "true"], text=True), answer
+
+    monkeypatch.setattr(prune, "_begin", begin)
+    monkeypatch.setattr(prune, "PAUSE", 0.005)
+    ledger = prune.Ledger(tmp_path / "rows.jsonl")
+    args = argparse.Namespace(tools=["chanc"], work=tmp_path, jobs=2, minutes=0.0)
+    prune.run_all(args, ["vit-30"], ledger)
+    assert not ledger.rows, "the time is over"
+    args.minutes = 1.0
+    prune.run_all(args, ["vit-30"], ledger)
+    assert set(prune.Ledger(tmp_path / "rows.jsonl").rows) == {"vit-100-base-0", "vit-30-chanc-0", "vit-30-chanc-2"}
+    assert "vit-30-chanc-1 failed (see " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [["--tools", "onxsim"], ["--jobs", "0"], ["--minutes", "-1"]])
