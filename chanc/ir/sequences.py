@@ -73,6 +73,8 @@ def _sizes(node: ir.Node) -> list[int]:
         if given.const_value is None:
             return []
         known = given.const_value.numpy()
+        if known.ndim > 1 or known.dtype.kind not in "iu":
+            return []
         if known.ndim:
             return [int(n) for n in known]
         each = int(known)

@@ -64,12 +64,10 @@ class Pruning:
         return list(self._known())[number]
 
     def _known(self) -> Iterator[Step]:
-        """The steps that the run has, in order, up to one that is void; their models come from the disk."""
+        """The steps that the run has, their models from the disk."""
         if self.run is None:
             return
-        for number, event in enumerate(sorted(self.run.record.of(StepEvent), key=lambda event: event.id)):
-            if event.id != number:
-                return
+        for event in self.run.record.steps:
             widths = {name: (event.before[name], width) for name, width in event.widths.items()}
             model = load(self.run.path / event.file)
             yield Step(model, widths, event.params, event.macs, event.scores, event.left)

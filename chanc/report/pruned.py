@@ -47,7 +47,7 @@ def read_pruning(folder: Path) -> PruningRecord:
     sizes = run.settings.get("sizes")
     known = {name: int(str(size)) for name, size in sizes.items()} if isinstance(sizes, dict) else {}
     config = {"settings": dict(run.settings), "environment": dict(run.environment)}
-    return PruningRecord(run.path, config, run.of(StepEvent), known)
+    return PruningRecord(run.path, config, run.steps, known)
 
 
 def pruning_facts(record: PruningRecord) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from chanc.runs.events import (
     Event,
     FinalEvent,
     StateEvent,
+    StepEvent,
     TrialEvent,
     VoidEvent,
     files_of,
@@ -99,6 +100,15 @@ class Record:
         found = self.of(FinalEvent)
         names = list(dict.fromkeys(event.name for event in found))
         return tuple(sorted(found, key=lambda event: (names.index(event.name), event.turn)))
+
+    @property
+    def steps(self) -> tuple[StepEvent, ...]:
+        """The steps of a pruning, in order: one that was done again stands for those that followed it, too."""
+        found: list[StepEvent] = []
+        for event in self.of(StepEvent):
+            if event.id <= len(found):
+                found[event.id :] = [event]
+        return tuple(found)
 
     def of(self, kind: type[E]) -> tuple[E, ...]:
         """The events of one kind."""

@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 import chanc
 from chanc.errors import ModelError, PlanError, RunError, TrialError, VerifyError
 from chanc.pruning import STAGES, cut, loop
+from chanc.runs import fsck, read_run
 from chanc.testing import builders
 
 
@@ -79,6 +80,14 @@ def test_steps_are_kept_and_a_stopped_run_goes_on(
     assert [json.loads(line)["kind"] for line in logs[0].splitlines()] == ["start", "step", "step"]
     assert again.after == whole.after
     assert not list((tmp_path / "run").rglob("training.safetensors"))
+    weights = tmp_path / "run" / "trials" / "000" / "model.onnx"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(RunError, match="fsck"):
+        chanc.prune(network(), run=tmp_path / "run", resume=True, **asked)
+    fsck.mend(tmp_path / "run")
+    mended = chanc.prune(network(), run=tmp_path / "run", resume=True, **asked)
+    assert mended.after == whole.after
+    assert [step.id for step in read_run(tmp_path / "run").steps] == [0, 1]
     with pytest.raises(RunError, match="steps was 2, now it is 3"):
         chanc.prune(network(), run=tmp_path / "run", resume=True, **{**asked, "steps": 3})
     with pytest.raises(RunError, match="holds a run already"):
