@@ -65,9 +65,10 @@ def _head() -> str:
         "All fine-tuning is `chanc.train` with one recipe (AdamW, cosine) and equal images, epochs and seeds. chanc's "
         "evidence and Torch-Pruning's Taylor see as many of these images, each its own draw; chanc refits layers in "
         "closed form before it trains, as it always does. Torch-Pruning 1.6.1 ranks all channels at once "
-        "(GroupTaylorImportance, or GroupMagnitudeImportance without training for sparsity), in one step at the largest ratio within the MACs, then is exported. Neither tool may take more than nine tenths "
-        "of a group, neither rounds widths. onnxsim 0.8.1 scales all widths alike and folds BatchNorm. chanc counts "
-        "the MACs of all, and scores all on the whole test set.",
+        "(GroupTaylorImportance, or GroupMagnitudeImportance without training for sparsity), in one step at the "
+        "largest ratio within the MACs, then is exported. Neither tool may take more than nine tenths of a group, "
+        "neither rounds widths. onnxsim 0.8.1 scales all widths alike and folds BatchNorm. chanc counts the MACs of "
+        "all, and scores all on the whole test set.",
         "Differences are in points of top-1, paired by seed, ± their standard error; *better* and *worse* are beyond "
         "two of them. A result over the budget is compared with none: the tool can't bring that network there.",
     ])  # fmt: skip
