@@ -94,11 +94,13 @@ def share_of(model: onnx.ModelProto, original: onnx.ModelProto) -> float:
     return chanc.analyze(model).macs / chanc.analyze(original).macs
 
 
-def within(make: Callable[[float], onnx.ModelProto], original: onnx.ModelProto, share: float) -> onnx.ModelProto:
+def within(
+    make: Callable[[float], onnx.ModelProto], original: onnx.ModelProto, share: float, halvings: int = 7
+) -> onnx.ModelProto:
     """The largest model made by one factor for all widths that is within the share of MACs."""
     low, high = 0.05, 1.0
     best = make(low)
-    for _ in range(7):
+    for _ in range(halvings):
         middle = (low + high) / 2
         model = make(middle)
         if share_of(model, original) <= share:
