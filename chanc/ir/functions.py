@@ -33,6 +33,7 @@ def inline_functions(model: ir.Model) -> bool:
     Raises ModelError, with the function's name, for one that calls itself, that takes graphs, or whose operators mean
     something else in the model's opset.
     """
+    _drop_unused(model)
     if not model.functions:
         return False
     if (reason := endless(model)) is not None:
@@ -43,6 +44,20 @@ def inline_functions(model: ir.Model) -> bool:
         return _Inline()(model).modified
     except ValueError as error:
         raise ModelError(f"a function of the model can't be inlined: {error}") from error
+
+
+def _drop_unused(model: ir.Model) -> None:
+    """Take away the functions that nothing calls: what they stand for is of no matter."""
+    called = set[ir.OperatorIdentifier]()
+    owners: list[ir.Graph | ir.Function] = [model.graph]
+    while owners:
+        for node in nodes_of(owners.pop()):
+            key = node.op_identifier()
+            if key in model.functions and key not in called:
+                called.add(key)
+                owners.append(model.functions[key])
+    for key in model.functions.keys() - called:
+        del model.functions[key]
 
 
 class _Inline(common.InlinePass):

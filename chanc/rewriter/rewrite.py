@@ -318,8 +318,11 @@ def _affected(resize: Resize, layout: Layout) -> bool:
 
 
 def _set_shape(value: ir.Value, sizes: tuple[object, ...], layout: Layout) -> None:
-    """The new sizes in the value's declared shape; names of dynamic axes stay."""
-    if value.shape is None or value.const_value is not None or len(value.shape) != len(sizes):
+    """The new sizes in the value's declared shape; names of dynamic axes stay. A shape of another rank goes."""
+    if value.shape is None or value.const_value is not None:
+        return
+    if len(value.shape) != len(sizes):
+        value.shape = None
         return
     old = layout.sizes
     value.shape = ir.Shape([

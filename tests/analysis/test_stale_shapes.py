@@ -95,3 +95,18 @@ def test_states_of_loops(declared: list[int | str]) -> None:
     assert [g.id for g in analyze(proto).groups if g.resizable] == ["w"]
     assert check_shrink(proto).operands
     assert check_widen(proto).operands
+
+
+def test_a_body_that_declares_another_rank() -> None:
+    """onnxruntime takes the shapes that a loop's body declares at their word."""
+    body = """
+        c = MatMul (x, w)
+        s = Loop (count, go, c) <body = b (int64 i, bool on, float[6] s) => (bool again, float[N,6] next) {
+            again = Identity (on) m = MatMul (s, v) next = Tanh (m)
+        }>
+        y = MatMul (s, u)
+    """
+    weights = {"w": (4, 6), "v": (6, 6), "u": (6, 2), "count": np.array(2), "go": np.array(True)}
+    model = build("float[N,4] x", "float[N,2] y", body, weights)
+    trace = check_shrink(model, scale=0.5)
+    assert trace.groups == {"w": (6, 3)}

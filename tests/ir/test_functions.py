@@ -113,3 +113,13 @@ def test_a_long_circle_is_told_in_short() -> None:
     with pytest.raises(ModelError, match=r"'own::F0' calls itself \(own::F0 -> own::F1 -> .* -> \.\.\.\)") as caught:
         load(model(function("q = own.F0 (p)", 18) + "".join(body)))
     assert len(str(caught.value)) < 300
+
+
+def test_what_nothing_calls_is_not_put_anywhere() -> None:
+    unread = tower(25)
+    unread.graph.node[1].op_type = "Other"
+    unread.functions.append(onnx.parser.parse_model(GRAPH + function("q = Relu (p)", 18, "Other")).functions[0])
+    loaded = load(unread)
+    normalize(loaded)
+    assert [node.op_type for node in loaded.graph] == ["Conv", "Relu", "Conv"]
+    assert not loaded.functions
