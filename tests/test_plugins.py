@@ -106,6 +106,7 @@ def python(code: str, environment: dict[str, str]) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("first", TABLES)
+@pytest.mark.nightly
 def test_an_operator_is_found_by_whichever_table_is_asked_first(stranger, first: str) -> None:
     """All three find it, though no other was asked before; the module is loaded once."""
     code = "\n".join(

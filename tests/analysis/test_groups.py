@@ -239,6 +239,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.parametrize("name", ["shufflenetv2", pytest.param("densenet-bc", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
 def test_analysis_and_rewrite_do_not_depend_on_hashes(zoo_model, name: str) -> None:
     path = str(zoo_model(name, width=24))
     runs = [

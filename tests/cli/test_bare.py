@@ -67,6 +67,7 @@ SAID = {
 ALIKE = {
     "analyze m.onnx", "analyze m.onnx --json -", "rewrite m.onnx -o wide.onnx --scale 1.5 --transfer widen --no-verify",
     "search m.onnx", "search m.onnx --data synthetic --max-latency 5", "sweep m.onnx", "eval m.onnx --data synthetic",
+    "analyze m.onnx --html page.html", "sweep m.onnx --slurm gpu", "sweep m.onnx --workers 2 --data synthetic",
     "latency m.onnx", "prune m.onnx -o half.onnx --max-params 50%", "analyze m.onnx --sensitivity --data synthetic",
     "export torch:json:loads --input 1,2 -o r.onnx",
 }  # fmt: skip

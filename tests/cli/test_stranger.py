@@ -163,6 +163,7 @@ def test_wrong_words_are_refused(stranger, args: tuple[object, ...], code: int, 
     assert told in done.stderr
 
 
+@pytest.mark.nightly
 def test_the_search_runs(stranger, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     environment = stranger(METHOD, "chanc.methods")

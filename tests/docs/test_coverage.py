@@ -117,6 +117,7 @@ def test_a_run_goes_on_where_it_was_stopped(
     assert "[1/1] classifier" in capsys.readouterr().out
 
 
+@pytest.mark.nightly
 def test_without_models_one_line_says_what_is_missing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "coverage.py", "--models", tmp_path / "none"], capture_output=True, text=True

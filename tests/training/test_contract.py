@@ -133,6 +133,7 @@ def trained_on(path: Path, layout: str, axes: str, seed: int) -> tuple[Path, Inp
 @pytest.mark.parametrize("axes", ["open sizes", pytest.param("open channels too", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("layout", ["NHWC", pytest.param("NCHW", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.nightly
 def test_a_network_of_open_sizes_stays_right(tmp_path: Path, layout: str, axes: str, seed: int) -> None:
     """Nothing but the operators tells which axis holds the channels: scrambled pictures would train to chance."""
     trained_on(tmp_path / "model.onnx", layout, axes, seed)

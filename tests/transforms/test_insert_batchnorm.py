@@ -184,6 +184,7 @@ FILES = [
 @pytest.mark.shared
 @pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="no folder of shared models")
 @pytest.mark.parametrize(("name", "gates"), FILES)
+@pytest.mark.nightly
 def test_dynamo_exports(name, gates, same, groups, ops) -> None:
     """torchvision's networks, their norms folded by the exporter; `gates`: convolutions on single pixels."""
     model = runnable(name)

@@ -133,6 +133,7 @@ def check(folder: Path, *arguments: object) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("theirs", [False, pytest.param(True, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
 def test_check_compares_what_the_module_returns(theirs: bool, tmp_path: Path) -> None:
     source = chanc.codegen(detector(tmp_path / "model.onnx", theirs=theirs), tmp_path / "out")
     assert source.tail is not None

@@ -34,6 +34,7 @@ def run(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
                           timeout=240)  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_jobs_end_one_by_one_with_their_reasons(tmp_path: Path) -> None:
     script = """
 names = {"a": jobs.write, "b": jobs.fail, "c": jobs.die, "d": jobs.write}
