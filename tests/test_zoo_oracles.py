@@ -24,7 +24,7 @@ from chanc.frontends import zoo
 NAMES = [*zoo.names(), "cnas:cells=3,nodes=2,ops=1"]
 # Deeper ones of the same blocks: by night only.
 DEEPER = {"resnet34", "darts7", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc",
-          "efficientnet-b0", "flexcharts20", "wrn22-1", "wrn22-2", "wrn22-4", "cnas", "cnas-densenet",
+          "efficientnet-b0", "mobilenetv2", "flexcharts20", "wrn22-1", "wrn22-2", "wrn22-4", "cnas", "cnas-densenet",
           "cnas:cells=3,nodes=2,ops=1"}  # fmt: skip
 """Tested at night: by day their kinds are told by smaller ones, and by the shared models."""
 BY_DYNAMO = {"shufflenetv2", "mobilenetv3-large"}

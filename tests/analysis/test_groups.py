@@ -49,7 +49,7 @@ def resizable(analysis: Analysis) -> list:
 
 
 @pytest.mark.parametrize(("name", "count"), COUNTS)
-@pytest.mark.parametrize("width", [None, 16])
+@pytest.mark.parametrize("width", [pytest.param(None, marks=pytest.mark.nightly), 16])
 def test_groups_of_the_published_networks(analysed, name: str, count: int, width: int | None) -> None:
     groups = resizable(analysed(name, width=width))
     assert len(groups) == count
