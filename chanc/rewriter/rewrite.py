@@ -287,6 +287,7 @@ def _carry_out(
     operands, structure = resize_parameters(analysis, resize, chosen, method, rng, names)
     for value, new in sizes.items():
         _set_shape(value, new, findings.layouts[value])
+    _drop_stale(model, {value: layout for value, layout in findings.layouts.items() if value not in sizes})
     for value, row in findings.sequences.items():
         if any(_affected(resize, layout) for layout in row):
             value.shape = None
@@ -315,6 +316,19 @@ def _sizes(resize: Resize, layout: Layout) -> tuple[Size, ...]:
 
 def _affected(resize: Resize, layout: Layout) -> bool:
     return any(resize.changes(field.labels) for field in layout.fields)
+
+
+def _drop_stale(model: ir.Model, layouts: Mapping[ir.Value, Layout]) -> None:
+    """Take away declared shapes that were wrong before: what they contradict may have another size now."""
+    ends = {*model.graph.inputs, *model.graph.outputs}
+    for value, layout in layouts.items():
+        if value.shape is None or value.const_value is not None or value in ends:
+            continue
+        declared, known = list(value.shape), layout.sizes
+        if len(declared) != len(known) or any(
+            isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(declared, known, strict=True)
+        ):
+            value.shape = None
 
 
 def _set_shape(value: ir.Value, sizes: tuple[object, ...], layout: Layout) -> None:

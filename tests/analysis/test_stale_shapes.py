@@ -110,3 +110,14 @@ def test_a_body_that_declares_another_rank() -> None:
     model = build("float[N,4] x", "float[N,2] y", body, weights)
     trace = check_shrink(model, scale=0.5)
     assert trace.groups == {"w": (6, 3)}
+
+
+def test_a_declared_shape_beside_what_changes() -> None:
+    """A sum over everything that still says it is as wide as what it was made of; onnxruntime believes it."""
+    body = "a = MatMul (x, w) s = ReduceSumSquare (a) r = Relu (s) m = Mul (a, r) y = MatMul (m, v)"
+    model = build("float[N,3] x", "float[N,2] y", body, {"w": (3, 6), "v": (6, 2)})
+    model.graph.value_info.extend([_info("s", ["N", 6]), _info("r", ["N", 6])])
+    ort.session(model)
+    half = rewrite(model, scale=0.5)
+    assert half.trace.groups == {"w": (6, 3)}
+    ort.session(half.model)
