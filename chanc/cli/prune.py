@@ -94,7 +94,8 @@ def command(
             begin=progress.begin, watch=progress, command=["chanc", *sys.argv[1:]], **options,
         )  # fmt: skip
     save(done.model, output)
-    table(model, output, done, dict(given["dims"] or {}), quiet=quiet)
+    if not quiet:
+        table(model, output, done)
     say(f"wrote {output}")
     if folder is not None:
         from chanc.report import write_report

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from chanc.cli.costs import costs, show
 from chanc.cli.training_progress import TrainingProgress, shown
 from chanc.pruning import STAGES, Pruned
 
@@ -36,26 +33,18 @@ class PruningProgress(TrainingProgress):
         super().epoch(dataclasses.replace(record, epoch=self._number * self.each + record.epoch), module)
 
 
-def table(model: str, output: str, done: Pruned, sizes: dict[str, int], *, quiet: bool) -> None:
+def table(model: str, output: str, done: Pruned) -> None:
     """Print what the model cost and was worth before, and what it costs and is worth now."""
-    if quiet:
-        return
-    from chanc.backends.ort import latency
     from chanc.ir import load
-    from chanc.report.tables import Figures, costs_table
 
     last = done.steps[-1]
-    figures = [
-        Figures(params, macs, Path(file).stat().st_size, latency(load(file), sizes=sizes))
-        for params, macs, file in ((done.params, done.macs, model), (last.params, last.macs, output))
-    ]
-    costs = costs_table(*figures)
+    found = costs((load(model), model), (load(output), output), done.sizes, timed=True)
     if done.before is not None and done.after is not None:
-        costs.add_row(done.score_name, _score(done, done.before), _score(done, done.after))
+        found.add_row(done.score_name, _score(done, done.before), _score(done, done.after))
         for stage in STAGES[:-1]:
             if stage in last.scores and len(last.scores) > 1:
-                costs.add_row(f"  {stage} only", "", _score(done, last.scores[stage]))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(costs)
+                found.add_row(f"  {stage} only", "", _score(done, last.scores[stage]))
+    show(found)
 
 
 def _score(done: Pruned, value: float) -> str:

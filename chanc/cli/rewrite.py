@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chanc.cli.budgets import BUDGETS, budget_options
+from chanc.cli.costs import costs, show
 from chanc.cli.options import GroupedCommand, Headings, Named, inputs_option
 from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.cli.sizes import size_options
@@ -190,7 +190,7 @@ def command(
     _say(result, output, note)
     if round_to is None and (scale is not None or ratios):
         _say_uneven(result)
-    _show_costs(loaded, result, (model, output), given, timed=max_latency is not None)
+    show(costs((loaded, model), (result.model, output), given, timed=max_latency is not None))
 
 
 def _likely(model: Any) -> dict[str, int]:
@@ -310,23 +310,6 @@ def _say_uneven(result: Rewrite) -> None:
     if uneven:
         say(f"note: {uneven} of {len(new)} new widths are no multiples of {DEVICE_GRAIN}, with which most machines are "
             f"slower: --round-to {DEVICE_GRAIN} makes them so")  # fmt: skip
-
-
-def _show_costs(original: Any, result: Rewrite, files: tuple[str, str], given: Sizes, *, timed: bool) -> None:
-    """The table of what it cost before and costs now."""
-    from rich.console import Console
-
-    from chanc.analysis import analyze
-    from chanc.backends.ort import latency
-    from chanc.ir.save import size_on_disk
-    from chanc.report.tables import Figures, costs_table
-
-    figures = []
-    for model, file in zip((original, result.model), files, strict=True):
-        spread = latency(model, sizes=given) if timed else None
-        found = analyze(model, dims=given)
-        figures.append(Figures(found.params, found.macs, size_on_disk(model, file), spread))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(costs_table(*figures))
 
 
 def _ways(edges: Collection[TraceEdge]) -> str:

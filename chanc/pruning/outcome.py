@@ -34,13 +34,15 @@ class Step:
 class Pruned:
     """A pruned model, of the kind that came in (a path gives an `onnx_ir.Model`), and how it came about.
 
-    params, macs, before: of the model that came in; its score is None without data. score_name: what the task calls it.
+    params, macs, before: of the model that came in; its score is None without data. sizes: of open axes, at which it
+    was counted. score_name: what the task calls the score.
     """
 
     model: Any
     steps: tuple[Step, ...]
     params: int
     macs: int
+    sizes: Mapping[str, int]
     before: float | None = None
     score_name: str = ""
 

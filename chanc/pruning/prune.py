@@ -93,7 +93,7 @@ def prune(
             "mended, and how right the result is isn't known")  # fmt: skip
         own = analyze(loaded, dims=sizes, fold=False)
         found = _by_weights(loaded, budgets, importance or "l2", sizes, chosen)
-        return Pruned(found.model if named else like(found.model, model), (found,), own.params, own.macs)
+        return Pruned(found.model if named else like(found.model, model), (found,), own.params, own.macs, sizes)
     plugins.require("torch", "pruning by data", "torch")
     from chanc.pruning.loop import Pruning
     from chanc.pruning.steps import Recovery
@@ -129,7 +129,13 @@ def prune(
         before = recovery.score(loaded)
         done = pruning.carried_out(watch, begin)
     return Pruned(
-        done[-1].model if named else like(done[-1].model, model), done, own.params, own.macs, before, what.score_name
+        done[-1].model if named else like(done[-1].model, model),
+        done,
+        own.params,
+        own.macs,
+        sizes,
+        before,
+        what.score_name,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from chanc.ir import copy_model
 from chanc.pruning.cut import cut
 from chanc.pruning.outcome import Step, Watch
 from chanc.rewriter import Rewrite
+from chanc.rewriter.allocate import LEAST_SHARE
 from chanc.rewriter.importance import Gathered
 from chanc.training.evidence import gather
 from chanc.training.feed import some_feed
@@ -67,7 +69,7 @@ class Recovery:
 
         Raises: PlanError for bounds that can't be met; VerifyError; TrialError where the training fails.
         """
-        done = cut(model, self._evidence(model), self.importance, self.sizes, **asked)
+        done = self._cut(model, asked)
         after, scores = done.model, {"cut": self.score(done.model)}
         if self.refit:
             after = self._refitted(model, done)
@@ -78,6 +80,18 @@ class Recovery:
             scores["trained"] = self.score(after)
         now = analyze(after, dims=self.sizes, fold=False)
         return Step(after, dict(done.trace.groups), now.params, now.macs, scores, dict(done.trace.left))
+
+    def _cut(self, model: ir.Model, asked: Mapping[str, Any]) -> Rewrite:
+        """The rewrite of a step. Groups that it would take under a share of what the original has stay as they are."""
+        evidence, keep = self._evidence(model), [*asked["keep"]]
+        own = {group.id: group.size for group in analyze(self.original, dims=self.sizes, fold=False).groups}
+        while True:
+            done = cut(model, evidence, self.importance, self.sizes, **{**asked, "keep": keep})
+            widths = {name: new for name, (old, new) in done.trace.groups.items() if new < old}
+            low = [name for name, new in widths.items() if new < LEAST_SHARE * own.get(name, 0)]
+            if not low:
+                return done
+            keep += map(glob.escape, low)
 
     def _evidence(self, model: ir.Model) -> Gathered:
         return gather(

@@ -162,3 +162,14 @@ def test_a_detector_is_mended_in_front_of_its_end() -> None:
     assert boxes.shape[1] == 4
     with pytest.raises(ModelError, match="its batch is fixed to 1"):
         chanc.prune(detector("1"), max_macs="50%", data=images)
+
+
+def test_steps_together_leave_a_tenth_of_each_group(samples: list[dict[str, np.ndarray]]) -> None:
+    rng = np.random.default_rng(0)
+    weights = {"w1": rng.standard_normal((6, 40)), "w2": rng.standard_normal((40, 40)) / 1e5, "w3": np.ones((40, 4))}
+    body = "h = MatMul (x, w1) r = Relu (h) g = MatMul (r, w2) s = Relu (g) t = MatMul (s, w3) y = Add (t, b)"
+    weights["b"] = rng.standard_normal(4)
+    model = builders.build("float[N,6] x", "float y", body, {n: w.astype(np.float32) for n, w in weights.items()})
+    done = chanc.prune(model, max_macs="12%", data=samples, epochs=0, refit=False, steps=3, round_to=1)
+    assert done.steps[-1].macs <= 0.12 * done.macs
+    assert min(new for _, new in done.steps[-1].widths.values()) >= 4
