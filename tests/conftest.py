@@ -17,6 +17,17 @@ from chanc.backends import ort
 from chanc.oracles import compare
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch with one thread, for tests whose networks are small."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def zoo_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A network of the zoo as an ONNX file, exported once a session: `zoo_model("resnet34", width=16)`.

@@ -32,13 +32,7 @@ from chanc.training.task import Task  # noqa: E402
 from chanc.training.train import score, train  # noqa: E402
 from chanc.transforms import fold_batchnorm  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(*, batch: int | None = None, end: str = "", seed: int = 0) -> ir.Model:

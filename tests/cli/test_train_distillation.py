@@ -16,13 +16,7 @@ from chanc.cli import main  # noqa: E402
 from chanc.ir import load, save  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(seed: int, width: int) -> ir.Model:

@@ -35,12 +35,7 @@ RECIPE = {"optimizer": "adamw", "lr": 0.01, "batch_size": 16, "device": "cpu"}
 BIG, SMALL = 1e3, 1e-2
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def two() -> ir.Model:

@@ -32,14 +32,6 @@ TRUTHS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Net(torch.nn.Module):
     """A user's own small CNN of digits."""
 

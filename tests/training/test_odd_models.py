@@ -29,14 +29,6 @@ DIGITS = {"epochs": 6, "batch_size": 32, "optimizer": "adamw", "lr": 0.02, "crop
           "limit_train": 600, "limit_test": 100}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def body(x: Tensor, classes: int = 10) -> Tensor:
     return x.conv(8).bn().relu().conv(12, stride=2).bn().relu().gap().flatten().gemm(classes)
 
