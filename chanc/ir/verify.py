@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from chanc.errors import ModelError
-from chanc.ir.attributes import wrong_type
 from chanc.ir.functions import endless
+from chanc.ir.signature import wrong_count, wrong_type
 
 GraphLike = ir.Graph | ir.Function
 
@@ -180,10 +180,6 @@ def _inputs_defined(node: ir.Node, scope: Scope) -> str | None:
     return None
 
 
-def _attributes_typed(node: ir.Node, scope: Scope) -> str | None:
-    return wrong_type(node)
-
-
 def _outputs_single(node: ir.Node, scope: Scope) -> str | None:
     names = [value.name for value in node.outputs if value.name]
     for value in node.outputs:
@@ -192,6 +188,15 @@ def _outputs_single(node: ir.Node, scope: Scope) -> str | None:
         if value.name in scope.names:
             return f"output {value.name!r} is defined already"
     return _repeated(names, "outputs")
+
+
+def _tensors_counted(node: ir.Node, scope: Scope) -> str | None:
+    version = scope.imports.get("", scope.imports.get("ai.onnx"))
+    return None if version is None else wrong_count(node, version)
+
+
+def _attributes_typed(node: ir.Node, scope: Scope) -> str | None:
+    return wrong_type(node)
 
 
 def _outputs_defined(graph: GraphLike, scope: Scope) -> str | None:
@@ -220,9 +225,10 @@ GRAPH_RULES = (
 
 NODE_RULES = (
     Rule("operator-imported", "a node names an operator of an imported set", _imported),
-    Rule("attributes-typed", "an attribute has the type that its operator gives it", _attributes_typed),
     Rule("inputs-defined", "every input means an earlier tensor, here or in a graph around", _inputs_defined),
     Rule("single-assignment", "every output has a name that nothing else in its graph has", _outputs_single),
+    Rule("tensors-counted", "a node has as many inputs and outputs as its operator takes", _tensors_counted),
+    Rule("attributes-typed", "an attribute has the type that its operator gives it", _attributes_typed),
 )
 """Checked for each node, in order."""
 
