@@ -115,6 +115,11 @@ def no_first_input(built: ir.Model) -> None:
     body(built, "else_branch")[1].replace_input_with(0, None)
 
 
+def handed_in_by_nobody(built: ir.Model) -> None:
+    built.graph[0].op_type = "Gemm"
+    built.graph[0].attributes["transB"] = ir.RefAttr("transB", "flag", ir.AttributeType.INT)
+
+
 def body_as_text(built: ir.Model) -> None:
     built.graph[1].attributes["then_branch"] = ir.AttrString("then_branch", "a")
 
@@ -148,6 +153,7 @@ BROKEN: list[tuple[Callable[[ir.Model], None], str, str]] = [
     (one_input_less, "tensors-counted", "MatMul 'h': has 1 inputs, MatMul takes 2"),
     (no_first_input, "tensors-counted", "MatMul 'b': lacks its input 'A'"),
     (flag_as_float, "attributes-typed", "Gemm 'h': attribute 'transB' is FLOAT, Gemm takes INT"),
+    (handed_in_by_nobody, "attributes-typed", "Gemm 'h': attribute 'transB' is a function's to hand in"),
     (body_as_text, "attributes-typed", "If 'i': attribute 'then_branch' is STRING, If takes GRAPH"),
     (no_import_in_function, "operator-imported", "'com.me' is not imported"),
     (function_reads_the_graph, "inputs-defined", "Add .*'h' is not defined"),
