@@ -79,7 +79,11 @@ class Recovery:
             self._train(after, checkpoint, watch)
             scores["trained"] = self.score(after)
         now = analyze(after, dims=self.sizes, fold=False)
-        return Step(after, dict(done.trace.groups), now.params, now.macs, scores, dict(done.trace.left))
+        return Step(after, self._widths(model, done), now.params, now.macs, scores, dict(done.trace.left))
+
+    def _widths(self, model: ir.Model, done: Rewrite) -> Mapping[str, tuple[int, int]]:
+        """What `Step.widths` tells."""
+        return dict(done.trace.groups)
 
     def _cut(self, model: ir.Model, asked: Mapping[str, Any]) -> Rewrite:
         """The rewrite of a step. Groups that it would take under a share of what the original has stay as they are."""
