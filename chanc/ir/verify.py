@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from chanc.errors import ModelError
+from chanc.ir.attributes import wrong_type
 from chanc.ir.functions import endless
 
 GraphLike = ir.Graph | ir.Function
@@ -179,6 +180,10 @@ def _inputs_defined(node: ir.Node, scope: Scope) -> str | None:
     return None
 
 
+def _attributes_typed(node: ir.Node, scope: Scope) -> str | None:
+    return wrong_type(node)
+
+
 def _outputs_single(node: ir.Node, scope: Scope) -> str | None:
     names = [value.name for value in node.outputs if value.name]
     for value in node.outputs:
@@ -215,6 +220,7 @@ GRAPH_RULES = (
 
 NODE_RULES = (
     Rule("operator-imported", "a node names an operator of an imported set", _imported),
+    Rule("attributes-typed", "an attribute has the type that its operator gives it", _attributes_typed),
     Rule("inputs-defined", "every input means an earlier tensor, here or in a graph around", _inputs_defined),
     Rule("single-assignment", "every output has a name that nothing else in its graph has", _outputs_single),
 )

@@ -101,6 +101,16 @@ def no_import(built: ir.Model) -> None:
     built.graph[0].domain = "com.me"
 
 
+def layout_as_float(built: ir.Model) -> None:
+    """A mutated file had such a GRU."""
+    built.graph[0].op_type = "GRU"
+    built.graph[0].attributes["layout"] = ir.AttrFloat32("layout", 1.0)
+
+
+def body_as_text(built: ir.Model) -> None:
+    built.graph[1].attributes["then_branch"] = ir.AttrString("then_branch", "a")
+
+
 def no_import_in_function(built: ir.Model) -> None:
     function(built)[0].domain = "com.me"
 
@@ -127,6 +137,8 @@ BROKEN: list[tuple[Callable[[ir.Model], None], str, str]] = [
     (other_shape, "initializers-filled", "'w' is declared .4, 4., its data is .4, 5."),
     (other_type, "initializers-filled", "'w' is declared FLOAT, its data is INT8"),
     (no_import, "operator-imported", "'com.me' is not imported"),
+    (layout_as_float, "attributes-typed", "GRU 'h': attribute 'layout' is FLOAT, the operator takes INT"),
+    (body_as_text, "attributes-typed", "If 'i': attribute 'then_branch' is STRING, the operator takes GRAPH"),
     (no_import_in_function, "operator-imported", "'com.me' is not imported"),
     (function_reads_the_graph, "inputs-defined", "Add .*'h' is not defined"),
     (lost_output, "outputs-defined", "'z' is not defined"),
