@@ -40,13 +40,13 @@ from chanc.training.adas import Schedule
 from chanc.training.columns import masked
 from chanc.training.devices import precision
 from chanc.training.dropping import Dropping
+from chanc.training.edge_pruning import PruneOptions, Pruning
 from chanc.training.evidence import gather
 from chanc.training.images import image_input
 from chanc.training.latency import Table, measured
 from chanc.training.masking import MaskOptions, Policy, Unit, symbols
 from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
-from chanc.training.pruning import PruneOptions, Pruning
 from chanc.training.records import EpochRecord, TrainResult
 from chanc.training.supernet import Supernet
 from chanc.training.task import Task

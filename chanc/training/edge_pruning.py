@@ -30,9 +30,9 @@ from chanc.errors import ModelError, RunError
 from chanc.ir import copy_model
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.columns import Columns, Saliency, Scores
+from chanc.training.consumers import Units, edges_of
 from chanc.training.cutting import Cutter, Goal
 from chanc.training.devices import isolated, pick_device
-from chanc.training.edges import Units, edges_of
 from chanc.training.evaluation import evaluate
 from chanc.training.module import trainable
 from chanc.training.options import TrainOptions
@@ -47,7 +47,7 @@ class PruneOptions:
     """How edges are pruned.
 
     saliency: "random" draws the order anew in each step. batches: that one is summed over. rate: the learning rate
-    between steps. wanted, keep: see `chanc.training.edges.edges_of`.
+    between steps. wanted, keep: see `chanc.training.consumers.edges_of`.
     """
 
     goal: Goal
