@@ -18,6 +18,7 @@ from chanc.data import DataSource
 from chanc.ir import save
 from chanc.ir.sizes import Sizes
 from chanc.pruning.budgets import Budgets
+from chanc.pruning.edge_steps import EdgeRecovery
 from chanc.pruning.loop import Steps
 from chanc.pruning.outcome import Pruned, Watch
 from chanc.pruning.steps import Recovery
@@ -37,8 +38,8 @@ USUAL: Mapping[str, Any] = {"optimizer": "adamw"}
 class Asked:
     """What `chanc.prune` was asked for, as it tells: the data, the task, and how it goes.
 
-    chosen: what a rewrite is asked for besides its bounds. given: sizes of open axes that somebody said. options: of
-    the training and the task.
+    edges: these go, in place of channels. chosen: what a rewrite is asked for besides its bounds. given: sizes of open
+    axes that somebody said. options: of the training and the task.
     """
 
     data: DataSource
@@ -50,6 +51,7 @@ class Asked:
     epochs: int
     refit: bool
     importance: str
+    edges: bool
     chosen: Mapping[str, Any]
     given: Sizes
     options: Mapping[str, Any]
@@ -100,8 +102,8 @@ def _recovery(model: ir.Model, asked: Asked, say: Callable[[str], None]) -> tupl
         recipe = {"logits": True, **recipe}  # the labels of the data tell that these are classes
     task, options = with_recipe(asked.task, {**recipe, "epochs": max(asked.epochs, 1)}, found.data)
     sizes = {**sizes_seen(model, found.data), **asked.given}
-    trains = asked.epochs > 0
-    return Recovery(model, found.data, task, options, asked.importance, sizes, asked.refit, trains, say), recipe
+    trains, way = asked.epochs > 0, EdgeRecovery if asked.edges else Recovery
+    return way(model, found.data, task, options, asked.importance, sizes, asked.refit, trains, say), recipe
 
 
 def _fed(model: ir.Model, asked: Asked, recipe: Mapping[str, Any]) -> Fed:
@@ -122,7 +124,7 @@ def _settings(
     return {
         "kind": "prune", "max_params": budgets.params, "max_macs": budgets.macs, "max_latency": budgets.latency,
         "task": recovery.task.name, "steps": asked.steps, "epochs": asked.epochs, "refit": asked.refit,
-        "importance": asked.importance, **asked.chosen,
+        "importance": asked.importance, "edges": asked.edges, **asked.chosen,
         "train": {name: value for name, value in recipe.items() if name != "device"},
         "data": recovery.data.fingerprint(), "params": own.params, "macs": own.macs, "sizes": recovery.sizes,
     }  # fmt: skip

@@ -16,11 +16,11 @@ from chanc.rewriter import Rewrite
 
 @dataclass(frozen=True)
 class EdgeRecovery(Recovery):
-    """As `Recovery`; `Step.widths` tells the inputs of each weight. No layer loses more than it may of the original's."""
+    """As `Recovery`; `Step.widths` tells the inputs of each weight. What layers may lose is of the original's."""
 
     def _cut(self, model: ir.Model, asked: Mapping[str, Any]) -> Rewrite:
         floors = floors_of(analyze(self.original, dims=self.sizes, fold=False))
-        return cut_edges(model, self._evidence(model), self.importance, self.sizes, floors, **asked)
+        return cut_edges(model, self._evidence(model), self.importance, self.sizes, floors=floors, **asked)
 
     def _widths(self, model: ir.Model, done: Rewrite) -> Mapping[str, tuple[int, int]]:
         return inputs_read(model, done.model, self.sizes)

@@ -16,6 +16,7 @@ from chanc.ir import check, like, load
 from chanc.ir.sizes import per_sample, sizes_of
 from chanc.pruning.budgets import Budgets
 from chanc.pruning.cut import cut
+from chanc.pruning.edges import cut_edges, inputs_read, refuse
 from chanc.pruning.outcome import Pruned, Step, Watch
 from chanc.rewriter.budget import Amount
 
@@ -47,6 +48,7 @@ def prune(
     heads: bool = True,
     round_to: int | None = None,
     min_width: int = 1,
+    edges: bool = False,
     normalise: str | None = None,
     scale_pixels: str | None = None,
     dims: Sizes | None = None,
@@ -68,9 +70,10 @@ def prune(
     alone judge, and nothing is mended. task: what the model is for; by default it learns from the original what that
     says of the data, which needs no labels. steps: the budget is met in so many, of which each takes the same part
     away. epochs: of training in each step; 0 for none. refit: whether layers are refitted. importance: "taylor",
-    without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. normalise, scale_pixels,
-    options: as for `chanc.train`, but that AdamW is the usual optimizer. run: a directory that keeps each step as it
-    ends; resume: go on with it. say: gets notes. begin: told of each step that begins, from 0. watch: of the trainings.
+    without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. edges: not channels go but
+    edges, from each layer inputs of its own. normalise, scale_pixels, options: as for `chanc.train`, but that AdamW is
+    the usual optimizer. run: a directory that keeps each step as it ends; resume: go on with it. say: gets notes.
+    begin: told of each step that begins, from 0. watch: of the trainings.
 
     Raises PlanError for a budget that can't be met or makes no sense, VerifyError where a rewritten model computes
     something else, and what `chanc.train` raises.
@@ -82,10 +85,14 @@ def prune(
     check(loaded)
     given = dict(per_sample(loaded, sizes_of(loaded, dims, shapes)))
     chosen = {"keep": tuple(keep), "ratios": ratios, "heads": heads, "round_to": round_to, "min_width": min_width}
+    if edges:
+        refuse(budgets, ratios)
+        del chosen["ratios"]
     if data is None:
         say("note: without --data nobody knows what the channels are good for: the weights alone judge, nothing is "
             "mended, and how right the result is isn't known")  # fmt: skip
-        done = _by_weights(loaded, budgets, importance or "l2", {**(likely_sizes(loaded) or {}), **given}, chosen)
+        sizes = {**(likely_sizes(loaded) or {}), **given}
+        done = _by_weights(loaded, budgets, importance or "l2", sizes, chosen, edges)
     else:
         plugins.require("torch", "pruning by data", "torch")
         from chanc.pruning.by_data import Asked, Kept, by_data
@@ -93,7 +100,7 @@ def prune(
 
         asked = Asked(
             data, task, data_root, (limit_train, limit_test), InputOptions(normalise, scale_pixels), steps, epochs,
-            refit, importance or "taylor", chosen, given, options,
+            refit, importance or "taylor", edges, chosen, given, options,
         )  # fmt: skip
         kept = Kept(Path(run), resume, model, command) if run is not None else None
         done = by_data(loaded, budgets, asked, kept, say=say, begin=begin, watch=watch)
@@ -101,12 +108,13 @@ def prune(
 
 
 def _by_weights(
-    model: ir.Model, budgets: Budgets, importance: str, sizes: Mapping[str, int], chosen: Mapping[str, Any]
+    model: ir.Model, budgets: Budgets, importance: str, sizes: Mapping[str, int], chosen: Mapping[str, Any], edges: bool
 ) -> Pruned:
     """A pruning without data: nothing is mended afterwards."""
     own = analyze(model, dims=sizes, fold=False)
     bounds = budgets.at(1.0, own.params, own.macs, lambda: 1e3 * seconds(model))
-    done = cut(model, None, importance, sizes, **bounds, **chosen)
+    done = (cut_edges if edges else cut)(model, None, importance, sizes, **bounds, **chosen)
+    widths = inputs_read(model, done.model, sizes) if edges else dict(done.trace.groups)
     now = analyze(done.model, dims=sizes, fold=False)
-    step = Step(done.model, dict(done.trace.groups), now.params, now.macs, {}, dict(done.trace.left))
+    step = Step(done.model, widths, now.params, now.macs, {}, dict(done.trace.left))
     return Pruned(done.model, (step,), own.params, own.macs, sizes)
