@@ -93,10 +93,24 @@ def test_forms() -> None:
         zoo.table("resnet34:cells=3")
 
 
+def by_hand(layers: int, growth: int) -> int:
+    """Params of a DenseNet-BC for ten classes: convolutions, two a channel of each BatchNorm, the classifier."""
+    channels, params = 2 * growth, 27 * 2 * growth
+    for block in range(3):
+        for _ in range(layers):
+            params += 2 * channels + channels * 4 * growth  # norm, 1x1
+            params += 2 * 4 * growth + 9 * 4 * growth * growth  # norm, 3x3
+            channels += growth
+        if block < 2:
+            params, channels = params + 2 * channels + channels * (channels // 2), channels // 2
+    return params + 2 * channels + 10 * channels + 10
+
+
 def test_densenet_of_19_layers_a_block() -> None:
-    """1.02 M params with those of BatchNorm; each bottleneck reads 24 channels, and 12 more for every layer before."""
-    assert zoo.params("cnas-densenet") == 1_020_550
-    assert zoo.params("cnas-densenet:layers=16") == zoo.params("densenet-bc")
+    """1.02 M params, not the paper's 0.8 M, which are those of 16; each bottleneck reads 12 more than the one before."""
+    assert zoo.params("cnas-densenet") == by_hand(19, 12) == 1_020_550
+    assert zoo.params("cnas-densenet:layers=16") == zoo.params("densenet-bc") == by_hand(16, 12) == 769_162
+    assert (by_hand(19, 28), by_hand(16, 28)) == (5_441_390, 4_100_330)
     with torch.device("meta"):
         blocks = zoo.build("cnas-densenet").blocks
     first = [layer.conv1.in_channels for layer in blocks["block1"]]
