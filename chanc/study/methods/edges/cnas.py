@@ -66,7 +66,7 @@ class Cnas:
     tune_lr: float = field(default=1e-4, metadata={
         "help": "Learning rate of the epochs between the steps.", "range": (0, math.inf)})
     consumers: str = field(default="*", metadata={
-        "help": "Patterns of the weights that may drop inputs, with commas between ('*.pointwise.*,*.conv1.*')."})
+        "help": "Patterns of the weights that may drop inputs, with commas between ('*.pointwise.*')."})
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range."""
