@@ -17,6 +17,7 @@ import onnx_ir as ir
 from chanc.analysis import Analysis, analyze
 from chanc.errors import PlanError
 from chanc.ir.initializers import constant_shape
+from chanc.ir.nodes import called, nodes_of
 from chanc.pruning.budgets import Budgets
 from chanc.pruning.cut import verified
 from chanc.pruning.edge_order import Limits, Order, ordered, readers_of
@@ -91,9 +92,10 @@ def inputs_read(before: ir.Model, after: ir.Model, sizes: Mapping[str, int]) -> 
 
 
 def _inputs(analysis: Analysis) -> dict[str, int]:
-    initializers = analysis.model.graph.initializers
-    operands = [next(iter(of.values())) for of in consumers(analysis).values()]
-    return {o.initializer: constant_shape(initializers[o.initializer])[o.axis] for o in operands}
+    """The inputs of each weight, in the order of the graph."""
+    graph, order = analysis.model.graph, {called(node): k for k, node in enumerate(nodes_of(analysis.model.graph))}
+    operands = sorted((next(iter(of.values())) for of in consumers(analysis).values()), key=lambda o: order[o.node])
+    return {o.initializer: constant_shape(graph.initializers[o.initializer])[o.axis] for o in operands}
 
 
 def _within(order: Order, lower: Lower, limits: Limits) -> Rewrite:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from chanc.data import DataSource
     from chanc.ir.sizes import Sizes
+    from chanc.rewriter import Rewrite
     from chanc.training.task import Task
 
 
@@ -113,7 +114,8 @@ def _by_weights(
     """A pruning without data: nothing is mended afterwards."""
     own = analyze(model, dims=sizes, fold=False)
     bounds = budgets.at(1.0, own.params, own.macs, lambda: 1e3 * seconds(model))
-    done = (cut_edges if edges else cut)(model, None, importance, sizes, **bounds, **chosen)
+    cutter: Callable[..., Rewrite] = cut_edges if edges else cut
+    done = cutter(model, None, importance, sizes, **bounds, **chosen)
     widths = inputs_read(model, done.model, sizes) if edges else dict(done.trace.groups)
     now = analyze(done.model, dims=sizes, fold=False)
     step = Step(done.model, widths, now.params, now.macs, {}, dict(done.trace.left))

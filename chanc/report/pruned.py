@@ -64,6 +64,7 @@ def pruning_facts(record: PruningRecord) -> list[tuple[str, str]]:
     names = ("max_params", "max_macs", "max_latency", "task", "importance", "epochs")
     facts = [("model", str(environment.get("model", "")))]
     facts += [(name.replace("_", " "), str(settings[name])) for name in names if settings.get(name) is not None]
+    facts += [("cut", "edges")] if record.edges else []
     return [*facts, ("steps", f"{len(record.steps)} of {settings.get('steps')}")]
 
 
