@@ -1,4 +1,4 @@
-"""`chanc.train`, `chanc.prune` and `chanc.search` take data of any kind that can be iterated, and a task of one's own."""
+"""`chanc.train`, `chanc.prune` and `chanc.search` take whatever can be iterated, and a task that is an object."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import chanc
-from chanc.data import Data, Samples
-from chanc.errors import RunError
-from chanc.runs import read_run
-from chanc.testing import builders
-from chanc.training.inputs import fit_samples
-from chanc.training.task import Batch, Outputs, Task
+import chanc  # noqa: E402
+from chanc.data import Data, Samples  # noqa: E402
+from chanc.errors import RunError  # noqa: E402
+from chanc.runs import read_run  # noqa: E402
+from chanc.testing import builders  # noqa: E402
+from chanc.training.inputs import fit_samples  # noqa: E402
+from chanc.training.task import Batch, Outputs, Task  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,8 @@ def network() -> onnx.ModelProto:
     """[N, 6] -> 16 -> 16 -> [N, 2]."""
     rng = np.random.default_rng(1)
     shapes = {"w1": (6, 16), "b1": (16,), "w2": (16, 16), "b2": (16,), "w3": (16, 2)}
-    weights = {name: (rng.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32) for name, shape in shapes.items()}
+    drawn = {name: rng.standard_normal(shape) / shape[0] ** 0.5 for name, shape in shapes.items()}
+    weights = {name: value.astype(np.float32) for name, value in drawn.items()}
     body = "h = Gemm (x, w1, b1) r = Relu (h) g = Gemm (r, w2, b2) s = Relu (g) y = MatMul (s, w3)"
     return builders.build("float[N,6] x", "float[N,2] y", body, weights)
 

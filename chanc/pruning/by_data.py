@@ -49,6 +49,7 @@ class Asked:
     steps: int
     epochs: int
     refit: bool
+    norms: bool
     importance: str
     chosen: Mapping[str, Any]
     given: Sizes
@@ -101,7 +102,10 @@ def _recovery(model: ir.Model, asked: Asked, say: Callable[[str], None]) -> tupl
     task, options = with_recipe(asked.task, {**recipe, "epochs": max(asked.epochs, 1)}, found.data)
     sizes = {**sizes_seen(model, found.data), **asked.given}
     trains = asked.epochs > 0
-    return Recovery(model, found.data, task, options, asked.importance, sizes, asked.refit, trains, say), recipe
+    how = Recovery(
+        model, found.data, task, options, asked.importance, sizes, asked.refit, trains, asked.norms, say
+    )  # fmt: skip
+    return how, recipe
 
 
 def _fed(model: ir.Model, asked: Asked, recipe: Mapping[str, Any]) -> Fed:
@@ -122,6 +126,7 @@ def _settings(
     return {
         "kind": "prune", "max_params": budgets.params, "max_macs": budgets.macs, "max_latency": budgets.latency,
         "task": recovery.task.name, "steps": asked.steps, "epochs": asked.epochs, "refit": asked.refit,
+        "insert_batchnorm": asked.norms,
         "importance": asked.importance, **asked.chosen,
         "train": {name: value for name, value in recipe.items() if name != "device"},
         "data": recovery.data.fingerprint(), "params": own.params, "macs": own.macs, "sizes": recovery.sizes,
