@@ -116,6 +116,7 @@ def _fed(model: ir.Model, asked: Asked, recipe: Mapping[str, Any]) -> Fed:
     return fed(
         model, asked.data, task, asked.input, teacher=model if task.wants_teacher else None, root=asked.data_root,
         limit_train=train, limit_test=test, sizes=sizes, device=options.device, seed=options.seed,
+        fresh=False,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from chanc.rewriter.allocate import LEAST_SHARE
 from chanc.rewriter.importance import Gathered
 from chanc.training.evidence import gather
 from chanc.training.feed import some_feed
+from chanc.training.inputs import inputs_of
 from chanc.training.module import trainable
 from chanc.training.options import TrainOptions
 from chanc.training.task import Task
@@ -106,10 +107,11 @@ class Recovery:
         rehearse(trainable(self.original, self.task), self.data, self.task)
 
     def _inputs(self, model: ir.Model, at_once: int) -> Iterator[dict[str, NDArray[Any]]]:
-        """Some training samples as the model is fed them, in batches."""
+        """Some training samples as the model is fed them, in batches and in its inputs' types."""
         name = trainable(model, self.task).inputs[0]
+        kinds = {key: value.dtype.numpy() for key, value in inputs_of(model).items() if value.dtype is not None}
         for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, at_once, self.options.seed):
-            yield {key: np.ascontiguousarray(value.numpy()) for key, value in batch.inputs.items()}
+            yield {key: np.ascontiguousarray(value.numpy(), kinds.get(key)) for key, value in batch.inputs.items()}
 
     def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
         """The cut model with its layers refitted; as it is where that can't be done, which is said.
