@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from chanc.pruning.outcome import Pruned, Watch
 from chanc.pruning.steps import Recovery
 from chanc.runs import RunDir
 from chanc.runs.machine import environment
+from chanc.runs.rundir import refuse_taken
 from chanc.tasks import Fed, classifies, configured, fed, with_recipe
 from chanc.training.inputs import sizes_seen
 from chanc.training.module import remarks
@@ -77,16 +78,21 @@ def by_data(
     model: ir.Model, budgets: Budgets, asked: Asked, kept: Kept | None, *, say: Callable[[str], None],
     begin: Callable[[int], object], watch: Watch | None,
 ) -> Pruned:  # fmt: skip
-    """Prune a model by data; the model stays as it is. Raises: as `chanc.prune`."""
+    """Prune a model by data; the model stays as it is.
+
+    What can't be is told before anything is written. Raises: as `chanc.prune`.
+    """
+    if kept is not None and not kept.resume:
+        refuse_taken(kept.path)
     recovery, recipe = _recovery(model, asked, say)
     own = analyze(model, dims=recovery.sizes, fold=False)
-    settings = _settings(asked, budgets, recovery, recipe, own)
-    run = kept.opened(model, settings) if kept is not None else None
-    steps = Steps(model, budgets, recovery, {**asked.chosen, "seed": recovery.options.seed}, asked.steps, run)
+    steps = Steps(model, own, budgets, recovery, {**asked.chosen, "seed": recovery.options.seed}, asked.steps)
+    steps.check()
+    recovery.rehearse()
+    before = recovery.score(model)
+    run = kept.opened(model, _settings(asked, budgets, recovery, recipe, own)) if kept is not None else None
     with run.owned() if run is not None else nullcontext():
-        recovery.rehearse()
-        before = recovery.score(model)
-        done = steps.carried_out(watch, begin)
+        done = replace(steps, run=run).carried_out(watch, begin)
     return Pruned(done[-1].model, done, own.params, own.macs, recovery.sizes, before, recovery.task.score_name)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
+from chanc import plugins
 from chanc.data import Data, DataSource, Samples
 from chanc.data.contract import recorded
 from chanc.errors import ChancError, DataError, ModelError, RunError
@@ -60,7 +61,8 @@ def fitted(
 
     if teacher is not None and not task.wants_teacher:
         raise RunError(f"the task {task.name} learns nothing from a teacher: distillation does")
-    found = task.fit(ended(model)[0], data)
+    with plugins.guarded(f"the task {task.name}", DataError):
+        found = task.fit(ended(model)[0], data)
     if isinstance(found, Samples):
         if asked != InputOptions():
             raise DataError(f"{data.name} has arrays, which are fed as they are: --normalise, --scale-pixels and "
