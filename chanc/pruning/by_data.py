@@ -24,7 +24,7 @@ from chanc.pruning.steps import Recovery
 from chanc.runs import RunDir
 from chanc.runs.machine import environment
 from chanc.runs.rundir import refuse_taken
-from chanc.tasks import Fed, classifies, configured, fed, with_recipe
+from chanc.tasks import Classification, Fed, classifies, configured, fed, with_recipe
 from chanc.training.inputs import sizes_seen
 from chanc.training.module import remarks
 from chanc.training.options import InputOptions
@@ -39,7 +39,7 @@ class Asked:
     """What `chanc.prune` was asked for, as it tells: the data, the task, and how it goes.
 
     chosen: what a rewrite is asked for besides its bounds. given: sizes of open axes that somebody said. options: of
-    the training and the task.
+    the training and the task. norms: None for as it suits the task.
     """
 
     data: DataSource
@@ -50,7 +50,7 @@ class Asked:
     steps: int
     epochs: int
     refit: bool
-    norms: bool
+    norms: bool | None
     importance: str
     chosen: Mapping[str, Any]
     given: Sizes
@@ -107,10 +107,10 @@ def _recovery(model: ir.Model, asked: Asked, say: Callable[[str], None]) -> tupl
         recipe = {"logits": True, **recipe}  # the labels of the data tell that these are classes
     task, options = with_recipe(asked.task, {**recipe, "epochs": max(asked.epochs, 1)}, found.data)
     sizes = {**sizes_seen(model, found.data), **asked.given}
+    # Measured: what learns labels gains by it, what learns from the original doesn't.
+    norms = asked.norms if asked.norms is not None else isinstance(task, Classification)
     trains = asked.epochs > 0
-    how = Recovery(
-        model, found.data, task, options, asked.importance, sizes, asked.refit, trains, asked.norms, say
-    )  # fmt: skip
+    how = Recovery(model, found.data, task, options, asked.importance, sizes, asked.refit, trains, norms, say)
     return how, recipe
 
 
@@ -133,7 +133,7 @@ def _settings(
     return {
         "kind": "prune", "max_params": budgets.params, "max_macs": budgets.macs, "max_latency": budgets.latency,
         "task": recovery.task.name, "steps": asked.steps, "epochs": asked.epochs, "refit": asked.refit,
-        "insert_batchnorm": asked.norms,
+        "insert_batchnorm": recovery.norms,
         "importance": asked.importance, **asked.chosen,
         "train": {name: value for name, value in recipe.items() if name != "device"},
         "data": recovery.data.fingerprint(), "params": own.params, "macs": own.macs, "sizes": recovery.sizes,

@@ -94,7 +94,8 @@ BAD = {
     "the same by weights": (("--max-params", "1"), "the budget of 1 params can't be met: the least"),
     "no budget": (("--data", "feeds.npz"), "pruning needs a budget: params, MACs, or a latency"),
     "labels that outputs don't fit": (
-        (*MACS, "--data", "sorts.npz", "--task", "classification"), "the model has 4 classes, the data set sorts has 6"),
+        (*MACS, "--data", "sorts.npz", "--task", "classification"),
+        "the model has 4 classes, the data set sorts has 6"),
     "no labels": ((*MACS, "--data", "photos", "--task", "classification"), "photos has no labels"),
     "a task of one's own that they don't fit": (
         (*MACS, "--data", "feeds.npz", "--task", "own_prune_tasks:Closeness"),
