@@ -164,8 +164,8 @@ def report(rows: Sequence[dict[str, Any]], command: str) -> str:
                    for kind in NETWORKS]  # fmt: skip
     lines = [
         "# The defaults of a pruning", "", f"`{command}`", "",
-        f"Fashion-MNIST at 14 x 14 pixels, {TRAIN:,} images, {SHARE}% of the MACs left; top-1 on {TEST:,} test images, in",
-        "per cent, means of the seeds. Difference: of the second to the first, with its standard error, seed by seed.", "",
+        f"Fashion-MNIST at 14 x 14 pixels, {TRAIN:,} images, {SHARE}% of the MACs left; top-1 on {TEST:,} test images,",
+        "in per cent, means of the seeds. Difference: of the second to the first, with its standard error.", "",
         "## BatchNorm lent to the training of bare convolutions", "", *_table(rows, norms, ("without", "with")), "",
         "## Importance without labels", "", *_table(rows, importances, ("l2", "taylor")),
     ]  # fmt: skip
