@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from chanc.pruning.outcome import Pruned, Watch
 from chanc.pruning.steps import Recovery
 from chanc.runs import RunDir
 from chanc.runs.machine import environment
-from chanc.tasks import Fed, classifies, configured, fed, with_recipe
+from chanc.runs.rundir import refuse_taken
+from chanc.tasks import Classification, Fed, classifies, configured, fed, with_recipe
 from chanc.training.inputs import sizes_seen
 from chanc.training.module import remarks
 from chanc.training.options import InputOptions
@@ -39,7 +40,7 @@ class Asked:
     """What `chanc.prune` was asked for, as it tells: the data, the task, and how it goes.
 
     edges: these go, in place of channels. chosen: what a rewrite is asked for besides its bounds. given: sizes of open
-    axes that somebody said. options: of the training and the task.
+    axes that somebody said. options: of the training and the task. norms: None for as it suits the task.
     """
 
     data: DataSource
@@ -50,6 +51,7 @@ class Asked:
     steps: int
     epochs: int
     refit: bool
+    norms: bool | None
     importance: str
     edges: bool
     chosen: Mapping[str, Any]
@@ -78,16 +80,21 @@ def by_data(
     model: ir.Model, budgets: Budgets, asked: Asked, kept: Kept | None, *, say: Callable[[str], None],
     begin: Callable[[int], object], watch: Watch | None,
 ) -> Pruned:  # fmt: skip
-    """Prune a model by data; the model stays as it is. Raises: as `chanc.prune`."""
+    """Prune a model by data; the model stays as it is.
+
+    What can't be is told before anything is written. Raises: as `chanc.prune`.
+    """
+    if kept is not None and not kept.resume:
+        refuse_taken(kept.path)
     recovery, recipe = _recovery(model, asked, say)
     own = analyze(model, dims=recovery.sizes, fold=False)
-    settings = _settings(asked, budgets, recovery, recipe, own)
-    run = kept.opened(model, settings) if kept is not None else None
-    steps = Steps(model, budgets, recovery, {**asked.chosen, "seed": recovery.options.seed}, asked.steps, run)
+    steps = Steps(model, own, budgets, recovery, {**asked.chosen, "seed": recovery.options.seed}, asked.steps)
+    steps.check()
+    recovery.rehearse()
+    before = recovery.score(model)
+    run = kept.opened(model, _settings(asked, budgets, recovery, recipe, own)) if kept is not None else None
     with run.owned() if run is not None else nullcontext():
-        recovery.rehearse()
-        before = recovery.score(model)
-        done = steps.carried_out(watch, begin)
+        done = replace(steps, run=run).carried_out(watch, begin)
     return Pruned(done[-1].model, done, own.params, own.macs, recovery.sizes, before, recovery.task.score_name)
 
 
@@ -102,8 +109,11 @@ def _recovery(model: ir.Model, asked: Asked, say: Callable[[str], None]) -> tupl
         recipe = {"logits": True, **recipe}  # the labels of the data tell that these are classes
     task, options = with_recipe(asked.task, {**recipe, "epochs": max(asked.epochs, 1)}, found.data)
     sizes = {**sizes_seen(model, found.data), **asked.given}
+    # Measured: what learns labels gains by it, what learns from the original doesn't.
+    norms = asked.norms if asked.norms is not None else isinstance(task, Classification)
     trains, way = asked.epochs > 0, EdgeRecovery if asked.edges else Recovery
-    return way(model, found.data, task, options, asked.importance, sizes, asked.refit, trains, say), recipe
+    how = way(model, found.data, task, options, asked.importance, sizes, asked.refit, trains, norms, say)
+    return how, recipe
 
 
 def _fed(model: ir.Model, asked: Asked, recipe: Mapping[str, Any]) -> Fed:
@@ -114,6 +124,7 @@ def _fed(model: ir.Model, asked: Asked, recipe: Mapping[str, Any]) -> Fed:
     return fed(
         model, asked.data, task, asked.input, teacher=model if task.wants_teacher else None, root=asked.data_root,
         limit_train=train, limit_test=test, sizes=sizes, device=options.device, seed=options.seed,
+        fresh=False,
     )  # fmt: skip
 
 
@@ -124,6 +135,7 @@ def _settings(
     return {
         "kind": "prune", "max_params": budgets.params, "max_macs": budgets.macs, "max_latency": budgets.latency,
         "task": recovery.task.name, "steps": asked.steps, "epochs": asked.epochs, "refit": asked.refit,
+        "insert_batchnorm": recovery.norms,
         "importance": asked.importance, "edges": asked.edges, **asked.chosen,
         "train": {name: value for name, value in recipe.items() if name != "device"},
         "data": recovery.data.fingerprint(), "params": own.params, "macs": own.macs, "sizes": recovery.sizes,

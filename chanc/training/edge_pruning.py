@@ -27,7 +27,7 @@ from torch.optim.optimizer import StateDict
 
 from chanc.analysis import Analysis, analyze
 from chanc.clock import Clock
-from chanc.data.dataset import Dataset
+from chanc.data import Data
 from chanc.errors import ModelError, RunError
 from chanc.ir import copy_model
 from chanc.ir.initializers import constant_shape
@@ -95,7 +95,7 @@ class Pruning:
     """A network in training that loses edges. `edges.fixed` tells of each weight that keeps its inputs why."""
 
     def __init__(
-        self, model: ir.Model, data: Dataset, task: Task, options: TrainOptions, pruning: PruneOptions, *,
+        self, model: ir.Model, data: Data, task: Task, options: TrainOptions, pruning: PruneOptions, *,
         sizes: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         """`model` stays as it is; `sizes` are those of its open axes.
@@ -160,7 +160,7 @@ class Pruning:
         """The model with what was trained: zeros in the columns that are gone."""
         made = copy_model(self.model)
         self.net.write_back(made)
-        made.metadata_props.update(self.data.input.metadata())
+        made.metadata_props.update(self.data.metadata())
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
