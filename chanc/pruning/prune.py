@@ -73,7 +73,7 @@ def prune(
     says of the data, which needs no labels. steps: the budget is met in so many, of which each takes the same part
     away. epochs: of training in each step; 0 for none. refit: whether layers are refitted. insert_batchnorm: whether
     bare convolutions are trained with a BatchNorm that is folded again; by itself for classification. importance:
-    "taylor", without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. edges: not channels go
+    "taylor", without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. edges: no channels go
     but edges, from each layer inputs of its own. normalise, scale_pixels, options: as for `chanc.train`, but that AdamW
     is the usual optimizer, and that pixels which can't be told are asked for. run: a directory that keeps each step as
     it ends; resume: go on with it. say: gets notes. begin: told of each step that begins, from 0. watch: of the
