@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from chanc.analysis import Analysis, Group
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.groups import Operand
+from chanc.cost.cost import Cost, NodeCost
 from chanc.ir.initializers import constant_shape
 from chanc.rewriter.allocate import even
 from chanc.rewriter.choose import judged
@@ -28,6 +28,9 @@ from chanc.rewriter.importance import IN_LOSS, Evidence, Gathered, Importance, M
 from chanc.rewriter.plan import measure_of
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Costs = Analysis | Cost | NodeCost
+"""What has params and MACs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Reader:
         """The positions on the weight's axis of each edge: [edges]."""
         return np.concatenate([np.full(len(o.indices), o.indices.shape[1]) for o in self.operands.values()])
 
-    def by_group(self, edges: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def by_group(self, edges: Mask) -> dict[str, Mask]:
         """What is told of each edge, group by group."""
         ends = np.cumsum([len(operand.indices) for operand in self.operands.values()])
         return dict(zip(self.operands, np.split(edges, ends[:-1]), strict=True))
@@ -89,12 +92,12 @@ class Limits:
     params: float | None = None
     macs: float | None = None
 
-    def shares(self, cost: Any) -> dict[str, float]:
+    def shares(self, cost: Costs) -> dict[str, float]:
         """What a cost, params and MACs, takes of each bound."""
         given = {"params": self.params, "macs": self.macs}
         return {name: float(getattr(cost, name)) / bound for name, bound in given.items() if bound is not None}
 
-    def met(self, cost: Any) -> bool:
+    def met(self, cost: Costs) -> bool:
         """Whether a cost is within all bounds."""
         return max(self.shares(cost).values(), default=0.0) <= 1
 
@@ -181,7 +184,7 @@ class _Prices:
         less = self._analysis.cost_at({name: group.size - group.step})
         return self._share(self._analysis) - self._share(less)
 
-    def _share(self, cost: Any) -> float:
+    def _share(self, cost: Costs) -> float:
         return sum(share for name, share in self._limits.shares(cost).items() if name in self._over)
 
 

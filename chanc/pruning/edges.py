@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -119,7 +118,7 @@ def _within(order: Order, lower: Lower, limits: Limits) -> Rewrite:
     return best
 
 
-def _missed(limits: Limits, cost: Any) -> str:
+def _missed(limits: Limits, cost: Analysis) -> str:
     shares = limits.shares(cost)
     name = max(shares, key=lambda name: shares[name])
     unit, bound = name.replace("macs", "MACs"), getattr(limits, name)
