@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
 import chanc  # noqa: E402
 from chanc.analysis import analyze  # noqa: E402
+from chanc.cli import cli  # noqa: E402
 from chanc.errors import PlanError  # noqa: E402
 from chanc.pruning import loop  # noqa: E402
 from chanc.pruning.edge_order import Limits, _ratios  # noqa: E402
 from chanc.pruning.edges import cut_edges, floors_of, inputs_read  # noqa: E402
+from chanc.report import write_report  # noqa: E402
 from chanc.rewriter.edges import chains  # noqa: E402
 from chanc.runs import read_run  # noqa: E402
 from chanc.testing import builders  # noqa: E402
@@ -90,6 +94,7 @@ def test_steps_are_kept_and_a_stopped_run_goes_on(
     again = chanc.prune(two_readers(), run=tmp_path / "run", resume=True, **asked)
     assert again.after == whole.after
     assert read_run(tmp_path / "run").settings["edges"] is True
+    assert "What layers read" in write_report(tmp_path / "run").read_text()
     assert [step.widths for step in read_run(tmp_path / "run").steps] == [
         {name: pair[1] for name, pair in step.widths.items()} for step in whole.steps]  # fmt: skip
 
@@ -103,6 +108,16 @@ def test_what_makes_no_sense() -> None:
         chanc.prune(two_readers(), max_params=10, edges=True)
     with pytest.raises(PlanError, match="no layer of this model can drop channels"):
         chanc.prune(two_readers(), max_params="50%", keep=["w"], edges=True)
+
+
+def test_by_the_command(tmp_path: Path) -> None:
+    onnx.save(two_readers(), tmp_path / "model.onnx")
+    asked = ["prune", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "out.onnx"), "--edges"]
+    done = CliRunner().invoke(cli, [*asked, "--max-params", "160"])
+    assert done.exit_code == 0, done.output
+    assert re.search(r"params +224 +160 +71\.4 %", done.output)
+    refused = CliRunner().invoke(cli, [*asked, "--force", "--max-latency", "50%"])
+    assert str(refused.exception) == "edges are cut under --max-params and --max-macs; a latency is met by channels"
 
 
 def test_the_least_that_layers_read() -> None:
