@@ -18,12 +18,14 @@ from chanc.data import Data
 from chanc.errors import ModelError, TrialError
 from chanc.ir import copy_model
 from chanc.pruning.cut import cut
+from chanc.pruning.norms import with_norms
 from chanc.pruning.outcome import Step, Watch
 from chanc.rewriter import Rewrite
 from chanc.rewriter.allocate import LEAST_SHARE
 from chanc.rewriter.importance import Gathered
 from chanc.training.evidence import gather
 from chanc.training.feed import some_feed
+from chanc.training.inputs import inputs_of
 from chanc.training.module import trainable
 from chanc.training.options import TrainOptions
 from chanc.training.task import Task
@@ -39,7 +41,8 @@ class Recovery:
     """How a model is brought back to what it did: the data and the task, and how it trains.
 
     importance: of `chanc.rewriter.IMPORTANCES`, by which channels are judged. sizes: of open axes. refit, trains:
-    whether layers are refitted in closed form, and whether the network is trained. say: one line for a person.
+    whether layers are refitted in closed form, and whether the network is trained; norms: with BatchNorm behind bare
+    convolutions meanwhile. say: one line for a person.
     """
 
     original: ir.Model
@@ -50,6 +53,7 @@ class Recovery:
     sizes: Mapping[str, int]
     refit: bool
     trains: bool
+    norms: bool
     say: Callable[[str], None]
 
     @property
@@ -75,11 +79,14 @@ class Recovery:
             after = self._refitted(model, done)
             scores["refitted"] = self.score(after)
         if self.trains:
-            after = copy_model(after)
-            self._train(after, checkpoint, watch)
+            after = self._trained(after, checkpoint, watch)
             scores["trained"] = self.score(after)
         now = analyze(after, dims=self.sizes, fold=False)
-        return Step(after, dict(done.trace.groups), now.params, now.macs, scores, dict(done.trace.left))
+        return Step(after, self._widths(model, done), now.params, now.macs, scores, dict(done.trace.left))
+
+    def _widths(self, model: ir.Model, done: Rewrite) -> Mapping[str, tuple[int, int]]:
+        """What `Step.widths` tells."""
+        return dict(done.trace.groups)
 
     def _cut(self, model: ir.Model, asked: Mapping[str, Any]) -> Rewrite:
         """The rewrite of a step. Groups that it would take under a share of what the original has stay as they are."""
@@ -104,10 +111,11 @@ class Recovery:
         rehearse(trainable(self.original, self.task), self.data, self.task)
 
     def _inputs(self, model: ir.Model, at_once: int) -> Iterator[dict[str, NDArray[Any]]]:
-        """Some training samples as the model is fed them, in batches."""
+        """Some training samples as the model is fed them, in batches and in its inputs' types."""
         name = trainable(model, self.task).inputs[0]
+        kinds = {key: value.dtype.numpy() for key, value in inputs_of(model).items() if value.dtype is not None}
         for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, at_once, self.options.seed):
-            yield {key: np.ascontiguousarray(value.numpy()) for key, value in batch.inputs.items()}
+            yield {key: np.ascontiguousarray(value.numpy(), kinds.get(key)) for key, value in batch.inputs.items()}
 
     def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
         """The cut model with its layers refitted; as it is where that can't be done, which is said.
@@ -127,8 +135,17 @@ class Recovery:
             break
         return model
 
-    def _train(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> None:
-        train(
-            model, self.data, self.task, self.options, teacher=self.teacher, checkpoint=checkpoint,
-            on_step=watch.step if watch is not None else None, on_epoch=watch.epoch if watch is not None else None,
-        )  # fmt: skip
+    def _trained(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> ir.Model:
+        """A copy of the model that was trained."""
+
+        def trains(made: ir.Model) -> None:
+            train(
+                made, self.data, self.task, self.options, teacher=self.teacher, checkpoint=checkpoint,
+                on_step=watch.step if watch is not None else None, on_epoch=watch.epoch if watch is not None else None,
+            )  # fmt: skip
+
+        if self.norms:
+            return with_norms(model, self.data, self.sizes, trains, self.say)
+        made = copy_model(model)
+        trains(made)
+        return made

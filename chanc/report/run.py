@@ -82,7 +82,9 @@ def _run_page(record: Record) -> str:
     report = _report(record, rows, note, sections(record))
     report |= {"facts": _facts(record), "verdict": [*verdict(rows), *record.told], "no_graph": why_not}
     report["warnings"] = list(record.warnings)
-    data = {"report": report, "network_title": "Channel groups of the best model"}
+    searched = bool(record.kept) and (record.path / TRAINED).is_file()
+    shown = "What each layer reads of the network that was searched" if searched else "Channel groups of the best model"
+    data = {"report": report, "network_title": shown}
     return page(title, data if graph is None else {**data, "graph": graph}, SCRIPTS)
 
 

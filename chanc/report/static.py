@@ -17,6 +17,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
     from matplotlib.path import Path as Curve
+    from matplotlib.ticker import MaxNLocator
 except ImportError:
     raise MissingDependencyError("images need matplotlib: pip install 'chanc[report]'") from None
 
@@ -56,6 +57,8 @@ def _lines(plot: Plot, title: str) -> Figure:
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(plot.x.text)
     axes.set_ylabel(plot.y.text)
+    if not plot.x.log and all(float(x).is_integer() for series in plot.series for x in series.x if x is not None):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if plot.note:
         figure.supxlabel(textwrap.fill(plot.note, NOTE_WIDTH), fontsize=8, color=GREY)
     for axis, log in ((axes.xaxis, plot.x.log), (axes.yaxis, plot.y.log)):

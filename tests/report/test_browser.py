@@ -46,7 +46,8 @@ function clashes(svg) {
     if (across > 1 && down > 3) found.push(`${a} | ${b}`);
   }));
   const frame = svg.getBoundingClientRect();
-  const out = boxes.filter(([, p]) => p.left < frame.left - 1 || p.right > frame.right + 1);
+  const out = boxes.filter(([, p]) => p.left < frame.left - 1 || p.right > frame.right + 1
+    || p.top < frame.top - 1 || p.bottom > frame.bottom + 1);
   found.push(...out.map(([a]) => `${a} leaves the picture`));
   return found;
 }
@@ -203,6 +204,13 @@ def test_a_sweep(runs, tmp_path):
     assert found["clashes"] == []
     # three lines, three points a method, six of uniform, and the baseline
     assert (found["drawn"]["final-params"], found["drawn"]["final-macs"]) == (3 + 13, 3 + 13)
+
+
+def test_a_search_that_drops_inputs(runs, tmp_path):
+    """Three cells make a picture that is lower than the legend beside it."""
+    found = visit(write_report(runs.write_edge_run(tmp_path / "cnas")), EVERY_PLOT, tmp_path)
+    assert found["clashes"] == []
+    assert found["drawn"]["edge-tensors"] >= 9
 
 
 def test_the_visualizer(runs, tmp_path):

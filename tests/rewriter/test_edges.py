@@ -106,6 +106,20 @@ def test_a_second_rewrite_finds_slices_and_gathers(moving_is_free: None) -> None
     assert all(old > new for old, new in check_shrink(lowered.model).groups.values() if old > 1)
 
 
+def test_what_is_cut_twice_is_cut_once(moving_is_free: None) -> None:
+    """Edges of a model that had some already: what was picked from a tensor is picked from again, not from the pick."""
+    model = NETWORKS["cells"](0)
+    once = rewrite(model, {"edges": random_edges(analyze(model), 1)}).model
+    edges = random_edges(analyze(once), 2)
+    check_edges(once, edges)
+    twice = rewrite(once, {"edges": edges}).model
+    made = {output: node.op_type for node in twice.graph.node for output in node.output}
+    cuts = [node for node in twice.graph.node if node.op_type in ("Slice", "Gather")]
+    assert len(cuts) >= 3
+    assert not [node.output[0] for node in cuts if made.get(node.input[0]) in ("Slice", "Gather")]
+    onnx.checker.check_model(twice, full_check=True)
+
+
 def test_slices_of_a_producer_in_another_order(moving_is_free: None) -> None:
     model = two_readers()
     first, second = names(model)
