@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -167,6 +170,31 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., su
     yield run
     waiting.stdin.close()
     waiting.wait()
+
+
+@pytest.fixture
+def check_source(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """check_source(folder, *arguments): the exit code of the check.py in a folder of source, and what it says.
+
+    In this process: one of its own would load torch once more.
+    """
+
+    def run(folder: Path, *arguments: object) -> tuple[int, str]:
+        script = str(folder / "check.py")
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        monkeypatch.delitem(sys.modules, "model", raising=False)
+        code: object = 0
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            try:
+                runpy.run_path(script, run_name="__main__")
+            except SystemExit as stop:
+                code = stop.code
+            finally:
+                sys.modules.pop("model", None)
+        return (code, said.getvalue()) if isinstance(code, int) else (1, f"{said.getvalue()}{code}")
+
+    return run
 
 
 @pytest.fixture
