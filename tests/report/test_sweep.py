@@ -78,8 +78,7 @@ def test_what_is_done_and_what_failed(sweep):
     assert facts == {"sweep of": "r18.onnx", "cells": "17 of 18", "failed cells": "sa-gamma0.8-seed2"}
 
 
-def test_the_page_and_its_images(sweep, tmp_path):
-    pytest.importorskip("matplotlib")
+def test_the_page(sweep):
     text = write_report(sweep).read_text()
     report = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))["report"]
     names = [row[0] for row in report["tables"][0]["rows"]]
@@ -87,6 +86,11 @@ def test_the_page_and_its_images(sweep, tmp_path):
     assert "sa (gamma 0.8, 2 cells)" in names
     assert report["tables"][0]["rows"][1][7] == "0.120"
     assert ["common.data", "cifar10"] in report["settings"]
+
+
+@pytest.mark.nightly
+def test_its_images(sweep, tmp_path):
+    pytest.importorskip("matplotlib")
     written = write_images(sweep, tmp_path / "pictures")
     assert sorted(path.name for path in written) == [
         *(f"axis-gamma-{key}.png" for key in ("macs", "params", "top1")), "final-macs.png", "final-params.png",
