@@ -182,7 +182,10 @@ def test_dynamo_takes_over_where_torchscript_fails(tmp_path):
     assert done.opset == 18
 
 
-@pytest.mark.parametrize(("exporter", "opset"), [("torchscript", 12), ("torchscript", 20), ("dynamo", 21)])
+@pytest.mark.parametrize(
+    ("exporter", "opset"),
+    [("torchscript", 12), ("torchscript", 20), pytest.param("dynamo", 21, marks=pytest.mark.nightly)],
+)
 def test_opset_as_asked(exporter, opset, tmp_path):
     done = export(Small(), torch.randn(1, 3, 8, 8), tmp_path / "m.onnx", exporter=exporter, opset=opset)
     model = onnx.load(tmp_path / "m.onnx")
