@@ -154,7 +154,7 @@ def test_a_users_network_stays_right_on_the_users_inputs(tmp_path: Path, layout:
 
 @pytest.mark.parametrize("name", TRUTHS)
 def test_trained_weights_tell_their_pixels(tmp_path: Path, name: str) -> None:
-    model = load(users_model(tmp_path / "model.onnx", 0, TRUTHS[name]))
+    model = load(users_model(tmp_path / "model.onnx", 0, TRUTHS[name], epochs=5))
     data, said = settled(model)
     assert data.input == TRUTHS[name], said
     assert "found by the model's top-1" in said
@@ -163,7 +163,7 @@ def test_trained_weights_tell_their_pixels(tmp_path: Path, name: str) -> None:
 def test_weights_that_were_standardised_tell_it(tmp_path: Path) -> None:
     data = datasets.load("digits")
     own = InputContract(1 / 255, data.mean, data.std)
-    assert settled(load(users_model(tmp_path / "model.onnx", 0, own)))[0].input == own
+    assert settled(load(users_model(tmp_path / "model.onnx", 0, own, epochs=5)))[0].input == own
 
 
 def settled(model: ir.Model, **asked: object) -> tuple[datasets.Dataset, str]:
@@ -283,7 +283,7 @@ def test_the_contract_survives_a_rewrite_and_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_baked_into_the_graph(tmp_path: Path, layout: str) -> None:
     truth = InputContract(1 / 255, (0.5,), (0.25,), layout)
-    model = users_model(tmp_path / "model.onnx", 0, truth)
+    model = users_model(tmp_path / "model.onnx", 0, truth, epochs=3)
     plain = chanc.train(model, "digits", epochs=1, lr=0.001, normalise="0.5/0.25").model
     baked = chanc.train(model, "digits", epochs=1, lr=0.001, normalise="0.5/0.25", bake=True).model
     raw = InputContract(scale=1.0, layout=layout)
