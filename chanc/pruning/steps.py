@@ -17,6 +17,7 @@ from chanc.analysis import analyze
 from chanc.data import Data
 from chanc.errors import ModelError, TrialError
 from chanc.ir import copy_model
+from chanc.ir.turns import Turns
 from chanc.pruning.cut import cut
 from chanc.pruning.outcome import Step, Watch
 from chanc.rewriter import Rewrite
@@ -24,6 +25,7 @@ from chanc.rewriter.allocate import LEAST_SHARE
 from chanc.rewriter.importance import Gathered
 from chanc.training.evidence import gather
 from chanc.training.feed import some_feed
+from chanc.training.inputs import inputs_of
 from chanc.training.module import trainable
 from chanc.training.options import TrainOptions
 from chanc.training.task import Task
@@ -105,9 +107,10 @@ class Recovery:
 
     def _inputs(self, model: ir.Model, at_once: int) -> Iterator[dict[str, NDArray[Any]]]:
         """Some training samples as the model is fed them, in batches."""
-        name = trainable(model, self.task).inputs[0]
+        name, turns = next(iter(inputs_of(model))), Turns.of(model)
         for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, at_once, self.options.seed):
-            yield {key: np.ascontiguousarray(value.numpy()) for key, value in batch.inputs.items()}
+            for part in turns.parts(batch.inputs):
+                yield {key: np.array(value.numpy(), order="C") for key, value in part.items()}
 
     def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
         """The cut model with its layers refitted; as it is where that can't be done, which is said.
