@@ -15,7 +15,7 @@ from chanc.data.samples import Array, Arrays, Samples
 from chanc.errors import DataError
 from chanc.ir.sizes import per_sample, sizes_of
 from chanc.ir.turns import Turns
-from chanc.training.images import fixed_size
+from chanc.training.images import fixed_batch, fixed_size
 from chanc.transforms.full_precision import HALVES
 
 _KINDS = {"f": "fractions", "i": "whole numbers", "u": "whole numbers", "b": "truth values"}
@@ -51,6 +51,9 @@ def _listed(names: Mapping[str, object]) -> str:
 def _fitted(source: str, value: ir.Value, array: Array, first: int) -> Array:
     """An array as an input takes it. first: of the input's axes that a sample has."""
     shape, dtype = value.shape, value.dtype
+    if first and shape is not None and not len(shape):
+        raise DataError(f"{source}: the model takes '{value.name}' once for a whole batch: give a run for each sample, "
+                        "arrays [N, ...] that all have an axis more than the inputs")  # fmt: skip
     if shape is not None:
         sample = list(shape)[first:]
         wrong = len(sample) != array.ndim - 1 or any(
@@ -116,12 +119,13 @@ def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | N
 def sizes_seen(model: ir.Model, data: Data) -> dict[str, int]:
     """The sizes of a model's open axes, but for a batch, in the data as they fit it."""
     if isinstance(data, Samples):
-        whole = Turns.of(model).whole(data.train)
-        shapes = {name: array.shape[1:] if whole else (1, *array.shape[1:]) for name, array in data.train.items()}
-        if whole:
-            return dict(sizes_of(model, None, shapes))
+        if Turns.of(model).whole(data.train):
+            return dict(sizes_of(model, None, {name: array.shape[1:] for name, array in data.train.items()}))
+        first = {name: fixed_batch(value) or 1 for name, value in inputs_of(model).items()}
+        shapes = {name: (first[name], *array.shape[1:]) for name, array in data.train.items()}
     else:
         channels, height, width = data.shape
         sample = (channels, height, width) if data.input.layout == "NCHW" else (height, width, channels)
-        shapes = {next(iter(inputs_of(model))): (1, *sample)}
+        ((name, value),) = inputs_of(model).items()
+        shapes = {name: (fixed_batch(value) or 1, *sample)}
     return dict(per_sample(model, sizes_of(model, None, shapes)))

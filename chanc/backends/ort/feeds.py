@@ -173,7 +173,7 @@ def _fill(value: ir.Value, shape: tuple[int, ...], largest: int, generator: np.r
         raise ModelError(f"input {value.name!r} is of type {value.type}, which can't be filled with random numbers")
     kind = dtype.numpy()
     if dtype == ir.DataType.BOOL:
-        return np.asarray(generator.integers(0, 2, shape), bool)
+        return generator.integers(0, 2, shape).astype(bool)
     if dtype.is_integer():
-        return np.asarray(generator.integers(0, min(largest, below(value)), shape)).astype(kind)
-    return np.asarray(generator.standard_normal(shape)).astype(kind)
+        return generator.integers(0, min(largest, below(value)), shape).astype(kind)
+    return generator.standard_normal(shape).astype(kind)
