@@ -24,9 +24,9 @@ Array = NDArray[np.float32]
 Part = Literal["train", "test"]
 Draw = np.random.Generator
 
-WORDS = tuple("the of and to in is total invoice date street price number name address phone order table summer river light "
-         "paper 2024 1,250.00 42 19:30 No. Ltd. GmbH Avenue MENU OPEN EXIT Hotel Coffee Station please wait here "
-         "garden music bridge winter letter window yellow market doctor engine history village").split()  # fmt: skip
+TEXT = """the of and to in is total invoice date street price number name address phone order table summer river light
+paper 2024 1,250.00 42 19:30 No. Ltd. GmbH Avenue MENU OPEN EXIT Hotel Coffee Station please wait here garden music
+bridge winter letter window yellow market doctor engine history village"""
 PHOTOS = {
     "train": ("astronaut.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "brick.png", "ihc.png", "coins.png",
               "hubble_deep_field.jpg", "sklearn:datasets/images/china.jpg"),
@@ -103,7 +103,7 @@ def fonts() -> list[Path]:
 
 def line(draw: Draw, height: int) -> Image.Image:
     """A line of some words, about so high, on paper, a little turned, blurred and noisy; RGB."""
-    text = " ".join(draw.choice(WORDS, draw.integers(1, 4)))
+    text = " ".join(draw.choice(TEXT.split(), draw.integers(1, 4)))
     if draw.random() < 0.2:
         text = text.upper()
     files = fonts()
