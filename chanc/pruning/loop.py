@@ -18,8 +18,8 @@ from chanc.runs import INPUT, RunDir, StartEvent, StepEvent
 
 
 @dataclass(frozen=True)
-class Pruning:
-    """A pruning with data. asked: what a rewrite is asked for besides its bounds. run: where the steps are kept."""
+class Steps:
+    """The steps of a pruning by data. asked: of a rewrite, besides its bounds. run: where the steps are kept."""
 
     model: ir.Model
     budgets: Budgets

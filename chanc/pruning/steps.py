@@ -19,6 +19,7 @@ from chanc.errors import ModelError, TrialError
 from chanc.ir import copy_model
 from chanc.ir.turns import Turns
 from chanc.pruning.cut import cut
+from chanc.pruning.norms import with_norms
 from chanc.pruning.outcome import Step, Watch
 from chanc.rewriter import Rewrite
 from chanc.rewriter.allocate import LEAST_SHARE
@@ -41,7 +42,8 @@ class Recovery:
     """How a model is brought back to what it did: the data and the task, and how it trains.
 
     importance: of `chanc.rewriter.IMPORTANCES`, by which channels are judged. sizes: of open axes. refit, trains:
-    whether layers are refitted in closed form, and whether the network is trained. say: one line for a person.
+    whether layers are refitted in closed form, and whether the network is trained; norms: with BatchNorm behind bare
+    convolutions meanwhile. say: one line for a person.
     """
 
     original: ir.Model
@@ -52,6 +54,7 @@ class Recovery:
     sizes: Mapping[str, int]
     refit: bool
     trains: bool
+    norms: bool
     say: Callable[[str], None]
 
     @property
@@ -77,8 +80,7 @@ class Recovery:
             after = self._refitted(model, done)
             scores["refitted"] = self.score(after)
         if self.trains:
-            after = copy_model(after)
-            self._train(after, checkpoint, watch)
+            after = self._trained(after, checkpoint, watch)
             scores["trained"] = self.score(after)
         now = analyze(after, dims=self.sizes, fold=False)
         return Step(after, dict(done.trace.groups), now.params, now.macs, scores, dict(done.trace.left))
@@ -130,8 +132,17 @@ class Recovery:
             break
         return model
 
-    def _train(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> None:
-        train(
-            model, self.data, self.task, self.options, teacher=self.teacher, checkpoint=checkpoint,
-            on_step=watch.step if watch is not None else None, on_epoch=watch.epoch if watch is not None else None,
-        )  # fmt: skip
+    def _trained(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> ir.Model:
+        """A copy of the model that was trained."""
+
+        def trains(made: ir.Model) -> None:
+            train(
+                made, self.data, self.task, self.options, teacher=self.teacher, checkpoint=checkpoint,
+                on_step=watch.step if watch is not None else None, on_epoch=watch.epoch if watch is not None else None,
+            )  # fmt: skip
+
+        if self.norms:
+            return with_norms(model, self.data, self.sizes, trains, self.say)
+        made = copy_model(model)
+        trains(made)
+        return made

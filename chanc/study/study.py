@@ -24,7 +24,7 @@ from chanc.runs import INPUT, RunDir, Timing, read_run
 from chanc.runs.environment import changes, in_words, threads_as_begun
 from chanc.runs.machine import environment
 from chanc.runs.overhead import START
-from chanc.study.about import fingerprint, judged_on
+from chanc.study.about import contents, fingerprint, judged_on
 from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
 from chanc.study.compare import Finals
@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from chanc.analysis import Analysis
+    from chanc.data import DataSource
     from chanc.study.torch_engine import TorchEngine
+    from chanc.training.task import Task
 
 
 @remembered
@@ -55,8 +57,8 @@ def search(
     model: object = None,
     *,
     algo: str | None = None,
-    data: str | os.PathLike[str] = "digits",
-    task: str = "classification",
+    data: DataSource = "digits",
+    task: str | Task = "classification",
     trials: int | None = None,
     epochs: int | None = None,
     out: str | os.PathLike[str] = "run",
@@ -106,8 +108,9 @@ def search(
     Args:
         model: anything that `chanc.load` takes; a run that is resumed knows its own.
         algo: a search method (`chanc.study.names()`); the preset's, or greedy.
-        data: a data set by name or path (`chanc.data.load`); a part of its training images is held out to judge trials.
-        task: what networks are trained for (`chanc.tasks.TASKS`); a higher score must be a better one.
+        data: what `chanc.train` takes; a part of what is for training is held out to judge trials.
+        task: what networks are trained for, a name of `chanc.tasks.TASKS`, `module:Class`, or a
+            `chanc.training.task.Task`; a higher score must be a better one.
         trials, epochs: number of trials, and epochs of each; a method that trains by itself has no trials, and the
             epochs may be its own.
         out, resume: the run directory, and whether to go on with the run in it: what isn't given then is what the run
@@ -150,7 +153,7 @@ def search(
         final_epochs = named_preset(preset).final_epochs if preset else 0
     settings = resolve(
         algo=algo,
-        data=os.fspath(data),
+        data=data,
         task=task,
         preset_name=preset,
         options={**options, **given({"trials": trials})},
@@ -224,11 +227,12 @@ def _search(
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
     graph = fingerprint(analysis) if model is not None else _graph(out)
-    judged = {**settings.judged(graph), **whole.input.metadata(), "data_root": str(data_root or "")}
+    apart = contents(whole, settings.data)
+    judged = {**settings.judged(graph), **apart, "data_root": str(data_root or "")}
     kept = Shelf(shelf, judged) if shelf is not None else None
     finals = Finals(recipe, *rivalry, kept) if rivalry else None
-    decisive = {**settings.decisive(graph), **whole.input.metadata()}
-    analysis.model.metadata_props.update(whole.input.metadata())
+    decisive = {**settings.decisive(graph), **apart}
+    analysis.model.metadata_props.update(whole.metadata())
     engine.check(analysis.model)
     clock.lap("codegen")
     _announce(progress, settings, engine, [told, *engine.remarks(analysis.model)])
@@ -239,7 +243,7 @@ def _search(
         return Run(out, (), {}, None, ())
     about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
              "note": settings.note, "widths": space.widths,
-             **judged_on(engine.trial.data, settings.task)}  # fmt: skip
+             **judged_on(engine.trial.data, settings.words["task"])}  # fmt: skip
     if resume:
         run = runs.resume(out, decisive, asked, about)
         if differs := in_words(changes(read_run(out).environment, about)):

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
 import onnx_ir as ir
 
-from chanc.data import Data, Samples
+from chanc.data import Data, DataSource, Samples
 from chanc.data.contract import recorded
 from chanc.errors import ChancError, DataError, ModelError, RunError
+from chanc.ir.sizes import Sizes
 from chanc.tasks.classification import Classification
-from chanc.training.inputs import fit_samples, inputs_of
+from chanc.training.inputs import data_of, fit_samples, inputs_of
 from chanc.training.options import InputOptions
 from chanc.training.task import Task
+
+
+class Fed(NamedTuple):
+    """Data as a model takes them, the task that they are for, and one line on how the model is fed."""
+
+    data: Data
+    task: Task
+    told: str
+
+
+def fed(
+    model: ir.Model, source: DataSource, task: Task | Callable[[Data], Task], asked: InputOptions, *,
+    teacher: ir.Model | None = None, root: str | os.PathLike[str] | None = None, limit_train: int | None = None,
+    limit_test: int | None = None, sizes: Sizes | None = None, device: str = "auto", seed: int = 0,
+) -> Fed:  # fmt: skip
+    """Read data for a model and a task, and bring them to what the model takes.
+
+    task: or what chooses one by the data. sizes: of open axes, for inputs that are made up.
+
+    Raises: as `chanc.training.inputs.data_of` and `fitted`.
+    """
+    whole = data_of(model, source, root, limit_train, limit_test, seed, sizes)
+    what = task if isinstance(task, Task) else task(whole)
+    data, told = fitted(model, whole, what, asked, device, teacher)
+    return Fed(data, what, told)
 
 
 def fitted(

@@ -112,9 +112,14 @@ def recover_norms(model: ir.Model, data: Data) -> bool:
 
     In place; the function stays the same. Says whether anything changed.
     """
-    batches = list(_slices(data) if isinstance(data, Samples) else _calibration(image_input(model), data))
+    batches = calibration(model, data)
     recovered = recover_affine(model, batches)
     return insert_batchnorm(model, batches) or recovered
+
+
+def calibration(model: ir.Model, data: Data) -> list[dict[str, np.ndarray]]:
+    """Some training samples as the model takes them, in batches."""
+    return list(_slices(data) if isinstance(data, Samples) else _calibration(image_input(model), data))
 
 
 def _calibration(value: ir.Value, dataset: Dataset) -> Iterator[dict[str, np.ndarray]]:

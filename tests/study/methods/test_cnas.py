@@ -21,7 +21,7 @@ from chanc.study.presets import PRESETS  # noqa: E402
 from chanc.study.study import search  # noqa: E402
 from chanc.testing.blocks import concat_cell  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
-from chanc.training.pruning import Pruning  # noqa: E402
+from chanc.training.edge_pruning import Pruning  # noqa: E402
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
 OPTIONS = {"sparsity": 0.3, "gamma": 0.2, "batches": 2}

@@ -25,14 +25,14 @@ from torch.optim.optimizer import StateDict
 
 from chanc.analysis import analyze
 from chanc.clock import Clock
-from chanc.data.dataset import Dataset
+from chanc.data import Data
 from chanc.errors import ModelError, RunError
 from chanc.ir import copy_model
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.columns import Columns, Saliency, Scores
+from chanc.training.consumers import Units, edges_of
 from chanc.training.cutting import Cutter, Goal
 from chanc.training.devices import isolated, pick_device
-from chanc.training.edges import Units, edges_of
 from chanc.training.evaluation import evaluate
 from chanc.training.module import trainable
 from chanc.training.options import TrainOptions
@@ -47,7 +47,7 @@ class PruneOptions:
     """How edges are pruned.
 
     saliency: "random" draws the order anew in each step. batches: that one is summed over. rate: the learning rate
-    between steps. wanted, keep: see `chanc.training.edges.edges_of`.
+    between steps. wanted, keep: see `chanc.training.consumers.edges_of`.
     """
 
     goal: Goal
@@ -92,7 +92,7 @@ class Pruning:
     """A network in training that loses edges. `edges.fixed` tells of each weight that keeps its inputs why."""
 
     def __init__(
-        self, model: ir.Model, data: Dataset, task: Task, options: TrainOptions, pruning: PruneOptions, *,
+        self, model: ir.Model, data: Data, task: Task, options: TrainOptions, pruning: PruneOptions, *,
         sizes: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         """`model` stays as it is; `sizes` are those of its open axes.
@@ -159,7 +159,7 @@ class Pruning:
         """The model with what was trained: zeros in the columns that are gone."""
         made = copy_model(self.model)
         self.net.write_back(made)
-        made.metadata_props.update(self.data.input.metadata())
+        made.metadata_props.update(self.data.metadata())
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -16,8 +16,8 @@ from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.blocks import concat_cell  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.cutting import Goal  # noqa: E402
+from chanc.training.edge_pruning import PrunedEpoch, PruneOptions, Pruning  # noqa: E402
 from chanc.training.options import TrainOptions  # noqa: E402
-from chanc.training.pruning import PrunedEpoch, PruneOptions, Pruning  # noqa: E402
 
 TASK = Classification()
 OPTIONS = TrainOptions(epochs=2, batch_size=50, lr=0.1, nesterov=True, schedule="cosine", crop_padding=1, flip=False,
