@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prune_real import BATCH, REPEATS, ROWS, SEED, SHARE, STAGES
+from prune_real import BATCH, REPEATS, ROWS, SEED, SHARE
+
+from chanc.pruning import STAGES
 
 Line = Mapping[str, Any]
 MADE = {
@@ -35,7 +37,7 @@ def _head() -> str:
         "`benchmarks/real_inputs.py` makes, preprocessed as each model is documented for; it is judged on others, with "
         "other photographs, faces and texts.",
         f"Seed {SEED} of inputs and training, one of each, so that nothing here says how far seeds differ; one step, "
-        f"AdamW, batches of {BATCH}, one thread. Budget: {SHARE:.0%} of the MACs. Agreement is the score of the task "
+        f"AdamW, batches of {BATCH}, one thread. Budget: {SHARE} of the MACs. Agreement is the score of the task "
         "`distillation`: of classes the share of the same top class, of other outputs 1 - mean (s - t)^2 / var t, at "
         "best 1 and below 0 where the mean would say more; the mean over the outputs.",
     ])  # fmt: skip
@@ -53,7 +55,7 @@ def _agreements(lines: Mapping[str, Line]) -> str:
     rows = []
     for name, line in lines.items():
         row = ROWS[name]
-        stages = [f"{line['agreement'][stage]:.3f}" for stage in STAGES]
+        stages = [_number(line["agreement"].get(stage)) or "undone" for stage in STAGES]
         rows.append([name, MADE[row.kind], f"{row.samples[0]} / {row.samples[1]}", str(row.epochs), *stages])
     head = ["model", "inputs", "learned from / judged by", "epochs", "cut", "refitted in closed form", "distilled"]
     return "## Agreement with the original\n\n" + _table(head, rows)

@@ -18,6 +18,7 @@ from chanc.data import Data
 from chanc.errors import ModelError, TrialError
 from chanc.ir import copy_model
 from chanc.ir.turns import Turns
+from chanc.oracles.outputs import as_inputs
 from chanc.pruning.cut import cut
 from chanc.pruning.norms import with_norms
 from chanc.pruning.outcome import Step, Watch
@@ -80,8 +81,9 @@ class Recovery:
             after = self._refitted(model, done)
             scores["refitted"] = self.score(after)
         if self.trains:
-            after = self._trained(after, checkpoint, watch)
-            scores["trained"] = self.score(after)
+            trained = self._trained(after, checkpoint, watch)
+            scores["trained"] = self.score(trained)
+            after = self._better(after, trained, scores)
         now = analyze(after, dims=self.sizes, fold=False)
         return Step(after, dict(done.trace.groups), now.params, now.macs, scores, dict(done.trace.left))
 
@@ -112,7 +114,7 @@ class Recovery:
         name, turns = next(iter(inputs_of(model))), Turns.of(model)
         for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, at_once, self.options.seed):
             for part in turns.parts(batch.inputs):
-                yield {key: np.array(value.numpy(), order="C") for key, value in part.items()}
+                yield as_inputs(model, {key: np.array(value.numpy(), order="C") for key, value in part.items()})
 
     def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
         """The cut model with its layers refitted; as it is where that can't be done, which is said.
@@ -131,6 +133,15 @@ class Recovery:
             model = found.model
             break
         return model
+
+    def _better(self, before: ir.Model, trained: ir.Model, scores: dict[str, float]) -> ir.Model:
+        """The trained model, or the one before the training where that is the better one, which is said."""
+        name, score = list(scores.items())[-2]
+        if (scores["trained"] >= score) == self.task.higher_is_better or scores["trained"] == score:
+            return trained
+        self.say(f"note: the training is undone, with it the {self.task.score_name} is {scores.pop('trained'):.4g}, "
+                 f"{name} alone {score:.4g}")  # fmt: skip
+        return before
 
     def _trained(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> ir.Model:
         """A copy of the model that was trained."""

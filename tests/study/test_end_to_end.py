@@ -18,7 +18,7 @@ from rich.console import Console
 
 from chanc.api import search
 from chanc.cli import main
-from chanc.errors import ModelError, RunError
+from chanc.errors import RunError
 from chanc.runs import TrialEvent, read_run
 from chanc.runs.sweeps import read_cell
 from chanc.study import Run
