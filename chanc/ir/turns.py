@@ -38,12 +38,15 @@ class Turns:
     def of_shapes(cls, shapes: Mapping[str, Sequence[object] | None]) -> Turns:
         """Those of a model with such inputs.
 
-        A state that goes from run to run may fix the batch where the input beside it is open.
+        A state that goes from run to run may fix the batch where the input beside it is open; not so where the batch is
+        one of its other axes, by its name: its first one goes through layers then.
         """
         ranks = {name: len(shape) if shape is not None else None for name, shape in shapes.items()}
         first = {size for shape in shapes.values() for size in list(shape or ())[:1]}
+        others = {str(size) for shape in shapes.values() for size in list(shape or ())[1:] if not isinstance(size, int)}
         sizes = {size for size in first if isinstance(size, int) and size > 0}
-        return cls(ranks, sizes.pop() if len(sizes) == 1 else None)
+        elsewhere = {str(size) for size in first - sizes} & others - {"None", "?", ""}
+        return cls(ranks, sizes.pop() if len(sizes) == 1 and not elsewhere else None)
 
     @classmethod
     def of(cls, model: ir.Model) -> Turns:

@@ -105,14 +105,13 @@ def data_of(
 
 def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | None) -> Arrays:
     """So many samples; a model of a fixed batch gets several, one that knows of no batch whole runs."""
-    found = random_feeds(model, seed, batch=count, sizes=sizes)
-    fixed = {value.shape[0] for value in inputs_of(model).values() if value.shape and isinstance(value.shape[0], int)}
-    runs = len(fixed) > 1 or any(array.ndim == 0 for array in found.values())
-    batch = 1 if runs else min(len(array) for array in found.values())
-    rounds = [found, *(random_feeds(model, seed + 1000 * k, batch=count, sizes=sizes)
-                       for k in range(1, -(-count // batch)))]  # fmt: skip
-    if runs:
-        return {name: np.stack([one[name] for one in rounds]) for name in found}
+    at_once = Turns.of(model).batch or count
+    found = random_feeds(model, seed, batch=at_once, sizes=sizes)
+    if any(array.shape[:1] != (at_once,) for array in found.values()):
+        runs = [random_feeds(model, seed + 1000 * k, batch=1, sizes=sizes) for k in range(count)]
+        return {name: np.stack([one[name] for one in runs]) for name in found}
+    rounds = [found, *(random_feeds(model, seed + 1000 * k, batch=at_once, sizes=sizes)
+                       for k in range(1, -(-count // at_once)))]  # fmt: skip
     return {name: np.concatenate([one[name] for one in rounds])[:count] for name in found}
 
 
