@@ -79,14 +79,15 @@ def _costs(lines: Mapping[str, Line]) -> str:
     rows = []
     for name, line in lines.items():
         (macs, less), (params, fewer), (slow, fast) = line["macs"], line["params"], line["ms"]
-        middle, low, high = line["ratio"]
+        middle, faster, turns = line["ratio"]
         rows.append([name, f"{macs / 1e6:.2f}M → {less / 1e6:.2f}M", f"{params / 1e3:.0f}k → {fewer / 1e3:.0f}k",
-                     f"{slow:.2f} → {fast:.2f}", f"{middle:.2f} ({low:.2f} to {high:.2f})", f"{line['cpu_s']:.0f}",
+                     f"{slow:.2f} → {fast:.2f}", f"{middle:.2f}", f"{faster} of {turns}", f"{line['cpu_s']:.0f}",
                      f"{line['mb']:,}"])  # fmt: skip
-    text = (f"Latency in onnxruntime on one sample, one thread, both models in turn, {REPEATS} turns; the ratio is the "
-            "median over the turns (10th to 90th percentile). CPU seconds and memory are those of the whole process, "
+    text = (f"Latency in onnxruntime on one sample, one thread, both models in turn, {REPEATS} turns, on a machine "
+            "that others used as well: medians, the median ratio of a turn, and in how many turns the pruned model was "
+            "the faster one. CPU seconds and memory are those of the whole process, "
             "with the making of inputs.")  # fmt: skip
-    head = ["model", "MACs", "params", "ms", "ratio", "CPU s", "MB"]
+    head = ["model", "MACs", "params", "ms", "ratio", "faster in", "CPU s", "MB"]
     return "\n\n".join(["## Costs", text, _table(head, rows)])
 
 

@@ -52,7 +52,7 @@ class Turns:
     def of(cls, model: ir.Model) -> Turns:
         """Those of a graph."""
         inputs = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
-        return cls.of_shapes({value.name or "": value.shape for value in inputs})
+        return cls.of_shapes({value.name or "": None if value.shape is None else list(value.shape) for value in inputs})
 
     def whole(self, samples: Mapping[str, Stack]) -> bool:
         """Whether each sample is a run of its own: all arrays have an axis more than the model's inputs."""
