@@ -22,7 +22,7 @@ class PruneCommand(GroupedCommand):
         ("Budget", (*BUDGETS, "steps")),
         ("Data", ("data", "data_root", "task", "logits", "task_option", "limit_train", "limit_test")),
         ("Channels", ("importance", "keep", "ratios", "heads", "round_to", "min_width")),
-        ("Recovery", ("refit", "epochs", "batch_size", "optimizer", "lr", "weight_decay")),
+        ("Recovery", ("refit", "insert_batchnorm", "epochs", "batch_size", "optimizer", "lr", "weight_decay")),
         ("Input", ("normalise", "scale_pixels")),
         ("Open axes", ("dims", "shapes")),
         ("Running", ("output", "force", "run", "resume", "seed", "device", "quiet")),
@@ -54,6 +54,8 @@ class PruneCommand(GroupedCommand):
 @click.option("--steps", type=click.IntRange(1), default=1, show_default=True,
               help="Meet the budget in so many steps, and recover in each.")  # fmt: skip
 @click.option("--refit/--no-refit", default=True, help="Refit the layers that remain in closed form. [refit]")
+@click.option("--insert-batchnorm/--no-insert-batchnorm", default=None, help="Train with BatchNorm behind bare "
+              "convolutions, folded again at the end. [for classification]")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(0), default=3, show_default=True, help="Epochs of training in each step.")
 @click.option("--limit-train", type=click.IntRange(1), help="Use at most so many training samples.")
 @click.option("--limit-test", type=click.IntRange(1), help="Use at most so many samples to judge by.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from chanc.pruning.outcome import Pruned, Watch
 from chanc.pruning.steps import Recovery
 from chanc.runs import RunDir
 from chanc.runs.machine import environment
-from chanc.tasks import Fed, classifies, configured, fed, with_recipe
+from chanc.runs.rundir import refuse_taken
+from chanc.tasks import Classification, Fed, classifies, configured, fed, with_recipe
 from chanc.training.inputs import sizes_seen
 from chanc.training.module import remarks
 from chanc.training.options import InputOptions
@@ -38,7 +39,7 @@ class Asked:
     """What `chanc.prune` was asked for, as it tells: the data, the task, and how it goes.
 
     chosen: what a rewrite is asked for besides its bounds. given: sizes of open axes that somebody said. options: of
-    the training and the task.
+    the training and the task. norms: None for as it suits the task.
     """
 
     data: DataSource
@@ -49,7 +50,7 @@ class Asked:
     steps: int
     epochs: int
     refit: bool
-    norms: bool
+    norms: bool | None
     importance: str
     chosen: Mapping[str, Any]
     given: Sizes
@@ -77,16 +78,21 @@ def by_data(
     model: ir.Model, budgets: Budgets, asked: Asked, kept: Kept | None, *, say: Callable[[str], None],
     begin: Callable[[int], object], watch: Watch | None,
 ) -> Pruned:  # fmt: skip
-    """Prune a model by data; the model stays as it is. Raises: as `chanc.prune`."""
+    """Prune a model by data; the model stays as it is.
+
+    What can't be is told before anything is written. Raises: as `chanc.prune`.
+    """
+    if kept is not None and not kept.resume:
+        refuse_taken(kept.path)
     recovery, recipe = _recovery(model, asked, say)
     own = analyze(model, dims=recovery.sizes, fold=False)
-    settings = _settings(asked, budgets, recovery, recipe, own)
-    run = kept.opened(model, settings) if kept is not None else None
-    steps = Steps(model, budgets, recovery, {**asked.chosen, "seed": recovery.options.seed}, asked.steps, run)
+    steps = Steps(model, own, budgets, recovery, {**asked.chosen, "seed": recovery.options.seed}, asked.steps)
+    steps.check()
+    recovery.rehearse()
+    before = recovery.score(model)
+    run = kept.opened(model, _settings(asked, budgets, recovery, recipe, own)) if kept is not None else None
     with run.owned() if run is not None else nullcontext():
-        recovery.rehearse()
-        before = recovery.score(model)
-        done = steps.carried_out(watch, begin)
+        done = replace(steps, run=run).carried_out(watch, begin)
     return Pruned(done[-1].model, done, own.params, own.macs, recovery.sizes, before, recovery.task.score_name)
 
 
@@ -101,10 +107,10 @@ def _recovery(model: ir.Model, asked: Asked, say: Callable[[str], None]) -> tupl
         recipe = {"logits": True, **recipe}  # the labels of the data tell that these are classes
     task, options = with_recipe(asked.task, {**recipe, "epochs": max(asked.epochs, 1)}, found.data)
     sizes = {**sizes_seen(model, found.data), **asked.given}
+    # Measured: what learns labels gains by it, what learns from the original doesn't.
+    norms = asked.norms if asked.norms is not None else isinstance(task, Classification)
     trains = asked.epochs > 0
-    how = Recovery(
-        model, found.data, task, options, asked.importance, sizes, asked.refit, trains, asked.norms, say
-    )  # fmt: skip
+    how = Recovery(model, found.data, task, options, asked.importance, sizes, asked.refit, trains, norms, say)
     return how, recipe
 
 
@@ -116,6 +122,7 @@ def _fed(model: ir.Model, asked: Asked, recipe: Mapping[str, Any]) -> Fed:
     return fed(
         model, asked.data, task, asked.input, teacher=model if task.wants_teacher else None, root=asked.data_root,
         limit_train=train, limit_test=test, sizes=sizes, device=options.device, seed=options.seed,
+        fresh=False,
     )  # fmt: skip
 
 
@@ -126,7 +133,7 @@ def _settings(
     return {
         "kind": "prune", "max_params": budgets.params, "max_macs": budgets.macs, "max_latency": budgets.latency,
         "task": recovery.task.name, "steps": asked.steps, "epochs": asked.epochs, "refit": asked.refit,
-        "insert_batchnorm": asked.norms,
+        "insert_batchnorm": recovery.norms,
         "importance": asked.importance, **asked.chosen,
         "train": {name: value for name, value in recipe.items() if name != "device"},
         "data": recovery.data.fingerprint(), "params": own.params, "macs": own.macs, "sizes": recovery.sizes,

@@ -41,7 +41,7 @@ def prune(
     steps: int = 1,
     epochs: int = 3,
     refit: bool = True,
-    insert_batchnorm: bool = False,
+    insert_batchnorm: bool | None = None,
     importance: str | None = None,
     keep: Sequence[str] = (),
     ratios: Mapping[str, float] | None = None,
@@ -68,11 +68,12 @@ def prune(
     max_params, max_macs, max_latency: as for `chanc.rewrite`. data: what `chanc.train` takes; without any the weights
     alone judge, and nothing is mended. task: what the model is for; by default it learns from the original what that
     says of the data, which needs no labels. steps: the budget is met in so many, of which each takes the same part
-    away. epochs: of training in each step; 0 for none. refit: whether layers are refitted.
-    insert_batchnorm: train with BatchNorm behind bare convolutions, which is folded again. importance: "taylor",
-    without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. normalise, scale_pixels,
-    options: as for `chanc.train`, but that AdamW is the usual optimizer. run: a directory that keeps each step as it
-    ends; resume: go on with it. say: gets notes. begin: told of each step that begins, from 0. watch: of the trainings.
+    away. epochs: of training in each step; 0 for none. refit: whether layers are refitted. insert_batchnorm: whether
+    bare convolutions are trained with a BatchNorm that is folded again; by itself for classification. importance:
+    "taylor", without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. normalise,
+    scale_pixels, options: as for `chanc.train`, but that AdamW is the usual optimizer, and that pixels which can't be
+    told are asked for. run: a directory that keeps each step as it ends; resume: go on with it. say: gets notes. begin:
+    told of each step that begins, from 0. watch: of the trainings.
 
     Raises PlanError for a budget that can't be met or makes no sense, VerifyError where a rewritten model computes
     something else, and what `chanc.train` raises.

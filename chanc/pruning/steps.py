@@ -18,7 +18,6 @@ from chanc.data import Data
 from chanc.errors import ModelError, TrialError
 from chanc.ir import copy_model
 from chanc.ir.turns import Turns
-from chanc.oracles.outputs import as_inputs
 from chanc.pruning.cut import cut
 from chanc.pruning.norms import with_norms
 from chanc.pruning.outcome import Step, Watch
@@ -110,11 +109,13 @@ class Recovery:
         rehearse(trainable(self.original, self.task), self.data, self.task)
 
     def _inputs(self, model: ir.Model, at_once: int) -> Iterator[dict[str, NDArray[Any]]]:
-        """Some training samples as the model is fed them, in batches."""
-        name, turns = next(iter(inputs_of(model))), Turns.of(model)
-        for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, at_once, self.options.seed):
+        """Some training samples as the model is fed them, in batches that it takes and in its inputs' types."""
+        turns, values = Turns.of(model), inputs_of(model)
+        kinds = {key: value.dtype.numpy() for key, value in values.items() if value.dtype is not None}
+        device, seed = torch.device("cpu"), self.options.seed
+        for batch in some_feed(self.data, next(iter(values)), device, CALIBRATION, at_once, seed):
             for part in turns.parts(batch.inputs):
-                yield as_inputs(model, {key: np.array(value.numpy(), order="C") for key, value in part.items()})
+                yield {key: np.array(value.numpy(), kinds.get(key), order="C") for key, value in part.items()}
 
     def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
         """The cut model with its layers refitted; as it is where that can't be done, which is said.

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from chanc.analysis.run import visit_model
 from chanc.data import Data, Samples
-from chanc.data.contract import InputContract, Layout, recorded_layout
+from chanc.data.contract import InputContract, Layout, recorded_layout, recorded_order
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError
 from chanc.ir import copy_model
@@ -99,7 +99,8 @@ def fit_images(model: ir.Model, data: Dataset) -> Dataset:
     sizes = list(value.shape or ())[1:]
     wanted = zip(sizes if layout == "NCHW" else [sizes[2], *sizes[:2]], data.shape, strict=True)
     fitted = data.fit_to(*(want if isinstance(want, int) else have for want, have in wanted))
-    return replace(fitted, contract=InputContract(1 / 255, fitted.mean, fitted.std, layout))
+    own = InputContract(1 / 255, fitted.mean, fitted.std, layout)
+    return replace(fitted, contract=own.blue_first() if recorded_order(model.metadata_props) == "BGR" else own)
 
 
 def fixed_batch(value: ir.Value) -> int | None:

@@ -15,6 +15,7 @@ import chanc  # noqa: E402
 from chanc import data as datasets  # noqa: E402
 from chanc.backends import ort  # noqa: E402
 from chanc.data.contract import InputContract, recorded  # noqa: E402
+from chanc.data.dataset import make  # noqa: E402
 from chanc.errors import DataError, ModelError, RunError  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
 from chanc.ir import load, save  # noqa: E402
@@ -248,11 +249,27 @@ def test_three_means_dont_fit_grey() -> None:
 
 
 def test_damaged_metadata_is_one_clear_line() -> None:
-    for entry in ({"chanc.input.mean": "grey"}, {"chanc.input.layout": "CHWN"}, {"chanc.input.std": "0"}):
+    scaled = {"chanc.input.scale": "1", "chanc.input.order": "GBR"}
+    for entry in ({"chanc.input.mean": "grey"}, {"chanc.input.layout": "CHWN"}, {"chanc.input.std": "0"}, scaled):
         model = small()
         model.metadata_props.update(entry)
         with pytest.raises(DataError):
             settled(model)
+
+
+def test_an_order_of_colours_is_told_kept_and_asked_for() -> None:
+    caffe = InputContract(1.0, (104.0, 117.0, 124.0), (1.0, 1.0, 1.0), "NHWC", "BGR")
+    assert recorded(caffe.metadata(), "NCHW") == caffe
+    assert caffe.blue_first().blue_first() == caffe
+    assert str(caffe) == "pixels - [104, 117, 124], channels last (NHWC), blue first (BGR)"
+    images = (np.zeros((4, 3, 2, 2), dtype=np.uint8), np.arange(4) % 2)
+    data = dataclasses.replace(make("some", images, images), contract=InputContract(layout="NHWC"))
+    assert InputOptions("bgr:104,117,124/1", "1").contract(data) == caffe
+    own = InputOptions("bgr:dataset").contract(data)
+    assert own is not None
+    assert (own.mean, own.order) == (data.mean[::-1], "BGR")
+    kept = dataclasses.replace(data, contract=caffe)
+    assert InputOptions("none").contract(kept) == InputContract(layout="NHWC", order="BGR")
 
 
 def test_the_contract_survives_a_rewrite_and_a_file(tmp_path: Path) -> None:
