@@ -63,7 +63,7 @@ def _followed(graph: ir.Graph, batch: int) -> Rows | None:
         if not read:
             continue
         sizes = [_sizes(value) for value in (*read, *node.outputs)]
-        if not all(each and min(each) > 0 and each[0] % batch == 0 for each in sizes) or not _alone(node, rows):
+        if not all(each and each[0] > 0 and each[0] % batch == 0 for each in sizes) or not _alone(node, rows):
             return None
         rows |= {value: _sizes(value)[0] // batch for value in node.outputs}
     return rows if all(rows.get(value) == 1 for value in graph.outputs) else None
@@ -131,7 +131,8 @@ def _pad(node: ir.Node) -> bool:
 
 def _reshape(node: ir.Node) -> bool:
     shape = node.inputs[1] if len(node.inputs) > 1 else None
-    return shape is not None and folded(shape) is not None and not _integer(node, "allowzero", 0)
+    known = shape is not None and folded(shape) is not None and 0 not in _sizes(node.outputs[0])
+    return known and not _integer(node, "allowzero", 0)
 
 
 def _resize(node: ir.Node) -> bool:

@@ -45,10 +45,10 @@ TOGETHER = {
 }
 
 
-def network(body: str, batch: int | str = 1) -> ir.Model:
+def network(body: str, batch: int | str = 1, sides: str = "4,5") -> ir.Model:
     words = re.findall(r"\w+", body)
     used = {name: value for name, value in WEIGHTS.items() if name in words}
-    model: ir.Model = ir.from_proto(build(f"float[{batch},3,4,5] x", "float y", body, used))
+    model: ir.Model = ir.from_proto(build(f"float[{batch},3,{sides}] x", "float y", body, used))
     normalize(model)
     infer_shapes(model)
     return model
@@ -74,6 +74,12 @@ def test_left_alone_where_that_is_not_known(name: str) -> None:
 
 def test_an_open_batch_is_open() -> None:
     assert not open_batch(network(ALONE["flattened"], "N"))
+
+
+@pytest.mark.parametrize(("name", "opens"), [("joined", True), ("a classifier", True), ("-1 elsewhere", False)])
+def test_open_sides(name: str, opens: bool) -> None:
+    """How long a sample is isn't known then: a Reshape that leaves it open as well can't be followed."""
+    assert open_batch(network(ALONE[name], sides="H,W")) == opens
 
 
 def test_batches_of_two() -> None:
