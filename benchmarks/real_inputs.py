@@ -60,17 +60,30 @@ def resource(name: str) -> Path:
 
 
 def photo(draw: Draw, part: Part, size: tuple[int, int]) -> Image.Image:
-    """A crop of a photograph, RGB, mirrored or not, of that width and height."""
+    """A piece of a photograph, RGB, of that width and height."""
     image = Image.open(resource(str(draw.choice(PHOTOS[part])))).convert("RGB")
     side = draw.uniform(0.25, 0.9) * min(image.width / size[0], image.height / size[1])
     width, height = side * size[0], side * size[1]
     left, top = draw.uniform(0, image.width - width), draw.uniform(0, image.height - height)
-    image = image.resize(size, Image.Resampling.BILINEAR, (left, top, left + width, top + height))
+    return lit(draw, image.resize(size, Image.Resampling.BILINEAR, (left, top, left + width, top + height)))
+
+
+def lit(draw: Draw, image: Image.Image) -> Image.Image:
+    """The picture in another light and focus, mirrored or not."""
+    for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = change(image).enhance(draw.uniform(0.6, 1.4))
+    image = Image.merge("RGB", [band.point(_tint(draw.uniform(0.8, 1.2))) for band in image.split()])
+    image = image.filter(ImageFilter.GaussianBlur(draw.uniform(0, image.width / 40)))
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw.random() < 0.5 else image
 
 
+def _tint(gain: float) -> list[int]:
+    """What each value of a colour becomes."""
+    return [min(255, round(gain * value)) for value in range(256)]
+
+
 def face(draw: Draw, part: Part, size: int) -> Image.Image:
-    """A face, shifted, scaled, mirrored, brighter or darker; every third picture is a piece of a photograph."""
+    """A face, shifted, scaled and turned a little; every third picture is a piece of a photograph."""
     kind = draw.random()
     if kind < 1 / 3:
         return photo(draw, part, (size, size))
@@ -86,10 +99,8 @@ def face(draw: Draw, part: Part, size: int) -> Image.Image:
     half = side * draw.uniform(0.4, 0.55)
     x, y = (place + side * draw.uniform(-0.1, 0.1) for place in center)
     corners = max(0, x - half), max(0, y - half), min(image.width, x + half), min(image.height, y + half)
-    image = image.resize((size, size), Image.Resampling.BILINEAR, corners)
-    if draw.random() < 0.5:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return ImageEnhance.Brightness(image).enhance(draw.uniform(0.7, 1.3))
+    image = image.rotate(draw.uniform(-15, 15), Image.Resampling.BILINEAR, center=(x, y))
+    return lit(draw, image.resize((size, size), Image.Resampling.BILINEAR, corners))
 
 
 # Text
