@@ -33,6 +33,8 @@ from chanc.training.task import Task
 
 USUAL: Mapping[str, Any] = {"optimizer": "adamw"}
 """How a pruned model is trained where nobody says it: gently, for its weights are good ones."""
+TAUGHT: Mapping[str, Any] = {**USUAL, "lr": 3e-4}
+"""The same by what the original says: a refitted model is near it, and a larger rate leads away again (measured)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def by_data(
 
 def _recovery(model: ir.Model, asked: Asked, say: Callable[[str], None]) -> tuple[Recovery, Mapping[str, Any]]:
     """How the model is brought back to what it did, and the recipe of the training as somebody gave it."""
-    recipe = {**(USUAL if "optimizer" not in asked.options else {}), **asked.options}
+    usual = TAUGHT if configured(asked.task, asked.options)[0].wants_teacher else USUAL
+    recipe = {**({} if "optimizer" in asked.options else usual), **asked.options}
     found = _fed(model, asked, recipe)
     for note in (found.data.note, found.told, *remarks(model)):
         if note:

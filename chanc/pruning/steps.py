@@ -17,6 +17,7 @@ from chanc.analysis import analyze
 from chanc.data import Data
 from chanc.errors import ModelError, TrialError
 from chanc.ir import copy_model
+from chanc.ir.turns import Turns
 from chanc.pruning.cut import cut
 from chanc.pruning.norms import with_norms
 from chanc.pruning.outcome import Step, Watch
@@ -79,8 +80,9 @@ class Recovery:
             after = self._refitted(model, done)
             scores["refitted"] = self.score(after)
         if self.trains:
-            after = self._trained(after, checkpoint, watch)
-            scores["trained"] = self.score(after)
+            trained = self._trained(after, checkpoint, watch)
+            scores["trained"] = self.score(trained)
+            after = self._better(after, trained, scores)
         after.metadata_props.update(self.data.metadata())
         now = analyze(after, dims=self.sizes, fold=False)
         return Step(after, self._widths(model, done), now.params, now.macs, scores, dict(done.trace.left))
@@ -112,11 +114,13 @@ class Recovery:
         rehearse(trainable(self.original, self.task), self.data, self.task)
 
     def _inputs(self, model: ir.Model, at_once: int) -> Iterator[dict[str, NDArray[Any]]]:
-        """Some training samples as the model is fed them, in batches and in its inputs' types."""
-        name = trainable(model, self.task).inputs[0]
-        kinds = {key: value.dtype.numpy() for key, value in inputs_of(model).items() if value.dtype is not None}
-        for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, at_once, self.options.seed):
-            yield {key: np.ascontiguousarray(value.numpy(), kinds.get(key)) for key, value in batch.inputs.items()}
+        """Some training samples as the model is fed them, in batches that it takes and in its inputs' types."""
+        turns, values = Turns.of(model), inputs_of(model)
+        kinds = {key: value.dtype.numpy() for key, value in values.items() if value.dtype is not None}
+        device, seed = torch.device("cpu"), self.options.seed
+        for batch in some_feed(self.data, next(iter(values)), device, CALIBRATION, at_once, seed):
+            for part in turns.parts(batch.inputs):
+                yield {key: np.array(value.numpy(), kinds.get(key), order="C") for key, value in part.items()}
 
     def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
         """The cut model with its layers refitted; as it is where that can't be done, which is said.
@@ -135,6 +139,15 @@ class Recovery:
             model = found.model
             break
         return model
+
+    def _better(self, before: ir.Model, trained: ir.Model, scores: dict[str, float]) -> ir.Model:
+        """The trained model, or the one before the training where that is the better one, which is said."""
+        name, score = list(scores.items())[-2]
+        if (scores["trained"] >= score) == self.task.higher_is_better or scores["trained"] == score:
+            return trained
+        self.say(f"note: the training is undone, with it the {self.task.score_name} is {scores.pop('trained'):.4g}, "
+                 f"{name} alone {score:.4g}")  # fmt: skip
+        return before
 
     def _trained(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> ir.Model:
         """A copy of the model that was trained."""

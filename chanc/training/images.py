@@ -15,6 +15,7 @@ from chanc.data.dataset import Dataset
 from chanc.errors import ModelError
 from chanc.ir import copy_model
 from chanc.ir.normalize import normalize
+from chanc.ir.turns import Turns
 from chanc.ops import Trait, has
 from chanc.transforms import insert_batchnorm, recover_affine
 
@@ -120,7 +121,7 @@ def recover_norms(model: ir.Model, data: Data) -> bool:
 
 def calibration(model: ir.Model, data: Data) -> list[dict[str, np.ndarray]]:
     """Some training samples as the model takes them, in batches."""
-    return list(_slices(data) if isinstance(data, Samples) else _calibration(image_input(model), data))
+    return list(_slices(model, data) if isinstance(data, Samples) else _calibration(image_input(model), data))
 
 
 def _calibration(value: ir.Value, dataset: Dataset) -> Iterator[dict[str, np.ndarray]]:
@@ -139,8 +140,9 @@ def _calibration(value: ir.Value, dataset: Dataset) -> Iterator[dict[str, np.nda
             yield {value.name or "": batch.contiguous().numpy().astype(kind)}
 
 
-def _slices(data: Samples) -> Iterator[dict[str, np.ndarray]]:
-    """Some training samples as they are, in batches."""
-    count = min(CALIBRATION_IMAGES, data.counts[0])
+def _slices(model: ir.Model, data: Samples) -> Iterator[dict[str, np.ndarray]]:
+    """Some training samples as they are, in batches that the model takes."""
+    count, turns = min(CALIBRATION_IMAGES, data.counts[0]), Turns.of(model)
     for start in range(0, count, CALIBRATION_BATCH):
-        yield {name: value[start : min(start + CALIBRATION_BATCH, count)] for name, value in data.train.items()}
+        batch = {name: value[start : min(start + CALIBRATION_BATCH, count)] for name, value in data.train.items()}
+        yield from turns.parts(batch)

@@ -163,9 +163,6 @@ def test_models_that_are_no_classifiers_of_images(tmp_path, capsys) -> None:
     save(graph.ir(graph.input("x", [2, 1, 8, 8], dynamic={0: "n"}).conv(10)), tmp_path / "pixels.onnx")
     error = refused(capsys, tmp_path / "pixels.onnx", *common, "-o", out)
     assert error == "chanc: digits has 10 classes, the model's output is 10x8x8 an image"
-    save(network(batch=1), tmp_path / "one.onnx")
-    error = refused(capsys, tmp_path / "one.onnx", *common, "-o", out)
-    assert "its batch is fixed to 1, export it with a dynamic batch" in error
 
 
 def test_options_that_suit_data_and_optimizer() -> None:

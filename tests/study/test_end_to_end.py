@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from chanc.api import search
 from chanc.cli import main
-from chanc.errors import ModelError, RunError
+from chanc.errors import RunError
 from chanc.runs import TrialEvent, read_run
 from chanc.runs.sweeps import read_cell
 from chanc.study import Run
@@ -303,7 +303,7 @@ def test_a_search_whose_time_is_over_goes_on_within_the_trial(
     assert not list(cut.glob("**/training.safetensors"))
 
 
-def test_a_model_of_a_fixed_batch_is_refused_before_anything_is_written(tmp_path: Path, digits_model: Path) -> None:
+def test_a_model_of_a_fixed_batch_is_searched_and_keeps_it(tmp_path: Path, digits_model: Path) -> None:
     model = onnx.load(digits_model)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -311,6 +311,7 @@ def test_a_model_of_a_fixed_batch_is_refused_before_anything_is_written(tmp_path
     pooled.op_type = "Reshape"
     pooled.input.append("shape")
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 24]), "shape"))
-    with pytest.raises(ModelError, match="its batch is fixed to 1, export it with a dynamic batch"):
-        small_search(model, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    run = small_search(model, tmp_path / "run", trials=1)
+    assert np.isfinite(run.trials[0].score)
+    best = onnx.load(run.path / "best.onnx")
+    assert best.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
