@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 ONNX = ("", "ai.onnx")
+KINDS = {getattr(onnx.defs.OpSchema.AttrType, kind.name, None): kind.name for kind in ir.AttributeType}
 SINGLE = onnx.defs.OpSchema.FormalParameterOption.Single
 
 
@@ -87,6 +88,6 @@ def _types(op: str) -> dict[str, set[str]]:
         except onnx.defs.SchemaError:
             break
         for name, attribute in schema.attributes.items():
-            found.setdefault(name, set()).add(attribute.type.name)
+            found.setdefault(name, set()).add(KINDS[attribute.type])
         version = schema.since_version - 1
     return found
