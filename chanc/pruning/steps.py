@@ -81,6 +81,7 @@ class Recovery:
         if self.trains:
             after = self._trained(after, checkpoint, watch)
             scores["trained"] = self.score(after)
+        after.metadata_props.update(self.data.metadata())
         now = analyze(after, dims=self.sizes, fold=False)
         return Step(after, self._widths(model, done), now.params, now.macs, scores, dict(done.trace.left))
 

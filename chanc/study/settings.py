@@ -97,7 +97,7 @@ class Settings:
         return target if isinstance(target, Target) else Target()
 
     @property
-    def words(self) -> dict[str, Json]:
+    def words(self) -> dict[str, str]:
         """What the record says of data and task: their names, and of objects what tells them apart."""
         return {"data": word(self.data), "task": word(self.task)}
 

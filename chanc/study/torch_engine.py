@@ -285,7 +285,7 @@ def task_of(asked: str | Task, settings: Mapping[str, Any]) -> Task:
     task = configured(asked, settings)[0]
     if task.wants_teacher or not task.higher_is_better:
         why = "it wants a teacher" if task.wants_teacher else "a lower score is the better one"
-        raise RunError(f"a search can't follow the task {task.name}: {why}")
+        raise RunError(f"a search can't follow the task {asked if isinstance(asked, str) else task.name}: {why}")
     return task
 
 
