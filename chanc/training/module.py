@@ -100,8 +100,8 @@ def trainable(model: ir.Model, task: Task) -> Trainable:
     """
     twin, _ = ended(model)
     turns = Turns.of(model)
-    if open_batch(twin):
-        turns = Turns(turns.ranks, None)
+    if (opened := open_batch(twin)) is not None:
+        twin, turns = opened, Turns(turns.ranks, None)
     outputs = tuple(value.name or "" for value in twin.graph.outputs)
     heads = end_at_logits(twin.graph) if task.takes_logits else {}
     masters = float_masters(twin, list(model.graph.initializers))

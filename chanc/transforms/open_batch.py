@@ -14,7 +14,9 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis.evaluate import folded
+from chanc.analysis.fold_shapes import settled
 from chanc.analysis.infer_shapes import infer_shapes
+from chanc.ir import copy_model
 from chanc.ir.nodes import bodies
 from chanc.ir.turns import Turns
 from chanc.ops import Trait, has
@@ -27,28 +29,54 @@ Rows = dict[ir.Value, int]
 """The followed values, and how long their axis 0 is for one sample."""
 
 
-def open_batch(model: ir.Model) -> bool:
-    """Open the first axis of all inputs, in place. Says whether that could be done.
+def open_batch(model: ir.Model) -> ir.Model | None:
+    """A copy of a model in normal form with the first axis of all inputs open, its shape chains folded before.
 
-    model: in normal form, with shapes (`infer_shapes`). Left as it is where its inputs have no fixed batch, and where a
-    sample may have a say in what is made of another one.
+    None where its inputs have no fixed batch, and where a sample may have a say in what is made of another one.
     """
     batch = Turns.of(model).batch
-    rows = _followed(model.graph, batch) if batch is not None else None
+    if batch is None:
+        return None
+    opened = copy_model(model)
+    settled(opened)
+    infer_shapes(opened)
+    rows = _followed(opened.graph, batch)
     if rows is None:
-        return False
-    editor = Editor(model)
-    for node in list(model.graph):
+        return None
+    editor = Editor(opened)
+    for node in list(opened.graph):
         if node.op_type == "Reshape" and node.inputs[0] in rows:
             editor.replace(node, 1, np.array([-1, *_sizes(node.outputs[0])[1:]], np.int64))
-    for node in model.graph:
+        elif node.op_type == "Concat" and not rows.keys().isdisjoint(node.inputs):
+            _repeat(editor, node, rows)
+    for node in opened.graph:
         for value in node.outputs:
             value.shape = None
-    for value in model.graph.inputs:
+    for value in opened.graph.inputs:
         if value in rows:
             value.shape = ir.Shape([OPEN, *(value.shape or ())[1:]])
-    infer_shapes(model)
-    return True
+    infer_shapes(opened)
+    return opened
+
+
+def _repeat(editor: Editor, node: ir.Node, rows: Rows) -> None:
+    """What a Concat joins to every sample, a token for one, is repeated for as many as there are."""
+    leading = next(value for value in node.inputs if value in rows)
+    for index, value in enumerate(node.inputs):
+        if value is None or value in rows:
+            continue
+        first = editor.initializer("first", np.array([0]), ir.DataType.INT64)
+        rest = editor.initializer("rest", np.array(_sizes(value)[1:]), ir.DataType.INT64)
+        shape, count, whole = (ir.Value(name=editor.free(f"{value.name}.{name}"), type=ir.TensorType(ir.DataType.INT64))
+                               for name in ("shape", "count", "whole"))  # fmt: skip
+        repeated = ir.Value(name=editor.free(f"{value.name}.repeated"), type=value.type)
+        editor.graph.insert_before(node, [
+            ir.node("Shape", [leading], outputs=[shape]),
+            ir.node("Gather", [shape, first], outputs=[count]),
+            ir.node("Concat", [count, rest], {"axis": 0}, outputs=[whole]),
+            ir.node("Expand", [value, whole], outputs=[repeated]),
+        ])  # fmt: skip
+        node.replace_input_with(index, repeated)
 
 
 def _followed(graph: ir.Graph, batch: int) -> Rows | None:
@@ -95,7 +123,9 @@ def _beside(node: ir.Node, rows: Rows) -> bool:
 
 
 def _concat(node: ir.Node, rows: Rows) -> bool:
-    return all(value in rows for value in node.inputs) and _beside(node, rows) and _elsewhere(node, 0)
+    sizes = [_sizes(value) for value in node.inputs]
+    whole = all(value in rows or 0 not in own for value, own in zip(node.inputs, sizes, strict=True))
+    return whole and len(set(map(len, sizes))) == 1 and _beside(node, rows) and _elsewhere(node, 0)
 
 
 def _gather(node: ir.Node, rows: Rows) -> bool:
@@ -131,8 +161,7 @@ def _pad(node: ir.Node) -> bool:
 
 def _reshape(node: ir.Node) -> bool:
     shape = node.inputs[1] if len(node.inputs) > 1 else None
-    known = shape is not None and folded(shape) is not None and 0 not in _sizes(node.outputs[0])
-    return known and not _integer(node, "allowzero", 0)
+    return shape is not None and folded(shape) is not None and 0 not in _sizes(node.outputs[0])
 
 
 def _resize(node: ir.Node) -> bool:
