@@ -1,11 +1,15 @@
-"""`chanc export`: an ONNX model from the zoo or from a PyTorch factory."""
+"""`chanc export`: an ONNX model from the zoo or from another framework."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from chanc.cli.options import Named
 from chanc.cli.outputs import refuse_early, say
+from chanc.frontends.foreign import Foreign
+from chanc.frontends.spec import Frontend
 
 
 def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
@@ -40,7 +44,8 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     show_default=True,
     help="Which of torch's exporters; auto: TorchScript, and dynamo where that fails.",
 )
-@click.option("--opset", type=int, help="ONNX opset. [17 for TorchScript, 18 for dynamo]")
+@click.option("--opset", type=int, help="ONNX opset. [17 for TorchScript, 18 for dynamo, else the framework's]")
+@click.option("--python", metavar="FILE", help="Other frameworks: the interpreter that has them. [the one of chanc]")
 def command(
     spec: str | None,
     output: str | None,
@@ -56,11 +61,12 @@ def command(
     seed: int,
     exporter: str,
     opset: int | None,
+    python: str | None,
 ) -> None:
-    """Make an ONNX model of SPEC: zoo:NAME or torch:PACKAGE.MODULE:FACTORY.
+    """Make an ONNX model of SPEC: zoo:NAME, torch:PACKAGE.MODULE:FACTORY, or another framework's.
 
-    BatchNorm and the names of the state_dict are kept, the batch is dynamic, and the file is checked by a run in
-    onnxruntime. A factory is called with --classes, --channels, --width, --scale and --aux where they are given.
+    BatchNorm is kept (of PyTorch the names of the state_dict, too), the batch is dynamic, and the file is checked by a
+    run in onnxruntime. A factory is called with --classes, --channels, --width, --scale and --aux where they are given.
 
     \b
     chanc export zoo:resnet34 --width 16 --classes 10 --size 32 -o r34.onnx
@@ -73,24 +79,23 @@ def command(
     if spec is None or output is None:
         raise click.UsageError("give SPEC and -o FILE, or --list")
     from chanc.api import export as write
+    from chanc.frontends.exported import TOLERANCE
     from chanc.frontends.spec import frontend_of
 
-    images = frontend_of(spec)[0].images
-    kind = spec.partition(":")[0]
-    if images and shapes:
-        raise click.UsageError(f"--input is for other frontends; a {kind} network takes --size and --channels")
-    if not images and (not shapes or size is not None):
-        raise click.UsageError(f"{kind}: takes --input, the shape of its input, as in --input 1,3,32,32")
+    road = frontend_of(spec)[0]
+    _check_usage(spec, road, shapes, size, {"--weights": weights, "--exporter": exporter != "auto", "--python": python})
     refuse_early(output, weights, force=None)
+    images = not isinstance(road, Foreign) and road.images
     options = {"width": width, "scale": scale, "classes": classes, "channels": channels, "aux": aux or None}
     done = write(
         spec,
         output,
-        shapes=shapes or ((1, channels or 3, size or 32, size or 32),),
+        shapes=((1, channels or 3, size or 32, size or 32),) if images else shapes,
         weights=weights,
         seed=seed,
         exporter=exporter,
         opset=opset,
+        python=python,
         **{name: value for name, value in options.items() if value is not None},
     )
     if done.note:
@@ -99,6 +104,23 @@ def command(
         f"wrote {output}: {spec}, {done.params} params, {_signature(done.inputs)} -> {_signature(done.outputs)}, "
         f"opset {done.opset} ({done.exporter})"
     )
+    if isinstance(road, Foreign):
+        say(f"checked: in onnxruntime it is {done.difference:.1e} of its largest output from {kind} ({TOLERANCE:g} passes)")
+
+
+def _check_usage(
+    spec: str, road: Frontend | Foreign, shapes: tuple[tuple[int, ...], ...], size: int | None, given: dict[str, Any]
+) -> None:
+    """Refuse options that mean nothing for a frontend."""
+    kind, foreign = spec.partition(":")[0], isinstance(road, Foreign)
+    images = not isinstance(road, Foreign) and road.images
+    for option in ("--weights", "--exporter") if foreign else ("--python",):
+        if given[option]:
+            raise click.UsageError(f"{option} is for {'PyTorch' if foreign else 'frameworks with a process of their own'}")
+    if images and shapes:
+        raise click.UsageError(f"--input is for other frontends; a {kind} network takes --size and --channels")
+    if not images and (size is not None or (not foreign and not shapes)):
+        raise click.UsageError(f"{kind}: takes --input, the shape of its input, as in --input 1,3,32,32")
 
 
 def _signature(values: dict[str, tuple[int | str, ...]]) -> str:

@@ -12,11 +12,12 @@ from chanc.transforms.float_masters import Master, float_masters, in_floats
 from chanc.transforms.fold_batchnorm import fold_batchnorm
 from chanc.transforms.full_precision import full_precision
 from chanc.transforms.insert_batchnorm import insert_batchnorm
-from chanc.transforms.recover_affine import recover_affine
+from chanc.transforms.recover_affine import KnownNorm, recover_affine
 from chanc.transforms.recover_groupnorm import Recovered, recover_groupnorm
 from chanc.transforms.recovery import Reconstruction, Refit, reconstruct
 
 __all__ = [
+    "KnownNorm",
     "Master",
     "Reconstruction",
     "Recovered",

@@ -1,0 +1,66 @@
+"""`sklearn:PACKAGE.MODULE:FACTORY`: a fitted multilayer perceptron of scikit-learn, alone or at the end of a Pipeline.
+
+skl2onnx writes it. Of a classifier the probabilities are kept: labels are no output that can be trained. Its own
+operator for a Scaler becomes a Sub and a Mul.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chanc.errors import ChancError
+from chanc.frontends.factories import made
+from chanc.frontends.foreign import Foreign, Job, Written, require
+from chanc.frontends.spec import FRONTENDS
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+
+def write(job: Job) -> Written:
+    """Write an estimator; its input is `input` [N, features]."""
+    require(sklearn="scikit-learn", skl2onnx="skl2onnx")
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+    from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
+    from sklearn.base import BaseEstimator, is_classifier
+
+    model: Any = made("sklearn", job.target, job.options, BaseEstimator, "an estimator of scikit-learn")
+    if not hasattr(model, "n_features_in_"):
+        raise ChancError(f"{job.target} isn't fitted yet")
+    options = {"zipmap": False} if is_classifier(model) else {}
+    types = [("input", FloatTensorType([None, model.n_features_in_]))]
+    proto = to_onnx(model, initial_types=types, options={id(model): options}, target_opset=job.opset or 18)
+    output = proto.graph.output[-1].name
+    proto = select_model_inputs_outputs(proto, outputs=[output])
+    del proto.graph.value_info[:]  # some have no type
+    _write_scalers_out(proto.graph)
+    job.path.write_bytes(proto.SerializeToString())
+    examples = job.examples([(None, model.n_features_in_)])
+    answer = model.predict_proba(examples[0]) if is_classifier(model) else model.predict(examples[0])
+    return Written(examples, [answer.reshape(len(answer), -1).astype("float32")], ("sklearn", "skl2onnx"))
+
+
+def _write_scalers_out(graph: GraphProto) -> None:
+    """Y = (X - offset) * scale in ONNX's own operators."""
+    nodes = [part for node in graph.node for part in (_arithmetic(graph, node) if node.op_type == "Scaler" else [node])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _arithmetic(graph: GraphProto, scaler: NodeProto) -> list[NodeProto]:
+    from onnx import TensorProto, helper
+
+    source, result = scaler.input[0], scaler.output[0]
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in scaler.attribute}
+    names = [f"{result}.{name}" for name in ("offset", "scale")]
+    for name, kind in zip(names, ("offset", "scale"), strict=True):
+        graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [len(given[kind])], given[kind]))
+    centred = f"{result}.centred"
+    return [
+        helper.make_node("Sub", [source, names[0]], [centred]),
+        helper.make_node("Mul", [centred, names[1]], [result]),
+    ]
+
+
+FRONTENDS.add("sklearn", Foreign(write, "sklearn:PACKAGE.MODULE:FACTORY"), help="A perceptron of scikit-learn.")
