@@ -17,6 +17,7 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto
 
+from chanc.data.contract import KEY
 from chanc.errors import ChancError, ModelError
 from chanc.files import atomic_write
 from chanc.frontends.exported import Arrays, Exported, checked, described, run_beside
@@ -103,7 +104,7 @@ def _cleaned(model: ir.Model, answer: Answer) -> ir.Model:
     recover_affine(cleaned, known=answer.norms)
     recover_groupnorm(cleaned)
     channels_first(cleaned)
-    cleaned.metadata_props.update(answer.contract)
+    cleaned.metadata_props.update({KEY + name: value for name, value in answer.contract.items()})
     return cleaned
 
 

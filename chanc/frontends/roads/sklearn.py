@@ -22,7 +22,6 @@ def write(job: Job) -> Written:
     require(sklearn="scikit-learn", skl2onnx="skl2onnx")
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
-    from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
     from sklearn.base import BaseEstimator, is_classifier
 
     model: Any = made("sklearn", job.target, job.options, BaseEstimator, "an estimator of scikit-learn")
@@ -31,14 +30,24 @@ def write(job: Job) -> Written:
     options = {"zipmap": False} if is_classifier(model) else {}
     types = [("input", FloatTensorType([None, model.n_features_in_]))]
     proto = to_onnx(model, initial_types=types, options={id(model): options}, target_opset=job.opset or 18)
-    output = proto.graph.output[-1].name
-    proto = select_model_inputs_outputs(proto, outputs=[output])
-    del proto.graph.value_info[:]  # some have no type
+    _keep_last_output(proto.graph)
     _write_scalers_out(proto.graph)
     job.path.write_bytes(proto.SerializeToString())
     examples = job.examples([(None, model.n_features_in_)])
     answer = model.predict_proba(examples[0]) if is_classifier(model) else model.predict(examples[0])
     return Written(examples, [answer.reshape(len(answer), -1).astype("float32")], ("sklearn", "skl2onnx"))
+
+
+def _keep_last_output(graph: GraphProto) -> None:
+    """Without the other outputs and the nodes that make nothing else."""
+    del graph.output[:-1]
+    needed, nodes = {graph.output[0].name}, []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            nodes.insert(0, node)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _write_scalers_out(graph: GraphProto) -> None:
