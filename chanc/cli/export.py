@@ -11,15 +11,21 @@ from chanc.cli.outputs import refuse_early, say
 from chanc.frontends.foreign import Foreign
 from chanc.frontends.spec import Frontend
 
+Axis = int | tuple[str, int]
 
-def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    """Read shapes given as 1,3,32,32."""
+
+def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[Axis, ...], ...]:
+    """Read shapes given as 1,3,32,32 or 1,3,H=32,W=32."""
     shapes = []
     for value in values:
-        parts = value.split(",")
-        if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-            raise click.BadParameter(f"{value!r} is not a shape; give positive integers as in 1,3,32,32", ctx, param)
-        shapes.append(tuple(int(part) for part in parts))
+        axes: list[Axis] = []
+        for part in value.split(","):
+            name, named, size = part.strip().rpartition("=")
+            if not size.isdecimal() or not int(size) or (named and not name.isidentifier()):
+                wanted = "give positive integers as in 1,3,32,32, or as in 1,3,H=32,W=32 for axes that stay open"
+                raise click.BadParameter(f"{value!r} is not a shape; {wanted}", ctx, param)
+            axes.append((name, int(size)) if named else int(size))
+        shapes.append(tuple(axes))
     return tuple(shapes)
 
 
@@ -34,8 +40,9 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.option("--channels", type=click.IntRange(min=1), metavar="N", help="Channels of the images. [zoo: 3]")
 @click.option("--size", type=click.IntRange(min=1), metavar="N", help="Height and width of the images. [zoo: 32]")
 @click.option("--aux", is_flag=True, help="With the auxiliary head (DARTS), as a second output.")
-@click.option("--input", "shapes", multiple=True, metavar="SHAPE", callback=_shapes, help="Shape of a factory's input.")
-@click.option("--weights", metavar="FILE", help="Trained weights, a state_dict in a .safetensors file.")
+@click.option("--input", "shapes", multiple=True, metavar="SHAPE", callback=_shapes,
+              help="Shape of a factory's input, batch first; H=32 is an axis H that stays open.")  # fmt: skip
+@click.option("--weights", metavar="FILE", help="Trained weights, a state_dict: .safetensors or .pt.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial weights.")
 @click.option(
     "--exporter",
@@ -56,7 +63,7 @@ def command(
     channels: int | None,
     size: int | None,
     aux: bool,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: tuple[tuple[Axis, ...], ...],
     weights: str | None,
     seed: int,
     exporter: str,
@@ -110,14 +117,16 @@ def command(
 
 
 def _check_usage(
-    spec: str, road: Frontend | Foreign, shapes: tuple[tuple[int, ...], ...], size: int | None, given: dict[str, Any]
+    spec: str, road: Frontend | Foreign, shapes: tuple[tuple[Axis, ...], ...], size: int | None, given: dict[str, Any]
 ) -> None:
     """Refuse options that mean nothing for a frontend."""
     kind, foreign = spec.partition(":")[0], isinstance(road, Foreign)
     images = not isinstance(road, Foreign) and road.images
     for option in ("--weights", "--exporter") if foreign else ("--python",):
         if given[option]:
-            raise click.UsageError(f"{option} is for {'PyTorch' if foreign else 'frameworks with a process of their own'}")
+            raise click.UsageError(f"{option} is {'only' if foreign else 'not'} for PyTorch")
+    if foreign and any(isinstance(axis, tuple) for shape in shapes for axis in shape):
+        raise click.UsageError("open axes, as H=32, are for PyTorch")
     if images and shapes:
         raise click.UsageError(f"--input is for other frontends; a {kind} network takes --size and --channels")
     if not images and (size is not None or (not foreign and not shapes)):

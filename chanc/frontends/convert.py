@@ -25,7 +25,7 @@ from chanc.frontends.foreign import BATCH, Foreign, Job
 from chanc.frontends.runner import Answer, walked
 from chanc.ir import copy_model, load, to_proto
 from chanc.ir.normalize import normalize
-from chanc.transforms import KnownNorm, channels_first, recover_affine, recover_groupnorm
+from chanc.transforms import channels_first, recover_affine, recover_groupnorm
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -67,8 +67,7 @@ def export_foreign(
             proto, data, difference = _tried(cleaned, feeds, expected, word)
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
-    params = sum(math.prod(tensor.dims) for tensor in proto.graph.initializer if tensor.data_type in _FLOATS)
-    return described(path, proto, exporter=answer.packages, params=params, difference=difference, note=note)
+    return described(path, proto, exporter=answer.packages, params=_params(proto), difference=difference, note=note)
 
 
 @contextlib.contextmanager
@@ -125,3 +124,10 @@ def _batch(model: ir.Model) -> int | str:
     shape = model.graph.inputs[0].shape
     size = shape[0] if shape is not None and shape.rank() else 1
     return size if isinstance(size, int) else str(size)
+
+
+def _params(model: onnx.ModelProto) -> int:
+    """Entries of float weights, without the statistics of norms."""
+    statistics = {name for node in model.graph.node if node.op_type == "BatchNormalization" for name in node.input[3:5]}
+    weights = (tensor for tensor in model.graph.initializer if tensor.data_type in _FLOATS)
+    return sum(math.prod(tensor.dims) for tensor in weights if tensor.name not in statistics)

@@ -1,4 +1,4 @@
-"""What every export ends with: a file that onnx's checker takes and in which onnxruntime computes the framework's own."""
+"""What every export ends with: a file that onnx's checker takes, and that computes what the framework does."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def checked(model: onnx.ModelProto) -> bytes:
 def run_beside(data: bytes, feeds: Arrays, expected: Arrays, framework: str) -> float:
     """Run a model in onnxruntime; the largest difference from what the framework computes, over the largest output.
 
-    A model of a fixed batch gets the samples one after another. Raises ModelError where onnxruntime does not run it, and
+    A model of a fixed batch gets the samples one after another. Raises ModelError where onnxruntime doesn't run it,
     VerifyError for a difference above 1e-4 of the largest output, or another shape.
     """
     from chanc.backends import ort
@@ -79,7 +79,8 @@ def run_beside(data: bytes, feeds: Arrays, expected: Arrays, framework: str) -> 
     found = compare(list(expected.values()), [actual[name] for name in expected], list(expected))
     for one in found:
         if not one.error <= TOLERANCE:
-            raise VerifyError(f"{one.name} in onnxruntime differs from {framework} by {one.error:.1e} of its largest value")
+            apart = f"{one.error:.1e} of its largest value"
+            raise VerifyError(f"{one.name} in onnxruntime differs from {framework} by {apart}")
     return max((one.error for one in found), default=0.0)
 
 

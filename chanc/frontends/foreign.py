@@ -83,7 +83,10 @@ class Foreign:
 
 
 def require(**packages: str) -> None:
-    """Raises MissingDependencyError, with what to install, where a package isn't there: keras="keras" (import, name)."""
+    """Raises MissingDependencyError, with what to install, where a package isn't there.
+
+    packages: the name to install by that of the import, as in sklearn="scikit-learn".
+    """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         install = f"{sys.executable} -m pip install {' '.join(packages.values())}"

@@ -57,8 +57,8 @@ def walked(word: str, road: Foreign, job: Job, python: str | None, seconds: floa
     with tempfile.TemporaryDirectory(prefix="chanc-export-") as folder:
         home = Path(folder)
         job = replace(job, path=home / "model.onnx")
-        write = road.write
-        request = {"module": write.__module__, "function": write.__name__, "job": {**asdict(job), "path": str(job.path)}}
+        asked = {**asdict(job), "path": str(job.path)}
+        request = {"module": road.write.__module__, "function": road.write.__name__, "job": asked}
         (home / "request.json").write_text(json.dumps(request), encoding="utf-8")
         _run(word, [python or sys.executable, "-c", BOOT, str(_package()), folder], home, seconds)
         answer = json.loads((home / "answer.json").read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
-"""From one word to a frontend: `zoo:NAME`, `torch:PACKAGE.MODULE:FACTORY` and others make a module, of which torch writes
-ONNX; `keras:PACKAGE.MODULE:FACTORY` and others write ONNX themselves (`chanc.frontends.foreign`).
+"""From one word to a frontend: `zoo:NAME`, `torch:PACKAGE.MODULE:FACTORY`, `keras:FILE.keras`, ...
+
+Some make a module, of which torch writes ONNX; others write ONNX themselves (`chanc.frontends.foreign`).
 """
 
 from __future__ import annotations

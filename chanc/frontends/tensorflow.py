@@ -41,7 +41,8 @@ def unfolded() -> Iterator[None]:
     from tf2onnx import optimizer, tf_loader
 
     grappler, optimizers = tf_loader.tf_optimize_grappler, optimizer._get_optimizers
-    kept = {name: one for name, one in optimizers().items() if name not in ("optimize_transpose", "remove_back_to_back")}
+    folding = ("optimize_transpose", "remove_back_to_back")
+    kept = {name: one for name, one in optimizers().items() if name not in folding}
     tf_loader.tf_optimize_grappler = lambda inputs, outputs, graph_def: graph_def
     optimizer._get_optimizers = lambda: kept
     try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exported", "export", "load_weights"]
 
+
 def export(
     module: nn.Module,
     example_inputs: Tensor | Sequence[Tensor],
@@ -37,13 +38,15 @@ def export(
     input_names: Sequence[str] = ("input",),
     output_names: Sequence[str] = ("output",),
     dynamic_batch: bool = True,
+    open_axes: Sequence[Mapping[int, str]] = (),
 ) -> Exported:
     """Write `module`, in eval mode, as ONNX to `path`; the module's mode and torch's random state stay as they were.
 
     `example_inputs` are its positional arguments, batch first. `exporter` is "torchscript", "dynamo" or "auto": the
     first, and the second where the first fails. `opset` is 7 to 20 for TorchScript (default 17), from 18 for dynamo
     (default 18). More inputs or outputs than names get numbered names. With `dynamic_batch` the first axis of every
-    input and output is named "batch".
+    input and output is named "batch", unless the module runs at the batch of its example only. `open_axes` names more
+    axes of each input that stay open, {axis: name}.
 
     Raises ModelError where the module does not run on the inputs or can't be exported, VerifyError where onnxruntime
     computes something else than torch (more than 1e-4 of the largest output), MissingDependencyError without
@@ -53,6 +56,8 @@ def export(
     args = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     with _quiet_state(module), torch.no_grad():
         outputs = _run(module, args)
+        fixed = dynamic_batch and not _runs(module, _at_batch(args, _batch(args) + 1))
+        dynamic_batch = dynamic_batch and not fixed
         request = Request(
             module,
             _at_batch(args, max(2, _batch(args))) if dynamic_batch else args,
@@ -60,8 +65,11 @@ def export(
             _numbered(output_names, len(outputs)),
             dynamic_batch,
             opset,
+            tuple(open_axes),
         )
         model, data, about = _first_that_works(request, chosen)
+        if fixed:
+            about["note"] += f"{'; ' if about['note'] else ''}the batch stays {_batch(args)}: the module runs at no other"
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     params = sum(parameter.numel() for parameter in module.parameters())
@@ -69,18 +77,13 @@ def export(
 
 
 def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Fill a module with a state_dict from a .safetensors file.
+    """Fill a module with a state_dict from a .safetensors file, or from one that `torch.save` wrote (.pt, .pth, .bin).
 
-    Raises ModelError where the two don't fit, MissingDependencyError without safetensors, OSError.
+    Of the latter weights alone are read: no pickle runs anything. Raises ModelError where the two don't fit,
+    MissingDependencyError without safetensors, OSError.
     """
-    plugins.require("safetensors", "reading weights", "torch")
-    import safetensors.torch
-
-    open_regular(path).close()  # safetensors itself would wait for a pipe's other end
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+    open_regular(path).close()  # the readers themselves would wait for a pipe's other end
+    tensors = _pickled(path) if os.fspath(path).endswith((".pt", ".pth", ".bin")) else _safetensors(path)
     wanted = module.state_dict()
     # A safetensors file made from an ONNX model has no num_batches_tracked: nothing that runs reads it.
     missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
@@ -93,6 +96,29 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
         have, want = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
         raise ModelError(f"{path} does not fit the network: {wrong[0]} has shape {have}, not {want}")
     module.load_state_dict(tensors, strict=False)
+
+
+def _safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    plugins.require("safetensors", "reading weights", "torch")
+    import safetensors.torch
+
+    try:
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _pickled(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """A state_dict, or the one of a checkpoint that has it under `state_dict` or `model`."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what comes, and advises to run the pickle
+        raise ModelError(f"{path} holds more than weights, or is no file of torch.save") from error
+    for key in ("state_dict", "model"):
+        found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise ModelError(f"{path} holds no state_dict")
+    return found
 
 
 @contextlib.contextmanager
@@ -130,6 +156,8 @@ def _first_that_works(
 def _difference(data: bytes, request: Request) -> float:
     """Run the model beside the module, at another batch than the traced one where that may be. Raises VerifyError."""
     args = request.args if not request.dynamic_batch else _at_batch(request.args, _batch(request.args) + 1)
+    larger = tuple(_doubled(arg, axes) for arg, axes in zip(args, request.open_axes or [{}] * len(args), strict=True))
+    args = larger if request.open_axes and _runs(request.module, larger) else args
     outputs = dict(zip(request.output_names, map(_array, _run(request.module, args)), strict=True))
     return run_beside(data, dict(zip(request.input_names, map(_array, args), strict=True)), outputs, "torch")
 
@@ -149,6 +177,21 @@ def _run(module: nn.Module, args: tuple[Tensor, ...]) -> list[Tensor]:
     if not outputs or not all(isinstance(output, Tensor) for output in outputs):
         raise ModelError("the module's outputs are not all tensors")
     return outputs
+
+
+def _runs(module: nn.Module, args: tuple[Tensor, ...]) -> bool:
+    try:
+        _run(module, args)
+    except ModelError:
+        return False
+    return True
+
+
+def _doubled(arg: Tensor, axes: Mapping[int, str]) -> Tensor:
+    """Twice the size along axes."""
+    for axis in axes:
+        arg = torch.cat([arg, arg], dim=axis)
+    return arg
 
 
 def _batch(args: tuple[Tensor, ...]) -> int:

@@ -29,8 +29,10 @@ spec.loader.exec_module(sys.modules["chanc"])
 from chanc.frontends import worker
 worker.main(sys.argv[2])
 """
-"""Run by `python -c BOOT CHANC FOLDER`. chanc is found by its own folder: on the path, the packages beside it would come
-along, which are those of another interpreter."""
+"""Run by `python -c BOOT CHANC FOLDER`.
+
+chanc is found by its own folder: on the path, the packages beside it, another interpreter's, would come along.
+"""
 
 
 def main(folder: str) -> None:

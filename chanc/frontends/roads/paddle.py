@@ -26,7 +26,8 @@ def write(job: Job) -> Written:
     with paddle.no_grad():
         outputs = layer(*map(paddle.to_tensor, examples))
     flat = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    specs = [paddle.static.InputSpec([None, *array.shape[1:]], str(array.dtype), f"x{k}") for k, array in enumerate(examples)]
+    shapes = [[None, *array.shape[1:]] for array in examples]
+    specs = [paddle.static.InputSpec(shape, "float32", f"x{k}") for k, shape in enumerate(shapes)]
     paddle.onnx.export(layer, str(job.path.with_suffix("")), input_spec=specs, opset_version=job.opset or 17)
     layout = {"layout": "NCHW"} if [array.ndim for array in examples] == [4] else {}
     return Written(examples, [output.numpy() for output in flat], ("paddle", "paddle2onnx"), contract=layout)

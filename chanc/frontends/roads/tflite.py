@@ -17,6 +17,7 @@ def write(job: Job) -> Written:
     """Write a .tflite file of float inputs."""
     open_regular(job.target).close()
     require(tensorflow="tensorflow-cpu", tf2onnx="tf2onnx")
+    import numpy as np
     import tensorflow as tf
     import tf2onnx
 
@@ -25,8 +26,8 @@ def write(job: Job) -> Written:
     network = tf.lite.Interpreter(model_path=job.target)
     details = network.get_input_details()
     for detail in details:
-        if detail["dtype"] != "float32":
-            raise ChancError(f"{job.target} takes {detail['dtype'].__name__}, and chanc's example is of floats")
+        if (kind := np.dtype(detail["dtype"])) != np.float32:
+            raise ChancError(f"{job.target} takes {kind}, and only networks of floats can be trained")
     shapes = [tuple(map(int, detail["shape"])) for detail in details]
     examples = job.examples(shapes)
     with tensorflow.unfolded():
