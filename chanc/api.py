@@ -219,7 +219,8 @@ def export(
     onnxruntime computes something else than the framework, MissingDependencyError, OSError. Nothing is written then.
     """
     if isinstance(network, str):
-        from chanc.frontends.spec import Foreign, frontend_of
+        from chanc.frontends.foreign import Foreign
+        from chanc.frontends.spec import frontend_of
 
         road, _ = frontend_of(network)
         if isinstance(road, Foreign):

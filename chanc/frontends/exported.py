@@ -80,7 +80,7 @@ def run_beside(data: bytes, feeds: Arrays, expected: Arrays, framework: str) -> 
     for one in found:
         if not one.error <= TOLERANCE:
             apart = f"{one.error:.1e} of its largest value"
-            raise VerifyError(f"{one.name} in onnxruntime differs from {framework} by {apart}")
+            raise VerifyError(f"{one.output} in onnxruntime differs from {framework} by {apart}")
     return max((one.error for one in found), default=0.0)
 
 

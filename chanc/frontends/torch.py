@@ -69,7 +69,8 @@ def export(
         )
         model, data, about = _first_that_works(request, chosen)
         if fixed:
-            about["note"] += f"{'; ' if about['note'] else ''}the batch stays {_batch(args)}: the module runs at no other"
+            fixed_note = f"the batch stays {_batch(args)}: the module runs at no other"
+            about["note"] = "; ".join(filter(None, (about["note"], fixed_note)))
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     params = sum(parameter.numel() for parameter in module.parameters())

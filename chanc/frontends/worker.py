@@ -64,7 +64,7 @@ def _answer(request: Mapping[str, Any], home: Path) -> dict[str, Any]:
     arrays |= {f"output.{k}": array for k, array in enumerate(written.outputs)}
     for k, norm in enumerate(written.norms):
         arrays |= {f"norm.{k}.{part}": np.asarray(value) for part, value in norm.items()}
-    np.savez(home / "example.npz", **arrays)
+    np.savez(home / "example.npz", **arrays)  # type: ignore[arg-type]  # its other option is a bool
     return {"packages": _versions(written.packages), "contract": dict(written.contract)}
 
 

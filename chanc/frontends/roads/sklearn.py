@@ -41,7 +41,8 @@ def write(job: Job) -> Written:
 def _keep_last_output(graph: GraphProto) -> None:
     """Without the other outputs and the nodes that make nothing else."""
     del graph.output[:-1]
-    needed, nodes = {graph.output[0].name}, []
+    needed = {graph.output[0].name}
+    nodes: list[NodeProto] = []
     for node in reversed(graph.node):
         if needed & set(node.output):
             needed |= set(node.input)
