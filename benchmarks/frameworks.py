@@ -26,7 +26,6 @@ from pathlib import Path
 
 import coverage
 import frameworks_page
-import numpy as np
 import torch
 
 import chanc
@@ -74,7 +73,7 @@ ROADS = {
     "paddle": Road("paddle:paddle_resnet:resnet", "paddle", NCHW),
     "transformers": Road("hf:{made}", "torch", NCHW,
                          before="import transformers_resnet; transformers_resnet.save('{made}')"),
-    "scikit-learn": Road("sklearn:sklearn_mlp:mlp", "sklearn"),
+    "scikit-learn": Road("sklearn:sklearn_mlp:mlp", "sklearn", NCHW),
 }  # fmt: skip
 
 
@@ -108,7 +107,7 @@ def walk(name: str, road: Road, venvs: Path, folder: Path) -> Row:
         exported(row, road, environment(road.home, venvs) if road.home else None, folder, path)
         described(row, path)
         rewritten(row, path)
-        trained(row, path, folder)
+        trained(row, path)
         searched(row, path, folder)
     except (ChancError, AssertionError, subprocess.CalledProcessError) as error:
         row.fault = f"{type(error).__name__}: {error}"
@@ -158,9 +157,9 @@ def rewritten(row: Row, path: Path) -> None:
     row.half, row.widen = asdict(half), asdict(widen)
 
 
-def trained(row: Row, path: Path, folder: Path) -> None:
+def trained(row: Row, path: Path) -> None:
     """Two epochs, and how far onnxruntime is from the trained network as PyTorch."""
-    done = chanc.train(path, data(path, folder), epochs=2, batch_size=32, lr=0.05, device="cpu")
+    done = chanc.train(path, "digits", epochs=2, batch_size=32, lr=0.05, device="cpu")
     row.before, row.after = done.before, done.top1
     found = coverage.Emitted()
     coverage.codegen(to_proto(done.model), found)
@@ -169,23 +168,10 @@ def trained(row: Row, path: Path, folder: Path) -> None:
 
 def searched(row: Row, path: Path, folder: Path) -> None:
     """Three trials of the greedy search."""
-    run = chanc.search(str(path), algo="greedy", data=data(path, folder), trials=3, epochs=1, limit_train=400,
+    run = chanc.search(str(path), algo="greedy", data="digits", trials=3, epochs=1, limit_train=400,
                        out=folder / "run", options={"gamma": 0.8, "min_width": 4},
                        train={"lr": 0.05, "batch_size": 32, "device": "cpu"})  # fmt: skip
     row.trials = [trial.score for trial in run.trials]
-
-
-def data(path: Path, folder: Path) -> str:
-    """Digits as images; for an input of vectors, as arrays."""
-    value = chanc.load(path).graph.inputs[0]
-    if value.shape is not None and len(value.shape) == 4:
-        return "digits"
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    arrays = {value.name or "": images.astype(np.float32), "labels": labels}
-    np.savez(folder / "digits.npz", **arrays)
-    return str(folder / "digits.npz")
 
 
 def main() -> None:

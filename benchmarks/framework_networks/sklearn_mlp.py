@@ -11,4 +11,4 @@ from sklearn.preprocessing import StandardScaler
 def mlp():
     images, labels = load_digits(return_X_y=True)
     perceptron = MLPClassifier((48, 32), max_iter=20, random_state=0)
-    return make_pipeline(StandardScaler(), perceptron).fit(images, labels)
+    return make_pipeline(StandardScaler(), perceptron).fit(images / 16, labels)

@@ -1,11 +1,13 @@
 """`sklearn:PACKAGE.MODULE:FACTORY`: a fitted multilayer perceptron of scikit-learn, alone or at the end of a Pipeline.
 
 skl2onnx writes it. Of a classifier the probabilities are kept: labels are no output that can be trained. Its own
-operator for a Scaler becomes a Sub and a Mul.
+operator for a Scaler becomes a Sub and a Mul. Where a shape of images is given, as 1,1,8,8, a Flatten stands in front.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chanc.errors import ChancError
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write(job: Job) -> Written:
-    """Write an estimator; its input is `input` [N, features]."""
+    """Write an estimator; its input is `input` [N, features], or images [N, ...] of as many pixels."""
     require(sklearn="scikit-learn", skl2onnx="skl2onnx")
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
@@ -27,15 +29,34 @@ def write(job: Job) -> Written:
     model: Any = made("sklearn", job.target, job.options, BaseEstimator, "an estimator of scikit-learn")
     if not hasattr(model, "n_features_in_"):
         raise ChancError(f"{job.target} isn't fitted yet")
+    shape = job.shapes[0] if job.shapes else (1, model.n_features_in_)
+    if math.prod(shape[1:]) != model.n_features_in_:
+        raise ChancError(f"it takes {model.n_features_in_} features, and an input of {list(shape[1:])} has others")
     options = {"zipmap": False} if is_classifier(model) else {}
     types = [("input", FloatTensorType([None, model.n_features_in_]))]
     proto = to_onnx(model, initial_types=types, options={id(model): options}, target_opset=job.opset or 18)
     _keep_last_output(proto.graph)
     _write_scalers_out(proto.graph)
+    _flatten(proto.graph, shape)
     job.path.write_bytes(proto.SerializeToString())
-    examples = job.examples([(None, model.n_features_in_)])
-    answer = model.predict_proba(examples[0]) if is_classifier(model) else model.predict(examples[0])
-    return Written(examples, [answer.reshape(len(answer), -1).astype("float32")], ("sklearn", "skl2onnx"))
+    (example,) = job.examples([shape])
+    rows = example.reshape(len(example), -1)
+    answer = model.predict_proba(rows) if is_classifier(model) else model.predict(rows)
+    return Written([example], [answer.reshape(len(answer), -1).astype("float32")], ("sklearn", "skl2onnx"))
+
+
+def _flatten(graph: GraphProto, shape: Sequence[int]) -> None:
+    """Images in place of the vectors that the graph takes."""
+    from onnx import TensorProto, helper
+
+    if len(shape) == 2:
+        return
+    name = graph.input[0].name
+    for node in graph.node:
+        for place, used in enumerate(node.input):
+            node.input[place] = f"{name}.flat" if used == name else used
+    graph.node.insert(0, helper.make_node("Flatten", [name], [f"{name}.flat"]))
+    graph.input[0].CopyFrom(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, *shape[1:]]))
 
 
 def _keep_last_output(graph: GraphProto) -> None:
