@@ -26,6 +26,16 @@ def resnet(width=8, classes=10):
     return keras.Model(image, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
 
 
+def habits():
+    """What Keras' exports are known for: constants of a normalisation, an exact GELU, two inputs, two outputs."""
+    image, more = layers.Input((8, 8, 3)), layers.Input((4,))
+    x = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])(layers.Rescaling(1 / 255)(image))
+    x = keras.activations.gelu(layers.Conv2D(8, 3)(x), approximate=False)
+    x = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
+    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.Dense(8)(more)])
+    return keras.Model([image, more], [layers.Dense(3)(x), layers.Dense(2)(x)])
+
+
 def saved_model(folder: str) -> None:
     resnet().export(folder)
 

@@ -17,6 +17,7 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto
 
+from chanc.analysis.fold_shapes import settled
 from chanc.data.contract import KEY
 from chanc.errors import ChancError, ModelError
 from chanc.files import atomic_write
@@ -25,7 +26,7 @@ from chanc.frontends.foreign import BATCH, Foreign, Job
 from chanc.frontends.runner import Answer, walked
 from chanc.ir import copy_model, load, to_proto
 from chanc.ir.normalize import normalize
-from chanc.transforms import channels_first, recover_affine, recover_groupnorm
+from chanc.transforms import channels_first, fold_constants, recover_affine, recover_groupnorm
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -100,6 +101,8 @@ def _cleaned(model: ir.Model, answer: Answer) -> ir.Model:
     """A copy in normal form, with the framework's norms, and with Transposes where they can't be avoided."""
     cleaned = copy_model(model)
     normalize(cleaned)
+    settled(cleaned)
+    fold_constants(cleaned)
     recover_affine(cleaned, known=answer.norms)
     recover_groupnorm(cleaned)
     channels_first(cleaned)

@@ -62,8 +62,8 @@ def checked(model: onnx.ModelProto) -> bytes:
 def run_beside(data: bytes, feeds: Arrays, expected: Arrays, framework: str) -> float:
     """Run a model in onnxruntime; the largest difference from what the framework computes, over the largest output.
 
-    A model of a fixed batch gets the samples one after another. Raises ModelError where onnxruntime doesn't run it,
-    VerifyError for a difference above 1e-4 of the largest output, or another shape.
+    A model of a fixed batch gets the samples one after another. Raises ModelError where onnxruntime doesn't take it,
+    VerifyError where it fails or computes something else: a difference above 1e-4 of the largest output.
     """
     from chanc.backends import ort
     from chanc.backends.ort.batches import run_batch
@@ -71,7 +71,10 @@ def run_beside(data: bytes, feeds: Arrays, expected: Arrays, framework: str) -> 
     opened = ort.session(data, threads=1)  # for one small run, threads cost more than they save
     # An input that the computation does not need may be absent from the graph.
     wanted = {value.name for value in opened.get_inputs()}
-    actual = run_batch(opened, {name: array for name, array in feeds.items() if name in wanted})
+    try:
+        actual = run_batch(opened, {name: array for name, array in feeds.items() if name in wanted})
+    except ModelError as error:
+        raise VerifyError(str(error)) from error
     for name, want in expected.items():
         if want.shape != actual[name].shape:
             shapes = f"{list(actual[name].shape)} in onnxruntime and {list(want.shape)} in {framework}"

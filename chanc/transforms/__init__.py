@@ -10,6 +10,7 @@ from chanc.transforms.bake_input import bake_input
 from chanc.transforms.channels_first import channels_first
 from chanc.transforms.float_masters import Master, float_masters, in_floats
 from chanc.transforms.fold_batchnorm import fold_batchnorm
+from chanc.transforms.fold_constants import fold_constants
 from chanc.transforms.full_precision import full_precision
 from chanc.transforms.insert_batchnorm import insert_batchnorm
 from chanc.transforms.recover_affine import KnownNorm, recover_affine
@@ -26,6 +27,7 @@ __all__ = [
     "channels_first",
     "float_masters",
     "fold_batchnorm",
+    "fold_constants",
     "full_precision",
     "in_floats",
     "insert_batchnorm",

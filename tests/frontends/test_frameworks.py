@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import chanc
+
 pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
@@ -24,6 +26,22 @@ finally:
 VENVS = Path(os.environ.get("CHANC_FRONTENDS", "no folder"))
 TRANSPOSES = {"keras-tensorflow": 1, "keras-torch": 1, "keras-jax": 1, "SavedModel": 1, "tflite": 1, "flax": 1}
 """Those at the inputs of frameworks that keep channels last; the others have none."""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+def test_habits_of_keras(backend, tmp_path, monkeypatch):
+    python = VENVS / backend / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"CHANC_FRONTENDS names no folder with {backend}/bin/python")
+    monkeypatch.chdir(frameworks.NETWORKS)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    done = chanc.export("keras:keras_resnet:habits", tmp_path / "m.onnx", python=str(python))
+    assert list(done.inputs.values()) == [("batch", 8, 8, 3), ("batch", 4)]
+    assert list(done.outputs.values()) == [("batch", 3), ("batch", 2)]
+    model = chanc.load(tmp_path / "m.onnx")
+    assert [node.op_type for node in model.graph].count("BatchNormalization") == 1
+    assert all(group.resizable for group in chanc.analyze(model).groups if "graph" not in group.reason)
 
 
 @pytest.mark.nightly
