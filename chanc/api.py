@@ -226,6 +226,8 @@ def export(
         if isinstance(road, Foreign):
             from chanc.frontends.convert import export_foreign
 
+            if weights is not None or exporter != "auto":
+                raise ChancError(f"weights and exporter are for PyTorch: {network} is another framework's")
             sizes, _ = _sizes(shapes)
             return export_foreign(
                 network, road, path, shapes=sizes, options=options, opset=opset, seed=seed, python=python

@@ -11,10 +11,9 @@ class Block(nnx.Module):
         self.bn1 = nnx.BatchNorm(width, rngs=rngs)
         self.conv2 = nnx.Conv(width, width, (3, 3), use_bias=False, rngs=rngs)
         self.bn2 = nnx.BatchNorm(width, rngs=rngs)
-        self.short = None
-        if stride != 1 or inputs != width:
-            short = nnx.Conv(inputs, width, (1, 1), strides=stride, use_bias=False, rngs=rngs)
-            self.short = nnx.Sequential(short, nnx.BatchNorm(width, rngs=rngs))
+        short = nnx.Conv(inputs, width, (1, 1), strides=stride, use_bias=False, rngs=rngs)
+        same = stride == 1 and inputs == width
+        self.short = None if same else nnx.Sequential(short, nnx.BatchNorm(width, rngs=rngs))
 
     def __call__(self, x):
         y = self.bn2(self.conv2(nnx.relu(self.bn1(self.conv1(x)))))

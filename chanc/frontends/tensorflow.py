@@ -1,6 +1,6 @@
 """ONNX from TensorFlow by tf2onnx, as the analysis needs it: BatchNorm not folded, constants no inputs.
 
-Runs in a worker: nothing of chanc is imported, and TensorFlow inside the functions.
+Runs in a worker: TensorFlow is imported inside the functions.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from chanc.errors import ChancError
+from chanc.frontends.foreign import Job, Written, require
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -24,6 +27,30 @@ def write_function(function: Callable[..., Any], signature: Sequence[Any], path:
         proto, _ = tf2onnx.convert.from_function(traced, list(signature), opset=opset)
     _hold_captured(proto, traced.get_concrete_function(*signature))
     write(proto, path)
+
+
+def saved_model(job: Job) -> Written:
+    """Write the serving signature of a SavedModel.
+
+    Its layers are not known: norms are found in its arithmetic alone. Raises ChancError where it serves nothing.
+    """
+    require(tensorflow="tensorflow-cpu", tf2onnx="tf2onnx")
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(job.target)
+    if "serving_default" not in loaded.signatures:
+        raise ChancError(f"{job.target} has no serving signature")
+    serve = loaded.signatures["serving_default"]
+    specs = list(serve.structured_input_signature[1].values())
+
+    def function(*inputs: Any) -> list[Any]:
+        return list(serve(**{spec.name: given for spec, given in zip(specs, inputs, strict=True)}).values())
+
+    examples = job.examples([tuple(spec.shape) for spec in specs])
+    signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name=spec.name) for spec in specs]
+    write_function(function, signature, job.path, job.opset)
+    answer = [output.numpy() for output in function(*map(tf.constant, examples))]
+    return Written(examples, answer, ("tensorflow", "tf2onnx"))
 
 
 def write(proto: ModelProto, path: Path) -> None:

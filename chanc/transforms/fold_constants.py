@@ -69,12 +69,13 @@ def _evaluated(node: ir.Node, read: list[ir.Value], model: ir.Model) -> Array | 
     from onnx.reference import ReferenceEvaluator
 
     feeds = {value.name or "": value.const_value.numpy() for value in read if value.const_value is not None}
-    ends = [[onnx.helper.make_value_info(name, onnx.TypeProto()) for name in names]
-            for names in (feeds, [node.outputs[0].name or ""])]  # fmt: skip
-    graph = onnx.helper.make_graph([ir.serde.serialize_node(node)], "one", *ends)
+    graph = onnx.GraphProto(name="one", node=[ir.serde.serialize_node(node)])
+    graph.input.extend(onnx.helper.make_value_info(name, onnx.TypeProto()) for name in feeds)
+    graph.output.append(onnx.helper.make_value_info(node.outputs[0].name or "", onnx.TypeProto()))
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     try:
-        return np.asarray(ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports)).run(None, feeds)[0])
+        proto = onnx.helper.make_model(graph, opset_imports=imports)
+        return np.asarray(next(iter(ReferenceEvaluator(proto).run(None, feeds))))
     except Exception:  # an operator that it lacks, or a type
         return None
 

@@ -163,6 +163,8 @@ def test_an_input_whose_size_is_open():
 def test_a_foreign_network_is_no_module():
     with pytest.raises(ChancError, match="keras:net:build is no module of PyTorch"):
         open_spec("keras:net:build")
+    with pytest.raises(ChancError, match="weights and exporter are for PyTorch"):
+        chanc.export("keras:net:build", "no.onnx", weights="w.pt")
 
 
 @pytest.mark.parametrize("args", [["keras:a:b", "--weights", "w.pt"], ["keras:a:b", "--exporter", "dynamo"],

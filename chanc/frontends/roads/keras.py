@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chanc.errors import ChancError
 from chanc.frontends.factories import made
 from chanc.frontends.foreign import Foreign, Job, Written, require
 from chanc.frontends.spec import FRONTENDS
+from chanc.frontends.tensorflow import saved_model, write_function
 
 if TYPE_CHECKING:
     from chanc.frontends.foreign import Array
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def write(job: Job) -> Written:
     """Write a model of Keras, in inference."""
     if Path(job.target).is_dir():
-        return _saved_model(job)
+        return saved_model(job)
     require(keras="keras")
     import keras
 
@@ -53,8 +53,6 @@ def _by_tensorflow(model: Any, job: Job) -> str:
     require(tensorflow="tensorflow-cpu", tf2onnx="tf2onnx")
     import tensorflow as tf
 
-    from chanc.frontends.tensorflow import write_function
-
     signature = [tf.TensorSpec((None, *one.shape[1:]), one.dtype, name=one.name) for one in model.inputs]
     write_function(lambda *inputs: model(_packed(inputs), training=False), signature, job.path, job.opset)
     return "tf2onnx"
@@ -84,33 +82,11 @@ def _by_torch(model: Any, job: Job) -> str:
 
 
 def _by_jax(model: Any, job: Job) -> str:
-    from chanc.frontends.jax import write_function
+    from chanc.frontends import jax
 
-    write_function(lambda *inputs: model(_packed(inputs), training=False), [one.shape[1:] for one in model.inputs], job)
+    shapes = [one.shape[1:] for one in model.inputs]
+    jax.write_function(lambda *inputs: model(_packed(inputs), training=False), shapes, job)
     return "jax2onnx"
-
-
-def _saved_model(job: Job) -> Written:
-    """The serving signature of a SavedModel, whose layers are not known: norms are found in its arithmetic alone."""
-    require(tensorflow="tensorflow-cpu", tf2onnx="tf2onnx")
-    import tensorflow as tf
-
-    from chanc.frontends.tensorflow import write_function
-
-    loaded = tf.saved_model.load(job.target)
-    if "serving_default" not in loaded.signatures:
-        raise ChancError(f"{job.target} has no serving signature")
-    serve = loaded.signatures["serving_default"]
-    specs = list(serve.structured_input_signature[1].values())
-    examples = job.examples([tuple(spec.shape) for spec in specs])
-
-    def function(*inputs: Any) -> Any:
-        return list(serve(**{spec.name: given for spec, given in zip(specs, inputs, strict=True)}).values())
-
-    signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name=spec.name) for spec in specs]
-    write_function(function, signature, job.path, job.opset)
-    answer = [output.numpy() for output in function(*map(tf.constant, examples))]
-    return Written(examples, answer, ("tensorflow", "tf2onnx"))
 
 
 def _norms(model: Any) -> list[Mapping[str, Array | float]]:
