@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import frameworks_page
+
 from chanc.analysis.rules import REGISTRY as ANALYSIS
 from chanc.analysis.rules.quantize import blocked, packed
 from chanc.backends.torch.emitter import REGISTRY as EMITTERS
@@ -40,7 +42,9 @@ widths of its own (sizes, counts, indices), which follow. PyTorch: `chanc codege
 
 def page(rows: Sequence[Json], models: int) -> str:
     """The page as markdown; `models` is how many there are, with a row or without."""
-    lines = ["# Coverage", "", f"Made by `{COMMAND}`.", "", *summed_up(rows, models), "", *wrapped(HOW)]
+    lines = ["# Coverage", "", f"Made by `{COMMAND}`.", "", *summed_up(rows, models), "", *wrapped(HOW), ""]
+    lines += frameworks_page.section(frameworks_page.read(frameworks_page.ROWS))
+    lines.pop()
     for folder in dict.fromkeys(row["folder"] for row in rows):
         part = [row for row in rows if row["folder"] == folder]
         lines += ["", f"## Models: {folder}", ""]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from chanc.backends.torch import Source
     from chanc.data import DataSource
-    from chanc.frontends.torch import Exported
+    from chanc.frontends.exported import Exported
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Trace
@@ -197,22 +197,41 @@ def export(
     network: str | nn.Module,
     path: str | os.PathLike[str],
     *,
-    shapes: Sequence[Sequence[int]] = ((1, 3, 32, 32),),
+    shapes: Sequence[Sequence[int | tuple[str, int]]] = (),
     weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
     exporter: str = "auto",
     opset: int | None = None,
+    python: str | None = None,
     **options: Any,
 ) -> Exported:
-    """Write a network as ONNX for channel work: BatchNorm and the names of its state_dict kept, the batch dynamic.
+    """Write a network as ONNX for channel work: its BatchNorm kept, the batch dynamic.
 
-    network: a module, or what `chanc.frontends.open_spec` takes: "zoo:resnet34", "torch:PACKAGE.MODULE:FACTORY";
-    `options` go to the network's maker. shapes: of the inputs, batch first. weights: a state_dict in a .safetensors
-    file. seed: of the initial weights. exporter: "auto" or a name of `chanc.frontends.exporters.EXPORTERS`.
+    network: a module, or a frontend's word and what it takes: "zoo:resnet34", "torch:PACKAGE.MODULE:FACTORY",
+    "keras:model.keras"; `options` go to the network's maker. shapes: of the inputs, batch first, by default images
+    [1, 3, 32, 32] for PyTorch, and what the framework tells elsewhere; for PyTorch ("H", 32) is an axis H that stays
+    open. seed: of the example. Of PyTorch's networks the names of the state_dict are kept; weights: a state_dict in a
+    .safetensors or .pt file; seed: of the initial weights, too; exporter: "auto" or a name of
+    `chanc.frontends.exporters.EXPORTERS`. Other frameworks run in a process of their own; python: the interpreter that
+    has them.
 
     Raises ChancError for a network that can't be made, ModelError for one that can't be exported, VerifyError where
-    onnxruntime computes something else than PyTorch, MissingDependencyError, OSError. Nothing is written then.
+    onnxruntime computes something else than the framework, MissingDependencyError, OSError. Nothing is written then.
     """
+    if isinstance(network, str):
+        from chanc.frontends.foreign import Foreign
+        from chanc.frontends.spec import frontend_of
+
+        road, _ = frontend_of(network)
+        if isinstance(road, Foreign):
+            from chanc.frontends.convert import export_foreign
+
+            if weights is not None or exporter != "auto":
+                raise ChancError(f"weights and exporter are for PyTorch: {network} is another framework's")
+            sizes, _ = _sizes(shapes)
+            return export_foreign(
+                network, road, path, shapes=sizes, options=options, opset=opset, seed=seed, python=python
+            )
     torch = plugins.require("torch", "exporting", "torch")
     from chanc.frontends import open_spec
     from chanc.frontends.torch import export as export_module
@@ -222,10 +241,19 @@ def export(
     if weights is not None:
         load_weights(module, weights)
     generator = torch.Generator().manual_seed(seed)
-    examples = [torch.randn(tuple(shape), generator=generator) for shape in shapes]
+    sizes, axes = _sizes(shapes or ((1, 3, 32, 32),))
+    examples = [torch.randn(shape, generator=generator) for shape in sizes]
     two = options.get("aux") and isinstance(network, str) and network.startswith("zoo:")
     names = ("output", "auxiliary") if two else ("output",)
-    return export_module(module, examples, path, exporter=exporter, opset=opset, output_names=names)
+    return export_module(
+        module, examples, path, exporter=exporter, opset=opset, output_names=names, open_axes=axes if any(axes) else ()
+    )
+
+
+def _sizes(shapes: Sequence[Sequence[int | tuple[str, int]]]) -> tuple[list[tuple[int, ...]], list[dict[int, str]]]:
+    """Sizes of inputs, and the names of their open axes."""
+    sizes = [tuple(one if isinstance(one, int) else one[1] for one in shape) for shape in shapes]
+    return sizes, [{axis: one[0] for axis, one in enumerate(shape) if not isinstance(one, int)} for shape in shapes]
 
 
 def gather(

@@ -36,7 +36,7 @@ NAMED = {
     "metrics": (METRICS, {"quality"}),
     "plots": (PLOTS, {"accuracy", "widths", "metrics", "cumulative", "acceptance", "training"}),
     "data": (DATASETS, {"digits", "cifar10", "cifar100", "fashion-mnist", "synthetic"}),
-    "frontends": (FRONTENDS, {"zoo", "torch"}),
+    "frontends": (FRONTENDS, {"zoo", "torch", "hf", "jax", "keras", "paddle", "sklearn", "tflite"}),
     "exporters": (EXPORTERS, {"torchscript", "dynamo"}),
 }
 

@@ -1,21 +1,31 @@
-"""`chanc export`: an ONNX model from the zoo or from a PyTorch factory."""
+"""`chanc export`: an ONNX model from the zoo or from another framework."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from chanc.cli.options import Named
 from chanc.cli.outputs import refuse_early, say
+from chanc.frontends.foreign import Foreign
+from chanc.frontends.spec import Frontend
+
+Axis = int | tuple[str, int]
 
 
-def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    """Read shapes given as 1,3,32,32."""
+def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[Axis, ...], ...]:
+    """Read shapes given as 1,3,32,32 or 1,3,H=32,W=32."""
     shapes = []
     for value in values:
-        parts = value.split(",")
-        if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-            raise click.BadParameter(f"{value!r} is not a shape; give positive integers as in 1,3,32,32", ctx, param)
-        shapes.append(tuple(int(part) for part in parts))
+        axes: list[Axis] = []
+        for part in value.split(","):
+            name, named, size = part.strip().rpartition("=")
+            if not size.isdecimal() or not int(size) or (named and not name.isidentifier()):
+                wanted = "give positive integers as in 1,3,32,32, or as in 1,3,H=32,W=32 for axes that stay open"
+                raise click.BadParameter(f"{value!r} is not a shape; {wanted}", ctx, param)
+            axes.append((name, int(size)) if named else int(size))
+        shapes.append(tuple(axes))
     return tuple(shapes)
 
 
@@ -30,8 +40,9 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.option("--channels", type=click.IntRange(min=1), metavar="N", help="Channels of the images. [zoo: 3]")
 @click.option("--size", type=click.IntRange(min=1), metavar="N", help="Height and width of the images. [zoo: 32]")
 @click.option("--aux", is_flag=True, help="With the auxiliary head (DARTS), as a second output.")
-@click.option("--input", "shapes", multiple=True, metavar="SHAPE", callback=_shapes, help="Shape of a factory's input.")
-@click.option("--weights", metavar="FILE", help="Trained weights, a state_dict in a .safetensors file.")
+@click.option("--input", "shapes", multiple=True, metavar="SHAPE", callback=_shapes,
+              help="Shape of a factory's input, batch first; H=32 is an axis H that stays open.")  # fmt: skip
+@click.option("--weights", metavar="FILE", help="Trained weights, a state_dict: .safetensors or .pt.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial weights.")
 @click.option(
     "--exporter",
@@ -40,7 +51,8 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     show_default=True,
     help="Which of torch's exporters; auto: TorchScript, and dynamo where that fails.",
 )
-@click.option("--opset", type=int, help="ONNX opset. [17 for TorchScript, 18 for dynamo]")
+@click.option("--opset", type=int, help="ONNX opset. [17 for TorchScript, 18 for dynamo, else the framework's]")
+@click.option("--python", metavar="FILE", help="Other frameworks: the interpreter that has them. [the one of chanc]")
 def command(
     spec: str | None,
     output: str | None,
@@ -51,16 +63,17 @@ def command(
     channels: int | None,
     size: int | None,
     aux: bool,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: tuple[tuple[Axis, ...], ...],
     weights: str | None,
     seed: int,
     exporter: str,
     opset: int | None,
+    python: str | None,
 ) -> None:
-    """Make an ONNX model of SPEC: zoo:NAME or torch:PACKAGE.MODULE:FACTORY.
+    """Make an ONNX model of SPEC: zoo:NAME, torch:PACKAGE.MODULE:FACTORY, or another framework's.
 
-    BatchNorm and the names of the state_dict are kept, the batch is dynamic, and the file is checked by a run in
-    onnxruntime. A factory is called with --classes, --channels, --width, --scale and --aux where they are given.
+    BatchNorm is kept (of PyTorch the names of the state_dict, too), the batch is dynamic, and the file is checked by a
+    run in onnxruntime. A factory is called with --classes, --channels, --width, --scale and --aux where they are given.
 
     \b
     chanc export zoo:resnet34 --width 16 --classes 10 --size 32 -o r34.onnx
@@ -73,24 +86,23 @@ def command(
     if spec is None or output is None:
         raise click.UsageError("give SPEC and -o FILE, or --list")
     from chanc.api import export as write
+    from chanc.frontends.exported import TOLERANCE
     from chanc.frontends.spec import frontend_of
 
-    images = frontend_of(spec)[0].images
-    kind = spec.partition(":")[0]
-    if images and shapes:
-        raise click.UsageError(f"--input is for other frontends; a {kind} network takes --size and --channels")
-    if not images and (not shapes or size is not None):
-        raise click.UsageError(f"{kind}: takes --input, the shape of its input, as in --input 1,3,32,32")
+    road = frontend_of(spec)[0]
+    _check_usage(spec, road, shapes, size, {"--weights": weights, "--exporter": exporter != "auto", "--python": python})
     refuse_early(output, weights, force=None)
+    images = not isinstance(road, Foreign) and road.images
     options = {"width": width, "scale": scale, "classes": classes, "channels": channels, "aux": aux or None}
     done = write(
         spec,
         output,
-        shapes=shapes or ((1, channels or 3, size or 32, size or 32),),
+        shapes=((1, channels or 3, size or 32, size or 32),) if images else shapes,
         weights=weights,
         seed=seed,
         exporter=exporter,
         opset=opset,
+        python=python,
         **{name: value for name, value in options.items() if value is not None},
     )
     if done.note:
@@ -99,6 +111,26 @@ def command(
         f"wrote {output}: {spec}, {done.params} params, {_signature(done.inputs)} -> {_signature(done.outputs)}, "
         f"opset {done.opset} ({done.exporter})"
     )
+    if isinstance(road, Foreign):
+        kind = spec.partition(":")[0]
+        say(f"checked: onnxruntime is within {done.difference:.1e} of {kind}'s largest output ({TOLERANCE:g} may be)")
+
+
+def _check_usage(
+    spec: str, road: Frontend | Foreign, shapes: tuple[tuple[Axis, ...], ...], size: int | None, given: dict[str, Any]
+) -> None:
+    """Refuse options that mean nothing for a frontend."""
+    kind, foreign = spec.partition(":")[0], isinstance(road, Foreign)
+    images = not isinstance(road, Foreign) and road.images
+    for option in ("--weights", "--exporter") if foreign else ("--python",):
+        if given[option]:
+            raise click.UsageError(f"{option} is {'only' if foreign else 'not'} for PyTorch")
+    if foreign and any(isinstance(axis, tuple) for shape in shapes for axis in shape):
+        raise click.UsageError("open axes, as H=32, are for PyTorch")
+    if images and shapes:
+        raise click.UsageError(f"--input is for other frontends; a {kind} network takes --size and --channels")
+    if not images and (size is not None or (not foreign and not shapes)):
+        raise click.UsageError(f"{kind}: takes --input, the shape of its input, as in --input 1,3,32,32")
 
 
 def _signature(values: dict[str, tuple[int | str, ...]]) -> str:

@@ -12,7 +12,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,16 @@ class Request:
     output_names: tuple[str, ...]
     dynamic_batch: bool
     opset: int | None  # None: the exporter's default
+    open_axes: tuple[Mapping[int, str], ...] = ()  # of each input, besides the batch: {axis: name}
+
+    def axes(self) -> dict[str, dict[int, str]]:
+        """The open axes of each input, {input name: {axis: name}}."""
+        named = dict(zip(self.input_names, self.open_axes or [{}] * len(self.args), strict=True))
+        batched = [name for name, arg in zip(self.input_names, self.args, strict=True) if arg.ndim]
+        return {
+            name: {**({0: "batch"} if self.dynamic_batch and name in batched else {}), **more}
+            for name, more in named.items()
+        }
 
 
 Exporter = Callable[[Request], onnx.ModelProto]
@@ -53,7 +63,8 @@ def torchscript(request: Request) -> onnx.ModelProto:
     import torch
 
     opset = _opset(request.opset, 17, _TORCHSCRIPT_OPSETS, "TorchScript")
-    axes = {name: {0: "batch"} for name in _batched(request)} if request.dynamic_batch else {}
+    outputs: dict[str, dict[int, str]] = {name: {0: "batch"} for name in request.output_names}
+    axes = {**request.axes(), **(outputs if request.dynamic_batch else {})}
     buffer = io.BytesIO()
     with _quiet(), _as_written(), _failing_as_model_error("TorchScript"):
         torch.onnx.export(
@@ -90,8 +101,9 @@ def dynamo(request: Request) -> onnx.ModelProto:
     from onnxscript.rewriter.rules.common import _fuse_batchnorm
 
     opset = _opset(request.opset, 18, _DYNAMO_OPSETS, "dynamo")
-    batch = torch.export.Dim("batch")
-    shapes = tuple({0: batch} if arg.ndim else {} for arg in request.args) if request.dynamic_batch else None
+    axes = request.axes()
+    dims = {name: torch.export.Dim(name) for named in axes.values() for name in named.values()}
+    shapes = tuple({axis: dims[name] for axis, name in axes[one].items()} for one in request.input_names)
     with _quiet(), _failing_as_model_error("dynamo"):
         program = torch.onnx.export(
             request.module,
@@ -102,7 +114,7 @@ def dynamo(request: Request) -> onnx.ModelProto:
             opset_version=opset,
             input_names=list(request.input_names),
             output_names=list(request.output_names),
-            dynamic_shapes=shapes,
+            dynamic_shapes=shapes if dims else None,
         )
         assert program is not None
         optimizer.fold_constants(program.model)
@@ -120,11 +132,6 @@ def _serialize(model: Any) -> Any:
     for node in model.graph.all_nodes():
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     return onnx_ir.to_proto(model)
-
-
-def _batched(request: Request) -> list[str]:
-    inputs = [name for name, arg in zip(request.input_names, request.args, strict=True) if arg.ndim]
-    return [*inputs, *request.output_names]
 
 
 def _opset(asked: int | None, default: int, known: range, exporter: str) -> int:

@@ -1,4 +1,7 @@
-"""From one word to a module: `zoo:NAME`, `torch:PACKAGE.MODULE:FACTORY`, or another frontend's."""
+"""From one word to a frontend: `zoo:NAME`, `torch:PACKAGE.MODULE:FACTORY`, `keras:FILE.keras`, ...
+
+Some make a module, of which torch writes ONNX; others write ONNX themselves (`chanc.frontends.foreign`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chanc import plugins
 from chanc.errors import ChancError
+from chanc.frontends.foreign import Foreign
 from chanc.registry import Registry
 
 if TYPE_CHECKING:
@@ -28,10 +32,10 @@ class Frontend:
     images: bool = False
 
 
-FRONTENDS: Registry[Frontend] = Registry("frontend", "chanc.frontends", "chanc.frontends.roads")
+FRONTENDS: Registry[Frontend | Foreign] = Registry("frontend", "chanc.frontends", "chanc.frontends.roads")
 
 
-def frontend_of(spec: str) -> tuple[Frontend, str]:
+def frontend_of(spec: str) -> tuple[Frontend | Foreign, str]:
     """The frontend of a spec, and what it is asked for. Raises ChancError for a spec that belongs to none."""
     kind, _, rest = spec.partition(":")
     if kind not in FRONTENDS or not rest:
@@ -51,6 +55,8 @@ def open_spec(spec: str, *, seed: int | None = None, **options: Any) -> nn.Modul
     factory that fails or makes something else than a module.
     """
     frontend, rest = frontend_of(spec)
+    if isinstance(frontend, Foreign):
+        raise ChancError(f"{spec} is no module of PyTorch: chanc.export writes it as ONNX")
     torch = plugins.require("torch", "making a network", "torch")
     with torch.random.fork_rng() if seed is not None else contextlib.nullcontext():
         if seed is not None:

@@ -10,14 +10,16 @@ from chanc.transforms.bake_input import bake_input
 from chanc.transforms.channels_first import channels_first
 from chanc.transforms.float_masters import Master, float_masters, in_floats
 from chanc.transforms.fold_batchnorm import fold_batchnorm
+from chanc.transforms.fold_constants import fold_constants
 from chanc.transforms.full_precision import full_precision
 from chanc.transforms.insert_batchnorm import insert_batchnorm
 from chanc.transforms.open_batch import open_batch
-from chanc.transforms.recover_affine import recover_affine
+from chanc.transforms.recover_affine import KnownNorm, recover_affine
 from chanc.transforms.recover_groupnorm import Recovered, recover_groupnorm
 from chanc.transforms.recovery import Reconstruction, Refit, reconstruct
 
 __all__ = [
+    "KnownNorm",
     "Master",
     "Reconstruction",
     "Recovered",
@@ -26,6 +28,7 @@ __all__ = [
     "channels_first",
     "float_masters",
     "fold_batchnorm",
+    "fold_constants",
     "full_precision",
     "in_floats",
     "insert_batchnorm",

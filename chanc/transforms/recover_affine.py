@@ -4,14 +4,15 @@ A chain of those with one constant a channel computes a x + b behind a convoluti
 
     BN(x) = s (x - m) / sqrt(v + epsilon) + t,  s = a sqrt(v + epsilon),  t = b + a m
 
-The chain doesn't tell m and v: they are measured over calibration data, or, without any, m is what the chain takes
-away before it scales, and v is 1.
+The chain doesn't tell m and v. They are those of a norm that is known to make the same a; else they are measured over
+calibration data; without any, m is what the chain takes away before it scales, and v is 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -34,13 +35,29 @@ from chanc.transforms._moments import Feeds, measure
 from chanc.transforms.insert_batchnorm import put_between
 
 
+class KnownNorm(NamedTuple):
+    """A BatchNorm that the network had before it was written as arithmetic: vectors [C], and epsilon."""
+
+    scale: Array
+    bias: Array
+    mean: Array
+    variance: Array
+    epsilon: Array | float
+
+
 @boundary("recovering BatchNorm")
 def recover_affine(
-    model: ir.Model, calibration: Sequence[Feeds] = (), *, epsilon: float = 1e-5, momentum: float = 0.9
+    model: ir.Model,
+    calibration: Sequence[Feeds] = (),
+    *,
+    known: Sequence[KnownNorm] = (),
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
 ) -> bool:
     """Turn such chains into norms, in place; says whether there was one.
 
-    calibration: batches of the model's inputs, {input name: array}, or none. epsilon, momentum: of the new norms.
+    calibration: batches of the model's inputs, {input name: array}, or none. known: norms of the network, each for one
+    chain. epsilon, momentum: of the new norms; a known one brings its epsilon.
 
     Transposes between a chain and its convolution are looked through. A chain needs a factor a channel: a mere Add is
     the convolution's bias, and stays. The tensor behind the chain keeps its name.
@@ -49,14 +66,39 @@ def recover_affine(
     """
     chains = [chain for node in model.graph if (chain := _chain(node)) is not None]
     moments = measure(model, [chain.value for chain in chains], calibration) if calibration else {}
-    editor = Editor(model)
+    editor, left = Editor(model), list(known)
     for chain in chains:
-        found = moments.get(chain.value.name or "")
+        found, norm = moments.get(chain.value.name or ""), _known(chain, left)
         mean = chain.mean if found is None else found.mean
         variance = np.ones_like(chain.a) if found is None else found.variance
-        vectors = (chain.a * np.sqrt(variance + epsilon), chain.b + chain.a * mean, mean, variance)
-        _replace(editor, chain, vectors, epsilon, momentum)
+        small = epsilon
+        if norm is not None:
+            left = [other for other in left if other is not norm]
+            variance, small = np.asarray(norm.variance, np.float64), float(norm.epsilon)
+            mean = _mean(chain, norm)
+        vectors = (chain.a * np.sqrt(variance + small), chain.b + chain.a * mean, mean, variance)
+        _replace(editor, chain, vectors, small, momentum)
     return bool(chains)
+
+
+def _known(chain: _Chain, norms: Sequence[KnownNorm]) -> KnownNorm | None:
+    """The first norm that scales as the chain does; of several, one that moves as it does, too."""
+    alike = [norm for norm in norms if norm.scale.shape == chain.a.shape and np.allclose(_factor(norm), chain.a, 1e-4)]
+    moved = [norm for norm in alike if np.allclose(_mean(chain, norm), norm.mean, 1e-3, 1e-5)]
+    return next(iter([*moved, *alike]), None)
+
+
+def _factor(norm: KnownNorm) -> Array:
+    """s / sqrt(v + epsilon) [C]."""
+    factor: Array = norm.scale / np.sqrt(np.asarray(norm.variance, np.float64) + norm.epsilon)
+    return factor
+
+
+def _mean(chain: _Chain, norm: KnownNorm) -> Array:
+    """What makes t + a (x - m) the chain, with the norm's own t: its mean, moved by the bias of a convolution."""
+    safe = np.where(chain.a == 0, 1.0, chain.a)
+    mean: Array = np.where(chain.a == 0, norm.mean, (norm.bias - chain.b) / safe)
+    return mean
 
 
 def _replace(

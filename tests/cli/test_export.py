@@ -119,7 +119,7 @@ def test_list(capsys):
     ("args", "says"),
     [
         (["zoo:resnet19", "-o", "m.onnx"], "the zoo has no network 'resnet19'; it has resnet18"),
-        (["resnet18", "-o", "m.onnx"], "give torch:PACKAGE.MODULE:FACTORY or zoo:NAME"),
+        (["resnet18", "-o", "m.onnx"], "torch:PACKAGE.MODULE:FACTORY or zoo:NAME"),
         (["zoo:googlenet", "--size", "4", "-o", "m.onnx"], "fails on inputs of shape [1, 3, 4, 4]"),
         (["zoo:resnet18", "--opset", "3", "-o", "m.onnx"], "writes opsets 7 to 20, not 3"),
         (["zoo:resnet18", "--weights", "nothing.safetensors", "-o", "m.onnx"], "nothing.safetensors"),

@@ -80,7 +80,7 @@ def test_seed_draws_the_weights_and_leaves_the_generator_alone():
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("resnet18", "'resnet18' is not a network: give torch:PACKAGE.MODULE:FACTORY or zoo:NAME"),
+        ("resnet18", "'resnet18' is not a network: give hf:FOLDER or "),
         ("zoo:", "'zoo:' is not a network"),
         ("onnx:model", "is not a network"),
         ("zoo:lenet", "the zoo has no network 'lenet'; it has resnet18, "),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,8 +15,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from torch import nn  # noqa: E402
 
 from chanc.errors import ChancError, ModelError, VerifyError  # noqa: E402
-from chanc.frontends import zoo  # noqa: E402
-from chanc.frontends.torch import export  # noqa: E402
+from chanc.frontends import open_spec, zoo  # noqa: E402
+from chanc.frontends.torch import export, load_weights  # noqa: E402
 
 DAY = {"torchscript": ("resnet18", "vgg11", "mobilenetv3-large", "shufflenetv2"), "dynamo": ("resnet18",)}
 CASES = [
@@ -216,3 +217,59 @@ def test_refusals(tmp_path):
     with pytest.raises(ModelError, match="outputs are not all tensors"):
         export(Text(), torch.randn(1, 3, 8, 8), path)
     assert not list(tmp_path.iterdir())
+
+
+def _small() -> nn.Module:
+    layers = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)
+    return nn.Sequential(*layers).eval()
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", pytest.param("dynamo", marks=pytest.mark.nightly)])
+def test_axes_that_stay_open(exporter, tmp_path):
+    axes = [{2: "H", 3: "W"}]
+    done = export(_small(), torch.rand(1, 1, 6, 8), tmp_path / "m.onnx", exporter=exporter, open_axes=axes)
+    assert done.inputs == {"input": ("batch", 1, "H", "W")}
+    assert not any(isinstance(size, int) for size in done.outputs["output"][2:])
+
+
+def test_a_module_that_runs_at_one_batch_only(tmp_path):
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return x.reshape(2, -1)
+
+    done = export(Fixed(), torch.rand(2, 1, 3), tmp_path / "m.onnx")
+    assert done.inputs == {"input": (2, 1, 3)}
+    assert done.note == "the batch stays 2: the module runs at no other"
+
+
+def test_weights_of_torch_save(tmp_path):
+    state = _small().state_dict()
+    torch.save(state, tmp_path / "plain.pt")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "checkpoint.pth")
+    for name in ("plain.pt", "checkpoint.pth"):
+        module = _small()
+        load_weights(module, tmp_path / name)
+        assert torch.equal(module[0].weight, state["0.weight"])
+    torch.save(_small(), tmp_path / "module.pt")  # a pickle of classes, which would run their code
+    torch.save([1, 2], tmp_path / "list.pt")
+    (tmp_path / "text.pt").write_text("not weights")
+    for name, says in (("module.pt", "more than weights"), ("list.pt", "no state_dict"), ("text.pt", "no file of")):
+        with pytest.raises(ModelError, match=says):
+            load_weights(_small(), tmp_path / name)
+
+
+@pytest.mark.nightly
+def test_programs_of_torch_export(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example, batch = torch.rand(2, 1, 6, 6), torch.export.Dim("batch")
+    torch.export.save(torch.export.export(_small(), (example,), dynamic_shapes=({0: batch},)), "open.pt2")
+    torch.export.save(torch.export.export(_small(), (example,)), "fixed.pt2")
+    for name, size in (("open", "batch"), ("fixed", 2)):
+        done = export(open_spec(f"torch:{name}.pt2"), example, f"{name}.onnx")
+        assert done.inputs == {"input": (size, 1, 6, 6)}
+        model = onnx.load(f"{name}.onnx")
+        assert [node.op_type for node in model.graph.node] == ["Conv", "BatchNormalization", "Relu", "Conv"]
+        assert {tensor.name for tensor in model.graph.initializer} >= {"0.weight", "1.running_mean", "3.bias"}
+    Path("text.pt2").write_text("no program")
+    with pytest.raises(ChancError, match=r"text\.pt2 is no file of torch\.export\.save"):
+        open_spec("torch:text.pt2")

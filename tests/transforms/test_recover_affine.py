@@ -10,7 +10,7 @@ from onnx_ir.passes import Sequential
 
 from chanc.passes import RecoverAffine
 from chanc.testing.builders import build
-from chanc.transforms import fold_batchnorm, recover_affine
+from chanc.transforms import KnownNorm, fold_batchnorm, recover_affine
 
 SHAPES = {"one four": [1, 6, 1, 1], "three": [6, 1, 1]}
 CHAINS = {
@@ -45,6 +45,37 @@ def test_chains_become_norms(chain, shape, calibrated, same, groups, feeds, ops)
     assert before == after
     assert not recover_affine(loaded)
     assert fold_batchnorm(loaded)
+    same(proto, loaded, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("chain", ["frozen", "keras"])
+def test_known_norms_bring_their_statistics(chain, same) -> None:
+    proto = model(CHAINS[chain], SHAPES["three"])
+    loaded = ir.from_proto(proto)
+    k, t, mu = (None if name not in loaded.graph.initializers else
+                loaded.graph.initializers[name].const_value.numpy().ravel() for name in ("k", "t", "mu"))  # fmt: skip
+    variance, epsilon = np.linspace(0.5, 3, 6), 1e-3
+    mean = mu if mu is not None else np.linspace(-1, 1, 6)
+    bias = t if mu is not None else t + k * mean
+    mine = KnownNorm(k * np.sqrt(variance + epsilon), bias, mean, variance, epsilon)
+    other = KnownNorm(mine.scale, bias + 1, mean, variance * 2, epsilon)
+    alike = mine._replace(variance=4 * mine.variance + 3 * epsilon, scale=2 * mine.scale, bias=bias + 1)
+    assert recover_affine(loaded, known=[other, alike, mine])
+    found = {name.rpartition(".")[2]: value.const_value.numpy() for name, value in loaded.graph.initializers.items()}
+    for part, want in (("running_var", variance), ("running_mean", mean), ("weight", mine.scale), ("bias", bias)):
+        np.testing.assert_allclose(found[part], want, rtol=1e-4, atol=1e-5)
+    norm = next(node for node in loaded.graph if node.op_type == "BatchNormalization")
+    assert norm.attributes["epsilon"].as_float() == pytest.approx(epsilon)
+    same(proto, loaded, tolerance=1e-5)
+
+
+def test_a_norm_that_only_scales_alike_is_moved(same) -> None:
+    """The bias of a convolution is a part of the chain, and not of the norm."""
+    proto = model(CHAINS["frozen"], SHAPES["three"])
+    loaded = ir.from_proto(proto)
+    k = loaded.graph.initializers["k"].const_value.numpy().ravel()
+    assert recover_affine(loaded, known=[KnownNorm(k, np.zeros(6), np.zeros(6), np.ones(6), 0.0)])
+    assert not loaded.graph.initializers["w.bn.bias"].const_value.numpy().any()
     same(proto, loaded, tolerance=1e-5)
 
 

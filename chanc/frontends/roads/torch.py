@@ -1,53 +1,50 @@
-"""`torch:PACKAGE.MODULE:FACTORY`: a module that a function makes, or one that stands there ready."""
+"""`torch:PACKAGE.MODULE:FACTORY`: a module that a function makes, or one that stands there ready; `torch:FILE.pt2`.
+
+A program of torch.export, in a file or made by a factory, is a module as well. It stays in the mode that it was
+exported in, and takes the batches that it was exported for.
+"""
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from chanc import plugins
 from chanc.errors import ChancError
+from chanc.files import open_regular
+from chanc.frontends.factories import made
 from chanc.frontends.spec import FRONTENDS, Frontend
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def _from_factory(target: str, options: dict[str, Any]) -> nn.Module:
+def _module(target: str, options: dict[str, Any]) -> nn.Module:
     from torch import nn
+    from torch.export import ExportedProgram
 
-    path, _, name = target.partition(":")
-    if not path or not name:
-        raise ChancError(f"torch:{target} names no factory: give torch:PACKAGE.MODULE:FACTORY")
-    with plugins.working_directory():
-        home = plugins.import_own(path)
-        factory = getattr(home, name, None)
-        if isinstance(factory, nn.Module):
-            return factory
-        if not callable(factory):
-            raise ChancError(f"{path} has no factory {name!r}; it has {_listed(_callables(home))}")
-        made = _call(f"{path}:{name}", factory, options)
-    if not isinstance(made, nn.Module):
-        raise ChancError(f"{path}:{name} made a {type(made).__name__}, not a torch.nn.Module")
-    return made
+    kinds = (nn.Module, ExportedProgram)
+    found = _read(target) if target.endswith(".pt2") else made("torch", target, options, kinds, "a torch.nn.Module")
+    module: nn.Module = _of_program(found) if isinstance(found, ExportedProgram) else found
+    return module
 
 
-def _call(name: str, factory: Any, options: dict[str, Any]) -> Any:
+def _read(path: str) -> Any:
+    import torch
+
+    open_regular(path).close()
     try:
-        return factory(**options)
-    except ChancError:
-        raise
-    except Exception as error:  # a user's factory may raise anything
-        raise ChancError(f"{name} failed: {plugins.told(error)}") from error
+        return torch.export.load(path)
+    except Exception as error:  # torch raises what comes
+        raise ChancError(f"{path} is no file of torch.export.save: {plugins.told(error)}") from error
 
 
-def _callables(home: ModuleType) -> list[str]:
-    own = [name for name, value in vars(home).items() if callable(value) and value.__module__ == home.__name__]
-    return sorted(name for name in own if not name.startswith("_"))
+def _of_program(program: Any) -> nn.Module:
+    """Its module, which else refuses to be told the mode that it is in."""
+    module: Any = program.module()
+    module.train = lambda mode=True: module
+    module.eval = lambda: module
+    found: nn.Module = module
+    return found
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) if names else "none"
-
-
-FRONTENDS.add("torch", Frontend(_from_factory, "torch:PACKAGE.MODULE:FACTORY"), help="A function that makes a module.")
+FRONTENDS.add("torch", Frontend(_module, "torch:PACKAGE.MODULE:FACTORY"), help="A function that makes a module.")
