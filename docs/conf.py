@@ -1,0 +1,57 @@
+"""How Sphinx makes the site: `make docs`. Sources are the repository's own pages, so that their links hold in both.
+
+Nothing of the site is fetched from the network when it is read: theme, search and pictures lie beside the pages.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+import chanc
+
+project = "chanc"
+version = release = chanc.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+
+# The sources' root is the repository, of which these are pages.
+include_patterns = ["docs/**.md", "benchmarks/results/*.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+exclude_patterns = [".*", "chanc", "passes", "frontends", "tests", "build", "demo", "runs", "data", "**/*.egg-info"]
+root_doc = "docs/index"
+
+myst_heading_anchors = 4
+suppress_warnings = ["misc.highlighting_failure"]
+default_role = "code"
+nitpicky = False
+
+html_theme = "furo"
+html_title = "chanc"
+html_show_copyright = False
+html_show_sourcelink = False
+html_copy_source = False
+# Who opens the folder of the site finds the first page.
+html_extra_path = ["site"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+python_maximum_signature_line_length = 100
+
+
+def _with_commands(app: Sphinx, name: str, source: list[str]) -> None:
+    """Put what `--help` says into the page of the command line."""
+    if name == "docs/reference/cli":
+        from command_line import commands
+
+        source[0] += commands()
+
+
+def setup(app: Sphinx) -> None:
+    """What Sphinx calls first."""
+    app.connect("source-read", _with_commands)
