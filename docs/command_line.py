@@ -12,7 +12,7 @@ from chanc.cli import cli
 
 
 class Markdown(click.HelpFormatter):
-    """Writes a command's help as Markdown: a heading a section, a table its options, examples as they are typed."""
+    """Writes a command's help as Markdown: a heading a section, its options below, examples as they are typed."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """How it is called."""
@@ -37,11 +37,9 @@ class Markdown(click.HelpFormatter):
         yield
 
     def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        """A table of two columns."""
-        self.write("| option | |\n|---|---|\n")
+        """A term and what it means."""
         for option, text in rows:
-            self.write(f"| `{option.replace('|', chr(92) + '|')}` | {_escaped(text)} |\n")
-        self.write("\n")
+            self.write(f"`{option}`\n: {_escaped(text)}\n\n")
 
 
 def commands() -> str:
@@ -62,6 +60,4 @@ def help_of(name: str) -> str:
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is; what stands between backticks is code already."""
     parts = re.split(r"(`[^`]*`)", text)
-    plain = [re.sub(r"([\\*_<>\[\]|])", r"\\\1", part) for part in parts[::2]]
-    code = [part.replace("|", "\\|") for part in parts[1::2]]
-    return "".join(piece for pair in zip(plain, [*code, ""], strict=True) for piece in pair)
+    return "".join(part if part.startswith("`") else re.sub(r"([\\*_<>\[\]|])", r"\\\1", part) for part in parts)

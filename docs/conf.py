@@ -9,17 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+import chanc
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-import chanc
+sys.path.append(str(Path(__file__).parent))  # for command_line
 
 project = "chanc"
 version = release = chanc.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 # The sources' root is the repository, of which these are pages.
 include_patterns = ["docs/**.md", "benchmarks/results/*.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -27,9 +26,10 @@ exclude_patterns = [".*", "chanc", "passes", "frontends", "tests", "build", "dem
 root_doc = "docs/index"
 
 myst_heading_anchors = 4
-suppress_warnings = ["misc.highlighting_failure"]
+myst_enable_extensions = ["deflist"]
+# What stands between single backticks in a docstring is code; "--data" has two dashes.
 default_role = "code"
-nitpicky = False
+smartquotes = False
 
 html_theme = "furo"
 html_title = "chanc"

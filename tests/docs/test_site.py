@@ -1,0 +1,90 @@
+"""The pages of the site: links and anchors lead somewhere, each page is in the navigation, each option exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+
+from chanc.cli import cli
+
+ROOT = Path(__file__).parents[2]
+INDEX = ROOT / "docs" / "index.md"
+SITE = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/results/*.md"), ROOT / "CONTRIBUTING.md",
+               ROOT / "CHANGELOG.md"])  # fmt: skip
+WRITTEN = [page for page in [*SITE, ROOT / "README.md"]
+           if page.name != "CHANGELOG.md" and not {"results", "extending"} & set(page.parts)]  # fmt: skip
+"""Pages whose options are chanc's own, and of today."""
+OTHERS = {"--again", "--head", "--strict", "--help"}
+"""Options of programs that are not ours, where a text names them."""
+
+
+def prose(page: Path) -> str:
+    """The text without blocks of code."""
+    return re.sub(r"^( *)```.*?^\1```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """What can follow a # in a link to the page, as GitHub and the site make it of headings."""
+    heads = re.findall(r"^#+ (.*)", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def links(page: Path) -> Iterator[str]:
+    text = re.sub(r"`[^`\n]*`", "", prose(page))
+    yield from re.findall(r"\]\((?!https?:)([^)\s]+)\)", text)
+
+
+@pytest.mark.parametrize("page", [*SITE, ROOT / "README.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def entries(page: Path) -> Iterator[Path]:
+    """The pages of a page's tables of contents, theirs too."""
+    for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for line in (line for line in tree.splitlines() if line and not line.startswith(":")):
+            found = sorted(page.parent.glob(f"{line}.md")) if "*" in line else [page.parent / f"{line}.md"]
+            for entry in found:
+                assert entry.exists(), entry
+                yield entry.resolve()
+                yield from entries(entry)
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    assert sorted([INDEX, *entries(INDEX)]) == SITE
+
+
+@cache
+def options(name: str) -> set[str]:
+    """All that a command takes."""
+    context = click.Context(cli)
+    command = cli.get_command(context, name)
+    assert command is not None, name
+    return {word for param in command.get_params(context) for word in (*param.opts, *param.secondary_opts)}
+
+
+def test_every_option_exists() -> None:
+    everywhere = set().union(*map(options, cli.list_commands(click.Context(cli)))) | OTHERS
+    named = 0
+    for page in WRITTEN:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        typed = re.findall(r"`([^`\n]+)`", text) + [line.strip() for line in text.splitlines()]
+        for code in typed:
+            command = re.match(r"(?:\$ )?(?:[A-Z_]+=\S+ )*chanc ([a-z]+) ", code)
+            if re.match(r"(\.venv/bin/)?(python|pip|torchrun|ray)\b", code):
+                continue
+            for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", re.sub(r"`[^`]*`", "", code)):
+                assert option in (options(command[1]) | OTHERS if command else everywhere), (page.name, code, option)
+                named += 1
+    assert named > 300
