@@ -104,7 +104,9 @@ def _circle(axes: Any, node: Mapping[str, Any], groups: Sequence[Mapping[str, An
     total = sum(segment["n"] for segment in node["out"])
     for segment in node["out"]:
         part = 360 * segment["n"] / total
-        axes.add_patch(Wedge(centre, radius, turn - part, turn, zorder=3, **_look(segment, groups)))
+        shape = Circle(centre, radius) if part == 360 else Wedge(centre, radius, turn - part, turn)
+        shape.set(zorder=3, **_look(segment, groups))
+        axes.add_patch(shape)
         turn -= part
     _outline(axes, Circle(centre, node["was_radius"]))
     _count(axes, centre[0] + max(radius, node["was_radius"]), centre[1], node["count"]["out"], points)

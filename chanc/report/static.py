@@ -163,8 +163,8 @@ def _save(figure: Figure, path: Path) -> Path:
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
         kind = path.suffix.removeprefix(".").lower()
-        # the same picture is the same file
+        # the same picture is the same file; its text stays text, small and to be edited
         dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-        with rc_context({"svg.hashsalt": "chanc"}):
+        with rc_context({"svg.hashsalt": "chanc", "svg.fonttype": "none"}):
             figure.savefig(temporary, dpi=DPI, format=kind, facecolor="white", metadata=dated)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -88,3 +89,16 @@ def test_every_option_exists() -> None:
                 assert option in (options(command[1]) | OTHERS if command else everywhere), (page.name, code, option)
                 named += 1
     assert named > 300
+
+
+def test_every_command_can_be_typed() -> None:
+    """Its options have values that they take; what it names needn't be there."""
+    typed = 0
+    for page in WRITTEN:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for name, rest in re.findall(r"^(?: {4}|\$ )(?:[A-Z_]+=\S+ )*chanc ([a-z]+) (.*)", text, re.MULTILINE):
+            command = cli.get_command(click.Context(cli), name)
+            assert command is not None, (page.name, name)
+            command.make_context(name, shlex.split(re.split(r"  +| #", rest)[0]))  # a word on it follows two spaces
+            typed += 1
+    assert typed > 70
