@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -72,7 +73,8 @@ def options(name: str) -> set[str]:
     context = click.Context(cli)
     command = cli.get_command(context, name)
     assert command is not None, name
-    return {word for param in command.get_params(context) for word in (*param.opts, *param.secondary_opts)}
+    words = (word for param in command.get_params(context) for word in (*param.opts, *param.secondary_opts))
+    return {word for word in words if word.startswith("-")}
 
 
 def test_every_option_exists() -> None:
@@ -85,7 +87,7 @@ def test_every_option_exists() -> None:
             command = re.match(r"(?:\$ )?(?:[A-Z_]+=\S+ )*chanc ([a-z]+) ", code)
             if re.match(r"(\.venv/bin/)?(python|pip|torchrun|ray)\b", code):
                 continue
-            for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", re.sub(r"`[^`]*`", "", code)):
+            for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", re.sub(r"`[^`]*`", "", code)):
                 assert option in (options(command[1]) | OTHERS if command else everywhere), (page.name, code, option)
                 named += 1
     assert named > 300
@@ -102,3 +104,14 @@ def test_every_command_can_be_typed() -> None:
             command.make_context(name, shlex.split(re.split(r"  +| #", rest)[0]))  # a word on it follows two spaces
             typed += 1
     assert typed > 70
+
+
+def test_the_page_of_the_command_line_has_every_option() -> None:
+    spec = importlib.util.spec_from_file_location("command_line", ROOT / "docs" / "command_line.py")
+    assert spec is not None
+    assert spec.loader is not None
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    for name in cli.list_commands(click.Context(cli)):
+        terms = " ".join(re.findall(r"^`(-.*)`\n: ", page.help_of(name), re.MULTILINE))
+        assert options(name) - {"-h"} <= set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z0-9-]*", terms)), name
