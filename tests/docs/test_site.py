@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -115,3 +116,10 @@ def test_the_page_of_the_command_line_has_every_option() -> None:
     for name in cli.list_commands(click.Context(cli)):
         terms = " ".join(re.findall(r"^`(-.*)`\n: ", page.help_of(name), re.MULTILINE))
         assert options(name) - {"-h"} <= set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z0-9-]*", terms)), name
+
+
+def test_the_floors_of_contributing_are_those_that_are_checked() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    floors = [set(re.split(r" [|:] ", layer)) for layer in tools["importlinter"]["contracts"][0]["layers"]]
+    rows = re.findall(r"^\| (`.*?) \| \S", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == floors
