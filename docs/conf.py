@@ -5,6 +5,7 @@ Nothing of the site is fetched from the network when it is read: theme, search a
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,14 +45,18 @@ autodoc_typehints = "none"
 python_maximum_signature_line_length = 100
 
 
-def _with_commands(app: Sphinx, name: str, source: list[str]) -> None:
-    """Put what `--help` says into the page of the command line."""
+def _prepared(app: Sphinx, name: str, source: list[str]) -> None:
+    """A page as the site has it: with what `--help` says on that of the command line, without links to folders."""
     if name == "docs/reference/cli":
         from command_line import commands
 
         source[0] += commands()
+    home = Path(app.srcdir, name).parent
+    source[0] = re.sub(
+        r"(?<!!)\[([^\[\]]*)\]\(([\w./-]+)\)", lambda link: link[1] if (home / link[2]).is_dir() else link[0], source[0]
+    )
 
 
 def setup(app: Sphinx) -> None:
     """What Sphinx calls first."""
-    app.connect("source-read", _with_commands)
+    app.connect("source-read", _prepared)
