@@ -27,13 +27,13 @@ def _turns(node: ir.Node) -> int:
     """How many turns a loop is told to take, whatever it computes; 0 where that isn't known."""
     count = seen_through(node.inputs[0]).const_value if node.inputs[0] is not None else None
     inner = bodies(node)
-    if count is None or not inner:
+    if count is None or count.size != 1 or not inner:
         return 0
     again = seen_through(inner[0].outputs[0])
     # Handed on, the condition stays what it was before the first turn.
     on = node.inputs[1] if again is inner[0].inputs[1] else again
     told = True if on is None else _told(on)
-    return int(count.numpy().reshape(())) if told else 0
+    return int(count.numpy().item()) if told else 0
 
 
 def _told(value: ir.Value) -> bool:

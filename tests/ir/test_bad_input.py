@@ -175,6 +175,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "'w' is declared .32, 9, 3, 3., its data is .32, 8, 3, 3.",
     ),
     "untyped attribute": (lambda p: p.graph.node[0].attribute.add(name="group", i=1), "'group' has no type"),
+    "attribute without a tensor": (
+        lambda p: p.graph.node[0].attribute.add(name="value", type=onnx.AttributeProto.TENSOR),
+        "'value' has no value",
+    ),
 }
 
 
