@@ -1,6 +1,6 @@
 """The network with its channel groups as a picture: layers as two bars each, or as circles; drawn by matplotlib.
 
-Imported by `chanc.report.static`, which says what is missing where matplotlib is.
+For `chanc.report.static`, which says what is missing where matplotlib is.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle, Wedge
 from matplotlib.path import Path as Curve
 
-from chanc.report.static import PALE, shown
 from chanc.report.visualizer import LABEL
 
-INK, SOFT = "#20242a", "#5c6470"
+INK, SOFT, PALE = "#20242a", "#5c6470", "#d9dde3"
 
 
 def network_figure(graph: Mapping[str, Any]) -> Figure:
@@ -127,3 +126,9 @@ def _outline(axes: Any, patch: Any) -> None:
     patch.set(fill=False, edgecolor=INK, linestyle=(0, (3, 2)), linewidth=0.6, zorder=4)
     if max(patch.get_extents().size) > 0:
         axes.add_patch(patch)
+
+
+def shown(name: str) -> str:
+    """A name from a model as matplotlib shows it: a dollar sign starts no mathematics, an underscore hides no line."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text

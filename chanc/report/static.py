@@ -18,6 +18,7 @@ try:
     from matplotlib.figure import Figure
 except ImportError:
     raise MissingDependencyError("images need matplotlib: pip install 'chanc[report]'") from None
+from chanc.report.network_image import PALE, network_figure, shown
 
 DPI = 150
 MARKERS = {"": "", "circle": "o", "square": "s", "diamond": "D", "triangle": "^"}
@@ -25,7 +26,7 @@ MARKERS = {"": "", "circle": "o", "square": "s", "diamond": "D", "triangle": "^"
 LEGEND_LIMIT = 12
 NOTE_WIDTH = 110
 """Letters of a note side by side: so many fit under a picture."""
-GREY, PALE = "#8a8f98", "#d9dde3"
+GREY = "#8a8f98"
 
 
 def draw_all(sections: Sequence[Section], graph: Mapping[str, Any] | None, folder: Path, kind: str) -> list[Path]:
@@ -43,8 +44,6 @@ def draw_all(sections: Sequence[Section], graph: Mapping[str, Any] | None, folde
 
 def draw_network(graph: Mapping[str, Any], path: Path) -> Path:
     """Draw a network, as `chanc.report.visualizer.model_graph` returns it, in the format that the name ends in."""
-    from chanc.report.network_image import network_figure
-
     return _save(network_figure(graph), path)
 
 
@@ -149,12 +148,6 @@ def _heat(plot: HeatMap, title: str) -> Figure:
         low, high = image.get_clim()
         bar.set_ticks([2.0**power for power in range(-20, 21) if (low or 0) <= 2.0**power <= (high or 0)])
     return figure
-
-
-def shown(name: str) -> str:
-    """A name from a model as matplotlib shows it: a dollar sign starts no mathematics, an underscore hides no line."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in name).replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
 
 
 def _save(figure: Figure, path: Path) -> Path:
