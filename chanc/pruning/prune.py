@@ -17,6 +17,7 @@ from chanc.ir.sizes import per_sample, sizes_of
 from chanc.pruning.budgets import Budgets
 from chanc.pruning.outcome import Pruned, Step, Watch
 from chanc.rewriter.budget import Amount
+from chanc.rewriter.provenance import sign, sign_source
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -93,6 +94,7 @@ def prune(
             "mended, and how right the result is isn't known")  # fmt: skip
         own = analyze(loaded, dims=sizes, fold=False)
         found = _by_weights(loaded, budgets, importance or "l2", sizes, chosen)
+        _sign(found.model, (found,), model)
         return Pruned(found.model if named else like(found.model, model), (found,), own.params, own.macs, sizes)
     plugins.require("torch", "pruning by data", "torch")
     from chanc.pruning.loop import Pruning
@@ -128,6 +130,7 @@ def prune(
         recovery.rehearse()
         before = recovery.score(loaded)
         done = pruning.carried_out(watch, begin)
+    _sign(done[-1].model, done, model)
     return Pruned(
         done[-1].model if named else like(done[-1].model, model),
         done,
@@ -150,6 +153,18 @@ def _by_weights(
     done = cut(model, None, importance, sizes, **bounds, **chosen)
     now = analyze(done.model, dims=sizes, fold=False)
     return Step(done.model, dict(done.trace.groups), now.params, now.macs, {}, dict(done.trace.left))
+
+
+def _sign(pruned: ir.Model, steps: Sequence[Step], source: object) -> None:
+    """Say in its metadata what the pruned model came from."""
+    before: dict[str, int] = {}
+    for step in steps:
+        before |= {name: old for name, (old, _) in step.widths.items() if name not in before}
+    widths = {name: new for name, (_, new) in steps[-1].widths.items() if new != before[name]}
+    if len(steps) > 1:
+        sign(pruned, widths, {})
+    if widths:
+        sign_source(pruned, source)
 
 
 def _opened(

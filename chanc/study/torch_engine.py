@@ -161,9 +161,10 @@ class TorchEngine:
         """Lines on what a training does with quantised weights, and with an end that PyTorch can't express."""
         return remarks(model)
 
-    def complete(self, model: ir.Model) -> bool:
-        """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""
-        return self.bake and bake_input(model, image_input(model), self.trial.data.input)
+    def complete(self, model: ir.Model) -> None:
+        """Put the normalisation of pixels into a best model, in place, where that was asked for."""
+        if self.bake:
+            bake_input(model, image_input(model), self.trial.data.input)
 
     def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
