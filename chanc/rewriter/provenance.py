@@ -25,7 +25,9 @@ from chanc.rewriter.trace import Trace
 VERSION, SOURCE, PLAN, TRACE = "chanc.version", "chanc.source.sha256", "chanc.plan", "chanc.trace.sha256"
 
 
-def sign(model: ir.Model, groups: Mapping[str, object], edges: Mapping[str, object], trace: Trace | None = None) -> None:
+def sign(
+    model: ir.Model, groups: Mapping[str, object], edges: Mapping[str, object], trace: Trace | None = None
+) -> None:
     """Say in a model's metadata what made it; of its source nothing is known then.
 
     groups: width, or plan entry, by group. edges: as a plan has them. trace: of the one rewrite that did it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from rich.console import Console
 from chanc.api import search
 from chanc.cli import main
 from chanc.errors import ModelError, RunError
+from chanc.files import checksum
+from chanc.rewriter.provenance import PLAN, SOURCE, TRACE
 from chanc.runs import TrialEvent, read_run
 from chanc.runs.sweeps import read_cell
 from chanc.study import Run
@@ -59,6 +62,10 @@ def test_the_best_model_runs_everywhere(tmp_path: Path, digits_model: Path) -> N
     out = tmp_path / "run"
     run = small_search(digits_model, out)
     best = onnx.load(run.model)
+    made = {entry.key: entry.value for entry in best.metadata_props}
+    assert made[SOURCE] == checksum(out / "input.onnx")
+    assert json.loads(made[PLAN]) == {"format": 2, "groups": dict(run.widths)}
+    assert TRACE not in made
     shapes = {weight.name: tuple(weight.dims) for weight in best.graph.initializer}
     assert shapes["stem.weight"] == (24, 1, 3, 3)
     assert shapes["depthwise.weight"] == (24, 1, 3, 3)
