@@ -22,7 +22,9 @@ from chanc.cli import main
 from chanc.errors import ModelError, RunError
 from chanc.files import checksum
 from chanc.rewriter.provenance import PLAN, SOURCE, TRACE
-from chanc.runs import TrialEvent, read_run
+from chanc.runs import Record, TrialEvent, read_run
+from chanc.runs.loggers import LOGGERS, register
+from chanc.runs.loggers.rows import Row
 from chanc.runs.sweeps import read_cell
 from chanc.study import Run
 from chanc.study.progress import Progress
@@ -85,6 +87,28 @@ assert "chanc" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script, out, tmp_path / "x.npy", tmp_path / "y.npy"], check=True, cwd=out)
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=2e-5)
+
+
+def test_a_tracker_gets_each_trial_once(tmp_path: Path, digits_model: Path) -> None:
+    taken: list[Row] = []
+
+    class Tracker:
+        def __init__(self, record: Record) -> None:
+            self.last = len(taken) - 1
+
+        def log(self, number: int, row: Row) -> None:
+            taken.append(row)
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    common: dict[str, Any] = {"data": "digits", "epochs": 1, "limit_train": 100, "out": tmp_path / "run"}
+    with LOGGERS.scratch():
+        register("tracker", package="json")(Tracker)
+        search(digits_model, algo="random", trials=1, train=TRAIN, log=["tracker"], **common)
+        search(trials=2, resume=True, out=tmp_path / "run")
+    assert [row.step for row in taken if "trial/score" in row.figures] == [0, 1]
+    assert [row.step for row in taken if "epoch/loss" in row.figures] == [0, 1]
 
 
 @pytest.mark.parametrize("algo", ["sa", "conet", "uniform", "random"])
