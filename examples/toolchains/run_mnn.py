@@ -26,7 +26,7 @@ def in_mnn(model: onnx.ModelProto, pixels: Array, folder: Path) -> Array:
     subprocess.run([convert, *asked], cwd=folder, check=True, capture_output=True)
     output = model.graph.output[0].name
     net = MNN.nn.load_module_from_file(
-        str(folder / "net.mnn"), ["image"], [output], precision_mode=MNN.expr.Precision_High
+        str(folder / "net.mnn"), ["image"], [output], precision_mode=MNN.expr.PrecisionMode.High
     )
     fed = MNN.expr.convert(MNN.expr.const(pixels, list(pixels.shape), MNN.expr.NCHW), MNN.expr.NCHW)
     return np.array(MNN.expr.convert(net.forward([fed])[0], MNN.expr.NCHW).read())
