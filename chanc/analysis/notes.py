@@ -92,7 +92,7 @@ class Notes:
         """The parameters that label this axis are producers or consumers of their channels."""
         findings = self.findings
         for part in layout.on(axis):
-            findings.roles.mark(part.labels, role)
+            findings.roles.mark(part.labels, role, self.node)
             if findings.bent and role == "consumer":
                 self._mark_bent(part.labels)
 

@@ -49,7 +49,7 @@ def visit_model(
     for value in graph.outputs:
         pin = Pin(value.name or "", "", "", "it is a graph output")
         findings.pins += [(field.labels.ravel(), pin) for field in findings.fields_of(value)]
-    unscaled, undivided = findings.roles.assign(findings.initializers)
+    unscaled, undivided = findings.roles.assign(findings.initializers, findings.weights)
     findings.unscaled += unscaled
     findings.undivided += undivided
     return findings

@@ -32,7 +32,10 @@ def _origin(value: ir.Value, axis: int) -> tuple[ir.Value, int] | None:
     while (node := value.producer()) is not None:
         before: ir.Value | None = None
         if node.op_type == "Transpose" and "perm" in node.attributes:
-            before, axis = node.inputs[0], node.attributes["perm"].as_ints()[axis]
+            order = node.attributes["perm"].as_ints()
+            if axis >= len(order):
+                return None
+            before, axis = node.inputs[0], order[axis]
         elif node.op_type == "Gather" and not node.attributes.get_int("axis", 0):
             before = node.inputs[1]  # a table is looked up
         elif has(node, Trait.ELEMENTWISE, Trait.LINEAR, Trait.NORM):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import onnx
 import onnx_ir as ir
@@ -20,10 +20,10 @@ from chanc.boundary import boundary
 from chanc.errors import ModelError
 from chanc.ir.save import enumerate_initializers, stub_proto
 from chanc.ir.screen import no_data
+from chanc.ir.signature import ONNX
 from chanc.ir.verify import verify
 
 Shapes = dict[str, tuple[int | None, ...]]
-ONNX = ("", "ai.onnx")
 
 
 @boundary("the check")
@@ -40,9 +40,6 @@ def check(model: ir.Model) -> None:
     proto = stub_proto(model)
     _open_dims(proto.graph)
     _forget_shapes(proto.graph, inputs=False)
-    reason = _wrong_count(proto)
-    if reason is not None:
-        raise ModelError(f"not a valid model: {reason}")
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
         if all(_has_shape(value) for value in inferred.graph.input):
@@ -79,47 +76,6 @@ def _onnxruntime_takes(proto: onnx.ModelProto) -> bool:
     except Exception:
         return False
     return True
-
-
-def _wrong_count(proto: onnx.ModelProto) -> str | None:
-    """The first node of ONNX's own operators with too few or too many inputs or outputs, and how many it takes."""
-    imports = {entry.domain: entry.version for entry in proto.opset_import}
-    version = imports.get("", imports.get("ai.onnx", 1))
-    for node in _all_nodes(proto.graph.node):
-        if node.domain not in ONNX or not onnx.defs.has(node.op_type):
-            continue
-        try:
-            schema = onnx.defs.get_schema(node.op_type, version)
-        except onnx.defs.SchemaError:
-            continue
-        for what, given, least, most in (
-            ("inputs", _given(node.input), schema.min_input, schema.max_input),
-            ("outputs", _given(node.output), schema.min_output, schema.max_output),
-        ):
-            if not least <= given <= most:
-                return f"{_called(node)} has {given} {what}, {node.op_type} takes {_range(least, most)}"
-        for k in range(schema.min_input):
-            if not node.input[k] and schema.inputs[k].option == onnx.defs.OpSchema.FormalParameterOption.Single:
-                return f"{_called(node)} lacks its input '{schema.inputs[k].name}'"
-    return None
-
-
-def _range(least: int, most: int) -> str:
-    if least == most:
-        return f"{least}"
-    return f"{least} to {most}" if most < 1 << 16 else f"at least {least}"
-
-
-def _given(names: Sequence[str]) -> int:
-    """How many are given, without those left out at the end."""
-    return max((k + 1 for k, name in enumerate(names) if name), default=0)
-
-
-def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for body in _bodies(node):
-            yield from _all_nodes(body.node)
 
 
 def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -17,8 +17,7 @@ import onnx_ir.passes.common as common
 from chanc.errors import ModelError
 from chanc.ir.names import Names, value_names
 from chanc.ir.nodes import nodes_of
-
-ONNX = ("", "ai.onnx")
+from chanc.ir.signature import ONNX
 
 MOST_STEPS = 9
 """Calls of a circle that a message tells."""

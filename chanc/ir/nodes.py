@@ -57,12 +57,12 @@ def carried(node: ir.Node) -> list[tuple[int, ir.Value, bool]]:
     places = range(2 if looped else 0, min(len(node.inputs) - elements, len(body.inputs)))
     ends = body.outputs[1 if looped else 0 :]
     return [
-        (index, body.inputs[index], _seen_through(end) is body.inputs[index])
+        (index, body.inputs[index], seen_through(end) is body.inputs[index])
         for index, end in zip(places, ends, strict=False)
     ]
 
 
-def _seen_through(value: ir.Value) -> ir.Value:
+def seen_through(value: ir.Value) -> ir.Value:
     """The value behind any Identity."""
     node = value.producer()
     while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:

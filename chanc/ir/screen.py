@@ -20,6 +20,9 @@ _MAGIC = {
     b"\x1f\x8b": "gzip-compressed: unpack it first",
     b"\x89HDF": "an HDF5 file, not an ONNX model",
 }
+_HELD = {onnx.AttributeProto.TENSOR: "t", onnx.AttributeProto.GRAPH: "g"}
+"""Fields of attributes that may be left out, and then hold nothing."""
+
 _SPARSE = (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS)
 _SNIFF_BYTES = 512
 _FIELD_OF = {
@@ -178,6 +181,9 @@ def _nodes(nodes: Iterable[onnx.NodeProto], name: str) -> None:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.UNDEFINED and not attribute.ref_attr_name:
                 raise ModelError(f"{name}: {node.op_type} {node.name!r}: attribute {attribute.name!r} has no type")
+            held = _HELD.get(attribute.type)
+            if held is not None and not attribute.HasField(held) and not attribute.ref_attr_name:
+                raise ModelError(f"{name}: {node.op_type} {node.name!r}: attribute {attribute.name!r} has no value")
             if attribute.type in _SPARSE:
                 raise ModelError(
                     f"{name}: {node.op_type} {node.name!r} has a sparse tensor ({attribute.name}), "

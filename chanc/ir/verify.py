@@ -14,17 +14,22 @@ import onnx_ir as ir
 
 from chanc.errors import ModelError
 from chanc.ir.functions import endless
+from chanc.ir.signature import wrong_count, wrong_type
 
 GraphLike = ir.Graph | ir.Function
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Names that a node may read: those of its own graph so far, then those of the graphs around it."""
+    """Names that a node may read: those of its own graph so far, then those of the graphs around it.
+
+    called: it is a function's, whose attributes may be handed in.
+    """
 
     imports: Mapping[str, int]
     functions: frozenset[str]
     outer: Scope | None = None
+    called: bool = False
     names: dict[str, ir.Value] = field(default_factory=dict)
 
     def find(self, name: str) -> ir.Value | None:
@@ -38,7 +43,7 @@ class Scope:
 
     def inner(self) -> Scope:
         """The scope of a subgraph at this point."""
-        return Scope(self.imports, self.functions, self)
+        return Scope(self.imports, self.functions, self, self.called)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def verify(model: ir.Model, *, outputs: Sequence[str] | None = None) -> None:
     functions = frozenset(function.domain for function in model.functions.values())
     _graph(model.graph, Scope(model.graph.opset_imports, functions))
     for function in model.functions.values():
-        _graph(function, Scope(function.opset_imports, functions))
+        _graph(function, Scope(function.opset_imports, functions, called=True))
     found = [value.name for value in model.graph.outputs]
     if outputs is not None and found != list(outputs):
         raise ModelError(f"illegal graph (outputs-kept): the outputs are {found}, not {list(outputs)}")
@@ -189,6 +194,19 @@ def _outputs_single(node: ir.Node, scope: Scope) -> str | None:
     return _repeated(names, "outputs")
 
 
+def _tensors_counted(node: ir.Node, scope: Scope) -> str | None:
+    version = scope.imports.get("", scope.imports.get("ai.onnx"))
+    return None if version is None else wrong_count(node, version)
+
+
+def _attributes_typed(node: ir.Node, scope: Scope) -> str | None:
+    if not scope.called:
+        for name, attribute in node.attributes.data.items():
+            if attribute.is_ref():
+                return f"attribute {name!r} is a function's to hand in, and this is none"
+    return wrong_type(node)
+
+
 def _outputs_defined(graph: GraphLike, scope: Scope) -> str | None:
     for value in graph.outputs:
         if not value.name:
@@ -217,6 +235,8 @@ NODE_RULES = (
     Rule("operator-imported", "a node names an operator of an imported set", _imported),
     Rule("inputs-defined", "every input means an earlier tensor, here or in a graph around", _inputs_defined),
     Rule("single-assignment", "every output has a name that nothing else in its graph has", _outputs_single),
+    Rule("tensors-counted", "a node has as many inputs and outputs as its operator takes", _tensors_counted),
+    Rule("attributes-typed", "an attribute has a value, of the type that its operator gives it", _attributes_typed),
 )
 """Checked for each node, in order."""
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from chanc.backends import ort
 from chanc.errors import ModelError
+from chanc.ir import load
 from chanc.oracles.compare import TOLERANCE, Array, Difference, compare, worst
 from chanc.oracles.double import in_double
 from chanc.oracles.outputs import Feeds, in_single, output_names, runnable
+from chanc.oracles.turns import too_long
 from chanc.oracles.verdict import Finding
 
 _STEP = 2.0**-23
@@ -33,9 +35,9 @@ _CANDIDATES = 4
 class Pairing:
     """How models are compared with one original: on which inputs, and how near is near enough.
 
-    tries: the inputs, several where onnxruntime can't say which of them fit. trouble: why onnxruntime runs the original
-    on none of the inputs that were invented, else empty; there is a try then if float64 runs it on one. tolerance: of
-    the largest entry of an output.
+    tries: the inputs, several where onnxruntime can't say which of them fit. trouble: why the original can't be run at
+    all, or why onnxruntime runs it on none of the inputs that were invented, else empty; there is a try then if float64
+    runs it on one. tolerance: of the largest entry of an output.
     """
 
     tries: Sequence[Feeds]
@@ -127,6 +129,8 @@ def pairing(
     `batch` is the size of an open first axis, `sizes` has those of other open axes, by name. Raises:
     MissingDependencyError without onnxruntime.
     """
+    if reason := too_long(load(original, copy=False)):
+        return Pairing([], f"it can't be run: {reason}", tolerance)
     if feeds is not None:
         return Pairing([feeds], tolerance=tolerance)
     original = runnable(original)

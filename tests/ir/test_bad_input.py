@@ -175,6 +175,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "'w' is declared .32, 9, 3, 3., its data is .32, 8, 3, 3.",
     ),
     "untyped attribute": (lambda p: p.graph.node[0].attribute.add(name="group", i=1), "'group' has no type"),
+    "attribute without a tensor": (
+        lambda p: p.graph.node[0].attribute.add(name="value", type=onnx.AttributeProto.TENSOR),
+        "'value' has no value",
+    ),
 }
 
 
@@ -214,10 +218,10 @@ DEEP: dict[str, tuple[Change, str]] = {
         lambda p: p.graph.node[0].attribute.append(helper.make_attribute("kernel_shape", [5])),
         "not a valid model",
     ),
-    "too few inputs": (lambda p: p.graph.node[0].input.pop(), "Conv 'conv' has 1 inputs, Conv takes 2 to 3"),
-    "an input left out": (lambda p: p.graph.node[0].input.__setitem__(0, ""), "Conv 'conv' lacks its input 'X'"),
+    "too few inputs": (lambda p: p.graph.node[0].input.pop(), "Conv 'conv' .*: has 1 inputs, Conv takes 2 to 3"),
+    "an input left out": (lambda p: p.graph.node[0].input.__setitem__(0, ""), "Conv 'conv' .*: lacks its input 'X'"),
     "too many inputs": (lambda p: p.graph.node[1].input.extend(["x"] * 9), "inputs, .* takes"),
-    "too many outputs": (lambda p: p.graph.node[0].output.append("d"), "Conv 'conv' has 2 outputs, Conv takes 1"),
+    "too many outputs": (lambda p: p.graph.node[0].output.append("d"), "Conv 'conv' .*: has 2 outputs, Conv takes 1"),
     "rank": (lambda p: p.graph.input[0].type.tensor_type.shape.dim.pop(), "not a valid model"),
     "unknown operator": (lambda p: setattr(p.graph.node[1], "op_type", "Rule"), "Rule"),
     "attribute of a wrong type": (

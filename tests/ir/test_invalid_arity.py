@@ -19,13 +19,13 @@ from chanc.testing.strategies import graph_of_seed
 ONES = ", ".join(["1"] * 12)
 HEAD = f'<ir_version: 9, opset_import: ["" : 17]> g (float[1,3,8,8] x) => (float y) <float[4,3,1,1] w = {{{ONES}}}>'
 WRONG = {
-    "a = Conv (x, w) y = Flatten ()": "Flatten 'y' has 0 inputs, Flatten takes 1",
-    "y = Conv (x)": "Conv 'y' has 1 inputs, Conv takes 2 to 3",
-    "y = Relu (x, w)": "Relu 'y' has 2 inputs, Relu takes 1",
-    "y = BatchNormalization (x, w)": "BatchNormalization 'y' has 2 inputs, BatchNormalization takes 5",
-    "y = Conv (, w)": "Conv 'y' lacks its input 'X'",
-    "y = Concat <axis = 1> ()": "Concat 'y' has 0 inputs, Concat takes at least 1",
-    "y, z = Relu (x)": "Relu 'y' has 2 outputs, Relu takes 1",
+    "a = Conv (x, w) y = Flatten ()": "Flatten 'y': has 0 inputs, Flatten takes 1",
+    "y = Conv (x)": "Conv 'y': has 1 inputs, Conv takes 2 to 3",
+    "y = Relu (x, w)": "Relu 'y': has 2 inputs, Relu takes 1",
+    "y = BatchNormalization (x, w)": "BatchNormalization 'y': has 2 inputs, BatchNormalization takes 5",
+    "y = Conv (, w)": "Conv 'y': lacks its input 'X'",
+    "y = Concat <axis = 1> ()": "Concat 'y': has 0 inputs, Concat takes at least 1",
+    "y, z = Relu (x)": "Relu 'y': has 2 outputs, Relu takes 1",
     "y = Transpose <perm = [0, 1]> (x)": "Transpose",
     "y = Gemm (x, w)": "Gemm",
     "y = Softmax <axis = 9> (x)": "Softmax",

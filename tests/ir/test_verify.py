@@ -101,6 +101,29 @@ def no_import(built: ir.Model) -> None:
     built.graph[0].domain = "com.me"
 
 
+def flag_as_float(built: ir.Model) -> None:
+    """A mutated file had such a GRU."""
+    built.graph[0].op_type = "Gemm"
+    built.graph[0].attributes["transB"] = ir.AttrFloat32("transB", 1.0)
+
+
+def one_input_less(built: ir.Model) -> None:
+    built.graph[0].resize_inputs(1)
+
+
+def no_first_input(built: ir.Model) -> None:
+    body(built, "else_branch")[1].replace_input_with(0, None)
+
+
+def handed_in_by_nobody(built: ir.Model) -> None:
+    built.graph[0].op_type = "Gemm"
+    built.graph[0].attributes["transB"] = ir.RefAttr("transB", "flag", ir.AttributeType.INT)
+
+
+def body_as_text(built: ir.Model) -> None:
+    built.graph[1].attributes["then_branch"] = ir.AttrString("then_branch", "a")
+
+
 def no_import_in_function(built: ir.Model) -> None:
     function(built)[0].domain = "com.me"
 
@@ -127,6 +150,11 @@ BROKEN: list[tuple[Callable[[ir.Model], None], str, str]] = [
     (other_shape, "initializers-filled", "'w' is declared .4, 4., its data is .4, 5."),
     (other_type, "initializers-filled", "'w' is declared FLOAT, its data is INT8"),
     (no_import, "operator-imported", "'com.me' is not imported"),
+    (one_input_less, "tensors-counted", "MatMul 'h': has 1 inputs, MatMul takes 2"),
+    (no_first_input, "tensors-counted", "MatMul 'b': lacks its input 'A'"),
+    (flag_as_float, "attributes-typed", "Gemm 'h': attribute 'transB' is FLOAT, Gemm takes INT"),
+    (handed_in_by_nobody, "attributes-typed", "Gemm 'h': attribute 'transB' is a function's to hand in"),
+    (body_as_text, "attributes-typed", "If 'i': attribute 'then_branch' is STRING, If takes GRAPH"),
     (no_import_in_function, "operator-imported", "'com.me' is not imported"),
     (function_reads_the_graph, "inputs-defined", "Add .*'h' is not defined"),
     (lost_output, "outputs-defined", "'z' is not defined"),

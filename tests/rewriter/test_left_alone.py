@@ -63,6 +63,17 @@ KINDS = {
         {"w": (8, 8), "w3": (8, 6), "w4": (6, 5)},
         {"w": "'w' makes its channels and takes them"},
     ),
+    "a weight that is data, too": (
+        "float[6,3,8,8] x",
+        "float y",
+        """a = Conv(x, w1)
+        b = Conv(a, w)
+        c = Mul(a, w)
+        d = Conv(c, w4)
+        y = Add(b, d)""",
+        {"w1": W, "w": (6, 8, 1, 1), "w4": (6, 8, 1, 1)},
+        {"w1": "'w' takes channels and is combined with them"},
+    ),
     "channels multiplied with themselves": (
         IMAGE,
         "float[2] y",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chanc.analysis.context import Context
-from chanc.analysis.dims import Size
+from chanc.analysis.dims import Dim, Size
 from chanc.analysis.grouping import normalise
 from chanc.analysis.layout import Layout, drop_axes, factors_of, narrowed, without
 from chanc.analysis.rules import rule
@@ -45,8 +45,8 @@ def top_k(context: Context) -> None:
     layout = context.fix(layout, axis, "positions on this axis come out")
     count: Size = context.integer("k", 0)
     known = context.constant(1)
-    if known is not None:
-        count = known.ravel()[0].item() if hasattr(known.ravel()[0], "item") else known.ravel()[0]
+    if known is not None and known.size == 1 and isinstance(first := known.ravel().tolist()[0], int | Dim):
+        count = first
     for index in range(len(context.node.outputs)):
         context.output(without(layout, axis, count or context.unknown_size("k")), index)
 
