@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from chanc.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from chanc.api import Analysis as Analysis
     from chanc.api import Evaluated as Evaluated
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from chanc.api import sensitivity as sensitivity
     from chanc.api import train as train
     from chanc.api import verify as verify
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Analysis",

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from chanc import __version__
 from chanc.files import Json, checksum, json_text, plain
 from chanc.rewriter.trace import Trace
+from chanc.version import VERSION as CHANC
 
 VERSION, SOURCE, PLAN, TRACE = "chanc.version", "chanc.source.sha256", "chanc.plan", "chanc.trace.sha256"
 
@@ -33,7 +33,7 @@ def sign(
     groups: width, or plan entry, by group. edges: as a plan has them. trace: of the one rewrite that did it.
     """
     plan: dict[str, Json] = {"format": 2, "groups": plain(groups), **({"edges": plain(edges)} if edges else {})}
-    said = {VERSION: __version__, PLAN: json.dumps(plan, separators=(",", ":"), ensure_ascii=False)}
+    said = {VERSION: CHANC, PLAN: json.dumps(plan, separators=(",", ":"), ensure_ascii=False)}
     if trace is not None:
         said[TRACE] = hashlib.sha256(json_text(trace.to_json()).encode()).hexdigest()
     for key in (VERSION, SOURCE, PLAN, TRACE):

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "demo", "runs", "data", "*.egg-info", "__pycache__")
+TREE = ("chanc", "examples", "passes", "frontends", "tests", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE",
+        "CHANGELOG.md")  # fmt: skip
 BUILD = "from setuptools import build_meta; print(build_meta.build_{kind}({folder!r}))"
 
 pytestmark = pytest.mark.nightly
@@ -41,10 +42,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made of the sdist, which is made of a tree where the links at the root are small text files, as some systems
     and archives leave them."""
     place = tmp_path_factory.mktemp("packaging")
-    shutil.copytree(ROOT, place / "tree", symlinks=True, ignore=LEFT_OUT)
-    for name in ("passes", "frontends"):
-        (place / "tree" / name).unlink()
-        (place / "tree" / name).write_text(f"chanc/{name}")
+    (place / "tree").mkdir()
+    for source in (ROOT / name for name in TREE):
+        target = place / "tree" / source.name
+        if source.is_symlink():
+            target.write_text(str(source.readlink()))
+        elif source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
     sdist = built("sdist", place / "tree", place)
     with tarfile.open(sdist) as archive:
         archive.extractall(place, filter="data")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from chanc import plugins
+from chanc.errors import RunError
 from chanc.registry import Registry
 from chanc.runs.loggers.rows import Row, rows
 from chanc.runs.record import Record, read_run
@@ -63,19 +64,31 @@ def expect(names: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def following(names: Sequence[str], path: Path) -> Iterator[Callable[[], None]]:
-    """Yield what sends on all that the trackers lack of the run in `path`; they are opened when it is first called."""
-    loggers: list[Logger] = []
-    with contextlib.ExitStack() as stack:
+    """Yield what sends on all that the trackers lack of the run in `path`; they are opened when it is first called.
 
-        def follow() -> None:
-            record = read_run(path)
-            for name in names[len(loggers) :]:
-                loggers.append(LOGGERS[name].open(record))
-                stack.callback(loggers[-1].close)
-            for logger in loggers:
-                _send(record, logger)
+    It raises RunError with a line of what went wrong with any of them; the others have got theirs, and it gets the rest
+    the next time.
+    """
+    loggers: dict[str, Logger] = {}
 
+    def follow() -> None:
+        record, problems = read_run(path), []
+        for name in names:
+            try:
+                if name not in loggers:
+                    loggers[name] = LOGGERS[name].open(record)
+                _send(record, loggers[name])
+            except Exception as error:  # servers and a stranger's code may raise anything
+                problems.append(f"{name}: {plugins.told(error)}")
+        if problems:
+            raise RunError("; ".join(problems))
+
+    try:
         yield follow
+    finally:
+        for logger in loggers.values():
+            with contextlib.suppress(Exception):  # what it lacks is sent when the run goes on
+                logger.close()
 
 
 def _send(record: Record, logger: Logger) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chanc.errors import ChancError, MissingDependencyError
+from chanc.errors import ChancError, MissingDependencyError, RunError
 from chanc.runs import Record, RunDir
 from chanc.runs.loggers import LOGGERS, expect, following, register
 from chanc.runs.loggers.rows import Row, rows, settings
@@ -82,13 +82,26 @@ def test_each_row_once_over_processes(run: RunDir, go_on: Callable[[], None], me
 def test_what_failed_is_sent_later(run: RunDir, go_on: Callable[[], None], memory: Memory) -> None:
     memory.fails = True
     with following(["memory"], run.path) as follow:
-        with pytest.raises(OSError, match="away"):
+        with pytest.raises(RunError, match=r"^memory: OSError: the server is away$"):
             follow()
         memory.fails = False
         go_on()
         follow()
     assert memory.taken == list(rows(run.record.log))
     assert (memory.opened, memory.closed) == (1, 1)
+
+
+def test_one_that_fails_keeps_no_other_one_from_its_rows(run: RunDir, memory: Memory) -> None:
+    @register("broken", package="json")
+    def broken(record: Record) -> Memory:
+        raise ValueError("no such\nplace")
+
+    with (
+        following(["broken", "memory"], run.path) as follow,
+        pytest.raises(RunError, match="^broken: ValueError: no such$"),
+    ):
+        follow()
+    assert memory.taken == list(rows(run.record.log))
 
 
 def test_nobody_to_tell(run: RunDir) -> None:
