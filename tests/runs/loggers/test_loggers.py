@@ -98,7 +98,7 @@ def test_one_that_fails_keeps_no_other_one_from_its_rows(run: RunDir, memory: Me
 
     with (
         following(["broken", "memory"], run.path) as follow,
-        pytest.raises(RunError, match="^broken: ValueError: no such$"),
+        pytest.raises(RunError, match=r"^broken: ValueError: no such$"),
     ):
         follow()
     assert memory.taken == list(rows(run.record.log))
