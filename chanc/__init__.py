@@ -10,8 +10,6 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from chanc.version import VERSION as __version__
-
 if TYPE_CHECKING:
     from chanc.api import Analysis as Analysis
     from chanc.api import Evaluated as Evaluated
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from chanc.api import sensitivity as sensitivity
     from chanc.api import train as train
     from chanc.api import verify as verify
+    from chanc.version import VERSION as __version__
 
 __all__ = [
     "Analysis",
@@ -68,6 +67,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("chanc.version").VERSION
     if name in __all__:
         return getattr(importlib.import_module("chanc.api"), name)
     if not name.startswith("_") and importlib.util.find_spec(f"chanc.{name}") is not None:

@@ -71,7 +71,7 @@ def installed(cell: Cell, place: Path, index: str, without: Sequence[str]) -> Pa
     wanted = [f"{name}=={version}" for name, version in pins.items() if name != "torch"]
     extras = "cpu,export" if "torch" in without else "cpu,torch,export"
     if "torch" in pins:
-        _had([*pip, f"torch=={pins['torch']}", "--index-url", index, "--extra-index-url", "https://pypi.org/simple"])
+        _had([*pip, f"torch=={pins['torch']}", "--index-url", index])
     _had([*pip, *wanted, *TOOLS, f"chanc[{extras}] @ {ROOT.as_uri()}"])
     return programs
 
