@@ -76,7 +76,9 @@ def test_kept_channels_change_the_trace_and_edges_stand_in_the_plan() -> None:
 
 def test_passes_and_graphs_say_it_too() -> None:
     surgeon = pytest.importorskip("onnx_graphsurgeon")
-    result = ResizeWidths(scale=0.5)(ir.serde.deserialize_model(network()))
+    model = ir.serde.deserialize_model(network())
+    model.metadata_props[SOURCE] = "of another rewrite"
+    result = ResizeWidths(scale=0.5)(model)
     wanted = said(chanc.rewrite(network(), scale=0.5).model)
     assert {**result.model.metadata_props} == wanted
     graph = chanc.rewrite(surgeon.import_onnx(network()), scale=0.5).model
