@@ -29,11 +29,17 @@ QUICK = ("tests/test_api.py", "tests/passes", "tests/ir/test_load_save.py", "tes
 
 @dataclass(frozen=True)
 class Cell:
-    """A Python, and the versions of some packages; of others the newest that fit."""
+    """A Python, and the versions of some packages; of others the newest that fit.
+
+    packages: installed besides. tests: run where nobody asks for others. marks: which of them, as pytest's -m has it.
+    """
 
     name: str
     python: str
     pins: Mapping[str, str] = field(default_factory=dict)
+    packages: Sequence[str] = ()
+    tests: Sequence[str] = QUICK
+    marks: str = "not nightly and not shared"
 
 
 CELLS = (
@@ -45,6 +51,10 @@ CELLS = (
     *(Cell(f"torch-2.{minor}", "3.12", {"torch": f"2.{minor}.*"}) for minor in range(7, 13)),
     Cell("named", "3.12", {"torch": "2.11.*", "onnx": "1.23.1", "onnx-ir": "1.0.0", "onnxscript": "0.7.2",
                            "onnxruntime": "1.30.*"}),
+    Cell("toolchains", "3.11", {"torch": "2.13.*"},
+         ("onnx-graphsurgeon", "polygraphy", "olive-ai", "requests", "openvino", "apache-tvm", "ncnn", "pnnx", "mnn",
+          "optuna", "tensorboard", "mlflow", "wandb"),
+         ("tests/examples/test_toolchains.py", "tests/runs/loggers", "tests/docs/test_toolchains.py"), "nightly"),
 )  # fmt: skip
 
 
@@ -72,7 +82,7 @@ def installed(cell: Cell, place: Path, index: str, without: Sequence[str]) -> Pa
     extras = "cpu,export" if "torch" in without else "cpu,torch,export"
     if "torch" in pins:
         _had([*pip, f"torch=={pins['torch']}", "--index-url", index])
-    _had([*pip, *wanted, *TOOLS, f"chanc[{extras}] @ {ROOT.as_uri()}"])
+    _had([*pip, *wanted, *TOOLS, *cell.packages, f"chanc[{extras}] @ {ROOT.as_uri()}"])
     return programs
 
 
@@ -90,7 +100,7 @@ def tried(cell: Cell, place: Path, index: str, without: Sequence[str], tests: Se
     except CannotBeHad as reason:
         return f"can't be had: {reason}", False
     # pytest's own program, not `python -m pytest`: that would import chanc from the checkout.
-    done = subprocess.run([programs / "pytest", "-m", "not nightly and not shared", *tests], cwd=ROOT,
+    done = subprocess.run([programs / "pytest", "-m", cell.marks, *(tests or cell.tests)], cwd=ROOT,
                           capture_output=True, text=True, check=False)  # fmt: skip
     lines = done.stdout.splitlines()
     if done.returncode:
@@ -101,7 +111,7 @@ def tried(cell: Cell, place: Path, index: str, without: Sequence[str], tests: Se
 def main() -> int:
     """All cells asked for, a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tests", nargs="*", default=QUICK, help="what pytest runs [a quick part]")
+    parser.add_argument("tests", nargs="*", help="what pytest runs [a quick part; the cell's own]")
     parser.add_argument("--only", action="append", choices=[cell.name for cell in CELLS], help="these cells alone")
     parser.add_argument("--without", action="append", default=[], choices=["torch"], help="leave a package out")
     parser.add_argument("--torch-index", default=TORCH_INDEX, help="where CPU builds of PyTorch are [%(default)s]")
