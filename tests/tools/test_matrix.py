@@ -36,5 +36,5 @@ def test_a_python_that_is_not_here(matrix: ModuleType, tmp_path: Path) -> None:
 
 
 def test_packages_that_can_not_be_had(matrix: ModuleType) -> None:
-    with pytest.raises(matrix.CannotBeHad, match="^ERROR: no such wheel$"):
+    with pytest.raises(matrix.CannotBeHad, match=r"^ERROR: no such wheel$"):
         matrix._had([sys.executable, "-c", "import sys; print('ERROR: no such wheel', file=sys.stderr); sys.exit(1)"])
