@@ -332,20 +332,23 @@ def _drop_stale(model: ir.Model, layouts: Mapping[ir.Value, Layout]) -> None:
     """Take away declared shapes that were wrong before: what they contradict may have another size now."""
     ends = {*model.graph.inputs, *model.graph.outputs}
     for value, layout in layouts.items():
-        if value.shape is None or value.const_value is not None or value in ends:
-            continue
-        declared, known = list(value.shape), layout.sizes
-        if len(declared) != len(known) or any(
-            isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(declared, known, strict=True)
-        ):
+        if value.shape is not None and value.const_value is None and value not in ends and _stale(value.shape, layout):
             value.shape = None
 
 
+def _stale(declared: ir.Shape, layout: Layout) -> bool:
+    """Whether a declared shape contradicts what is known of the value."""
+    known = layout.sizes
+    return len(declared) != len(known) or any(
+        isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(declared, known, strict=True)
+    )
+
+
 def _set_shape(value: ir.Value, sizes: tuple[object, ...], layout: Layout) -> None:
-    """The new sizes in the value's declared shape; names of dynamic axes stay. A shape of another rank goes."""
+    """The new sizes in the value's declared shape; names of dynamic axes stay. One that was wrong before goes."""
     if value.shape is None or value.const_value is not None:
         return
-    if len(value.shape) != len(sizes):
+    if _stale(value.shape, layout):
         value.shape = None
         return
     old = layout.sizes

@@ -121,3 +121,13 @@ def test_a_declared_shape_beside_what_changes() -> None:
     half = rewrite(model, scale=0.5)
     assert half.trace.groups == {"w": (6, 3)}
     ort.session(half.model)
+
+
+def test_a_declared_batch_that_the_input_contradicts() -> None:
+    """onnxruntime doesn't load the model, as it stands, but what is rewritten of it says nothing wrong any more."""
+    body = "a = MatMul (x, w) r = Relu (a) s = Neg (x) b = MatMul (r, v) y = Add (b, s)"
+    model = build("float[7,3] x", "float y", body, {"w": (3, 6), "v": (6, 3)})
+    model.graph.value_info.extend([_info(name, [2, width]) for name, width in zip("arsb", (6, 6, 3, 3), strict=True)])
+    half = rewrite(model, scale=0.5)
+    assert half.trace.groups == {"w": (6, 3)}
+    ort.session(half.model)

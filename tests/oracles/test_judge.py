@@ -212,6 +212,19 @@ def test_what_onnxruntime_can_not_load_is_computed_elsewhere() -> None:
     assert judge(model, spoilt(result.model), trace=result.trace).agrees is False
 
 
+@pytest.mark.parametrize("length", [5, "t"])
+def test_where_sizes_are_made_up_a_difference_in_float64_alone_proves_nothing(length: int | str) -> None:
+    graph = Graph(opset=17)
+    x = graph.input("x", [2, length, 3]).linear(6)
+    weights = [graph.weight(1, 12, 6, fan_in=6), graph.weight(1, 12, 4, fan_in=4), graph.vector(24, shape=(1, 24))]
+    model = graph.model(graph.node("GRU", [x, *weights], outputs=2, layout=1, hidden_size=4)[0].linear(3))
+    result = chanc.rewrite(model, scale=0.5)
+    assert judge(model, result.model, trace=result.trace).agrees
+    verdict = judge(model, spoilt(result.model), trace=result.trace)
+    assert verdict.agrees is (False if length == 5 else None)
+    assert ("made-up sizes" in str(verdict)) == (length == "t")
+
+
 @pytest.mark.parametrize("centred", [False, True])
 def test_what_onnxruntime_loads_and_can_not_run_is_computed_elsewhere(centred: bool) -> None:
     """An LRN of sequences: its kernel asks for pictures."""
