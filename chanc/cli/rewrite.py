@@ -136,6 +136,7 @@ def command(
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan
+    from chanc.rewriter.provenance import sign_source
 
     asked = [scale is not None, plan_file is not None, (max_params, max_macs, max_latency) != (None, None, None)]
     if sum(asked) > 1 or not any((*asked, ratios)):
@@ -184,6 +185,7 @@ def command(
     if batches is not None:
         result, told = _reconstructed(loaded, result, batches, seed)
         note = f"{note}\n{told}" if note else told
+    sign_source(result.model, model)
     save(result.model, output)
     if trace_file is not None:
         atomic_write_json(trace_file, result.trace.to_json())

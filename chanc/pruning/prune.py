@@ -19,6 +19,7 @@ from chanc.pruning.cut import cut
 from chanc.pruning.edges import cut_edges, inputs_read, refuse
 from chanc.pruning.outcome import Pruned, Step, Watch
 from chanc.rewriter.budget import Amount
+from chanc.rewriter.provenance import PLAN, sign, sign_source
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -108,6 +109,7 @@ def prune(
         )  # fmt: skip
         kept = Kept(Path(run), resume, model, command) if run is not None else None
         done = by_data(loaded, budgets, asked, kept, say=say, begin=begin, watch=watch)
+    _sign(done, model, edges)
     return done if isinstance(model, str | os.PathLike) else dataclasses.replace(done, model=like(done.model, model))
 
 
@@ -123,3 +125,17 @@ def _by_weights(
     now = analyze(done.model, dims=sizes, fold=False)
     step = Step(done.model, widths, now.params, now.macs, {}, dict(done.trace.left))
     return Pruned(done.model, (step,), own.params, own.macs, sizes)
+
+
+def _sign(done: Pruned, source: object, edges: bool) -> None:
+    """Say in its metadata what the pruned model came from."""
+    before: dict[str, int] = {}
+    for step in done.steps:
+        before |= {name: old for name, (old, _) in step.widths.items() if name not in before}
+    widths = {name: new for name, (_, new) in done.steps[-1].widths.items() if new != before[name]}
+    if len(done.steps) > 1:
+        sign(done.model, {} if edges else widths, {})
+    if widths:
+        sign_source(done.model, source)
+    if edges and len(done.steps) > 1:
+        del done.model.metadata_props[PLAN]  # what edges were cut of a cut model is no plan for the original

@@ -22,6 +22,7 @@ from chanc.ir import copy_model, load
 from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
 from chanc.runs import INPUT, RunDir, Timing, read_run
 from chanc.runs.environment import changes, in_words, threads_as_begun
+from chanc.runs.loggers import expect, following
 from chanc.runs.machine import environment
 from chanc.runs.overhead import START
 from chanc.study.about import contents, fingerprint, judged_on
@@ -100,6 +101,7 @@ def search(
     console: Console | None = None,
     quiet: bool = True,
     command: Sequence[str] = (),
+    log: Sequence[str] = (),
     on_change: Callable[[Path], object] | None = None,
     asked: Mapping[str, object] | None = None,
 ) -> Run:
@@ -139,8 +141,9 @@ def search(
         normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
             model was made for (`chanc.training.contract`), in all trials and final trainings. bake is for best.onnx.
         command: the command line, for the record.
+        log: trackers of experiments that get what happens, too (`chanc.runs.loggers.LOGGERS`).
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
-            it is said and not raised.
+            it, and with `log`, is said and not raised.
         asked: these arguments as `chanc.study.asked` hands them on, for the record.
 
     Raises:
@@ -180,14 +183,15 @@ def search(
     progress = Progress(*settings.length, console or Console(), quiet, deadline)
     if grain:
         progress.say(f"note: widths are multiples of {grain['round_to']}, as suits a GPU; --round-to says otherwise")
+    expect(log)
     refuse_early(Path(out), resume, settings)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
-    changed = _told(on_change, Path(out), progress)
     source = model if model is not None else Path(out) / INPUT
     settings = dataclasses.replace(settings, sizes=_sizes(source, dims, shapes))
-    call = (progress, command, changed, asked, pool, trial, Path(shelf) if shelf is not None else None)
-    with threads_as_begun(Path(out)) if resume else nullcontext():
-        return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
+    own = (asked, pool, trial, Path(shelf) if shelf is not None else None)
+    with threads_as_begun(Path(out)) if resume else nullcontext(), following(log, Path(out)) as follow:
+        changed = _told({"report": on_change, "log": lambda _: follow()}, Path(out), progress)
+        return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed, *own)
 
 
 def train_one(out: Path, trial: int) -> None:
@@ -285,16 +289,19 @@ def _opened(analysis: Analysis) -> ir.Model:
     return model
 
 
-def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progress) -> Callable[[], None]:
+def _told(
+    hooks: Mapping[str, Callable[[Path], object] | None], out: Path, progress: Progress
+) -> Callable[[], None]:
     """What to call when the run has changed; no picture is worth a search: what goes wrong is one line of text."""
 
     def changed() -> None:
-        try:
-            if on_change is not None:
-                on_change(out)
-        except Exception as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-            progress.say_once(f"no report: {reason}")
+        for what, hook in hooks.items():
+            try:
+                if hook is not None:
+                    hook(out)
+            except Exception as error:
+                reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+                progress.say_once(f"no {what}: {reason}")
 
     return changed
 

@@ -147,14 +147,14 @@ def test_helps_of_what_methods_share() -> None:
 
 
 def test_help_of_the_group_imports_nothing_heavy() -> None:
-    """`chanc --help` answers at once: it imports click, and of chanc what writes to a terminal and the errors."""
+    """`chanc --help` answers at once: it imports click, of chanc what writes to a terminal, errors, the version."""
     code = "import sys, chanc.cli\ntry: chanc.cli.main(['--help'])\nfinally: print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "Commands:" in out.stdout
     modules = out.stdout.splitlines()[-1].split()
     assert not {"numpy", "onnx", "onnx_ir", "torch", "onnxruntime", "rich"} & set(modules)
     assert {name for name in modules if name.startswith("chanc.")} == {
-            "chanc.cli", "chanc.cli.outputs", "chanc.errors", "chanc.terminal",
+            "chanc.cli", "chanc.cli.outputs", "chanc.errors", "chanc.terminal", "chanc.version",
         }  # fmt: skip
 
 

@@ -13,7 +13,9 @@ pytest.importorskip("torch")
 
 import chanc
 from chanc.errors import DataError, PlanError, RunError, TrialError, VerifyError
+from chanc.files import checksum
 from chanc.pruning import STAGES, cut, loop
+from chanc.rewriter.provenance import PLAN, SOURCE, TRACE, VERSION
 from chanc.runs import fsck, read_run
 from chanc.testing import builders
 
@@ -45,6 +47,7 @@ def test_what_hardly_counts_goes_without_a_loss(samples: list[dict[str, np.ndarr
     assert done.after >= done.steps[-1].scores["cut"]
     assert isinstance(done.model, onnx.ModelProto)
     onnx.checker.check_model(done.model)
+    assert {entry.key for entry in done.model.metadata_props} == {VERSION, PLAN, TRACE}
 
 
 def test_a_training_that_makes_it_worse_is_undone(samples: list[dict[str, np.ndarray]]) -> None:
@@ -66,9 +69,11 @@ def test_halves_are_run_as_halves(samples: list[dict[str, np.ndarray]]) -> None:
     assert any(line.startswith("reconstructed") for line in said)
 
 
-def test_by_weights_alone() -> None:
+def test_by_weights_alone(tmp_path: Path) -> None:
     said: list[str] = []
-    done = chanc.prune(network(), max_params="50%", say=said.append)
+    onnx.save(network(), tmp_path / "in.onnx")
+    done = chanc.prune(tmp_path / "in.onnx", max_params="50%", say=said.append)
+    assert done.model.metadata_props[SOURCE] == checksum(tmp_path / "in.onnx")
     assert done.steps[-1].params <= 0.5 * done.params
     assert done.before is None
     assert done.after is None
@@ -98,6 +103,11 @@ def test_steps_are_kept_and_a_stopped_run_goes_on(
     assert logs[0] == logs[1]
     assert [json.loads(line)["kind"] for line in logs[0].splitlines()] == ["start", "step", "step"]
     assert again.after == whole.after
+    assert again.model == whole.model
+    found = {entry.key: entry.value for entry in again.model.metadata_props}
+    assert set(found) == {VERSION, PLAN}
+    widths = {name: new for name, (_, new) in whole.steps[-1].widths.items()}
+    assert json.loads(found[PLAN]) == {"format": 2, "groups": widths}
     assert not list((tmp_path / "run").rglob("training.safetensors"))
     weights = tmp_path / "run" / "trials" / "000" / "model.onnx"
     weights.write_bytes(weights.read_bytes()[:-9])

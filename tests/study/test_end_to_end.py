@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import runpy
 import signal
@@ -21,7 +22,11 @@ from safetensors.torch import load_file
 from chanc.api import search
 from chanc.cli import main
 from chanc.errors import RunError
-from chanc.runs import TrialEvent, read_run
+from chanc.files import checksum
+from chanc.rewriter.provenance import PLAN, SOURCE, TRACE
+from chanc.runs import Record, TrialEvent, read_run
+from chanc.runs.loggers import LOGGERS, register
+from chanc.runs.loggers.rows import Row
 from chanc.runs.sweeps import read_cell
 from chanc.study import Run
 from chanc.study.progress import Progress
@@ -61,6 +66,10 @@ def test_the_best_model_runs_everywhere(tmp_path: Path, digits_model: Path) -> N
     out = tmp_path / "run"
     run = small_search(digits_model, out)
     best = onnx.load(run.model)
+    made = {entry.key: entry.value for entry in best.metadata_props}
+    assert made[SOURCE] == checksum(out / "input.onnx")
+    assert json.loads(made[PLAN]) == {"format": 2, "groups": dict(run.widths)}
+    assert TRACE not in made
     shapes = {weight.name: tuple(weight.dims) for weight in best.graph.initializer}
     assert shapes["stem.weight"] == (24, 1, 3, 3)
     assert shapes["depthwise.weight"] == (24, 1, 3, 3)
@@ -75,6 +84,28 @@ def test_the_best_model_runs_everywhere(tmp_path: Path, digits_model: Path) -> N
     net.load_state_dict(load_file(out / "model.safetensors"))
     found = net.eval()(torch.from_numpy(images)).detach().numpy()
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_tracker_gets_each_trial_once(tmp_path: Path, digits_model: Path) -> None:
+    taken: list[Row] = []
+
+    class Tracker:
+        def __init__(self, record: Record) -> None:
+            self.last = len(taken) - 1
+
+        def log(self, number: int, row: Row) -> None:
+            taken.append(row)
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    common: dict[str, Any] = {"data": "digits", "epochs": 1, "limit_train": 100, "out": tmp_path / "run"}
+    with LOGGERS.scratch():
+        register("tracker", package="json")(Tracker)
+        search(digits_model, algo="random", trials=1, train=TRAIN, log=["tracker"], **common)
+        search(trials=2, resume=True, out=tmp_path / "run")
+    assert [row.step for row in taken if "trial/score" in row.figures] == [0, 1]
+    assert [row.step for row in taken if "epoch/loss" in row.figures] == [0, 1]
 
 
 @pytest.mark.parametrize(
