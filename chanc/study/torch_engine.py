@@ -161,10 +161,11 @@ class TorchEngine:
         """Lines on what a training does with quantised weights, and with an end that PyTorch can't express."""
         return remarks(model)
 
-    def complete(self, model: ir.Model) -> bool:
-        """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""
+    def complete(self, model: ir.Model) -> None:
+        """Put the normalisation of pixels into a best model, in place, where that was asked for."""
         data = self.trial.data
-        return self.bake and isinstance(data, Dataset) and bake_input(model, image_input(model), data.input)
+        if self.bake and isinstance(data, Dataset):
+            bake_input(model, image_input(model), data.input)
 
     def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
