@@ -36,6 +36,9 @@ from chanc.transforms import reconstruct
 CALIBRATION, AT_ONCE = 256, 32
 """Training samples that layers are refitted on, and how many at once."""
 
+_UNDONE = {"refitted": "refit", "trained": "training"}
+"""What makes a stage."""
+
 
 @dataclass(frozen=True)
 class Recovery:
@@ -77,12 +80,9 @@ class Recovery:
         done = self._cut(model, asked)
         after, scores = done.model, {"cut": self.score(done.model)}
         if self.refit:
-            after = self._refitted(model, done)
-            scores["refitted"] = self.score(after)
+            after = self._better(after, self._refitted(model, done), "refitted", scores)
         if self.trains:
-            trained = self._trained(after, checkpoint, watch)
-            scores["trained"] = self.score(trained)
-            after = self._better(after, trained, scores)
+            after = self._better(after, self._trained(after, checkpoint, watch), "trained", scores)
         after.metadata_props.update(self.data.metadata())
         now = analyze(after, dims=self.sizes, fold=False)
         return Step(after, self._widths(model, done), now.params, now.macs, scores, dict(done.trace.left))
@@ -140,12 +140,13 @@ class Recovery:
             break
         return model
 
-    def _better(self, before: ir.Model, trained: ir.Model, scores: dict[str, float]) -> ir.Model:
-        """The trained model, or the one before the training where that is the better one, which is said."""
-        name, score = list(scores.items())[-2]
-        if (scores["trained"] >= score) == self.task.higher_is_better or scores["trained"] == score:
-            return trained
-        self.say(f"note: the training is undone, with it the {self.task.score_name} is {scores.pop('trained'):.4g}, "
+    def _better(self, before: ir.Model, made: ir.Model, stage: str, scores: dict[str, float]) -> ir.Model:
+        """What a stage made, whose score is noted, or what was there before it where that is better, which is said."""
+        (name, score), found = list(scores.items())[-1], self.score(made)
+        if found == score or (found > score) == self.task.higher_is_better:
+            scores[stage] = found
+            return made
+        self.say(f"note: the {_UNDONE[stage]} is undone, with it the {self.task.score_name} is {found:.4g}, "
                  f"{name} alone {score:.4g}")  # fmt: skip
         return before
 
