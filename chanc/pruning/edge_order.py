@@ -65,18 +65,29 @@ class Order:
     edges: IntArray
     grain: int
 
-    def kept(self, gone: int) -> dict[str, dict[str, list[int]]]:
-        """The units that readers keep when so many edges are gone: what an edge plan says."""
-        starts = np.cumsum([0, *(reader.inputs.size for reader in self.readers)])
-        owners = np.searchsorted(starts, self.edges[:gone], side="right") - 1
-        found = {}
+    def kept(self, gone: IntArray) -> dict[str, dict[str, list[int]]]:
+        """The units that readers keep when these edges are gone, in the order of `edges`: what an edge plan says."""
+        owners, starts, found = self.owners(gone), self._starts, {}
         for number in np.unique(owners):
-            reader, mine = self.readers[number], self.edges[:gone][owners == number] - starts[number]
+            reader, mine = self.readers[number], gone[owners == number] - starts[number]
             kept = np.ones(reader.inputs.size, dtype=bool)
             kept[self._rounded(mine, reader.inputs)] = False
             if not kept.all():
                 found[reader.name] = {of: np.flatnonzero(part).tolist() for of, part in reader.by_group(kept).items()}
         return found
+
+    def owners(self, edges: IntArray) -> IntArray:
+        """The readers of edges, by their number."""
+        return np.searchsorted(self._starts, edges, side="right") - 1
+
+    def given_back(self, gone: IntArray, reader: int) -> IntArray:
+        """The edges that are gone without a grain of one reader's, the last of them that went."""
+        mine = np.flatnonzero(self.owners(gone) == reader)
+        return np.delete(gone, mine[-self.grain :])
+
+    @property
+    def _starts(self) -> IntArray:
+        return np.cumsum([0, *(reader.inputs.size for reader in self.readers)])
 
     def _rounded(self, gone: IntArray, inputs: IntArray) -> IntArray:
         """The edges of a reader that are gone, without the last of them that make what is left a multiple."""

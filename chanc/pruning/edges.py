@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from chanc.analysis import Analysis, analyze
+from chanc.analysis.disjoint_set import IntArray
 from chanc.errors import PlanError
 from chanc.ir.initializers import constant_shape
 from chanc.ir.nodes import called, nodes_of
@@ -29,6 +30,8 @@ from chanc.rewriter.plan import DEVICE_GRAIN, Apart
 Lower = Callable[[Wishes], tuple[Rewrite, Analysis]]
 HALVINGS = 9
 """So many models are lowered on the way to a budget: 0.2 % of all edges are between the last two."""
+GIVERS = 8
+"""So many readers are asked to read more where a budget isn't used up."""
 
 
 def refuse(budgets: Budgets, ratios: Mapping[str, float] | None) -> None:
@@ -103,18 +106,36 @@ def _within(order: Order, lower: Lower, limits: Limits) -> Rewrite:
     Raises: PlanError where none is.
     """
     low, high = 0, order.edges.size
-    best, cost = lower(order.kept(high))
+    best, cost = lower(order.kept(order.edges))
     if not limits.met(cost):
         raise PlanError(_missed(limits, cost))
     for _ in range(HALVINGS):
         middle = (low + high) // 2
-        if middle == low or max(limits.shares(cost).values()) > 1 - CLOSE:
+        if middle == low or _full(limits, cost):
             break
-        found, now = lower(order.kept(middle))
+        found, now = lower(order.kept(order.edges[:middle]))
         if limits.met(now):
             best, cost, high = found, now, middle
         else:
             low = middle
+    return best if _full(limits, cost) else _given_back(order, order.edges[:high], lower, limits, best)
+
+
+def _full(limits: Limits, cost: Analysis) -> bool:
+    return max(limits.shares(cost).values()) > 1 - CLOSE
+
+
+def _given_back(order: Order, gone: IntArray, lower: Lower, limits: Limits, best: Rewrite) -> Rewrite:
+    """The model with some edges back, where the last to go took much at once: the last ones of some readers."""
+    owners = order.owners(gone)[::-1]
+    readers = owners[np.sort(np.unique(owners, return_index=True)[1])]
+    for reader in readers[:GIVERS]:
+        fewer = order.given_back(gone, int(reader))
+        found, cost = lower(order.kept(fewer))
+        if limits.met(cost):
+            best, gone = found, fewer
+        if limits.met(cost) and _full(limits, cost):
+            break
     return best
 
 

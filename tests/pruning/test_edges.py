@@ -17,7 +17,7 @@ from chanc.analysis import analyze  # noqa: E402
 from chanc.cli import cli  # noqa: E402
 from chanc.errors import PlanError  # noqa: E402
 from chanc.pruning import loop  # noqa: E402
-from chanc.pruning.edge_order import Limits, _ratios  # noqa: E402
+from chanc.pruning.edge_order import Limits, Order, _ratios, readers_of  # noqa: E402
 from chanc.pruning.edges import cut_edges, floors_of, inputs_read  # noqa: E402
 from chanc.report import write_report  # noqa: E402
 from chanc.rewriter.edges import chains  # noqa: E402
@@ -139,6 +139,17 @@ def test_ratios() -> None:
     assert np.isfinite(_ratios(scores, np.ones(4), inputs * 4, 5)).sum() == 2
     assert np.isinf(_ratios(scores, np.zeros(4), inputs, 1)).all()  # what saves nothing stays
     assert _ratios(np.zeros(3), np.ones(3), inputs[:3], 1).tolist() == [0, 0, np.inf]
+
+
+def test_an_order_of_edges() -> None:
+    """Of 16 each, 11 and 14 would be left: 12 and 16 are, by the last that went; four of one reader come back."""
+    readers = list(readers_of(analyze(two_readers()), {}))
+    gone = np.array([3, 17, 1, 0, 2, 18, 4])
+    order = Order(readers, gone, grain=4)
+    assert [reader.name for reader in readers] == ["a:1", "b:1"]
+    assert order.kept(gone) == {"a:1": {"w": list(range(4, 16))}}
+    assert order.kept(gone[:2]) == {}
+    assert order.given_back(gone, 0).tolist() == [3, 17, 18]
 
 
 def test_limits() -> None:
