@@ -12,6 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+# The tests share the cores: a thread that waits for another's share of a small network spins, ten times as long as all
+# the work takes. Read when NumPy and torch are loaded; for onnxruntime, see below.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import onnx
 import onnx_ir as ir
 import pytest
@@ -20,9 +24,6 @@ from chanc import ir as chanc_ir
 from chanc.backends import ort
 from chanc.oracles import compare
 
-# The tests share the cores: a thread that waits for another's share of a small network spins, ten times as long as all
-# the work takes. No test module has loaded torch yet.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 for function in (ort.session, ort.run):
     function.__kwdefaults__["threads"] = 1
 
