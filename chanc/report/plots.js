@@ -253,7 +253,8 @@ function heatMap(holder, plot, palette) {
 
   whenResized(canvas, () => {
     const width = Math.max(320, canvas.clientWidth || 900);
-    const few = Math.min(40, LEGEND / plot.rows.length); // as tall as the legend beside it
+    // together as tall as the legend to the right and the title to the left
+    const few = Math.max(LEGEND, 6.5 * plot.y.text.length) / plot.rows.length;
     const rowHeight = Math.max(1, Math.min(Math.max(18, few), 620 / plot.rows.length));
     const labels = plot.rows.map((row) => row.replace(/\.weight$/, ""));
     const letters = Math.min(30, Math.floor(width / 24), labels.reduce((most, label) => Math.max(most, label.length), 0));
