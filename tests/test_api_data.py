@@ -78,16 +78,15 @@ def kinds() -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("kind", list(kinds()))
+@pytest.mark.parametrize("kind", ["generator", "list of dicts", pytest.param("Dataset", marks=pytest.mark.nightly)])
 def test_training(kind: str) -> None:
     done = chanc.train(network(), kinds()[kind], epochs=4, task=Regression(), optimizer="adamw", batch_size=16)
     assert done.top1 > done.before
     assert done.test_images == 32
 
 
-@pytest.mark.parametrize("kind", ["generator", "DataLoader"])
-def test_pruning(kind: str) -> None:
-    done = chanc.prune(network(), max_macs="50%", data=kinds()[kind], task=Regression(), epochs=1, round_to=1)
+def test_pruning() -> None:
+    done = chanc.prune(network(), max_macs="50%", data=kinds()["DataLoader"], task=Regression(), epochs=1, round_to=1)
     assert done.score_name == "closeness"
     assert done.steps[-1].macs <= done.macs / 2
     assert list(done.steps[-1].scores) == ["cut", "refitted", "trained"]
@@ -95,20 +94,20 @@ def test_pruning(kind: str) -> None:
 
 def test_a_search(tmp_path: Path) -> None:
     train = {"optimizer": "adamw", "batch_size": 16}
-    run = chanc.search(network(), algo="random", data=kinds()["Dataset"], task=Regression(), out=tmp_path, trials=2,
+    run = chanc.search(network(), algo="random", data=kinds()["Dataset"], task=Regression(), out=tmp_path, trials=1,
                        epochs=1, train=train, on_change=None)  # fmt: skip
     record = read_run(tmp_path)
-    assert [trial.id for trial in record.trials] == [0, 1]
+    assert [trial.id for trial in record.trials] == [0]
     assert record.settings["data"] == "<from Python>"
     assert record.settings["task"] == "<Regression(weight=1.0)>"
     assert onnx.load(run.model).graph.input[0].name == "x"
     with pytest.raises(RunError, match="the data of this run came from Python"):
-        chanc.search(out=tmp_path, resume=True, trials=3)
+        chanc.search(out=tmp_path, resume=True, trials=2)
     changed = [(X, Y + 1)]
     with pytest.raises(RunError, match="was made with other settings: contents"):
-        chanc.search(out=tmp_path, resume=True, trials=3, data=changed, task=Regression(), on_change=None)
+        chanc.search(out=tmp_path, resume=True, trials=2, data=changed, task=Regression(), on_change=None)
     again = chanc.search(
-        out=tmp_path, resume=True, trials=3, data=kinds()["generator"], task=Regression(), on_change=None
+        out=tmp_path, resume=True, trials=2, data=kinds()["generator"], task=Regression(), on_change=None
     )
-    assert len(read_run(tmp_path).trials) == 3
+    assert len(read_run(tmp_path).trials) == 2
     assert again.model == run.model

@@ -83,7 +83,7 @@ class Recovery:
             trained = self._trained(after, checkpoint, watch)
             scores["trained"] = self.score(trained)
             after = self._better(after, trained, scores)
-        after.metadata_props.update(self.data.metadata())  # as a training does
+        after.metadata_props.update(self.data.metadata())
         now = analyze(after, dims=self.sizes, fold=False)
         return Step(after, dict(done.trace.groups), now.params, now.macs, scores, dict(done.trace.left))
 

@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 from PIL import Image
 
 from chanc.cli import main
+from chanc.runs import read_run
 from chanc.testing import builders
 
 RNG = np.random.default_rng(0)
@@ -72,7 +73,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     answers = {"image": RNG.random((40, 1, 6, 6), np.float32), "labels": RNG.random((40, 4), np.float32)}
     np.savez(tmp_path / "answers.npz", **answers)
     images = {f"x_{part}": RNG.integers(0, 256, (24, 6, 6), np.uint8) for part in ("train", "test")}
-    np.savez(tmp_path / "sorts.npz", **images, **{f"y_{part}": np.arange(24) % 6 for part in ("train", "test")})
+    for name, classes in (("sorts", 6), ("kinds", 4)):
+        labels = {f"y_{part}": np.arange(24) % classes for part in ("train", "test")}
+        np.savez(tmp_path / f"{name}.npz", **images, **labels)
     (tmp_path / "own_prune_tasks.py").write_text(TASKS)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -142,6 +145,16 @@ def test_images_of_a_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (place / "out-prune" / "report.html").exists()
     pruned = onnx.load("out.onnx")
     assert [node.op_type for node in pruned.graph.node] == [node.op_type for node in onnx.load("m.onnx").graph.node]
+
+
+def test_bare_convolutions_are_lent_batchnorm_where_labels_are_learned(place: Path) -> None:
+    for task, args, lent in (("classification", (), True), ("distillation", ("--insert-batchnorm",), True)):
+        out = f"{task}{len(args)}.onnx"
+        asked = ("--data", "kinds.npz", "--task", task, "--epochs", "0", "--no-refit", *args)
+        assert run("prune", "m.onnx", "-o", out, *MACS, *asked) == 0
+        record = read_run(place / f"{task}{len(args)}-prune")
+        assert record.settings["insert_batchnorm"] is lent
+        assert "chanc.input.mean" in {entry.key for entry in onnx.load(out).metadata_props}, "how it takes its pixels"
 
 
 def test_a_task_of_ones_own_judges_channels_in_prune_and_rewrite(
