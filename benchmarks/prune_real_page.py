@@ -84,8 +84,8 @@ def _costs(lines: Mapping[str, Line]) -> str:
                      f"{slow:.2f} → {fast:.2f}", f"{middle:.2f}", f"{faster} of {turns}", f"{line['cpu_s']:.0f}",
                      f"{line['mb']:,}"])  # fmt: skip
     text = (f"Latency in onnxruntime on one sample, one thread, both models in turn, {REPEATS} turns, on a machine "
-            "that others used as well: medians, the median ratio of a turn, and in how many turns the pruned model was "
-            "the faster one. CPU seconds and memory are those of the whole process, "
+            "that others used as well: what the fastest tenth of the runs took, the median ratio of a turn, and in how "
+            "many turns the pruned model was the faster one. CPU seconds and memory are those of the whole process, "
             "with the making of inputs.")  # fmt: skip
     head = ["model", "MACs", "params", "ms", "ratio", "faster in", "CPU s", "MB"]
     return "\n\n".join(["## Costs", text, _table(head, rows)])

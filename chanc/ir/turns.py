@@ -28,11 +28,12 @@ class Turns:
     """How many samples a model takes at a time.
 
     ranks: of its inputs, by name; None where one isn't known. batch: what their first axes are fixed to; None where
-    they are open, or of several sizes and so no batch.
+    they are open, or of several sizes and so no batch. open: whether all first axes are.
     """
 
     ranks: Mapping[str, int | None]
     batch: int | None
+    open: bool = True
 
     @classmethod
     def of_shapes(cls, shapes: Mapping[str, Sequence[object] | None]) -> Turns:
@@ -46,7 +47,8 @@ class Turns:
         others = {str(size) for shape in shapes.values() for size in list(shape or ())[1:] if not isinstance(size, int)}
         sizes = {size for size in first if isinstance(size, int) and size > 0}
         elsewhere = {str(size) for size in first - sizes} & others - {"None", "?", ""}
-        return cls(ranks, sizes.pop() if len(sizes) == 1 and not elsewhere else None)
+        opened = not sizes and not elsewhere and 0 not in ranks.values()
+        return cls(ranks, sizes.pop() if len(sizes) == 1 and not elsewhere else None, opened)
 
     @classmethod
     def of(cls, model: ir.Model) -> Turns:
@@ -55,8 +57,9 @@ class Turns:
         return cls.of_shapes({value.name or "": None if value.shape is None else list(value.shape) for value in inputs})
 
     def whole(self, samples: Mapping[str, Stack]) -> bool:
-        """Whether each sample is a run of its own: all arrays have an axis more than the model's inputs."""
-        return bool(samples) and all(array.ndim - 1 == self.ranks.get(name) for name, array in samples.items())
+        """Whether samples are runs of their own: no batch is open, and all arrays have an axis more than the inputs."""
+        more = all(array.ndim - 1 == self.ranks.get(name) for name, array in samples.items())
+        return more and bool(samples) and not self.open
 
     def parts(self, samples: Mapping[str, Stacked]) -> Iterator[dict[str, Stacked]]:
         """The samples, [N, ...] each, as the model runs on them; those of a fixed batch filled up with the last one."""

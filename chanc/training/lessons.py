@@ -34,7 +34,7 @@ def teacher_of(model: ir.Model, net: Trainable, data: Data, task: Task) -> Train
                        zip(same, (made.inputs, made.outputs), (net.inputs, net.outputs), strict=True))  # fmt: skip
     renamed = dict(zip(made.outputs, outputs, strict=True))
     heads = {renamed[name]: axis for name, axis in made.heads.items()}
-    turns = Turns(dict(zip(inputs, made.turns.ranks.values(), strict=True)), made.turns.batch)
+    turns = Turns(dict(zip(inputs, made.turns.ranks.values(), strict=True)), made.turns.batch, made.turns.open)
     teacher = dataclasses.replace(made, inputs=inputs, outputs=outputs, heads=heads, turns=turns)
     try:
         with torch.no_grad(), torch.random.fork_rng([]):

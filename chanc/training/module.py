@@ -101,7 +101,7 @@ def trainable(model: ir.Model, task: Task) -> Trainable:
     twin, _ = ended(model)
     turns = Turns.of(model)
     if (opened := open_batch(twin)) is not None:
-        twin, turns = opened, Turns(turns.ranks, None)
+        twin, turns = opened, Turns(turns.ranks, None, turns.open)
     outputs = tuple(value.name or "" for value in twin.graph.outputs)
     heads = end_at_logits(twin.graph) if task.takes_logits else {}
     masters = float_masters(twin, list(model.graph.initializers))

@@ -36,6 +36,11 @@ def test_an_open_batch_is_one_part() -> None:
     assert [part["x"].tolist() for part in Turns.of_shapes({"x": ["N", 1]}).parts({"x": x})] == [x.tolist()]
 
 
+def test_an_axis_too_many_of_an_open_batch_is_no_run() -> None:
+    assert not Turns.of_shapes({"x": ["N", 5]}).whole({"x": np.zeros((9, 1, 5))})
+    assert Turns.of_shapes({"x": ["T", 5], "h": [1, 8]}).whole({"x": np.zeros((9, 4, 5)), "h": np.zeros((9, 1, 8))})
+
+
 def test_whole_runs() -> None:
     turns = Turns.of_shapes({"x": [3, 4], "gain": []})
     runs = {"x": np.zeros((2, 3, 4)), "gain": np.array([5.0, 6.0])}

@@ -216,8 +216,8 @@ def test_a_state_beside_frames(whole: bool) -> None:
     state = (24, 1, 1, 8) if whole else (48, 1, 8)
     shapes = {"x": frames, "h": state, "c": state}
     data = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-    done = chanc.prune(recurrent("T"), max_macs="75%", data=[data], epochs=2, round_to=1)
-    assert done.steps[-1].macs <= 0.75 * done.macs
+    done = chanc.prune(recurrent("T"), max_macs="60%", data=[data], epochs=2, round_to=1)
+    assert done.steps[-1].macs <= 0.6 * done.macs
     assert done.macs == 6 * 16 + 32 * 24 + 8
     assert done.after is not None
     assert done.after >= done.steps[-1].scores["cut"]
