@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 ONNX = ("", "ai.onnx")
+KINDS = {getattr(onnx.defs.OpSchema.AttrType, kind.name, None): kind.name for kind in ir.AttributeType}
 SINGLE = onnx.defs.OpSchema.FormalParameterOption.Single
 
 
@@ -41,8 +42,8 @@ def wrong_type(node: ir.Node) -> str | None:
     known = _types(node.op_type)
     for name, attribute in node.attributes.data.items():
         types = known.get(name)
-        if types is not None and attribute.type.value not in types and not attribute.is_ref():
-            told = " or ".join(ir.AttributeType(kind).name for kind in sorted(types))
+        if types is not None and attribute.type.name not in types and not attribute.is_ref():
+            told = " or ".join(sorted(types))
             return f"attribute {name!r} is {attribute.type.name}, {node.op_type} takes {told}"
     return None
 
@@ -77,9 +78,9 @@ def _schema(op: str, version: int) -> _Schema | None:
 
 
 @cache
-def _types(op: str) -> dict[str, set[int]]:
+def _types(op: str) -> dict[str, set[str]]:
     """Types by the attribute's name, of all versions of an operator."""
-    found: dict[str, set[int]] = {}
+    found: dict[str, set[str]] = {}
     version = onnx.defs.onnx_opset_version()
     while version > 0:
         try:
@@ -87,6 +88,6 @@ def _types(op: str) -> dict[str, set[int]]:
         except onnx.defs.SchemaError:
             break
         for name, attribute in schema.attributes.items():
-            found.setdefault(name, set()).add(attribute.type.value)
+            found.setdefault(name, set()).add(KINDS[attribute.type])
         version = schema.since_version - 1
     return found
