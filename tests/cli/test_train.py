@@ -251,8 +251,9 @@ def folded_and_recovered(kept: ir.Model, seed: int, epochs: int) -> tuple[float,
     return tuple(taught(one, data, options)[1].score for one in (kept, twin))
 
 
-def test_folded_norms_come_back() -> None:
-    kept, recovered = zip(*(folded_and_recovered(network(seed=seed), seed, 4) for seed in (0, 1, 2)), strict=True)
+@pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.nightly)])
+def test_folded_norms_come_back(seeds: int) -> None:
+    kept, recovered = zip(*(folded_and_recovered(network(seed=seed), seed, 4) for seed in range(seeds)), strict=True)
     assert np.mean(recovered) >= np.mean(kept)
 
 
