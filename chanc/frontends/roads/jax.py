@@ -68,7 +68,7 @@ def _norms(module: Any, state: Any) -> list[Mapping[str, Array | float]]:
     import jax
     import numpy as np
 
-    found = []
+    found: list[Mapping[str, Array | float]] = []
     for norm in jax.tree_util.tree_leaves(module, is_leaf=lambda part: isinstance(part, equinox.nn.BatchNorm)):
         if not isinstance(norm, equinox.nn.BatchNorm):
             continue
