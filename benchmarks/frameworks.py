@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import coverage
 import frameworks_page
@@ -48,7 +49,8 @@ PACKAGES = {
 class Road:
     """What to export: a spec, the environment that has its framework ("" is chanc's own), and the input's shape.
 
-    before: code that is run there first, with the network's folder as the working directory.
+    before: code that is run there first, with the network's folder as the working directory. plain: a
+    perceptron, which has no convolutions and takes images as they are, neither moved nor mirrored.
     """
 
     spec: str
@@ -56,6 +58,7 @@ class Road:
     shape: tuple[int, ...] = ()
     backend: str = ""
     before: str = ""
+    plain: bool = False
 
 
 NCHW, NHWC = (1, 1, 8, 8), (1, 8, 8, 1)
@@ -73,7 +76,7 @@ ROADS = {
     "paddle": Road("paddle:paddle_resnet:resnet", "paddle", NCHW),
     "transformers": Road("hf:{made}", "torch", NCHW,
                          before="import transformers_resnet; transformers_resnet.save('{made}')"),
-    "scikit-learn": Road("sklearn:sklearn_mlp:mlp", "sklearn", NCHW),
+    "scikit-learn": Road("sklearn:sklearn_mlp:mlp", "sklearn", NCHW, plain=True),
 }  # fmt: skip
 
 
@@ -107,8 +110,10 @@ def walk(name: str, road: Road, venvs: Path, folder: Path) -> Row:
         exported(row, road, environment(road.home, venvs) if road.home else None, folder, path)
         described(row, path)
         rewritten(row, path)
-        trained(row, path)
-        searched(row, path, folder)
+        options: dict[str, Any] = {"batch_size": 32, "lr": 0.05, "device": "cpu"}
+        options |= {"crop_padding": 0, "flip": False, "optimizer": "sgd"} if road.plain else {}
+        trained(row, path, options)
+        searched(row, path, folder, options, "shape" if road.plain else "greedy")
     except (ChancError, AssertionError, subprocess.CalledProcessError) as error:
         row.fault = f"{type(error).__name__}: {error}"
     return row
@@ -157,20 +162,20 @@ def rewritten(row: Row, path: Path) -> None:
     row.half, row.widen = asdict(half), asdict(widen)
 
 
-def trained(row: Row, path: Path) -> None:
+def trained(row: Row, path: Path, options: Mapping[str, Any]) -> None:
     """Two epochs, and how far onnxruntime is from the trained network as PyTorch."""
-    done = chanc.train(path, "digits", epochs=2, batch_size=32, lr=0.05, device="cpu")
+    done = chanc.train(path, "digits", epochs=2, **options)
     row.before, row.after = done.before, done.top1
     found = coverage.Emitted()
     coverage.codegen(to_proto(done.model), found)
     row.equal = found.error if found.error is not None else float("inf")
 
 
-def searched(row: Row, path: Path, folder: Path) -> None:
-    """Three trials of the greedy search."""
-    run = chanc.search(str(path), algo="greedy", data="digits", trials=3, epochs=1, limit_train=400,
-                       out=folder / "run", options={"gamma": 0.8, "min_width": 4},
-                       train={"lr": 0.05, "batch_size": 32, "device": "cpu"})  # fmt: skip
+def searched(row: Row, path: Path, folder: Path, options: Mapping[str, Any], algo: str) -> None:
+    """Three trials. The greedy search goes by convolutions, and a perceptron has none."""
+    own = {"gamma": 0.8, "min_width": 4} if algo == "greedy" else {"target_params": "50%"}
+    run = chanc.search(str(path), algo=algo, data="digits", trials=3, epochs=1, limit_train=400,
+                       out=folder / "run", options=own, train=options)  # fmt: skip
     row.trials = [trial.score for trial in run.trials]
 
 

@@ -12,7 +12,7 @@ class Unit(eqx.Module):
 
     def __init__(self, inputs, width, size, stride, key):
         self.conv = eqx.nn.Conv2d(inputs, width, size, stride, padding=size // 2, use_bias=False, key=key)
-        self.bn = eqx.nn.BatchNorm(width, axis_name="batch", momentum=0.9, mode="ema")
+        self.bn = eqx.nn.BatchNorm(width, axis_name="batch", mode="batch")
 
     def __call__(self, x, state):
         return self.bn(self.conv(x), state)

@@ -5,9 +5,12 @@ Interpreters with them lie in the folder CHANC_FRONTENDS as `benchmarks/framewor
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,20 +20,31 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(FOLDER))
-try:
-    import frameworks
-finally:
-    sys.path.remove(str(FOLDER))
-
 VENVS = Path(os.environ.get("CHANC_FRONTENDS", "no folder"))
 TRANSPOSES = {"keras-tensorflow": 1, "keras-torch": 1, "keras-jax": 1, "SavedModel": 1, "tflite": 1, "flax": 1}
 """Those at the inputs of frameworks that keep channels last; the others have none."""
+NAMES = (*TRANSPOSES, "torch", "torch.export", "equinox", "paddle", "transformers", "scikit-learn")
+
+
+@pytest.fixture(scope="module")
+def frameworks() -> Iterator[Any]:
+    """The script as a module; `coverage`, which it imports, is benchmarks/coverage.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "coverage", raising=False)
+        patch.syspath_prepend(FOLDER)
+        yield importlib.import_module("frameworks")
+        for name in ("coverage", "frameworks"):
+            sys.modules.pop(name, None)
+
+
+@pytest.mark.nightly
+def test_every_road_is_listed(frameworks):
+    assert set(NAMES) == set(frameworks.ROADS)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
-def test_habits_of_keras(backend, tmp_path, monkeypatch):
+def test_habits_of_keras(backend, frameworks, tmp_path, monkeypatch):
     python = VENVS / backend / "bin" / "python"
     if not python.exists():
         pytest.skip(f"CHANC_FRONTENDS names no folder with {backend}/bin/python")
@@ -45,8 +59,8 @@ def test_habits_of_keras(backend, tmp_path, monkeypatch):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", frameworks.ROADS)
-def test_exported_with_its_norms(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", NAMES)
+def test_exported_with_its_norms(name, frameworks, tmp_path, monkeypatch):
     road = frameworks.ROADS[name]
     python = VENVS / road.home / "bin" / "python"
     if road.home and not python.exists():

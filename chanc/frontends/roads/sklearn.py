@@ -1,7 +1,8 @@
 """`sklearn:PACKAGE.MODULE:FACTORY`: a fitted multilayer perceptron of scikit-learn, alone or at the end of a Pipeline.
 
 skl2onnx writes it. Of a classifier the probabilities are kept: labels are no output that can be trained. Its own
-operator for a Scaler becomes a Sub and a Mul. Where a shape of images is given, as 1,1,8,8, a Flatten stands in front.
+operator for a Scaler goes into the first layer, else it becomes a Sub and a Mul: a training would move these, and a
+pixel that is hardly ever set would explode. Where a shape of images is given, as 1,1,8,8, a Flatten stands in front.
 """
 
 from __future__ import annotations
@@ -74,9 +75,41 @@ def _keep_last_output(graph: GraphProto) -> None:
 
 def _write_scalers_out(graph: GraphProto) -> None:
     """Y = (X - offset) * scale in ONNX's own operators."""
-    nodes = [part for node in graph.node for part in (_arithmetic(graph, node) if node.op_type == "Scaler" else [node])]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    for scaler in [node for node in graph.node if node.op_type == "Scaler"]:
+        place = list(graph.node).index(scaler)
+        parts = [] if _folded(graph, scaler) else _arithmetic(graph, scaler)
+        graph.node.remove(scaler)
+        for part in reversed(parts):
+            graph.node.insert(place, part)
+
+
+def _folded(graph: GraphProto, scaler: NodeProto) -> bool:
+    """Y W + b = X (scale W) + (b - (offset scale) W), where a layer alone reads Y; says whether one does."""
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in scaler.attribute}
+    product = first = _reader(graph, scaler.output[0])
+    while product is not None and product.op_type == "Cast":
+        product = _reader(graph, product.output[0])
+    total = _reader(graph, product.output[0]) if product is not None else None
+    if first is None or product is None or total is None or (product.op_type, total.op_type) != ("MatMul", "Add"):
+        return False
+    w, b = (next((weights[name] for name in node.input if name in weights), None) for node in (product, total))
+    if w is None or b is None:
+        return False
+    matrix, bias = (numpy_helper.to_array(tensor).astype("float64") for tensor in (w, b))
+    bias = bias - [x * y for x, y in zip(given["offset"], given["scale"], strict=True)] @ matrix
+    for tensor, array in ((w, matrix * [[x] for x in given["scale"]]), (b, bias)):
+        tensor.CopyFrom(numpy_helper.from_array(array.astype("float32"), tensor.name))
+    first.input[list(first.input).index(scaler.output[0])] = scaler.input[0]
+    return True
+
+
+def _reader(graph: GraphProto, name: str) -> NodeProto | None:
+    """The node that alone reads a value."""
+    readers = [node for node in graph.node if name in node.input]
+    return readers[0] if len(readers) == 1 else None
 
 
 def _arithmetic(graph: GraphProto, scaler: NodeProto) -> list[NodeProto]:
