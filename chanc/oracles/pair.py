@@ -15,8 +15,8 @@ from chanc.errors import ModelError
 from chanc.ir import load
 from chanc.oracles.compare import TOLERANCE, Array, Difference, compare, worst
 from chanc.oracles.double import in_double
+from chanc.oracles.loops import too_long
 from chanc.oracles.outputs import Feeds, in_single, output_names, runnable
-from chanc.oracles.turns import too_long
 from chanc.oracles.verdict import Finding
 
 _STEP = 2.0**-23

@@ -5,7 +5,7 @@ import pytest
 
 from chanc.ir import load
 from chanc.oracles import judge
-from chanc.oracles.turns import too_long
+from chanc.oracles.loops import too_long
 from chanc.rewriter import rewrite
 
 TEXT = """
