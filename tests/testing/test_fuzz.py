@@ -21,12 +21,12 @@ from chanc.testing.fuzz.seeds import EXTERNAL, beside, seeds
 from chanc.testing.fuzz.steps import Outcome
 
 
-def test_seventy_five_files(tmp_path: Path) -> None:
+def test_a_hundred_and_fifty_files(tmp_path: Path) -> None:
     """In this process, each file a third of the steps; a night has thousands, each in a process with its limits."""
     pytest.importorskip("torch")
-    outcomes = {number: taken(mutant(7, number), tmp_path / "work", every=3) for number in range(75)}
+    outcomes = {number: taken(mutant(7, number), tmp_path / "work", every=3) for number in range(150)}
     assert {number: outcome.troubles for number, outcome in outcomes.items() if outcome.troubles} == {}
-    assert sum(outcome.done for outcome in outcomes.values()) > 75
+    assert sum(outcome.done for outcome in outcomes.values()) > 150
 
 
 @pytest.mark.nightly
