@@ -1,12 +1,9 @@
-"""docs/guides: every command can be typed, and by night each page is done from top to bottom, as it is printed."""
+"""docs/guides: every command can be typed; tests/packaging/test_commands.py does each page from top to bottom."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -39,26 +36,3 @@ def test_its_commands_can_be_typed(name: str) -> None:
         command = cli.get_command(None, args[0])
         assert command is not None
         assert command.make_context(args[0], args[1:])
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", PAGES)
-def test_it_is_done_as_printed(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
-    for file, text in BLOCK.findall(PAGES[name]):
-        (tmp_path / file).write_text(text, encoding="utf-8")
-    home = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    said = ""
-    for line in commands(PAGES[name]):
-        program, *args = shlex.split(line)
-        call = [sys.executable, *(["-m", "chanc"] if program == "chanc" else []), *args]
-        done = subprocess.run(call, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        said += done.stdout
-    if name == "only_model":
-        agreements = [float(row) for row in re.findall(r"^agreement +[\d.]+ +([\d.]+)", said, re.MULTILINE)]
-        assert len(agreements) == 2
-        assert min(agreements) > 0.8, said
-    else:
-        assert min(map(float, re.findall(r"(?:trained|fine-tuned): ([\d.]+)", said))) > 0.9, said
-        assert (tmp_path / "final.onnx").stat().st_size < 0.6 * (tmp_path / "model.onnx").stat().st_size

@@ -48,7 +48,9 @@ def pictures(number: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 def contents() -> dict[str, bytes]:
     """The files of CIFAR-10, by their names."""
     parts = ((name, *pictures(number)) for number, name in enumerate((*LAYOUT.train, *LAYOUT.test)))
-    return {name: np.hstack([labels[:, None], images.reshape(PICTURES, -1)]).tobytes() for name, images, labels in parts}
+    return {
+        name: np.hstack([labels[:, None], images.reshape(PICTURES, -1)]).tobytes() for name, images, labels in parts
+    }
 
 
 def accept() -> None:

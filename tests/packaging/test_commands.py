@@ -1,8 +1,8 @@
-"""The commands of README.md and of the docs work as they are printed: page by page, in order, in an empty folder, by the
-chanc of the installed wheel.
+"""The commands of README.md and of the docs work as they are printed: page by page, in order, in a folder that was
+empty, by the chanc of the installed wheel.
 
-What a page takes for granted (a model, photos, a run) is made up; what is too long for a night is begun and stopped; what
-isn't run at all stands in LEFT_OUT, with the reason.
+What a page takes for granted (a model, photos, a run) is made up; what is too long for a night is begun and stopped;
+what isn't run at all stands in LEFT_OUT, with the reason.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ PLAN = re.compile(r"^    (\{\"format\".*?\}\})\n\n", re.MULTILINE | re.DOTALL)
 
 R18 = "chanc export zoo:resnet18 --width 8 --channels 1 --size 8 -o r18.onnx"
 RUN = "chanc search r18.onnx --algo random --trials 1 --epochs 1 --limit-train 200 --quiet --out {}"
-COLOUR = ("chanc export zoo:resnet18 --width 40 -o fresh.onnx",
+COLOUR = ("chanc export zoo:resnet18 --width 16 -o fresh.onnx",
           "chanc train fresh.onnx --data cifar10 --epochs 2 -o model.onnx")  # fmt: skip
+LARGE = (COLOUR[0].replace("16", "40"), COLOUR[1].replace("2 -o", "1 -o"))
 GREY = ("chanc export zoo:resnet18 --width 16 --channels 1 --size 8 -o fresh.onnx",
         "chanc train fresh.onnx --data digits --epochs 2 -o model.onnx")  # fmt: skip
 NET = "chanc export zoo:{} -o net.onnx"
 BEFORE = {
     "README.md": (*COLOUR, "python -m made_up photos"),
-    "docs/budgets.md": (*COLOUR, "python -m made_up photos"),
+    "docs/budgets.md": (*LARGE, "python -m made_up photos"),
     "docs/cnas.md": (NET.format("cnas:cells=3,f=4 --channels 1 --size 8"),),
     "docs/concepts/coupling.md": ("chanc export torch:made_up:vit --input 1,3,32,32 -o vit.onnx",),
     "docs/concepts/groups.md": (R18, "chanc rewrite r18.onnx -o small.onnx --scale 0.5",
@@ -43,7 +44,8 @@ BEFORE = {
     "docs/concepts/oracles.md": (R18,),
     "docs/edges.md": ("python -m made_up edges",),
     "docs/masking.md": (NET.format("resnet18 --width 16"),),
-    "docs/measuring.md": (*COLOUR, "chanc rewrite model.onnx -o small.onnx --scale 0.5", "python -m made_up photos feeds speech"),
+    "docs/measuring.md": (*COLOUR, "chanc rewrite model.onnx -o small.onnx --scale 0.5",
+                          "python -m made_up photos feeds speech"),
     "docs/pruning.md": (*GREY, "python -m made_up grey_photos images"),
     "docs/reference/run.md": (R18, RUN.format("run")),
     "docs/reliability.md": (R18, RUN.format("RUN")),
@@ -68,8 +70,7 @@ STOPPED = r"chanc (search|sweep) .*(--data cifar10|--planted|--trials 40)"
 
 def steps(page: str) -> list[tuple[str, bool]]:
     """What is typed on a page, in order, and whether that is a block of Python."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    found = STEP.finditer(text)
+    found = STEP.finditer((ROOT / page).read_text(encoding="utf-8"))
     return [(step["block"] or step["line"], step["block"] is not None) for step in found]
 
 
@@ -77,13 +78,15 @@ def is_left_out(step: str) -> bool:
     return any(re.search(pattern, step) for pattern in LEFT_OUT)
 
 
-WITH_STEPS = [page for page in PAGES if "extending" not in page and any(not is_left_out(step) for step, _ in steps(page))]
+WITH_STEPS = [
+    page for page in PAGES if "extending" not in page and not all(is_left_out(step) for step, _ in steps(page))
+]
 """What the pages of docs/extending print is a package, which tests/docs/test_extending.py installs."""
 
 
 @pytest.fixture(scope="module")
 def surroundings(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment with the installed chanc, the module made_up as a plug-in of it, and a CIFAR-10 of 240 pictures."""
+    """An environment with the installed chanc, the module made_up as a plug-in, and a CIFAR-10 of 240 pictures."""
     place = tmp_path_factory.mktemp("surroundings")
     shutil.copy(Path(__file__).with_name("made_up.py"), place)
     about = place / "made_up-1.dist-info"
@@ -150,8 +153,30 @@ def run_page(page: str, folder: Path, around: dict[str, str]) -> str:
     return said
 
 
+def agrees(folder: Path, said: str) -> None:
+    """What is pruned without labels says what the model said."""
+    agreements = [float(row) for row in re.findall(r"^agreement +[\d.]+ +([\d.]+)", said, re.MULTILINE)]
+    assert len(agreements) == 2
+    assert min(agreements) > 0.8, said
+
+
+def is_right(folder: Path, said: str) -> None:
+    """What is pruned with labels is right and small."""
+    assert min(map(float, re.findall(r"(?:trained|fine-tuned): ([\d.]+)", said))) > 0.9, said
+    assert (folder / "final.onnx").stat().st_size < 0.6 * (folder / "model.onnx").stat().st_size
+
+
+CHECKS = {"docs/guides/only_model.md": agrees, "docs/guides/pytorch_to_pruned.md": is_right}
+
+
+def test_all_that_is_left_out_is_there() -> None:
+    everything = [step for page in PAGES for step, _ in steps(page)]
+    for pattern in LEFT_OUT:
+        assert any(re.search(pattern, step) for step in everything), pattern
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("page", WITH_STEPS)
 def test_its_commands_work_as_printed(page: str, surroundings: dict[str, str], tmp_path: Path) -> None:
-    run_page(page, tmp_path, surroundings)
+    CHECKS.get(page, lambda folder, said: None)(tmp_path, run_page(page, tmp_path, surroundings))
