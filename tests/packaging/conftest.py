@@ -23,7 +23,8 @@ BUILD = "from setuptools import build_meta; print(build_meta.build_{kind}({folde
 PROGRAM = """#!{python}
 import sys
 from {module} import {function}
-sys.exit({function}())
+if __name__ == "__main__":
+    sys.exit({function}())
 """
 
 
