@@ -64,7 +64,7 @@ LEFT_OUT = {
     r"optuna\.create_study": "part of a script: examples/toolchains/optuna_widths.py",
 }
 """Patterns of commands that aren't run, and why."""
-STOPPED = r"chanc (search|sweep) .*(--data cifar10|--planted|--trials 40)"
+LONG = r"chanc (search|sweep) .*(--data cifar10|--planted|--trials 40)"
 """Hours, even on a few pictures: they are stopped after their first epoch."""
 
 
@@ -108,24 +108,25 @@ def carry_out(line: str, folder: Path, around: dict[str, str]) -> str:
 
 
 def begin_and_stop(line: str, folder: Path, around: dict[str, str]) -> None:
-    """Ctrl-C after the first epoch is answered by one line."""
-    with (folder / "said").open("w+") as said:
+    """Ctrl-C after the first epoch, or the first line of a log, is answered by one line."""
+    before, file = logged(folder), folder / "said.txt"
+    with file.open("w") as said:
         process = subprocess.Popen(["bash", "-c", f"trap - INT; exec {line}"], cwd=folder, env=around, stdout=said,
                                    stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
-        until = time.monotonic() + 600
-        while process.poll() is None and time.monotonic() < until and not trained(folder):
+        until = time.monotonic() + 900
+        while process.poll() is None and "epoch 1/" not in file.read_text() and logged(folder) == before:
+            assert time.monotonic() < until, f"{line}\n{file.read_text()}"
             time.sleep(0.2)
-        assert process.poll() is None, f"{line}\n{(folder / 'said').read_text()}"
+        assert process.poll() is None, f"{line}\n{file.read_text()}"
         os.killpg(process.pid, signal.SIGINT)
         ended = process.wait(120)
-    text = (folder / "said").read_text()
-    assert ended == 130, f"{line}\n{text}"
-    assert "Traceback" not in text, text
+    assert ended == 130, f"{line}\n{file.read_text()}"
+    assert "Traceback" not in file.read_text(), file.read_text()
 
 
-def trained(folder: Path) -> bool:
-    """Whether the command has told of an epoch, or a cell of its sweep has."""
-    return any("epoch 1/" in file.read_text() for file in [folder / "said", *folder.rglob("log.txt")])
+def logged(folder: Path) -> int:
+    """Bytes in the logs of all searches there."""
+    return sum(log.stat().st_size for log in folder.rglob("events.jsonl"))
 
 
 def run_page(page: str, folder: Path, around: dict[str, str]) -> str:
@@ -145,11 +146,11 @@ def run_page(page: str, folder: Path, around: dict[str, str]) -> str:
         if block and not re.match(r"# (\w+\.py)\n", step):
             (folder / "script.py").write_text(step, encoding="utf-8")
             said += carry_out("python script.py", folder, around)
-        elif not block and re.match(STOPPED, step):
+        elif not block and re.match(LONG, step):
             begin_and_stop(step, folder, around)
         elif not block:
             said += carry_out(step, folder, around)
-        print(f"{time.monotonic() - started:6.1f} s  {step.splitlines()[0]}", flush=True)
+        print(f"{time.monotonic() - started:6.1f} s  {step.splitlines()[0]}")
     return said
 
 
