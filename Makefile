@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: setup demo test types kernels nightly lint clean
+.PHONY: setup demo test types kernels nightly lint docs clean
 
 setup: .venv/ready
 
@@ -48,8 +48,18 @@ kernels: setup
 	  echo "$${kernel%:*}:"; \
 	  OPENBLAS_CORETYPE=$${kernel%:*} $(BIN)/python -m pytest -k 'not torch and not cuda and not device' tests/metrics || exit 1; done
 
-nightly: setup
+nightly: setup docs
 	$(BIN)/python -m pytest -m nightly -n 2 --dist worksteal --timeout 7200
+
+# The site, in build/site, of the repository's own pages and the docstrings. A warning is an error: a page that is in no table
+# of contents, a link that leads nowhere, a docstring that can't be read.
+docs: .venv/docs
+	$(BIN)/python -m sphinx --conf-dir docs --doctree-dir build/doctrees --fail-on-warning --keep-going --quiet . build/site
+	@echo "open build/site/index.html"
+
+.venv/docs: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 lint: types
 	$(BIN)/ruff check .

@@ -119,7 +119,9 @@ def page(options: argparse.Namespace) -> str:
         f"Reduced from the paper's 20 cells, F = 36, 50,000 images, 150 and 630 epochs to `zoo:{options.network}`, "
         f"{options.images:,} training and {options.images:,} test images, {options.epochs} epochs before the first "
         f"step, one after each, {options.final_epochs} at the end; {options.sparsity:.0%} of the params go. Params "
-        "don't count columns that are zero.",
+        "don't count columns that are zero. Besides the operations' inputs those of the convolution that brings the "
+        "input of two cells back to size (`preprocess0.conv1`, of the cells that follow a reduction) may go, which the "
+        "paper keeps.",
         "",
     ]  # fmt: skip
     for data in options.data:

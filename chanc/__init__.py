@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from chanc.api import sensitivity as sensitivity
     from chanc.api import train as train
     from chanc.api import verify as verify
-
-__version__ = "0.1.0"
+    from chanc.version import VERSION as __version__
 
 __all__ = [
     "Analysis",
@@ -68,6 +67,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("chanc.version").VERSION
     if name in __all__:
         return getattr(importlib.import_module("chanc.api"), name)
     if not name.startswith("_") and importlib.util.find_spec(f"chanc.{name}") is not None:

@@ -284,16 +284,17 @@ def gather(
     """
     plugins.require("torch", "judging channels by data", "torch")
     from chanc.ir.sizes import sizes_of
-    from chanc.tasks import configured, fitted
+    from chanc.tasks import configured, fed
     from chanc.training.evidence import gather as gather_evidence
-    from chanc.training.inputs import data_of
     from chanc.training.options import InputOptions
 
     loaded = load(model)
     taught = load(teacher) if teacher is not None else None
-    what, sizes = configured(task, {})[0], sizes_of(loaded, dims, shapes)
-    whole = data_of(loaded, data, data_root, None, None, seed, sizes)
-    dataset, told = fitted(loaded, whole, what, InputOptions(normalise, scale_pixels), device, taught)
+    sizes = sizes_of(loaded, dims, shapes)
+    dataset, what, told = fed(
+        loaded, data, configured(task, {})[0], InputOptions(normalise, scale_pixels), teacher=taught, root=data_root,
+        sizes=sizes, device=device, seed=seed,
+    )  # fmt: skip
     if say is not None:
         say(f"note: {told}")
     return gather_evidence(
@@ -364,9 +365,8 @@ def train(
     from chanc.data import Dataset
     from chanc.ir import check, like
     from chanc.ir.sizes import bind, per_sample, release, sizes_of
-    from chanc.tasks import configured, fitted, with_recipe
+    from chanc.tasks import configured, fed, with_recipe
     from chanc.training.images import image_input, recover_norms
-    from chanc.training.inputs import data_of
     from chanc.training.module import remarks
     from chanc.training.options import InputOptions
     from chanc.training.train import score
@@ -379,10 +379,11 @@ def train(
     taught = load(teacher) if teacher is not None else None
     if taught is not None:
         bind(taught, per_sample(taught, sizes_of(taught, dims, shapes)))
-    whole = data_of(loaded, data, data_root, limit_train, limit_test, options.get("seed", 0))
-    asked = InputOptions(normalise, scale_pixels, bake)
-    device = options.get("device", "auto")
-    dataset, told = fitted(loaded, whole, configured(task, options)[0], asked, device, taught)
+    dataset, _, told = fed(
+        loaded, data, configured(task, options)[0], InputOptions(normalise, scale_pixels, bake), teacher=taught,
+        root=data_root, limit_train=limit_train, limit_test=limit_test, device=options.get("device", "auto"),
+        seed=options.get("seed", 0),
+    )  # fmt: skip
     what, chosen = with_recipe(task, {**options, "epochs": epochs}, dataset)
     notes = [note for note in (dataset.note, told, *remarks(loaded)) if note]
     if insert_batchnorm and not recover_norms(loaded, dataset):

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -76,8 +77,18 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bo
 
     Raises: OSError, as `atomic_write`; TypeError or ValueError for what JSON can't hold, before any file is touched.
     """
-    text = json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
-    atomic_write_text(path, text + "\n")
+    atomic_write_text(path, json_text(value, sort_keys=sort_keys))
+
+
+def json_text(value: Any, *, sort_keys: bool = False) -> str:
+    """What `atomic_write_json` writes. Raises: TypeError or ValueError, as that."""
+    return json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def checksum(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def open_regular(path: str | os.PathLike[str], *, links: bool = True) -> BinaryIO:

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+# The tests share the cores: a thread that waits for another's share of a small network spins, ten times as long as all
+# the work takes. Read when NumPy and torch are loaded; for onnxruntime, see below.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import onnx
 import onnx_ir as ir
@@ -15,6 +23,12 @@ import pytest
 from chanc import ir as chanc_ir
 from chanc.backends import ort
 from chanc.oracles import compare
+
+for function in (ort.session, ort.run):
+    function.__kwdefaults__["threads"] = 1
+
+# Only a power cut would tell, and a test waits for the disk several thousand times.
+os.fsync = lambda descriptor: None
 
 
 @pytest.fixture
@@ -30,13 +44,15 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def zoo_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A network of the zoo as an ONNX file, exported once a session: `zoo_model("resnet34", width=16)`.
+    """A network of the zoo as an ONNX file, exported once for all workers: `zoo_model("resnet34", width=16)`.
 
     With `stir` (the default) its normalisations get random statistics and parameters: fresh ones are ones and zeros,
     and would hide one that is resized wrongly. Without, exporters let equal tensors share one initializer.
     """
     torch = pytest.importorskip("torch")
-    folder = tmp_path_factory.mktemp("zoo")
+    mine = tmp_path_factory.getbasetemp()
+    folder = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "zoo"
+    folder.mkdir(exist_ok=True)
 
     def make(name: str, *, width: int | None = None, exporter: str = "torchscript", stir: bool = True) -> Path:
         path: Path = folder / f"{name}-{width}-{exporter}-{stir}.onnx"
@@ -44,7 +60,6 @@ def zoo_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             from chanc.frontends import zoo
             from chanc.frontends.torch import export
 
-            torch.set_num_threads(1)
             torch.manual_seed(0)
             module = zoo.build(name, width=width)
             if stir:
@@ -99,6 +114,91 @@ def same() -> Callable[..., None]:
 def ops() -> Callable[[ir.Model], list[str]]:
     """The operators of a model's main graph, in order."""
     return lambda model: [node.op_type for node in model.graph]
+
+
+WAITING = """
+import gc, json, os, sys, traceback
+sys.path[0] = os.getcwd()
+import click, ml_dtypes, numpy, onnx, onnx_ir, rich.console
+gc.freeze()
+for asked in map(json.loads, sys.stdin):
+    child = os.fork()
+    if not child:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
+for number, name in enumerate((os.devnull, *asked["streams"])):
+    os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
+os.chdir(asked["folder"])
+os.environ.clear()
+os.environ.update(asked["environment"])
+sys.path[:0] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+status = 0
+try:
+    exec(asked["code"], {"__name__": "__main__"})
+except SystemExit as stop:
+    status = stop.code
+except BaseException:
+    traceback.print_exc()
+    status = 1
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(status or 0)  # not by the way out of Python, which touches, and so copies, every object
+"""
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """fresh("print(1)", environment=..., folder=...): code in a process of its own, as by `python -c`.
+
+    It is a copy of a process that waits: NumPy and onnx are loaded there, which takes most of a start, and nothing of
+    chanc.
+    """
+    place = tmp_path_factory.mktemp("fresh")
+    streams = [place / name for name in ("stdout", "stderr")]
+    waiting = subprocess.Popen([sys.executable, "-c", WAITING], text=True, cwd=Path(__file__).parents[1],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    assert waiting.stdin is not None
+    assert waiting.stdout is not None
+
+    def run(code: str, environment: dict[str, str] | None = None, folder: Path | None = None) -> Any:
+        for path in streams:
+            path.write_text("")
+        asked = {"code": code, "streams": list(map(str, streams)), "folder": str(folder or Path.cwd()),
+                 "environment": dict(os.environ) if environment is None else environment}  # fmt: skip
+        print(json.dumps(asked), file=waiting.stdin, flush=True)
+        status = int(waiting.stdout.readline())
+        return subprocess.CompletedProcess(code, status, *(path.read_text() for path in streams))
+
+    yield run
+    waiting.stdin.close()
+    waiting.wait()
+
+
+@pytest.fixture
+def check_source(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """check_source(folder, *arguments): the exit code of the check.py in a folder of source, and what it says.
+
+    In this process: one of its own would load torch once more.
+    """
+
+    def run(folder: Path, *arguments: object) -> tuple[int, str]:
+        script = str(folder / "check.py")
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        monkeypatch.delitem(sys.modules, "model", raising=False)
+        code: object = 0
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            try:
+                runpy.run_path(script, run_name="__main__")
+            except SystemExit as stop:
+                code = stop.code
+            finally:
+                sys.modules.pop("model", None)
+        return (code, said.getvalue()) if isinstance(code, int) else (1, f"{said.getvalue()}{code}")
+
+    return run
 
 
 @pytest.fixture

@@ -33,15 +33,14 @@ def model() -> ir.Model:
     return graph.ir(x.gap().flatten().gemm(10))
 
 
-def test_packages_need_no_import_of_their_own() -> None:
+def test_packages_need_no_import_of_their_own(fresh) -> None:
     """`import chanc` is enough, and imports none of them before it is asked for."""
     program = (
         "import sys, chanc; early = [name for name in sys.modules if name.startswith('chanc.')]; "
         "print(early, chanc.passes.ResizeWidths.__name__, chanc.oracles.judge.__name__, hasattr(chanc, 'nothing'), "
         "hasattr(chanc, '__wrapped__'))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "[] ResizeWidths judge False False\n"
+    assert fresh(program).stdout == "[] ResizeWidths judge False False\n"
 
 
 def test_dir_is_the_api() -> None:

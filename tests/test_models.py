@@ -19,7 +19,7 @@ SHARED = Path(os.environ.get("CHANC_SHARED", Path(__file__).parents[2] / "shared
 FILES = sorted([*SHARED.glob("third_party/*.onnx"), *SHARED.glob("skeletons/*.onnx.gz")])
 QUICK = (
     "embedding_model", "onet", "pnet", "rnet", "silero", "det_det", "cls-model", "squeezenet1_1.dy", "squeezenet1_1.ts",
-    "mnasnet0_5.dy", "resnet18.ts", "mobilenet_v2.ts", "shufflenet_v2_x1_0.dy",
+    "mnasnet0_5.dy", "mobilenet_v2.ts", "shufflenet_v2_x1_0.dy",
 )  # fmt: skip
 SQUASHES = ("Sigmoid", "Softmax")
 

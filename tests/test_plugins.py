@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from chanc import plugins
@@ -101,34 +98,30 @@ REGISTRIES = {
 }
 
 
-def python(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-
-
 @pytest.mark.parametrize("first", TABLES)
 @pytest.mark.nightly
-def test_an_operator_is_found_by_whichever_table_is_asked_first(stranger, first: str) -> None:
+def test_an_operator_is_found_by_whichever_table_is_asked_first(fresh, stranger, first: str) -> None:
     """All three find it, though no other was asked before; the module is loaded once."""
     code = "\n".join(
         f"{TABLES[name]}\nassert REGISTRY.find('strange', 'Gate', 2) is not None\n"
         f"assert REGISTRY.find('strange', 'Gate', 1) is None\nassert REGISTRY.find('', 'Conv', 17) is not None"
         for name in (first, *TABLES)
     )
-    done = python(code, stranger(OPERATOR, "chanc.ops"))
+    done = fresh(code, stranger(OPERATOR, "chanc.ops"))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "loaded\n"
 
 
 @pytest.mark.parametrize("group", NAMED)
-def test_each_group_brings_things_into_its_registry(stranger, group: str) -> None:
-    done = python(f"{REGISTRIES[group]}\nprint(len(REGISTRY), 'mine' in REGISTRY)", stranger(NAMED[group], group))
+def test_each_group_brings_things_into_its_registry(fresh, stranger, group: str) -> None:
+    done = fresh(f"{REGISTRIES[group]}\nprint(len(REGISTRY), 'mine' in REGISTRY)", stranger(NAMED[group], group))
     assert done.returncode == 0, done.stderr
     here: dict[str, object] = {}
     exec(REGISTRIES[group], here)
     assert done.stdout == f"{len(here['REGISTRY']) + 1} True\n"
 
 
-def test_an_entry_point_may_be_a_function(stranger) -> None:
+def test_an_entry_point_may_be_a_function(fresh, stranger) -> None:
     source = """
 def setup():
     print("called")
@@ -136,7 +129,7 @@ def setup():
     emits("G", domain="s")(setup)
 """
     code = f"{TABLES['emitter']}\nprint(REGISTRY.find('s', 'G', 1) is not None)"
-    done = python(code, stranger(source, "chanc.ops", target="strange:setup"))
+    done = fresh(code, stranger(source, "chanc.ops", target="strange:setup"))
     assert done.stdout == "called\nTrue\n", done.stderr
 
 
@@ -152,7 +145,7 @@ def setup():
     ],
     ids=["raises", "lacks", "taken"],
 )
-def test_a_broken_plug_in_is_one_line_with_its_name(stranger, source: str, told: str) -> None:
+def test_a_broken_plug_in_is_one_line_with_its_name(fresh, stranger, source: str, told: str) -> None:
     """Whoever asks is told, again and again, and chanc's own rule stays."""
     code = f"""
 from chanc.errors import ChancError
@@ -163,7 +156,7 @@ for _ in range(2):
     except ChancError as error:
         print(error)
 """
-    done = python(code, stranger(source, "chanc.ops"))
+    done = fresh(code, stranger(source, "chanc.ops"))
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 2
@@ -172,11 +165,10 @@ for _ in range(2):
 
 
 @pytest.mark.nightly
-def test_the_command_line_names_a_broken_plug_in(stranger) -> None:
+def test_the_command_line_names_a_broken_plug_in(fresh, stranger) -> None:
     environment = stranger("raise RuntimeError('no luck')", "chanc.methods", "chanc.transfers")
     for command, code in (("search", 1), ("sweep", 1), ("rewrite", 1), ("analyze", 0)):
-        done = subprocess.run([sys.executable, "-m", "chanc", command, "--help"], capture_output=True, text=True,
-                              env=environment)  # fmt: skip
+        done = fresh(f"from chanc.cli import main\nmain(['{command}', '--help'])", environment)
         assert done.returncode == code, done.stderr
         assert done.stderr.count("\n") == code
         assert ("strange-ideas 1.2" in done.stderr) == bool(code)

@@ -24,8 +24,8 @@ from chanc.frontends import zoo
 NAMES = [*zoo.names(), "cnas:cells=3,nodes=2,ops=1"]
 # Deeper ones of the same blocks: by night only.
 DEEPER = {"resnet34", "darts7", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc",
-          "efficientnet-b0", "mobilenetv2", "flexcharts20", "wrn22-1", "wrn22-2", "wrn22-4", "cnas", "cnas-densenet",
-          "cnas:cells=3,nodes=2,ops=1"}  # fmt: skip
+          "efficientnet-b0", "mobilenetv2", "vgg11", "flexcharts20", "wrn22-1", "wrn22-2", "wrn22-4", "cnas",
+          "cnas-densenet", "cnas:cells=3,nodes=2,ops=1"}  # fmt: skip
 """Tested at night: by day their kinds are told by smaller ones, and by the shared models."""
 BY_DYNAMO = {"shufflenetv2", "mobilenetv3-large"}
 """Whose file of the other exporter is tested by day: this one is at night."""
@@ -62,8 +62,8 @@ def test_as_torchscript_writes_it(zoo_model, name: str) -> None:
     widens(path, 1.5)
 
 
-@pytest.mark.parametrize("scale", [pytest.param(0.25, marks=pytest.mark.nightly), 0.5, 0.75])
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3-large"])
+@pytest.mark.parametrize("scale", [*(pytest.param(scale, marks=pytest.mark.nightly) for scale in (0.25, 0.5)), 0.75])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("mobilenetv3-large", marks=pytest.mark.nightly)])
 def test_every_scale(zoo_model, name: str, scale: float) -> None:
     path = zoo_model(name, width=24)
     shrinks(path, scale)
@@ -103,7 +103,7 @@ def test_plans_that_give_each_group_a_width_of_its_own(zoo_model, name: str) -> 
 
 
 @pytest.mark.parametrize("transfer", TRANSFERS)
-@pytest.mark.parametrize("name", ["mobilenetv3-large", "shuffled"])
+@pytest.mark.parametrize("name", [pytest.param("mobilenetv3-large", marks=pytest.mark.nightly), "shuffled"])
 def test_every_transfer_gives_a_model_that_runs(zoo_model, name: str, transfer: str) -> None:
     model = load(shuffled() if name == "shuffled" else zoo_model(name, width=24))
     feeds = ort.random_feeds(model, seed=0, batch=2)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from chanc.analysis import Analysis, Group
 
 
+PICTURES = (".svg", ".pdf", ".png")
+
+
 @click.command("analyze")
 @click.argument("model")
 @click.option("--deps", is_flag=True, help="Print every channel group: its members, step, and whether it may change.")
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
               help="Print what this metric finds; may be given several times.")  # fmt: skip
 @click.option("--json", "json_file", metavar="FILE", help="Write the groups as JSON; - is standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the channel visualizer, a page that needs no network.")
+@click.option("--draw", "drawing", metavar="FILE.svg", help="Draw the same as a picture, .svg, .pdf or .png.")
+@click.option("--circles", is_flag=True, help="In --html and --draw: layers as circles, as large as they are wide.")
+@click.option("--before", metavar="MODEL", help="In --html and --draw: the model that it came from, its widths dashed.")
 @sensitivity_options
 @size_options
 def command(
@@ -40,6 +47,9 @@ def command(
     more: tuple[str, ...],
     json_file: str | None,
     html_file: str | None,
+    drawing: str | None,
+    circles: bool,
+    before: str | None,
     dims: dict[str, int],
     shapes: dict[str, list[int]],
     **sensitivity: Any,
@@ -51,6 +61,7 @@ def command(
     chanc analyze model.onnx --deps           every group with its members
     chanc analyze model.onnx --layers         every layer with its cost: where params and MACs are
     chanc analyze model.onnx --html net.html  the network as a graph, a colour a group
+    chanc analyze half.onnx --draw net.svg --circles --before model.onnx
     chanc analyze model.onnx --json - | jq .groups
     chanc analyze model.onnx --dim T=24       at 24 positions, where the axis called T is open
     chanc analyze model.onnx --sensitivity --data cifar10 --picture losses.svg --plan plan.json
@@ -60,7 +71,9 @@ def command(
 
     written = json_file if json_file != "-" else None
     refuse_early(written, model, force=None)
-    refuse_early(html_file, model, beside=written, force=None)
+    refuse_early(html_file, model, before, beside=written, force=None)
+    refuse_early(drawing, model, before, beside=written, force=None)
+    _refuse_looks(html_file, drawing, circles, before)
     loaded = load(model)
     check(loaded)
     analysis = analyze(loaded, dims=dims, shapes=shapes)
@@ -72,13 +85,29 @@ def command(
             click.echo(text)
             return
         atomic_write_text(json_file, text)
+    earlier = analyze(before, dims=dims, shapes=shapes) if before is not None else None
     if html_file is not None:
         from chanc.report.visualizer import write_html
 
-        write_html(analysis, html_file, title=model)
+        write_html(analysis, html_file, title=model, circles=circles, before=earlier)
+    if drawing is not None:
+        from chanc.report.static import draw_network
+        from chanc.report.visualizer import model_graph
+
+        draw_network(model_graph(analysis, circles=circles, before=earlier), Path(drawing))
     _print(analysis, deps, layers, list(dict.fromkeys((*(["quality"] if metrics else []), *more))))
     if found is not None:
         show(found)
+
+
+def _refuse_looks(html_file: str | None, drawing: str | None, circles: bool, before: str | None) -> None:
+    """Wrong usage for a picture of another kind, and for looks without a picture."""
+    if html_file is None and drawing is None and (circles or before is not None):
+        raise click.UsageError(f"{'--circles' if circles else '--before'} is for --html and --draw")
+    if drawing is not None:
+        if Path(drawing).suffix.lower() not in PICTURES:
+            raise click.UsageError(f"--draw {drawing}: a picture is .svg, .pdf or .png")
+        import chanc.report.static  # noqa: F401  (says what is missing, before anything is done)
 
 
 def _print(analysis: Analysis, deps: bool, layers: bool, metrics: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--limit-test", type=click.IntRange(1), metavar="N", help="Use at most so many test images.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Samples a run. [64; all of FEEDS.npz]")
 @click.option("--threads", type=click.IntRange(1), help="Threads inside an operator. [onnxruntime's choice]")
-@click.option("--normalise", metavar="HOW", help="How pixels are given: dataset, none, or MEAN/STD.")
+@click.option("--normalise", metavar="HOW", help="How pixels are given: dataset, none, MEAN/STD; bgr:HOW.")
 @click.option("--scale-pixels", metavar="FACTOR", help="What pixels are multiplied by before that, as 1/255.")
 @size_options
 @json_option

@@ -21,8 +21,8 @@ class PruneCommand(GroupedCommand):
     headings = (
         ("Budget", (*BUDGETS, "steps")),
         ("Data", ("data", "data_root", "task", "logits", "task_option", "limit_train", "limit_test")),
-        ("Channels", ("importance", "keep", "ratios", "heads", "round_to", "min_width")),
-        ("Recovery", ("refit", "epochs", "batch_size", "optimizer", "lr", "weight_decay")),
+        ("Channels", ("edges", "importance", "keep", "ratios", "heads", "round_to", "min_width")),
+        ("Recovery", ("refit", "insert_batchnorm", "epochs", "batch_size", "optimizer", "lr", "weight_decay")),
         ("Input", ("normalise", "scale_pixels")),
         ("Open axes", ("dims", "shapes")),
         ("Running", ("output", "force", "run", "resume", "seed", "device", "quiet")),
@@ -50,10 +50,13 @@ class PruneCommand(GroupedCommand):
 @click.option("--task", type=TaskName(), default="distillation", show_default=True,
               help="What it shall be good at: by default at saying what MODEL says.")  # fmt: skip
 @click.option("--task-option", multiple=True, metavar="NAME=VALUE", help="An option of a task MODULE:CLASS.")
+@click.option("--edges", is_flag=True, help="Cut edges in place of channels: each layer drops inputs of its own.")
 @click.option("--importance", metavar="NAME", help="By what channels are judged. [taylor; without --data l2]")
 @click.option("--steps", type=click.IntRange(1), default=1, show_default=True,
               help="Meet the budget in so many steps, and recover in each.")  # fmt: skip
 @click.option("--refit/--no-refit", default=True, help="Refit the layers that remain in closed form. [refit]")
+@click.option("--insert-batchnorm/--no-insert-batchnorm", default=None, help="Train with BatchNorm behind bare "
+              "convolutions, folded again at the end. [for classification]")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(0), default=3, show_default=True, help="Epochs of training in each step.")
 @click.option("--limit-train", type=click.IntRange(1), help="Use at most so many training samples.")
 @click.option("--limit-test", type=click.IntRange(1), help="Use at most so many samples to judge by.")
@@ -74,6 +77,7 @@ def command(
       chanc prune model.onnx -o fast.onnx --max-latency 60% --data photos/
       chanc prune r18.onnx -o small.onnx --max-params 30% --data cifar10 --task classification --epochs 10
       chanc prune model.onnx -o half.onnx --max-macs 50%                           by its weights alone
+      chanc prune model.onnx -o half.onnx --max-macs 50% --data photos/ --edges    each layer drops inputs of its own
       chanc prune --resume model.onnx -o half.onnx --max-macs 50% --data photos/
 
     Those channels go that are worth least for what they cost. Every rewrite is verified; then the layers that remain

@@ -11,7 +11,7 @@ import click
 
 from chanc.cli.budgets import BUDGETS, budget_options
 from chanc.cli.costs import costs, show
-from chanc.cli.options import GroupedCommand, Headings, Named, inputs_option
+from chanc.cli.options import GroupedCommand, Headings, Named, TaskName, inputs_option
 from chanc.cli.outputs import force_option, refuse_early, say
 from chanc.cli.sizes import size_options
 from chanc.errors import MissingDependencyError, ModelError, PlanError, VerifyError
@@ -62,9 +62,9 @@ class RewriteCommand(GroupedCommand):
 )
 @click.option("--data", metavar="NAME|PATH", help="Data set by which channels are judged: a name, a folder or an .npz.")
 @click.option("--data-root", type=click.Path(), help="Folder where named data sets lie.")
-@click.option("--task", type=Named("chanc.tasks:TASKS"), default="classification", show_default=True,
+@click.option("--task", type=TaskName(), default="classification", show_default=True,
               help="Whose loss on --data counts.")  # fmt: skip
-@click.option("--normalise", metavar="HOW", help="Of the pixels of --data: dataset, none, or MEAN/STD.")
+@click.option("--normalise", metavar="HOW", help="Of the pixels of --data: dataset, none, MEAN/STD; bgr:HOW.")
 @click.option("--scale-pixels", metavar="FACTOR", help="Of the pixels of --data before that, as 1/255.")
 @click.option(
     "--transfer",
@@ -136,6 +136,7 @@ def command(
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan
+    from chanc.rewriter.provenance import sign_source
 
     asked = [scale is not None, plan_file is not None, (max_params, max_macs, max_latency) != (None, None, None)]
     if sum(asked) > 1 or not any((*asked, ratios)):
@@ -184,6 +185,7 @@ def command(
     if batches is not None:
         result, told = _reconstructed(loaded, result, batches, seed)
         note = f"{note}\n{told}" if note else told
+    sign_source(result.model, model)
     save(result.model, output)
     if trace_file is not None:
         atomic_write_json(trace_file, result.trace.to_json())

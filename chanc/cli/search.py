@@ -31,7 +31,7 @@ from chanc.fields import Option
 if TYPE_CHECKING:
     from chanc.study.pools import Pool
 
-RUN = ("out", "resume", "timeout", "planted")
+RUN = ("out", "resume", "timeout", "log", "planted")
 """Options of the run as such."""
 
 MEASURED = ("metrics", "metric_of", "select_by")
@@ -110,6 +110,8 @@ def _ties(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
 @click.option("--planted", is_flag=True, help="Test the method: starve one group of MODEL, and see in five searches "
                                             "of ten trials whether it is found, and by random widths too.")  # fmt: skip
 @click.option("--timeout", type=Duration(), help="Stop after so long, at the end of an epoch (90s, 30m, 1h30m).")
+@click.option("--log", multiple=True, type=Named("chanc.runs.loggers:LOGGERS"),
+              help="Tell a tracker of experiments what happens, too; may be given several times.")  # fmt: skip
 @click.option("--trials", type=click.IntRange(1), help="Number of trials; with --resume, how many in all.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of each trial.")
 @click.option("--limit-train", type=click.IntRange(1), help="Use at most so many training images.")

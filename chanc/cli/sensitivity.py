@@ -43,7 +43,7 @@ OPTIONS = (
                  "how far the model is from what it said before."),
     click.option("--data-root", type=click.Path(), help="Folder where named data sets lie."),
     click.option("--task", type=TaskName(), help="Whose loss it is. [classification]"),
-    click.option("--normalise", metavar="HOW", help="Of the pixels of --data: dataset, none, or MEAN/STD."),
+    click.option("--normalise", metavar="HOW", help="Of the pixels of --data: dataset, none, MEAN/STD; bgr:HOW."),
     click.option("--scale-pixels", metavar="FACTOR", help="Of the pixels of --data before that, as 1/255."),
     click.option("--batches", type=click.IntRange(1), metavar="N", help="Batches of 64 training samples. [4]"),
     click.option("--importance", type=Named("chanc.rewriter:IMPORTANCES"), help="Which channels stay. [taylor]"),

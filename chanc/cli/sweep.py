@@ -24,7 +24,7 @@ OF_THE_SWEEP = ("out", "resume", "timeout", "planted", "quiet", "workers", "ray"
                 "shapes")  # fmt: skip
 """Options of a search that the sweep has instead of its cells."""
 
-AS_THEY_ARE = ("keep", "ties", "metrics", "compare", "normalise", "scale_pixels", "bake")
+AS_THEY_ARE = ("keep", "ties", "metrics", "compare", "log", "normalise", "scale_pixels", "bake")
 """Options whose value is a list already, or has commas: all cells have the same, but for an --axis."""
 
 WIDTHS = ("min_width", "max_width", "round_to")

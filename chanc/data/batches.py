@@ -49,7 +49,7 @@ class Batches:
         self.batch_size = batch_size
         self.augment = augment
         self.generator = generator
-        self.channels_last = contract.layout == "NHWC"
+        self.channels_last, self.blue_first = contract.layout == "NHWC", contract.order == "BGR"
         self._gain = torch.tensor(contract.gain, device=images.device)
         self._shift = torch.tensor(contract.shift, device=images.device)
 
@@ -96,6 +96,7 @@ class Batches:
 
     def _normalise(self, images: Tensor) -> Tensor:
         """Stored pixels [B, H, W, C] to float32 [B, C, H, W], channels-last."""
+        images = images.flip(-1) if self.blue_first else images
         return images.to(torch.float32, copy=True).mul_(self._gain).add_(self._shift).permute(0, 3, 1, 2)
 
     def _laid_out(self, images: Tensor) -> Tensor:

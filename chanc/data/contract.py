@@ -7,28 +7,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 from chanc.errors import DataError
 
 Layout = Literal["NCHW", "NHWC"]
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
+Order = Literal["RGB", "BGR"]
+ORDERS: tuple[Order, ...] = ("RGB", "BGR")
+Word = TypeVar("Word", bound=str)
 KEY = "chanc.input."
-"""How the keys of a model's metadata begin: chanc.input.scale, .mean, .std, .layout."""
+"""How the keys of a model's metadata begin: chanc.input.scale, .mean, .std, .layout, .order."""
 
 
 @dataclass(frozen=True)
 class InputContract:
-    """How pixels (0 to 255) become a model's input, and on which axis that has its channels.
+    """How pixels (0 to 255) become a model's input, on which axis that has its channels, and in which order.
 
-    Raises: DataError for numbers that no pixel can be normalised by.
+    mean, std: in the order of the input's channels. order: of three; others come as they are. Raises: DataError for
+    numbers that no pixel can be normalised by.
     """
 
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     layout: Layout = "NCHW"
+    order: Order = "RGB"
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
@@ -37,6 +42,8 @@ class InputContract:
             raise DataError(f"pixels can't be normalised by {self.formula}: scale and deviations must be above 0")
         if self.layout not in LAYOUTS:
             raise DataError(f"an input's layout is NCHW or NHWC, not {self.layout}")
+        if self.order not in ORDERS:
+            raise DataError(f"an input's colours are RGB or BGR, not {self.order}")
 
     @property
     def gain(self) -> tuple[float, ...]:
@@ -58,18 +65,24 @@ class InputContract:
 
     def __str__(self) -> str:
         axes = "channels first" if self.layout == "NCHW" else "channels last"
-        return f"{self.formula}, {axes} ({self.layout})"
+        return f"{self.formula}, {axes} ({self.layout}){', blue first (BGR)' if self.order == 'BGR' else ''}"
+
+    def blue_first(self) -> InputContract:
+        """The same of the other order."""
+        return replace(self, mean=self.mean[::-1], std=self.std[::-1], order="BGR" if self.order == "RGB" else "RGB")
 
     def fits(self, channels: int) -> None:
         """Raises: DataError where it is for another number of channels."""
         if len(self.mean) not in (1, channels):
             raise DataError(f"{len(self.mean)} means are given for pixels of {channels} channels")
+        if self.order == "BGR" and channels != 3:
+            raise DataError(f"pixels of {channels} channels have no blue that could come first (BGR)")
 
     def metadata(self) -> dict[str, str]:
         """The entries of a model's metadata, to the last bit."""
         numbers = {"scale": (self.scale,), "mean": self.mean, "std": self.std}
         return {**{KEY + name: ",".join(map(repr, values)) for name, values in numbers.items()},
-                KEY + "layout": self.layout}  # fmt: skip
+                KEY + "layout": self.layout, **({KEY + "order": "BGR"} if self.order == "BGR" else {})}  # fmt: skip
 
 
 def recorded(metadata: Mapping[str, str], layout: Layout) -> InputContract | None:
@@ -85,18 +98,27 @@ def recorded(metadata: Mapping[str, str], layout: Layout) -> InputContract | Non
         mean, std = paired(numbers(found.get("mean", "0")), numbers(found.get("std", "1")))
     except ValueError:
         raise DataError(f"the model's metadata {KEY}* can't be read: {found}") from None
-    return InputContract(scale, mean, std, recorded_layout(metadata) or layout)
+    return InputContract(scale, mean, std, recorded_layout(metadata) or layout, recorded_order(metadata))
 
 
 def recorded_layout(metadata: Mapping[str, str]) -> Layout | None:
     """The layout that a model's metadata names. Raises: DataError for one that there isn't."""
-    named = metadata.get(KEY + "layout")
+    return _recorded(metadata, "layout", LAYOUTS)
+
+
+def recorded_order(metadata: Mapping[str, str]) -> Order:
+    """The order of colours that a model's metadata names, RGB by itself. Raises: DataError for one that there isn't."""
+    return _recorded(metadata, "order", ORDERS) or "RGB"
+
+
+def _recorded(metadata: Mapping[str, str], name: str, known: Sequence[Word]) -> Word | None:
+    named = metadata.get(KEY + name)
     if named is None:
         return None
-    for layout in LAYOUTS:
-        if named == layout:
-            return layout
-    raise DataError(f"the model's metadata {KEY}layout is {named!r}: NCHW or NHWC")
+    for word in known:
+        if named == word:
+            return word
+    raise DataError(f"the model's metadata {KEY}{name} is {named!r}: {' or '.join(known)}")
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -144,6 +144,13 @@ class Dataset:
             note=_add(self.note, f"{count} training images held out for validation, test images unused"),
         )
 
+    def swapped(self) -> Dataset:
+        """The test images to train on, the training images to judge by."""
+        return replace(
+            self, train_images=self.test_images, train_labels=self.test_labels, test_images=self.train_images,
+            test_labels=self.train_labels,
+        )  # fmt: skip
+
     @property
     def augmentation(self) -> dict[str, Any]:
         """Crop padding (pixels, an eighth of the height) and flip that suit the images.

@@ -90,6 +90,26 @@ class Samples:
             test_labels=None if self.test_labels is None else self.test_labels[held_out],
         )
 
+    def split(self, fraction: float = HELD_OUT, *, seed: int = 0) -> Samples:
+        """The training samples alone, `fraction` of them, drawn by the seed, held out in the place of the test part.
+
+        Raises: DataError where one of the two parts would be empty.
+        """
+        count, whole = round(fraction * self.counts[0]), self.counts[0]
+        if not 0 < count < whole:
+            raise DataError(f"{self.name}: a validation part of {fraction} of {whole} samples is empty")
+        held_out = np.zeros(whole, dtype=bool)
+        held_out[drawn(whole, count, seed)] = True
+        parts = [{name: value[part] for name, value in self.train.items()} for part in (~held_out, held_out)]
+        labels = [None if self.train_labels is None else self.train_labels[part] for part in (~held_out, held_out)]
+        return replace(self, train=parts[0], test=parts[1], train_labels=labels[0], test_labels=labels[1])
+
+    def swapped(self) -> Samples:
+        """The test samples to train on, the training samples to judge by."""
+        return replace(
+            self, train=self.test, test=self.train, train_labels=self.test_labels, test_labels=self.train_labels
+        )
+
 
 def divided(name: str, arrays: Arrays, labels: Array | None = None, *, note: str = "") -> Samples:
     """Samples of which a fifth, always the same, is held out. Raises: DataError for less than two samples."""

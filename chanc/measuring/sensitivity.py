@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,18 +125,18 @@ def sensitivity(
     MissingDependencyError without PyTorch.
     """
     plugins.require("torch", "a sensitivity", "torch")
-    from chanc.tasks import fitted
+    from chanc.tasks import fed
     from chanc.training.evidence import gather
-    from chanc.training.inputs import data_of
     from chanc.training.options import InputOptions
     from chanc.training.sensitivity import Shrinkable
 
     shares = _checked(ratios, max_rise)
     loaded = load(model)
     sizes = sizes_of(loaded, dims, shapes)
-    whole = data_of(loaded, data, data_root, None, None, seed, sizes)
-    what = judge(task, whole)
-    dataset, told = fitted(loaded, whole, what, InputOptions(normalise, scale_pixels), device)
+    dataset, what, told = fed(
+        loaded, data, partial(judge, task), InputOptions(normalise, scale_pixels), root=data_root, sizes=sizes,
+        device=device, seed=seed,
+    )  # fmt: skip
     net = Shrinkable(loaded, dataset, what, device=device, batches=batches, batch_size=BATCH, seed=seed, sizes=sizes)
     if not any(group.resizable for group in net.analysis.groups):
         raise PlanError("no channel group of the model may change: `chanc analyze --deps` says why")

@@ -138,9 +138,10 @@ def _by_groups(pair: Pairing, original: ir.Model, widths: Widths, sizes: Sizes |
 
 def _alive(pair: Pairing, original: ir.Model, groups: Sequence[str], sizes: Sizes | None) -> list[Finding]:
     """The findings on groups without which too little comes through to tell: doubled, they keep the function."""
-    analysis = analyze(original, dims=sizes)
-    others, told = _doubling(original, [analysis.group(name) for name in groups])
-    return [*doubled(pair, original, others, sizes), *told]
+    known = {group.id: group for group in analyze(original, dims=sizes).groups}
+    others, told = _doubling(original, [known[name] for name in groups if name in known])
+    parted = untold([name for name in groups if name not in known], "edges have parted them from other groups")
+    return [*doubled(pair, original, others, sizes), *told, *parted]
 
 
 def _doubling(original: ir.Model, groups: Sequence[Group]) -> tuple[dict[str, str], list[Finding]]:

@@ -59,6 +59,8 @@ class ResizeWidths(Pass):
         done = rewrite(model, **options)
         if _tensors(done.model) != _tensors(model):
             model.graph, changed = done.model.graph, True
+            model.metadata_props.clear()  # what an earlier rewrite said of its source isn't true any more
+            model.metadata_props.update(done.model.metadata_props)
         model.meta[TRACE] = done.trace
         return PassResult(model, changed)
 

@@ -21,6 +21,11 @@ def cut(model: ir.Model, evidence: Gathered | None, importance: str, sizes: Mapp
     without the dropped channels.
     """
     done = rewrite(model, importance=importance, evidence=evidence, dims=sizes, fold=False, clock=seconds, **asked)
+    return verified(model, done, sizes)
+
+
+def verified(model: ir.Model, done: Rewrite, sizes: Mapping[str, int]) -> Rewrite:
+    """The rewrite of a model, judged. Raises: VerifyError where it computes something else than its trace says."""
     verdict = judge(model, done.model, trace=done.trace, sizes=sizes)
     if verdict.agrees is False:
         raise VerifyError(f"the rewritten model computes something else than the original: {verdict}")

@@ -19,7 +19,8 @@ STAGES = ("cut", "refitted", "trained")
 class Step:
     """What came of a step: old and new widths by group, what the model costs, and its score by stage (`STAGES`).
 
-    left: groups that were left alone, with the reason.
+    Where edges went the inputs of weights, by their names, stand for the widths. left: groups that were left alone,
+    with the reason.
     """
 
     model: ir.Model

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,19 @@ from chanc.errors import RunError
 from chanc.ir import check, like, load
 from chanc.ir.sizes import per_sample, sizes_of
 from chanc.pruning.budgets import Budgets
+from chanc.pruning.cut import cut
+from chanc.pruning.edges import cut_edges, inputs_read, refuse
 from chanc.pruning.outcome import Pruned, Step, Watch
 from chanc.rewriter.budget import Amount
+from chanc.rewriter.provenance import PLAN, sign, sign_source
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from chanc.data import DataSource
     from chanc.ir.sizes import Sizes
-    from chanc.runs import RunDir
+    from chanc.rewriter import Rewrite
     from chanc.training.task import Task
-
-RECOVERY: Mapping[str, Any] = {"optimizer": "adamw"}
-"""How a pruned model is trained where nobody says it: gently, for its weights are good ones."""
 
 
 def prune(
@@ -44,12 +44,14 @@ def prune(
     steps: int = 1,
     epochs: int = 3,
     refit: bool = True,
+    insert_batchnorm: bool | None = None,
     importance: str | None = None,
     keep: Sequence[str] = (),
     ratios: Mapping[str, float] | None = None,
     heads: bool = True,
     round_to: int | None = None,
     min_width: int = 1,
+    edges: bool = False,
     normalise: str | None = None,
     scale_pixels: str | None = None,
     dims: Sizes | None = None,
@@ -70,10 +72,13 @@ def prune(
     max_params, max_macs, max_latency: as for `chanc.rewrite`. data: what `chanc.train` takes; without any the weights
     alone judge, and nothing is mended. task: what the model is for; by default it learns from the original what that
     says of the data, which needs no labels. steps: the budget is met in so many, of which each takes the same part
-    away. epochs: of training in each step; 0 for none. refit: whether layers are refitted. importance: "taylor",
-    without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. normalise, scale_pixels,
-    options: as for `chanc.train`, but that AdamW is the usual optimizer. run: a directory that keeps each step as it
-    ends; resume: go on with it. say: gets notes. begin: told of each step that begins, from 0. watch: of the trainings.
+    away. epochs: of training in each step; 0 for none. refit: whether layers are refitted. insert_batchnorm: whether
+    bare convolutions are trained with a BatchNorm that is folded again; by itself for classification. importance:
+    "taylor", without data "l2". keep, ratios, heads, round_to, min_width: as for `chanc.rewrite`. edges: no channels go
+    but edges, from each layer inputs of its own. normalise, scale_pixels, options: as for `chanc.train`, but that AdamW
+    is the usual optimizer, and that pixels which can't be told are asked for. run: a directory that keeps each step as
+    it ends; resume: go on with it. say: gets notes. begin: told of each step that begins, from 0. watch: of the
+    trainings.
 
     Raises PlanError for a budget that can't be met or makes no sense, VerifyError where a rewritten model computes
     something else, and what `chanc.train` raises.
@@ -83,84 +88,54 @@ def prune(
         raise RunError(f"a pruning has at least one step, not {steps}")
     loaded = load(model)
     check(loaded)
-    asked = dict(per_sample(loaded, sizes_of(loaded, dims, shapes)))
-    made_up = data is None or (isinstance(data, str) and data == "random")
-    sizes = {**(likely_sizes(loaded) or {}), **asked} if made_up else asked
+    given = dict(per_sample(loaded, sizes_of(loaded, dims, shapes)))
     chosen = {"keep": tuple(keep), "ratios": ratios, "heads": heads, "round_to": round_to, "min_width": min_width}
-    named = isinstance(model, str | os.PathLike)
+    if edges:
+        refuse(budgets, ratios)
+        del chosen["ratios"]
     if data is None:
         say("note: without --data nobody knows what the channels are good for: the weights alone judge, nothing is "
             "mended, and how right the result is isn't known")  # fmt: skip
-        own = analyze(loaded, dims=sizes, fold=False)
-        found = _by_weights(loaded, budgets, importance or "l2", sizes, chosen)
-        return Pruned(found.model if named else like(found.model, model), (found,), own.params, own.macs, sizes)
-    plugins.require("torch", "pruning by data", "torch")
-    from chanc.pruning.loop import Pruning
-    from chanc.pruning.steps import Recovery
-    from chanc.tasks import classifies, configured, fitted, with_recipe
-    from chanc.training.inputs import data_of, sizes_seen
-    from chanc.training.module import remarks
-    from chanc.training.options import InputOptions
+        sizes = {**(likely_sizes(loaded) or {}), **given}
+        done = _by_weights(loaded, budgets, importance or "l2", sizes, chosen, edges)
+    else:
+        plugins.require("torch", "pruning by data", "torch")
+        from chanc.pruning.by_data import Asked, Kept, by_data
+        from chanc.training.options import InputOptions
 
-    recipe = {**(RECOVERY if "optimizer" not in options else {}), **options}
-    seed, device = options.get("seed", 0), options.get("device", "auto")
-    first = configured(task, recipe)[0]
-    whole = data_of(loaded, data, data_root, limit_train, limit_test, seed, sizes)
-    if task == "distillation" and classifies(loaded, whole):
-        recipe = {"logits": True, **recipe}  # the labels of the data tell that these are classes
-        first = configured(task, recipe)[0]
-    taught = loaded if first.wants_teacher else None
-    dataset, told = fitted(loaded, whole, first, InputOptions(normalise, scale_pixels), device, taught)
-    for note in (dataset.note, told, *remarks(loaded)):
-        if note:
-            say(f"note: {note}")
-    sizes = {**sizes_seen(loaded, dataset), **asked}
-    own = analyze(loaded, dims=sizes, fold=False)
-    what, training = with_recipe(task, {**recipe, "epochs": max(epochs, 1)}, dataset)
-    recovery = Recovery(loaded, dataset, what, training, importance or "taylor", sizes, refit, epochs > 0, say)
-    settings = {"kind": "prune", "max_params": max_params, "max_macs": max_macs, "max_latency": max_latency,
-                "task": what.name, "steps": steps, "epochs": epochs, "refit": refit, "importance": recovery.importance,
-                **chosen, "train": {k: v for k, v in recipe.items() if k != "device"}, "data": dataset.fingerprint(),
-                "params": own.params, "macs": own.macs, "sizes": sizes}  # fmt: skip
-    kept = _opened(Path(run), loaded, settings, model, command, resume) if run is not None else None
-    pruning = Pruning(loaded, budgets, recovery, {**chosen, "seed": seed}, steps, kept)
-    with kept.owned() if kept is not None else nullcontext():
-        recovery.rehearse()
-        before = recovery.score(loaded)
-        done = pruning.carried_out(watch, begin)
-    return Pruned(
-        done[-1].model if named else like(done[-1].model, model),
-        done,
-        own.params,
-        own.macs,
-        sizes,
-        before,
-        what.score_name,
-    )
+        asked = Asked(
+            data, task, data_root, (limit_train, limit_test), InputOptions(normalise, scale_pixels), steps, epochs,
+            refit, insert_batchnorm, importance or "taylor", edges, chosen, given, options,
+        )  # fmt: skip
+        kept = Kept(Path(run), resume, model, command) if run is not None else None
+        done = by_data(loaded, budgets, asked, kept, say=say, begin=begin, watch=watch)
+    _sign(done, model, edges)
+    return done if isinstance(model, str | os.PathLike) else dataclasses.replace(done, model=like(done.model, model))
 
 
 def _by_weights(
-    model: ir.Model, budgets: Budgets, importance: str, sizes: Mapping[str, int], chosen: Mapping[str, Any]
-) -> Step:
+    model: ir.Model, budgets: Budgets, importance: str, sizes: Mapping[str, int], chosen: Mapping[str, Any], edges: bool
+) -> Pruned:
     """A pruning without data: nothing is mended afterwards."""
-    from chanc.pruning.cut import cut
-
     own = analyze(model, dims=sizes, fold=False)
     bounds = budgets.at(1.0, own.params, own.macs, lambda: 1e3 * seconds(model))
-    done = cut(model, None, importance, sizes, **bounds, **chosen)
+    cutter: Callable[..., Rewrite] = cut_edges if edges else cut
+    done = cutter(model, None, importance, sizes, **bounds, **chosen)
+    widths = inputs_read(model, done.model, sizes) if edges else dict(done.trace.groups)
     now = analyze(done.model, dims=sizes, fold=False)
-    return Step(done.model, dict(done.trace.groups), now.params, now.macs, {}, dict(done.trace.left))
+    step = Step(done.model, widths, now.params, now.macs, {}, dict(done.trace.left))
+    return Pruned(done.model, (step,), own.params, own.macs, sizes)
 
 
-def _opened(
-    path: Path, model: ir.Model, settings: Mapping[str, object], named: object, command: Sequence[str], resume: bool
-) -> RunDir:
-    """The run directory, new or gone on with. Raises: RunError where it is another one's."""
-    from chanc import runs
-    from chanc.ir import save
-    from chanc.runs.machine import environment
-
-    about = environment(named, command)
-    if resume:
-        return runs.resume(path, settings, environment=about)
-    return runs.create(path, settings, about, {runs.INPUT: lambda file: save(model, file)})
+def _sign(done: Pruned, source: object, edges: bool) -> None:
+    """Say in its metadata what the pruned model came from."""
+    before: dict[str, int] = {}
+    for step in done.steps:
+        before |= {name: old for name, (old, _) in step.widths.items() if name not in before}
+    widths = {name: new for name, (_, new) in done.steps[-1].widths.items() if new != before[name]}
+    if len(done.steps) > 1:
+        sign(done.model, {} if edges else widths, {})
+    if widths:
+        sign_source(done.model, source)
+    if edges and len(done.steps) > 1:
+        del done.model.metadata_props[PLAN]  # what edges were cut of a cut model is no plan for the original

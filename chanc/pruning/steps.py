@@ -17,13 +17,16 @@ from chanc.analysis import analyze
 from chanc.data import Data
 from chanc.errors import ModelError, TrialError
 from chanc.ir import copy_model
+from chanc.ir.turns import Turns
 from chanc.pruning.cut import cut
+from chanc.pruning.norms import with_norms
 from chanc.pruning.outcome import Step, Watch
 from chanc.rewriter import Rewrite
 from chanc.rewriter.allocate import LEAST_SHARE
 from chanc.rewriter.importance import Gathered
 from chanc.training.evidence import gather
 from chanc.training.feed import some_feed
+from chanc.training.inputs import inputs_of
 from chanc.training.module import trainable
 from chanc.training.options import TrainOptions
 from chanc.training.task import Task
@@ -33,13 +36,17 @@ from chanc.transforms import reconstruct
 CALIBRATION, AT_ONCE = 256, 32
 """Training samples that layers are refitted on, and how many at once."""
 
+_UNDONE = {"refitted": "refit", "trained": "training"}
+"""What makes a stage."""
+
 
 @dataclass(frozen=True)
 class Recovery:
     """How a model is brought back to what it did: the data and the task, and how it trains.
 
     importance: of `chanc.rewriter.IMPORTANCES`, by which channels are judged. sizes: of open axes. refit, trains:
-    whether layers are refitted in closed form, and whether the network is trained. say: one line for a person.
+    whether layers are refitted in closed form, and whether the network is trained; norms: with BatchNorm behind bare
+    convolutions meanwhile. say: one line for a person.
     """
 
     original: ir.Model
@@ -50,6 +57,7 @@ class Recovery:
     sizes: Mapping[str, int]
     refit: bool
     trains: bool
+    norms: bool
     say: Callable[[str], None]
 
     @property
@@ -72,14 +80,16 @@ class Recovery:
         done = self._cut(model, asked)
         after, scores = done.model, {"cut": self.score(done.model)}
         if self.refit:
-            after = self._refitted(model, done)
-            scores["refitted"] = self.score(after)
+            after = self._better(after, self._refitted(model, done), "refitted", scores)
         if self.trains:
-            after = copy_model(after)
-            self._train(after, checkpoint, watch)
-            scores["trained"] = self.score(after)
+            after = self._better(after, self._trained(after, checkpoint, watch), "trained", scores)
+        after.metadata_props.update(self.data.metadata())
         now = analyze(after, dims=self.sizes, fold=False)
-        return Step(after, dict(done.trace.groups), now.params, now.macs, scores, dict(done.trace.left))
+        return Step(after, self._widths(model, done), now.params, now.macs, scores, dict(done.trace.left))
+
+    def _widths(self, model: ir.Model, done: Rewrite) -> Mapping[str, tuple[int, int]]:
+        """What `Step.widths` tells."""
+        return dict(done.trace.groups)
 
     def _cut(self, model: ir.Model, asked: Mapping[str, Any]) -> Rewrite:
         """The rewrite of a step. Groups that it would take under a share of what the original has stay as they are."""
@@ -104,10 +114,13 @@ class Recovery:
         rehearse(trainable(self.original, self.task), self.data, self.task)
 
     def _inputs(self, model: ir.Model, at_once: int) -> Iterator[dict[str, NDArray[Any]]]:
-        """Some training samples as the model is fed them, in batches."""
-        name = trainable(model, self.task).inputs[0]
-        for batch in some_feed(self.data, name, torch.device("cpu"), CALIBRATION, at_once, self.options.seed):
-            yield {key: np.ascontiguousarray(value.numpy()) for key, value in batch.inputs.items()}
+        """Some training samples as the model is fed them, in batches that it takes and in its inputs' types."""
+        turns, values = Turns.of(model), inputs_of(model)
+        kinds = {key: value.dtype.numpy() for key, value in values.items() if value.dtype is not None}
+        device, seed = torch.device("cpu"), self.options.seed
+        for batch in some_feed(self.data, next(iter(values)), device, CALIBRATION, at_once, seed):
+            for part in turns.parts(batch.inputs):
+                yield {key: np.array(value.numpy(), kinds.get(key), order="C") for key, value in part.items()}
 
     def _refitted(self, before: ir.Model, done: Rewrite) -> ir.Model:
         """The cut model with its layers refitted; as it is where that can't be done, which is said.
@@ -127,8 +140,27 @@ class Recovery:
             break
         return model
 
-    def _train(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> None:
-        train(
-            model, self.data, self.task, self.options, teacher=self.teacher, checkpoint=checkpoint,
-            on_step=watch.step if watch is not None else None, on_epoch=watch.epoch if watch is not None else None,
-        )  # fmt: skip
+    def _better(self, before: ir.Model, made: ir.Model, stage: str, scores: dict[str, float]) -> ir.Model:
+        """What a stage made, whose score is noted, or what was there before it where that is better, which is said."""
+        (name, score), found = list(scores.items())[-1], self.score(made)
+        if found == score or (found > score) == self.task.higher_is_better:
+            scores[stage] = found
+            return made
+        self.say(f"note: the {_UNDONE[stage]} is undone, with it the {self.task.score_name} is {found:.4g}, "
+                 f"{name} alone {score:.4g}")  # fmt: skip
+        return before
+
+    def _trained(self, model: ir.Model, checkpoint: Path | None, watch: Watch | None) -> ir.Model:
+        """A copy of the model that was trained."""
+
+        def trains(made: ir.Model) -> None:
+            train(
+                made, self.data, self.task, self.options, teacher=self.teacher, checkpoint=checkpoint,
+                on_step=watch.step if watch is not None else None, on_epoch=watch.epoch if watch is not None else None,
+            )  # fmt: skip
+
+        if self.norms:
+            return with_norms(model, self.data, self.sizes, trains, self.say)
+        made = copy_model(model)
+        trains(made)
+        return made

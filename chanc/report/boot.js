@@ -10,7 +10,8 @@ function summaryTable(table) {
 function networkSection(data, alone) {
   const graph = data.graph;
   const text = `${formatted(graph.params)} params, ${formatted(graph.macs)} MACs, ${graph.groups.length} channel groups, `
-    + `${graph.groups.filter((group) => group.resizable).length} of them may change. ${alone ? "Wheel" : "Click, then wheel"}: zoom; drag: move; click a bar: keep its group lit.`;
+    + `${graph.groups.filter((group) => group.resizable).length} of them may change. ${alone ? "Wheel" : "Click, then wheel"}: zoom; drag: move; click a ${graph.circles ? "circle" : "bar"}: keep its group lit.`
+    + (graph.before ? ` Before: ${formatted(graph.before.params)} params, ${formatted(graph.before.macs)} MACs.` : "");
   return [html("h2", {}, data.network_title ?? "Channel groups"), html("p", { class: "soft" }, text), drawNetwork(graph, alone)];
 }
 

@@ -44,19 +44,9 @@ function drawEdges(state) {
 
 function drawNodes(state) {
   state.graph.nodes.forEach((node, index) => {
-    const [left, top] = [node.x - node.w / 2, node.y - node.h / 2];
     const element = svg("g", { class: `node ${node.kind}` });
-    element.append(svg("rect", { class: "box", x: left, y: top, width: node.w, height: node.h, rx: node.kind === "layer" ? 5 : 11 }));
-    if (node.pinned && node.kind !== "layer") element.append(svg("rect", { x: left, y: top, width: node.w, height: node.h, rx: 5, fill: "url(#hatch)", "fill-opacity": 0.35, "pointer-events": "none" }));
-    const label = svg("text", { class: "label", x: node.x, y: top + (node.kind === "layer" ? 14 : 15), "text-anchor": "middle" }, node.label);
-    if (node.detail) label.append(svg("tspan", { class: "detail" }, ` ${node.detail}`));
-    element.append(label);
-    if (node.kind === "layer") {
-      drawBar(state, element, node, node.in, node.in_px, top + 19, 8, index);
-      drawBar(state, element, node, node.out, node.out_px, top + 28, 8, index);
-    } else if (node.out.length) {
-      drawBar(state, element, node, node.out, Math.min(node.out_px, node.w - 6), top + node.h - 6, 4, index);
-    }
+    if (state.graph.circles && node.kind === "layer") drawCircle(state, element, node, index);
+    else drawBox(state, element, node, index);
     element.addEventListener("pointermove", (event) => tip.show(event, describe(state.graph, node, event.target.dataset.g)));
     element.addEventListener("pointerleave", () => tip.hide());
     state.view.append(element);
@@ -64,28 +54,73 @@ function drawNodes(state) {
   });
 }
 
+function drawBox(state, element, node, index) {
+  const [left, top] = [node.x - node.w / 2, node.y - node.h / 2];
+  element.append(svg("rect", { class: "box", x: left, y: top, width: node.w, height: node.h, rx: node.kind === "layer" ? 5 : 11 }));
+  if (node.pinned && node.kind !== "layer") element.append(svg("rect", { x: left, y: top, width: node.w, height: node.h, rx: 5, fill: "url(#hatch)", "fill-opacity": 0.35, "pointer-events": "none" }));
+  element.append(labelOf(node, top + (node.kind === "layer" ? 14 : 15)));
+  if (node.kind === "layer") {
+    for (const [side, below] of [["in", 19], ["out", 28]]) {
+      const was = node[`${side}_was_px`];
+      drawBar(state, element, node, node[side], node[`${side}_px`], top + below, 8, index);
+      element.append(svg("text", { class: "count", x: node.x + Math.max(node[`${side}_px`], was) / 2 + 3, y: top + below + 7.5 }, node.count[side]));
+      if (was) element.append(svg("rect", { class: "was", x: node.x - was / 2, y: top + below, width: was, height: 8, rx: 1.5 }));
+    }
+  } else if (node.out.length) {
+    drawBar(state, element, node, node.out, Math.min(node.out_px, node.w - 6), top + node.h - 6, 4, index);
+  }
+}
+
+// The area of a circle is the layer's out width; several groups share it by slices.
+function drawCircle(state, element, node, index) {
+  const [y, r, total] = [node.y - 7, node.radius, sum(node.out, "n")];
+  const at = (turn) => `${(node.x + r * Math.sin(turn)).toFixed(2)} ${(y - r * Math.cos(turn)).toFixed(2)}`;
+  let turn = 0;
+  for (const segment of node.out) {
+    const end = turn + (2 * Math.PI * segment.n) / total;
+    const whole = segment.n === total;
+    const shape = (look) => whole ? svg("circle", { cx: node.x, cy: y, r, ...look })
+      : svg("path", { d: `M${node.x} ${y}L${at(turn)}A${r} ${r} 0 ${Number(end - turn > Math.PI)} 1 ${at(end)}Z`, ...look });
+    appendSegment(state, element, segment, index, shape);
+    turn = end;
+  }
+  if (node.was_radius) element.append(svg("circle", { class: "was", cx: node.x, cy: y, r: node.was_radius }));
+  element.append(svg("text", { class: "count", x: node.x + Math.max(r, node.was_radius) + 3, y: y + 3.5 }, node.count.out));
+  element.append(labelOf(node, node.y + node.h / 2 - 3));
+}
+
+function labelOf(node, y) {
+  const label = svg("text", { class: "label", x: node.x, y, "text-anchor": "middle" }, node.label);
+  if (node.detail) label.append(svg("tspan", { class: "detail" }, ` ${node.detail}`));
+  return label;
+}
+
+// What shows a group: lit with it, and hatched where it can't change. `shape` makes it with a look.
+function appendSegment(state, element, segment, index, shape) {
+  const group = state.graph.groups[segment.g];
+  const mark = shape({ class: group ? "bar" : "bar none", fill: group ? group.colour : null, "data-g": group ? segment.g : null });
+  element.append(mark);
+  if (segment.r) element.append(shape({ fill: "url(#hatch)", "pointer-events": "none" }));
+  if (group) {
+    mark.addEventListener("pointerenter", () => light(state, segment.g));
+    mark.addEventListener("pointerleave", () => light(state, state.chosen));
+  }
+  state.bars.push({ bar: mark, g: segment.g, index });
+}
+
 function drawBar(state, element, node, segments, length, top, height, index) {
   const total = sum(segments, "n");
   let left = node.x - length / 2;
   for (const segment of segments) {
     const width = (length * segment.n) / total;
-    const group = state.graph.groups[segment.g];
     const box = { x: left.toFixed(2), y: top, width: width.toFixed(2), height, rx: 1.5 };
-    const bar = svg("rect", { ...box, class: group ? "bar" : "bar none", fill: group ? group.colour : null, "data-g": group ? segment.g : null });
-    element.append(bar);
+    appendSegment(state, element, segment, index, (look) => svg("rect", { ...box, ...look }));
     if (segment.d) {
       const unread = (width * segment.d) / segment.n;
       element.append(svg("rect", { ...box, class: "unread", x: (left + width - unread).toFixed(2), width: unread.toFixed(2) }));
     }
-    if (segment.r) element.append(svg("rect", { ...box, fill: "url(#hatch)", "pointer-events": "none" }));
-    if (group) {
-      bar.addEventListener("pointerenter", () => light(state, segment.g));
-      bar.addEventListener("pointerleave", () => light(state, state.chosen));
-    }
-    state.bars.push({ bar, g: segment.g, index });
     left += width;
   }
-  if (height > 4 && total) element.append(svg("text", { class: "count", x: node.x + length / 2 + 3, y: top + 7.5 }, counted(segments)));
 }
 
 function counted(segments) {
@@ -210,7 +245,9 @@ function groupMatches(graph, index, text, hits) {
 function key(graph) {
   const samples = graph.scale.map((sample) => html("span", {}, html("i", { style: `width:${sample.px / 2}px` }), String(sample.n)));
   const hatched = html("i", { style: "width:18px;background-image:repeating-linear-gradient(45deg,#0009 0 1.5px,#0000 1.5px 4px)" });
-  return html("div", { class: "key" }, html("span", {}, "upper bar: in width, lower bar: out width (channels)"), ...unread(graph), ...samples, html("span", {}, hatched, "can't change"));
+  const shape = graph.circles ? "the area of a circle: out width (channels)" : "upper bar: in width, lower bar: out width (channels)";
+  const before = graph.before ? [html("span", {}, "dashed: the width before")] : [];
+  return html("div", { class: "key" }, html("span", {}, shape), ...before, ...unread(graph), ...(graph.circles ? [] : samples), html("span", {}, hatched, "can't change"));
 }
 
 function unread(graph) {

@@ -29,13 +29,13 @@ def write_pareto(folders: Sequence[Path], path: Path) -> Path:
     return path
 
 
-def write_pareto_images(folders: Sequence[Path], target: Path) -> list[Path]:
-    """The same pictures as PNG. Raises MissingDependencyError without matplotlib."""
+def write_pareto_images(folders: Sequence[Path], target: Path, kind: str = "png") -> list[Path]:
+    """The same pictures as files, "png", "svg" or "pdf". Raises MissingDependencyError without matplotlib."""
     from chanc.report.static import draw_all
 
     records = read_runs(folders)
     target.mkdir(parents=True, exist_ok=True)
-    return draw_all([pareto_section(records)], None, target)
+    return draw_all([pareto_section(records)], None, target, kind)
 
 
 def read_runs(folders: Sequence[Path]) -> list[Record]:

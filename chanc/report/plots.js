@@ -253,11 +253,13 @@ function heatMap(holder, plot, palette) {
 
   whenResized(canvas, () => {
     const width = Math.max(320, canvas.clientWidth || 900);
-    const rowHeight = Math.max(1, Math.min(18, 620 / plot.rows.length));
+    // together as tall as the legend to the right and the title to the left
+    const few = Math.max(LEGEND, 6.5 * plot.y.text.length) / plot.rows.length;
+    const rowHeight = Math.max(1, Math.min(Math.max(18, few), 620 / plot.rows.length));
     const labels = plot.rows.map((row) => row.replace(/\.weight$/, ""));
     const letters = Math.min(30, Math.floor(width / 24), labels.reduce((most, label) => Math.max(most, label.length), 0));
     const frame = { left: 40 + letters * 6.2, right: width - 75, top: 24, bottom: 24 + rowHeight * plot.rows.length };
-    const height = frame.bottom + 52;
+    const height = Math.max(frame.bottom + 52, frame.top + LEGEND + 12);
     const cell = (frame.right - frame.left) / Math.max(plot.columns.length, 1);
     const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${plot.title}: ${plot.value.text}`, "data-plot": plot.id });
     const labelEvery = Math.ceil(12 / rowHeight);
@@ -289,8 +291,10 @@ function heatMap(holder, plot, palette) {
   });
 }
 
+const LEGEND = 160;
+
 function heatLegend(root, palette, colourScale, log, whole, left, top) {
-  const height = 160;
+  const height = LEGEND;
   palette.forEach((colour, i) => {
     root.append(svg("rect", { x: left, y: top + 4 + height - ((i + 1) * height) / palette.length, width: 14, height: height / palette.length + 0.5, fill: colour }));
   });

@@ -28,6 +28,12 @@ class PruningRecord:
     steps: tuple[StepEvent, ...]
     sizes: Mapping[str, int]
 
+    @property
+    def edges(self) -> bool:
+        """Whether edges went, and widths are those of what layers read."""
+        settings = self.config["settings"]
+        return isinstance(settings, dict) and settings.get("edges") is True
+
     def analysed(self, file: str) -> Analysis:
         """A model of the run."""
         return analyze(load(self.path / file), dims=self.sizes, fold=False)
@@ -58,6 +64,7 @@ def pruning_facts(record: PruningRecord) -> list[tuple[str, str]]:
     names = ("max_params", "max_macs", "max_latency", "task", "importance", "epochs")
     facts = [("model", str(environment.get("model", "")))]
     facts += [(name.replace("_", " "), str(settings[name])) for name in names if settings.get(name) is not None]
+    facts += [("cut", "edges")] if record.edges else []
     return [*facts, ("steps", f"{len(record.steps)} of {settings.get('steps')}")]
 
 
@@ -99,6 +106,11 @@ def _widths(record: PruningRecord) -> Section:
                marker="circle", line=False, lead=k == len(stages) - 1)
         for k, (name, widths) in enumerate(stages)
     ]  # fmt: skip
+    if record.edges:
+        inputs = Axis("inputs", "channels", log=True)
+        plot = Plot("inputs", "Inputs", Axis("layer, from first to last"), inputs, lines)
+        return Section("inputs", "What layers read", "The inputs of every layer before and after; each dropped its "
+                       "own, and channels that nothing reads went with what makes them.", [plot])  # fmt: skip
     width = Axis("width", "channels", log=True)
     plot = Plot("widths", "Widths", Axis("channel group, from first to last"), width, lines)
     return Section("widths", "Widths", "Every channel group before and after.", [plot])

@@ -57,8 +57,10 @@ def write_report(run_dir: str | Path, path: Path | None = None) -> Path:
     return page
 
 
-def write_images(run_dir: str | Path, folder: str | Path) -> list[Path]:
-    """Write each plot of a run or a sweep, and the best model's groups, as PNG into `folder`, made if missing.
+def write_images(run_dir: str | Path, folder: str | Path, kind: str = "png") -> list[Path]:
+    """Write each plot of a run or a sweep, and the best model's groups, into `folder`, which is made if missing.
+
+    kind: of the files, "png", "svg" or "pdf".
 
     Raises RunError as `write_report`, MissingDependencyError without matplotlib.
     """
@@ -67,12 +69,12 @@ def write_images(run_dir: str | Path, folder: str | Path) -> list[Path]:
     source, target = Path(run_dir), Path(folder)
     if is_pruning(source):
         target.mkdir(parents=True, exist_ok=True)
-        return draw_all(pruning_sections(read_pruning(source)), None, target)
+        return draw_all(pruning_sections(read_pruning(source)), None, target, kind)
     swept = is_sweep(source)
     record = read_sweep(source) if swept else read_record(source)
     graph = None if swept else _best_graph(record)[0]
     target.mkdir(parents=True, exist_ok=True)
-    return draw_all(sweep_sections(record) if swept else sections(record), graph, target)
+    return draw_all(sweep_sections(record) if swept else sections(record), graph, target, kind)
 
 
 def _run_page(record: Record) -> str:
@@ -82,7 +84,9 @@ def _run_page(record: Record) -> str:
     report = _report(record, rows, note, sections(record))
     report |= {"facts": _facts(record), "verdict": [*verdict(rows), *record.told], "no_graph": why_not}
     report["warnings"] = list(record.warnings)
-    data = {"report": report, "network_title": "Channel groups of the best model"}
+    searched = bool(record.kept) and (record.path / TRAINED).is_file()
+    shown = "What each layer reads of the network that was searched" if searched else "Channel groups of the best model"
+    data = {"report": report, "network_title": shown}
     return page(title, data if graph is None else {**data, "graph": graph}, SCRIPTS)
 
 

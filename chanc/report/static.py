@@ -1,4 +1,4 @@
-"""The report's pictures as PNG or SVG files, drawn by matplotlib (optional, imported when this module is)."""
+"""The report's pictures as PNG, SVG or PDF files, drawn by matplotlib (optional, imported when this module is)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from chanc.report.colours import sequential
 from chanc.report.plots import HeatMap, Plot, Section, Series
 
 try:
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import ListedColormap, LogNorm
     from matplotlib.figure import Figure
-    from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
-    from matplotlib.path import Path as Curve
+    from matplotlib.ticker import MaxNLocator
 except ImportError:
     raise MissingDependencyError("images need matplotlib: pip install 'chanc[report]'") from None
+from chanc.report.network_image import PALE, network_figure, shown
 
 DPI = 150
 MARKERS = {"": "", "circle": "o", "square": "s", "diamond": "D", "triangle": "^"}
@@ -26,20 +27,25 @@ MARKERS = {"": "", "circle": "o", "square": "s", "diamond": "D", "triangle": "^"
 LEGEND_LIMIT = 12
 NOTE_WIDTH = 110
 """Letters of a note side by side: so many fit under a picture."""
-GREY, PALE = "#8a8f98", "#d9dde3"
+GREY = "#8a8f98"
 
 
-def draw_all(sections: Sequence[Section], graph: Mapping[str, Any] | None, folder: Path) -> list[Path]:
-    """Draw every plot into `folder`, one PNG file each named after the plot's id, and the network as network.png."""
+def draw_all(sections: Sequence[Section], graph: Mapping[str, Any] | None, folder: Path, kind: str) -> list[Path]:
+    """Draw every plot into `folder`, a file each named after its id, and the network; kind: svg, pdf or png."""
     written = []
     for section in sections:
         for plot in section.plots:
             title = f"{section.title}: {plot.title}" if len(section.plots) > 1 else section.title
             figure = _heat(plot, title) if isinstance(plot, HeatMap) else _lines(plot, title)
-            written.append(_save(figure, folder / f"{plot.id}.png"))
+            written.append(_save(figure, folder / f"{plot.id}.{kind}"))
     if graph is not None:
-        written.append(_save(_network(graph), folder / "network.png"))
+        written.append(draw_network(graph, folder / f"network.{kind}"))
     return written
+
+
+def draw_network(graph: Mapping[str, Any], path: Path) -> Path:
+    """Draw a network, as `chanc.report.visualizer.model_graph` returns it, in the format that the name ends in."""
+    return _save(network_figure(graph), path)
 
 
 def draw(plot: Plot | HeatMap, path: Path) -> Path:
@@ -56,6 +62,8 @@ def _lines(plot: Plot, title: str) -> Figure:
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(plot.x.text)
     axes.set_ylabel(plot.y.text)
+    if not plot.x.log and all(float(x).is_integer() for series in plot.series for x in series.x if x is not None):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if plot.note:
         figure.supxlabel(textwrap.fill(plot.note, NOTE_WIDTH), fontsize=8, color=GREY)
     for axis, log in ((axes.xaxis, plot.x.log), (axes.yaxis, plot.y.log)):
@@ -85,7 +93,7 @@ def _draw_series(axes: Any, series: Series, thin: bool) -> None:
         series.x,
         gaps,
         color=series.colour,
-        label=_text(series.name),
+        label=shown(series.name),
         marker=MARKERS[series.marker],
         markersize=4.5 if series.line else 5,
         linestyle=("--" if series.dash else "-") if series.line else "none",
@@ -129,7 +137,7 @@ def _heat(plot: HeatMap, title: str) -> Figure:
     norm = LogNorm() if plot.value.log and positive else None
     image = axes.imshow(values, aspect="auto", interpolation="nearest", cmap=ListedColormap(sequential(256)), norm=norm)
     step = max(1, rows // 60 + 1)
-    axes.set_yticks(range(0, rows, step), [_text(name[-32:]) for name in plot.rows[::step]], fontsize=6)
+    axes.set_yticks(range(0, rows, step), [shown(name[-32:]) for name in plot.rows[::step]], fontsize=6)
     every = max(1, len(plot.columns) // 12)
     axes.set_xticks(
         range(0, len(plot.columns), every), [f"{value:g}" for value in plot.columns[::every] if value is not None]
@@ -145,94 +153,14 @@ def _heat(plot: HeatMap, title: str) -> Figure:
     return figure
 
 
-def _network(graph: Mapping[str, Any]) -> Figure:
-    width, height = max(graph["width"], 1.0), max(graph["height"], 1.0)
-    inches = min(14.0, max(5.0, width / 90))
-    figure = Figure(figsize=(inches, inches * height / width))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    points = 72 * inches / width
-    for edge in graph["edges"]:
-        corners = list(zip(edge["p"][::2], edge["p"][1::2], strict=True))
-        codes = [Curve.MOVETO] + [Curve.CURVE4] * (len(corners) - 1)
-        axes.add_patch(
-            PathPatch(
-                Curve(corners, codes),
-                fill=False,
-                edgecolor="#b3b9c2",
-                zorder=1,
-                linewidth=(0.2 + edge["read"]) * points,
-            )
-        )
-    for node in graph["nodes"]:
-        _node(axes, node, graph["groups"], points)
-    return figure
-
-
-def _node(axes: Any, node: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], points: float) -> None:
-    left, top = node["x"] - node["w"] / 2, node["y"] - node["h"] / 2
-    layer = node["kind"] == "layer"
-    box = FancyBboxPatch(
-        (left, top),
-        node["w"],
-        node["h"],
-        boxstyle=f"round,pad=0,rounding_size={5 if layer else 11}",
-        facecolor="#f6f7f9",
-        edgecolor=PALE,
-        linewidth=points,
-        hatch="///" if node["pinned"] and not layer else None,
-        zorder=2,
-    )
-    axes.add_patch(box)
-    text = _text(f"{node['label']} {node['detail']}".strip())
-    axes.text(node["x"], top + 11, text, fontsize=11 * points, ha="center", va="center", zorder=3)
-    if layer:
-        _bar(axes, node["x"], top + 19, 8, node["in"], node["in_px"], groups, points)
-        _bar(axes, node["x"], top + 28, 8, node["out"], node["out_px"], groups, points)
-    elif node["out"]:
-        _bar(axes, node["x"], top + node["h"] - 6, 4, node["out"], min(node["out_px"], node["w"] - 6), groups, points)
-
-
-def _bar(
-    axes: Any,
-    middle: float,
-    top: float,
-    height: float,
-    segments: Sequence[Mapping[str, Any]],
-    length: float,
-    groups: Sequence[Mapping[str, Any]],
-    points: float,
-) -> None:
-    total = sum(segment["n"] for segment in segments)
-    left = middle - length / 2
-    for segment in segments:
-        width = length * segment["n"] / total
-        colour = groups[segment["g"]]["colour"] if segment["g"] >= 0 else "#c3c8d0"
-        hatch: dict[str, Any] = {"hatch": "//////", "edgecolor": "#00000090", "linewidth": 0} if segment["r"] else {}
-        axes.add_patch(Rectangle((left, top), width, height, facecolor=colour, zorder=3, **hatch))
-        if unread := width * segment["d"] / segment["n"]:
-            axes.add_patch(Rectangle((left + width - unread, top), unread, height, facecolor="#f6f7f9c0", zorder=3))
-        left += width
-    if height > 4 and total:
-        read = total - sum(segment["d"] for segment in segments)
-        text = str(total) if read == total else f"{read} of {total}"
-        axes.text(left + 3, top + 4.5, text, fontsize=9.5 * points, color="#5c6470", va="center", zorder=3)
-
-
-def _text(name: str) -> str:
-    """A name from a model as matplotlib shows it: a dollar sign starts no mathematics, an underscore hides no line."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in name).replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
-
-
 def _save(figure: Figure, path: Path) -> Path:
     from chanc.files import atomic_write
 
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
         kind = path.suffix.removeprefix(".").lower()
-        dated = {"Date": None} if kind == "svg" else {}  # the same picture is the same file
-        figure.savefig(temporary, dpi=DPI, format=kind, facecolor="white", metadata=dated)
+        # the same picture is the same file; its text stays text, small and to be edited
+        dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+        with rc_context({"svg.hashsalt": "chanc", "svg.fonttype": "none"}):
+            figure.savefig(temporary, dpi=DPI, format=kind, facecolor="white", metadata=dated)
     return path

@@ -26,6 +26,7 @@ from chanc.rewriter.edges import Lowering
 from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.parameters import resize_parameters
 from chanc.rewriter.plan import Apart, Plan, Resizing, Sizing, parted
+from chanc.rewriter.provenance import sign, sign_source
 from chanc.rewriter.rest import Fault, Left, do_the_rest
 from chanc.rewriter.rules import REGISTRY, RewriteRule
 from chanc.rewriter.site import Site, Stuck
@@ -102,7 +103,8 @@ def rewrite(
     again. An `Analysis` may stand for the model, which is then changed in place; it is spent afterwards.
 
     A group that can't follow is left alone, and the others go on: `trace.left` says which, and why. With an `Analysis`
-    nothing can be tried twice: then the first failure is raised.
+    nothing can be tried twice: then the first failure is raised. A model that changed says in its metadata what made it
+    (`chanc.rewriter.provenance`).
 
     Raises ModelError for a model that can't be read, PlanError for a plan that can't be had or a spent analysis; where
     no group is left to change, VerifyError if the second analysis disagrees (a defect of an operator's rule),
@@ -141,7 +143,15 @@ def rewrite(
         done = _within(whole, wanted, budget, carry_out, dict(leave or {}))
     else:
         done = carry_out(wanted, leave or {})
+    if done.changed:
+        sign(done.model, _new_widths(done.trace), edges, done.trace)
+        sign_source(done.model, model)
     return done if isinstance(model, Analysis) else Rewrite(like(done.model, model), done.trace)
+
+
+def _new_widths(trace: Trace) -> dict[str, int]:
+    """The widths of the groups that changed, but for those of which edges alone took channels."""
+    return {name: new for name, (old, new) in trace.groups.items() if old != new and name not in trace.unread}
 
 
 def _rest(attempt: Callable[[Left], Rewrite], fault: Fault, edges: bool) -> Rewrite:

@@ -191,8 +191,8 @@ class FinalEvent:
 class StepEvent:
     """A step of a pruning is done; ids count from 0, file is the model that came of it.
 
-    before, widths: channels by group. scores: what the model was worth at each stage of the step. left: groups that
-    were left alone, with the reason.
+    before, widths: channels by group, or where edges went inputs by weight. scores: what the model was worth at each
+    stage of the step. left: groups that were left alone, with the reason.
     """
 
     kind: ClassVar[str] = "step"

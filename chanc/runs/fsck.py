@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from chanc.errors import ChancError, MissingDependencyError, RunError
-from chanc.files import PREFIX, atomic_write_text, leftovers
+from chanc.files import PREFIX, atomic_write_text, checksum, leftovers
 from chanc.runs.events import FinalEvent, StartEvent, StateEvent, TrialEvent, VoidEvent, from_line
 from chanc.runs.record import (
     CONFIG,
@@ -21,7 +21,6 @@ from chanc.runs.record import (
     LOG,
     TIMING,
     Record,
-    checksum,
     read_config,
     read_log,
     timing_of,

@@ -5,7 +5,6 @@ A run directory that is being written may be read: the last line, where it is on
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chanc.errors import RunError
-from chanc.files import Json
+from chanc.files import Json, checksum
 from chanc.runs.decode import decode
 from chanc.runs.events import (
     VERSION,
@@ -246,12 +245,6 @@ def check_files(record: Record) -> None:
     for file, (seq, known) in record.files.items():
         if (record.path / file).is_file() and checksum(record.path / file) != known:
             raise damaged(record.path, file, f"its checksum is not that of line {seq + 1} of {LOG}")
-
-
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _part(config: Mapping[str, Json], name: str) -> Mapping[str, Json]:

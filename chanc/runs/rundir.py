@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chanc.errors import RunError
-from chanc.files import Json, atomic_write_json, plain, remove_leftovers
+from chanc.files import Json, atomic_write_json, checksum, plain, remove_leftovers
 from chanc.runs.environment import changes
 from chanc.runs.events import VERSION, Event, Filed, TrialEvent, from_line, to_line
 from chanc.runs.record import (
@@ -36,7 +36,6 @@ from chanc.runs.record import (
     Record,
     Timing,
     check_files,
-    checksum,
     read_config,
     read_log,
     read_run,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chanc.files import Json
+from chanc.files import Json, plain
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis
-    from chanc.data import Dataset
+    from chanc.data import Data, DataSource
 
 
 def fingerprint(analysis: Analysis) -> dict[str, Json]:
@@ -26,10 +27,16 @@ def fingerprint(analysis: Analysis) -> dict[str, Json]:
     return {"params": analysis.params, "macs": analysis.macs, "sha256": digest.hexdigest()}
 
 
-def judged_on(data: Dataset, task: str) -> dict[str, Json]:
-    """How many images trials are judged on, and the top-1 of guessing there, the share of the most frequent label."""
+def contents(data: Data, source: DataSource) -> dict[str, Json]:
+    """What a run must agree on besides the words for its data: how pixels are taken, and what came from Python."""
+    named = isinstance(source, str | os.PathLike)
+    return {**data.metadata(), **({} if named else {"contents": plain(data.fingerprint())})}
+
+
+def judged_on(data: Data, task: str) -> dict[str, Json]:
+    """How many samples trials are judged on, and the top-1 of guessing there, the share of the most frequent label."""
+    facts: dict[str, Json] = {"held_out": data.counts[1]}
     labels = np.asarray(data.test_labels)
-    facts: dict[str, Json] = {"held_out": len(labels)}
     if task == "classification" and labels.ndim == 1 and len(labels):
         facts["chance"] = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
     return facts

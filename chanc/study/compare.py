@@ -16,7 +16,7 @@ import onnx_ir as ir
 from rich.table import Table
 
 from chanc.errors import ChancError, TrialError
-from chanc.files import Json, plain
+from chanc.files import Json, checksum, plain
 from chanc.runs import (
     INPUT,
     Best,
@@ -34,7 +34,6 @@ from chanc.runs import (
 )
 from chanc.runs.edges import TRAINED
 from chanc.runs.overhead import FINAL
-from chanc.runs.record import checksum
 from chanc.runs.seal import read_sealed, write_sealed
 from chanc.study.driver import trial_seed
 from chanc.study.engine import Edges, Engine, Trained, Watcher
@@ -71,8 +70,8 @@ class Finisher(Engine, Protocol):
     def check(self, model: ir.Model) -> None:
         """Raise ModelError for a model that can't be trained."""
 
-    def complete(self, model: ir.Model) -> bool:
-        """Give the best model, in place, what it is handed over with; whether that changed it."""
+    def complete(self, model: ir.Model) -> None:
+        """Give the best model, in place, what it is handed over with."""
 
     def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py and model.safetensors: the model in plain PyTorch."""

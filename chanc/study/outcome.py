@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chanc.clock import Clock
 from chanc.errors import RunError
-from chanc.files import atomic_write
+from chanc.rewriter.provenance import sign, sign_source
 from chanc.runs import (
     INPUT,
     Best,
@@ -79,7 +78,7 @@ def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, rou
         raise RunError(f"no trial of {run.path} worked; the last one: {errors[-1].reason if errors else 'not begun'}")
     clock, widths = Clock(), dict(found.decision.widths)
     with run.vouched(HANDED_OVER):
-        _write_best(engine, run, _best_model(engine, task, run, found))
+        _write_best(engine, run, _best_model(engine, task, run, found), found.decision)
         clock.lap("export")
         run.append_timing(Timing(END, clock.seconds))
         if finals is None:
@@ -88,7 +87,7 @@ def finish(task: Task, engine: Finisher, run: RunDir, finals: Finals | None, rou
             rivalry = _rivalry(engine, task, run, found.decision, finals, round_to)
             rows = train_finals(engine, run, finals, rivalry, task.seed, task.progress)
             for event in [event for event in run.record.finals if event.name == "found"][:1]:
-                _write_best(engine, run, run.path / event.file)
+                _write_best(engine, run, run.path / event.file, found.decision)
     title = f"after {finals.epochs} epochs from scratch, on the test set" if finals else "after the search alone"
     if not task.progress.quiet:
         task.progress.console.print(table(rows, title))
@@ -122,7 +121,7 @@ def stop(task: Task, engine: Finisher, run: RunDir) -> Run:
     found = best(record)
     if found is not None:
         with run.vouched(HANDED_OVER):
-            _write_best(engine, run, _best_model(engine, task, run, found))
+            _write_best(engine, run, _best_model(engine, task, run, found), found.decision)
     done = f"{len(record.outcomes)} trials" + (f" and {len(record.finals)} final trainings" if record.finals else "")
     task.progress.say(f"the time is over after {done}; nothing of it is lost: {how_to_go_on(run.path)}")
     widths = dict(found.decision.widths) if found is not None else {}
@@ -159,13 +158,12 @@ def _best_model(engine: Finisher, task: Task, run: RunDir, found: Best) -> Path:
     return made
 
 
-def _write_best(engine: Finisher, run: RunDir, path: Path) -> None:
-    """best.onnx, and the same in plain PyTorch."""
+def _write_best(engine: Finisher, run: RunDir, path: Path, found: Decision) -> None:
+    """best.onnx, which says that input.onnx became it, and the same in plain PyTorch."""
     with clear_errors(run.path):
         model = engine.load(path)
-        if engine.complete(model):
-            engine.save(model, run.path / "best.onnx")
-        else:
-            with atomic_write(run.path / "best.onnx") as temporary:
-                shutil.copyfile(path, temporary)
+        engine.complete(model)
+        sign(model, {**found.widths, **{name: {"keep": units} for name, units in found.keep.items()}}, found.edges)
+        sign_source(model, run.path / INPUT)
+        engine.save(model, run.path / "best.onnx")
         engine.export(model, run.path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chanc.errors import DataError, ModelError
+from chanc.errors import ModelError
 from chanc.runs import INPUT, RunDir
 from chanc.runs.record import read_config
 from chanc.runs.rundir import refuse_empty, refuse_others, refuse_taken
@@ -21,7 +21,7 @@ from chanc.study.space import SearchGroup, Space, Widths
 
 if TYPE_CHECKING:
     from chanc.analysis import Analysis
-    from chanc.data import Dataset
+    from chanc.data import Data
     from chanc.study.torch_engine import TorchEngine
 
 
@@ -44,23 +44,20 @@ def space_of(analysis: Analysis, keep: Sequence[str] = (), ties: Mapping[str, st
     return Space(groups, prices(analysis), tied)
 
 
-def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Dataset, str]:
+def load_data(analysis: Analysis, settings: Settings, data_root: str | os.PathLike[str] | None) -> tuple[Data, str]:
     """The data as the task gives it to the model, and a line on that; raises DataError where the two don't fit."""
-    from chanc import data as datasets
     from chanc.study.torch_engine import task_of
-    from chanc.training.contract import settle
-    from chanc.training.module import ended
+    from chanc.tasks import fed
 
-    limits = {"limit_train": settings.limit_train, "limit_test": settings.limit_test}
-    whole = datasets.load(settings.data, root=data_root, seed=settings.seed, **limits)
-    task, device = task_of(settings.task, settings.train), str(settings.train.get("device", "auto"))
-    fitted = task.fit(ended(analysis.model)[0], whole)
-    if not isinstance(fitted, datasets.Dataset):
-        raise DataError(f"a search needs images, which the task {settings.task} makes something else of")
-    return settle(analysis.model, fitted, task, settings.input, device)
+    found = fed(
+        analysis.model, settings.data, task_of(settings.task, settings.train), settings.input, root=data_root,
+        limit_train=settings.limit_train, limit_test=settings.limit_test, sizes=settings.sizes,
+        device=str(settings.train.get("device", "auto")), seed=settings.seed,
+    )  # fmt: skip
+    return found.data, found.told
 
 
-def make_engine(settings: Settings, whole: Dataset) -> TorchEngine:
+def make_engine(settings: Settings, whole: Data) -> TorchEngine:
     """The engine on its data, a part of it held out; raises RunError for an unknown training option."""
     from chanc.study.torch_engine import TorchEngine, recipe
 

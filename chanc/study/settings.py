@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chanc import plugins
+from chanc.data import DataSource
 from chanc.errors import RunError
 from chanc.files import Json
 from chanc.metrics.registry import METRICS
+from chanc.study.asked import word
 from chanc.study.budgets import Budget, Target
 from chanc.study.driver import SelectBy
 from chanc.study.engine import MetricOf
@@ -34,6 +36,7 @@ from chanc.study.presets import (
 )
 from chanc.study.space import WIDEST, Limits
 from chanc.training.options import InputOptions
+from chanc.training.task import Task
 
 GPU_GRAIN = 8
 """Widths on a GPU are multiples of this."""
@@ -55,10 +58,10 @@ class Settings:
     """
 
     method: TrialMethod | WholeMethod
-    data: str
+    data: DataSource
     train: Options
     final: Options
-    task: str = "classification"
+    task: str | Task = "classification"
     seed: int = 0
     preset: str | None = None
     budget: Budget = field(default_factory=Budget)
@@ -94,6 +97,11 @@ class Settings:
         return target if isinstance(target, Target) else Target()
 
     @property
+    def words(self) -> dict[str, str]:
+        """What the record says of data and task: their names, and of objects what tells them apart."""
+        return {"data": word(self.data), "task": word(self.task)}
+
+    @property
     def length(self) -> tuple[int, int]:
         """Trials, and epochs of each; what a method that trains by itself does is one trial."""
         trials, epochs = (getattr(self.method, name, None) for name in ("trials", "epochs"))
@@ -117,8 +125,7 @@ class Settings:
             **options_of(self.method),
             "preset": self.preset,
             "graph": dict(model),
-            "data": self.data,
-            "task": self.task,
+            **self.words,
             "limit_train": self.limit_train,
             "holdout": self.holdout,
             "train": train,
@@ -140,9 +147,8 @@ class Settings:
         """The JSON object that decides a final training, besides its widths, recipe and seed."""
         return {
             "graph": dict(model),
-            "data": self.data,
+            **self.words,
             "seed": self.seed,  # of the images that limits leave
-            "task": self.task,
             "limit_train": self.limit_train,
             "limit_test": self.limit_test,
             "sizes": dict(self.sizes),
@@ -152,7 +158,7 @@ class Settings:
 def resolve(
     *,
     algo: str | None,
-    data: str,
+    data: DataSource,
     preset_name: str | None,
     options: Options,
     train: Options,

@@ -20,10 +20,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chanc.files import Json, atomic_write, atomic_write_text, plain
+from chanc.files import Json, atomic_write, atomic_write_text, checksum, plain
 from chanc.runs import FinalEvent, RunDir, clear_errors
 from chanc.runs.events import from_line, to_line
-from chanc.runs.record import checksum
 
 LINE, MODEL = "final.json", "model.onnx"
 NAP = 0.5

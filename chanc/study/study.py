@@ -22,9 +22,10 @@ from chanc.ir import copy_model, load
 from chanc.ir.sizes import Sizes, per_sample, release, sizes_of
 from chanc.runs import INPUT, RunDir, Timing, read_run
 from chanc.runs.environment import changes, in_words, threads_as_begun
+from chanc.runs.loggers import expect, following
 from chanc.runs.machine import environment
 from chanc.runs.overhead import START
-from chanc.study.about import fingerprint, judged_on
+from chanc.study.about import contents, fingerprint, judged_on
 from chanc.study.asked import remembered
 from chanc.study.budgets import Budget
 from chanc.study.compare import Finals
@@ -47,7 +48,9 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from chanc.analysis import Analysis
+    from chanc.data import DataSource
     from chanc.study.torch_engine import TorchEngine
+    from chanc.training.task import Task
 
 
 @remembered
@@ -55,8 +58,8 @@ def search(
     model: object = None,
     *,
     algo: str | None = None,
-    data: str | os.PathLike[str] = "digits",
-    task: str = "classification",
+    data: DataSource = "digits",
+    task: str | Task = "classification",
     trials: int | None = None,
     epochs: int | None = None,
     out: str | os.PathLike[str] = "run",
@@ -98,6 +101,7 @@ def search(
     console: Console | None = None,
     quiet: bool = True,
     command: Sequence[str] = (),
+    log: Sequence[str] = (),
     on_change: Callable[[Path], object] | None = None,
     asked: Mapping[str, object] | None = None,
 ) -> Run:
@@ -106,8 +110,9 @@ def search(
     Args:
         model: anything that `chanc.load` takes; a run that is resumed knows its own.
         algo: a search method (`chanc.study.names()`); the preset's, or greedy.
-        data: a data set by name or path (`chanc.data.load`); a part of its training images is held out to judge trials.
-        task: what networks are trained for (`chanc.tasks.TASKS`); a higher score must be a better one.
+        data: what `chanc.train` takes; a part of what is for training is held out to judge trials.
+        task: what networks are trained for, a name of `chanc.tasks.TASKS`, `module:Class`, or a
+            `chanc.training.task.Task`; a higher score must be a better one.
         trials, epochs: number of trials, and epochs of each; a method that trains by itself has no trials, and the
             epochs may be its own.
         out, resume: the run directory, and whether to go on with the run in it: what isn't given then is what the run
@@ -136,8 +141,9 @@ def search(
         normalise, scale_pixels, bake: fields of `chanc.training.options.InputOptions`; what isn't given is what the
             model was made for (`chanc.training.contract`), in all trials and final trainings. bake is for best.onnx.
         command: the command line, for the record.
+        log: trackers of experiments that get what happens, too (`chanc.runs.loggers.LOGGERS`).
         on_change: called with the run directory after each trial and at the end, to draw it for one; what goes wrong in
-            it is said and not raised.
+            it, and with `log`, is said and not raised.
         asked: these arguments as `chanc.study.asked` hands them on, for the record.
 
     Raises:
@@ -150,7 +156,7 @@ def search(
         final_epochs = named_preset(preset).final_epochs if preset else 0
     settings = resolve(
         algo=algo,
-        data=os.fspath(data),
+        data=data,
         task=task,
         preset_name=preset,
         options={**options, **given({"trials": trials})},
@@ -177,14 +183,15 @@ def search(
     progress = Progress(*settings.length, console or Console(), quiet, deadline)
     if grain:
         progress.say(f"note: widths are multiples of {grain['round_to']}, as suits a GPU; --round-to says otherwise")
+    expect(log)
     refuse_early(Path(out), resume, settings)
     rivalry = (final_epochs, final_seeds, tuple(compare)) if final_epochs else None
-    changed = _told(on_change, Path(out), progress)
     source = model if model is not None else Path(out) / INPUT
     settings = dataclasses.replace(settings, sizes=_sizes(source, dims, shapes))
-    call = (progress, command, changed, asked, pool, trial, Path(shelf) if shelf is not None else None)
-    with threads_as_begun(Path(out)) if resume else nullcontext():
-        return _search(model, settings, rivalry, Path(out), resume, data_root, *call)
+    own = (asked, pool, trial, Path(shelf) if shelf is not None else None)
+    with threads_as_begun(Path(out)) if resume else nullcontext(), following(log, Path(out)) as follow:
+        changed = _told({"report": on_change, "log": lambda _: follow()}, Path(out), progress)
+        return _search(model, settings, rivalry, Path(out), resume, data_root, progress, command, changed, *own)
 
 
 def train_one(out: Path, trial: int) -> None:
@@ -224,11 +231,12 @@ def _search(
     engine = make_engine(settings, whole)
     recipe = {name: value for name, value in settings.final.items() if name != "device"}
     graph = fingerprint(analysis) if model is not None else _graph(out)
-    judged = {**settings.judged(graph), **whole.input.metadata(), "data_root": str(data_root or "")}
+    apart = contents(whole, settings.data)
+    judged = {**settings.judged(graph), **apart, "data_root": str(data_root or "")}
     kept = Shelf(shelf, judged) if shelf is not None else None
     finals = Finals(recipe, *rivalry, kept) if rivalry else None
-    decisive = {**settings.decisive(graph), **whole.input.metadata()}
-    analysis.model.metadata_props.update(whole.input.metadata())
+    decisive = {**settings.decisive(graph), **apart}
+    analysis.model.metadata_props.update(whole.metadata())
     engine.check(analysis.model)
     clock.lap("codegen")
     _announce(progress, settings, engine, [told, *engine.remarks(analysis.model)])
@@ -239,7 +247,7 @@ def _search(
         return Run(out, (), {}, None, ())
     about = {**environment(model, command), "precision": engine.precision, "final": dict(settings.final),
              "note": settings.note, "widths": space.widths,
-             **judged_on(engine.trial.data, settings.task)}  # fmt: skip
+             **judged_on(engine.trial.data, settings.words["task"])}  # fmt: skip
     if resume:
         run = runs.resume(out, decisive, asked, about)
         if differs := in_words(changes(read_run(out).environment, about)):
@@ -281,16 +289,19 @@ def _opened(analysis: Analysis) -> ir.Model:
     return model
 
 
-def _told(on_change: Callable[[Path], object] | None, out: Path, progress: Progress) -> Callable[[], None]:
+def _told(
+    hooks: Mapping[str, Callable[[Path], object] | None], out: Path, progress: Progress
+) -> Callable[[], None]:
     """What to call when the run has changed; no picture is worth a search: what goes wrong is one line of text."""
 
     def changed() -> None:
-        try:
-            if on_change is not None:
-                on_change(out)
-        except Exception as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-            progress.say_once(f"no report: {reason}")
+        for what, hook in hooks.items():
+            try:
+                if hook is not None:
+                    hook(out)
+            except Exception as error:
+                reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+                progress.say_once(f"no {what}: {reason}")
 
     return changed
 

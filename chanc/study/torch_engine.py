@@ -31,7 +31,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from chanc.analysis import analyze
 from chanc.backends.torch import Built
-from chanc.data import Dataset
+from chanc.data import Data, Dataset
 from chanc.metrics.evbmf import Minimum
 from chanc.metrics.quality import LayerQuality
 from chanc.metrics.registry import Weights, measure
@@ -40,13 +40,13 @@ from chanc.training.adas import Schedule
 from chanc.training.columns import masked
 from chanc.training.devices import precision
 from chanc.training.dropping import Dropping
+from chanc.training.edge_pruning import PruneOptions, Pruning
 from chanc.training.evidence import gather
 from chanc.training.images import image_input
 from chanc.training.latency import Table, measured
 from chanc.training.masking import MaskOptions, Policy, Unit, symbols
 from chanc.training.module import Trainable, remarks, trainable
 from chanc.training.options import TrainOptions
-from chanc.training.pruning import PruneOptions, Pruning
 from chanc.training.records import EpochRecord, TrainResult
 from chanc.training.supernet import Supernet
 from chanc.training.task import Task
@@ -61,7 +61,7 @@ JUDGE_EVERY = 10
 class Recipe:
     """How networks are trained: on which data (judged on its test part), for what, with which options."""
 
-    data: Dataset
+    data: Data
     task: Task
     options: TrainOptions
 
@@ -161,9 +161,11 @@ class TorchEngine:
         """Lines on what a training does with quantised weights, and with an end that PyTorch can't express."""
         return remarks(model)
 
-    def complete(self, model: ir.Model) -> bool:
-        """Put the normalisation of pixels into a best model, in place, where that was asked for; whether it was."""
-        return self.bake and bake_input(model, image_input(model), self.trial.data.input)
+    def complete(self, model: ir.Model) -> None:
+        """Put the normalisation of pixels into a best model, in place, where that was asked for."""
+        data = self.trial.data
+        if self.bake and isinstance(data, Dataset):
+            bake_input(model, image_input(model), data.input)
 
     def export(self, model: ir.Model, folder: Path) -> None:
         """Write model.py, stand-alone PyTorch source, model.safetensors, its weights, and check.py, which compares."""
@@ -274,17 +276,17 @@ class TorchEngine:
         return Trained(model, _history(done.result), done.result.score, done.result.loss, done.spent)
 
 
-def recipe(data: Dataset, task: str, settings: Mapping[str, Any]) -> Recipe:
+def recipe(data: Data, task: str | Task, settings: Mapping[str, Any]) -> Recipe:
     """A recipe for a task; raises RunError for settings that neither the task nor the trainer has."""
     return Recipe(data, *configured(task, settings))
 
 
-def task_of(name: str, settings: Mapping[str, Any]) -> Task:
-    """The task of that name with its options among the settings; raises RunError for one that no search can follow."""
-    task = configured(name, settings)[0]
+def task_of(asked: str | Task, settings: Mapping[str, Any]) -> Task:
+    """The task, with its options among the settings; raises RunError for one that no search can follow."""
+    task = configured(asked, settings)[0]
     if task.wants_teacher or not task.higher_is_better:
         why = "it wants a teacher" if task.wants_teacher else "a lower score is the better one"
-        raise RunError(f"a search can't follow the task {name}: {why}")
+        raise RunError(f"a search can't follow the task {asked if isinstance(asked, str) else task.name}: {why}")
     return task
 
 

@@ -10,14 +10,14 @@ from chanc.data import Data
 from chanc.errors import RunError
 from chanc.tasks.classification import Classification
 from chanc.tasks.distillation import Distillation
-from chanc.tasks.fitting import classifies, fitted
+from chanc.tasks.fitting import Fed, classifies, fed
 from chanc.tasks.own import own_task
 from chanc.tasks.registry import TASKS
 from chanc.training.options import TrainOptions
 from chanc.training.recipes import RECIPES
 from chanc.training.task import Task
 
-__all__ = ["TASKS", "Classification", "Distillation", "Task", "classifies", "configured", "fitted", "task_class",
+__all__ = ["TASKS", "Classification", "Distillation", "Fed", "Task", "classifies", "configured", "fed", "task_class",
            "with_recipe"]  # fmt: skip
 
 

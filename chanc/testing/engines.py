@@ -102,9 +102,8 @@ class FakeEngine:
     def check(self, model: ir.Model) -> None:
         """Every model will do."""
 
-    def complete(self, model: ir.Model) -> bool:
+    def complete(self, model: ir.Model) -> None:
         """A model is handed over as it is."""
-        return False
 
     def export(self, model: ir.Model, folder: Path) -> None:
         """A comment in the place of source."""

@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from chanc.analysis import Analysis
 from chanc.errors import ModelError
-from chanc.training.edges import Decided, Edges, Kept, edges_of
+from chanc.training.consumers import Decided, Edges, Kept, edges_of
 from chanc.training.masks import in_entry
 from chanc.training.module import Trainable
 from chanc.training.readings import CONVOLUTIONS

@@ -24,11 +24,12 @@ from chanc.training.evaluation import Evaluation, evaluate
 from chanc.training.feed import Feed
 from chanc.training.images import image_input
 from chanc.training.module import Trainable, to_device, trainable
-from chanc.training.options import InputOptions
+from chanc.training.options import BLUE_FIRST, InputOptions
 from chanc.training.task import Task
 from chanc.training.train import rehearse
 
 IMAGENET = InputContract(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CAFFE = InputContract(1.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
 MOST, LEAST = 512, 64
 """How many training images are measured."""
 NUMBERS, MACS = 1 << 23, 1 << 35
@@ -55,12 +56,16 @@ def settle(
     device: str,
     *,
     otherwise: InputContract | None = None,
+    fresh: bool = True,
 ) -> tuple[Dataset, str]:
     """The data with the contract that `model` was made for, and one line that says it and why.
 
     data: as `task.fit` gives it, labelled. otherwise: that of a model which this one came from: where its metadata
-    don't tell, its weights aren't asked. Raises: ModelError where it can't be told, naming the options that tell it;
-    DataError for one that doesn't fit the images.
+    don't tell, its weights aren't asked. fresh: whether weights that no usual pixels suit may be such that were never
+    trained.
+
+    Raises: ModelError where it can't be told, naming the options that tell it; DataError for one that doesn't fit the
+    images.
     """
     contract, why = asked.contract(data), "as asked for"
     if contract is None:
@@ -71,11 +76,12 @@ def settle(
         contract, why = _whole(contract, data), "it takes whole numbers"
     if contract is None and task.wants_teacher:
         raise ModelError("which pixels the teacher was made for can't be told without labels: give --normalise none "
-                         "(pixels in 0..1), --scale-pixels 1 (pixels in 0..255), or --normalise MEAN/STD")  # fmt: skip
+                         "(pixels in 0..1), --scale-pixels 1 (pixels in 0..255), or --normalise MEAN/STD, with bgr: "
+                         "before it where blue comes first")  # fmt: skip
     if contract is None and task.score_name != "top1":
         contract, why = data.input, f"as the task {task.name} gives the data; its weights aren't asked"
     if contract is None:
-        contract, why = _found(model, data, task, device)
+        contract, why = _found(model, data, task, device, fresh)
     contract.fits(data.shape[0])
     return dataclasses.replace(data, contract=contract), f"the input is {contract}: {why}"
 
@@ -87,7 +93,8 @@ def _takes_integers(model: ir.Model) -> bool:
 
 def _whole(contract: InputContract | None, data: Dataset) -> InputContract:
     """Pixels as they are. Raises: DataError where others were asked for."""
-    whole = InputContract(scale=1.0, layout=data.input.layout)
+    order = contract.order if contract is not None else data.input.order
+    whole = InputContract(scale=1.0, layout=data.input.layout, order=order)
     if contract not in (None, whole):
         raise DataError(f"the model's input is of whole numbers: it takes pixels of 0 to 255, not {contract.formula}")
     return whole
@@ -105,22 +112,23 @@ def usual(data: Dataset) -> list[Candidate]:
     if data.shape[0] == len(IMAGENET.mean):
         text = "/".join(",".join(map(str, values)) for values in (IMAGENET.mean, IMAGENET.std))
         found.append(Candidate(IMAGENET, "ImageNet's mean and deviation", f"--normalise {text}"))
+        text = ",".join(map(str, CAFFE.mean))
+        found.append(Candidate(CAFFE, "pixels in 0..255 less Caffe's means", f"--scale-pixels 1 --normalise {text}/1"))
     layout = data.input.layout
     return [dataclasses.replace(one, contract=dataclasses.replace(one.contract, layout=layout)) for one in found]
 
 
-def _found(model: ir.Model, data: Dataset, task: Task, device: str) -> tuple[InputContract, str]:
+def _found(model: ir.Model, data: Dataset, task: Task, device: str, fresh: bool) -> tuple[InputContract, str]:
     """The usual contract under which the model's weights work, or the data set's where they work under none."""
-    candidates = usual(data)
     net = trainable(model, task)
     rehearse(net, data, task)
     affordable = min(MOST, NUMBERS // math.prod(data.shape), MACS // max(cost(net.graph).macs, 1))
     part = data.limit(train=max(LEAST, affordable))
-    results = _measured(net, part, task, candidates, pick_device(device))
+    tried = _tried(net, part, task, usual(data), pick_device(device))
+    candidates, results = [one for one, _ in tried], [result for _, result in tried]
     top = max(result.score for result in results)
     if top <= _luck(part):
-        why = f"{candidates[0].name}, as for fresh weights (top-1 is {top:.1%} at most with any usual pixels)"
-        return candidates[0].contract, why
+        return _unknown(usual(data)[0], top, fresh)
     near = [n for n, result in enumerate(results) if not _lower(result, top, len(part.train_labels))]
     best = min(near, key=lambda n: results[n].loss)
     rivals = [n for n in near if n != best and not _surer(results[best], results[n])]
@@ -133,6 +141,34 @@ def _found(model: ir.Model, data: Dataset, task: Task, device: str) -> tuple[Inp
     why = (f"{candidates[best].name}, found by the model's top-1 on {len(part.train_labels)} training images, "
            f"{results[best].score:.1%} so and at most {others:.1%} otherwise")  # fmt: skip
     return candidates[best].contract, why
+
+
+def _unknown(first: Candidate, top: float, fresh: bool) -> tuple[InputContract, str]:
+    """What weights get that no usual pixels suit. Raises: ModelError where they aren't fresh."""
+    if not fresh:
+        raise ModelError("which pixels the model was made for can't be told: with no usual ones it is right more often "
+                         f"than by chance, top-1 is {top:.1%} at most; give --normalise MEAN/STD, with --scale-pixels "
+                         "1 where these are of 0..255, and bgr: before it where blue comes first")  # fmt: skip
+    return first.contract, f"{first.name}, as for fresh weights (top-1 is {top:.1%} at most with any usual pixels)"
+
+
+def _tried(
+    net: Trainable, data: Dataset, task: Task, candidates: list[Candidate], device: torch.device
+) -> list[tuple[Candidate, Evaluation]]:
+    """What each candidate is worth: of colour in the order that is clearly better, else in the usual one."""
+    found = list(zip(candidates, _measured(net, data, task, candidates, device), strict=True))
+    if data.shape[0] != len(IMAGENET.mean):
+        return found
+    twins = [_blue_first(one) for one in candidates]
+    others = zip(twins, _measured(net, data, task, twins, device), strict=True)
+    count = len(data.train_labels)
+    return [two if _lower(one[1], two[1].score, count) else one for one, two in zip(found, others, strict=True)]
+
+
+def _blue_first(one: Candidate) -> Candidate:
+    scaled, _, how = one.option.rpartition("--normalise ")
+    option = f"{scaled}--normalise {BLUE_FIRST}{how}" if how != one.option else f"{one.option} --normalise bgr:none"
+    return Candidate(one.contract.blue_first(), f"{one.name}, blue first", option)
 
 
 def _measured(

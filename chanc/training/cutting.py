@@ -16,7 +16,7 @@ import onnx_ir as ir
 from chanc.analysis import Analysis
 from chanc.ir.nodes import called, nodes_of
 from chanc.training.columns import Scores
-from chanc.training.edges import Edges, Kept
+from chanc.training.consumers import Edges, Kept
 from chanc.training.units import Indices
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from chanc import plugins
+from chanc.errors import ModelError
 from chanc.training.feed import Feed
 from chanc.training.module import Trainable
 from chanc.training.task import Task
@@ -22,7 +24,8 @@ class Evaluation:
 def evaluate(net: Trainable, task: Task, feed: Feed, *, amp: bool = False) -> Evaluation:
     """Run the network in evaluation mode over all batches, on its device, and leave it in that mode.
 
-    amp: bfloat16 autocast. Raises: ModelError where a teacher of the feed says what is no number.
+    amp: bfloat16 autocast. Raises: ModelError where a teacher of the feed says what is no number, and for whatever a
+    task of the user's own raises.
     """
     net.module.eval()
     total = torch.zeros((), dtype=torch.float64, device=feed.device)
@@ -30,7 +33,10 @@ def evaluate(net: Trainable, task: Task, feed: Feed, *, amp: bool = False) -> Ev
     with torch.no_grad(), torch.autocast(feed.device.type, torch.bfloat16, enabled=amp):
         for batch in feed:
             outputs = net.forward(batch.inputs)
-            total += task.loss(outputs, batch) * len(batch)
-            parts.append(task.score(outputs, batch))
+            with plugins.guarded(f"the task {task.name}", ModelError):
+                total += task.loss(outputs, batch) * len(batch)
+                parts.append(task.score(outputs, batch))
     feed.check_teacher()
-    return Evaluation(task.reduce(parts), float(total) / feed.samples)
+    with plugins.guarded(f"the task {task.name}", ModelError):
+        score = task.reduce(parts)
+    return Evaluation(score, float(total) / feed.samples)

@@ -10,11 +10,12 @@ import onnx_ir as ir
 
 from chanc.analysis.run import visit_model
 from chanc.data import Data, Samples
-from chanc.data.contract import InputContract, Layout, recorded_layout
+from chanc.data.contract import InputContract, Layout, recorded_layout, recorded_order
 from chanc.data.dataset import Dataset
 from chanc.errors import ModelError
 from chanc.ir import copy_model
 from chanc.ir.normalize import normalize
+from chanc.ir.turns import Turns
 from chanc.ops import Trait, has
 from chanc.transforms import insert_batchnorm, recover_affine
 
@@ -98,7 +99,8 @@ def fit_images(model: ir.Model, data: Dataset) -> Dataset:
     sizes = list(value.shape or ())[1:]
     wanted = zip(sizes if layout == "NCHW" else [sizes[2], *sizes[:2]], data.shape, strict=True)
     fitted = data.fit_to(*(want if isinstance(want, int) else have for want, have in wanted))
-    return replace(fitted, contract=InputContract(1 / 255, fitted.mean, fitted.std, layout))
+    own = InputContract(1 / 255, fitted.mean, fitted.std, layout)
+    return replace(fitted, contract=own.blue_first() if recorded_order(model.metadata_props) == "BGR" else own)
 
 
 def fixed_batch(value: ir.Value) -> int | None:
@@ -112,9 +114,14 @@ def recover_norms(model: ir.Model, data: Data) -> bool:
 
     In place; the function stays the same. Says whether anything changed.
     """
-    batches = list(_slices(data) if isinstance(data, Samples) else _calibration(image_input(model), data))
+    batches = calibration(model, data)
     recovered = recover_affine(model, batches)
     return insert_batchnorm(model, batches) or recovered
+
+
+def calibration(model: ir.Model, data: Data) -> list[dict[str, np.ndarray]]:
+    """Some training samples as the model takes them, in batches."""
+    return list(_slices(model, data) if isinstance(data, Samples) else _calibration(image_input(model), data))
 
 
 def _calibration(value: ir.Value, dataset: Dataset) -> Iterator[dict[str, np.ndarray]]:
@@ -133,8 +140,9 @@ def _calibration(value: ir.Value, dataset: Dataset) -> Iterator[dict[str, np.nda
             yield {value.name or "": batch.contiguous().numpy().astype(kind)}
 
 
-def _slices(data: Samples) -> Iterator[dict[str, np.ndarray]]:
-    """Some training samples as they are, in batches."""
-    count = min(CALIBRATION_IMAGES, data.counts[0])
+def _slices(model: ir.Model, data: Samples) -> Iterator[dict[str, np.ndarray]]:
+    """Some training samples as they are, in batches that the model takes."""
+    count, turns = min(CALIBRATION_IMAGES, data.counts[0]), Turns.of(model)
     for start in range(0, count, CALIBRATION_BATCH):
-        yield {name: value[start : min(start + CALIBRATION_BATCH, count)] for name, value in data.train.items()}
+        batch = {name: value[start : min(start + CALIBRATION_BATCH, count)] for name, value in data.train.items()}
+        yield from turns.parts(batch)

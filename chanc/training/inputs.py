@@ -12,9 +12,10 @@ import onnx_ir as ir
 from chanc.backends.ort import random_feeds
 from chanc.data import Data, DataSource, data_for
 from chanc.data.samples import Array, Arrays, Samples
-from chanc.errors import DataError, ModelError
+from chanc.errors import DataError
 from chanc.ir.sizes import per_sample, sizes_of
-from chanc.training.images import fixed_size
+from chanc.ir.turns import Turns
+from chanc.training.images import fixed_batch, fixed_size
 from chanc.transforms.full_precision import HALVES
 
 _KINDS = {"f": "fractions", "i": "whole numbers", "u": "whole numbers", "b": "truth values"}
@@ -30,12 +31,15 @@ def inputs_of(model: ir.Model) -> dict[str, ir.Value]:
 def fit_samples(model: ir.Model, data: Samples) -> Samples:
     """The samples as they are, in the element types of the model's inputs; halves become float32.
 
+    Where all arrays have an axis more than the inputs, each sample is a run of its own (`chanc.ir.turns`).
+
     Raises: DataError, naming the input, for arrays of other names, kinds or sizes, and for what is no number.
     """
     wanted = inputs_of(model)
     if wanted.keys() != data.train.keys():
         raise DataError(f"{data.name} has arrays for {_listed(data.train)}; the model's inputs are {_listed(wanted)}")
-    train, test = ({name: _fitted(data.name, value, part[name]) for name, value in wanted.items()}
+    whole = Turns.of(model).whole(data.train)
+    train, test = ({name: _fitted(data.name, value, part[name], 0 if whole else 1) for name, value in wanted.items()}
                    for part in (data.train, data.test))  # fmt: skip
     return replace(data, train=train, test=test)
 
@@ -44,15 +48,20 @@ def _listed(names: Mapping[str, object]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _fitted(source: str, value: ir.Value, array: Array) -> Array:
+def _fitted(source: str, value: ir.Value, array: Array, first: int) -> Array:
+    """An array as an input takes it. first: of the input's axes that a sample has."""
     shape, dtype = value.shape, value.dtype
+    if first and shape is not None and not len(shape):
+        raise DataError(f"{source}: the model takes '{value.name}' once for a whole batch: give a run for each sample, "
+                        "arrays [N, ...] that all have an axis more than the inputs")  # fmt: skip
     if shape is not None:
-        wrong = len(shape) != array.ndim or any(
+        sample = list(shape)[first:]
+        wrong = len(sample) != array.ndim - 1 or any(
             isinstance(want, int) and want > 0 and want != have
-            for want, have in zip(list(shape)[1:], array.shape[1:], strict=False)
+            for want, have in zip(sample, array.shape[1:], strict=False)
         )
         if wrong:
-            told = "x".join(str(size) for size in list(shape)[1:])
+            told = "x".join(str(size) for size in sample)
             have = "x".join(map(str, array.shape[1:]))
             raise DataError(f"{source}: a sample of '{value.name}' is {have or 'one number'}, "
                             f"the model takes {told or 'one number'}")  # fmt: skip
@@ -95,22 +104,27 @@ def data_of(
 
 
 def _random(model: ir.Model, count: int, seed: int, sizes: Mapping[str, int] | None) -> Arrays:
-    """So many samples; a model of a fixed batch gets several."""
-    found = random_feeds(model, seed, batch=count, sizes=sizes)
-    if any(value.ndim == 0 for value in found.values()):
-        raise ModelError("an input of the model is a single number: it has no batch to be trained on")
-    batch = min(len(value) for value in found.values())
-    rounds = [found, *(random_feeds(model, seed + 1000 * k, batch=count, sizes=sizes)
-                       for k in range(1, -(-count // batch)))]  # fmt: skip
+    """So many samples; a model of a fixed batch gets several, one that knows of no batch whole runs."""
+    at_once = Turns.of(model).batch or count
+    found = random_feeds(model, seed, batch=at_once, sizes=sizes)
+    if any(array.shape[:1] != (at_once,) for array in found.values()):
+        runs = [random_feeds(model, seed + 1000 * k, batch=1, sizes=sizes) for k in range(count)]
+        return {name: np.stack([one[name] for one in runs]) for name in found}
+    rounds = [found, *(random_feeds(model, seed + 1000 * k, batch=at_once, sizes=sizes)
+                       for k in range(1, -(-count // at_once)))]  # fmt: skip
     return {name: np.concatenate([one[name] for one in rounds])[:count] for name in found}
 
 
 def sizes_seen(model: ir.Model, data: Data) -> dict[str, int]:
-    """The sizes of a model's open axes, but for the batch, in the data as they fit it."""
+    """The sizes of a model's open axes, but for a batch, in the data as they fit it."""
     if isinstance(data, Samples):
-        shapes = {name: (1, *array.shape[1:]) for name, array in data.train.items()}
+        if Turns.of(model).whole(data.train):
+            return dict(sizes_of(model, None, {name: array.shape[1:] for name, array in data.train.items()}))
+        first = {name: fixed_batch(value) or 1 for name, value in inputs_of(model).items()}
+        shapes = {name: (first[name], *array.shape[1:]) for name, array in data.train.items()}
     else:
         channels, height, width = data.shape
         sample = (channels, height, width) if data.input.layout == "NCHW" else (height, width, channels)
-        shapes = {next(iter(inputs_of(model))): (1, *sample)}
+        ((name, value),) = inputs_of(model).items()
+        shapes = {name: (fixed_batch(value) or 1, *sample)}
     return dict(per_sample(model, sizes_of(model, None, shapes)))

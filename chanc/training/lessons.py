@@ -9,6 +9,7 @@ import torch
 
 from chanc.data import Data
 from chanc.errors import ModelError
+from chanc.ir.turns import Turns
 from chanc.training.feed import NUMBERS, few, some_feed
 from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.task import Task
@@ -33,7 +34,8 @@ def teacher_of(model: ir.Model, net: Trainable, data: Data, task: Task) -> Train
                        zip(same, (made.inputs, made.outputs), (net.inputs, net.outputs), strict=True))  # fmt: skip
     renamed = dict(zip(made.outputs, outputs, strict=True))
     heads = {renamed[name]: axis for name, axis in made.heads.items()}
-    teacher = dataclasses.replace(made, inputs=inputs, outputs=outputs, heads=heads)
+    turns = Turns(dict(zip(inputs, made.turns.ranks.values(), strict=True)), made.turns.batch, made.turns.open)
+    teacher = dataclasses.replace(made, inputs=inputs, outputs=outputs, heads=heads, turns=turns)
     try:
         with torch.no_grad(), torch.random.fork_rng([]):
             teacher.forward(few(data, net.inputs[0], 2))

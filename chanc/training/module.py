@@ -1,7 +1,7 @@
 """The only way from a graph to something that trains.
 
-model -> normal form -> float32 -> shapes -> tail cut -> head cut -> float masters -> channels first -> module,
-weights bound
+model -> normal form -> float32 -> shapes -> tail cut -> batch opened -> head cut -> float masters -> channels first ->
+module, weights bound
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from chanc.backends.torch.tail import Tail, cut_tail
 from chanc.errors import ModelError
 from chanc.ir import copy_model
 from chanc.ir.normalize import normalize
+from chanc.ir.turns import Turns
 from chanc.training.head import end_at_logits
 from chanc.training.task import Outputs, Task
-from chanc.transforms import Master, channels_first, float_masters, full_precision, in_floats
+from chanc.training.turns import Said, joined, settled
+from chanc.transforms import Master, channels_first, float_masters, full_precision, in_floats, open_batch
 
 Run = Callable[..., Tensor | Sequence[Tensor | None]]
+ANY = Turns({}, None)
+"""Any number of samples at a time."""
 _QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4)
 
 
@@ -37,7 +41,7 @@ class Trainable:
     of what the head makes, and in place of what PyTorch can't express there is what that reads. run: what is called in
     the module's place (compiled, or shared among processes). masters: how quantised weights, which are floats here, are
     quantised again when they go home, by their names. heads: outputs whose Softmax was cut, each with the axis of its
-    classes.
+    classes. turns: how many samples it takes at a time.
     """
 
     built: Built
@@ -47,6 +51,7 @@ class Trainable:
     run: Run | None = None
     masters: Mapping[str, Master] = field(default_factory=dict)
     heads: Mapping[str, int] = field(default_factory=dict)
+    turns: Turns = ANY
 
     @property
     def module(self) -> nn.Module:
@@ -54,10 +59,22 @@ class Trainable:
         return self.built.module
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
-        """Run a batch, [B, ...] an input; an output that is None is left out."""
-        result = (self.run or self.module)(*(inputs[name] for name in self.inputs))
-        found = (result,) if isinstance(result, Tensor) else result
+        """Run a batch, [B, ...] an input, at once or in turns; an output that is None is left out.
+
+        Raises: ValueError for outputs of which each sample in turn has no part of its own.
+        """
+        whole, batch = self.turns.whole(inputs), self.turns.batch
+        if whole or batch is not None:
+            with settled(self.module):
+                said = [self._run(part) for part in self.turns.parts(inputs)]
+            found: Said = joined(said, None if whole else batch, len(inputs[self.inputs[0]]))
+        else:
+            found = self._run(inputs)
         return {name: value for name, value in zip(self.outputs, found, strict=True) if value is not None}
+
+    def _run(self, inputs: Mapping[str, Tensor]) -> Said:
+        result = (self.run or self.module)(*(inputs[name] for name in self.inputs))
+        return (result,) if isinstance(result, Tensor) else result
 
     def through(self, run: Run) -> Trainable:
         """The same network, called by way of `run`."""
@@ -82,13 +99,16 @@ def trainable(model: ir.Model, task: Task) -> Trainable:
     Raises: ModelError for what PyTorch can't express and weights are behind, naming the node.
     """
     twin, _ = ended(model)
+    turns = Turns.of(model)
+    if (opened := open_batch(twin)) is not None:
+        twin, turns = opened, Turns(turns.ranks, None, turns.open)
     outputs = tuple(value.name or "" for value in twin.graph.outputs)
     heads = end_at_logits(twin.graph) if task.takes_logits else {}
     masters = float_masters(twin, list(model.graph.initializers))
     built, graph = _built_channels_first(twin, model, masters) or (build(twin), twin)
     inputs = [value.name or "" for value in model.graph.inputs if value.name not in model.graph.initializers]
     named = {outputs[number]: axis for number, axis in heads.items()}
-    return Trainable(built, graph, tuple(inputs), outputs, masters=masters, heads=named)
+    return Trainable(built, graph, tuple(inputs), outputs, masters=masters, heads=named, turns=turns)
 
 
 def ended(model: ir.Model) -> tuple[ir.Model, Tail | None]:

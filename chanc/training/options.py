@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from chanc import fields
-from chanc.data.contract import InputContract, numbers, paired
+from chanc.data.contract import InputContract, Order, numbers, paired
 from chanc.data.dataset import Dataset
 from chanc.errors import RunError
 from chanc.metrics.evbmf import Minimum
@@ -17,6 +17,7 @@ SCHEDULES = ("constant", "step", "cosine", "onecycle", "sgdr")
 DEVICES = ("auto", "cpu", "cuda")
 LRS = "sgd 0.1, adamw 0.001, adas 0.03"
 INF = math.inf
+BLUE_FIRST = "bgr:"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class InputOptions:
     """What was asked for of a model's input. Raises: RunError for what can't be read."""
 
     normalise: str | None = field(default=None, metadata={
-        "help": "How it takes its pixels: dataset (standardised), none, or MEAN/STD (0.5/0.25, commas by channel).",
+        "help": "How it takes its pixels: dataset (standardised), none, or MEAN/STD (0.5/0.25, commas by channel); "
+                "bgr:HOW where blue comes first.",
         "default": "what it was made for; dataset for fresh weights"})  # fmt: skip
     scale_pixels: str | None = field(default=None, metadata={
         "help": "What pixels of 0..255 are multiplied by before.", "default": "1/255"})  # fmt: skip
@@ -103,20 +105,30 @@ class InputOptions:
 
     def __post_init__(self) -> None:
         _scale(self.scale_pixels)
-        if self.normalise not in (None, "dataset", "none"):
-            _mean_std(self.normalise or "")
+        if self._how not in (None, "dataset", "none"):
+            _mean_std(self._how or "")
 
     def contract(self, data: Dataset) -> InputContract | None:
-        """What was asked for, in the layout of the data's; None where nothing was."""
+        """What was asked for, in the layout of the data's; None where nothing was.
+
+        Numbers by channel are in the order of the model's input.
+        """
         if self.normalise is None and self.scale_pixels is None:
             return None
-        scale, layout = _scale(self.scale_pixels), data.input.layout
-        if self.normalise == "dataset":
+        scale, layout, how = _scale(self.scale_pixels), data.input.layout, self._how
+        order: Order = "BGR" if how != self.normalise else data.input.order
+        if how == "dataset":
             mean, std = (tuple(255 * scale * value for value in values) for values in (data.mean, data.std))
-            return InputContract(scale, mean, std, layout)
-        if self.normalise in (None, "none"):
-            return InputContract(scale, layout=layout)
-        return InputContract(scale, *_mean_std(self.normalise or ""), layout)
+            found = InputContract(scale, mean, std, layout)
+            return found.blue_first() if order == "BGR" else found
+        if how in (None, "none"):
+            return InputContract(scale, layout=layout, order=order)
+        return InputContract(scale, *_mean_std(how), layout, order)
+
+    @property
+    def _how(self) -> str | None:
+        """Without the order of the colours."""
+        return self.normalise.removeprefix(BLUE_FIRST) if self.normalise is not None else None
 
 
 def _scale(text: str | None) -> float:

@@ -57,20 +57,23 @@ class Readings:
         positions, units = (torch.from_numpy(array).to(device) for array in (site.positions, site.units))
         axis, size = 1 if isinstance(layer, CONVOLUTIONS) else -1, site.shape[site.axis]
 
-        def add(row: int, values: Tensor) -> None:
-            """Values [B, C, ...] or [B, ..., C]; of a convolution in groups, all groups' channels lie on one axis."""
-            lines = values.movedim(axis, -1).flatten(1, -2) if values.ndim > 2 else values[:, None]
-            found = lines.mean(1, dtype=torch.float64).sum(0).reshape(-1, size).sum(0)
-            self._sums[row].index_add_(0, units, found[positions])
+        def lines(values: Tensor) -> Tensor:
+            """[B, C, ...] or [B, ..., C] as [rows, C], which copies nothing of what is stored channels-last."""
+            return values.detach().movedim(axis, -1).flatten(0, -2)
+
+        def add(row: int, found: Tensor, count: float) -> None:
+            """Rows [rows, C] of so many samples; of a convolution in groups, all groups' channels lie on one axis."""
+            total = found.sum(0).double().reshape(-1, size).sum(0) * (count / len(found))
+            self._sums[row].index_add_(0, units, total[positions])
 
         def read(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            values = given[0]
+            values, count = given[0], len(given[0])
             with torch.no_grad():
-                add(0, values.detach().square())
+                add(0, lines(values).square(), count)
             if values.requires_grad:
                 # The loss is a mean over the batch: one sample's share is as many times less.
                 values.register_hook(  # type: ignore[no-untyped-call]
-                    lambda gradient: add(1, (values.detach() * gradient).abs() * len(values))
+                    lambda gradient: add(1, (lines(values) * lines(gradient)).abs_(), count**2)
                 )
 
         self._handles.append(layer.register_forward_pre_hook(read))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
 import torch
 
-from chanc.data.dataset import Dataset
+from chanc.data import Data
 from chanc.training.feed import training_feed
 from chanc.training.options import TrainOptions
 from chanc.training.task import Batch
@@ -18,18 +17,17 @@ class Streams:
     """`weights` and `others`: feeds of the two parts, shuffled and augmented by one generator."""
 
     def __init__(
-        self, data: Dataset, options: TrainOptions, name: str, device: torch.device, *,
+        self, data: Data, options: TrainOptions, name: str, device: torch.device, *,
         split: float, turns: Literal["steps", "epochs"],
     ) -> None:  # fmt: skip
-        """`split`: the share of the training images, stratified, that is for the weights; `name`: the graph's input.
+        """`split`: the share of the training samples that is for the weights; `name`: the graph's input of images.
 
         turns: both by turns, so that they end together, or all batches for the weights first.
         """
         self.generator, self._by_steps = torch.Generator(), turns == "steps"
         first = data.split(1 - split, seed=options.seed)
-        second = dataclasses.replace(first, train_images=first.test_images, train_labels=first.test_labels)
         self.weights, self.others = (
-            training_feed(part, options, name, device, self.generator) for part in (first, second)
+            training_feed(part, options, name, device, self.generator) for part in (first, first.swapped())
         )
 
     @property

@@ -29,7 +29,7 @@ from torch.optim.optimizer import StateDict
 from chanc.analysis import analyze
 from chanc.analysis.disjoint_set import IntArray
 from chanc.clock import Clock
-from chanc.data.dataset import Dataset
+from chanc.data import Data
 from chanc.errors import ModelError, RunError
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.choices import gumbel
@@ -87,7 +87,7 @@ class Supernet:
     """A masked network in training. `fixed` tells of each group that has no mask why."""
 
     def __init__(
-        self, model: ir.Model, data: Dataset, task: Task, options: TrainOptions, masking: MaskOptions, policy: Policy,
+        self, model: ir.Model, data: Data, task: Task, options: TrainOptions, masking: MaskOptions, policy: Policy,
         units: Sequence[Unit], *, sizes: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         """`model` stays as it is; `sizes` are those of its open axes.
@@ -165,7 +165,7 @@ class Supernet:
         self._resize({name: widths[name] for name in self.masks.groups if name in widths})
         made: ir.Model = first_channels(self.model, widths, self.sizes, "select").model
         self.net.write_back(made)
-        made.metadata_props.update(self.data.input.metadata())
+        made.metadata_props.update(self.data.metadata())
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -22,8 +22,6 @@ from chanc.training.devices import pick_device, precision
 from chanc.training.distributed import together
 from chanc.training.evaluation import evaluate
 from chanc.training.feed import few, held_out_feed
-from chanc.training.images import fixed_batch, image_input
-from chanc.training.inputs import inputs_of
 from chanc.training.lessons import begun, teacher_of
 from chanc.training.module import Trainable, to_device, trainable
 from chanc.training.options import TrainOptions
@@ -112,19 +110,9 @@ def rehearse(net: Trainable, data: Data, task: Task) -> None:
         with torch.random.fork_rng([]):
             outputs = net.forward(few(data, net.inputs[0], 3))
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"the model can't be run on a batch of {_why(net, data, error)}") from error
+        said = "samples" if isinstance(data, Samples) else "images"
+        raise ModelError(f"the model can't be run on a batch of {said}: {str(error).splitlines()[0]}") from error
     if not any(value.requires_grad for value in outputs.values()):
         raise ModelError("nothing in the model trains: no gradient reaches its weights, as in a quantised model "
                          "(train the float model and quantise it again)")  # fmt: skip
     task.check(outputs, data)
-
-
-def _why(net: Trainable, data: Data, error: Exception) -> str:
-    """What a batch is of, and why it can't be run: what PyTorch says, unless the model's batch is fixed."""
-    if isinstance(data, Samples):
-        said, values = "samples", list(inputs_of(net.graph).values())
-    else:
-        said, values = "images", [image_input(net.graph)]
-    fixed = next((size for value in values if (size := fixed_batch(value))), None)
-    why = f"its batch is fixed to {fixed}, export it with a dynamic batch" if fixed else str(error).splitlines()[0]
-    return f"{said}: {why}"

@@ -1,7 +1,7 @@
 """Graph-to-graph functions, each in place and one a file.
 
-Norms are put in, taken out and recovered, layouts turned, halves and integers made floats, pixels normalised, shrunken
-layers refitted to the original.
+Norms are put in, taken out and recovered, layouts turned, batches opened, halves and integers made floats, pixels
+normalised, shrunken layers refitted to the original.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from chanc.transforms.fold_batchnorm import fold_batchnorm
 from chanc.transforms.fold_constants import fold_constants
 from chanc.transforms.full_precision import full_precision
 from chanc.transforms.insert_batchnorm import insert_batchnorm
+from chanc.transforms.open_batch import open_batch
 from chanc.transforms.recover_affine import KnownNorm, recover_affine
 from chanc.transforms.recover_groupnorm import Recovered, recover_groupnorm
 from chanc.transforms.recovery import Reconstruction, Refit, reconstruct
@@ -31,6 +32,7 @@ __all__ = [
     "full_precision",
     "in_floats",
     "insert_batchnorm",
+    "open_batch",
     "reconstruct",
     "recover_affine",
     "recover_groupnorm",

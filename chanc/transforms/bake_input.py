@@ -17,7 +17,7 @@ def bake_input(model: ir.Model, value: ir.Value, contract: InputContract) -> boo
 
     The input keeps its name, type and shape. The metadata then says that it takes pixels as they are.
     """
-    raw = InputContract(scale=1.0, layout=contract.layout)
+    raw = InputContract(scale=1.0, layout=contract.layout, order=contract.order)
     editor, last = Editor(model), value
     readers = list(value.uses())
     # Names that exporters give to constants which aren't trained.

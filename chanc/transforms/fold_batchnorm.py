@@ -9,6 +9,8 @@ W: [O, I/g, ...] of Conv, [I, O/g, ...] of ConvTranspose, [N, K] or [K, N] of Ge
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir as ir
 
@@ -19,18 +21,19 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm")
 
 
 @boundary("folding BatchNorm")
-def fold_batchnorm(model: ir.Model) -> bool:
+def fold_batchnorm(model: ir.Model, *, but: Collection[str] = ()) -> bool:
     """Fold, in place, every BatchNormalization in inference form that alone reads a layer with constant weights.
 
-    Says whether there was one. The tensor behind it keeps its name. A weight that other nodes read, too, is left to
-    them: the layer gets its own. Everything is computed in float64 and stored in the weight's type.
+    but: names of outputs of norms that stay. Says whether there was one. The tensor behind it keeps its name. A weight
+    that other nodes read, too, is left to them: the layer gets its own. Everything is computed in float64 and stored in
+    the weight's type.
     """
     editor = Editor(model)
     # Norms may share constants: whether one has a reader left is asked once, at the end, and not after each fold.
     loose: dict[ir.Value, None] = {}
     changed = False
     for node in list(model.graph):
-        if is_op(node, "BatchNormalization"):
+        if is_op(node, "BatchNormalization") and node.outputs[0].name not in but:
             changed |= _fold(editor, node, loose)
     for value in loose:
         editor.drop(value)

@@ -39,12 +39,13 @@ DEAD_NORM = 1e-10
 
 @boundary("putting BatchNorm in")
 def insert_batchnorm(
-    model: ir.Model, calibration: Sequence[Feeds], *, epsilon: float = 1e-5, momentum: float = 0.9
+    model: ir.Model, calibration: Sequence[Feeds], *, epsilon: float = 1e-5, momentum: float = 0.9, biased: bool = False
 ) -> bool:
     """Put a BatchNormalization, in place, behind every convolution that has none; says whether there was one.
 
     calibration: batches of the model's inputs, {input name: array}; a few hundred images do. epsilon, momentum: of the
-    new norms (momentum as ONNX counts it: 0.9 is PyTorch's 0.1).
+    new norms (momentum as ONNX counts it: 0.9 is PyTorch's 0.1). biased: only behind convolutions that have a bias, so
+    that folding the norms again leaves as many parameters as there were.
 
     Each output channel of a convolution's weight is brought to the norm of a fresh one, unless other nodes read the
     weight, too. A convolution is left alone where a norm reads it already, where its weight is not constant, and where
@@ -55,7 +56,7 @@ def insert_batchnorm(
 
     Raises ModelError where the model does not run on the batches, DataError where there is none.
     """
-    bare = [node for node in model.graph if _is_bare(node)]
+    bare = [node for node in model.graph if _is_bare(node) and not (biased and _unbiased(node))]
     moments = measure(model, [node.outputs[0] for node in bare], calibration)
     editor = Editor(model)
     changed = False
@@ -122,6 +123,10 @@ def _is_bare(node: ir.Node) -> bool:
     if kernel_of(node) is None or _weight(node) is None:
         return False
     return not any(has(use.node, Trait.NORM) for use in node.outputs[0].uses())
+
+
+def _unbiased(node: ir.Node) -> bool:
+    return len(node.inputs) < 3 or node.inputs[2] is None
 
 
 def _is_pointwise(node: ir.Node) -> bool:

@@ -13,11 +13,13 @@ from chanc.testing.builders import Weight, build
 from chanc.testing.plans import check_all
 
 IMAGE = "float[N,3,8,8] x"
-SCALES = (0.5, 1.5, 2.0)
+# Scales at which the widen oracle is asked, and at which all groups are resized together; the shrink oracle is at 0.5.
+DAY = ((2.0,), (1.5,))
+NIGHT = ((1.5, 2.0), (0.5, 1.5, 2.0))
 
 
-@pytest.fixture(scope="session")
-def idiom() -> Callable[..., Analysis]:
+@pytest.fixture(scope="session", params=[DAY, pytest.param(NIGHT, marks=pytest.mark.nightly)], ids=["day", "night"])
+def idiom(request: pytest.FixtureRequest) -> Callable[..., Analysis]:
     """Build a model from text, compare the groups that may change with `groups` (size, step), run both oracles.
 
     `inexact` and (of the others) `unscalable` name the groups that are so, `pinned` gives a part of the reason of
@@ -45,8 +47,9 @@ def idiom() -> Callable[..., Analysis]:
         assert {name for name, exact in unscaled.items() if exact} <= unscalable <= unscaled.keys()
         for name, reason in (pinned or {}).items():
             assert reason in found.group(name).reason
-        _oracles(model, found)
-        _all_groups(model, groups)
+        wider, together = request.param
+        _oracles(model, found, wider)
+        _all_groups(model, groups, together)
         return found
 
     return check
@@ -58,19 +61,19 @@ def check(request: pytest.FixtureRequest) -> Callable[[Any], None]:
     return lambda model: check_all(model, request.param)
 
 
-def _oracles(model: Any, found: Analysis) -> None:
+def _oracles(model: Any, found: Analysis, wider: tuple[float, ...]) -> None:
     shrinkable = [g for g in found.groups if g.resizable and g.exact and g.size > g.step]
-    assert bool(check_shrink(model, scale=SCALES[0]).operands) == bool(shrinkable)
+    assert bool(check_shrink(model, scale=0.5).operands) == bool(shrinkable)
     widenable = [g for g in found.groups if g.resizable and g.exact and g.scalable]
-    for scale in SCALES[1:]:
+    for scale in wider:
         trace = check_widen(model, scale=scale)
         assert bool(trace.operands) == any(old != new for old, new in trace.groups.values())
     assert bool(trace.operands) == bool(widenable), "twice as wide is always a change"
 
 
-def _all_groups(model: Any, groups: Mapping[str, tuple[int, int]]) -> None:
+def _all_groups(model: Any, groups: Mapping[str, tuple[int, int]], scales: tuple[float, ...]) -> None:
     """Every group at once, inexact ones as well: the sizes are those asked for, and the model runs."""
-    for scale in SCALES:
+    for scale in scales:
         result = rewrite(model, scale=scale, transfer="select")
         for name, (size, step) in groups.items():
             new = result.trace.groups[name][1]

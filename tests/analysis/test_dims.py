@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chanc.analysis.dims import Dim, Size, add, divide, floor_divide, make, multiply, product, unknown, window
 
-FAST = settings(max_examples=200, deadline=None, derandomize=True)
+FAST = settings(max_examples=60, deadline=None, derandomize=True)
 VALUES = {"N": 3, "H": 5, "W": 7}
 SIZES = st.builds(make, st.integers(0, 12), st.lists(st.sampled_from("NHW"), max_size=3))
 

@@ -22,7 +22,7 @@ def slow_roots(size: int, pairs: list[tuple[int, int]]) -> np.ndarray:
     return np.array(root)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(PAIRS)
 def test_roots_are_the_smallest_members(pairs: list[tuple[int, int]]) -> None:
     sets = DisjointSet()
@@ -31,7 +31,7 @@ def test_roots_are_the_smallest_members(pairs: list[tuple[int, int]]) -> None:
     np.testing.assert_array_equal(sets.roots(20), slow_roots(20, pairs))
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(PAIRS, PAIRS)
 def test_two_steps_are_one(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
     """Roots that are known already, and more pairs on top of them."""

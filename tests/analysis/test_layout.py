@@ -29,7 +29,7 @@ from chanc.analysis.reshaping import common_factors, refactor, reshape, tidy
 
 N, H, W = unknown("N"), unknown("H"), unknown("W")
 VALUES = {"N": 2, "H": 3, "W": 5}
-FAST = settings(max_examples=100, deadline=None, derandomize=True)
+FAST = settings(max_examples=50, deadline=None, derandomize=True)
 
 
 def number(size: Size, values: Mapping[str, int] = VALUES) -> int:

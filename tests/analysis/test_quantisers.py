@@ -80,15 +80,26 @@ def judged(path: Path) -> None:
         assert len(check_widen(model, scale=scale).groups) == 3
 
 
-@pytest.mark.parametrize("options", STATIC.values(), ids=list(STATIC))
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(given, id=name, marks=pytest.mark.nightly if "unsigned" in name else ())
+     for name, given in STATIC.items()],
+)  # fmt: skip
 def test_static(network: Path, options: dict[str, Any]) -> None:
     path = network.with_name("quantised.onnx")
     q.quantize_static(network, path, Reader(), **options)
     judged(path)
 
 
-@pytest.mark.parametrize("kind", [q.QuantType.QInt8, q.QuantType.QUInt8], ids=str)
-@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "each"),
+    [
+        (q.QuantType.QInt8, True), (q.QuantType.QUInt8, False),
+        pytest.param(q.QuantType.QInt8, False, marks=pytest.mark.nightly),
+        pytest.param(q.QuantType.QUInt8, True, marks=pytest.mark.nightly),
+    ],
+    ids=str,
+)  # fmt: skip
 def test_dynamic(network: Path, kind: q.QuantType, each: bool) -> None:
     path = network.with_name("quantised.onnx")
     q.quantize_dynamic(network, path, weight_type=kind, per_channel=each)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from chanc.testing.graphs import Graph
 ABSENT = ("torch", "onnxruntime", "matplotlib", "pyarrow", "PIL", "sklearn", "onnxscript", "ray", "safetensors",
           "scipy", "submitit", "onnx_graphsurgeon", "hypothesis")  # fmt: skip
 
-CUSTOMIZE = f"""
+WITHOUT = f"""
 import importlib.abc, sys
 
 class Absent(importlib.abc.MetaPathFinder):
@@ -72,14 +71,13 @@ ALIKE = {
     "export torch:json:loads --input 1,2 -o r.onnx",
 }  # fmt: skip
 NIGHT = pytest.mark.nightly
+Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model and a finished run, and the packages taken away."""
+    """A folder with a model and a finished run."""
     home = tmp_path_factory.mktemp("bare")
-    (home / "site").mkdir()
-    (home / "site" / "sitecustomize.py").write_text(CUSTOMIZE)
     graph = Graph(seed=0)
     x = graph.input("image", [2, 3, 32, 32], dynamic={0: "n"}).conv(8, bias=False).bn().relu().conv(12, stride=4).relu()
     save(graph.ir(x.gap().flatten().gemm(10)), home / "m.onnx")
@@ -90,29 +88,25 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def bare(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return python(place, "-m", "chanc", *args)
-
-
-def python(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(place / "site"), root])}
-    return subprocess.run([sys.executable, *args], capture_output=True, text=True, cwd=place, env=environment)
+@pytest.fixture
+def bare(fresh: Callable[..., Done], place: Path) -> Callable[[str], Done]:
+    """A command line of chanc in that folder, the packages taken away."""
+    return lambda line: fresh(f"{WITHOUT}\nfrom chanc.cli import main\nmain({line.split()})", folder=place)
 
 
 def test_every_command_is_here() -> None:
     assert {line.split()[0] for line in SAID} == set(COMMANDS)
 
 
-def test_the_packages_are_gone(place: Path) -> None:
+def test_the_packages_are_gone(fresh: Callable[..., Done]) -> None:
     tries = "".join(f"try:\n    import {name}\nexcept ModuleNotFoundError as e:\n    print(e)\n" for name in ABSENT)
-    assert python(place, "-c", tries).stdout.splitlines() == [f"No module named '{name}'" for name in ABSENT]
+    assert fresh(WITHOUT + tries).stdout.splitlines() == [f"No module named '{name}'" for name in ABSENT]
 
 
 @pytest.mark.parametrize("line", [pytest.param(line, marks=NIGHT) if line in ALIKE else line for line in SAID])
-def test_it_works_or_one_line_says_what_to_add(place: Path, line: str) -> None:
+def test_it_works_or_one_line_says_what_to_add(bare: Callable[[str], Done], place: Path, line: str) -> None:
     before = sorted(path.name for path in place.iterdir())
-    done = bare(place, *line.split())
+    done = bare(line)
     assert "Traceback" not in done.stderr
     if not SAID[line]:
         assert (done.returncode, done.stderr) == (0, "")
@@ -129,7 +123,7 @@ def test_it_works_or_one_line_says_what_to_add(place: Path, line: str) -> None:
 @pytest.mark.parametrize(
     "command", ["", "search", *(pytest.param(name, marks=NIGHT) for name in COMMANDS if name != "search")]
 )
-def test_help_works(place: Path, command: str) -> None:
-    done = bare(place, *command.split(), "--help")
+def test_help_works(bare: Callable[[str], Done], command: str) -> None:
+    done = bare(f"{command} --help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: chanc" in done.stdout

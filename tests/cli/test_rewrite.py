@@ -117,7 +117,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("importance", ["taylor", "fisher", "activation"])
+@pytest.mark.parametrize(
+    "importance", ["taylor", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("fisher", "activation"))]
+)
 def test_data_say_which_channels_stay(digits: Path, importance: str) -> None:
     code, said = run(digits, "--scale", "0.5", "--importance", importance, "--data", "digits",
                      "--trace", str(digits.with_name("t.json")), "--force")  # fmt: skip

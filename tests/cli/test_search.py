@@ -144,7 +144,9 @@ def test_output_folder_without_permission(tmp_path: Path, model: Path, capsys: p
     assert "Permission denied" in refused(capsys, str(model), "--out", str(tmp_path / "locked" / "run"))
 
 
-def test_the_input_is_asked_for_and_baked(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_input_is_asked_for_and_baked(
+    check_source, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("torch")
     common = ["search", str(model), "--trials", "1", "--epochs", "1", "--limit-train", "100", "--normalise", "0.5/0.25"]
     main([*common, "--algo", "random", "--bake", "--out", str(tmp_path / "run")])
@@ -155,6 +157,6 @@ def test_the_input_is_asked_for_and_baked(tmp_path: Path, model: Path, capsys: p
     assert [node.op_type for node in best.graph.node][:3] == ["Mul", "Add", "Conv"]
     scales = [{entry.key: entry.value for entry in one.metadata_props}["chanc.input.scale"] for one in (best, trial)]
     assert scales == ["1.0", repr(1 / 255)]
-    subprocess.run([sys.executable, str(tmp_path / "run" / "check.py")], check=True)
+    assert check_source(tmp_path / "run")[0] == 0
     again = [*common[1:-1], "0.5/0.5", "--algo", "random", "--resume", "--out", str(tmp_path / "run")]
     assert 'was made with other settings: chanc.input.std was "0.25", now it is "0.5"' in refused(capsys, *again)

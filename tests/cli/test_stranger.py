@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from chanc.ir import save
 from chanc.testing.graphs import Graph
 
 NIGHT = pytest.mark.nightly
+Done = subprocess.CompletedProcess[str]
 
 METHOD = """
 from dataclasses import dataclass, field
@@ -119,10 +120,15 @@ class Sharp(Task):
 """
 
 
-def chanc(environment: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
-    environment = {**environment, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-m", "chanc", *map(str, args)], capture_output=True, text=True,
-                          env=environment)  # fmt: skip
+@pytest.fixture
+def chanc(fresh: Callable[..., Done]) -> Callable[..., Done]:
+    """chanc(environment, "search", ...): the command line in a process of its own."""
+
+    def run(environment: dict[str, str], *args: object) -> Done:
+        code = f"from chanc.cli import main\nmain({[*map(str, args)]})"
+        return fresh(code, {**environment, "COLUMNS": "200", "OMP_NUM_THREADS": "1"})
+
+    return run
 
 
 @pytest.fixture
@@ -134,7 +140,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @NIGHT
-def test_help_lists_the_method_and_its_options(stranger) -> None:
+def test_help_lists_the_method_and_its_options(chanc, stranger) -> None:
     environment = stranger(METHOD, "chanc.methods")
     for command in ("search", "sweep"):
         shown = chanc(environment, command, "--help")
@@ -157,14 +163,14 @@ def test_help_lists_the_method_and_its_options(stranger) -> None:
         pytest.param(("--algo", "stairs", "--slippery"), 1, "none.onnx: No such file or directory", marks=NIGHT),
     ],
 )
-def test_wrong_words_are_refused(stranger, args: tuple[object, ...], code: int, told: str) -> None:
+def test_wrong_words_are_refused(chanc, stranger, args: tuple[object, ...], code: int, told: str) -> None:
     done = chanc(stranger(METHOD, "chanc.methods"), "search", "none.onnx", *args)
     assert done.returncode == code
     assert told in done.stderr
 
 
 @pytest.mark.nightly
-def test_the_search_runs(stranger, model: Path, tmp_path: Path) -> None:
+def test_the_search_runs(chanc, stranger, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     environment = stranger(METHOD, "chanc.methods")
     out = tmp_path / "run"
@@ -181,7 +187,7 @@ def test_the_search_runs(stranger, model: Path, tmp_path: Path) -> None:
 
 
 @NIGHT
-def test_an_option_of_the_command_itself_is_refused(stranger) -> None:
+def test_an_option_of_the_command_itself_is_refused(chanc, stranger) -> None:
     """A field that is named like an option of `chanc search` would be lost: one line says whose it is."""
     environment = stranger(METHOD.replace("    stair: int =", "    limit_train: int ="), "chanc.methods")
     for command in ("search", "sweep"):
@@ -192,7 +198,7 @@ def test_an_option_of_the_command_itself_is_refused(stranger) -> None:
 
 
 @NIGHT
-def test_two_methods_may_read_one_option_differently(stranger) -> None:
+def test_two_methods_may_read_one_option_differently(chanc, stranger) -> None:
     """greedy's start width is a number, the stranger's a word: each reads its own."""
     words = METHOD.replace("    stair: int =", "    start_width: Literal['low', 'high'] = 'low'\n    stair: int =")
     environment = stranger(words, "chanc.methods")
@@ -208,7 +214,9 @@ def test_two_methods_may_read_one_option_differently(stranger) -> None:
 
 
 @NIGHT
-def test_a_method_that_trains_by_itself_runs_is_killed_and_goes_on(stranger, model: Path, tmp_path: Path) -> None:
+def test_a_method_that_trains_by_itself_runs_is_killed_and_goes_on(
+    chanc, stranger, model: Path, tmp_path: Path
+) -> None:
     """A whole method: from the command line to best.onnx and report.html, whatever happens on the way."""
     pytest.importorskip("torch")
     environment = stranger(WHOLE, "chanc.methods")
@@ -245,20 +253,20 @@ def test_a_method_that_trains_by_itself_runs_is_killed_and_goes_on(stranger, mod
         pytest.param(("--min-width", 4), 2, "--min-width is no option of the shrinker search", marks=NIGHT),
     ],
 )
-def test_what_only_trials_have_is_refused(stranger, args: tuple[object, ...], code: int, told: str) -> None:
+def test_what_only_trials_have_is_refused(chanc, stranger, args: tuple[object, ...], code: int, told: str) -> None:
     done = chanc(stranger(WHOLE, "chanc.methods"), "search", "none.onnx", "--algo", "shrinker", *args)
     assert done.returncode == code
     assert told in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_widths_of_trial_methods_keep_their_heading(stranger) -> None:
+def test_the_widths_of_trial_methods_keep_their_heading(chanc, stranger) -> None:
     text = chanc(stranger(WHOLE, "chanc.methods"), "search", "--help").stdout
     assert text.index("Widths:") < text.index("--min-width") < text.index("shrinker:") < text.index("--loss-of")
 
 
 @NIGHT
-def test_a_task_of_another_distribution_is_trained(stranger, model: Path, tmp_path: Path) -> None:
+def test_a_task_of_another_distribution_is_trained(chanc, stranger, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     out = tmp_path / "out.onnx"
     done = chanc(stranger(TASK, "chanc.tasks"), "train", model, "--task", "sharp", "--sharpness", 2, "--epochs", 1,

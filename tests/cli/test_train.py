@@ -163,9 +163,6 @@ def test_models_that_are_no_classifiers_of_images(tmp_path, capsys) -> None:
     save(graph.ir(graph.input("x", [2, 1, 8, 8], dynamic={0: "n"}).conv(10)), tmp_path / "pixels.onnx")
     error = refused(capsys, tmp_path / "pixels.onnx", *common, "-o", out)
     assert error == "chanc: digits has 10 classes, the model's output is 10x8x8 an image"
-    save(network(batch=1), tmp_path / "one.onnx")
-    error = refused(capsys, tmp_path / "one.onnx", *common, "-o", out)
-    assert "its batch is fixed to 1, export it with a dynamic batch" in error
 
 
 def test_options_that_suit_data_and_optimizer() -> None:
@@ -191,14 +188,12 @@ def test_options_that_suit_data_and_optimizer() -> None:
     )  # fmt: skip
 
 
-def test_help_teaches_by_examples() -> None:
-    asked = [sys.executable, "-X", "importtime", "-m", "chanc", "train", "--help"]
-    out = subprocess.run(asked, capture_output=True, text=True, check=True)
+def test_help_teaches_by_examples(fresh) -> None:
+    out = fresh("from chanc.cli import main\nmain(['train', '--help'])")
     for piece in ("Examples:", "torchrun", "--insert-batchnorm", "Schedule:", "Running:"):
         assert piece in out.stdout
     listed = out.stdout.split("Other:")[1]
     assert [line.split()[0] for line in listed.strip().splitlines()] == ["-h,"]
-    assert "| torch" not in out.stderr.replace("  ", " ")
 
 
 @pytest.mark.parametrize("end", ["Softmax", "LogSoftmax"])
@@ -256,8 +251,9 @@ def folded_and_recovered(kept: ir.Model, seed: int, epochs: int) -> tuple[float,
     return tuple(taught(one, data, options)[1].score for one in (kept, twin))
 
 
-def test_folded_norms_come_back() -> None:
-    kept, recovered = zip(*(folded_and_recovered(network(seed=seed), seed, 4) for seed in (0, 1, 2)), strict=True)
+@pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.nightly)])
+def test_folded_norms_come_back(seeds: int) -> None:
+    kept, recovered = zip(*(folded_and_recovered(network(seed=seed), seed, 4) for seed in range(seeds)), strict=True)
     assert np.mean(recovered) >= np.mean(kept)
 
 

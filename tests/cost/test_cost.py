@@ -34,11 +34,13 @@ def floats(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
+NIGHT = pytest.mark.nightly
+# By day the published widths are counted once, by the analysis of the zoo's network (tests/analysis/test_groups.py).
 RESNET34 = [
-    ((64, 128, 256, 512), 10, 21_282_122, 1_162_425_344, 1_159_402_496),
+    pytest.param((64, 128, 256, 512), 10, 21_282_122, 1_162_425_344, 1_159_402_496, marks=NIGHT),
     ((16, 16, 16, 16), 10, 76_250, 21_888_416, 21_393_568),
-    ((32, 32, 32, 32), 10, 301_482, 85_678_912, 84_689_216),
-    ((256, 256, 256, 256), 10, 19_098_890, 5_378_464_256, 5_370_546_688),
+    pytest.param((32, 32, 32, 32), 10, 301_482, 85_678_912, 84_689_216, marks=NIGHT),
+    pytest.param((256, 256, 256, 256), 10, 19_098_890, 5_378_464_256, 5_370_546_688, marks=NIGHT),
 ]
 
 
@@ -102,8 +104,12 @@ def test_resnet34_to_the_unit(widths, classes: int, params: int, macs_all: int, 
 
 
 @pytest.mark.parametrize(
-    ("widths", "params"), [((64, 128, 256, 512), 21_328_292), ((16,) * 4, 77_780), ((32,) * 4, 304_452)]
-)
+    ("widths", "params"),
+    [
+        pytest.param((64, 128, 256, 512), 21_328_292, marks=NIGHT), ((16,) * 4, 77_780),
+        pytest.param((32,) * 4, 304_452, marks=NIGHT),
+    ],
+)  # fmt: skip
 def test_resnet34_with_100_classes(widths, params: int) -> None:
     pytest.importorskip("torch")
     assert cost(exported(resnet34(widths, 100))).params == params
@@ -250,14 +256,14 @@ def test_an_expression_of_the_batch_is_evaluated() -> None:
 
 TORCHVISION = [
     ("convnext_tiny", 28_589_128, 4_455_531_264),
-    ("densenet121", 7_978_856, 2_834_161_664),
-    ("efficientnet_b0", 5_288_548, 385_814_752),
-    ("mnasnet0_5", 2_218_512, 104_455_968),
-    ("mobilenet_v2", 3_504_872, 300_774_272),
+    pytest.param("densenet121", 7_978_856, 2_834_161_664, marks=NIGHT),
+    pytest.param("efficientnet_b0", 5_288_548, 385_814_752, marks=NIGHT),
+    pytest.param("mnasnet0_5", 2_218_512, 104_455_968, marks=NIGHT),
+    pytest.param("mobilenet_v2", 3_504_872, 300_774_272, marks=NIGHT),
     ("mobilenet_v3_large", 5_483_032, 216_589_760),
     ("resnet18", 11_689_512, 1_814_073_344),
-    ("resnet50", 25_557_032, 4_089_184_256),
-    ("swin_t", 28_288_354, None),
+    pytest.param("resnet50", 25_557_032, 4_089_184_256, marks=NIGHT),
+    pytest.param("swin_t", 28_288_354, None, marks=NIGHT),
     ("vit_b_16", 86_567_656, None),
 ]
 

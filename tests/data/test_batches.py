@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 from chanc.data.augment import Augment  # noqa: E402
 from chanc.data.batches import Batches  # noqa: E402
 from chanc.data.contract import InputContract  # noqa: E402
+from chanc.errors import DataError  # noqa: E402
 
 _MEAN, _STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 _CONTRACT = InputContract(1 / 255, _MEAN, _STD)
@@ -96,6 +97,15 @@ def test_pixels_between_whole_numbers_are_fed_as_they_are_and_stay(shuffled: boo
         for batch, numbers in batches:
             assert torch.equal(batch, kept[numbers])
     assert torch.equal(images, kept)
+
+
+def test_blue_comes_first_where_the_model_has_it_so() -> None:
+    images, labels = (torch.rand(3, 3, 4, 4) * 255).round().to(torch.uint8), torch.arange(3)
+    ((fed, _),) = Batches(images, labels, 4, InputContract(1.0, (104.0, 117.0, 124.0), (1.0, 2.0, 4.0), "NHWC", "BGR"))
+    wanted = images.flip(1).permute(0, 2, 3, 1).float()
+    torch.testing.assert_close(fed, (wanted - torch.tensor([104.0, 117.0, 124.0])) / torch.tensor([1.0, 2.0, 4.0]))
+    with pytest.raises(DataError, match="1 channels have no blue"):
+        Batches(images[:, :1], labels, 4, InputContract(order="BGR"))
 
 
 def test_misuse_is_refused() -> None:

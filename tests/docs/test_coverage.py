@@ -71,6 +71,7 @@ def test_groups_under_a_norm_are_counted_as_doubled(coverage: ModuleType, models
     assert not row["training"]["fault"]
 
 
+@pytest.mark.nightly
 def test_what_fails_is_told(coverage: ModuleType, models: Path) -> None:
     row = coverage.examine(models / "strange.onnx")
     assert all("Frobnicate" in row[part]["fault"] for part in coverage.PARTS)

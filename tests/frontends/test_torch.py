@@ -18,13 +18,11 @@ from chanc.errors import ChancError, ModelError, VerifyError  # noqa: E402
 from chanc.frontends import open_spec, zoo  # noqa: E402
 from chanc.frontends.torch import export, load_weights  # noqa: E402
 
-LONG = ("resnet34", "resnet50", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20", "densenet-bc",
-        "flexcharts20", "wrn22-1", "wrn22-2", "wrn22-4", "cnas", "cnas-densenet")  # fmt: skip
+DAY = {"torchscript": ("resnet18", "vgg11", "mobilenetv3-large", "shufflenetv2"), "dynamo": ("resnet18",)}
 CASES = [
-    pytest.param(name, exporter, marks=pytest.mark.nightly if nightly else ())
-    for exporter in ("torchscript", "dynamo")
+    pytest.param(name, exporter, marks=() if name in day else pytest.mark.nightly)
+    for exporter, day in DAY.items()
     for name in zoo.names()
-    for nightly in (name in LONG or (exporter == "dynamo" and name != "resnet18"),)
 ]
 
 
@@ -185,7 +183,10 @@ def test_dynamo_takes_over_where_torchscript_fails(tmp_path):
     assert done.opset == 18
 
 
-@pytest.mark.parametrize(("exporter", "opset"), [("torchscript", 12), ("torchscript", 20), ("dynamo", 21)])
+@pytest.mark.parametrize(
+    ("exporter", "opset"),
+    [("torchscript", 12), ("torchscript", 20), pytest.param("dynamo", 21, marks=pytest.mark.nightly)],
+)
 def test_opset_as_asked(exporter, opset, tmp_path):
     done = export(Small(), torch.randn(1, 3, 8, 8), tmp_path / "m.onnx", exporter=exporter, opset=opset)
     model = onnx.load(tmp_path / "m.onnx")

@@ -8,7 +8,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "big_model.py"
 
 
-@pytest.mark.parametrize("gigabytes", [0.2, pytest.param(3, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("gigabytes", [0.1, pytest.param(3, marks=pytest.mark.nightly)])
 def test_load_and_save_hold_a_small_part_of_the_weights(
     gigabytes: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -315,7 +315,7 @@ def test_a_deep_chain(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL, reason="no shared models")
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, marks=pytest.mark.nightly) if path.name.endswith(".dy.onnx.gz") else path for path in REAL],
+    [pytest.param(path, marks=pytest.mark.nightly) if path.suffix == ".gz" else path for path in REAL],
     ids=lambda path: path.name,
 )
 def test_real_models(path: Path) -> None:

@@ -262,7 +262,11 @@ def test_a_model_over_2_gb_is_no_model_proto() -> None:
 
 @pytest.mark.shared
 @pytest.mark.skipif(not REAL, reason="no shared models")
-@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.nightly) if path.suffix == ".gz" else path for path in REAL],
+    ids=lambda path: path.name,
+)
 def test_real_models_are_identical_after_load_and_save(path: Path, tmp_path: Path) -> None:
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     (tmp_path / "in.onnx").write_bytes(data)

@@ -107,7 +107,7 @@ def test_what_is_too_much_at_once_is_solved_in_parts(monkeypatch) -> None:
 
 @pytest.mark.parametrize(("small", "large"), SHAPES)
 def test_lowest_minimum_is_below_every_point(small: int, large: int) -> None:
-    of = spectra(squares(small, large, 60, seed=1), large)
+    of = spectra(squares(small, large, 30, seed=1), large)
     low, high = bounds(of)
     found = lowest_noise_variance(of)
     assert (found >= low * (1 - 1e-12)).all()
@@ -120,7 +120,7 @@ def test_lowest_minimum_is_below_every_point(small: int, large: int) -> None:
 
 @pytest.mark.parametrize(("small", "large"), SHAPES)
 def test_last_bits_move_the_lowest_minimum_by_last_bits(small: int, large: int) -> None:
-    values = squares(small, large, 60)
+    values = squares(small, large, 30)
     found = lowest_noise_variance(spectra(values, large))
     g = np.random.default_rng(2)
     for _ in range(5):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,3 +17,14 @@ def runs() -> ModuleType:
     sys.modules["report_runs"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def _sweep(runs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return runs.write_sweep(tmp_path_factory.mktemp("report") / "sweep")
+
+
+@pytest.fixture
+def sweep(_sweep: Path, tmp_path: Path) -> Path:
+    """The folder of a made-up sweep, the test's own."""
+    return shutil.copytree(_sweep, tmp_path / "sweep")

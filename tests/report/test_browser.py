@@ -46,7 +46,8 @@ function clashes(svg) {
     if (across > 1 && down > 3) found.push(`${a} | ${b}`);
   }));
   const frame = svg.getBoundingClientRect();
-  const out = boxes.filter(([, p]) => p.left < frame.left - 1 || p.right > frame.right + 1);
+  const out = boxes.filter(([, p]) => p.left < frame.left - 1 || p.right > frame.right + 1
+    || p.top < frame.top - 1 || p.bottom > frame.bottom + 1);
   found.push(...out.map(([a]) => `${a} leaves the picture`));
   return found;
 }
@@ -108,7 +109,7 @@ finish(async () => {
   result.status = search.nextSibling.textContent;
   result.hatched = view.querySelectorAll('[fill="url(#hatch)"]').length;
   result.outside = [...view.querySelectorAll('.node')].filter((node) => {
-    const box = node.querySelector('.box').getBBox();
+    const box = node.querySelector('.box, .bar').getBBox();
     const ends = [...node.querySelectorAll('text')].map((t) => t.getBBox());
     return ends.some((t) => t.x < box.x - 2 || t.x + t.width > box.x + box.width + 2);
   }).map((node) => node.textContent);
@@ -205,6 +206,13 @@ def test_a_sweep(runs, tmp_path):
     assert (found["drawn"]["final-params"], found["drawn"]["final-macs"]) == (3 + 13, 3 + 13)
 
 
+def test_a_search_that_drops_inputs(runs, tmp_path):
+    """Three cells make a picture that is lower than the legend beside it."""
+    found = visit(write_report(runs.write_edge_run(tmp_path / "cnas")), EVERY_PLOT, tmp_path)
+    assert found["clashes"] == []
+    assert found["drawn"]["edge-tensors"] >= 9
+
+
 def test_the_visualizer(runs, tmp_path):
     write_html(runs.resnet(16), tmp_path / "net.html")
     found = visit(tmp_path / "net.html", GRAPH, tmp_path)
@@ -220,6 +228,15 @@ def test_the_visualizer(runs, tmp_path):
     assert found["hatched"] == 2
     assert found["outside"] == []
     assert "in no channel group" in found["tip"]
+
+
+def test_circles_beside_what_they_were(runs, tmp_path):
+    write_html(runs.resnet(16), tmp_path / "net.html", circles=True, before=runs.resnet(16, width=32))
+    found = visit(tmp_path / "net.html", GRAPH, tmp_path)
+    assert found["nodes"] == 55
+    assert found["lit"] == ["layer1.0.conv1 3×3", "layer1.0.conv2 3×3"]
+    assert found["hatched"] == 1  # the classes; the image's channels are no circle
+    assert found["status"] == "1 of 3: layer2.4.shortcut"
 
 
 def test_hostile_names_are_text(runs, tmp_path):

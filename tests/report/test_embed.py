@@ -67,16 +67,16 @@ class Page(HTMLParser):
         self._open = None
 
 
-def every_page(runs, folder):
+def every_page(runs, sweep, folder):
     """A page of each kind that chanc writes."""
     visualizer.write_html(runs.resnet(8), folder / "net.html", title=HOSTILE)
     run.write_report(runs.write_run(folder / "run", groups=4, trials=5), folder / "run.html")
-    run.write_report(runs.write_sweep(folder / "sweep"), folder / "sweep.html")
+    run.write_report(sweep, folder / "sweep.html")
     return [(folder / name).read_text() for name in ("net.html", "run.html", "sweep.html")]
 
 
-def test_the_policy_names_every_script_by_its_hash_and_nothing_else(runs, tmp_path):
-    for text in every_page(runs, tmp_path):
+def test_the_policy_names_every_script_by_its_hash_and_nothing_else(runs, sweep, tmp_path):
+    for text in every_page(runs, sweep, tmp_path):
         seen = Page(text)
         (policy,) = seen.policy
         rules = {name: words for name, *words in (rule.split() for rule in policy.split(";"))}

@@ -25,7 +25,7 @@ def overlaps(first, second):
 
 
 @given(graphs())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_boxes_never_overlap_and_all_lies_inside(graph):
     sizes, edges = graph
     layout = lay_out(sizes, edges)
@@ -40,7 +40,7 @@ def test_boxes_never_overlap_and_all_lies_inside(graph):
 
 
 @given(graphs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_edges_run_from_bottom_to_top_of_their_boxes_in_cubic_segments(graph):
     sizes, edges = graph
     layout = lay_out(sizes, edges)

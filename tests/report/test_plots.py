@@ -1,9 +1,21 @@
 from __future__ import annotations
 
-from chanc.report.plots import scaled
+import pytest
+
+from chanc.report.plots import Axis, Plot, Series, scaled
 
 
 def test_scaled_counts():
     assert scaled(21282122) == (1e6, "millions")
     assert scaled(999) == (1.0, "")
     assert scaled(1.2e9) == (1e9, "billions")
+
+
+def test_between_cells_there_is_no_tick():
+    pytest.importorskip("matplotlib")
+    from chanc.report.static import _lines
+
+    plot = Plot(
+        "cells", "By cell", Axis("cells"), Axis("kept", "%"), [Series("kept", range(1, 4), [63, 53, 37], "#000000")]
+    )
+    assert all(float(tick).is_integer() for tick in _lines(plot, "").axes[0].get_xticks())

@@ -12,20 +12,15 @@ from chanc.report.sweep import read_sweep, sweep_facts, sweep_sections
 from chanc.runs.seal import seal, write_sealed
 
 
-@pytest.fixture
-def folder(runs, tmp_path):
-    return runs.write_sweep(tmp_path / "sweep")
-
-
-def cells(folder, algo, gamma):
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/cell.json"))]
+def cells(sweep, algo, gamma):
+    found = [json.loads(path.read_text()) for path in sorted(sweep.glob("*/cell.json"))]
     return [cell["rows"] for cell in found if cell["algo"] == algo and cell["gamma"] == gamma]
 
 
-def test_seeds_are_put_together(folder):
-    record = read_sweep(folder)
+def test_seeds_are_put_together(sweep):
+    record = read_sweep(sweep)
     row = next(row for row in record.rows if row.name == "greedy" and row.label == "gamma 0.5, 3 cells")
-    scores = [rows["found"]["top1"] for rows in cells(folder, "greedy", 0.5)]
+    scores = [rows["found"]["top1"] for rows in cells(sweep, "greedy", 0.5)]
     assert row.top1 == pytest.approx(statistics.fmean(scores))
     assert row.top1_std == pytest.approx(statistics.stdev(scores))
     assert row.params == 1_600_000
@@ -33,27 +28,27 @@ def test_seeds_are_put_together(folder):
     assert [r.label for r in record.rows if r.name == "baseline"] == ["the original network, 17 cells"]
 
 
-def test_a_training_that_cells_share_counts_once(folder):
-    (baseline,) = [row for row in read_sweep(folder).rows if row.name == "baseline"]
+def test_a_training_that_cells_share_counts_once(sweep):
+    (baseline,) = [row for row in read_sweep(sweep).rows if row.name == "baseline"]
     assert (baseline.n, baseline.top1) == (3, pytest.approx(0.931))
     assert baseline.top1_std == pytest.approx(0.001)
 
 
-def test_a_baseline_of_another_recipe_stands_alone(folder):
-    for path in folder.glob("*-gamma0.8-*/cell.json"):
+def test_a_baseline_of_another_recipe_stands_alone(sweep):
+    for path in sweep.glob("*-gamma0.8-*/cell.json"):
         cell = json.loads(path.read_text())
         cell["rows"]["baseline"] |= {"top1": 0.5, "scores": {str(cell["seed"]): 0.5}}
         cell["settings"] = {"final_lr": 0.3}
         path.write_text(json.dumps(seal(cell)))
-    rows = [row for row in read_sweep(folder).rows if row.name == "baseline"]
+    rows = [row for row in read_sweep(sweep).rows if row.name == "baseline"]
     assert [(row.n, row.label) for row in rows] == [
         (3, "the original network as in greedy gamma 0.0, 12 cells"),
         (3, "the original network as in greedy final_lr 0.3, gamma 0.8, 5 cells"),
     ]
 
 
-def test_accuracy_against_params_has_a_line_a_method(folder):
-    section = next(section for section in sweep_sections(read_sweep(folder)) if section.id == "accuracy")
+def test_accuracy_against_params_has_a_line_a_method(sweep):
+    section = next(section for section in sweep_sections(read_sweep(sweep)) if section.id == "accuracy")
     plot = next(plot for plot in section.plots if plot.id == "final-params")
     lines = {series.name: series for series in plot.series}
     assert set(lines) == {"baseline", "greedy", "sa", "uniform at equal params"}
@@ -67,32 +62,36 @@ def test_accuracy_against_params_has_a_line_a_method(folder):
     assert len({series.colour for series in plot.series}) == 4
 
 
-def test_without_final_trainings_the_trials_are_named_as_such(folder):
-    for path in folder.glob("*/cell.json"):
+def test_without_final_trainings_the_trials_are_named_as_such(sweep):
+    for path in sweep.glob("*/cell.json"):
         cell = json.loads(path.read_text())
         cell["rows"] = {"found": {"params": 7 + cell["seed"], "macs": 70, "top1": 0.1}}
         path.write_text(json.dumps(seal(cell)))
-    section = next(section for section in sweep_sections(read_sweep(folder)) if section.id == "accuracy")
+    section = next(section for section in sweep_sections(read_sweep(sweep)) if section.id == "accuracy")
     assert [(plot.id, plot.title) for plot in section.plots] == [
         ("found-params", "Best trials of the cells, parameters"), ("found-macs", "Best trials of the cells, MACs")
     ]  # fmt: skip
 
 
-def test_what_is_done_and_what_failed(folder):
-    facts = dict(sweep_facts(read_sweep(folder)))
+def test_what_is_done_and_what_failed(sweep):
+    facts = dict(sweep_facts(read_sweep(sweep)))
     assert facts == {"sweep of": "r18.onnx", "cells": "17 of 18", "failed cells": "sa-gamma0.8-seed2"}
 
 
-def test_the_page_and_its_images(folder, tmp_path):
-    pytest.importorskip("matplotlib")
-    text = write_report(folder).read_text()
+def test_the_page(sweep):
+    text = write_report(sweep).read_text()
     report = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))["report"]
     names = [row[0] for row in report["tables"][0]["rows"]]
     assert names[0] == "baseline (the original network, 17 cells)"
     assert "sa (gamma 0.8, 2 cells)" in names
     assert report["tables"][0]["rows"][1][7] == "0.120"
     assert ["common.data", "cifar10"] in report["settings"]
-    written = write_images(folder, tmp_path / "pictures")
+
+
+@pytest.mark.nightly
+def test_its_images(sweep, tmp_path):
+    pytest.importorskip("matplotlib")
+    written = write_images(sweep, tmp_path / "pictures")
     assert sorted(path.name for path in written) == [
         *(f"axis-gamma-{key}.png" for key in ("macs", "params", "top1")), "final-macs.png", "final-params.png",
         *(f"{figure}-against-{y}.png" for figure in ("kappa", "qc", "rank") for y in ("gap", "score")),
@@ -105,7 +104,7 @@ def test_a_sweep_that_has_only_begun(tmp_path):
     assert sweep_sections(read_sweep(tmp_path)) == []
 
 
-def test_a_damaged_cell_is_named(folder):
-    (folder / "greedy-gamma0.5-seed1" / "cell.json").write_text("{")
+def test_a_damaged_cell_is_named(sweep):
+    (sweep / "greedy-gamma0.5-seed1" / "cell.json").write_text("{")
     with pytest.raises(RunError, match=r"greedy-gamma0\.5-seed1/cell\.json is damaged"):
-        write_report(folder)
+        write_report(sweep)

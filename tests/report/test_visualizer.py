@@ -20,6 +20,47 @@ def test_bars_grow_with_the_square_root_of_the_width(runs):
     assert {sample["n"]: sample["px"] for sample in graph["scale"]}[128] == by_width[128]
 
 
+def test_the_area_of_a_circle_is_the_width(runs):
+    graph = model_graph(runs.resnet(16, width=16), circles=True)
+    layers = [node for node in graph["nodes"] if node["kind"] == "layer"]
+    radius = {node["out"][0]["n"]: node["radius"] for node in layers}
+    assert radius[128] ** 2 / radius[32] ** 2 == pytest.approx(4.0, rel=0.02)
+    for node in layers:
+        assert 2 * node["radius"] < node["h"]
+        assert 2 * (node["radius"] + 5 + 5 * len(node["count"]["out"])) <= node["w"]
+
+
+def test_what_a_width_was_before_stands_beside_it(runs):
+    graph = model_graph(runs.resnet(4, width=8), before=runs.resnet(4, width=32))
+    stem, *_, last = (node for node in graph["nodes"] if node["kind"] == "layer")
+    assert stem["count"] == {"in": "3", "out": "32 → 8"}
+    assert stem["in_was_px"] == 0
+    assert stem["out_was_px"] / stem["out_px"] == pytest.approx(2.0, rel=0.01)
+    assert stem["was_radius"] / stem["radius"] == pytest.approx(2.0, rel=0.02)
+    assert last["count"]["out"] == str(last["out"][0]["n"])  # the classes stay
+    assert graph["before"]["params"] == runs.resnet(4, width=32).params
+    alone = model_graph(runs.resnet(4, width=8))
+    assert alone["before"] is None
+    assert all(node["was_radius"] == node["out_was_px"] == 0 for node in alone["nodes"])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+@pytest.mark.parametrize("circles", [False, True])
+def test_pictures(runs, tmp_path, circles, kind):
+    """Of networks in which a layer has several groups and some can't change; the same picture is the same file."""
+    pytest.importorskip("matplotlib")
+    from chanc.report.static import draw_network
+
+    for network in (runs.resnet(4, width=8), runs.cells(3)):
+        graph = model_graph(network, circles=circles, before=runs.resnet(4, width=32))
+        one, two = (draw_network(graph, tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
+        assert one == two
+        assert one.startswith({"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[kind])
+        if kind == "svg":
+            assert one.count(b"<path") > 2 * len(graph["nodes"])
+
+
 def test_a_groups_nodes_are_those_that_show_it(runs):
     graph = model_graph(runs.resnet(8))
     assert len(graph["groups"]) == 12

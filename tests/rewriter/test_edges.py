@@ -106,6 +106,20 @@ def test_a_second_rewrite_finds_slices_and_gathers(moving_is_free: None) -> None
     assert all(old > new for old, new in check_shrink(lowered.model).groups.values() if old > 1)
 
 
+def test_what_is_cut_twice_is_cut_once(moving_is_free: None) -> None:
+    """Edges of a model that had some already: what was picked from a tensor is picked from again, not from the pick."""
+    model = NETWORKS["cells"](0)
+    once = rewrite(model, {"edges": random_edges(analyze(model), 1)}).model
+    edges = random_edges(analyze(once), 2)
+    check_edges(once, edges)
+    twice = rewrite(once, {"edges": edges}).model
+    made = {output: node.op_type for node in twice.graph.node for output in node.output}
+    cuts = [node for node in twice.graph.node if node.op_type in ("Slice", "Gather")]
+    assert len(cuts) >= 3
+    assert not [node.output[0] for node in cuts if made.get(node.input[0]) in ("Slice", "Gather")]
+    onnx.checker.check_model(twice, full_check=True)
+
+
 def test_slices_of_a_producer_in_another_order(moving_is_free: None) -> None:
     model = two_readers()
     first, second = names(model)
@@ -323,3 +337,20 @@ def test_axes_that_are_open_stay_so(moving_is_free: None) -> None:
     feeds = {"x": np.random.default_rng(0).standard_normal((2, 3, 6, 10)).astype(np.float32)}
     whole = {name: {"w_1": units} for name, units in edges.items()}
     assert differences(zeroed_by_hand(model, whole), lowered.model, feeds=feeds)[0].error <= 1e-5
+
+
+def test_a_cut_parts_a_gate_from_what_it_gates(moving_is_free: None) -> None:
+    """Where outputs hardly depend on the inputs, groups are judged by themselves: of the part nobody can tell."""
+    x = Graph(opset=17, seed=0).input("x", [1, 3, 8, 8], dynamic={0: "n"})
+    made = x.conv(16).relu().depthwise()
+    gate = made.gap().conv(4, 1).relu().conv(16, 1).sigmoid()
+    ends = (made * gate).conv(8, 1).gap().flatten().gemm(4)
+    model = x.graph.model(ends + x.graph.vector(4, 1e4, 2e4))
+    squeeze, project, *_ = (name for name, operands in consumers(analyze(model)).items() if "w_1" in operands)
+    lowered = rewrite(model, {"edges": {project: list(range(5))}})
+    assert squeeze not in lowered.trace.edges
+    parted = lowered.trace.groups.keys() - {group.id for group in analyze(model).groups}
+    assert parted
+    verdict = judge(model, lowered.model, trace=lowered.trace)
+    assert verdict.agrees is None
+    assert "edges have parted them from other groups" in str(verdict)

@@ -187,7 +187,8 @@ def alone(spec: Spec, weight: Weight) -> onnx.ModelProto:
         quantised = any(name in spec.name for name in QUANTISED) and isinstance(other.init, str)
         values = rng.integers(-100, 100, shape).astype("b") if quantised else rng.uniform(5, 6, shape).astype("f")
         arrays.append(nh.from_array(values, names[other.input]))
-    inputs = [names.get(k, "") for k in range(max(names) + 1)]
+    least = 0 if spec.domain or not onnx.defs.has(spec.name) else onnx.defs.get_schema(spec.name, 23, "").min_input
+    inputs = [names.get(k, "x" if k < least else "") for k in range(max(*names, least - 1) + 1)]
     node = oh.make_node(spec.name, inputs, ["y"], domain=spec.domain, **ATTRIBUTES.get(spec.name, {}))
     values = [oh.make_tensor_value_info("x", 1, x)], [oh.make_tensor_value_info("y", 1, None)]
     opsets = [oh.make_opsetid(domain, version) for domain, version in {"": 23, spec.domain or "unused": 1}.items()]

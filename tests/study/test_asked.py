@@ -11,6 +11,7 @@ import pytest
 from chanc import runs
 from chanc.errors import RunError
 from chanc.study.asked import remembered
+from chanc.tasks import Classification
 
 
 @remembered
@@ -21,6 +22,8 @@ def search(
     resume: bool = False,
     seed: int | None = None,
     data: object = "digits",
+    task: object = "classification",
+    pool: object = None,
     train: Mapping[str, Any] | None = None,
     compare: Sequence[str] = (),
     asked: Mapping[str, Any] | None = None,
@@ -50,3 +53,18 @@ def test_a_model_is_needed_once(tmp_path: Path) -> None:
         search(out=tmp_path)
     with pytest.raises(RunError, match="holds no run to resume"):
         search(out=tmp_path / "nowhere", resume=True)
+
+
+def test_objects_are_handed_on_and_only_their_words_kept(tmp_path: Path) -> None:
+    batches, task = [{"x": 1}], Classification(label_smoothing=0.1)
+    found = search("m.onnx", data=batches, task=task)
+    assert found["data"] is batches
+    assert found["asked"] == {"data": "<from Python>", "task": "<Classification(label_smoothing=0.1)>"}
+    runs.create(tmp_path, {}, {}, asked=found["asked"])
+    with pytest.raises(RunError, match="the data of this run came from Python: give it again"):
+        search(out=tmp_path, resume=True)
+    with pytest.raises(RunError, match="the task of this run came from Python"):
+        search(out=tmp_path, resume=True, data=batches)
+    assert search(out=tmp_path, resume=True, data=batches, task=task)["data"] is batches
+    with pytest.raises(RunError, match="other processes"):
+        search("m.onnx", data=batches, pool=object())

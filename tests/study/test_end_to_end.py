@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,11 +17,16 @@ import onnx
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from chanc.api import search
 from chanc.cli import main
-from chanc.errors import ModelError, RunError
-from chanc.runs import TrialEvent, read_run
+from chanc.errors import RunError
+from chanc.files import checksum
+from chanc.rewriter.provenance import PLAN, SOURCE, TRACE
+from chanc.runs import Record, TrialEvent, read_run
+from chanc.runs.loggers import LOGGERS, register
+from chanc.runs.loggers.rows import Row
 from chanc.runs.sweeps import read_cell
 from chanc.study import Run
 from chanc.study.progress import Progress
@@ -59,6 +66,10 @@ def test_the_best_model_runs_everywhere(tmp_path: Path, digits_model: Path) -> N
     out = tmp_path / "run"
     run = small_search(digits_model, out)
     best = onnx.load(run.model)
+    made = {entry.key: entry.value for entry in best.metadata_props}
+    assert made[SOURCE] == checksum(out / "input.onnx")
+    assert json.loads(made[PLAN]) == {"format": 2, "groups": dict(run.widths)}
+    assert TRACE not in made
     shapes = {weight.name: tuple(weight.dims) for weight in best.graph.initializer}
     assert shapes["stem.weight"] == (24, 1, 3, 3)
     assert shapes["depthwise.weight"] == (24, 1, 3, 3)
@@ -67,20 +78,39 @@ def test_the_best_model_runs_everywhere(tmp_path: Path, digits_model: Path) -> N
 
     images = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
     expected = onnxruntime.InferenceSession(str(run.model)).run(None, {"image": images})[0]
-    np.save(tmp_path / "x.npy", images)
-    script = """
-import sys, numpy, torch; from safetensors.torch import load_file
-sys.path.insert(0, sys.argv[1]); import model
-net = [v for v in vars(model).values() if isinstance(v, type) and issubclass(v, torch.nn.Module)][-1]()
-net.load_state_dict(load_file(sys.argv[1] + "/model.safetensors")); net.eval()
-numpy.save(sys.argv[3], net(torch.from_numpy(numpy.load(sys.argv[2]))).detach().numpy())
-assert "chanc" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", script, out, tmp_path / "x.npy", tmp_path / "y.npy"], check=True, cwd=out)
-    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=2e-5)
+    assert "chanc" not in (out / "model.py").read_text()
+    source = runpy.run_path(str(out / "model.py"))
+    net = [v for v in source.values() if isinstance(v, type) and issubclass(v, torch.nn.Module)][-1]()
+    net.load_state_dict(load_file(out / "model.safetensors"))
+    found = net.eval()(torch.from_numpy(images)).detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("algo", ["sa", "conet", "uniform", "random"])
+def test_a_tracker_gets_each_trial_once(tmp_path: Path, digits_model: Path) -> None:
+    taken: list[Row] = []
+
+    class Tracker:
+        def __init__(self, record: Record) -> None:
+            self.last = len(taken) - 1
+
+        def log(self, number: int, row: Row) -> None:
+            taken.append(row)
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    common: dict[str, Any] = {"data": "digits", "epochs": 1, "limit_train": 100, "out": tmp_path / "run"}
+    with LOGGERS.scratch():
+        register("tracker", package="json")(Tracker)
+        search(digits_model, algo="random", trials=1, train=TRAIN, log=["tracker"], **common)
+        search(trials=2, resume=True, out=tmp_path / "run")
+    assert [row.step for row in taken if "trial/score" in row.figures] == [0, 1]
+    assert [row.step for row in taken if "epoch/loss" in row.figures] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "algo", ["sa", "random", *(pytest.param(algo, marks=pytest.mark.nightly) for algo in ("conet", "uniform"))]
+)
 def test_other_methods(tmp_path: Path, digits_model: Path, algo: str) -> None:
     options = {"start_width": 8} if algo in ("sa", "conet") else {}
     run = search(digits_model, algo=algo, data="digits", trials=2, epochs=2, limit_train=120, train=TRAIN,
@@ -304,7 +334,7 @@ def test_a_search_whose_time_is_over_goes_on_within_the_trial(
     assert not list(cut.glob("**/training.safetensors"))
 
 
-def test_a_model_of_a_fixed_batch_is_refused_before_anything_is_written(tmp_path: Path, digits_model: Path) -> None:
+def test_a_model_of_a_fixed_batch_is_searched_and_keeps_it(tmp_path: Path, digits_model: Path) -> None:
     model = onnx.load(digits_model)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -312,6 +342,7 @@ def test_a_model_of_a_fixed_batch_is_refused_before_anything_is_written(tmp_path
     pooled.op_type = "Reshape"
     pooled.input.append("shape")
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 24]), "shape"))
-    with pytest.raises(ModelError, match="its batch is fixed to 1, export it with a dynamic batch"):
-        small_search(model, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    run = small_search(model, tmp_path / "run", trials=1)
+    assert np.isfinite(run.trials[0].score)
+    best = onnx.load(run.path / "best.onnx")
+    assert best.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1

@@ -58,7 +58,7 @@ def test_who_goes_on_continues_its_own_weights(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("kill_at", [1, 5, 9])
+@pytest.mark.parametrize("kill_at", [5, *(pytest.param(at, marks=pytest.mark.nightly) for at in (1, 9))])
 def test_killed_and_resumed_is_the_same_search(tmp_path: Path, name: str, kill_at: int) -> None:
     calm, cut = tmp_path / "calm", tmp_path / "cut"
     go(calm, FakeEngine(failing={3: "no luck"}), name)
@@ -68,7 +68,7 @@ def test_killed_and_resumed_is_the_same_search(tmp_path: Path, name: str, kill_a
     assert (cut / "events.jsonl").read_bytes() == (calm / "events.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["greedy", "conet", "shape"])
+@pytest.mark.parametrize("name", ["greedy", pytest.param("conet", marks=pytest.mark.nightly), "shape"])
 def test_every_trial_of_a_search_costs_the_target(tmp_path: Path, digits_model: Path, name: str) -> None:
     run = search(digits_model, algo=name, data="digits", trials=3, epochs=1, limit_train=100, out=tmp_path / "run",
                  options={"target_macs": "200%", "round_to": 1, "min_width": 2},

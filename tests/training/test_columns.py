@@ -19,7 +19,7 @@ from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.blocks import concat_cell  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.columns import Columns  # noqa: E402
-from chanc.training.edges import edges_of  # noqa: E402
+from chanc.training.consumers import edges_of  # noqa: E402
 from chanc.training.feed import held_out_feed  # noqa: E402
 from chanc.training.module import trainable  # noqa: E402
 from chanc.training.optimizers import make_optimizer  # noqa: E402

@@ -15,6 +15,7 @@ import chanc  # noqa: E402
 from chanc import data as datasets  # noqa: E402
 from chanc.backends import ort  # noqa: E402
 from chanc.data.contract import InputContract, recorded  # noqa: E402
+from chanc.data.dataset import make  # noqa: E402
 from chanc.errors import DataError, ModelError, RunError  # noqa: E402
 from chanc.frontends.torch import export  # noqa: E402
 from chanc.ir import load, save  # noqa: E402
@@ -153,7 +154,7 @@ def test_a_users_network_stays_right_on_the_users_inputs(tmp_path: Path, layout:
 
 @pytest.mark.parametrize("name", TRUTHS)
 def test_trained_weights_tell_their_pixels(tmp_path: Path, name: str) -> None:
-    model = load(users_model(tmp_path / "model.onnx", 0, TRUTHS[name]))
+    model = load(users_model(tmp_path / "model.onnx", 0, TRUTHS[name], epochs=5))
     data, said = settled(model)
     assert data.input == TRUTHS[name], said
     assert "found by the model's top-1" in said
@@ -162,7 +163,7 @@ def test_trained_weights_tell_their_pixels(tmp_path: Path, name: str) -> None:
 def test_weights_that_were_standardised_tell_it(tmp_path: Path) -> None:
     data = datasets.load("digits")
     own = InputContract(1 / 255, data.mean, data.std)
-    assert settled(load(users_model(tmp_path / "model.onnx", 0, own)))[0].input == own
+    assert settled(load(users_model(tmp_path / "model.onnx", 0, own, epochs=5)))[0].input == own
 
 
 def settled(model: ir.Model, **asked: object) -> tuple[datasets.Dataset, str]:
@@ -248,11 +249,27 @@ def test_three_means_dont_fit_grey() -> None:
 
 
 def test_damaged_metadata_is_one_clear_line() -> None:
-    for entry in ({"chanc.input.mean": "grey"}, {"chanc.input.layout": "CHWN"}, {"chanc.input.std": "0"}):
+    scaled = {"chanc.input.scale": "1", "chanc.input.order": "GBR"}
+    for entry in ({"chanc.input.mean": "grey"}, {"chanc.input.layout": "CHWN"}, {"chanc.input.std": "0"}, scaled):
         model = small()
         model.metadata_props.update(entry)
         with pytest.raises(DataError):
             settled(model)
+
+
+def test_an_order_of_colours_is_told_kept_and_asked_for() -> None:
+    caffe = InputContract(1.0, (104.0, 117.0, 124.0), (1.0, 1.0, 1.0), "NHWC", "BGR")
+    assert recorded(caffe.metadata(), "NCHW") == caffe
+    assert caffe.blue_first().blue_first() == caffe
+    assert str(caffe) == "pixels - [104, 117, 124], channels last (NHWC), blue first (BGR)"
+    images = (np.zeros((4, 3, 2, 2), dtype=np.uint8), np.arange(4) % 2)
+    data = dataclasses.replace(make("some", images, images), contract=InputContract(layout="NHWC"))
+    assert InputOptions("bgr:104,117,124/1", "1").contract(data) == caffe
+    own = InputOptions("bgr:dataset").contract(data)
+    assert own is not None
+    assert (own.mean, own.order) == (data.mean[::-1], "BGR")
+    kept = dataclasses.replace(data, contract=caffe)
+    assert InputOptions("none").contract(kept) == InputContract(layout="NHWC", order="BGR")
 
 
 def test_the_contract_survives_a_rewrite_and_a_file(tmp_path: Path) -> None:
@@ -266,7 +283,7 @@ def test_the_contract_survives_a_rewrite_and_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_baked_into_the_graph(tmp_path: Path, layout: str) -> None:
     truth = InputContract(1 / 255, (0.5,), (0.25,), layout)
-    model = users_model(tmp_path / "model.onnx", 0, truth)
+    model = users_model(tmp_path / "model.onnx", 0, truth, epochs=3)
     plain = chanc.train(model, "digits", epochs=1, lr=0.001, normalise="0.5/0.25").model
     baked = chanc.train(model, "digits", epochs=1, lr=0.001, normalise="0.5/0.25", bake=True).model
     raw = InputContract(scale=1.0, layout=layout)

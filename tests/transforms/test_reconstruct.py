@@ -210,6 +210,33 @@ def test_what_is_left_alone_is_named() -> None:
     assert np.array_equal(initializer(done.model, "half"), initializer(small.model, "half"))
 
 
+def test_a_product_along_another_axis_than_the_channels_is_left_alone() -> None:
+    """A graph convolution: A mixes the joints, on the last axis; the channels that went lie among its rows."""
+    body = "c = Conv (x, w) m = MatMul (c, A) r = Relu (m) y = Conv (r, v)"
+    model = build("float[N,3,4,4] x", "float y", body, {"w": (8, 3, 1, 1), "A": (4, 4), "v": (5, 8, 1, 1)})
+    found = reconstruct(model, rewrite(model, {"w": 6}), images(64, 3, 4, 4))
+    reasons = {layer.layer: layer.reason for layer in found.layers}
+    assert reasons["A"] == "its rows are others than in the original"
+    assert found.after < found.before
+
+
+def test_a_detector_is_judged_in_front_of_what_picks() -> None:
+    """Original and rewritten model pick other numbers of boxes: those can't be subtracted."""
+    body = """
+    c = Conv (x, w) r = Relu (c) b = Conv (r, v) s = Conv (r, u) boxes = Reshape (b, four) scores = Reshape (s, one)
+    picked = NonMaxSuppression (boxes, scores, most, overlap, least)
+    """
+    weights = {"w": (8, 3, 1, 1), "v": (4, 8, 1, 1), "u": (1, 8, 1, 1), "four": np.array([1, -1, 4]),
+               "one": np.array([1, 1, -1]), "most": np.array([99]), "overlap": np.array([0.9], dtype=np.float32),
+               "least": np.array([0.0], dtype=np.float32)}  # fmt: skip
+    model = build("float[1,3,4,4] x", "int64[K,3] picked", body, weights)
+    feeds = images(64, 3, 4, 4, batch=1)
+    done = rewrite(model, {"w": 5})
+    assert len({tuple(len(ort.run(one, feed)[0]) for one in (model, done.model)) for feed in feeds}) > 1
+    found = reconstruct(model, done, feeds)
+    assert found.after < 0.7 * found.before
+
+
 def test_new_channels_have_no_target() -> None:
     model = residual()
     wide = rewrite(model, scale=1.5, transfer="grow")

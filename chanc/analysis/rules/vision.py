@@ -28,9 +28,9 @@ def affine_grid(context: Context) -> None:
     """AffineGrid: theta [N, 2, 3] and a size -> [N, H, W, 2]."""
     theta = unlabelled(context, 0, "its values are positions")
     known = context.constant(1)
-    if known is None or theta is None:
+    sizes = known.ravel().tolist() if known is not None else []
+    if theta is None or len(sizes) < 3 or not all(isinstance(size, int | dims.Dim) for size in sizes):
         raise Opaque("its size is computed while the model runs")
-    sizes = known.ravel().tolist()
     context.output(plain([sizes[0], *sizes[2:], len(sizes) - 2], "a grid"))
 
 

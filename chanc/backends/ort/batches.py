@@ -1,4 +1,7 @@
-"""Many samples through a session, batch by batch; a model whose batch is fixed gets its own, the last one filled up."""
+"""Many samples through a session, batch by batch; a model whose batch is fixed gets its own, the last one filled up.
+
+Samples that are whole runs go one by one.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from chanc.backends.ort.run import Array, run
+from chanc.errors import ModelError
+from chanc.ir.turns import Turns
 
 
 def fixed_batch(opened: Any) -> int | None:
@@ -31,9 +36,15 @@ def in_batches(feeds: Mapping[str, Array], size: int) -> Iterator[dict[str, Arra
 def run_batch(opened: Any, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs of a batch, by name, in the order of the graph.
 
-    Of a model with a fixed batch the samples may be fewer or more. Raises: ModelError, as `run`.
+    Of a model with a fixed batch the samples may be fewer or more; each is a run of its own where all arrays have an
+    axis more than the inputs. Raises: ModelError, as `run`, and for what can't be joined.
     """
     names = [value.name for value in opened.get_outputs()]
+    shapes = {value.name: value.shape for value in opened.get_inputs()}
+    turns = Turns.of_shapes(shapes)
+    if any(shapes.values()) and turns.whole(feeds):
+        runs = [run(opened, part) for part in turns.parts(feeds)]
+        return {name: _stacked(name, arrays) for name, *arrays in zip(names, *runs, strict=True)}
     fixed, count = fixed_batch(opened), samples(feeds)
     if fixed is None or count in (0, fixed):
         return dict(zip(names, run(opened, feeds), strict=True))
@@ -46,6 +57,15 @@ def samples(feeds: Mapping[str, Array]) -> int:
     """How many samples the inputs have, along their first axes; 0 where they have other numbers of them."""
     counts = {len(array) if array.ndim else 0 for array in feeds.values()}
     return counts.pop() if len(counts) == 1 else 0
+
+
+def _stacked(name: str, parts: Sequence[Array]) -> Array:
+    """An output of all runs; one that has other rows in each, boxes for one, has those of all."""
+    if len({part.shape for part in parts}) == 1:
+        return np.stack(parts)
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise ModelError(f"output '{name}' is {list(parts[0].shape)} in one run and has other sizes in others")
+    return np.concatenate(parts)
 
 
 def _joined(parts: Sequence[Array], fixed: int, count: int) -> Array:

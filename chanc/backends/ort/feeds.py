@@ -20,6 +20,7 @@ from chanc.errors import DataError, MissingDependencyError, ModelError
 from chanc.ir import copy_model, load
 from chanc.ir.normalize import normalize
 from chanc.ir.sizes import Sizes, per_sample, sizes_of
+from chanc.ir.turns import Turns
 
 OPEN_SIZE = 64
 """Size of a dynamic axis other than the batch, where nothing says what it has to be."""
@@ -41,7 +42,8 @@ def read_feeds(path: str | os.PathLike[str], model: Any) -> dict[str, Array]:
     """The inputs of a model from an .npz file: an array for each input that isn't an initializer, by its name.
 
     Raises:
-        DataError: the file can't be read as one, or an input is missing, unknown, or of another rank.
+        DataError: the file can't be read as one, or an input is missing, unknown, or of another rank; with an axis more
+            all are whole runs (`chanc.ir.turns`).
     """
     feeds = read_arrays(path)
     loaded = load(model, copy=False)
@@ -50,8 +52,9 @@ def read_feeds(path: str | os.PathLike[str], model: Any) -> dict[str, Array]:
     wrong = sorted((wanted.keys() - feeds.keys()) | (feeds.keys() - optional))
     if wrong:
         raise DataError(f"{os.fspath(path)} holds {sorted(feeds)}; the model's inputs are {sorted(wanted)}")
+    whole = Turns.of(loaded).whole({name: feeds[name] for name in wanted})
     for name, value in wanted.items():
-        if value.shape is not None and len(value.shape) != feeds[name].ndim:
+        if value.shape is not None and len(value.shape) != feeds[name].ndim - whole:
             raise DataError(f"{os.fspath(path)}: input '{name}' has {len(value.shape)} axes, not {feeds[name].ndim}")
     return feeds
 

@@ -93,8 +93,9 @@ def run(
     """
     opened = model if hasattr(model, "get_inputs") else session(model, exact=exact, threads=threads, device=device)
     _check_feeds(opened, feeds)
+    arrays = {name: np.asarray(value) for name, value in feeds.items()}  # arithmetic makes a number of an array []
     try:
-        outputs = [_array(output) for output in opened.run(None, dict(feeds))]
+        outputs = [_array(output) for output in opened.run(None, arrays)]
     except Exception as error:
         raise ModelError(f"onnxruntime can't run the model: {_line(error)}") from error
     return outputs

@@ -60,6 +60,9 @@ def _settled(graph: ir.Graph, cut: ir.Node, twins: dict[tuple[ir.Value | None, b
     if kept is None or (kept.size == size and np.array_equal(kept, np.arange(size))):
         take_out(cut)
         return "whole"
+    before = _picked(value, axis)
+    if before is not None and value is not None and len(value.uses()) == 1 and not value.is_graph_output():
+        value, kept = before[0], before[1][kept]  # what an earlier plan picked is picked from again at once
     sliced = bool((np.diff(kept) == 1).all()) and _opset(graph) >= 10
     key = (value, kept.tobytes())
     if key not in twins:
@@ -72,8 +75,27 @@ def _settled(graph: ir.Graph, cut: ir.Node, twins: dict[tuple[ir.Value | None, b
         maker = value.producer() if value is not None else None
         graph.insert_after(maker, made) if maker is not None else graph.insert_before(graph[0], made)
     output.replace_all_uses_with(twins[key])
+    read = cut.inputs[0]
     graph.remove(cut, safe=True)
+    sweep(graph, [read.producer() if read is not None else None])
     return "slice" if sliced else "gather"
+
+
+def _picked(value: ir.Value | None, axis: int) -> tuple[ir.Value, IntArray] | None:
+    """What a Slice or Gather makes a value of, and the positions on the axis that it takes; None for anything else."""
+    node = value.producer() if value is not None else None
+    source = node.inputs[0] if node is not None else None
+    if node is None or source is None or node.domain or node.op_type not in ("Slice", "Gather"):
+        return None
+    given = [v.const_value.numpy() for v in node.inputs[1:] if v is not None and v.const_value is not None]
+    size = _size(source, axis)
+    if size is None or len(given) < len(node.inputs) - 1:
+        return None
+    if node.op_type == "Gather" and given[0].ndim == 1 and node.attributes.get_int("axis", 0) == axis:
+        return source, np.arange(size)[given[0]]
+    if node.op_type == "Slice" and len(given) == 3 and given[2].tolist() == [axis]:
+        return source, np.arange(size)[slice(int(given[0][0]), int(given[1][0]))]
+    return None
 
 
 def _opset(graph: ir.Graph) -> int:

@@ -39,7 +39,7 @@ class Gathered:
     axes: of each position on each weight axis that has groups on it. taken: of each group's units, by its id, over all
     consumers that read them together; made: over all that makes them, with biases, norms and whatever else is theirs.
     On request, norms: the root mean square of a unit's values as consumers read them, over samples and positions;
-    products: the mean of |x dL/dx| over the same.
+    products: the mean of `|x dL/dx|` over the same.
     """
 
     batches: int

@@ -112,6 +112,7 @@ def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
     """
     sources = {(operand.node, operand.input): operand.axes for operand in trace.operands}
     changed = {node for node, _ in sources}
+    cut = {edge.node for edge in trace.edges.values()}  # read less of a tensor that is what it was
     order = {node: index for index, node in enumerate(model.graph)}
     affected: set[ir.Value] = set()
     within: set[ir.Node] = set()  # in the tail of a layer
@@ -119,7 +120,7 @@ def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
     left: Left = {}
     for node, index in order.items():
         reads = [value for value in (*node.inputs, *captured_by(node)) if value is not None]
-        if called(node) in changed or not affected.isdisjoint(reads):
+        if called(node) in changed | cut or not affected.isdisjoint(reads):
             affected.update(node.outputs)
         if node in within or not _has_weight(node):
             continue
@@ -129,7 +130,7 @@ def find(model: ir.Model, trace: Trace) -> tuple[list[Layer], Left]:
         if tail is not None:
             within.update(_nodes(node, tail))
         sees = reads if tail is None else [value for value in (node.inputs[0], tail.stream) if value is not None]
-        if affected.isdisjoint(sees):
+        if affected.isdisjoint(sees) and called(node) not in cut:
             continue
         if tail is None:
             left[_name(node)] = why

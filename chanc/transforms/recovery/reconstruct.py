@@ -26,7 +26,7 @@ from chanc.rewriter import Rewrite, Trace
 from chanc.transforms._edit import Editor
 from chanc.transforms.recovery.agreement import errors
 from chanc.transforms.recovery.frontier import Feeds, Frontier
-from chanc.transforms.recovery.layers import Layer, find
+from chanc.transforms.recovery.layers import Layer, Left, find
 from chanc.transforms.recovery.ridge import EXACT, Fit, joined, refit
 from chanc.transforms.recovery.targets import Target, observe
 from chanc.transforms.recovery.write import plain, refresh, write
@@ -97,7 +97,8 @@ def reconstruct(
     model = load(before)
     normalize(model)
     infer_shapes(model)
-    layers, left = find(model, trace)
+    infer_shapes(teacher)
+    layers, left = _in_place(*find(model, trace), teacher)
     used, judged = _parted(batches)
     refits = list(_refits(model, layers, observe(teacher, layers, used, seed), used))
     refits += [Refit(name, np.nan, np.nan, reason) for name, reason in left.items()]
@@ -106,6 +107,22 @@ def reconstruct(
         refits = [Refit(refit.layer, refit.before, refit.before, "the outputs would be worse") for refit in refits]
         return Reconstruction(given, tuple(refits), old, old)
     return Reconstruction(like(model, given), tuple(refits), old, new)
+
+
+def _in_place(layers: Sequence[Layer], left: Left, teacher: ir.Model) -> tuple[list[Layer], Left]:
+    """The layers but for those whose rows are others than in the original, which are left: channels lie among them."""
+    made = {value.name: value for node in teacher.graph for value in node.outputs}
+
+    def moved(layer: Layer) -> bool:
+        own, other = layer.tail.end, made.get(layer.tail.end.name)
+        if other is None or own.shape is None or other.shape is None or len(own.shape) != len(other.shape):
+            return False
+        pairs = list(zip(own.shape, other.shape, strict=True))
+        del pairs[layer.axis]
+        return any(isinstance(one, int) and isinstance(two, int) and one != two for one, two in pairs)
+
+    reason = "its rows are others than in the original"
+    return [one for one in layers if not moved(one)], left | {one.name: reason for one in layers if moved(one)}
 
 
 def _parted(batches: Sequence[Feeds]) -> tuple[Sequence[Feeds], Sequence[Feeds]]:

@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from chanc.backends.ort import in_batches, run_batch, session
+from chanc.errors import ModelError
 
 pytest.importorskip("onnxruntime")
 
@@ -45,3 +46,17 @@ def test_batches_of_inputs() -> None:
     assert [part["x"].tolist() for part in in_batches({"x": x, "y": x}, 2)] == [[0, 1], [2, 3], [4]]
     assert len(list(in_batches({"x": x, "y": np.arange(4)}, 2))) == 1
     assert len(list(in_batches({"x": x, "rate": np.array(16000)}, 2))) == 1
+
+
+def test_whole_runs() -> None:
+    built: ir.Model = ir.from_onnx_text("""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[n, 3] x, float gain) => (float y, int64[m, 2] z, int64[2, m] w)
+    { y = Mul (x, gain) w = NonZero (x) z = Transpose (w) }""")
+    x = np.array([[[0, 1, 2]], [[3, 0, 0]], [[4, 5, 6]]], dtype=np.float32)
+    feeds = {"x": x, "gain": np.array([1, 2, 3], dtype=np.float32)}
+    with pytest.raises(ModelError, match=r"output 'w' is \[2, 2\] in one run and has other sizes in others"):
+        run_batch(session(built), feeds)
+    del built.graph.outputs[2]
+    found = run_batch(session(built), feeds)
+    assert np.array_equal(found["y"], x * np.array([1, 2, 3])[:, None, None])
+    assert len(found["z"]) == 6

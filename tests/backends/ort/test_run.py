@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import builtins
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,7 @@ def test_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
         ort.session(linear())
 
 
-def test_imports_are_late_and_telemetry_is_off() -> None:
+def test_imports_are_late_and_telemetry_is_off(fresh) -> None:
     code = (
         "import os, sys; os.environ.pop('ORT_DISABLE_TELEMETRY', None)\n"
         "from chanc.backends import ort\n"
@@ -145,7 +144,8 @@ def test_imports_are_late_and_telemetry_is_off() -> None:
         "onnxruntime()\n"
         "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = fresh(code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,25 +20,13 @@ Check = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+def check(tmp_path: Path, check_source: Check) -> Check:
     """check(model, *arguments, **sizes): the exit code of the check.py made for it, and what it printed."""
 
     def run(model: onnx.ModelProto, *arguments: str, **sizes: object) -> tuple[int, str]:
         onnx.save(model, tmp_path / "model.onnx")
         chanc.codegen(tmp_path / "model.onnx", tmp_path / "out", **sizes)
-        script = str(tmp_path / "out" / "check.py")
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        monkeypatch.setattr(sys, "argv", [script, *arguments])
-        monkeypatch.delitem(sys.modules, "model", raising=False)
-        code: object = 0
-        try:
-            runpy.run_path(script, run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            sys.modules.pop("model", None)
-        said = capsys.readouterr().out
-        return (code, said) if isinstance(code, int) else (1, f"{said}{code}")
+        return check_source(tmp_path / "out", *arguments)
 
     return run
 
@@ -95,12 +80,11 @@ def test_axes_that_only_a_size_given_knows(check: Check) -> None:
     assert check(model, shapes={"x": [2, 3, 7, 11]})[0] == 0
 
 
-def test_a_length_that_the_model_was_traced_at(check: Check, tmp_path: Path) -> None:
+def test_a_length_that_the_model_was_traced_at(check: Check, capfd: pytest.CaptureFixture[str]) -> None:
     model = build("float[n, t, 6] x", "float y", "a = MatMul (x, w)\ny = Reshape (a, to)",
                   {"w": (6, 4), "to": np.array([0, 23, 2, 2])})  # fmt: skip
     assert check(model)[0] == 0
-    script = [sys.executable, str(tmp_path / "out" / "check.py")]
-    assert not subprocess.run(script, capture_output=True, text=True).stderr, "sizes that were tried are no news"
+    assert not capfd.readouterr().err, "sizes that were tried are no news"
 
 
 def test_channels_that_are_open(check: Check) -> None:

@@ -126,34 +126,28 @@ def detector(path: Path, *, theirs: bool) -> Path:
     return path
 
 
-def check(folder: Path, *arguments: object) -> tuple[int, str]:
-    command = [sys.executable, str(folder / "check.py"), *map(str, arguments)]
-    ran = subprocess.run(command, capture_output=True, text=True)
-    return ran.returncode, ran.stdout + ran.stderr
-
-
 @pytest.mark.parametrize("theirs", [False, pytest.param(True, marks=pytest.mark.nightly)])
 @pytest.mark.nightly
-def test_check_compares_what_the_module_returns(theirs: bool, tmp_path: Path) -> None:
+def test_check_compares_what_the_module_returns(check_source, theirs: bool, tmp_path: Path) -> None:
     source = chanc.codegen(detector(tmp_path / "model.onnx", theirs=theirs), tmp_path / "out")
     assert source.tail is not None
     assert source.tail.ends == ("k", "s")
     assert "It ends before the ONNX graph does, and returns k, s." in source.text
-    code, said = check(tmp_path / "out")
+    code, said = check_source(tmp_path / "out")
     assert (code, said.splitlines()[0]) == (0, "model.py ends before the ONNX model does: 'k', 's' are compared")
     other = onnx.load(tmp_path / "model.onnx")
     other.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.ones((6, 3, 3, 3), np.float32), "w"))
     onnx.save(other, tmp_path / "other.onnx", save_as_external_data=True, size_threshold=100)
-    assert check(tmp_path / "out", tmp_path / "other.onnx")[0] == 1
+    assert check_source(tmp_path / "out", tmp_path / "other.onnx")[0] == 1
     same = onnx.load(tmp_path / "model.onnx")
     onnx.save(same, tmp_path / "apart.onnx", save_as_external_data=True, size_threshold=100)
-    assert check(tmp_path / "out", tmp_path / "apart.onnx")[0] == 0
+    assert check_source(tmp_path / "out", tmp_path / "apart.onnx")[0] == 0
 
 
-def test_check_says_what_a_model_lacks(tmp_path: Path) -> None:
+def test_check_says_what_a_model_lacks(check_source, tmp_path: Path) -> None:
     chanc.codegen(detector(tmp_path / "model.onnx", theirs=False), tmp_path / "out")
     onnx.save(build(X, "float y", NETWORK + "y = Identity (s)", WEIGHTS), tmp_path / "other.onnx")
-    assert check(tmp_path / "out", tmp_path / "other.onnx") == (1, "the model doesn't compute 'k'\n")
+    assert check_source(tmp_path / "out", tmp_path / "other.onnx") == (1, "the model doesn't compute 'k'")
 
 
 def test_the_source_is_clean(tmp_path: Path) -> None:
@@ -165,7 +159,7 @@ def test_the_source_is_clean(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_names_of_a_hostile_graph_stay_names(tmp_path: Path) -> None:
+def test_names_of_a_hostile_graph_stay_names(check_source, tmp_path: Path) -> None:
     name = "\"\"\"\nimport os\nopen('owned', 'w')"
     model = build(X, "float y", NETWORK + "y = theirs.Decode (s)", WEIGHTS, domains=THEIRS)
     for node in model.graph.node:
@@ -174,7 +168,7 @@ def test_names_of_a_hostile_graph_stay_names(tmp_path: Path) -> None:
     del model.graph.value_info[:]
     onnx.save(model, tmp_path / "model.onnx")
     chanc.codegen(tmp_path / "model.onnx", tmp_path / "out")
-    assert check(tmp_path / "out")[0] == 0
+    assert check_source(tmp_path / "out")[0] == 0
     assert not (tmp_path / "out" / "owned").exists()
     assert "import os" not in (tmp_path / "out" / "model.py").read_text().splitlines()
 

@@ -21,6 +21,7 @@ F = torch.nn.functional
 
 # network: width that keeps the test small, most lines of model.py
 NETWORKS = {"resnet34": (8, 120), "mobilenetv2": (8, 160), "darts7": (4, 310), "efficientnet-b0": (8, 280)}
+DAY = ("resnet34", "mobilenetv2")
 
 
 def normal_form(path):
@@ -32,7 +33,7 @@ def normal_form(path):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.nightly if name == "darts7" else ()) for name in sorted(NETWORKS)],
+    params=[pytest.param(name, marks=() if name in DAY else pytest.mark.nightly) for name in sorted(NETWORKS)],
 )
 def network(request, tmp_path_factory):
     torch.manual_seed(0)

@@ -56,6 +56,17 @@ def test_cells_of_table_1(published: nn.Module, number: int, inputs: int, params
     assert weights(cell) - (there - inputs) * (filters.pop() + columns.pop()) == params
 
 
+def test_the_papers_sparse_model(published: nn.Module) -> None:
+    """Its 26,038 inputs and 4,548,078 params go together: whole numbers of inputs at each width, after nine steps."""
+    ops = [op.pointwise for op in operations(published)]
+    always = 9_880_704 - sum((9 + op.out_channels) * op.in_channels for op in ops)
+    more, rest = divmod(4_548_078 - always - (9 + 36) * 26_038, 36)  # the inputs at 72, and three times those at 144
+    assert rest == 0
+    assert 0 < more < sum(op.in_channels * {36: 0, 72: 1, 144: 3}[op.out_channels] for op in ops)
+    assert int(69_120 * 0.9**10) < 26_038 < int(69_120 * 0.9**9)
+    assert round(4_548_078 / 9_880_704, 2) == 0.46
+
+
 def test_reductions_have_a_stride_where_the_cells_inputs_are_read(published: nn.Module) -> None:
     for number, cell in enumerate(published.cells):
         strides = {(op.depthwise.stride[0], op.inner is None) for op in operations(cell)}
@@ -93,10 +104,24 @@ def test_forms() -> None:
         zoo.table("resnet34:cells=3")
 
 
+def by_hand(layers: int, growth: int) -> int:
+    """Params of a DenseNet-BC for ten classes: convolutions, two a channel of each BatchNorm, the classifier."""
+    channels, params = 2 * growth, 27 * 2 * growth
+    for block in range(3):
+        for _ in range(layers):
+            params += 2 * channels + channels * 4 * growth  # norm, 1x1
+            params += 2 * 4 * growth + 9 * 4 * growth * growth  # norm, 3x3
+            channels += growth
+        if block < 2:
+            params, channels = params + 2 * channels + channels * (channels // 2), channels // 2
+    return params + 2 * channels + 10 * channels + 10
+
+
 def test_densenet_of_19_layers_a_block() -> None:
-    """1.02 M params with those of BatchNorm; each bottleneck reads 24 channels, and 12 more for every layer before."""
-    assert zoo.params("cnas-densenet") == 1_020_550
-    assert zoo.params("cnas-densenet:layers=16") == zoo.params("densenet-bc")
+    """1.02 M params; the 0.8 M of the paper are those of 16. Each bottleneck reads 12 more than the one before."""
+    assert zoo.params("cnas-densenet") == by_hand(19, 12) == 1_020_550
+    assert zoo.params("cnas-densenet:layers=16") == zoo.params("densenet-bc") == by_hand(16, 12) == 769_162
+    assert (by_hand(19, 28), by_hand(16, 28)) == (5_441_390, 4_100_330)
     with torch.device("meta"):
         blocks = zoo.build("cnas-densenet").blocks
     first = [layer.conv1.in_channels for layer in blocks["block1"]]

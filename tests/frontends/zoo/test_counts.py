@@ -74,7 +74,13 @@ WIDTHS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "width", "ten", "hundred"), PARAMS)
+def by_day(rows):
+    """Rows for parametrize: the deepest networks' at night."""
+    deep = {"darts14", "darts20", "flexcharts20"}
+    return [pytest.param(*row, marks=pytest.mark.nightly if row[0] in deep else ()) for row in rows]
+
+
+@pytest.mark.parametrize(("name", "width", "ten", "hundred"), by_day(PARAMS))
 def test_params(name, width, ten, hundred):
     assert zoo.params(name, width=width) == ten
     if hundred is not None:
@@ -137,7 +143,7 @@ def test_auxiliary_head_of_flexcharts20_is_three_linear_layers():
     assert _params(module) - _params(module.auxiliary) == zoo.params("flexcharts20")
 
 
-@pytest.mark.parametrize(("name", "width", "bare", "whole"), MACS)
+@pytest.mark.parametrize(("name", "width", "bare", "whole"), by_day(MACS))
 def test_macs(name, width, bare, whole):
     with torch.device("meta"):
         counted = _macs(zoo.build(name, width=width))

@@ -10,23 +10,18 @@ from chanc.report.sweep import read_sweep
 from chanc.runs.seal import seal
 
 
-@pytest.fixture
-def folder(runs, tmp_path):
-    return runs.write_sweep(tmp_path / "sweep")
-
-
-def plots(folder):
-    section = axes_section(read_sweep(folder))
+def plots(sweep):
+    section = axes_section(read_sweep(sweep))
     return {} if section is None else {plot.id: plot for plot in section.plots}
 
 
-def test_a_line_a_method_a_point_a_value_with_its_seeds(folder):
-    found = plots(folder)
+def test_a_line_a_method_a_point_a_value_with_its_seeds(sweep):
+    found = plots(sweep)
     assert list(found) == ["axis-gamma-top1", "axis-gamma-params", "axis-gamma-macs"]
     lines = {line.name: line for line in found["axis-gamma-top1"].series}
     assert list(lines) == ["greedy", "sa"]
     assert [list(line.x) for line in lines.values()] == [[0.0, 0.5, 0.8]] * 2
-    cells = [json.loads(path.read_text()) for path in folder.glob("greedy-gamma0.5-*/cell.json")]
+    cells = [json.loads(path.read_text()) for path in sweep.glob("greedy-gamma0.5-*/cell.json")]
     tops = [100 * cell["rows"]["found"]["top1"] for cell in cells]
     assert lines["greedy"].y[1] == pytest.approx(statistics.fmean(tops))
     assert lines["greedy"].errors[1] == pytest.approx(statistics.stdev(tops) / 3**0.5)
@@ -36,13 +31,13 @@ def test_a_line_a_method_a_point_a_value_with_its_seeds(folder):
     assert found["axis-gamma-params"].y.text == "parameters (millions)"
 
 
-def test_another_axis_makes_other_lines_and_words_are_numbered(folder):
-    for path in folder.glob("*/cell.json"):
+def test_another_axis_makes_other_lines_and_words_are_numbered(sweep):
+    for path in sweep.glob("*/cell.json"):
         cell = json.loads(path.read_text())
         cell["settings"] = {"transfer": "svd" if cell["gamma"] > 0.6 else "grow"}
         cell["lr"] = {0.0: 0.001, 0.5: 0.1, 0.8: 0.1}[cell.pop("gamma")]
         path.write_text(json.dumps(seal(cell)))
-    found = plots(folder)
+    found = plots(sweep)
     assert {name.rpartition("-")[0] for name in found} == {"axis-transfer", "axis-lr"}
     assert [line.name for line in found["axis-transfer-top1"].series] == [
         "greedy, lr 0.001", "greedy, lr 0.1", "sa, lr 0.001", "sa, lr 0.1"
@@ -52,23 +47,23 @@ def test_another_axis_makes_other_lines_and_words_are_numbered(folder):
     assert found["axis-lr-top1"].x.log
 
 
-def test_what_is_alike_everywhere_is_neither_said_nor_drawn(folder):
-    for path in folder.glob("*/cell.json"):
+def test_what_is_alike_everywhere_is_neither_said_nor_drawn(sweep):
+    for path in sweep.glob("*/cell.json"):
         cell = json.loads(path.read_text())
         cell["start_width"] = 16
         cell["rows"]["found"]["params"] = 1000
         path.write_text(json.dumps(seal(cell)))
-    found = plots(folder)
+    found = plots(sweep)
     assert list(found) == ["axis-gamma-top1", "axis-gamma-macs"]
     assert [line.name for line in found["axis-gamma-macs"].series] == ["greedy", "sa"]
 
 
-def test_without_final_trainings_the_best_trial_speaks(folder):
-    for path in folder.glob("*/cell.json"):
+def test_without_final_trainings_the_best_trial_speaks(sweep):
+    for path in sweep.glob("*/cell.json"):
         cell = json.loads(path.read_text())
         cell["rows"] = {"found": {"params": 7, "macs": 70, "top1": 0.1}}
         path.write_text(json.dumps(seal(cell)))
-    plot = plots(folder)["axis-gamma-top1"]
+    plot = plots(sweep)["axis-gamma-top1"]
     assert plot.y.text == "held-out top-1 of the best trial (%)"
     assert all(value > 30 for line in plot.series for value in line.y)
 

@@ -59,13 +59,12 @@ def test_two_settings_are_too_few(tmp_path):
     assert generalisation_section(record(tmp_path, [[{"qc": 1.0, "gap": 2.0}], [{"qc": 2.0, "gap": 1.0}]])) is None
 
 
-def test_the_figures_are_those_of_the_best_trial(runs, tmp_path):
-    folder = runs.write_sweep(tmp_path / "sweep")
-    cell = read_sweep(folder).cells[0]
-    trial = read_run(folder / cell.result.cell).trials[-1]
+def test_the_figures_are_those_of_the_best_trial(sweep):
+    cell = read_sweep(sweep).cells[0]
+    trial = read_run(sweep / cell.result.cell).trials[-1]
     layers = trial.epochs[-1].metrics.values()
     assert cell.figures["qc"] == pytest.approx(statistics.fmean(f[f"{m}_qc"] for f in layers for m in ("in", "out")))
     assert cell.figures["gap"] == pytest.approx(trial.loss - trial.epochs[-1].loss)
-    (folder / cell.result.cell / "config.json").unlink()
-    (gone,) = [one for one in read_sweep(folder).cells if one.result == cell.result]
+    (sweep / cell.result.cell / "config.json").unlink()
+    (gone,) = [one for one in read_sweep(sweep).cells if one.result == cell.result]
     assert gone == dataclasses.replace(cell, figures={})

@@ -21,7 +21,7 @@ from chanc.study.presets import PRESETS  # noqa: E402
 from chanc.study.study import search  # noqa: E402
 from chanc.testing.blocks import concat_cell  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
-from chanc.training.pruning import Pruning  # noqa: E402
+from chanc.training.edge_pruning import Pruning  # noqa: E402
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
 OPTIONS = {"sparsity": 0.3, "gamma": 0.2, "batches": 2}
@@ -137,7 +137,9 @@ def test_what_it_ends_with_is_what_was_judged(
     trained = Pruning.trained
     monkeypatch.setattr(Pruning, "trained", lambda net: ended.append(trained(net)) or ended[-1])
     result = run(model, tmp_path / "run", options={"saliency": saliency, "sparsity": 0.5}, from_weights=True)
-    same(ended[0], result.model)
+    same(
+        ended[0], result.model, tolerance=1e-5
+    )  # 6e-8 was measured: sums in another order
     again = rewrite(load(result.model), scale=0.5).model
     assert analyze(again).params < analyze(result.model).params
 

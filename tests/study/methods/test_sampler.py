@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from chanc.errors import ChancError, RunError
@@ -49,10 +46,9 @@ def test_unknown_names_and_options_are_refused() -> None:
         registry.make("greedy", gama=0.5)
 
 
-def test_importing_the_samplers_loads_no_torch() -> None:
+def test_importing_the_samplers_loads_no_torch(fresh) -> None:
     script = "import sys, chanc.study; print([m for m in ('torch', 'onnxruntime', 'matplotlib') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+    assert fresh(script).stdout == "[]\n"
 
 
 def test_the_package_is_the_documented_call_too() -> None:

@@ -2,7 +2,7 @@
 
     train the whole model; repeat: saliency over some batches, drop a tenth of the inputs that are left, train an epoch
 
-until a share of the parameters is left. What a layer's inputs are, and what they cost: `chanc.training.edges`; the
+until a share of the parameters is left. What a layer's inputs are, and what they cost: `chanc.training.consumers`; the
 forms of saliency: `chanc.training.columns`. The paper's own, 1 / (x dx) summed up, ranks inputs whose loss hangs on
 them negatively, and dead ones, as the most important: `reciprocal` is what it can mean. What the search ends with has
 its trained weights: the final training of `tuned` starts from them (CNAS-W), that of `found` from scratch (CNAS-R).
@@ -29,7 +29,7 @@ from chanc.study.methods.registry import register
 from chanc.study.space import Space
 
 if TYPE_CHECKING:
-    from chanc.training.pruning import PrunedEpoch, PruneOptions, Pruning
+    from chanc.training.edge_pruning import PrunedEpoch, PruneOptions, Pruning
 
 FOLDER = "edges"
 SHOWN = 8
@@ -66,7 +66,7 @@ class Cnas:
     tune_lr: float = field(default=1e-4, metadata={
         "help": "Learning rate of the epochs between the steps.", "range": (0, math.inf)})
     consumers: str = field(default="*", metadata={
-        "help": "Patterns of the weights that may drop inputs, with commas between ('*.pointwise.*,*.conv1.*')."})
+        "help": "Patterns of the weights that may drop inputs, with commas between ('*.pointwise.*')."})
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range."""
@@ -104,7 +104,7 @@ class Cnas:
 
     def _options(self, space: Space) -> PruneOptions:
         from chanc.training.cutting import Goal
-        from chanc.training.pruning import PruneOptions
+        from chanc.training.edge_pruning import PruneOptions
 
         keep = tuple(group.id for group in space.groups if not group.resizable)
         wanted = tuple(word for part in self.consumers.split(",") if (word := part.strip()))

@@ -14,8 +14,8 @@ from chanc.ir import load  # noqa: E402
 from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.blocks import concat_cell  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
+from chanc.training.consumers import Edges, edges_of  # noqa: E402
 from chanc.training.cutting import Cutter, Goal  # noqa: E402
-from chanc.training.edges import Edges, edges_of  # noqa: E402
 from chanc.training.module import trainable  # noqa: E402
 from chanc.training.units import unit_map  # noqa: E402
 

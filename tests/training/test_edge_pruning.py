@@ -16,8 +16,8 @@ from chanc.tasks import Classification  # noqa: E402
 from chanc.testing.blocks import concat_cell  # noqa: E402
 from chanc.testing.graphs import Graph  # noqa: E402
 from chanc.training.cutting import Goal  # noqa: E402
+from chanc.training.edge_pruning import PrunedEpoch, PruneOptions, Pruning  # noqa: E402
 from chanc.training.options import TrainOptions  # noqa: E402
-from chanc.training.pruning import PrunedEpoch, PruneOptions, Pruning  # noqa: E402
 
 TASK = Classification()
 OPTIONS = TrainOptions(epochs=2, batch_size=50, lr=0.1, nesterov=True, schedule="cosine", crop_padding=1, flip=False,
@@ -97,7 +97,9 @@ def test_nothing_goes_where_nothing_is_asked_for(dataset: Dataset) -> None:
 
 
 def test_refusals(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"without any edge this model still has 2\d\.\d% of its 590 params"):
+    with pytest.raises(
+        ModelError, match=r"still has 1\d\d of its 590 params: a sparsity of 0\.7\d\d is the most that edges can give"
+    ):
         pruning(dataset, share=0.1)
     with pytest.raises(RunError, match="takes sgd or adamw, no averaged weights"):
         pruning(dataset, options=TrainOptions(ema_decay=0.9))

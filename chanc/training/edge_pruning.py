@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +25,17 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import StateDict
 
-from chanc.analysis import analyze
+from chanc.analysis import Analysis, analyze
 from chanc.clock import Clock
-from chanc.data.dataset import Dataset
+from chanc.data import Data
 from chanc.errors import ModelError, RunError
 from chanc.ir import copy_model
+from chanc.ir.initializers import constant_shape
 from chanc.training.checkpoint import load_state, save_state
 from chanc.training.columns import Columns, Saliency, Scores
+from chanc.training.consumers import Edges, Units, edges_of
 from chanc.training.cutting import Cutter, Goal
 from chanc.training.devices import isolated, pick_device
-from chanc.training.edges import Units, edges_of
 from chanc.training.evaluation import evaluate
 from chanc.training.module import trainable
 from chanc.training.options import TrainOptions
@@ -47,7 +50,7 @@ class PruneOptions:
     """How edges are pruned.
 
     saliency: "random" draws the order anew in each step. batches: that one is summed over. rate: the learning rate
-    between steps. wanted, keep: see `chanc.training.edges.edges_of`.
+    between steps. wanted, keep: see `chanc.training.consumers.edges_of`.
     """
 
     goal: Goal
@@ -92,7 +95,7 @@ class Pruning:
     """A network in training that loses edges. `edges.fixed` tells of each weight that keeps its inputs why."""
 
     def __init__(
-        self, model: ir.Model, data: Dataset, task: Task, options: TrainOptions, pruning: PruneOptions, *,
+        self, model: ir.Model, data: Data, task: Task, options: TrainOptions, pruning: PruneOptions, *,
         sizes: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         """`model` stays as it is; `sizes` are those of its open axes.
@@ -110,11 +113,9 @@ class Pruning:
         analysis = analyze(model, dims=sizes or {}, fold=False)
         self._units = unit_map(analysis, self.net)
         self.edges = edges_of(analysis, self._units, self.net, wanted=pruning.wanted, keep=pruning.keep)
-        least = self.edges.cost(np.zeros(len(self.edges), dtype=bool))
+        least = _least(analysis, self.edges)
         if not pruning.goal.met(least, self.edges.params):
-            share = least / self.edges.params
-            raise ModelError(f"without any edge this model still has {share:.1%} of its {self.edges.params:,} params: "
-                             f"ask for a sparsity below {1 - share:.2f}, or for more consumers")  # fmt: skip
+            raise ModelError(_too_sparse(analysis, self.edges, least))
         self.cutter = Cutter(analysis, self.edges, pruning.goal)
 
     def begin(self, draw: bool) -> None:
@@ -159,7 +160,7 @@ class Pruning:
         """The model with what was trained: zeros in the columns that are gone."""
         made = copy_model(self.model)
         self.net.write_back(made)
-        made.metadata_props.update(self.data.input.metadata())
+        made.metadata_props.update(self.data.metadata())
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -217,3 +218,22 @@ class Pruning:
     def _seeded(self, epoch: int) -> TrainOptions:
         seed = np.random.SeedSequence([self.options.seed, epoch + 1]).generate_state(1)[0]
         return dataclasses.replace(self.options, seed=int(seed))
+
+
+def _least(analysis: Analysis, edges: Edges) -> int:
+    """The params that are left when all edges are gone that can go."""
+    every = np.ones(len(edges), dtype=bool)
+    return edges.cost(Cutter(analysis, edges, Goal(share=0.0, gamma=1.0)).cut(every, np.zeros(len(edges)), 1))
+
+
+def _too_sparse(analysis: Analysis, edges: Edges, least: int) -> str:
+    """What the most is that edges can give, and where the rest of the params is."""
+    weights = analysis.model.graph.initializers
+    stay: Counter[str] = Counter()
+    for name, why in edges.fixed.items():
+        stay[why] += int(np.prod(constant_shape(weights[name])))
+    told = f"; {stay.total():,} are in weights that keep their inputs" if stay else ""
+    told += f", most because {stay.most_common(1)[0][0]}" if stay else ""
+    most = math.floor(1000 * (1 - least / edges.params)) / 1000
+    return (f"without any edge that can go this model still has {least:,} of its {edges.params:,} params: a sparsity "
+            f"of {most:.3f} is the most that edges can give{told}")  # fmt: skip
