@@ -111,8 +111,8 @@ def begin_and_stop(line: str, folder: Path, around: dict[str, str]) -> None:
     """Ctrl-C after the first epoch, or the first line of a log, is answered by one line."""
     before, file = logged(folder), folder / "said.txt"
     with file.open("w") as said:
-        process = subprocess.Popen(["bash", "-c", f"trap - INT; exec {line}"], cwd=folder, env=around, stdout=said,
-                                   stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=folder, env=around, stdout=said,
+                                   stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=heeding)  # fmt: skip
         until = time.monotonic() + 900
         while process.poll() is None and "epoch 1/" not in file.read_text() and logged(folder) == before:
             assert time.monotonic() < until, f"{line}\n{file.read_text()}"
@@ -122,6 +122,11 @@ def begin_and_stop(line: str, folder: Path, around: dict[str, str]) -> None:
         ended = process.wait(120)
     assert ended == 130, f"{line}\n{file.read_text()}"
     assert "Traceback" not in file.read_text(), file.read_text()
+
+
+def heeding() -> None:
+    """Heed Ctrl-C, which whatever runs in the background of a shell ignores."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def logged(folder: Path) -> int:
