@@ -45,7 +45,7 @@ from chanc.training.evidence import gather
 from chanc.training.images import image_input
 from chanc.training.latency import Table, measured
 from chanc.training.masking import MaskOptions, Policy, Unit, symbols
-from chanc.training.module import Trainable, remarks, trainable
+from chanc.training.module import Trainable, draw_anew, remarks, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.records import EpochRecord, TrainResult
 from chanc.training.supernet import Supernet
@@ -310,10 +310,7 @@ def _draw_anew(module: nn.Module, seed: int, *, everything: bool, norms_and_line
         return
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for child in module.modules():
-            reset: Any = getattr(child, "reset_parameters", None)
-            if reset is not None and (everything or isinstance(child, (_NormBase, torch.nn.Linear))):
-                reset()
+        draw_anew(module, nn.Module if everything else (_NormBase, nn.Linear))
 
 
 def _layers(built: Built, weights: Mapping[str, bool]) -> dict[str, tuple[str, bool]]:

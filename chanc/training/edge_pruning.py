@@ -37,7 +37,7 @@ from chanc.training.consumers import Edges, Units, edges_of
 from chanc.training.cutting import Cutter, Goal
 from chanc.training.devices import isolated, pick_device
 from chanc.training.evaluation import evaluate
-from chanc.training.module import trainable
+from chanc.training.module import draw_anew, trainable
 from chanc.training.options import TrainOptions
 from chanc.training.task import Task
 from chanc.training.train import rehearse
@@ -122,9 +122,7 @@ class Pruning:
         """Make all that trains; `draw`: weights are drawn anew first."""
         with isolated(self.device, self._seeded(-1)):
             if draw:
-                for layer in self.net.module.modules():
-                    if hasattr(layer, "reset_parameters"):
-                        layer.reset_parameters()  # type: ignore[operator]
+                draw_anew(self.net.module)
             self.training = Training(self.net, self.data, self.task, self.options, self.device, clock=Clock())
         self.columns = Columns(self.net, self.edges, self._units)
 

@@ -137,6 +137,14 @@ def remarks(model: ir.Model) -> list[str]:
     return [*said, str(tail)] if tail is not None else said
 
 
+def draw_anew(module: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> None:
+    """Reset the layers of these kinds, in place, to PyTorch's default initialisation."""
+    for layer in module.modules():
+        reset = getattr(layer, "reset_parameters", None)
+        if reset is not None and isinstance(layer, kinds):
+            reset()
+
+
 def to_device(net: Trainable, device: torch.device) -> Trainable:
     """The same network with its module moved to the device, in place, channels-last."""
     net.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

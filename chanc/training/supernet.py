@@ -42,7 +42,7 @@ from chanc.training.latency import Interpolated
 from chanc.training.lessons import begun
 from chanc.training.masking import MaskedEpoch, MaskOptions, Policy, Unit, symbols
 from chanc.training.masks import Masks
-from chanc.training.module import Trainable, to_device, trainable
+from chanc.training.module import Trainable, draw_anew, to_device, trainable
 from chanc.training.optimizers import make_optimizer
 from chanc.training.options import TrainOptions
 from chanc.training.records import StepInfo
@@ -117,9 +117,7 @@ class Supernet:
         """Make all that trains; `draw`: weights are drawn anew first."""
         with isolated(self.device, self._seeded(-1)):
             if draw:
-                for layer in self.net.module.modules():
-                    if hasattr(layer, "reset_parameters"):
-                        layer.reset_parameters()  # type: ignore[operator]
+                draw_anew(self.net.module)
             to_device(self.net, self.device)
         name, masking = self.net.inputs[0], self.masking
         self.task = begun(self.task, self.net, self.data, self.device, self.options.seed)
