@@ -5,11 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 from chanc.study.pools import Done, Job
@@ -55,7 +58,7 @@ class LocalPool:
         process = multiprocessing.get_context("spawn").Process(
             target=_child, args=(os.getpid(), job.function, job.arguments), name=job.name
         )
-        with _environment(self._variables(slot)):
+        with _environment(self._variables(slot)), _interrupts_held():
             process.start()
         return process
 
@@ -98,7 +101,10 @@ def _child(parent: int, function: Callable[..., None], arguments: tuple[object, 
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    function(*arguments)
+    try:
+        function(*arguments)
+    except KeyboardInterrupt:  # the pool asked for it
+        sys.exit(130)
 
 
 def _reason(exitcode: int | None) -> str:
@@ -122,3 +128,17 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C reaches all processes of a terminal: those started meanwhile never hear it, and the pool stops them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its start lets interrupts through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

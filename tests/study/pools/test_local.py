@@ -22,6 +22,7 @@ def write(folder, name): Path(folder, name).write_text(os.environ.get("CUDA_VISI
 def fail(folder, name): sys.exit(3)
 def die(folder, name): os.kill(os.getpid(), signal.SIGKILL)
 def wait(folder, name): Path(folder, name).write_text(str(os.getpid())); time.sleep(300)
+def heed(folder, name): signal.signal(signal.SIGTERM, signal.default_int_handler); wait(folder, name)
 """
 
 
@@ -107,3 +108,21 @@ def alive(pid: int) -> bool:
 
 def test_two_by_two_cells_with_one_worker_killed(sweeps_with_a_kill) -> None:
     assert sweeps_with_a_kill(LocalPool(2, threads=1)) == "killed by signal 9"
+
+
+def test_ctrl_c_in_a_terminal_leaves_the_workers_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(JOBS)
+    (tmp_path / "main.py").write_text(
+        f"import jobs, sys\n{IMPORTS}if __name__ == '__main__':\n"
+        "    try:\n        LocalPool().run([Job('h', jobs.heed, ('.', 'pid'))], print)\n"
+        "    except KeyboardInterrupt:\n        sys.exit(130)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    parent = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE,
+                              text=True, start_new_session=True)  # fmt: skip
+    until = time.monotonic() + 120
+    while not (tmp_path / "pid").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(parent.pid, signal.SIGINT)
+    assert parent.communicate(timeout=60)[1] == ""
+    assert parent.returncode == 130
