@@ -166,3 +166,5 @@ def test_a_result_over_the_budget_is_compared_with_none(page: Any) -> None:
     text = page.page([*big, base])
     assert "(c)" not in text
     assert "| onnxsim | 100 | 501 (50.1%): over the budget |" in text
+    other = seeds("vgg11-50", {"chanc-closed": 0.6, "onnxsim": 0.5})
+    assert "In 1 more onnxsim stays over the budget." in page.page([*big, *other, base])
