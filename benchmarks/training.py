@@ -39,7 +39,7 @@ from chanc.ir.normalize import normalize
 # network: its width, where it is not the published one
 WIDTHS: dict[str, int | None] = {
     "resnet34": 16, "darts7": None, "mobilenetv2": None, "efficientnet-b0": None, "mobilenetv3-large": None,
-    "shufflenetv2": None, "densenet-bc": None, "googlenet": None,
+    "shufflenetv2": None, "densenet-bc": 12, "googlenet": 32,
 }  # fmt: skip
 SIDES = ("twin", "generated", "control")
 Step = Callable[[], object]
@@ -183,6 +183,11 @@ def quartiles(values: list[float]) -> tuple[float, float]:
     return lower, upper
 
 
+def narrow() -> str:
+    """The networks that have another width than the published ones."""
+    return ", ".join(f"{name} at width {width}" for name, width in WIDTHS.items() if width is not None)
+
+
 def report(timings: list[Timing], options: argparse.Namespace) -> str:
     """The page: medians and speeds."""
     device = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
@@ -190,7 +195,7 @@ def report(timings: list[Timing], options: argparse.Namespace) -> str:
         "# Generated and hand-written modules",
         "",
         f"{device}, torch {torch.__version__}, float32, images [{options.batch}, 3, 32, 32], {options.rounds} rounds.",
-        "Hand-written: the zoo's network (ResNet34 at width 16, the others at their published widths); generated: the",
+        f"Hand-written: the zoo's network ({narrow()}; the others at their published widths); generated: the",
         "module made from its ONNX export, same weights. A speed is time of the hand-written / time of the generated:",
         "the median over the rounds, that of the fastest rounds, and the quartiles of the rounds. The control is a",
         "second copy of the hand-written module, timed likewise: how far its speed is from 1 says how much the machine",
