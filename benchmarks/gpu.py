@@ -104,7 +104,7 @@ class Size:
 FULL = Size("resnet34", None, 16, 128, 35, 2, 10, 256, (50_000, 10_000), 5, 5,
             Masked("flexcharts20", None, 20, 8, 96, 4_800, 3),
             {"steps": 1.0, "evbmf": 0.5, "search": 4.0, "finals": 3.0, "masking": 1.5})  # fmt: skip
-TINY = Size("resnet18", 4, 4, 16, 1, 1, 1, 32, (64, 32), 1, 1, Masked("vgg11", 4, 0, 2, 16, 64, 1),
+TINY = Size("vgg11", 4, 4, 16, 1, 1, 1, 32, (64, 32), 1, 1, Masked("vgg11", 4, 0, 2, 16, 64, 1),
             {"steps": 0.02, "evbmf": 0.02, "search": 1.0, "finals": 1.0, "masking": 5.0})  # fmt: skip
 
 

@@ -1,144 +1,114 @@
 """chanc beside Torch-Pruning and onnxsim: finding channel groups, and halving all widths, on the same networks.
 
 Install beside chanc: torch-pruning==1.6.1 onnxsim==0.8.1. Models are torchvision networks as ONNX files with BatchNorm
-kept (`tv_NAME.ts.onnx`, or skeletons `.onnx.gz`, whose weights are made up). Torch-Pruning gets the PyTorch twin in
-`twins.py`.
+kept (`tv_NAME.ts.onnx`, or skeletons `.onnx.gz`, whose weights are made up), whose PyTorch twins in `twins.py`
+Torch-Pruning gets, and the networks of `larger.py`, which are exported here.
 
-    python benchmarks/pruning.py MODELS [--networks resnet50 ...] [--repeats 5] [--out benchmarks/results/pruning.md]
+    python benchmarks/pruning.py MODELS [--networks resnet50 ...] [--repeats 7] [--seconds 10]
+                                        [--out benchmarks/results/pruning.md]
 
-Times are medians of repeated runs in one process, the tools in turn, PyTorch on one thread.
+All tools run in one process, in turn, PyTorch on one thread. The first round is to warm up. A work that has taken
+`--seconds` of CPU time runs no more; one whose first run took that long is timed once.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
-import sys
+import copy
+import functools
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import onnx
+import torch
 from arguments import at_least, folder, require, target
+from larger import LARGER, Attention
+from pruning_page import Found, page
+from stages import shares
+from torch import nn
+from turns import Work, in_turn
+from twins import TWINS
 
 import chanc
 from chanc.analysis import analyze_model
+from chanc.frontends.torch import export
 from chanc.ir import load, save
 from chanc.ir.normalize import normalize
 from chanc.testing.skeletons import open_model
 
-NETWORKS = ("resnet50", "densenet121", "densenet201", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf",
-            "convnext_tiny", "vit_b_16")  # fmt: skip
-class Times(NamedTuple):
-    """Seconds on the clock, and seconds of all cores."""
-
-    wall: float
-    cpu: float
-
-
-Row = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+NETWORKS = (*TWINS, *LARGER)
 LAYERS = ("Conv", "Gemm", "MatMul", "Transpose")
+Shape = tuple[int, ...]
 
 
-def median_time(function: Callable[[], object], repeats: int) -> Times:
-    """Medians of so many runs, after one to warm up where there are several: (wall, CPU of all threads), seconds."""
-    if repeats > 1:
-        function()
-    times = []
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        function()
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return Times(*(statistics.median(column) for column in zip(*times, strict=True)))
+class Network(NamedTuple):
+    """An ONNX file, its PyTorch module, inputs of that, and the layers whose outputs are the network's."""
+
+    path: Path
+    module: nn.Module
+    inputs: tuple[torch.Tensor, ...]
+    ends: Callable[[nn.Module], list[nn.Module]]
 
 
-def chanc_numbers(path: Path, folder: Path, repeats: int) -> dict[str, Any]:
-    """Groups of a loaded model; a rewrite from file to file."""
-    model = load(path)
-    normalize(model)
-    out = folder / "chanc.onnx"
-    opened = median_time(lambda: normalize(load(path)), repeats)
+def works(network: Network, folder: Path, pruned: dict[str, Shape]) -> dict[str, Work]:
+    """What is timed, by name. onnxsim leaves simple.onnx and onnxsim.onnx, chanc chanc.onnx, Torch-Pruning `pruned`."""
+    loaded, normal = load(network.path), load(network.path)
+    normalize(normal)
 
-    def whole() -> None:
-        save(chanc.rewrite(path, scale=0.5).model, out)
+    def chanc_file() -> None:
+        save(chanc.rewrite(network.path, scale=0.5).model, folder / "chanc.onnx")
 
-    analysis = median_time(lambda: analyze_model(model), repeats)
-    return {"analysis": analysis, "opened": opened, "whole": median_time(whole, repeats), "layers": changed(path, out)}
+    def step() -> Callable[[], object]:
+        module = copy.deepcopy(network.module)
+        return lambda: pruned.update(weights(magnitude_step(network, module)))
+
+    return {
+        "opened": lambda: lambda: normalize(load(network.path)),
+        "groups": lambda: lambda: analyze_model(normal),
+        "depend": lambda: functools.partial(depend, network),
+        "memory": lambda: lambda: chanc.rewrite(loaded, scale=0.5),
+        "step": step,
+        "file": lambda: chanc_file,
+        "onnxsim": lambda: functools.partial(simplify_and_prune, network.path, folder),
+    }
 
 
-def onnxsim_numbers(path: Path, folder: Path, repeats: int) -> dict[str, Any]:
+def depend(network: Network) -> None:
+    """Torch-Pruning's channel groups."""
+    import torch_pruning
+
+    torch_pruning.DependencyGraph().build_dependency(network.module, example_inputs=network.inputs)
+
+
+def magnitude_step(network: Network, module: nn.Module) -> nn.Module:
+    """Torch-Pruning in memory: a magnitude pruner made and stepped once."""
+    import torch_pruning
+
+    heads: dict[nn.Module, int] = {m: m.num_heads for m in module.modules() if isinstance(m, nn.MultiheadAttention)}
+    for attention in (m for m in module.modules() if isinstance(m, Attention)):
+        heads |= dict.fromkeys((attention.query, attention.key, attention.value), attention.heads)
+    pruner = torch_pruning.pruner.MagnitudePruner(
+        module, network.inputs, importance=torch_pruning.importance.MagnitudeImportance(p=2), pruning_ratio=0.5,
+        ignored_layers=network.ends(module), num_heads=heads,
+    )  # fmt: skip
+    pruner.step()
+    return module
+
+
+def simplify_and_prune(path: Path, folder: Path) -> None:
     """simplify (which folds BatchNorm, as its pruning asks for) and prune, from file to file."""
     import onnxsim
 
-    out = folder / "onnxsim.onnx"
-    simple = folder / "simple.onnx"
-
-    def simplify() -> None:
-        onnx.save(onnxsim.simplify(onnx.load(path))[0], simple)
-
-    def whole() -> None:
-        onnx.save(onnxsim.apply_structured_pruning(onnxsim.simplify(onnx.load(path))[0], sparsity=0.5), out)
-
-    simplify()
-    return {"whole": median_time(whole, repeats), "layers": changed(simple, out)}
+    model = onnxsim.simplify(onnx.load(path))[0]
+    if not (folder / "simple.onnx").exists():  # once, in the run to warm up
+        onnx.save(model, folder / "simple.onnx")
+    onnx.save(onnxsim.apply_structured_pruning(model, sparsity=0.5), folder / "onnxsim.onnx")
 
 
-def torch_pruning_numbers(network: str, repeats: int) -> dict[str, Any]:
-    """build_dependency; a magnitude pruner made and stepped once, in memory, without loading."""
-    import torch
-    import torch_pruning
-    from twins import TWINS
-
-    torch.set_num_threads(1)
-
-    def twin() -> torch.nn.Module:
-        return TWINS[network]().eval()
-
-    module, image = twin(), torch.randn(1, 3, 224, 224)
-
-    def depend() -> None:
-        torch_pruning.DependencyGraph().build_dependency(module, example_inputs=image)
-
-    analysis = median_time(depend, repeats)
-    shapes: list[dict[str, tuple[int, ...]]] = []
-
-    def whole() -> None:
-        module = modules.pop()
-        linear = [m for m in module.modules() if isinstance(m, torch.nn.Linear)]
-        heads = {m: m.num_heads for m in module.modules() if isinstance(m, torch.nn.MultiheadAttention)}
-        shapes.append(weights(module))
-        pruner = torch_pruning.pruner.MagnitudePruner(
-            module, image, importance=torch_pruning.importance.MagnitudeImportance(p=2), pruning_ratio=0.5,
-            ignored_layers=linear[-1:], num_heads=heads,
-        )  # fmt: skip
-        pruner.step()
-        shapes.append(weights(module))
-
-    runs = 1 if network == "densenet201" else repeats
-    modules = [twin() for _ in range(runs + 1)]
-    seconds = median_time(whole, runs)
-    count = sum(shapes[-1][name] != shape for name, shape in shapes[0].items())
-    return {"analysis": analysis, "whole": seconds, "layers": (count, len(shapes[0]))}
-
-
-def weights(module: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes of the kernels and matrices of a module."""
-    return {name: tuple(p.shape) for name, p in module.named_parameters() if p.ndim in (2, 4)}
-
-
-def changed(before: Path, after: Path) -> tuple[int, int]:
-    """How many kernels and matrices have another shape, by name, and how many there are."""
-    old, new = layer_shapes(before), layer_shapes(after)
-    return sum(new.get(name) != shape for name, shape in old.items()), len(old)
-
-
-def layer_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def layers(path: Path) -> dict[str, Shape]:
     """Shapes of the initializers that convolutions and products take, some of them through a Transpose."""
     model = onnx.load(path)
     used = {name for node in model.graph.node if node.op_type in LAYERS for name in node.input}
@@ -146,89 +116,69 @@ def layer_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in shapes.items() if name in used and len(shape) >= 2}
 
 
-def attempt(function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The numbers, or the error as text."""
-    try:
-        return function()
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"}
+def weights(module: nn.Module) -> dict[str, Shape]:
+    """Shapes of the kernels and matrices of a module; what is looked up is none."""
+    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    return {name: tuple(p.shape) for name, p in module.named_parameters() if p.ndim in (2, 4) and id(p) not in tables}
 
 
-def cell(found: dict[str, Any], key: str) -> str:
-    value = found.get(key)
-    if value is None:
-        return found.get("error", "-")
-    return f"{value.wall:.3f}" if isinstance(value, Times) else f"{value[0]} of {value[1]}"
+def changed(old: dict[str, Shape], new: dict[str, Shape]) -> tuple[int, int]:
+    """How many have another shape, by name, and how many there are."""
+    return sum(new.get(name) != shape for name, shape in old.items()), len(old)
 
 
-def ratio(other: dict[str, Any], mine: dict[str, Any], key: str) -> str:
-    if key not in other or key not in mine:
-        return "-"
-    return f"{other[key].wall / mine[key].wall:.1f} ({other[key].cpu / mine[key].cpu:.1f})"
+def measure(network: Network, inside: Path, options: argparse.Namespace) -> Found:
+    """All that the page says of a network."""
+    pruned: dict[str, Shape] = {}
+    runs = in_turn(works(network, inside, pruned), options.repeats, options.seconds)
+    smaller = {"chanc": changed(layers(network.path), layers(inside / "chanc.onnx"))}
+    if not runs["onnxsim"].error:
+        smaller["onnxsim"] = changed(layers(inside / "simple.onnx"), layers(inside / "onnxsim.onnx"))
+    if not runs["step"].error:
+        smaller["Torch-Pruning"] = changed(weights(network.module), pruned)
+    nodes = len(onnx.load(network.path, load_external_data=False).graph.node)
+    return Found(nodes, runs, smaller, shares(network.path, inside / "chanc.onnx"))
 
 
-def report(rows: dict[str, Row], command: str) -> str:
-    """The tables as markdown."""
-    packages = ("torch", "torch-pruning", "onnxsim", "onnx", "onnx-ir", "numpy")
-    names = ", ".join(f"{name} {version(name)}" for name in packages)
-    lines = [
-        "# Pruning: chanc, Torch-Pruning, onnxsim", "",
-        f"`{command}`", "",
-        f"Python {platform.python_version()}, {names}; {os.cpu_count()} CPU cores, shared with other work.",
-        "Seconds on the clock, medians; ratios in brackets are of CPU time, all threads, which others disturb less.",
-        "Torch-Pruning works in memory on a PyTorch twin (`benchmarks/twins.py`); chanc and onnxsim read and write the",
-        "ONNX file. onnxsim folds BatchNorm first. chanc's rewrite includes its own second analysis.",
-        "", "## Channel groups of a loaded model", "",
-        "| network | chanc `analyze_model` | load + normal form | Torch-Pruning `build_dependency` | times faster |",
-        "|---|---|---|---|---|",
-    ]
-    for network, (mine, _, torch_pruning) in rows.items():
-        lines.append(f"| {network} | {cell(mine, 'analysis')} | {cell(mine, 'opened')} "
-                     f"| {cell(torch_pruning, 'analysis')} | {ratio(torch_pruning, mine, 'analysis')} |")  # fmt: skip
-    lines += [
-        "", "## All widths halved", "",
-        "| network | chanc | onnxsim simplify, prune | Torch-Pruning | onnxsim / chanc | Torch-Pruning / chanc |",
-        "|---|---|---|---|---|---|",
-    ]
-    for network, (mine, sim, torch_pruning) in rows.items():
-        lines.append(f"| {network} | {cell(mine, 'whole')} | {cell(sim, 'whole')} "
-                     f"| {cell(torch_pruning, 'whole')} | {ratio(sim, mine, 'whole')} "
-                     f"| {ratio(torch_pruning, mine, 'whole')} |")  # fmt: skip
-    lines += ["", "## Kernels and matrices that got smaller", ""]
-    lines += ["| network | chanc | onnxsim | Torch-Pruning |", "|---|---|---|---|"]
-    for network, found in rows.items():
-        lines.append(f"| {network} | {' | '.join(cell(one, 'layers') for one in found)} |")
-    return "\n".join(lines) + "\n"
+def opened(name: str, models: Path, inside: Path) -> Network:
+    """A network of `larger.py`, exported, or a torchvision network, whose skeleton gets weights."""
+    torch.manual_seed(0)
+    path = inside / f"{name}.onnx"
+    if name in LARGER:
+        larger = LARGER[name]
+        module, inputs = larger.build().eval(), larger.inputs()
+        export(module, inputs, path)
+        return Network(path, module, inputs, larger.ends)
+    plain = models / f"tv_{name}.ts.onnx"
+    if not plain.exists():
+        onnx.save(open_model(models / f"tv_{name}.ts.onnx.gz"), path)
+    return Network(plain if plain.exists() else path, TWINS[name]().eval(), (torch.randn(1, 3, 224, 224),), last_linear)
+
+
+def last_linear(module: nn.Module) -> list[nn.Module]:
+    return [m for m in module.modules() if isinstance(m, nn.Linear)][-1:]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=folder)
     parser.add_argument("--networks", nargs="*", choices=NETWORKS, metavar="NETWORK", default=list(NETWORKS))
-    parser.add_argument("--repeats", type=at_least(1), default=5)
+    parser.add_argument("--repeats", type=at_least(1), default=7)
+    parser.add_argument("--seconds", type=at_least(0.0), default=10.0)
     parser.add_argument("--out", type=target)
     args = parser.parse_args()
     require(parser, "torch-pruning", "onnxsim")
-    for network in args.networks:
+    for network in set(args.networks) & set(TWINS):
         if not any((args.models / f"tv_{network}.ts.onnx{end}").exists() for end in ("", ".gz")):
             parser.error(f"{args.models} has neither tv_{network}.ts.onnx nor tv_{network}.ts.onnx.gz")
     warnings.filterwarnings("ignore")
-    sys.path.insert(0, str(Path(__file__).parent))
-    rows: dict[str, Row] = {}
-    with tempfile.TemporaryDirectory() as name:
-        inside = Path(name)
-        for network in args.networks:
-            path = args.models / f"tv_{network}.ts.onnx"
-            if not path.exists():
-                path = inside / f"{network}.onnx"
-                onnx.save(open_model(args.models / f"tv_{network}.ts.onnx.gz"), path)
-            rows[network] = (
-                attempt(lambda path=path: chanc_numbers(path, inside, args.repeats)),
-                attempt(lambda path=path: onnxsim_numbers(path, inside, args.repeats)),
-                attempt(lambda network=network: torch_pruning_numbers(network, args.repeats)),
-            )
-            print(network, *rows[network], flush=True)
-    text = report(rows, f"python benchmarks/pruning.py MODELS --repeats {args.repeats}")
+    torch.set_num_threads(1)
+    found: dict[str, Found] = {}
+    for name in args.networks:
+        with tempfile.TemporaryDirectory() as inside:
+            found[name] = measure(opened(name, args.models, Path(inside)), Path(inside), args)
+        print(name, *found[name].runs.values(), flush=True)
+    text = page(found, f"python benchmarks/pruning.py MODELS --repeats {args.repeats} --seconds {args.seconds:g}")
     if args.out:
         args.out.write_text(text, encoding="utf-8")
     print(text)

@@ -1,25 +1,27 @@
 """Speed of generated modules beside the hand-written ones that their models were exported from, same weights.
 
-    python benchmarks/training.py [--networks resnet34 darts7 mobilenetv2 efficientnet-b0] [--batch 8] [--rounds 15]
-                                  [--seconds 0.3] [--threads 1] [--device cpu] [--output benchmarks/results/training.md]
+    python benchmarks/training.py [--networks resnet34 darts7 ...] [--batch 8] [--rounds 12] [--seconds 0.1]
+                                  [--threads 1 2] [--device cpu] [--output benchmarks/results/training.md]
 
 Every round times the twin, the generated module and a second copy of the twin in turn, in another order each time, each
-newly copied. The second copy is the control: its ratio to the twin would be 1 on a quiet machine. On the CPU the clock
-is the process' own time, so that other processes count as little as may be; on CUDA it is the wall clock around
-synchronised steps. Before anything is timed, outputs and the loss of a training step must agree.
+newly copied. The second copy is the control: its speed beside the twin's would be 1 on a quiet machine. With one thread
+on the CPU the clock is the process' own time, so that other processes count as little as may be; with more of them the
+process' time would count their waiting too, and on CUDA it would count nothing: there it is the wall clock (around
+synchronised steps). Before anything is timed, outputs and the loss of a training step must agree.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import os
 import shlex
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +37,10 @@ from chanc.ir import atomic_write_text, load
 from chanc.ir.normalize import normalize
 
 # network: its width, where it is not the published one
-WIDTHS: dict[str, int | None] = {"resnet34": 16, "darts7": None, "mobilenetv2": None, "efficientnet-b0": None}
+WIDTHS: dict[str, int | None] = {
+    "resnet34": 16, "darts7": None, "mobilenetv2": None, "efficientnet-b0": None, "mobilenetv3-large": None,
+    "shufflenetv2": None, "densenet-bc": 12, "googlenet": 32,
+}  # fmt: skip
 SIDES = ("twin", "generated", "control")
 Step = Callable[[], object]
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -48,19 +53,20 @@ class Timing:
 
     network: str
     mode: str
+    threads: int
     seconds: dict[str, list[float]]
 
     def median(self, side: str) -> float:
         """Milliseconds a step."""
         return 1e3 * statistics.median(self.seconds[side])
 
-    def ratios(self, side: str) -> list[float]:
-        """Time of a side over that of the twin, round by round."""
-        return [own / twin for own, twin in zip(self.seconds[side], self.seconds["twin"], strict=True)]
+    def speeds(self, side: str) -> list[float]:
+        """Time of the twin over that of a side, round by round."""
+        return [twin / own for own, twin in zip(self.seconds[side], self.seconds["twin"], strict=True)]
 
     def best(self, side: str) -> float:
-        """The ratio of the fastest rounds: what is least disturbed."""
-        return min(self.seconds[side]) / min(self.seconds["twin"])
+        """The speed in the fastest rounds: what is least disturbed."""
+        return min(self.seconds["twin"]) / min(self.seconds[side])
 
 
 def modules(name: str, device: torch.device, width: int | None) -> dict[str, nn.Module]:
@@ -112,10 +118,11 @@ MODES = {"inference": inference, "training step": training}
 
 
 def clock(device: torch.device) -> float:
-    """Seconds, of this process on the CPU, of the wall on CUDA."""
-    if device.type != "cuda":
+    """Seconds: of this process with one thread on the CPU, else on the wall."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif torch.get_num_threads() == 1:
         return time.process_time()
-    torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
@@ -136,53 +143,72 @@ def measure(
     answers = {side: step() for side, step in first.items()}
     for side in SIDES[1:]:
         torch.testing.assert_close(answers[side], answers["twin"], rtol=1e-4, atol=1e-4)
-    timed(first["twin"], 2, device)
     count = max(1, round(options.seconds / timed(first["twin"], 2, device)))
     found: dict[str, list[float]] = {side: [] for side in SIDES}
     for number in range(options.rounds):
         turn = SIDES[number % 3 :] + SIDES[: number % 3]
         for side in turn if number % 2 else reversed(turn):
             step = make(copy.deepcopy(sides[side]), *batch)
-            timed(step, 2, device)
+            timed(step, 1, device)
             found[side].append(timed(step, count, device))
     return found
 
 
-def benchmark(name: str, options: argparse.Namespace) -> list[Timing]:
-    """Both modes of one network."""
+def benchmark(name: str, options: argparse.Namespace) -> Iterator[Timing]:
+    """Both modes of one network, with each number of threads."""
     device = torch.device(options.device)
     sides = modules(name, device, WIDTHS.get(name))
     images = torch.randn(options.batch, 3, 32, 32, device=device)
     labels = torch.randint(0, 10, (options.batch,), device=device)
-    return [Timing(name, mode, measure(sides, make, (images, labels), options)) for mode, make in MODES.items()]
+    for threads, mode in itertools.product(options.threads, MODES):
+        torch.set_num_threads(threads)
+        yield Timing(name, mode, threads, measure(sides, MODES[mode], (images, labels), options))
+
+
+def row(timing: Timing) -> str:
+    """A row of the table."""
+    speeds = [timing.speeds(side) for side in SIDES[1:]]
+    cells = [
+        timing.network, timing.mode, str(timing.threads), f"{timing.median('twin'):.2f}",
+        f"{timing.median('generated'):.2f}", *(f"{statistics.median(found):.3f}" for found in speeds),
+        *(f"{timing.best(side):.3f}" for side in SIDES[1:]),
+        *("–".join(f"{found:.2f}" for found in quartiles(found)) for found in speeds),
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def quartiles(values: list[float]) -> tuple[float, float]:
+    """The lower and the upper one."""
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive") if values[1:] else values * 3
+    return lower, upper
+
+
+def narrow() -> str:
+    """The networks that have another width than the published ones."""
+    return ", ".join(f"{name} at width {width}" for name, width in WIDTHS.items() if width is not None)
 
 
 def report(timings: list[Timing], options: argparse.Namespace) -> str:
-    """The page: medians and ratios."""
-    device = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+    """The page: medians and speeds."""
+    device = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
     lines = [
         "# Generated and hand-written modules",
         "",
         f"{device}, torch {torch.__version__}, float32, images [{options.batch}, 3, 32, 32], {options.rounds} rounds.",
-        "Hand-written: the zoo's network (ResNet34 at width 16, the others at their published widths); generated: the",
-        "module made from its ONNX export, same weights. A ratio is time of the generated / time of the hand-written,",
-        "the median over the rounds and that of the fastest rounds. The control is a second copy of the hand-written",
-        "module, timed likewise: how far its ratio is from 1 says how much the machine disturbed the run. The C",
-        "library was told to keep freed memory; page faults differ from run to run otherwise.",
+        f"Hand-written: the zoo's network ({narrow()}; the others at their published widths); generated: the",
+        "module made from its ONNX export, same weights. A speed is time of the hand-written / time of the generated:",
+        "the median over the rounds, that of the fastest rounds, and the quartiles of the rounds. The control is a",
+        "second copy of the hand-written module, timed likewise: how far its speed is from 1 says how much the machine",
+        "disturbed the run. Times are of the process with one thread, on the wall with more. The C library was told to",
+        "keep freed memory; page faults differ from run to run otherwise.",
         "",
         f"Command: `python {shlex.join(sys.argv)}`",
         "",
-        "| network | | hand-written, ms | generated, ms | ratio, median | fastest | control, median | fastest |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | | threads | hand-written, ms | generated, ms | speed, median | control | speed, fastest | control "
+        "| speed, quartiles | control |",
+        "|" + "---|" * 11,
+        *map(row, timings),
     ]
-    for t in timings:
-        ratios = [
-            f"{value:.3f}"
-            for side in SIDES[1:]
-            for value in (statistics.median(t.ratios(side)), t.best(side))
-        ]  # fmt: skip
-        cells = [t.network, t.mode, f"{t.median('twin'):.2f}", f"{t.median('generated'):.2f}", *ratios]
-        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -201,18 +227,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(WIDTHS), choices=zoo.names(), metavar="NAME")
     parser.add_argument("--batch", type=at_least(2), default=8)
-    parser.add_argument("--rounds", type=at_least(1), default=15)
-    parser.add_argument("--seconds", type=at_least(0.0), default=0.3)
-    parser.add_argument("--threads", type=at_least(1), default=1)
+    parser.add_argument("--rounds", type=at_least(1), default=12)
+    parser.add_argument("--seconds", type=at_least(0.0), default=0.1)
+    parser.add_argument("--threads", type=at_least(1), nargs="+", default=[1, 2])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=target)
     options = parser.parse_args()
     keep_memory()
-    torch.set_num_threads(options.threads)
     timings = []
     for name in options.networks:
-        timings += benchmark(name, options)
-        print(report(timings[-len(MODES) :], options).splitlines()[-2:], file=sys.stderr, flush=True)
+        for timing in benchmark(name, options):
+            timings.append(timing)
+            print(row(timing), file=sys.stderr, flush=True)
     text = report(timings, options)
     print(text)
     if options.output:

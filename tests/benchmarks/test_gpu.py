@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -32,10 +34,23 @@ def run(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=known)
 
 
-def test_the_small_form_leaves_a_page_with_all_its_parts(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    done = run(tmp_path / "gpu.md", "--tiny")
-    assert done.returncode == 0, done.stderr
+def here(output: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, str]:
+    """The small form run in this process, which has imported everything: how it ends, and what it says."""
+    torch, said = pytest.importorskip("torch"), io.StringIO()
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # so that it is undone
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--tiny", "--output", str(output)])
+    import gpu
+
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), pytest.raises(SystemExit) as stop:
+        gpu.main()
+    return stop.value.code, said.getvalue()
+
+
+def test_the_small_form_leaves_a_page_with_all_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, said = here(tmp_path / "gpu.md", monkeypatch)
+    assert code == 0, said
     text, found = (tmp_path / "gpu.md").read_text(), json.loads((tmp_path / "gpu.json").read_text())
     assert re.findall("^## (.*)$", text, re.MULTILINE) == SECTIONS
     assert not re.search("Not run|Failed|Left out", text)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +95,12 @@ def test_option_of_another_method_is_wrong_usage(capsys: pytest.CaptureFixture[s
     assert "--delta is no option of the greedy search" in error
 
 
-def test_help_teaches_by_examples() -> None:
-    asked = [sys.executable, "-m", "chanc", "search", "--help"]
-    out = subprocess.run(asked, capture_output=True, text=True, check=True)
+def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["search", "--help"])
+    out = capsys.readouterr().out
     for piece in ("Examples:", "--preset conetv2-resnet34", "Widths:", "Final training:", "--resume"):
-        assert piece in out.stdout
-    listed = out.stdout.split("Other:")[1]
+        assert piece in out
+    listed = out.split("Other:")[1]
     assert [line.split()[0] for line in listed.strip().splitlines()] == ["--quiet", "-h,"]
 
 

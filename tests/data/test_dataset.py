@@ -187,6 +187,7 @@ def test_digits() -> None:
     assert (again.test_images == digits.test_images).all()
 
 
+@pytest.mark.nightly  # scikit-learn's own reader takes a second, and 70 MB that stay
 def test_digits_are_the_originals() -> None:
     raw = pytest.importorskip("sklearn.datasets").load_digits()
     digits = chanc.data.load("digits")

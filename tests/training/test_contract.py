@@ -138,9 +138,9 @@ def test_a_network_of_open_sizes_stays_right(tmp_path: Path, layout: str, axes: 
 def test_a_users_network_stays_right_on_the_users_inputs(tmp_path: Path, layout: str, axes: str, seed: int) -> None:
     model, truth, before = trained_on(tmp_path / "model.onnx", layout, axes, seed)
     run = chanc.search(
-        model, data="digits", algo="random", trials=2, epochs=12, out=tmp_path / "run", seed=seed, from_weights=True,
+        model, data="digits", algo="random", trials=2, epochs=8, out=tmp_path / "run", seed=seed, from_weights=True,
         train=RECIPE, options={"min_width": 16, "max_width": 32},
-        final_epochs=15, compare=("baseline",), final=RECIPE,
+        final_epochs=10, compare=("baseline",), final=RECIPE,
     )  # fmt: skip
     trials = [users_top1(run.path / event.file, truth) for event in run.trials]
     assert max(trials) > before - 0.02

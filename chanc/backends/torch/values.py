@@ -53,6 +53,8 @@ class Values:
         self.skip: set[ir.Node] = set()
         self.joined: dict[tuple[int | str, ...], str] = {}
         """(axis, operands of a Concat) -> its result."""
+        self.parted: set[ir.Value] = set()
+        """Results of Slices that are written already, as a part of what a Split gives."""
         self._tensors: dict[ir.Value, int] = {}
         self._consts: dict[ir.Value, Const] = {}
         self._hosts: dict[ir.Value, np.ndarray] = {}

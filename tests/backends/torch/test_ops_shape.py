@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 
 def const(array):
@@ -75,6 +77,38 @@ def test_slice(agrees, starts, ends, axes, steps, free):
     if steps is None:
         agrees("Slice", X, opset=9, starts=starts, ends=ends, **({"axes": axes} if axes else {}))
         agrees("Slice", X, np.int64(starts), np.int64(ends), *extra[:1])
+
+
+def sliced(*cuts: tuple[int, int, int]) -> onnx.ModelProto:
+    """Slices (start, end, axis) of one value [2, 6, 4, 5], each a result of its own."""
+    arrays = {name: np.array([number]) for cut in cuts for name, number in zip(names_of(cut), cut, strict=True)}
+    nodes = [helper.make_node("Slice", ["y", *names_of(cut)], [f"out{k}"]) for k, cut in enumerate(cuts)]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"]), *nodes], "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, X.shape)],
+        [helper.make_empty_tensor_value_info(f"out{k}") for k in range(len(cuts))],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
+def names_of(cut: tuple[int, int, int]) -> list[str]:
+    return [f"c{'_'.join(map(str, cut))}_{k}" for k in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "split"),
+    [
+        ([(0, 2, 1), (2, 6, 1)], "[2, 4], 1"), ([(-4, 2**62, 1), (0, 2, 1)], "[2, 4], 1"),
+        ([(3, 4, 2), (0, 1, 2), (1, 3, 2)], "[1, 2, 1], 2"),
+        ([(0, 2, 1), (3, 6, 1)], ""), ([(0, 3, 1), (2, 6, 1)], ""), ([(0, 2, 1), (2, 6, 1), (2, 6, 1)], ""),
+        ([(0, 2, 1), (2, 4, 2)], ""), ([(0, 6, 1)], ""), ([(0, 2, 1), (2, 5, 1)], ""),
+    ],
+)  # fmt: skip
+def test_slices_that_part_a_value_are_a_split(matches, cuts, split):
+    built = matches(sliced(*cuts), {"x": X})
+    assert (f".split({split})" in built.source) if split else ".split(" not in built.source
 
 
 def test_gather(agrees):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
 from chanc.backends.torch import symbols
 from chanc.backends.torch.emitter import Emitter, emits
@@ -37,7 +38,43 @@ def slice_10(ctx: Emitter, node: Node) -> None:
     last = [symbols.Sym(f"int({ctx(node.inputs[2])}[{i}])") for i in range(count)] if ends is None else list(ends)
     over = list(range(count)) if axes is None else [int(axis) for axis in axes.reshape(-1)]
     by = [1] * count if steps is None else [int(step) for step in steps.reshape(-1)]
-    _slice(ctx, node, first, last, over, by)
+    if node.outputs[0] in ctx.parted:
+        ctx.parted.remove(node.outputs[0])
+    elif len(over) == 1 and by == [1] and (parts := _parts(ctx, node, over[0])):
+        sizes = [end - start for start, end, _ in parts]
+        ctx.unpack([ctx.new_value(out) for _, _, out in parts], f"{ctx(node.inputs[0])}.split({sizes}, {over[0]})")
+        ctx.parted.update(out for _, _, out in parts if out is not node.outputs[0])
+    else:
+        _slice(ctx, node, first, last, over, by)
+
+
+def _parts(ctx: Emitter, node: Node, axis: int) -> list[tuple[int, int, ir.Value]]:
+    """(start, end, result) of the Slices that cut an axis of a value into parts, in order; none where they don't.
+
+    A Split is quicker to train: what it passes back is joined once, where each Slice's is a whole value of zeros.
+    """
+    value, shape = node.inputs[0], ctx.shape(node.inputs[0])
+    size = shape[axis] if shape is not None and 0 <= axis < len(shape) else None
+    if value is None or size is None or ctx.symbolic(value):
+        return []
+    cuts = [use.node for use in value.uses() if use.node.op_type == "Slice" and use.node.graph is node.raw.graph]
+    found = sorted(((*bounds, cut.outputs[0]) for cut in cuts if (bounds := _bounds(ctx, cut, axis, size))),
+                   key=lambda part: part[:2])  # fmt: skip
+    edges = [0, *(end for _, end, _ in found)]
+    tiled = edges[-1] == size and all(start == edge < end for (start, end, _), edge in zip(found, edges, strict=False))
+    return found if tiled and len(found) > 1 else []
+
+
+def _bounds(ctx: Emitter, cut: ir.Node, axis: int, size: int) -> tuple[int, int] | None:
+    """Start and end of a Slice along this axis alone, each entry taken, where they are known."""
+    hosts = [ctx.host(value) for value in cut.inputs[1:]]
+    numbers = [host.reshape(-1).tolist() for host in hosts if host is not None and symbols.concrete(host)]
+    if len(numbers) < len(hosts) or any(len(one) != 1 for one in numbers) or [axis] not in numbers[2:3]:
+        return None
+    if numbers[3:] not in ([], [[1]]):
+        return None
+    start, end = (number + size if number < 0 else min(number, size) for (number,) in numbers[:2])
+    return start, end
 
 
 def _slice(

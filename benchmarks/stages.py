@@ -1,0 +1,76 @@
+"""Where the time of a rewrite goes: shares of its stages, by clocks around the functions that are them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import chanc
+
+STAGES = {
+    "opening": ("chanc.ir.load:load",),
+    "normal form": ("chanc.ir.normalize:normalize", "chanc.analysis.fold_weights:fold_weights"),
+    "analysis": ("chanc.analysis.analyze:analyze_model",),
+    "importance": ("chanc.rewriter.wanted:Wanted.choice",),
+    "slicing": ("chanc.rewriter.parameters:resize_parameters",),
+    "second analysis": ("chanc.rewriter.check:check_against",),
+    "metadata": ("chanc.rewriter.provenance:sign", "chanc.rewriter.provenance:sign_source"),
+    "saving": ("chanc.ir.save:save",),
+}
+"""The stages of a rewrite from file to file, and the functions that are them."""
+
+
+@contextlib.contextmanager
+def clocks() -> Iterator[dict[str, float]]:
+    """Seconds of this process in each stage, without what other stages take inside it; the functions are wrapped."""
+    spent = dict.fromkeys(STAGES, 0.0)
+    inside = [0.0]  # of each stage that is under way, the seconds of stages within
+
+    def wrapped(stage: str, function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def clocked(*args: Any, **options: Any) -> object:
+            begun = time.process_time()
+            inside.append(0.0)
+            try:
+                return function(*args, **options)
+            finally:
+                took = time.process_time() - begun
+                spent[stage] += took - inside.pop()
+                inside[-1] += took
+
+        return clocked
+
+    with contextlib.ExitStack() as stack:
+        for stage, names in STAGES.items():
+            for owner, name, function in (use for full in names for use in uses(full)):
+                stack.callback(setattr, owner, name, function)
+                setattr(owner, name, wrapped(stage, function))
+        yield spent
+
+
+def uses(full: str) -> list[tuple[object, str, Callable[..., object]]]:
+    """Where a function `module:name` or method `module:class.name` is looked up: (module or class, name, itself)."""
+    module, _, path = full.partition(":")
+    *outer, name = path.split(".")
+    owner = functools.reduce(getattr, outer, importlib.import_module(module))
+    function = getattr(owner, name)
+    if outer:
+        return [(owner, name, function)]
+    ours = [one for key, one in sorted(sys.modules.items()) if key.split(".")[0] == "chanc"]
+    return [(one, key, function) for one in ours for key, value in list(vars(one).items()) if value is function]
+
+
+def shares(path: Path, out: Path) -> dict[str, float]:
+    """The share of each stage of a rewrite from file to file, and of the rest."""
+    with clocks() as spent:
+        begun = time.process_time()
+        chanc.save(chanc.rewrite(path, scale=0.5).model, out)
+        whole = time.process_time() - begun
+    spent["the rest"] = whole - sum(spent.values())
+    return {stage: seconds / whole for stage, seconds in spent.items()}
