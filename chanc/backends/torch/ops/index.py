@@ -61,20 +61,23 @@ def _parts(ctx: Emitter, node: Node, axis: int) -> list[tuple[int, int, ir.Value
     found = sorted(((*bounds, cut.outputs[0]) for cut in cuts if (bounds := _bounds(ctx, cut, axis, size))),
                    key=lambda part: part[:2])  # fmt: skip
     edges = [0, *(end for _, end, _ in found)]
-    tiled = edges[-1] == size and all(start == edge < end for (start, end, _), edge in zip(found, edges, strict=False))
+    tiled = edges[-1] == size and all(start == edge for (start, _, _), edge in zip(found, edges, strict=False))
     return found if tiled and len(found) > 1 else []
 
 
 def _bounds(ctx: Emitter, cut: ir.Node, axis: int, size: int) -> tuple[int, int] | None:
-    """Start and end of a Slice along this axis alone, each entry taken, where they are known."""
+    """Start and end of a Slice along this axis alone, each entry taken, where they are known.
+
+    One that goes to the end, however far that is, is what somebody wrote: its text holds no size.
+    """
     hosts = [ctx.host(value) for value in cut.inputs[1:]]
     numbers = [host.reshape(-1).tolist() for host in hosts if host is not None and symbols.concrete(host)]
     if len(numbers) < len(hosts) or any(len(one) != 1 for one in numbers) or [axis] not in numbers[2:3]:
         return None
     if numbers[3:] not in ([], [[1]]):
         return None
-    start, end = (number + size if number < 0 else min(number, size) for (number,) in numbers[:2])
-    return start, end
+    (start,), (end,) = numbers[:2]
+    return (start, end) if 0 <= start < end <= size else None
 
 
 def _slice(
