@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -117,9 +118,12 @@ def _read(path: Path) -> memoryview:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder, not a model file")
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size >= MAP_BYTES:
+        size = os.fstat(file.fileno()).st_size
+        if size >= MAP_BYTES:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        return memoryview(file.read())
+        # Not `bytes`, of which the system hands out small pages one by one: numpy asks for large ones.
+        buffer = np.empty(size, dtype=np.uint8)
+        return memoryview(buffer)[: file.readinto(buffer)].toreadonly()
 
 
 def _serialized(proto: onnx.ModelProto) -> bytes:
