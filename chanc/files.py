@@ -84,23 +84,28 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bo
 
 def json_text(value: Any, *, sort_keys: bool = False) -> str:
     """What `atomic_write_json` writes. Raises: TypeError or ValueError, as that."""
-    return _indented(value, "\n", sort_keys) + "\n"
+    return _indented(value, "\n", sort_keys, {}) + "\n"
 
 
-def _indented(value: Any, line: str, sort_keys: bool) -> str:
+def _indented(value: Any, line: str, sort_keys: bool, known: dict[tuple[int, str], str]) -> str:
     """What `json.dumps(value, indent=2)` gives, `line` being the break before a closing bracket.
 
-    That takes a step of Python for each number, and a trace has a million of them: here a list of integers is one.
+    That takes a step of Python for each number, and a trace has a million of them: here a list of integers is one, and
+    one that stands at several places is written once (`known`: by its identity and its depth).
     """
     deeper = line + "  "
     if isinstance(value, dict) and value:
         entries = sorted(value.items()) if sort_keys else value.items()
-        parts = [f"{_key(key)}: {_indented(entry, deeper, sort_keys)}" for key, entry in entries]
+        parts = [f"{_key(key)}: {_indented(entry, deeper, sort_keys, known)}" for key, entry in entries]
         return f"{{{deeper}{f',{deeper}'.join(parts)}{line}}}"
     if isinstance(value, (list, tuple)) and value:
+        place = (id(value), line)
+        if place in known:
+            return known[place]
         if set(map(type, value)) == {int}:
-            return f"[{deeper}{str(list(value))[1:-1].replace(', ', f',{deeper}')}{line}]"
-        return f"[{deeper}{f',{deeper}'.join(_indented(entry, deeper, sort_keys) for entry in value)}{line}]"
+            known[place] = f"[{deeper}{str(list(value))[1:-1].replace(', ', f',{deeper}')}{line}]"
+            return known[place]
+        return f"[{deeper}{f',{deeper}'.join(_indented(entry, deeper, sort_keys, known) for entry in value)}{line}]"
     return _LEAF.encode(value)
 
 
