@@ -70,7 +70,7 @@ def resize_parameters(
             name = value.name or ""
             use = fresh.use(value, *uses[0], users) if fresh is not None else KEPT
             distinct = list({edit.axis: edit for edit in edits}.values())
-            use = use._replace(zero=zeros.get(value)) if value in zeros else use
+            use = use._replace(zero=zeros.get(value))
             array = method.apply(_array(value), distinct, use, rng)
             readers = give(analysis.model.graph, names, value, uses, array, readers)
             if edits:
