@@ -22,6 +22,7 @@ import onnx_ir as ir
 from chanc.errors import ModelError
 from chanc.files import atomic_write
 from chanc.ir import wire
+from chanc.ir.collector import uncollected
 from chanc.ir.external import MappedTensor
 from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY, HOLLOW_BYTES
 from chanc.ir.maps import MAPS_KEY, put_back
@@ -169,7 +170,7 @@ def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout |
     """Serialize all but the bytes of `big`; with a layout, references to them are put in."""
     described = model.meta.get(DESCRIBED_KEY)
     try:
-        with _described_only(model.graph, described):
+        with _described_only(model.graph, described), uncollected():
             proto = ir.to_proto(model)
         del proto.graph.initializer[:]
         for index, (value, tensor) in enumerate(_filled(model)):
