@@ -19,6 +19,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -93,6 +94,10 @@ def _indented(value: Any, line: str, sort_keys: bool, known: dict[tuple[int, str
     That takes a step of Python for each number, and a trace has a million of them: here a list of integers is one, and
     one that stands at several places is written once (`known`: by its identity and its depth).
     """
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if type(value) is int:
+        return str(value)
     deeper = line + "  "
     if isinstance(value, dict) and value:
         entries = sorted(value.items()) if sort_keys else value.items()
@@ -105,13 +110,13 @@ def _indented(value: Any, line: str, sort_keys: bool, known: dict[tuple[int, str
         if set(map(type, value)) == {int}:
             known[place] = f"[{deeper}{str(list(value))[1:-1].replace(', ', f',{deeper}')}{line}]"
             return known[place]
-        return f"[{deeper}{f',{deeper}'.join(_indented(entry, deeper, sort_keys, known) for entry in value)}{line}]"
+        return f"[{deeper}{f',{deeper}'.join([_indented(entry, deeper, sort_keys, known) for entry in value])}{line}]"
     return _LEAF.encode(value)
 
 
 def _key(key: object) -> str:
     if isinstance(key, str):
-        return _LEAF.encode(key)
+        return encode_basestring(key)
     if key is not None and not isinstance(key, (int, float)):
         raise TypeError(f"JSON's objects have no {type(key).__name__} as a key")
     return f'"{_LEAF.encode(key)}"'
