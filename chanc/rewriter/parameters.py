@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -142,16 +143,23 @@ def give(
         return readers
     array = np.asarray(array, order="C")
     if len(uses) == readers:
-        new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
+        shape = _shape(array.shape)
+        new = ir.Tensor(array, dtype=old.dtype, shape=shape, name=value.name, doc_string=old.doc_string)
         if old.metadata_props:
             new.metadata_props.update(old.metadata_props)
         value.const_value = new
-        value.shape = new.shape
+        value.shape = shape
         return readers
     own = add_constant(graph, names.fresh(f"{value.name}.own"), array, value.dtype)
     for node, index in uses:
         node.replace_input_with(index, own)
     return readers - len(uses)
+
+
+@functools.lru_cache(maxsize=1024)
+def _shape(sizes: tuple[int, ...]) -> ir.Shape:
+    """A shape that nobody can change, so that all tensors of these sizes have one."""
+    return ir.Shape(sizes, frozen=True)
 
 
 def _stored(value: ir.Value) -> Tensor | None:
