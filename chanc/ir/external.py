@@ -9,7 +9,6 @@ data may be links to the folder of the real one. The cache of the Hugging Face h
 from __future__ import annotations
 
 import errno
-import math
 import mmap
 import os
 from collections.abc import Iterator
@@ -63,7 +62,7 @@ def tensor_over(
 
     Raises: ModelError if the number of bytes doesn't fit dtype and shape.
     """
-    count = math.prod(shape)
+    count = int(np.prod(shape, dtype=object)) if shape else 1
     expected = -(-count * dtype.bitwidth // 8)
     if min(shape, default=0) < 0 or len(data) != expected:
         raise ModelError(
