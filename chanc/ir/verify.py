@@ -82,7 +82,7 @@ def _graph(graph: GraphLike, scope: Scope) -> None:
     _declare(graph, scope)
     for node in graph:
         for rule in NODE_RULES:
-            if (reason := rule.check(node, scope)) is not None:
+            if (reason := rule.check(node, scope)) is not None:  # type: ignore[arg-type]
                 raise _broken(rule, node, reason)
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
