@@ -163,7 +163,7 @@ def test_json_text_is_that_of_the_standard_library(sort: bool) -> None:
         "c": [shared, [shared]], "d": {"1": None, "2": False, "3": "\u2028"}, "e": -0.0, "f": (7, 8),
     }  # fmt: skip
     assert json_text(value, sort_keys=sort) == json.dumps(value, indent=2, sort_keys=sort, ensure_ascii=False) + "\n"
-    keys = {1: 2, None: 3, True: 4, 0.5: {2: []}}
+    keys = {1: 2, None: 3, False: 4, 0.5: {2: []}}
     assert json_text(keys) == json.dumps(keys, indent=2) + "\n"
     for wrong in ({(1, 2): 3}, [{1, 2}], {"a": b""}):
         with pytest.raises(TypeError):

@@ -220,9 +220,7 @@ def _write_message(
     if not hollow and not isinstance(tensor, ir.Tensor):
         tensor.name = value.name or ""
         ir.serde.serialize_tensor_into(message, tensor)
-        # `onnx_ir` adds metadata to those that the message holds already.
-        entries = {entry.key: entry.value for entry in message.metadata_props}
-        del message.metadata_props[len(entries) :]
+        _metadata_once(message)
         return
     message.name = value.name or ""
     if tensor.doc_string:
@@ -237,6 +235,15 @@ def _write_message(
         message.raw_data = b"" if hollow else tensor.tobytes()
     for key in sorted(tensor.metadata_props):
         message.metadata_props.add(key=key, value=tensor.metadata_props[key])
+
+
+def _metadata_once(message: onnx.TensorProto) -> None:
+    """Take out second entries of an initializer's metadata: `onnx_ir` adds them to those the message holds already."""
+    entries = {entry.key: entry.value for entry in message.metadata_props}
+    if len(entries) < len(message.metadata_props):
+        del message.metadata_props[:]
+        for key, value in entries.items():
+            message.metadata_props.add(key=key, value=value)
 
 
 def _drop_descriptions(proto: onnx.GraphProto, graph: ir.Graph, described: frozenset[str]) -> None:
