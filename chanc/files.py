@@ -19,6 +19,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -27,6 +28,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 PREFIX = ".chanc-"
 """How temporary names begin."""
+
+_LEAF = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 @contextlib.contextmanager
@@ -82,7 +85,41 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bo
 
 def json_text(value: Any, *, sort_keys: bool = False) -> str:
     """What `atomic_write_json` writes. Raises: TypeError or ValueError, as that."""
-    return json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False) + "\n"
+    return _indented(value, "\n", sort_keys, {}) + "\n"
+
+
+def _indented(value: Any, line: str, sort_keys: bool, known: dict[tuple[int, str], str]) -> str:
+    """What `json.dumps(value, indent=2)` gives, `line` being the break before a closing bracket.
+
+    That takes a step of Python for each number, and a trace has a million of them: here a list of integers is one, and
+    one that stands at several places is written once (`known`: by its identity and its depth).
+    """
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if type(value) is int:
+        return str(value)
+    deeper = line + "  "
+    if isinstance(value, dict) and value:
+        entries = sorted(value.items()) if sort_keys else value.items()
+        parts = [f"{_key(key)}: {_indented(entry, deeper, sort_keys, known)}" for key, entry in entries]
+        return f"{{{deeper}{f',{deeper}'.join(parts)}{line}}}"
+    if isinstance(value, (list, tuple)) and value:
+        place = (id(value), line)
+        if place in known:
+            return known[place]
+        if set(map(type, value)) == {int}:
+            known[place] = f"[{deeper}{str(list(value))[1:-1].replace(', ', f',{deeper}')}{line}]"
+            return known[place]
+        return f"[{deeper}{f',{deeper}'.join([_indented(entry, deeper, sort_keys, known) for entry in value])}{line}]"
+    return _LEAF.encode(value)
+
+
+def _key(key: object) -> str:
+    if isinstance(key, str):
+        return encode_basestring(key)
+    if key is not None and not isinstance(key, (int, float)):
+        raise TypeError(f"JSON's objects have no {type(key).__name__} as a key")
+    return f'"{_LEAF.encode(key)}"'
 
 
 def checksum(path: str | os.PathLike[str]) -> str:

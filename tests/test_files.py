@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chanc import files
-from chanc.files import leftovers, open_regular, plain, remove_leftovers
+from chanc.files import json_text, leftovers, open_regular, plain, remove_leftovers
 from chanc.ir import atomic_write, atomic_write_json, atomic_write_text
 
 
@@ -153,6 +153,21 @@ def test_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range float"):
         atomic_write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text(encoding="utf-8"))["b"] == 1
+
+
+@pytest.mark.parametrize("sort", [False, True])
+def test_json_text_is_that_of_the_standard_library(sort: bool) -> None:
+    shared = [3, -1, 10**20]
+    value = {
+        "b\n\"é": {"x": shared, "y": {"deeper": shared}, "z": shared}, "a": [[], {}, (), [True, 1], [1.5, 2], ["1", 2]],
+        "c": [shared, [shared]], "d": {"1": None, "2": False, "3": "\u2028"}, "e": -0.0, "f": (7, 8),
+    }  # fmt: skip
+    assert json_text(value, sort_keys=sort) == json.dumps(value, indent=2, sort_keys=sort, ensure_ascii=False) + "\n"
+    keys = {1: 2, None: 3, False: 4, 0.5: {2: []}}
+    assert json_text(keys) == json.dumps(keys, indent=2) + "\n"
+    for wrong in ({(1, 2): 3}, [{1, 2}], {"a": b""}):
+        with pytest.raises(TypeError):
+            json_text(wrong)
 
 
 def test_plain_is_what_json_holds() -> None:

@@ -22,6 +22,7 @@ import onnx_ir as ir
 from chanc.errors import ModelError
 from chanc.files import atomic_write
 from chanc.ir import wire
+from chanc.ir.collector import uncollected
 from chanc.ir.external import MappedTensor
 from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY, HOLLOW_BYTES
 from chanc.ir.maps import MAPS_KEY, put_back
@@ -132,20 +133,16 @@ class Layout:
     places: dict[int, tuple[int, int]]
 
 
-class _Hollow(ir.LazyTensor):
-    """Stands for a tensor while a model is serialized: all but the bytes."""
-
-    __slots__ = ()
-
-    def tobytes(self) -> bytes:
-        """No bytes: they are written later."""
-        return b""
-
-
 def enumerate_initializers(model: ir.Model) -> Iterator[tuple[int, ir.TensorProtocol]]:
     """(index as serialized, tensor) of the main graph's initializers."""
-    filled = (value.const_value for value in model.graph.initializers.values() if value.const_value is not None)
-    yield from enumerate(filled)
+    yield from enumerate(tensor for _, tensor in _filled(model))
+
+
+def _filled(model: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
+    """The main graph's initializers that have a tensor, in order, and it."""
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            yield value, value.const_value
 
 
 def _big_initializers(model: ir.Model, *, external: bool = False) -> dict[int, ir.TensorProtocol]:
@@ -153,86 +150,118 @@ def _big_initializers(model: ir.Model, *, external: bool = False) -> dict[int, i
     return {
         index: tensor
         for index, tensor in enumerate_initializers(model)
-        if tensor.dtype != ir.DataType.STRING and tensor.nbytes >= HOLLOW_BYTES and not no_data(tensor)
+        if tensor.dtype != ir.DataType.STRING and _bytes(tensor) >= HOLLOW_BYTES and not no_data(tensor)
         if external or not isinstance(tensor, ir.TensorProtoTensor)
     }
 
 
 def _size(big: dict[int, ir.TensorProtocol]) -> int:
     """Bytes of the tensors, and at most so many around each (tags and lengths)."""
-    return sum(tensor.nbytes + 64 for tensor in big.values())
+    return sum(_bytes(tensor) + 64 for tensor in big.values())
+
+
+def _bytes(tensor: ir.TensorProtocol) -> int:
+    """The bytes of a tensor as it is written; `nbytes` counts them anew from the shape, which takes its time."""
+    held = tensor.raw if isinstance(tensor, ir.Tensor) and tensor.dtype.bitwidth >= 8 else None
+    return held.nbytes if isinstance(held, np.ndarray) else tensor.nbytes
 
 
 def _hollow(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout | None) -> bytes:
     """Serialize all but the bytes of `big`; with a layout, references to them are put in."""
-    with _stand_ins(model, big, layout):
-        try:
+    described = model.meta.get(DESCRIBED_KEY)
+    try:
+        with _described_only(model.graph, described), uncollected():
             proto = ir.to_proto(model)
-            _metadata_once(proto.graph)
-            put_back(proto.graph, model.meta.get(MAPS_KEY, {}))
-            if DESCRIBED_KEY in model.meta:
-                _drop_descriptions(proto.graph, model.graph, model.meta[DESCRIBED_KEY])
-            data: bytes = proto.SerializeToString()
-        except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            raise ModelError(f"the model can't be written as ONNX: {str(cause).strip().splitlines()[0]}") from error
+        del proto.graph.initializer[:]
+        for index, (value, tensor) in enumerate(_filled(model)):
+            place = (layout.location, *layout.places[index]) if layout is not None and index in big else None
+            _write_message(proto.graph.initializer.add(), value, tensor, place, hollow=index in big)
+        put_back(proto.graph, model.meta.get(MAPS_KEY, {}))
+        if described is not None:
+            _drop_descriptions(proto.graph, model.graph, described)
+        data: bytes = proto.SerializeToString()
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ModelError(f"the model can't be written as ONNX: {str(cause).strip().splitlines()[0]}") from error
     return data
 
 
-def _metadata_once(graph: onnx.GraphProto) -> None:
+@contextlib.contextmanager
+def _described_only(graph: ir.Graph, described: frozenset[str] | None) -> Iterator[None]:
+    """Without the initializers of which a file says no more than the tensor, the others empty: tensors come later."""
+    held = graph.initializers.data
+    left = {
+        name: value for name, value in held.items()
+        if described is None or name in described or value.meta or value.is_graph_input()
+    }  # fmt: skip
+    tensors = {name: value.const_value for name, value in left.items()}
+    try:
+        graph.initializers.data = left
+        for value in left.values():
+            value.const_value = ir.tensor([0.0], name=value.name) if value.const_value is not None else None
+        yield
+    finally:
+        for name, value in left.items():
+            value.const_value = tensors[name]
+        graph.initializers.data = held
+
+
+def _write_message(
+    message: onnx.TensorProto,
+    value: ir.Value,
+    tensor: ir.TensorProtocol,
+    place: tuple[str, int, int] | None,
+    *,
+    hollow: bool,
+) -> None:
+    """An initializer's message: without the bytes where it is hollow, with the (file, offset, length) of a place."""
+    if not hollow and not isinstance(tensor, ir.Tensor):
+        tensor.name = value.name or ""
+        ir.serde.serialize_tensor_into(message, tensor)
+        _metadata_once(message)
+        return
+    message.name = value.name or ""
+    if tensor.doc_string:
+        message.doc_string = tensor.doc_string
+    message.data_type = tensor.dtype.value
+    message.dims.extend(tensor.shape.dims)
+    if place is not None:
+        message.data_location = onnx.TensorProto.EXTERNAL
+        for key, said in zip(("location", "offset", "length"), place, strict=True):
+            message.external_data.add(key=key, value=str(said))
+    else:
+        message.raw_data = b"" if hollow else tensor.tobytes()
+    for key in sorted(tensor.metadata_props):
+        message.metadata_props.add(key=key, value=tensor.metadata_props[key])
+
+
+def _metadata_once(message: onnx.TensorProto) -> None:
     """Take out second entries of an initializer's metadata: `onnx_ir` adds them to those the message holds already."""
-    for tensor in graph.initializer:
-        entries = {entry.key: entry.value for entry in tensor.metadata_props}
-        if len(entries) < len(tensor.metadata_props):
-            del tensor.metadata_props[:]
-            for key, value in entries.items():
-                tensor.metadata_props.add(key=key, value=value)
+    entries = {entry.key: entry.value for entry in message.metadata_props}
+    if len(entries) < len(message.metadata_props):
+        del message.metadata_props[:]
+        for key, value in entries.items():
+            message.metadata_props.add(key=key, value=value)
 
 
 def _drop_descriptions(proto: onnx.GraphProto, graph: ir.Graph, described: frozenset[str]) -> None:
     """Take out the value_info of initializers that the input model didn't have: it only repeats the tensor's own."""
     bare = {tensor.name for tensor in proto.initializer}.difference(described)
     kept = [value for value in proto.value_info if value.name not in bare]
-    del proto.value_info[:]
-    proto.value_info.extend(kept)
+    if len(kept) < len(proto.value_info):
+        del proto.value_info[:]
+        proto.value_info.extend(kept)
     for message, node in zip(proto.node, graph, strict=True):
         for attribute, inner in zip(message.attribute, node.attributes.values(), strict=True):
             if inner.type == ir.AttributeType.GRAPH and not inner.is_ref():
                 _drop_descriptions(attribute.g, inner.as_graph(), described)
 
 
-@contextlib.contextmanager
-def _stand_ins(model: ir.Model, big: dict[int, ir.TensorProtocol], layout: Layout | None) -> Iterator[None]:
-    """Swap the big initializers' tensors for stand-ins while the model is serialized."""
-    values = [value for value in model.graph.initializers.values() if value.const_value is not None]
-    tensors = [value.const_value for value in values]
-    try:
-        for index, value in enumerate(values):
-            if index in big:
-                value.const_value = _stand_in(value.name or "", big[index], index, layout)
-        yield
-    finally:
-        for value, tensor in zip(values, tensors, strict=True):
-            value.const_value = tensor
-
-
-def _stand_in(name: str, tensor: ir.TensorProtocol, index: int, layout: Layout | None) -> ir.TensorProtocol:
-    shape = ir.Shape(tensor.shape.numpy())
-    if layout is None:
-        stand_in: ir.TensorProtocol = _Hollow(lambda: tensor, tensor.dtype, shape, name=name)
-    else:
-        offset, length = layout.places[index]
-        stand_in = ir.ExternalTensor(layout.location, offset, length, tensor.dtype, shape=shape, name=name)
-    stand_in.doc_string = tensor.doc_string
-    stand_in.metadata_props.update(tensor.metadata_props)
-    return stand_in
-
-
 def _write_embedded(file: BinaryIO, rest: bytes, big: dict[int, ir.TensorProtocol]) -> None:
     """Write the pieces of the model in turn; each tensor is read only when its turn comes."""
-    for piece in wire.fill(memoryview(rest), {index: tensor.nbytes for index, tensor in big.items()}):
+    for piece in wire.fill(memoryview(rest), {index: _bytes(tensor) for index, tensor in big.items()}):
         if isinstance(piece, wire.Payload):
             _write_tensor(file, big[piece.initializer])
         else:
@@ -259,7 +288,7 @@ def _write_tensor(file: BinaryIO, tensor: ir.TensorProtocol) -> None:
         view = memoryview(tensor.tobytes())
     else:
         view = memoryview(array.reshape(-1).view(np.uint8).data)
-    if len(view) != tensor.nbytes:
+    if len(view) != _bytes(tensor):
         raise ModelError(f"tensor {tensor.name!r} gives {len(view)} bytes, its shape and type take {tensor.nbytes}")
     for start in range(0, len(view), _CHUNK_BYTES):
         file.write(view[start : start + _CHUNK_BYTES])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -136,8 +137,8 @@ def no_data(tensor: object) -> bool:
     """Whether a tensor's message has a shape but no values at all, as in files with their weights stripped."""
     return (
         isinstance(tensor, ir.TensorProtoTensor)
-        and tensor.size > 0
         and not tensor.raw.HasField("raw_data")
+        and tensor.size > 0
         and not any(len(getattr(tensor.raw, field)) for field in _DATA_FIELDS)
     )
 
@@ -148,13 +149,14 @@ def _data(tensor: object, name: str) -> None:
         return
     message = tensor.raw
     kind = dtype(message.data_type, tensor.name, name)
-    count = tensor.size * (2 if kind in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128) else 1)
+    count = math.prod(message.dims)
+    expected = -(-count * kind.bitwidth // 8)
     if message.HasField("raw_data"):
-        held, expected = len(message.raw_data), tensor.nbytes
+        held = len(message.raw_data)
     else:
-        held, expected = len(getattr(message, _FIELD_OF.get(kind, "int32_data"))), count
-        if kind.bitwidth in (2, 4):
-            expected = tensor.nbytes
+        held = len(getattr(message, _FIELD_OF.get(kind, "int32_data")))
+        if kind.bitwidth not in (2, 4):
+            expected = count * (2 if kind in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128) else 1)
     if held != expected or min(message.dims, default=0) < 0:
         unit = "bytes" if message.HasField("raw_data") else "values"
         raise ModelError(

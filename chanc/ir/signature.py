@@ -50,6 +50,8 @@ def wrong_type(node: ir.Node) -> str | None:
 
 def _given(values: Sequence[ir.Value | None]) -> int:
     """How many are given, without those left out at the end."""
+    if values and values[-1] is not None and values[-1].name != "":
+        return len(values)
     return max((k for k, value in enumerate(values, 1) if value is not None and value.name != ""), default=0)
 
 

@@ -82,7 +82,8 @@ def _graph(graph: GraphLike, scope: Scope) -> None:
     _declare(graph, scope)
     for node in graph:
         for rule in NODE_RULES:
-            _apply(rule, node, scope)
+            if (reason := rule.check(node, scope)) is not None:  # type: ignore[arg-type]
+                raise _broken(rule, node, reason)
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
                 _graph(attribute.as_graph(), scope.inner())
@@ -103,7 +104,11 @@ def _declare(graph: GraphLike, scope: Scope) -> None:
 def _apply(rule: Rule, subject: ir.Node | GraphLike, scope: Scope) -> None:
     reason = rule.check(subject, scope)  # type: ignore[arg-type]
     if reason is not None:
-        raise ModelError(f"illegal graph ({rule.name}): {_label(subject)}: {reason}")
+        raise _broken(rule, subject, reason)
+
+
+def _broken(rule: Rule, subject: ir.Node | GraphLike, reason: str) -> ModelError:
+    return ModelError(f"illegal graph ({rule.name}): {_label(subject)}: {reason}")
 
 
 def _label(subject: ir.Node | GraphLike) -> str:

@@ -49,10 +49,11 @@ def fields(view: Buffer, start: int, end: int) -> Iterator[Field]:
     """The fields of the message `view[start:end]`. Raises: WireError."""
     while start < end:
         tag = start
-        key, start = read_varint(view, start, end)
+        key, start = (view[start], start + 1) if view[start] < 0x80 else read_varint(view, start, end)
         number, wire = key >> 3, key & 7
         if wire == _LENGTH_DELIMITED:
-            length, start = read_varint(view, start, end)
+            short = start < end and view[start] < 0x80
+            length, start = (view[start], start + 1) if short else read_varint(view, start, end)
             stop = start + length
         elif wire == 0:
             _, stop = read_varint(view, start, end)

@@ -78,7 +78,8 @@ class Resize:
 
     def sizes(self, layout: Layout) -> tuple[Size, ...]:
         """The new size of every axis."""
-        return tuple(self.size(layout, axis) if layout.on(axis) else layout.size(axis) for axis in range(layout.rank))
+        moved = {self.axis(field) for field in layout.fields}
+        return tuple(self.size(layout, axis) if axis in moved else layout.size(axis) for axis in range(layout.rank))
 
     def source(self, layout: Layout, axis: int) -> IntArray | None:
         """For each new position of an axis the old one: [new size]; None where the axis stays as it is."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 
@@ -50,6 +52,30 @@ class Part:
         return np.bincount(self.source, minlength=self.old.shape[0])[self.source]
 
 
+class Gone(Sequence[Part]):
+    """The parts of an axis from which units only go, made when they are looked at: most methods don't."""
+
+    def __init__(self, make: Callable[[], tuple[Part, ...]]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _parts(self) -> tuple[Part, ...]:
+        return self._make()
+
+    @overload
+    def __getitem__(self, index: int) -> Part: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Part, ...]: ...
+    def __getitem__(self, index: int | slice) -> Part | tuple[Part, ...]:
+        return self._parts[index]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self._parts)
+
+
 @dataclass(frozen=True, slots=True)
 class AxisEdit:
     """One axis of a tensor: `source` gives the old position for each new one, `parts` the resized groups on it."""
@@ -57,7 +83,12 @@ class AxisEdit:
     axis: int
     role: Literal["producer", "consumer", "follower"]
     source: IntArray
-    parts: tuple[Part, ...]
+    parts: Sequence[Part]
 
     def __repr__(self) -> str:
         return f"<AxisEdit of axis {self.axis} ({self.role}): {self.source.size} positions of {len(self.parts)} groups>"
+
+    @property
+    def repeats(self) -> bool:
+        """Whether any unit is there more than once."""
+        return not isinstance(self.parts, Gone) and any(part.repeats for part in self.parts)

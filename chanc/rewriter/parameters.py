@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from chanc.ir.initializers import add_constant, constant_shape
 from chanc.ir.names import Names
 from chanc.ir.nodes import called, subgraphs
 from chanc.rewriter.axis_maps import Resize, occurrence
-from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.edits import AxisEdit, Gone, Part
 from chanc.rewriter.fresh import Fresh
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
@@ -75,7 +76,7 @@ def resize_parameters(
             readers = give(analysis.model.graph, names, value, uses, array, readers)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
-                groups = {edit.axis: tuple(part.group for part in edit.parts) for edit in edits}
+                groups = {p.axis: table.groups(p) for p in users if table.edit(p) is not None}
                 operands += [TraceOperand(called(node), index, name, axes, groups) for node, index in uses]
     if fresh is not None and method.fresh:
         seen = {use for parameter in analysis.findings.parameters for use in parameter.uses}
@@ -142,15 +143,23 @@ def give(
         return readers
     array = np.asarray(array, order="C")
     if len(uses) == readers:
-        new = ir.Tensor(array, dtype=old.dtype, name=value.name, doc_string=old.doc_string)
-        new.metadata_props.update(old.metadata_props)
+        shape = _shape(array.shape)
+        new = ir.Tensor(array, dtype=old.dtype, shape=shape, name=value.name, doc_string=old.doc_string)
+        if old.metadata_props:
+            new.metadata_props.update(old.metadata_props)
         value.const_value = new
-        value.shape = ir.Shape(array.shape)
+        value.shape = shape
         return readers
     own = add_constant(graph, names.fresh(f"{value.name}.own"), array, value.dtype)
     for node, index in uses:
         node.replace_input_with(index, own)
     return readers - len(uses)
+
+
+@functools.lru_cache(maxsize=1024)
+def _shape(sizes: tuple[int, ...]) -> ir.Shape:
+    """A shape that nobody can change, so that all tensors of these sizes have one."""
+    return ir.Shape(sizes, frozen=True)
 
 
 def _stored(value: ir.Value) -> Tensor | None:
@@ -174,7 +183,7 @@ class _Table:
     start: IntArray
     permuted: NDArray[np.bool_]
     _edits: dict[int, AxisEdit | None]
-    _alike: dict[int, tuple[IntArray, tuple[Part, ...]]]
+    _alike: dict[int, tuple[IntArray, Sequence[Part], tuple[str, ...]]]
 
     def __init__(self, analysis: Analysis, resize: Resize, chosen: Sequence[Resizing], fresh: Fresh | None) -> None:
         self.resize, self.chosen, self.fresh, self._edits, self._alike = resize, chosen, fresh, {}, {}
@@ -211,9 +220,23 @@ class _Table:
         # Scale, shift, mean and variance of a norm have the same labels: what holds for one holds for all.
         key = id(parameter.labels)
         if key not in self._alike:
-            self._alike[key] = self._parts(self.resize.unit[parameter.labels], line)
-        source, parts = self._alike[key]
+            self._alike[key] = self._line(self.resize.unit[parameter.labels], line)
+        source, parts, _ = self._alike[key]
         return AxisEdit(parameter.axis, parameter.role, source, parts)
+
+    def groups(self, parameter: ParameterAxis) -> tuple[str, ...]:
+        """The ids of the groups on a parameter's axis, which has an edit."""
+        return self._alike[id(parameter.labels)][2]
+
+    def _line(self, units: IntArray, line: IntArray) -> tuple[IntArray, Sequence[Part], tuple[str, ...]]:
+        """The source of each new position of a line of units; the parts of the groups on it, and their ids."""
+        if self.resize.grows or self.permuted[units].any():
+            source, parts = self._parts(units, line)
+            return source, parts, tuple(part.group for part in parts)
+        there = np.unique(self.group[units[line]]).tolist()
+        names = tuple(self.chosen[k].group.id for k in there if k >= 0)
+        # Where units only go, each place left keeps its values.
+        return line, Gone(lambda: self._parts(units, line)[1]), names
 
     def _parts(self, units: IntArray, line: IntArray) -> tuple[IntArray, tuple[Part, ...]]:
         """The source of each new position of a line of units, and the parts of the groups on it."""

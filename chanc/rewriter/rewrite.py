@@ -128,8 +128,9 @@ def rewrite(
     def carry_out(wanted: Wanted, leave: Left) -> Rewrite:
         def attempt(left: Left) -> Rewrite:
             leaves = {**leave, **left}
-            analysis = model if isinstance(model, Analysis) else _folded(analysed, wanted, leaves, fold)
-            return Rewrite(analysis.model, _attempt(analysis, wanted, leaves))
+            with uncollected():
+                analysis = model if isinstance(model, Analysis) else _folded(analysed, wanted, leaves, fold)
+                return Rewrite(analysis.model, _attempt(analysis, wanted, leaves))
 
         try:
             return attempt({})
@@ -144,7 +145,8 @@ def rewrite(
     else:
         done = carry_out(wanted, leave or {})
     if done.changed:
-        sign(done.model, _new_widths(done.trace), edges, done.trace)
+        with uncollected():
+            sign(done.model, _new_widths(done.trace), edges, done.trace)
         sign_source(done.model, model)
     return done if isinstance(model, Analysis) else Rewrite(like(done.model, model), done.trace)
 
@@ -212,8 +214,7 @@ def _attempt(analysis: Analysis, wanted: Wanted, leave: Left) -> Trace:
     # From here on the model may be half changed, whatever happens.
     analysis.spend()
     try:
-        with uncollected():
-            operands = _carry_out(analysis, chosen, wanted.method, rng)
+        operands = _carry_out(analysis, chosen, wanted.method, rng)
     except Exception as error:
         if isinstance(error, ChancError) and not isinstance(error, (VerifyError, IllegalMove, NotUnderstood)):
             raise

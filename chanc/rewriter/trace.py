@@ -124,18 +124,22 @@ class Trace:
             "exact": self.exact,
             "groups": {name: {"old": old, "new": new} for name, (old, new) in self.groups.items()},
             "verdicts": {name: verdict.to_json() for name, verdict in self.verdicts.items()},
-            "operands": [_operand(operand) for operand in self.operands],
+            "operands": self._operands(),
             "notes": list(self.notes),
             **(edges if self.edges else {}),
         }
 
-
-def _operand(operand: TraceOperand) -> dict[str, Any]:
-    axes = sorted(operand.axes.items())
-    return {
-        "node": operand.node,
-        "input": operand.input,
-        "initializer": operand.initializer,
-        "axes": {str(axis): source.tolist() for axis, source in axes},
-        "groups": {str(axis): list(operand.groups.get(axis, ())) for axis, _ in axes},
-    }
+    def _operands(self) -> list[dict[str, Any]]:
+        """The operands as the file has them; axes that have one array of sources here have one list of them there."""
+        arrays = {id(source): source for operand in self.operands for source in operand.axes.values()}
+        lists = {key: source.tolist() for key, source in arrays.items()}
+        return [
+            {
+                "node": operand.node,
+                "input": operand.input,
+                "initializer": operand.initializer,
+                "axes": {str(axis): lists[id(operand.axes[axis])] for axis in sorted(operand.axes)},
+                "groups": {str(axis): list(operand.groups.get(axis, ())) for axis in sorted(operand.axes)},
+            }
+            for operand in self.operands
+        ]

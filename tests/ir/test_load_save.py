@@ -293,6 +293,9 @@ def test_metadata_of_a_small_initializer_is_written_once():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     kept = to_proto(load(model)).graph.initializer[0].metadata_props
     assert [(entry.key, entry.value) for entry in kept] == [("origin", "here")]
+    loaded = load(model)
+    loaded.graph.initializers[weight.name].const_value.metadata_props["origin"] = "there"
+    assert [entry.value for entry in to_proto(loaded).graph.initializer[0].metadata_props] == ["there"]
 
 
 def test_nodes_out_of_order_are_read_in_order() -> None:

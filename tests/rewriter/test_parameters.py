@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import onnx
+import onnx_ir as ir
 
 from chanc.ir import load
 from chanc.oracles import check_shrink
 from chanc.rewriter import rewrite
+from chanc.rewriter.edits import AxisEdit
+from chanc.rewriter.transfer import Method
+from chanc.rewriter.transfer._common import Tensor, Use, take
 from chanc.testing.graphs import Graph
 
 
@@ -50,3 +55,31 @@ def test_parting_constants_takes_four_times_the_steps_for_four_times_the_nodes(l
     rewrite(some, scale=0.5)  # what is imported and built at the first call
     assert len(rewrite(more, scale=0.5).model.graph.initializers) > 120 * 5
     assert lines_run(lambda: rewrite(more, scale=0.5)) <= 4 * lines_run(lambda: rewrite(some, scale=0.5))
+
+
+def test_parts_are_there_for_a_transfer_that_looks_at_them_where_units_only_go() -> None:
+    graph = Graph()
+    x = graph.input("image", [1, 3, 4, 4])
+    model = graph.model(x.conv(6, 1).relu().concat(x.conv(4, 1).bn()).conv(3, 1))
+    seen: list[AxisEdit] = []
+
+    def look(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
+        seen.extend(edits)
+        return take(tensor, edits)
+
+    trace = rewrite(model, scale=0.5, transfer=Method("look", look)).trace
+    joined = next(edit for edit in seen if len(edit.parts) == 2)
+    assert joined.source.size == 5
+    assert not any(edit.repeats for edit in seen)
+    for edit in seen:
+        for part in edit.parts:
+            assert (edit.source[part.new] == part.old[part.source]).all()
+    told = [{axis: operand.groups[axis] for axis in operand.axes} for operand in trace.operands]
+    assert told == [{edit.axis: tuple(part.group for part in edit.parts)} for edit in seen]
+
+
+def test_vectors_of_one_size_have_one_shape_that_nobody_can_change() -> None:
+    small = rewrite(load(shared_norms(1)), scale=0.5).model
+    shapes = [value.shape for value in small.graph.initializers.values() if value.shape == ir.Shape([6])]
+    assert len(shapes) > 1
+    assert all(shape is shapes[0] and shape.frozen for shape in shapes)

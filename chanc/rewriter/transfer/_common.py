@@ -66,7 +66,7 @@ def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], 
     Copies add up to the weight to the last bit. A part that isn't divisible stays whole.
     """
     for edit in edits:
-        for part in edit.parts if edit.role == "consumer" else ():
+        for part in edit.parts if edit.role == "consumer" and edit.repeats else ():
             if part.divisible and part.repeats:
                 values = np.moveaxis(taken.astype(np.float64), edit.axis, 0)
                 values[part.new] = _exactly(values[part.new], part, share(part), taken.dtype)
@@ -109,7 +109,7 @@ def clear_later(taken: Tensor, edits: Sequence[AxisEdit], parts: Callable[[Part]
     """
     nothing = take(zero, edits) if zero is not None else None
     for edit in edits:
-        for part in edit.parts if edit.role == "consumer" else ():
+        for part in edit.parts if edit.role == "consumer" and edit.repeats else ():
             if part.repeats and parts(part):
                 place = (slice(None),) * edit.axis + (part.later,)
                 taken[place] = 0 if nothing is None else nothing[place]

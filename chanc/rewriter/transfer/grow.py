@@ -21,7 +21,7 @@ from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, firs
 @register("grow", draws=True, keeps=True)
 def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; fresh ones where a unit is new, zero in its consumers."""
-    if not any(part.repeats for edit in edits for part in edit.parts):
+    if not any(edit.repeats for edit in edits):
         return take(tensor, edits)
     taken = share_out(take(tensor, edits), edits, _shares)
     new, unread = (np.zeros(taken.shape, dtype=bool) for _ in range(2))
