@@ -61,11 +61,10 @@ class _Runner:
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
-        self.body = self.visit_body
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts; one at which its rule stumbles is not understood."""
-        context = Context(self.findings, node, self.body)
+        context = Context(self.findings, node, self.visit_body)
         try:
             self._visit(context)
         except ChancError:
