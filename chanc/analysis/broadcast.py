@@ -34,20 +34,21 @@ def together(notes: Notes, layouts: Sequence[Layout]) -> Layout:
 
 def _alike(a: Layout, b: Layout) -> bool:
     """Whether two layouts have labels in the same places."""
-    return (
-        len(a.axes) == len(b.axes)
-        and len(a.fields) == len(b.fields)
-        and all(x.slots == y.slots for x, y in zip(a.fields, b.fields, strict=True))
-        and all(x.labels.shape == y.labels.shape for x, y in zip(a.fields, b.fields, strict=True))
-    )
+    if len(a.axes) != len(b.axes) or len(a.fields) != len(b.fields):
+        return False
+    for x, y in zip(a.fields, b.fields, strict=True):  # noqa: SIM110
+        if x.slots != y.slots or x.labels.shape != y.labels.shape:
+            return False
+    return True
 
 
 def _stretched(a: tuple[Factors, ...], b: tuple[Factors, ...]) -> tuple[Factors, ...] | None:
     """The axes of two operands together where they differ in nothing but sizes of 1; None where they differ in more."""
     if a is b or a == b:
         return a
-    if any(x != y and x and y for x, y in zip(a, b, strict=True)):
-        return None
+    for x, y in zip(a, b, strict=True):
+        if x != y and x and y:
+            return None
     return tuple([x or y for x, y in zip(a, b, strict=True)])
 
 

@@ -31,6 +31,8 @@ class DisjointSet:
 
     def roots(self, size: int, start: IntArray | None = None) -> IntArray:
         """The smallest member of each element's set: [size]; `start` holds roots that are known already."""
+        if start is not None and not self._left:
+            return start
         parent = np.arange(size, dtype=np.int64) if start is None else start.copy()
         if self._left:
             _hook(parent, _joined(self._left), _joined(self._right))

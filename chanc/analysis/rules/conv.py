@@ -117,7 +117,7 @@ def _operands(context: Context, group: int) -> tuple[Layout, Layout, tuple[int, 
     and so does a depthwise one, whose weight has no labels here.
     """
     data = _data(context, group)
-    for axis in {axis for field in data.fields for axis in field.axes if axis > 1}:
+    for axis in {slot[0] for field in data.fields for slot in field.slots if slot[0] > 1}:
         if not _slides(context, data, axis):
             data = context.fix(data, axis, "it varies along a spatial axis of a convolution")
     weight, axes, sizes = _stored(context, group) if context.is_parameter(1) else _computed(context, group)
@@ -266,8 +266,8 @@ def _spatial(context: Context, data: Layout, weight: Layout, transposed: bool) -
     dilations = context.integer_list("dilations") or [1] * count
     pads = context.integer_list("pads") or [0] * 2 * count
     free = context.attribute("auto_pad", "NOTSET") != "NOTSET"
-    varying = {axis for field in data.fields for axis in field.axes}
-    result = []
+    varying = {slot[0] for field in data.fields for slot in field.slots}
+    result: list[Factors] = []
     for k in range(count):
         size, kernel = data.size(k + 2), weight.size(k + 2)
         if k + 2 in varying:
