@@ -131,6 +131,16 @@ class Context(Notes):
             fields.append(Field(((axis, 0),), self._labels(value, axis, index, constant)))
         return Layout(tuple(layout), tuple(fields), f"constant '{value.name}'")
 
+    def labels(self, index: int, axis: int) -> IntArray | None:
+        """The labels of one axis of an initializer input, as `parameter` gives them: [its size].
+
+        None where its type has none.
+        """
+        value = self.inputs[index]
+        assert value is not None
+        constant = self.initializer(index)
+        return self._labels(value, axis, index, constant) if constant.channels else None
+
     def _labels(self, value: ir.Value, axis: int, index: int, constant: Constant) -> IntArray:
         initializers, use = self.findings.initializers, self.use(index)
         known = initializers.find(value, axis, use, constant.tied)

@@ -107,8 +107,9 @@ class _Runner:
         self._opaque(context, reason, self._captured(context))
 
     def _declare_rest(self, node: ir.Node) -> None:
+        layouts = self.findings.layouts
         for output in node.outputs:
-            if output not in self.findings.layouts:
+            if output not in layouts:
                 self._declare(node, output)
 
     def _declare(self, node: ir.Node, value: ir.Value) -> None:
