@@ -108,8 +108,11 @@ def bodies(nodes: int, size: int) -> onnx.ModelProto:
     return model
 
 
-def _body(name: str, outputs: list[str], made: onnx.NodeProto, like: Tensor, inputs: Sequence[str] = ()) -> onnx.GraphProto:
+def _body(
+    name: str, outputs: list[str], made: onnx.NodeProto, like: Tensor, inputs: Sequence[str] = ()
+) -> onnx.GraphProto:
     """A graph of one node; a Loop's has a number, whether to go on, and what is carried for inputs."""
+
     def value(name: str, of: int = like.dtype, shape: Sequence[int | None] | None = None) -> onnx.ValueInfoProto:
         return onnx.helper.make_tensor_value_info(name, of, shape)
 
@@ -159,8 +162,8 @@ def main() -> None:
     args = parser.parse_args()
     lines = [
         "# Scaling: nodes and image size", "", "`python benchmarks/scaling.py`", "",
-        "Chains of residual, dense or plain blocks, of shared constants, of bodies; CPU time, best of three (one over 5,000",
-        "nodes), on a shared machine.", "",
+        "Chains of residual, dense or plain blocks, of shared constants, of bodies; CPU time, best of three (one over",
+        "5,000 nodes), on a shared machine.", "",
         "| kind | nodes | image | groups | load + normal form, s | µs a node | `analyze_model`, s | µs a node "
         "| load + rewrite to half, s | µs a node |",
         "|---|---|---|---|---|---|---|---|---|---|",

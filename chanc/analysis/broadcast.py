@@ -36,7 +36,7 @@ def _alike(a: Layout, b: Layout) -> bool:
     """Whether two layouts have labels in the same places."""
     if len(a.axes) != len(b.axes) or len(a.fields) != len(b.fields):
         return False
-    for x, y in zip(a.fields, b.fields, strict=True):  # noqa: SIM110
+    for x, y in zip(a.fields, b.fields, strict=True):
         if x.slots != y.slots or x.labels.shape != y.labels.shape:
             return False
     return True

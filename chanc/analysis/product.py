@@ -157,7 +157,7 @@ def _stays(
 
 def _joint(layout: Layout, letters: Letters, one: int, two: int) -> bool:
     p, q = letters.index(one), letters.index(two)
-    return any([field.on(p) and field.on(q) for field in layout.fields if len(field.slots) > 1 or p == q])
+    return any(field.on(p) and field.on(q) for field in layout.fields if len(field.slots) > 1 or p == q)
 
 
 def _aligned(

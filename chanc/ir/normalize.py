@@ -160,7 +160,8 @@ def _constant(node: ir.Node) -> ir.TensorProtocol | None:
     if attribute is None:
         return None
     if name == "value" and attribute.type == ir.AttributeType.TENSOR:
-        return attribute.as_tensor()
+        tensor: ir.TensorProtocol | None = attribute.value  # not as_tensor(), which asks for every method of a tensor
+        return tensor
     kinds = {
         "value_float": (ir.AttributeType.FLOAT, ir.DataType.FLOAT),
         "value_floats": (ir.AttributeType.FLOATS, ir.DataType.FLOAT),
