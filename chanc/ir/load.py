@@ -124,7 +124,7 @@ def _read(path: Path) -> memoryview:
         if os.fstat(file.fileno()).st_size >= MAP_BYTES:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         # Not file.read(): numpy asks for large pages, with which a big file is read in half the time.
-        return memoryview(np.fromfile(file, np.uint8)).toreadonly()
+        return np.fromfile(file, np.uint8).data.toreadonly()
 
 
 def _serialized(proto: onnx.ModelProto) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from chanc.boundary import boundary
+from chanc.ir.collector import uncollected
 from chanc.ir.functions import inline_functions
 from chanc.ir.names import Names, value_names, values_of
 from chanc.ir.nodes import nodes_of, subgraphs
@@ -23,6 +24,7 @@ NO_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
 
 
 @boundary("the normal form")
+@uncollected()
 def normalize(model: ir.Model) -> bool:
     """Bring a model into normal form, in place; says whether anything changed, the order of nodes included.
 
