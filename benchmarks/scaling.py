@@ -1,12 +1,14 @@
 """How the cost of analysis and rewrite grows with the number of nodes and with the image size.
 
-    python benchmarks/scaling.py [--nodes 1000 3000 10000 30000] [--sizes 32 224] [--kinds residual shared]
+    python benchmarks/scaling.py [--nodes 1000 10000 100000] [--sizes 32 224] [--kinds residual shared dense bodies]
                                  [--out benchmarks/results/scaling.md]
 
 The models are chains, 16 channels wide. "residual": blocks of convolution, BatchNorm, Relu, convolution, BatchNorm,
 Add, Relu, with a Concat and a Split every tenth block. "shared": convolution, BatchNorm, Relu, where all BatchNorms
-read the same four vectors, which a rewrite must part. Seconds are CPU time, the best of three (of one over 5,000
-nodes).
+read the same four vectors, which a rewrite must part. "dense": blocks of 16 convolutions that each read all that came
+before them in their block. "bodies": convolutions in branches of an If, in the body of a Loop, and in a function of the
+model. Nodes are counted in the normal form, those of bodies too. Seconds are CPU time, the best of three (of one over
+5,000 nodes).
 """
 
 from __future__ import annotations
@@ -14,18 +16,21 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import onnx
 from arguments import at_least, target
 
 import chanc
 from chanc.analysis import analyze_model
 from chanc.ir import load
+from chanc.ir.nodes import nodes_of
 from chanc.ir.normalize import normalize
-from chanc.testing.graphs import Graph
+from chanc.testing.graphs import Graph, Tensor
 
 WIDTH = 16
+DOMAIN = "example"
 MANY = 5000
 
 
@@ -53,7 +58,75 @@ def shared(nodes: int, size: int) -> onnx.ModelProto:
     return graph.model(x.gap().flatten().gemm(10))
 
 
-KINDS = {"residual": residual, "shared": shared}
+def dense(nodes: int, size: int) -> onnx.ModelProto:
+    """DenseNet's blocks of 16 layers, each followed by a convolution back to the first width."""
+    graph = Graph()
+    x = graph.input("image", [1, 3, size, size], dynamic={0: "n"}).conv(WIDTH)
+    while len(graph.nodes) < nodes - 5:
+        parts = [x]
+        for _ in range(16):
+            joined = parts[0].concat(*parts[1:]) if len(parts) > 1 else x
+            parts.append(joined.bn().relu().conv(WIDTH // 2))
+        x = parts[0].concat(*parts[1:]).conv(WIDTH, 1)
+    return graph.model(x.gap().flatten().gemm(10))
+
+
+def bodies(nodes: int, size: int) -> onnx.ModelProto:
+    """An If, a Loop and a call of a function in turn, behind a convolution each."""
+    graph = Graph()
+    x = graph.input("image", [1, 3, size, size], dynamic={0: "n"})
+    choice = graph.input("choice", [], dtype=onnx.TensorProto.BOOL)
+    turns = graph.constant(np.array(2))
+    block = 0
+    while 3 * block < nodes - 5:  # three nodes a block
+        block += 1
+        x = x.conv(WIDTH)
+        kernel = graph.weight(WIDTH, WIDTH, 3, 3)
+        if block % 3 == 0:
+            x = graph.node("Gate", [x], domain=DOMAIN, shapes=[x.shape])[0]
+            continue
+        name = f"block_{block}"
+        inside = f"{name}.x" if block % 3 == 1 else x.name
+        made = onnx.helper.make_node("Conv", [inside, kernel.name], [f"{name}.y"], pads=[1, 1, 1, 1])
+        if block % 3 == 1:
+            body = _body(name, [f"{name}.go", f"{name}.y"], made, x, [f"{name}.i", f"{name}.on", inside])
+            inputs, attributes = [turns.name, "", x.name], {"body": body}
+        else:
+            other = onnx.helper.make_node("Relu", [x.name], [f"{name}.z"])
+            branches = _body(name, [f"{name}.y"], made, x), _body(name, [f"{name}.z"], other, x)
+            inputs, attributes = [choice.name], dict(zip(("then_branch", "else_branch"), branches, strict=True))
+        op = "Loop" if block % 3 == 1 else "If"
+        graph.nodes.append(onnx.helper.make_node(op, inputs, [name], name=name, **attributes))
+        x = Tensor(graph, name, x.shape, x.dtype)
+    model = graph.model(x.gap().flatten().gemm(10))
+    gate = [
+        onnx.helper.make_node("Sigmoid", ["x"], ["s"]),
+        onnx.helper.make_node("Mul", ["x", "s"], ["y"]),
+    ]
+    opset = [onnx.helper.make_opsetid("", graph.opset)]
+    model.functions.append(onnx.helper.make_function(DOMAIN, "Gate", ["x"], ["y"], gate, opset))
+    return model
+
+
+def _body(
+    name: str, outputs: list[str], made: onnx.NodeProto, like: Tensor, inputs: Sequence[str] = ()
+) -> onnx.GraphProto:
+    """A graph of one node; a Loop's has a number, whether to go on, and what is carried for inputs."""
+
+    def value(name: str, of: int = like.dtype, shape: Sequence[int | None] | None = None) -> onnx.ValueInfoProto:
+        return onnx.helper.make_tensor_value_info(name, of, shape)
+
+    nodes, given = [made], []
+    results = [value(outputs[-1])]
+    if inputs:
+        nodes.append(onnx.helper.make_node("Identity", [inputs[1]], [outputs[0]]))
+        given = [value(inputs[0], onnx.TensorProto.INT64, []), value(inputs[1], onnx.TensorProto.BOOL, [])]
+        given.append(value(inputs[2], shape=[None, *like.shape[1:]]))
+        results.insert(0, value(outputs[0], onnx.TensorProto.BOOL, []))
+    return onnx.helper.make_graph(nodes, name, given, results)
+
+
+KINDS = {"residual": residual, "shared": shared, "dense": dense, "bodies": bodies}
 
 
 def best(function: Callable[[], object], repeats: int) -> float:
@@ -69,28 +142,31 @@ def measure(kind: str, nodes: int, size: int) -> str:
     proto = KINDS[kind](nodes, size)
     loaded = load(proto)
     normalize(loaded)
-    count = len(proto.graph.node)
+    count = sum(1 for _ in nodes_of(loaded.graph))
     repeats = 3 if nodes <= MANY else 1
+    opened = best(lambda: normalize(load(proto)), repeats)
     analysis = best(lambda: analyze_model(loaded), repeats)
     whole = best(lambda: chanc.rewrite(load(proto), scale=0.5), repeats)
     groups = len(analyze_model(loaded).groups)
-    return (f"| {kind} | {count} | {size} | {groups} | {analysis:.3f} | {analysis / count * 1e6:.0f} "
+    return (f"| {kind} | {count} | {size} | {groups} | {opened:.3f} | {opened / count * 1e6:.0f} "
+            f"| {analysis:.3f} | {analysis / count * 1e6:.0f} "
             f"| {whole:.3f} | {whole / count * 1e6:.0f} |")  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=at_least(10), nargs="*", default=[1000, 3000, 10000, 30000])
+    parser.add_argument("--nodes", type=at_least(10), nargs="*", default=[1000, 10000, 100000])
     parser.add_argument("--sizes", type=at_least(8), nargs="*", default=[32, 224])
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=target)
     args = parser.parse_args()
     lines = [
         "# Scaling: nodes and image size", "", "`python benchmarks/scaling.py`", "",
-        "Chains, residual or of shared constants; CPU time, best of three (one over 5,000 nodes), on a shared machine.",
-        "",
-        "| kind | nodes | image | groups | `analyze_model`, s | µs a node | load + rewrite to half, s | µs a node |",
-        "|---|---|---|---|---|---|---|---|",
+        "Chains of residual, dense or plain blocks, of shared constants, of bodies; CPU time, best of three (one over",
+        "5,000 nodes), on a shared machine.", "",
+        "| kind | nodes | image | groups | load + normal form, s | µs a node | `analyze_model`, s | µs a node "
+        "| load + rewrite to half, s | µs a node |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for kind, nodes, size in itertools.product(args.kinds, args.nodes, args.sizes):
         lines.append(measure(kind, nodes, size))

@@ -34,20 +34,21 @@ def together(notes: Notes, layouts: Sequence[Layout]) -> Layout:
 
 def _alike(a: Layout, b: Layout) -> bool:
     """Whether two layouts have labels in the same places."""
-    return (
-        len(a.axes) == len(b.axes)
-        and len(a.fields) == len(b.fields)
-        and all(x.slots == y.slots for x, y in zip(a.fields, b.fields, strict=True))
-        and all(x.labels.shape == y.labels.shape for x, y in zip(a.fields, b.fields, strict=True))
-    )
+    if len(a.axes) != len(b.axes) or len(a.fields) != len(b.fields):
+        return False
+    for x, y in zip(a.fields, b.fields, strict=True):
+        if x.slots != y.slots or x.labels.shape != y.labels.shape:
+            return False
+    return True
 
 
 def _stretched(a: tuple[Factors, ...], b: tuple[Factors, ...]) -> tuple[Factors, ...] | None:
     """The axes of two operands together where they differ in nothing but sizes of 1; None where they differ in more."""
     if a is b or a == b:
         return a
-    if any(x != y and x and y for x, y in zip(a, b, strict=True)):
-        return None
+    for x, y in zip(a, b, strict=True):
+        if x != y and x and y:
+            return None
     return tuple([x or y for x, y in zip(a, b, strict=True)])
 
 
@@ -58,8 +59,9 @@ def _aligned(notes: Notes, layouts: Sequence[Layout]) -> Layout:
         layout if layout.rank == rank else insert_axes(layout, range(rank - layout.rank)) for layout in layouts
     ]
     for axis in range(rank):
-        operands = _align(notes, operands, axis)
-    axes = tuple(max((o.axes[axis] for o in operands), key=len) for axis in range(rank))
+        if len([o for o in operands if o.axes[axis]]) > 1:
+            operands = _align(notes, operands, axis)
+    axes = tuple([max([o.axes[axis] for o in operands], key=len) for axis in range(rank)])
     fields: list[Field] = []
     for operand in operands:
         for part in operand.fields:
@@ -74,9 +76,7 @@ def _bare(layout: Layout) -> bool:
 
 
 def _align(notes: Notes, operands: list[Layout], axis: int) -> list[Layout]:
-    """Write one axis of all operands with the same factors; pin what meets an axis without channels."""
-    if len([o for o in operands if o.axes[axis]]) < 2:
-        return operands
+    """Write an axis that several operands have with the same factors; pin what meets an axis without channels."""
     if len({o.axes[axis] for o in operands}) > 1:
         operands = [_without_ones(notes, o, axis) for o in operands]
     full = [o for o in operands if o.axes[axis] and o.size(axis) != 1]
@@ -139,7 +139,7 @@ def _replaced(layout: Layout, axis: int, factors: Factors) -> Layout:
 def _meet(notes: Notes, fields: list[Field], part: Field) -> None:
     """Add a field to those of the other operands."""
     for k, other in enumerate(fields):
-        shared = set(other.slots) & set(part.slots)
+        shared = set(other.slots).intersection(part.slots)
         if not shared:
             continue
         if len(shared) == len(other.slots) == len(part.slots):

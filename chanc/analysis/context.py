@@ -81,9 +81,9 @@ class Context(Notes):
         """Pin the channels of inputs that the rule took no notice of: scales made by a Concat."""
         layouts, read = self.findings.layouts, self._read
         for value in self.inputs:
-            layout = layouts.get(value) if value is not None and value not in read else None
-            for part in layout.fields if layout is not None else ():
-                self.pin(part.labels, f"{self.node.op_type} takes it as it is")
+            if value is not None and value not in read and value in layouts:
+                for part in layouts[value].fields:
+                    self.pin(part.labels, f"{self.node.op_type} takes it as it is")
 
     def rank(self, index: int) -> int:
         """The number of axes of an input."""
@@ -122,7 +122,7 @@ class Context(Notes):
             raise Opaque(f"input {index} is missing")
         constant = self.findings.initializers.constant(value)
         shape = constant.shape
-        layout: list[Factors] = [factors_of(n) for n in shape]
+        layout: list[Factors] = [() if n == 1 else (n,) for n in shape]
         if not constant.channels and not integers:
             return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
         fields = []
@@ -130,6 +130,16 @@ class Context(Notes):
             layout[axis] = (shape[axis],)
             fields.append(Field(((axis, 0),), self._labels(value, axis, index, constant)))
         return Layout(tuple(layout), tuple(fields), f"constant '{value.name}'")
+
+    def labels(self, index: int, axis: int) -> IntArray | None:
+        """The labels of one axis of an initializer input, as `parameter` gives them: [its size].
+
+        None where its type has none.
+        """
+        value = self.inputs[index]
+        assert value is not None
+        constant = self.initializer(index)
+        return self._labels(value, axis, index, constant) if constant.channels else None
 
     def _labels(self, value: ir.Value, axis: int, index: int, constant: Constant) -> IntArray:
         initializers, use = self.findings.initializers, self.use(index)
@@ -147,12 +157,12 @@ class Context(Notes):
 
         The same as `parameter` and `same`, without labels or unions of its own; False where it must have its own.
         """
-        value, weights = self.inputs[index], self.findings.weights
+        value, findings = self.inputs[index], self.findings
         assert value is not None
         # Weights that are computed from weights pass their roles on by labels of their own.
-        if weights and self.node.outputs[0] in weights:
+        if findings.weights and self.node.outputs[0] in findings.weights:
             return False
-        return self.findings.initializers.adopt(value, axis, self.use(index), labels, role)
+        return findings.initializers.adopt(value, axis, self.use(index), labels, role)
 
     # Contents
 

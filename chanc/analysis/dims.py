@@ -95,8 +95,13 @@ def make(factor: int, atoms: Iterable[str]) -> Size:
 
 def multiply(a: Size, b: Size) -> Size:
     """a * b."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a * b
+    if isinstance(a, int):
+        if isinstance(b, int):
+            return a * b
+        if a == 1:
+            return b
+    elif b == 1:
+        return a
     (fa, aa), (fb, ab) = _parts(a), _parts(b)
     return make(fa * fb, aa + ab)
 
@@ -126,6 +131,8 @@ def divide(a: Size, b: Size) -> Size | None:
 
 def equated(a: Size, b: Size) -> dict[str, Size]:
     """What an unknown must be for a and b to be equal, by its name; nothing where that is open."""
+    if a == b:
+        return {}
     (fa, aa), (fb, ab) = _parts(a), _parts(b)
     left, right = list(aa), list(ab)
     for atom in aa:

@@ -1,8 +1,9 @@
 """Union-find over whole arrays at once.
 
 Edges are collected while the graph is read and solved in one go, so that a union of two channel axes costs two
-appends. The solver hooks larger roots onto smaller ones and jumps pointers (Shiloach and Vishkin, 1982): a few
-passes of numpy instead of a Python loop over every channel.
+appends. Most unite two whole lines, as they were made: those are united by their first members alone. The solver of the
+others hooks larger roots onto smaller ones and jumps pointers (Shiloach and Vishkin, 1982): a few passes of numpy
+instead of a Python loop over every channel.
 """
 
 from __future__ import annotations
@@ -21,19 +22,57 @@ class DisjointSet:
     def __init__(self) -> None:
         self._left: list[IntArray] = []
         self._right: list[IntArray] = []
+        # By identity; the arrays are held, so that no other one gets the same.
+        self._lines: dict[int, IntArray] = {}
+        self._united: dict[int, tuple[int, int]] = {}
+
+    def line(self, start: int, size: int) -> IntArray:
+        """The members from `start` on as one line: [size]."""
+        made = np.arange(start, start + size, dtype=np.int64)
+        self._lines[id(made)] = made
+        return made
 
     def unite(self, left: IntArray, right: IntArray) -> None:
         """Note that `left[i]` and `right[i]` belong together; the arrays broadcast against each other."""
         if left.shape != right.shape:
             left, right = np.broadcast_arrays(left, right)
+        elif id(left) in self._lines and id(right) in self._lines and left.size:
+            self._unite_lines(int(left[0]), int(right[0]), left.size)
+            return
         self._left.append(left.ravel())
         self._right.append(right.ravel())
 
+    def _unite_lines(self, left: int, right: int, size: int) -> None:
+        """Hook the later one of two lines of one size onto the earlier one."""
+        low, high = sorted((self._first(left), self._first(right)))
+        if low != high:
+            self._united[high] = low, size
+
+    def _first(self, start: int) -> int:
+        """The first line of a line's set; the way to it is halved."""
+        united = self._united
+        while start in united:
+            up, size = united[start]
+            if up in united:
+                united[start] = united[up][0], size
+            start = up
+        return start
+
     def roots(self, size: int, start: IntArray | None = None) -> IntArray:
         """The smallest member of each element's set: [size]; `start` holds roots that are known already."""
+        left, right = list(self._left), list(self._right)
+        if start is not None and not left and not self._united:
+            return start
         parent = np.arange(size, dtype=np.int64) if start is None else start.copy()
-        if self._left:
-            _hook(parent, _joined(self._left), _joined(self._right))
+        for line, (_, length) in self._united.items():
+            first = self._first(line)
+            if start is None:
+                parent[line : line + length] = parent[first : first + length]
+            else:
+                left.append(np.arange(line, line + length))
+                right.append(np.arange(first, first + length))
+        if left:
+            _hook(parent, _joined(left), _joined(right))
         return parent
 
 

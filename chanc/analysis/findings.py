@@ -118,7 +118,7 @@ class Findings:
         if start + size > MOST_LABELS:
             raise Opaque(f"it has {size} channels, with which the graph has more than {MOST_LABELS}")
         self.label_count += size
-        return np.arange(start, start + size, dtype=np.int64)
+        return self.channels.line(start, size)
 
     def fields_of(self, value: ir.Value) -> tuple[Field, ...]:
         """The fields of a tensor, or of all tensors of a sequence."""

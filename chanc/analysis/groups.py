@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -131,11 +132,13 @@ def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
         return ()
     table = _Table.of(findings, units)
     kinds = (units.pinned, units.inexact, units.unscaled, units.undivided, units.heads)
-    marks = tuple(_mask(units, marked) for marked in kinds)
+    marks = [table.first_marked(marked) for marked in kinds]
     order = np.argsort(table.kind_of_root, kind="stable")
-    cuts = np.flatnonzero(np.diff(table.kind_of_root[order])) + 1
+    roots = table.roots[order]
+    ends = np.cumsum(np.bincount(table.kind_of_root)).tolist()
     groups = [
-        _group(table, units, marks, kind, members) for kind, members in enumerate(np.split(table.roots[order], cuts))
+        _group(table, units, [first.get(kind) for first in marks], kind, roots[start:end])
+        for kind, (start, end) in enumerate(itertools.pairwise([0, *ends]))
     ]
     groups.sort(key=lambda group: (int(group.units[0]), group.id))
     return _named(groups)
@@ -146,8 +149,9 @@ class _Table:
     """The lines of labels that parameter axes have, one after the other: their units, and the kind (group) of those.
 
     Axes with one and the same line, such as those of a BatchNorm, stand there once: `line[k]` is the one of parameter
-    k. Line j has the positions `start[j]` to `start[j + 1]`; `owners[g]` are the parameters on which group g is.
-    Only runs of one kind are sorted, not positions: a dense network has hundreds of thousands of those.
+    k. Line j has the positions `start[j]` to `start[j + 1]`; `owners[g]` are the parameters on which group g is, and
+    `count[g, j]` is how many positions of line j are of it. Only runs of one kind are sorted, not positions: a dense
+    network has hundreds of thousands of those.
     """
 
     parameters: list[ParameterAxis]
@@ -158,6 +162,7 @@ class _Table:
     roots: IntArray
     kind_of_root: IntArray
     owners: list[list[int]]
+    count: dict[tuple[int, int], int]
 
     @classmethod
     def of(cls, findings: Findings, units: Units) -> _Table:
@@ -174,26 +179,41 @@ class _Table:
             using[place].append(k)
             line.append(place)
         sizes = np.array([labels.size for labels in lines])
+        start = np.concatenate([[0], np.cumsum(sizes)])
         unit = units.unit[np.concatenate(lines)]
-        owner = np.repeat(np.arange(sizes.size), sizes)
-        key = _signatures(findings, units, owner, unit)
+        signature = _signatures(findings, units, sizes, unit)
         seen = np.zeros(units.unit.size, dtype=bool)
         seen[unit] = True
         roots = np.flatnonzero(seen)
-        kind_of_root = _numbered(key[roots])
-        kinds = np.zeros(units.unit.size, dtype=np.int64)
+        kind_of_root = _numbered(signature[roots])
+        kinds = signature  # all of it that matters was read
         kinds[roots] = kind_of_root
         kind = kinds[unit]
-        pair = kind * sizes.size + owner
-        begins = np.ones(pair.size, dtype=bool)
-        np.not_equal(pair[1:], pair[:-1], out=begins[1:])
+        begins = _begins(kind)
+        begins[start[:-1][sizes > 0]] = True
+        runs = np.flatnonzero(begins)
+        pair = kind[runs] * sizes.size + np.searchsorted(start, runs, side="right") - 1
+        found, which = np.unique(pair, return_inverse=True)
+        totals = np.bincount(which, np.diff(runs, append=unit.size)).astype(np.int64)
         owners: list[list[int]] = [[] for _ in range(int(kind_of_root.max(initial=-1)) + 1)]
-        for found in np.unique(pair[begins]).tolist():
-            owners[found // sizes.size] += using[found % sizes.size]
+        count: dict[tuple[int, int], int] = {}
+        for number, total in zip(found.tolist(), totals.tolist(), strict=True):
+            group, place = divmod(number, sizes.size)
+            owners[group] += using[place]
+            count[group, place] = total
         for of_kind in owners:
             of_kind.sort()
-        start = [0, *np.cumsum(sizes).tolist()]
-        return cls(findings.parameters, line, start, unit, kind, roots, kind_of_root, owners)
+        return cls(findings.parameters, line, start.tolist(), unit, kind, roots, kind_of_root, owners, count)
+
+    def first_marked(self, marked: Collection[int]) -> dict[int, int]:
+        """The first of the marked units in each group that has one."""
+        if not marked:
+            return {}
+        mask = np.zeros(int(self.roots[-1]) + 1, dtype=bool)
+        mask[[unit for unit in marked if unit < mask.size]] = True
+        at = np.flatnonzero(mask[self.roots])
+        kinds, first = np.unique(self.kind_of_root[at], return_index=True)
+        return dict(zip(kinds.tolist(), self.roots[at[first]].tolist(), strict=True))
 
     def inside(self, owner: int) -> slice:
         """Where in the table the positions of a parameter are."""
@@ -217,21 +237,30 @@ class _Table:
         )
 
 
-def _numbered(keys: IntArray) -> IntArray:
-    """Numbers from 0 for the different keys: [keys]; most stand in long runs, of which one each is sorted."""
+def _begins(keys: IntArray) -> NDArray[np.bool_]:
+    """Where in an array a run of equal keys begins: [keys]."""
     begins = np.ones(keys.size, dtype=bool)
     np.not_equal(keys[1:], keys[:-1], out=begins[1:])
+    return begins
+
+
+def _numbered(keys: IntArray) -> IntArray:
+    """Numbers from 0 for the different keys: [keys]; most stand in long runs, of which one each is sorted."""
+    begins = _begins(keys)
     _, number = np.unique(keys[begins], return_inverse=True)
     found: IntArray = number[np.cumsum(begins) - 1]
     return found
 
 
-def _signatures(findings: Findings, units: Units, owner: IntArray, unit: IntArray) -> IntArray:
-    """A number for each unit, equal for units that occur alike: sums of random numbers, one an axis and segment."""
+def _signatures(findings: Findings, units: Units, sizes: IntArray, unit: IntArray) -> IntArray:
+    """A number for each unit, equal for units that occur alike: sums of random numbers, one an axis and segment.
+
+    `unit` are those of the lines, one after the other, which are so long as `sizes` says.
+    """
     random = np.random.default_rng(0)
-    codes = random.integers(1, 1 << 62, size=owner[-1] + 1, dtype=np.int64)
+    codes = random.integers(1, 1 << 62, size=sizes.size, dtype=np.int64)
     key = np.zeros(units.unit.size, dtype=np.int64)
-    np.add.at(key, unit, codes[owner])
+    np.add.at(key, unit, np.repeat(codes, sizes))
     for labels in findings.segments:
         np.add.at(key, units.unit[labels], random.integers(1, 1 << 62, dtype=np.int64))
     for marked in (units.pinned, units.inexact):
@@ -240,37 +269,28 @@ def _signatures(findings: Findings, units: Units, owner: IntArray, unit: IntArra
     return key
 
 
-def _mask(units: Units, marked: Collection[int]) -> NDArray[np.bool_]:
-    """Whether each label is a marked unit: [labels]; empty where none is."""
-    if not marked:
-        return np.zeros(0, dtype=bool)
-    mask = np.zeros(units.unit.size, dtype=bool)
-    mask[list(marked)] = True
-    return mask
-
-
-def _group(table: _Table, units: Units, marks: tuple[NDArray[np.bool_], ...], kind: int, members: IntArray) -> Group:
-    owners = [table.parameters[k] for k in table.owners[kind]]
-    makers = [k for k, p in enumerate(owners) if p.role == "producer"]
+def _group(table: _Table, units: Units, marked: Sequence[int | None], kind: int, members: IntArray) -> Group:
+    """One group; `marked` are the first units of it that are pinned, inexact, unscaled, undivided and heads."""
+    owners, parameters = table.owners[kind], table.parameters
+    makers = [k for k in owners if parameters[k].role == "producer"]
     # A table that is looked up (a position bias) gives the group its name only where nothing else does.
-    first = next((k for k in makers if owners[k].uses[0][0].op_type != "Gather"), makers[0] if makers else 0)
-    pinned, inexact, unscaled, undivided, heads = (members[mask[members]] if mask.size else mask for mask in marks)
-    pin = units.pinned[int(pinned[0])] if pinned.size else None
-    place = table.owners[kind][first]
-    size = int(np.count_nonzero(table.kind[table.inside(place)] == kind))
-    name = owners[first].value.name or ""
+    first = next((k for k in makers if parameters[k].uses[0][0].op_type != "Gather"), (makers or owners)[0])
+    pinned, inexact, unscaled, undivided, heads = marked
+    pin = None if pinned is None else units.pinned[pinned]
+    size = table.count[kind, table.line[first]]
+    name = parameters[first].value.name or ""
     return Group(
-        id=name if owners[first].role == "producer" else f"{name}:{owners[first].axis}",
+        id=name if parameters[first].role == "producer" else f"{name}:{parameters[first].axis}",
         size=size,
         step=size // members.size,
         resizable=pin is None,
         reason="" if pin is None else pin_text(pin.node, pin.op, pin.reason),
-        inexact=units.inexact[int(inexact[0])] if inexact.size else "",
+        inexact="" if inexact is None else units.inexact[inexact],
         operands=Operands(lambda role: table.operands(kind, members.size, role)),
         units=members,
-        unscaled=units.unscaled[int(unscaled[0])] if unscaled.size else "",
-        divisible=not undivided.size,
-        heads=bool(heads.size),
+        unscaled="" if unscaled is None else units.unscaled[unscaled],
+        divisible=undivided is None,
+        heads=heads is not None,
     )
 
 

@@ -16,6 +16,7 @@ from chanc.ops import Trait, has
 Role = Literal["producer", "consumer", "follower"]
 Use = tuple[ir.Node, int]
 """A node, and one of its inputs."""
+FLOAT = ir.DataType.FLOAT
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class ParameterAxis:
 class Constant(NamedTuple):
     """What rules ask of an initializer again and again.
 
-    channels: its type may be that of channels; tied: all its uses are one; shown: it is a graph output; once: one use.
+    channels: its type may be that of channels; tied: several uses are one; shown: it is a graph output; once: one use.
     """
 
     shape: tuple[int, ...]
@@ -62,14 +63,17 @@ class Initializers:
         if found is None:
             if value.const_value is None:
                 raise Opaque(f"'{value.name}' is not an initializer")
-            shape = constant_shape(value)
-            users = value.uses()
-            shown = value.is_graph_output()
-            vector = len(shape) - shape.count(1) <= 1
-            tied = shown or not vector or True in [self._cuts(user) for user, _ in users]
-            found = Constant(shape, value.dtype in CHANNEL_TYPES, tied, shown, len(users) == 1)
-            self._constants[value] = found
+            found = self._constants[value] = self._read(value)
         return found
+
+    def _read(self, value: ir.Value) -> Constant:
+        shape, users, shown, dtype = constant_shape(value), value.uses(), value.is_graph_output(), value.dtype
+        once = len(users) == 1
+        tied = shown or len(shape) - shape.count(1) > 1
+        if not tied and not once:
+            tied = True in [self._cuts(user) for user, _ in users]
+        # Most are of one type, and the hash of a type is a call.
+        return Constant(shape, dtype is FLOAT or dtype in CHANNEL_TYPES, tied, shown, once)
 
     def _cuts(self, node: ir.Node) -> bool:
         """Whether a node takes parts of an axis; asked once an operator, as every vector has a user."""
@@ -95,15 +99,13 @@ class Initializers:
 
     def adopt(self, value: ir.Value, axis: int, use: Use, labels: IntArray, role: Role) -> bool:
         """Give an axis labels that others have as well; False where it must have its own."""
-        constant = self._constants.get(value) or self.constant(value)
-        if constant.shown or not constant.channels or constant.shape[axis] != labels.size:
+        shape, channels, tied, shown, once = self._constants.get(value) or self.constant(value)
+        if shown or not channels or shape[axis] != labels.size or (tied and not once):
             return False
-        if constant.tied and not constant.once:
-            return False
-        key = (value, axis) if constant.tied else (value, axis, use)
+        key = (value, axis) if tied else (value, axis, use)
         if key in self._known:
             return False
-        found = ParameterAxis(value, axis, labels, [use], constant.tied, role)
+        found = ParameterAxis(value, axis, labels, [use], tied, role)
         self._known[key] = found
         self.axes.append(found)
         return True

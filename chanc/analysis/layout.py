@@ -40,7 +40,10 @@ class Field(NamedTuple):
         slots = self.slots
         if len(slots) == 1:
             return slots[0][0] == axis
-        return any(slot[0] == axis for slot in slots)
+        for slot in slots:  # noqa: SIM110  # a plain loop: it is asked of every field
+            if slot[0] == axis:
+                return True
+        return False
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -73,7 +76,7 @@ class Layout(NamedTuple):
     @property
     def sizes(self) -> tuple[Size, ...]:
         """The size of each axis."""
-        return tuple(dims.product(factors) for factors in self.axes)
+        return tuple([factors[0] if len(factors) == 1 else dims.product(factors) for factors in self.axes])
 
     def size(self, axis: int) -> Size:
         """The size of one axis."""
@@ -90,7 +93,7 @@ class Layout(NamedTuple):
 
 def plain(sizes: Iterable[Size], why: str = "") -> Layout:
     """A layout without channels."""
-    return Layout(tuple(factors_of(size) for size in sizes), (), why)
+    return Layout(tuple([factors_of(size) for size in sizes]), (), why)
 
 
 def factors_of(size: Size) -> Factors:
@@ -147,7 +150,7 @@ def with_axes(layout: Layout, sizes: Mapping[int, Size]) -> Layout:
 
 
 def _moved(fields: Iterable[Field], home: dict[int, int]) -> tuple[Field, ...]:
-    return tuple(Field(tuple((home[axis], k) for axis, k in f.slots), f.labels) for f in fields)
+    return tuple([Field(tuple([(home[axis], k) for axis, k in f.slots]), f.labels) for f in fields])
 
 
 def merge(layout: Layout, axis: int) -> Layout:

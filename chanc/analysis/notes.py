@@ -90,11 +90,15 @@ class Notes:
 
     def mark(self, layout: Layout, axis: int, role: Role) -> None:
         """The parameters that label this axis are producers or consumers of their channels."""
-        findings = self.findings
         for part in layout.on(axis):
-            findings.roles.mark(part.labels, role, self.node)
-            if findings.bent and role == "consumer":
-                self._mark_bent(part.labels)
+            self.mark_labels(part.labels, role)
+
+    def mark_labels(self, labels: IntArray, role: Role) -> None:
+        """The parameters that have these labels are producers or consumers of their channels."""
+        findings = self.findings
+        findings.roles.mark(labels, role, self.node)
+        if findings.bent and role == "consumer":
+            self._mark_bent(labels)
 
     def _mark_bent(self, labels: IntArray) -> None:
         """Halves of a weight that is bent on its way to the node that takes it aren't halves there."""

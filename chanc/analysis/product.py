@@ -157,7 +157,7 @@ def _stays(
 
 def _joint(layout: Layout, letters: Letters, one: int, two: int) -> bool:
     p, q = letters.index(one), letters.index(two)
-    return any(field.on(p) and field.on(q) for field in layout.fields)
+    return any(field.on(p) and field.on(q) for field in layout.fields if len(field.slots) > 1 or p == q)
 
 
 def _aligned(
@@ -187,7 +187,9 @@ def _whole_heads(
 
 
 def _cleared(layout: Layout, axis: int) -> Layout:
-    return Layout(layout.axes, tuple(f for f in layout.fields if not f.on(axis)), layout.why)
+    if not layout.on(axis):
+        return layout
+    return Layout(layout.axes, tuple([f for f in layout.fields if not f.on(axis)]), layout.why)
 
 
 def reduced(context: Context, layout: Layout, mine: Letters, out: Letters, shared: Letters) -> Layout:
@@ -207,4 +209,5 @@ def arranged(layout: Layout, mine: Letters, out: Letters) -> Layout:
     """The axes in the order of the result, size 1 where the operand has none."""
     order = [mine.index(letter) for letter in out if letter in mine]
     missing = [k for k, letter in enumerate(out) if letter not in mine]
-    return insert_axes(transpose(layout, order), missing)
+    turned = layout if order == list(range(len(mine))) else transpose(layout, order)
+    return insert_axes(turned, missing)

@@ -34,6 +34,10 @@ class Picked(Context):
         """As of any context; integers are quantised values here."""
         return super().parameter(index, axes, integers=True)
 
+    def labels(self, index: int, axis: int) -> IntArray | None:
+        """As of any context; integers are quantised values here."""
+        return self.parameter(index, (axis,)).on(axis)[0].labels
+
 
 def elements(context: Context, index: int) -> int:
     """The number of elements of an input; 0 where it is left out, or not known."""

@@ -61,11 +61,10 @@ class _Runner:
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
-        self.body = self.visit_body
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts; one at which its rule stumbles is not understood."""
-        context = Context(self.findings, node, self.body)
+        context = Context(self.findings, node, self.visit_body)
         try:
             self._visit(context)
         except ChancError:
@@ -108,8 +107,9 @@ class _Runner:
         self._opaque(context, reason, self._captured(context))
 
     def _declare_rest(self, node: ir.Node) -> None:
+        layouts = self.findings.layouts
         for output in node.outputs:
-            if output not in self.findings.layouts:
+            if output not in layouts:
                 self._declare(node, output)
 
     def _declare(self, node: ir.Node, value: ir.Value) -> None:

@@ -53,15 +53,19 @@ def solve(findings: Findings) -> Units:
     held = list(_all_held(findings))
     spanning = list(_spanning(findings.layouts.items()))
     staying = [*findings.pins, *held]
-    unit = _rectangular(findings, unit, [labels for labels, _ in staying], [field for _, field in spanning])
+    grids = [by_axis(field) for _, field in spanning]
+    unit, moving = _rectangular(findings, unit, [labels for labels, _ in staying], grids)
     pinned = _first_of_each(unit, staying)
     for labels, pin in findings.rows:
         if unit[labels[0]] == unit[labels[-1]]:
             pinned.setdefault(int(unit[labels[0]]), pin)
     for name, root in _knots(findings, channel, unit):
         pinned.setdefault(root, Pin(name, "", "", f"all that '{name}' makes is combined with itself"))
-    for value, root in _sole_units(spanning, unit):
-        pinned.setdefault(root, Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes"))
+    for (value, _), grid, axis in zip(spanning, grids, moving, strict=True):
+        if axis == -1:
+            # It can't be told along which of them it would be resized.
+            pin = Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes")
+            pinned.setdefault(int(unit[grid.flat[0]]), pin)
     inexact = _first_of_each(unit, [*findings.inexact, *remains(findings, unit)])
     unscaled = _first_of_each(unit, findings.unscaled)
     undivided, heads = (_marked(unit, marked) for marked in (findings.undivided, findings.heads))
@@ -110,26 +114,32 @@ def _sizes_only(findings: Findings, node: ir.Node) -> bool:
     ) and not node.outputs[0].is_graph_output()
 
 
-def _rectangular(findings: Findings, unit: IntArray, staying: Sequence[IntArray], fields: Sequence[Field]) -> IntArray:
-    """Couple labels until each field that spans several axes loses whole rows or whole columns."""
-    stay = np.zeros(findings.label_count if fields else 0, dtype=np.int64)
-    if fields and staying:
+def _rectangular(
+    findings: Findings, unit: IntArray, staying: Sequence[IntArray], grids: Sequence[IntArray]
+) -> tuple[IntArray, list[int]]:
+    """Couple labels until each field that spans several axes loses whole rows or whole columns.
+
+    `grids` are their labels by axis. Returns the units, and along which dimension those of each grid move.
+    """
+    stay = np.zeros(findings.label_count if grids else 0, dtype=np.int64)
+    if grids and staying:
         stay[np.concatenate(staying)] = 1
     ends = np.array([(labels[0], labels[-1]) for labels, _ in findings.rows], dtype=np.int64).reshape(-1, 2)
-    settled = False
-    while not settled:
-        settled = True
-        for field in fields:
-            array = by_axis(field)
-            if moving_axis(unit[array]) is not None:
+    while True:
+        moving: list[int] = []
+        for grid in grids:
+            units = unit[grid]
+            axis = moving_axis(units)
+            if axis is not None:
+                moving.append(axis)
                 continue
-            keep = _best_axis(unit[array], stay, unit[ends])
+            keep = _best_axis(units, stay, unit[ends])
             extra = DisjointSet()
-            flat = np.moveaxis(array, keep, 0).reshape(array.shape[keep], -1)
-            extra.unite(unit[flat], unit[flat[:, :1]])
+            flat = np.moveaxis(units, keep, 0).reshape(units.shape[keep], -1)
+            extra.unite(flat, flat[:, :1])
             unit = extra.roots(unit.size, unit)[unit]
-            settled = False
-    return unit
+        if len(moving) == len(grids):
+            return unit, moving
 
 
 def _spanning(layouts: Iterable[tuple[ir.Value, Layout]]) -> Iterator[tuple[str, Field]]:
@@ -142,13 +152,6 @@ def _spanning(layouts: Iterable[tuple[ir.Value, Layout]]) -> Iterator[tuple[str,
                 if key not in seen:
                     seen.add(key)
                     yield value.name or "", field
-
-
-def _sole_units(spanning: Sequence[tuple[str, Field]], unit: IntArray) -> Iterator[tuple[str, int]]:
-    """Units that fill a tensor along several axes: it can't be told along which of them they would be resized."""
-    for name, field in spanning:
-        if moving_axis(unit[by_axis(field)]) == -1:
-            yield name, int(unit[field.labels.flat[0]])
 
 
 def _knots(findings: Findings, channel: IntArray, unit: IntArray) -> Iterator[tuple[str, int]]:
@@ -166,13 +169,15 @@ def _knots(findings: Findings, channel: IntArray, unit: IntArray) -> Iterator[tu
 
 def by_axis(field: Field) -> IntArray:
     """The labels with one dimension for each axis along which they vary, axes ascending."""
-    order = sorted(range(len(field.slots)), key=lambda k: field.slots[k])
-    labels = field.labels.transpose(order)
-    shape = [0] * len(field.axes)
-    for axis in field.axes:
-        count = [field.labels.shape[k] for k, slot in enumerate(field.slots) if slot[0] == axis]
-        shape[field.axes.index(axis)] = int(np.prod(count))
-    return labels.reshape(shape)
+    slots, labels = field.slots, field.labels
+    if list(slots) != sorted(slots):
+        order = sorted(range(len(slots)), key=slots.__getitem__)
+        labels = labels.transpose(order)
+        slots = tuple([slots[k] for k in order])
+    sizes: dict[int, int] = {}
+    for (axis, _), size in zip(slots, labels.shape, strict=True):
+        sizes[axis] = sizes.get(axis, 1) * size
+    return labels if len(sizes) == labels.ndim else labels.reshape(list(sizes.values()))
 
 
 def moving_axis(units: IntArray) -> int | None:
@@ -181,11 +186,7 @@ def moving_axis(units: IntArray) -> int | None:
     A single unit everywhere moves along the only dimension that is 1 long where all others are longer, else along none
     that can be told: then dimension -1 stands for "it can't be resized".
     """
-    varying = [
-        axis
-        for axis in range(units.ndim)
-        if not np.array_equal(units, np.broadcast_to(units.take([0], axis), units.shape))
-    ]
+    varying = [axis for axis in range(units.ndim) if (units != units[(slice(None),) * axis + (slice(1),)]).any()]
     if len(varying) == 1:
         return varying[0]
     if varying:

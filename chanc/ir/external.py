@@ -9,6 +9,8 @@ data may be links to the folder of the real one. The cache of the Hugging Face h
 from __future__ import annotations
 
 import errno
+import functools
+import math
 import mmap
 import os
 from collections.abc import Iterator
@@ -62,7 +64,7 @@ def tensor_over(
 
     Raises: ModelError if the number of bytes doesn't fit dtype and shape.
     """
-    count = int(np.prod(shape, dtype=object)) if shape else 1
+    count = math.prod(shape)
     expected = -(-count * dtype.bitwidth // 8)
     if min(shape, default=0) < 0 or len(data) != expected:
         raise ModelError(
@@ -71,11 +73,17 @@ def tensor_over(
     rest = {"name": name, "doc_string": doc_string, "metadata_props": metadata_props}
     if dtype.bitwidth < _SUB_BYTE:
         return ir.PackedTensor(np.frombuffer(data, np.uint8), dtype, shape=shape, **rest)  # type: ignore[arg-type]
-    element = np.dtype(dtype.numpy()).newbyteorder("<")
+    element = _element(dtype)
     array = np.frombuffer(data, element).reshape(shape) if count else np.empty(shape, element)
     if isinstance(data.obj, mmap.mmap):
         return MappedTensor(array, dtype, data.obj, offset, **rest)
     return ir.Tensor(array, dtype, **rest)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _element(dtype: ir.DataType) -> np.dtype[Any]:
+    """Numpy's little-endian type of an element."""
+    return np.dtype(dtype.numpy()).newbyteorder("<")
 
 
 def resolve(model: ir.Model, source: Path | None, where: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -52,4 +50,5 @@ def constant_shape(value: ir.Value) -> tuple[int, ...]:
     # The shape of what was read from a file is made anew each time it is asked for.
     if type(tensor) is ir.TensorProtoTensor:
         return tuple(tensor.raw.dims)
-    return cast(tuple[int, ...], tensor.shape.dims)  # a tensor in hand has no symbolic axis
+    shape: tuple[int, ...] = tensor.shape.dims  # type: ignore[assignment]  # a tensor in hand has no symbolic axis
+    return shape

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from chanc.boundary import boundary
+from chanc.ir.collector import uncollected
 from chanc.ir.functions import inline_functions
 from chanc.ir.names import Names, value_names, values_of
 from chanc.ir.nodes import nodes_of, subgraphs
@@ -23,6 +24,7 @@ NO_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
 
 
 @boundary("the normal form")
+@uncollected()
 def normalize(model: ir.Model) -> bool:
     """Bring a model into normal form, in place; says whether anything changed, the order of nodes included.
 
@@ -160,7 +162,8 @@ def _constant(node: ir.Node) -> ir.TensorProtocol | None:
     if attribute is None:
         return None
     if name == "value" and attribute.type == ir.AttributeType.TENSOR:
-        return attribute.as_tensor()
+        tensor: ir.TensorProtocol | None = attribute.value  # not as_tensor(), which asks for every method of a tensor
+        return tensor
     kinds = {
         "value_float": (ir.AttributeType.FLOAT, ir.DataType.FLOAT),
         "value_floats": (ir.AttributeType.FLOATS, ir.DataType.FLOAT),

@@ -43,6 +43,23 @@ def test_two_steps_are_one(first: list[tuple[int, int]], second: list[tuple[int,
     np.testing.assert_array_equal(two.roots(20, start), slow_roots(20, first + second))
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 2)), max_size=16), st.booleans())
+def test_whole_lines_are_united_as_their_members_are(pairs: list[tuple[int, int, int]], known: bool) -> None:
+    """Lines of 3 as they were made, beside single members of them; `known`: on top of roots that are known."""
+    sets, edges = DisjointSet(), [(0, 19), (7, 2)] if known else []
+    lines = [sets.line(3 * k, 3) for k in range(7)]
+    for a, b, what in pairs:
+        if what:
+            sets.unite(lines[a], lines[b])
+            edges += [(3 * a + k, 3 * b + k) for k in range(3)]
+        else:
+            sets.unite(lines[a][:1], lines[b][1:2])
+            edges.append((3 * a, 3 * b + 1))
+    start = slow_roots(21, edges[:2]) if known else None
+    np.testing.assert_array_equal(sets.roots(21, start), slow_roots(21, edges))
+
+
 def test_arrays_broadcast() -> None:
     sets = DisjointSet()
     sets.unite(np.arange(6).reshape(2, 3), np.array([[0], [3]]))

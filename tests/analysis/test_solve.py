@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -14,6 +17,7 @@ from chanc.analysis.findings import Findings
 from chanc.analysis.layout import Field, Layout, vector
 from chanc.analysis.solve import Units, by_axis, moving_axis, solve
 from chanc.testing.builders import build
+from chanc.testing.graphs import Graph
 
 PAIRS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=14)
 
@@ -201,3 +205,16 @@ def test_a_kernel_that_is_also_read_as_a_whole_stays() -> None:
     group = analyze(model).group("w")
     assert not group.resizable
     assert group.size == 6
+
+
+def test_an_analysis_goes_when_nobody_holds_it() -> None:
+    """By its reference counts: what it holds doesn't wait for the collector of cycles."""
+    graph = Graph()
+    analysis = analyze(graph.model(graph.input("x", [1, 3, 8, 8]).conv(4).bn().gap().flatten().gemm(2)))
+    labels = weakref.ref(analysis.findings.parameters[0].labels)
+    gc.disable()
+    try:
+        del analysis
+        assert labels() is None
+    finally:
+        gc.enable()

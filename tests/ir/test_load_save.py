@@ -310,3 +310,11 @@ def test_a_stale_type_of_an_initializer_gives_way_to_its_data() -> None:
     proto.graph.value_info.append(helper.make_tensor_value_info("w", TensorProto.FLOAT16, [32, 8, 3, 3]))
     assert load(proto).graph.initializers["w"].dtype == ir.DataType.FLOAT
     assert to_proto(load(proto)).graph.initializer[0].data_type == TensorProto.FLOAT
+
+
+def test_weights_of_a_file_are_read_where_they_lie_and_only_read(tmp_path: Path) -> None:
+    """Small ones as well; what was read may be shared with a copy."""
+    onnx.save(small(), tmp_path / "m.onnx")
+    held = [value.const_value for value in load(tmp_path / "m.onnx").graph.initializers.values()]
+    assert [type(tensor) for tensor in held] == [ir.Tensor, ir.Tensor]
+    assert not any(tensor.numpy().flags.writeable for tensor in held if tensor is not None)

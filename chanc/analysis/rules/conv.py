@@ -6,6 +6,9 @@ Grouped: the input is seen as [groups, channels of a group], the output likewise
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from chanc.analysis.context import Context
 from chanc.analysis.dims import Dim, Size, multiply, unknown, window
 from chanc.analysis.disjoint_set import IntArray
@@ -47,102 +50,108 @@ def deform_conv(context: Context) -> None:
 
 def _convolve(context: Context, bias: int) -> None:
     group = context.integer("group", 1)
-    data, weight, (outer, inner) = _operands(context, group)
+    data, (made, taken, (outer, inner), kernel) = _operands(context, group)
     _check(data, inner * group, outer, group)
-    if not weight.on(0):
-        if _depthwise(context, data, weight, bias):
+    if made is None:
+        # A kernel a channel: the channels stay what they are, but for kernels with labels of their own.
+        found = context.project(data, 1)
+        if found is not None and context.adopt(1, 0, found):
+            _finish(context, data, found, kernel, bias=bias)
             return
-        weight = context.parameter(1, (0,))
-        if not weight.on(0):
+        made = context.labels(1, 0)
+        if made is None:
             raise Opaque("its weight isn't floating point")
-    made = line(weight, 0)
-    context.mark(weight, 0, "producer")
-    if group == 1 and context.is_parameter(1):
-        take_up(context, data, 1, index=1, own=1)
+    context.mark_labels(made, "producer")
+    if taken is not None and group == 1:
+        consume(context, data, 1, taken)
+        context.mark_labels(taken, "consumer")
     elif group == 1:
-        consume(context, data, 1, line(weight, 1))
-        context.mark(weight, 1, "consumer")
-    elif context.mode("") == "rows":
+        take_up(context, data, 1, index=1, own=1)
+    elif taken is None:
         _rows(context, data, made, group)
         if outer == group and inner == 1:
-            context.mark(weight, 0, "follower")
+            context.mark_labels(made, "follower")
     else:
-        _columns(context, data, line(weight, 1), group)
+        _columns(context, data, taken, group)
         spread(context, made, group)
-        context.mark(weight, 1, "consumer")
-    _finish(context, data, made, weight, bias=bias)
-
-
-def _depthwise(context: Context, data: Layout, weight: Layout, bias: int) -> bool:
-    """A kernel a channel: the channels stay what they are. False where the kernels have labels of their own."""
-    found = context.project(data, 1)
-    if found is None or not context.adopt(1, 0, found):
-        return False
-    _finish(context, data, found, weight, bias=bias)
-    return True
+        context.mark_labels(taken, "consumer")
+    _finish(context, data, made, kernel, bias=bias)
 
 
 @rule("ConvTranspose")
 def conv_transpose(context: Context) -> None:
     """ConvTranspose: X [N, C, ...], W [C, O/group, ...], B [O] -> [N, O, ...]."""
     group = context.integer("group", 1)
-    data, weight, (outer, inner) = _operands(context, group)
+    data, (taken, own, (outer, inner), kernel) = _operands(context, group)
     _check(data, outer, inner * group, group)
-    taken = line(weight, 0)
+    assert taken is not None
     consume(context, data, 1, taken)
-    context.mark(weight, 1, "producer")
-    if group == 1 or context.mode("") != "rows":
-        context.mark(weight, 0, "consumer")
-    if group == 1:
-        made = line(weight, 1)
-    elif context.mode("") == "rows":
+    if own is None:
         made = context.fresh(inner * group)
         spread_rows(context, taken, group)
         _rows_of(context, made, taken, group)
-        context.mark(weight, 0, "follower" if outer == inner * group else "producer")
+        context.mark_labels(taken, "follower" if outer == inner * group else "producer")
     else:
-        made = context.fresh(inner * group)
-        spread(context, taken, group)
-        context.couple(made.reshape(group, -1), line(weight, 1)[None, :])
-        context.cut(made, group, 1)
-        context.beside(line(weight, 1), made.reshape(group, -1).T)
-        context.row(made[: made.size // group], "one unit fills its groups")
-    _finish(context, data, made, weight, bias=2, transposed=True)
+        context.mark_labels(own, "producer")
+        context.mark_labels(taken, "consumer")
+        made = own if group == 1 else _columns_of(context, taken, own, group)
+    _finish(context, data, made, kernel, bias=2, transposed=True)
 
 
-def _operands(context: Context, group: int) -> tuple[Layout, Layout, tuple[int, int]]:
-    """Data with fixed spatial axes, a weight with labels on the channel axes that can change, and their sizes.
+def _columns_of(context: Context, taken: IntArray, own: IntArray, group: int) -> IntArray:
+    """What a transposed convolution in groups makes: channel j of every group is made by column j of the weight."""
+    made = context.fresh(own.size * group)
+    spread(context, taken, group)
+    context.couple(made.reshape(group, -1), own[None, :])
+    context.cut(made, group, 1)
+    context.beside(own, made.reshape(group, -1).T)
+    context.row(made[: own.size], "one unit fills its groups")
+    return made
+
+
+class _Weight(NamedTuple):
+    """The labels on the channel axes of a weight, None where its sizes stay or are the input's; its sizes."""
+
+    first: IntArray | None
+    second: IntArray | None
+    channels: tuple[int, int]
+    kernel: Sequence[Size]
+
+
+def _operands(context: Context, group: int) -> tuple[Layout, _Weight]:
+    """Data with fixed spatial axes, and a weight with labels on the channel axes that can change.
 
     Where whole groups go the second axis of the weight keeps its size. A Conv in one group takes up its inputs itself,
     and so does a depthwise one, whose weight has no labels here.
     """
     data = _data(context, group)
-    for axis in {axis for field in data.fields for axis in field.axes if axis > 1}:
+    for axis in {slot[0] for field in data.fields for slot in field.slots if slot[0] > 1}:
         if not _slides(context, data, axis):
             data = context.fix(data, axis, "it varies along a spatial axis of a convolution")
-    weight, axes, sizes = _stored(context, group) if context.is_parameter(1) else _computed(context, group)
-    if data.rank < 3 or any(len(weight.on(k)) != 1 or len(weight.axes[k]) != 1 for k in axes):
+    weight = _stored(context, group) if context.is_parameter(1) else _computed(context, group)
+    if data.rank < 3 or weight is None:
         if context.value(1) in context.findings.fed:
             raise Opaque("its weight is an input that a caller may feed")
         raise Opaque("its weight is computed from activations, or isn't floating point")
-    if len(axes) == 2 and weight.on(0) == weight.on(1):
-        raise Opaque("its weight is computed from activations")
-    return data, weight, sizes
+    return data, weight
 
 
-def _stored(context: Context, group: int) -> tuple[Layout, tuple[int, ...], tuple[int, int]]:
-    """A weight that is an initializer, the axes of it that have labels, and the sizes of its channel axes."""
-    outer, inner = context.initializer(1).shape[:2]
+def _stored(context: Context, group: int) -> _Weight | None:
+    """A weight that is an initializer; None where its type has no channels."""
+    outer, inner, *kernel = context.initializer(1).shape
     rows = _whole_rows(context, group, outer, inner)
     turned = context.node.op_type == "ConvTranspose"
-    axes: tuple[int, ...] = (0,) if rows or (group == 1 and not turned) else (0, 1)
     if rows and outer == group and inner == 1 and not turned:
-        axes = ()
-    return context.parameter(1, axes), axes, (outer, inner)
+        return _Weight(None, None, (outer, inner), kernel)
+    first = context.labels(1, 0)
+    if first is None:
+        return None
+    second = context.labels(1, 1) if not rows and (group > 1 or turned) else None
+    return _Weight(first, second, (outer, inner), kernel)
 
 
-def _computed(context: Context, group: int) -> tuple[Layout, tuple[int, ...], tuple[int, int]]:
-    """A weight that is computed, the axes of it that have labels, and the sizes of its channel axes."""
+def _computed(context: Context, group: int) -> _Weight | None:
+    """A weight that is computed; None where its channels aren't understood."""
     weight = context.input(1)
     for axis in range(2, weight.rank):
         weight = context.fix(weight, axis, "it varies along a kernel axis")
@@ -151,7 +160,13 @@ def _computed(context: Context, group: int) -> tuple[Layout, tuple[int, ...], tu
     if _whole_rows(context, group, outer, inner):
         weight = context.fix(weight, 1, "whole groups go")
         axes = (0,)
-    return _single(context, weight, axes), axes, (outer, inner)
+    weight = _single(context, weight, axes)
+    if any(len(weight.on(k)) != 1 or len(weight.axes[k]) != 1 for k in axes):
+        return None
+    if len(axes) == 2 and weight.on(0) == weight.on(1):
+        raise Opaque("its weight is computed from activations")
+    second = line(weight, 1) if len(axes) == 2 else None
+    return _Weight(line(weight, 0), second, (outer, inner), weight.sizes[2:])
 
 
 def _whole_rows(context: Context, group: int, outer: int, inner: int) -> bool:
@@ -243,7 +258,7 @@ def _columns(context: Context, data: Layout, given: IntArray, group: int) -> Non
 
 
 def _finish(
-    context: Context, data: Layout, made: IntArray, weight: Layout, *, bias: int, transposed: bool = False
+    context: Context, data: Layout, made: IntArray, kernel: Sequence[Size], *, bias: int, transposed: bool = False
 ) -> None:
     """Set the output: batch factors and fields of the data, the made channels, spatial sizes."""
     if context.value(bias) is not None and not (context.is_parameter(bias) and context.adopt(bias, 0, made)):
@@ -253,30 +268,30 @@ def _finish(
             context.pin(made, "its bias is not understood")
         else:
             context.same(labels, made)
-    spatial = _spatial(context, data, weight, transposed)
+    spatial = _spatial(context, data, kernel, transposed)
     axes: tuple[Factors, ...] = (data.axes[0], (made.size,), *spatial)
     batch = tuple(f for f in data.fields if not f.on(1))
     context.output(Layout(axes, (Field(((1, 0),), made), *batch)))
 
 
-def _spatial(context: Context, data: Layout, weight: Layout, transposed: bool) -> list[Factors]:
+def _spatial(context: Context, data: Layout, kernel: Sequence[Size], transposed: bool) -> list[Factors]:
     """The spatial axes of the output."""
     count = data.rank - 2
     strides = context.integer_list("strides") or [1] * count
     dilations = context.integer_list("dilations") or [1] * count
     pads = context.integer_list("pads") or [0] * 2 * count
     free = context.attribute("auto_pad", "NOTSET") != "NOTSET"
-    varying = {axis for field in data.fields for axis in field.axes}
-    result = []
+    varying = {slot[0] for field in data.fields for slot in field.slots}
+    result: list[Factors] = []
     for k in range(count):
-        size, kernel = data.size(k + 2), weight.size(k + 2)
+        size, span = data.size(k + 2), kernel[k]
         if k + 2 in varying:
             result.append(data.axes[k + 2])
-        elif transposed or not isinstance(kernel, int):
+        elif transposed or not isinstance(span, int):
             result.append(factors_of(_declared(context, k + 2) or context.unknown_size(k + 2)))
         else:
-            pad = padding(context, k, count, size, kernel) if free else pads[k] + pads[k + count]
-            result.append(factors_of(window(size, kernel, strides[k], dilations[k], pad)))
+            pad = padding(context, k, count, size, span) if free else pads[k] + pads[k + count]
+            result.append(factors_of(window(size, span, strides[k], dilations[k], pad)))
     return result
 
 
