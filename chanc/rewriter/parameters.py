@@ -14,6 +14,7 @@ from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.dtypes import FLOATS
+from chanc.ir.external import release_pages
 from chanc.ir.initializers import add_constant, constant_shape
 from chanc.ir.names import Names
 from chanc.ir.nodes import called, subgraphs
@@ -71,8 +72,10 @@ def resize_parameters(
             use = fresh.use(value, *uses[0], users) if fresh is not None else KEPT
             distinct = list({edit.axis: edit for edit in edits}.values())
             use = use._replace(zero=zeros.get(value))
+            read = value.const_value
             array = method.apply(_array(value), distinct, use, rng)
             readers = give(analysis.model.graph, names, value, uses, array, readers)
+            release_pages(read)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 groups = {edit.axis: tuple(part.group for part in edit.parts) for edit in edits}

@@ -31,7 +31,8 @@ def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Gen
                 mask = unread if edit.role == "consumer" else new
                 mask[(slice(None),) * edit.axis + (part.later,)] = True
     if new.any():
-        taken = np.where(new, np.where(unread, np.zeros_like(taken), draw(taken, use, rng)), taken)
+        np.copyto(taken, draw(taken, use, rng), where=new)
+        taken[new & unread] = 0
     return clear_later(taken, edits, lambda part: not part.divisible, use.zero)
 
 
