@@ -173,7 +173,7 @@ def line(what: str, rows: Sequence[Row]) -> str:
 def page(found: dict[str, list[Row]], gigabytes: float, repeats: int) -> str:
     return "\n".join([
         "# A model over 2 GB", "", f"`python benchmarks/big_model.py --gb {gigabytes:g} --repeats {repeats}`", "",
-        *__doc__.split("\n\n")[2].split("\n"), "",
+        *__doc__.split("\n\n")[2].strip().split("\n"), "",
         f"Python {platform.python_version()}, numpy {np.__version__}, onnx {onnx.__version__}; {os.cpu_count()} CPU "
         "cores and a disk, both shared with other work.",
         "Megabytes of weights; seconds on the clock, but for those without a core, and of CPU, medians; memory is the "
