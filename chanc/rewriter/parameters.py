@@ -21,6 +21,7 @@ from chanc.ir.nodes import called, subgraphs
 from chanc.rewriter.axis_maps import Resize, occurrence
 from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.fresh import Fresh
+from chanc.rewriter.later import later, waits
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
 from chanc.rewriter.transfer import Method
@@ -73,9 +74,13 @@ def resize_parameters(
             distinct = list({edit.axis: edit for edit in edits}.values())
             use = use._replace(zero=zeros.get(value))
             read = value.const_value
-            array = method.apply(_array(value), distinct, use, rng)
-            readers = give(analysis.model.graph, names, value, uses, array, readers)
-            release_pages(read)
+            if read is not None and len(uses) == readers and waits(read, distinct, method):
+                value.const_value = later(read, distinct)
+                value.shape = value.const_value.shape
+            else:
+                array = method.apply(_array(value), distinct, use, rng)
+                readers = give(analysis.model.graph, names, value, uses, array, readers)
+                release_pages(read)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 groups = {edit.axis: tuple(part.group for part in edit.parts) for edit in edits}

@@ -148,7 +148,7 @@ class Method:
 
     ordered: units are kept from the first on. fresh: every weight is drawn anew. draws: so are those of units that are
     new. keeps: the function stays where units are repeated; where all groups are scaled, those of which that isn't true
-    are left alone.
+    are left alone. takes: where no unit is repeated, the values are those of `take`.
     """
 
     name: str
@@ -157,18 +157,25 @@ class Method:
     fresh: bool = False
     draws: bool = False
     keeps: bool = False
+    takes: bool = False
 
 
 TRANSFERS: Registry[Method] = Registry("transfer", "chanc.transfers", __package__ or "", error=PlanError)
 
 
 def register(
-    name: str, *, ordered: bool = False, fresh: bool = False, draws: bool = False, keeps: bool = False
+    name: str,
+    *,
+    ordered: bool = False,
+    fresh: bool = False,
+    draws: bool = False,
+    keeps: bool = False,
+    takes: bool = False,
 ) -> Callable[[Transfer], Transfer]:
     """Decorator: make a function a transfer method, its flags those of `Method`. PlanError where the name is taken."""
 
     def add(apply: Transfer) -> Transfer:
-        TRANSFERS.add(name, Method(name, apply, ordered, fresh, draws, keeps), source=apply)
+        TRANSFERS.add(name, Method(name, apply, ordered, fresh, draws, keeps, takes), source=apply)
         return apply
 
     return add

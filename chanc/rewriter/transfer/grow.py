@@ -18,7 +18,7 @@ from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, first_alone, register, share_out, take
 
 
-@register("grow", draws=True, keeps=True)
+@register("grow", draws=True, keeps=True, takes=True)
 def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; fresh ones where a unit is new, zero in its consumers."""
     if not any(part.repeats for edit in edits for part in edit.parts):
