@@ -21,6 +21,7 @@ from chanc.backends.torch.tensors import to_torch
 from chanc.backends.torch.writeback import arrays_of, write_back
 from chanc.boundary import boundary
 from chanc.errors import ModelError
+from chanc.ir.collector import uncollected
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,7 @@ class Built:
 
 
 @boundary("writing PyTorch source")
+@uncollected()
 def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> Source:
     """Write `model`, of which `tail` was cut off, as stand-alone PyTorch source.
 
