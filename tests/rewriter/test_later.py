@@ -52,9 +52,7 @@ def test_what_grows_is_made_at_once(mapped: tuple[onnx.ModelProto, Path]) -> Non
         np.testing.assert_array_equal(tensor.numpy(), kept[name].numpy())
 
 
-def test_pages_go_when_a_unit_was_judged(
-    mapped: tuple[onnx.ModelProto, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_go_when_a_unit_was_judged(mapped: tuple[onnx.ModelProto, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     released: set[str | None] = set()
     monkeypatch.setattr(MappedTensor, "release", lambda self: released.add(self.name))
     chanc.rewrite(mapped[1], scale=1.25)
