@@ -22,7 +22,8 @@ def waits(tensor: ir.TensorProtocol | None, edits: Sequence[AxisEdit], method: M
     """Whether a tensor's new values are a part of its old ones, which lie in a mapped file."""
     if not isinstance(tensor, MappedTensor) or tensor.nbytes < LARGE or not method.takes:
         return False
-    shrinks = any(edit.source.size < tensor.shape[edit.axis] for edit in edits)
+    shape = tensor.shape.numpy()
+    shrinks = any(edit.source.size < shape[edit.axis] for edit in edits)
     return shrinks and not any(part.repeats for edit in edits for part in edit.parts)
 
 
