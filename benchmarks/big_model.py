@@ -162,7 +162,7 @@ def line(what: str, rows: Sequence[Row]) -> str:
     """One line of the table: medians, and the least and the largest of the shares."""
     mb, read, size = max(row.mb for row in rows), rows[0].read / MB, rows[0].written / MB
     seconds, cpu, copy = (statistics.median(getattr(row, name) for row in rows) for name in ("seconds", "cpu", "copy"))
-    text = f"| {what} | {read:.0f} | {size:.0f} | {seconds:.1f} | {cpu:.1f} | {mb:.0f} | {mb / read:.1%} "
+    text = f"| {what} | {len(rows)} | {read:.0f} | {size:.0f} | {seconds:.1f} | {cpu:.1f} | {mb:.0f} | {mb / read:.1%} "
     if not size:
         return f"{text}| | | |"
     speeds = [row.copy / row.seconds for row in rows]
@@ -179,9 +179,9 @@ def page(found: dict[str, list[Row]], gigabytes: float, repeats: int) -> str:
         "Megabytes of weights; seconds on the clock, but for those without a core, and of CPU, medians; memory is the "
         "largest of all runs.",
         "The speed is that of copying the same bytes divided into the row's, run by run: 1 is as fast as copying.", "",
-        "| | reads, MB | writes, MB | seconds | of CPU | peak, MB | of the file read | of the larger file "
+        "| | runs | reads, MB | writes, MB | seconds | of CPU | peak, MB | of the file read | of the larger file "
         "| copying, s | speed of copying |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
         *(line(WHAT[what], rows) for what, rows in found.items()), "",
     ])  # fmt: skip
 
