@@ -1,26 +1,30 @@
-"""How the cost of analysis and rewrite grows with the number of nodes and with the image size.
+"""How the cost of each step grows with the number of nodes, and that of analysis and rewrite with the image size.
 
-    python benchmarks/scaling.py [--nodes 1000 10000 100000] [--sizes 32 224] [--kinds residual shared dense bodies]
+    python benchmarks/scaling.py [--nodes 1000 10000 100000] [--sizes 8 224] [--kinds residual shared dense bodies]
                                  [--out benchmarks/results/scaling.md]
 
-The models are chains, 16 channels wide. "residual": blocks of convolution, BatchNorm, Relu, convolution, BatchNorm,
-Add, Relu, with a Concat and a Split every tenth block. "shared": convolution, BatchNorm, Relu, where all BatchNorms
-read the same four vectors, which a rewrite must part. "dense": blocks of 16 convolutions that each read all that came
-before them in their block. "bodies": convolutions in branches of an If, in the body of a Loop, and in a function of the
-model. Nodes are counted in the normal form, those of bodies too. Seconds are CPU time, the best of three (of one over
-5,000 nodes).
+The models are chains, 8 channels wide. "residual": blocks of convolution, BatchNorm, Relu, convolution, BatchNorm,
+Add, Relu, with a Concat and a Split every tenth block; each block adds so little that the numbers stay finite at any
+depth. "shared": convolution, BatchNorm, Relu, where all BatchNorms read the same four vectors, which a rewrite must
+part. "dense": blocks of 16 convolutions that each read all that came before them in their block. "bodies":
+convolutions in branches of an If, in the body of a Loop, and in a function of the model. Nodes are counted in the
+normal form, those of bodies too. Times are of CPUs, the best of three (of one over 5,000 nodes). Source, module and
+verification are measured once, at the first image size (`scaling_steps.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 from arguments import at_least, target
+from scaling_steps import steps
 
 import chanc
 from chanc.analysis import analyze_model
@@ -29,22 +33,28 @@ from chanc.ir.nodes import nodes_of
 from chanc.ir.normalize import normalize
 from chanc.testing.graphs import Graph, Tensor
 
-WIDTH = 16
+WIDTH = 8
 DOMAIN = "example"
 MANY = 5000
+
+
+def faint(x: Tensor, scale: float) -> Tensor:
+    """BatchNormalization to numbers of about that scale."""
+    near = [x.graph.vector(WIDTH, -scale, scale) for _ in range(2)]
+    return x.op("BatchNormalization", *near, x.graph.vector(WIDTH), x.graph.vector(WIDTH, 0.5, 1.5))
 
 
 def residual(nodes: int, size: int) -> onnx.ModelProto:
     """Residual blocks, about so many nodes, for images of size x size."""
     graph = Graph()
     x = graph.input("image", [1, 3, size, size], dynamic={0: "n"}).conv(WIDTH).bn().relu()
-    block = 0
+    block, little = 0, 7 / nodes
     while len(graph.nodes) < nodes - 5:
         block += 1
-        x = (x.conv(WIDTH).bn().relu().conv(WIDTH).bn() + x).relu()
+        x = (faint(x.conv(WIDTH).bn().relu().conv(WIDTH), little) + x).relu()
         if block % 10 == 0:
             left, right = x.split(WIDTH // 2, WIDTH // 2)
-            x = left.concat(right.conv(WIDTH // 2, 1)).conv(WIDTH, 1)
+            x = faint(left.concat(right.conv(WIDTH // 2, 1)).conv(WIDTH, 1), little) + x
     return graph.model(x.gap().flatten().gemm(10))
 
 
@@ -138,7 +148,8 @@ def best(function: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def measure(kind: str, nodes: int, size: int) -> str:
+def measure(kind: str, nodes: int, size: int, whole: bool) -> str:
+    """A row: microseconds a node; those of PyTorch and onnxruntime only where the `whole` is asked for."""
     proto = KINDS[kind](nodes, size)
     loaded = load(proto)
     normalize(loaded)
@@ -146,30 +157,38 @@ def measure(kind: str, nodes: int, size: int) -> str:
     repeats = 3 if nodes <= MANY else 1
     opened = best(lambda: normalize(load(proto)), repeats)
     analysis = best(lambda: analyze_model(loaded), repeats)
-    whole = best(lambda: chanc.rewrite(load(proto), scale=0.5), repeats)
     groups = len(analyze_model(loaded).groups)
-    return (f"| {kind} | {count} | {size} | {groups} | {opened:.3f} | {opened / count * 1e6:.0f} "
-            f"| {analysis:.3f} | {analysis / count * 1e6:.0f} "
-            f"| {whole:.3f} | {whole / count * 1e6:.0f} |")  # fmt: skip
+    if whole:
+        found = steps(loaded)
+        print(f"{kind}, {count} nodes: {found.verdict}", flush=True)
+        rest = found.columns(count)
+    else:
+        rest = [f"{best(lambda: chanc.rewrite(loaded, scale=0.5), repeats) / count * 1e6:.0f}", *[""] * 5]
+    cells = [kind, count, size, groups, f"{opened / count * 1e6:.0f}", f"{analysis / count * 1e6:.0f}", *rest]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=at_least(10), nargs="*", default=[1000, 10000, 100000])
-    parser.add_argument("--sizes", type=at_least(8), nargs="*", default=[32, 224])
+    parser.add_argument("--sizes", type=at_least(8), nargs="*", default=[8, 224])
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=target)
     args = parser.parse_args()
+    steps(load(residual(100, 8)))  # imports, and what is read once
     lines = [
-        "# Scaling: nodes and image size", "", "`python benchmarks/scaling.py`", "",
-        "Chains of residual, dense or plain blocks, of shared constants, of bodies; CPU time, best of three (one over",
-        "5,000 nodes), on a shared machine.", "",
-        "| kind | nodes | image | groups | load + normal form, s | µs a node | `analyze_model`, s | µs a node "
-        "| load + rewrite to half, s | µs a node |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "# Scaling: nodes and image size", "", f"`python benchmarks/scaling.py {shlex.join(sys.argv[1:])}`", "",
+        "Microseconds of CPU a node, on a shared machine: the best of three (one over 5,000 nodes) of analyses; once "
+        "what follows. The rewrite is that of a loaded model to half its widths, both analyses included; the source is "
+        "PyTorch's text; the module is that text compiled and constructed (`PyTorch`, which is Python's compiler and "
+        "`torch.nn`'s constructors) and its weights put in; the verification compares rewritten and original, and "
+        "`onnxruntime` is what sessions and runs take of that.", "",
+        "| kind | nodes | image | groups | load, normal form | analysis | rewrite | source | module | of it PyTorch "
+        "| verification | of it onnxruntime |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for kind, nodes, size in itertools.product(args.kinds, args.nodes, args.sizes):
-        lines.append(measure(kind, nodes, size))
+        lines.append(measure(kind, nodes, size, size == args.sizes[0]))
         print(lines[-1], flush=True)
     if args.out:
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

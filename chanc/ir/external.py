@@ -49,6 +49,12 @@ class MappedTensor(ir.Tensor):  # type: ignore[type-arg]
                 self._map.madvise(mmap.MADV_DONTNEED, start, length)
 
 
+def release_pages(tensor: ir.TensorProtocol | None) -> None:
+    """Give a tensor's pages back where it lies over a mapped file: once it was read, and won't be soon again."""
+    if isinstance(tensor, MappedTensor):
+        tensor.release()
+
+
 def tensor_over(
     data: memoryview,
     dtype: ir.DataType,

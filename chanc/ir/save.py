@@ -23,7 +23,7 @@ from chanc.errors import ModelError
 from chanc.files import atomic_write
 from chanc.ir import wire
 from chanc.ir.collector import uncollected
-from chanc.ir.external import MappedTensor
+from chanc.ir.external import release_pages
 from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY, HOLLOW_BYTES
 from chanc.ir.maps import MAPS_KEY, put_back
 from chanc.ir.screen import no_data
@@ -292,5 +292,4 @@ def _write_tensor(file: BinaryIO, tensor: ir.TensorProtocol) -> None:
         raise ModelError(f"tensor {tensor.name!r} gives {len(view)} bytes, its shape and type take {tensor.nbytes}")
     for start in range(0, len(view), _CHUNK_BYTES):
         file.write(view[start : start + _CHUNK_BYTES])
-    if isinstance(tensor, MappedTensor):
-        tensor.release()
+    release_pages(tensor)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from chanc.errors import VerifyError
 from chanc.ir import load
+from chanc.ir.collector import uncollected
 from chanc.ir.functions import inline_functions
 from chanc.ir.initializers import add_constant
 from chanc.ir.names import Names, value_names
@@ -27,6 +28,7 @@ from chanc.rewriter.trace import Trace
 from chanc.rewriter.zero import stored_zero
 
 
+@uncollected()
 def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     """The original model with every slice zeroed that the trace drops, or that its edges don't keep; a copy.
 

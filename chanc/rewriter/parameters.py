@@ -15,12 +15,14 @@ from chanc.analysis import Analysis
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.dtypes import FLOATS
+from chanc.ir.external import release_pages
 from chanc.ir.initializers import add_constant, constant_shape
 from chanc.ir.names import Names
 from chanc.ir.nodes import called, subgraphs
 from chanc.rewriter.axis_maps import Resize, occurrence
 from chanc.rewriter.edits import AxisEdit, Gone, Part
 from chanc.rewriter.fresh import Fresh
+from chanc.rewriter.later import later, waits
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
 from chanc.rewriter.transfer import Method
@@ -72,8 +74,14 @@ def resize_parameters(
             use = fresh.use(value, *uses[0], users) if fresh is not None else KEPT
             distinct = list({edit.axis: edit for edit in edits}.values())
             use = use._replace(zero=zeros.get(value))
-            array = method.apply(_array(value), distinct, use, rng)
-            readers = give(analysis.model.graph, names, value, uses, array, readers)
+            read = value.const_value
+            if read is not None and len(uses) == readers and waits(read, distinct, method):
+                value.const_value = later(read, distinct)
+                value.shape = value.const_value.shape
+            else:
+                array = method.apply(_array(value), distinct, use, rng)
+                readers = give(analysis.model.graph, names, value, uses, array, readers)
+                release_pages(read)
             if edits:
                 axes = {edit.axis: edit.source for edit in edits}
                 groups = {p.axis: table.groups(p) for p in users if table.edit(p) is not None}

@@ -120,3 +120,16 @@ def test_the_form_for_judges_is_even(plain, weights) -> None:
     model = plain()
     old, new = weights(model)["w2"], weights(rewrite(model, {"w1": 16}, transfer=EVEN).model)["w2"]
     assert np.array_equal(new, np.repeat(old, 2, axis=1) / 2)
+
+
+@pytest.mark.parametrize("name", ["grow", "select", "widen", "init"])
+def test_slices_of_a_tensor_make_what_the_whole_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = np.array([0, 0, 1, 2, 2, 2])
+    part = Part(np.arange(3)[:, None], np.arange(6)[:, None], source)
+    edits = [AxisEdit(0, "producer", source, (part,)), AxisEdit(1, "consumer", source, (part,))]
+    tensor, use = normal((3, 3, 2)).astype(np.float32), KEPT._replace(fill="weight")
+    found = []
+    for size in (1 << 18, 5):
+        monkeypatch.setattr("chanc.rewriter.transfer._common.SLICE", size)
+        found.append(TRANSFERS[name].apply(tensor, edits, use, np.random.default_rng(3)))
+    assert np.array_equal(*found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
@@ -83,13 +84,16 @@ def local_names(
     last.update({vid: len(statements) for text in outputs for vid in tokens(text, "v")})
     named = dict(inputs)
     alive = {vid: name for vid, name in inputs if last.get(vid, -1) >= 0}
+    taken = set(alive.values())
     for index, statement in enumerate(statements):
         dying = [vid for vid in statement.reads if last.get(vid) == index]
         freed = [alive.pop(vid) for vid in dict.fromkeys(dying) if vid in alive]
+        taken.difference_update(freed)
         for target in statement.targets:
-            name = _choose(hints.get(target, ""), freed, set(alive.values()))
+            name = _choose(hints.get(target, ""), freed, taken)
             if last.get(target, -1) > index:
                 named[target] = alive[target] = name
+                taken.add(name)
             else:
                 named[target] = "_"
     return named
@@ -105,10 +109,7 @@ def _choose(hint: str, freed: list[str], taken: set[str]) -> str:
         if name in _POOL and name not in taken:
             freed.remove(name)
             return name
-    for name in (*_POOL, *(f"x{count}" for count in range(1, 10_000))):
-        if name not in taken:
-            return name
-    raise AssertionError("unreachable: more than 10,000 values alive")
+    return next(name for name in itertools.chain(_POOL, map("x{}".format, itertools.count(1))) if name not in taken)
 
 
 def substitute(text: str, named: Mapping[int, str], module: Callable[[int], str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from chanc.backends.torch.tensors import to_torch
 from chanc.backends.torch.writeback import arrays_of, write_back
 from chanc.boundary import boundary
 from chanc.errors import ModelError
+from chanc.ir.collector import uncollected
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +58,7 @@ class Built:
 
 
 @boundary("writing PyTorch source")
+@uncollected()
 def emit(model: ir.Model, name: str = "Network", tail: Tail | None = None) -> Source:
     """Write `model`, of which `tail` was cut off, as stand-alone PyTorch source.
 
@@ -113,10 +116,31 @@ def build(model: object, name: str = "Network") -> Built:
     for key in {binding.tied for binding in source.bindings.values() if binding.tied}:
         shared = torch.nn.Parameter(state[key])
         state |= {other: shared for other, binding in source.bindings.items() if key in (other, binding.tied)}
-    module.load_state_dict(state, assign=True)
+    fill(module, state)
     for key, parameter in module.named_parameters():
         parameter.requires_grad_(not source.bindings[key].constant)  # there is no way home for it
     return Built(module.eval(), source.text, source.bindings, source.name)
+
+
+def fill(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Make the tensors of `state` those of the module, which are on the meta device.
+
+    It is `load_state_dict(state, assign=True)`, which looks through the whole state once for each submodule. Raises
+    ModelError where the two don't fit, a defect of an emitter.
+    """
+    from torch.nn import Parameter
+
+    wanted = module.state_dict(keep_vars=True)
+    wrong = [key for key in {**wanted, **state} if key not in state or key not in wanted]
+    wrong += [key for key in wanted if key in state and wanted[key].shape != state[key].shape]
+    if wrong:
+        raise ModelError(f"the module and its weights don't fit: {wrong[0]!r}")
+    for key, tensor in state.items():
+        path, _, name = key.rpartition(".")
+        old = wanted[key]
+        if isinstance(old, Parameter) and not isinstance(tensor, Parameter):
+            tensor = Parameter(tensor, requires_grad=old.requires_grad)
+        setattr(module.get_submodule(path), name, tensor)
 
 
 def _with_shapes(model: object) -> ir.Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from chanc.backends.torch.names import reserved, unique
@@ -89,13 +89,9 @@ class Classes:
 
     def _make(self, group: list[Block]) -> None:
         model = group[0]
-        rows = [
-            [
-                _full(leaf, other)
-                for leaf, other in zip(leaves(block), zip(*map(leaves, group), strict=True), strict=True)
-            ]
-            for block in group
-        ]
+        items = [leaves(block) for block in group]
+        keywords = [_keywords(alike) for alike in zip(*items, strict=True)]
+        rows = [[_full(leaf, known) for leaf, known in zip(found, keywords, strict=True)] for found in items]
         columns: dict[tuple[str, ...], str] = {}
         texts: dict[int, list[str]] = {}
         taken: set[str] = {"self", *(arg for leaf in leaves(model) for arg in leaf.path[-1:])}
@@ -136,10 +132,14 @@ def _is_unit(block: Block) -> bool:
     return 1 < sum(bool(item.tensors) for item in items) < 4 and all(item.cls.startswith("nn.") for item in items)
 
 
-def _full(leaf: Submodule, alike: tuple[Submodule, ...]) -> list[tuple[str, str]]:
+def _keywords(alike: Iterable[Submodule]) -> list[str]:
+    """The keywords that any of these leaves writes out."""
+    return list(dict.fromkeys(keyword for leaf in alike for keyword in positional(leaf.args)[1]))
+
+
+def _full(leaf: Submodule, keywords: list[str]) -> list[tuple[str, str]]:
     """The leaf's arguments as (keyword, text), with the defaults of keywords that another block writes out."""
     plain, named = positional(leaf.args)
-    keywords = {keyword: None for other in alike for keyword in positional(other.args)[1]}
     return [("", arg) for arg in plain] + [
         (keyword, named.get(keyword, DEFAULTS.get(keyword, ""))) for keyword in keywords
     ]

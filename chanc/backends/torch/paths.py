@@ -23,6 +23,7 @@ class PathBook:
         self._leaves: set[Path] = set()
         self._containers: set[Path] = set()
         self._counts: dict[str, int] = {}
+        self._copies: dict[Path, int] = {}
         self._homes: dict[Path, Path] = {}
 
     def for_module(self, node: Node, tensors: dict[str, str], kind: str, *, shared: bool) -> Path:
@@ -83,11 +84,12 @@ class PathBook:
                     f"{path[end - 1]}_" if not path[end - 1].isdigit() else f"part_{path[end - 1]}",
                     *path[end:],
                 )
-        base, count = path, 1
+        base, count = path, self._copies.get(path, 1)
         while not self._free(path):
             count += 1
             last = f"part_{base[-1]}" if base[-1].isdigit() else base[-1]
             path = (*base[:-1], f"{last}_{count}")
+        self._copies[base] = max(count - 1, 1)
         return path
 
     def _take(self, path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +27,7 @@ _GROUP = '''class Group(nn.Module):
 
 @dataclass
 class Tree:
-    """A container of the module tree, or a leaf with a submodule."""
+    """A container of the module tree, or a leaf with a submodule; it is read when all are in it."""
 
     children: dict[str, Tree] = field(default_factory=dict)
     leaf: Submodule | None = None
@@ -40,7 +41,7 @@ class Tree:
         else:
             self.children.setdefault(path[0], Tree()).add(path[1:], submodule)
 
-    @property
+    @functools.cached_property
     def is_list(self) -> bool:
         """Whether the children are 0, 1, 2, ... and all of them modules."""
         names = list(self.children)
@@ -51,14 +52,14 @@ class Tree:
             and self.holds_modules
         )
 
-    @property
+    @functools.cached_property
     def holds_modules(self) -> bool:
         """Whether no child is a bare parameter or buffer."""
         return not any(
             child.leaf and child.leaf.cls in ("nn.Parameter", "nn.Buffer") for child in self.children.values()
         )
 
-    @property
+    @functools.cached_property
     def is_dict(self) -> bool:
         """Whether it takes an nn.ModuleDict: numbered children with gaps."""
         return (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from chanc.backends.torch.program import Program, Statement, Submodule, module_token, tokens, value_token
@@ -80,54 +80,67 @@ class _Folder:
             m for text in program.outputs for m in tokens(text, "m")
         }
         self.pinned = {mid for text in program.outputs for mid in tokens(text, "m")}
-        self.outputs = [vid for text in program.outputs for vid in tokens(text, "v")]
         self.submodules: dict[int, Submodule] = {m: s for m, s in program.submodules.items() if m in called}
         self.serial = max(program.submodules, default=0) + 1
+        self.uses = Counter(vid for statement in statements for vid in statement.reads)
+        """How often each value is read, outputs included; kept up as statements are folded."""
+        self.uses.update(vid for text in program.outputs for vid in tokens(text, "v"))
 
     def run(self) -> Structure:
         depths = {len(submodule.path) for submodule in self.submodules.values()}
         for depth in range(max(depths, default=1) - 1, 0, -1):
+            self._sequences(depth)
             containers = self._containers(depth)
-            for path in containers:
-                self._sequence(path)
-            self._blocks([path for path in self._containers(depth) if self._is_block(path)])
-            for path in self._containers(depth):
-                self._sequence(path)
+            self._blocks({path: members for path, members in containers.items() if self._is_block(path, members)})
+            self._sequences(depth)
         return Structure(self.statements, _in_order(self.statements, self.submodules.values()))
 
-    def _containers(self, depth: int) -> list[Path]:
-        return list({sub.path[:depth]: None for sub in self.submodules.values() if len(sub.path) > depth})
+    def _containers(self, depth: int) -> dict[Path, list[Submodule]]:
+        """The containers of a depth, and all that is below each."""
+        found: dict[Path, list[Submodule]] = defaultdict(list)
+        for submodule in self.submodules.values():
+            if len(submodule.path) > depth:
+                found[submodule.path[:depth]].append(submodule)
+        return found
 
-    def _members(self, path: Path) -> list[Submodule]:
-        return [sub for sub in self.submodules.values() if len(sub.path) > len(path) and sub.path[: len(path)] == path]
-
-    def _is_block(self, path: Path) -> bool:
-        members = self._members(path)
+    def _is_block(self, path: Path, members: list[Submodule]) -> bool:
         named = not all(sub.path[len(path)].isdigit() for sub in members)
         return named and not any(sub.mid in self.pinned for sub in members)
 
-    def _uses(self) -> Counter[int]:
-        uses = Counter(vid for statement in self.statements for vid in statement.reads)
-        uses.update(self.outputs)
-        return uses
+    def _spans(self, containers: Mapping[Path, list[Submodule]]) -> dict[Path, tuple[int, int]]:
+        """First and last statement of each container that is called, with no foreign module in between; in order."""
+        home = {member.mid: path for path, members in containers.items() for member in members}
+        places: dict[Path, list[int]] = defaultdict(list)
+        for index, statement in enumerate(self.statements):
+            for path in dict.fromkeys(home[mid] for mid in statement.calls if mid in home):
+                places[path].append(index)
+
+        def foreign(path: Path, found: list[int]) -> bool:
+            between = (self.statements[index].calls for index in range(found[0], found[-1] + 1))
+            return any(home.get(mid) != path for calls in between for mid in calls)
+
+        return {path: (found[0], found[-1]) for path, found in places.items() if not foreign(path, found)}
 
     # Chains
 
-    def _sequence(self, path: Path) -> None:
-        members = {sub.mid: sub for sub in self._members(path)}
+    def _sequences(self, depth: int) -> None:
+        """Fold the containers of a depth that are chains."""
+        containers, gone = self._containers(depth), 0
+        for path, (lo, hi) in self._spans(containers).items():
+            before = len(self.statements)
+            self._sequence(path, {member.mid: member for member in containers[path]}, lo - gone, hi - gone)
+            gone += before - len(self.statements)
+
+    def _sequence(self, path: Path, members: dict[int, Submodule], lo: int, hi: int) -> None:
         direct = all(len(sub.path) == len(path) + 1 and sub.path[-1].isdigit() for sub in members.values())
         if not direct or any(sub.cls in ("nn.Parameter", "nn.Buffer") for sub in members.values()):
             return
-        span = self._span(members)
-        if span is None:
-            return
-        run = self.statements[span[0] : span[1] + 1]
+        run = self.statements[lo : hi + 1]
         items = self._chain(run, members)
         if items is None:
             return
-        last = self.statements[span[1]].targets[0]
-        end, uses = span[1], self._uses()
-        while end + 1 < len(self.statements) and uses[last] == 1 and self.statements[end + 1].reads == [last]:
+        last, end = run[-1].targets[0], hi
+        while end + 1 < len(self.statements) and self.uses[last] == 1 and self.statements[end + 1].reads == [last]:
             extra = as_module(self.statements[end + 1].text)
             if extra not in _ACTIVATIONS:
                 break
@@ -137,10 +150,9 @@ class _Folder:
         if len(items) < 2:
             return
         block = Block(self._serial(), path, "nn.Sequential", [], items=items, inside=list(members.values()))
-        self._replace(span[0], end, block, [run[0].reads[0]], [last])
+        self._replace(lo, end, block, [run[0].reads[0]], [last])
 
     def _chain(self, run: list[Statement], members: dict[int, Submodule]) -> list[Submodule] | None:
-        uses = self._uses()
         items: list[Submodule] = []
         for index, statement in enumerate(run):
             if (
@@ -149,7 +161,7 @@ class _Folder:
                 or (index and statement.reads[0] != run[index - 1].targets[0])
             ):
                 return None
-            if index and uses[statement.reads[0]] != 1:
+            if index and self.uses[statement.reads[0]] != 1:
                 return None
             if statement.calls:
                 submodule = members[statement.calls[0]]
@@ -175,23 +187,9 @@ class _Folder:
 
     # Blocks
 
-    def _span(self, members: Iterable[int]) -> tuple[int, int] | None:
-        """First and last statement of the members, where no foreign module is called between and each is called."""
-        wanted = set(members)
-        places = [index for index, statement in enumerate(self.statements) if wanted.intersection(statement.calls)]
-        if not places:
-            return None
-        lo, hi = places[0], places[-1]
-        for statement in self.statements[lo : hi + 1]:
-            if not wanted.issuperset(statement.calls):
-                return None
-        return lo, hi
-
-    def _blocks(self, paths: list[Path]) -> None:
-        spans = {
-            path: span for path in paths if (span := self._span(sub.mid for sub in self._members(path))) is not None
-        }
-        order = sorted(spans, key=lambda path: spans[path][0])
+    def _blocks(self, containers: Mapping[Path, list[Submodule]]) -> None:
+        spans = self._spans(containers)
+        order = list(spans)
         options = {path: self._options(spans[path]) for path in order}
         tails: dict[object, Counter[str]] = defaultdict(Counter)
         for path in order:
@@ -213,7 +211,7 @@ class _Folder:
             if fitting:
                 ranges.append((path, fitting[0]))
         for path, (lo, hi) in reversed(ranges):
-            self._fold(path, lo, hi)
+            self._fold(path, containers[path], lo, hi)
 
     def _kind(self, index: int, path: Path) -> object:
         mid = self.statements[index].calls[0]
@@ -249,18 +247,17 @@ class _Folder:
         run = self.statements[lo : hi + 1]
         made = {vid for statement in run for vid in statement.targets}
         ins = dict.fromkeys(vid for statement in run for vid in statement.reads if vid not in made)
-        later = {vid for statement in self.statements[hi + 1 :] for vid in statement.reads} | set(self.outputs)
-        return list(ins), [vid for statement in run for vid in statement.targets if vid in later]
+        here = Counter(vid for statement in run for vid in statement.reads)
+        return list(ins), [vid for statement in run for vid in statement.targets if self.uses[vid] > here[vid]]
 
     def _open_shortcut(self, ins: list[int], out: int, hi: int) -> bool:
         """Whether what follows joins the result with a value that came in: a shortcut whose end is left outside."""
         return any(out in s.reads and set(ins).intersection(s.reads) for s in self.statements[hi + 1 : hi + 8])
 
-    def _fold(self, path: Path, lo: int, hi: int) -> None:
+    def _fold(self, path: Path, members: list[Submodule], lo: int, hi: int) -> None:
         ins, outs = self._crossing(lo, hi)
         if len(outs) != 1 or not ins:
             return
-        members = self._members(path)
         block = Block(
             self._serial(), path, "", [], body=self.statements[lo : hi + 1], inside=members, inputs=ins, outputs=outs
         )  # fmt: skip
@@ -273,7 +270,11 @@ class _Folder:
             del self.submodules[member.mid]
         self.submodules[block.mid] = block
         call = f"{module_token(block.mid)}({', '.join(value_token(vid) for vid in ins)})"
-        self.statements[lo : hi + 1] = [Statement(list(outs), call)]
+        folded = Statement(list(outs), call)
+        for statement in self.statements[lo : hi + 1]:
+            self.uses.subtract(statement.reads)
+        self.uses.update(folded.reads)
+        self.statements[lo : hi + 1] = [folded]
 
     def _serial(self) -> int:
         self.serial += 1

@@ -8,6 +8,7 @@ entry of the group before it: `WIDTHS["conv1"] * 64`.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -26,8 +27,9 @@ def tabulate(program: Program, reached: set[int]) -> dict[int, tuple[str, int]]:
             free = group not in program.escaped and group not in groups and group not in program.flattened
             if position == 1 and free and _produces(submodule):
                 groups[group] = (".".join(submodule.path), _number(submodule.args[1]))
+    table = _Table(program, submodules)
     for group in list(groups):
-        found, width = list(_places(program, submodules, group, 1)), groups[group][1]
+        found, width = list(table.places(group, 1)), groups[group][1]
         places = [place for place in found if place is not None]
         if len(places) < len(found) or any(_number(s.args[p]) != width * times for s, p, times in places):
             del groups[group]
@@ -46,17 +48,27 @@ class _Place(NamedTuple):
     times: int
 
 
-def _places(program: Program, submodules: list[Submodule], group: int, times: int) -> Iterator[_Place | None]:
-    """The arguments of a group and of those behind its Flattens; None where something else depends on one of them."""
-    if group in program.escaped:
-        yield None
-    for submodule in submodules:
-        for position, vid in submodule.widths.items():
-            if program.channels[vid] == group:
-                yield _Place(submodule, position, times)
-    for behind, (source, factor) in program.flattened.items():
-        if source == group:
-            yield from _places(program, submodules, behind, times * factor)
+class _Table:
+    """Which arguments count the channels of a group, and which groups lie behind its Flattens."""
+
+    def __init__(self, program: Program, submodules: list[Submodule]) -> None:
+        self.escaped = program.escaped
+        self.counts: dict[int, list[tuple[Submodule, int]]] = defaultdict(list)
+        for submodule in submodules:
+            for position, vid in submodule.widths.items():
+                self.counts[program.channels[vid]].append((submodule, position))
+        self.behind: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for group, (source, factor) in program.flattened.items():
+            self.behind[source].append((group, factor))
+
+    def places(self, group: int, times: int) -> Iterator[_Place | None]:
+        """The arguments of a group and of those behind it; None where something else depends on one of them."""
+        if group in self.escaped:
+            yield None
+        for submodule, position in self.counts.get(group, ()):
+            yield _Place(submodule, position, times)
+        for behind, factor in self.behind.get(group, ()):
+            yield from self.places(behind, times * factor)
 
 
 def _produces(submodule: Submodule) -> bool:

@@ -195,8 +195,10 @@ class Writer(Values):
             self._parent[self._find(self._tensors[a])] = self._find(self._tensors[b])
 
     def _find(self, vid: int) -> int:
-        while self._parent.get(vid, vid) != vid:
-            vid = self._parent[vid]
+        parent = self._parent
+        while (above := parent.get(vid, vid)) != vid:
+            parent[vid] = parent.get(above, above)  # half the way the next time
+            vid = above
         return vid
 
     def _host_tensor(self, value: ir.Value) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from chanc.analysis import Group
 from chanc.analysis.groups import Operand
 from chanc.errors import PlanError
+from chanc.ir.external import release_pages
 from chanc.ir.initializers import constant_shape
 from chanc.ir.nodes import called, nodes_of
 from chanc.ops import Trait, has, reader, weight_of
@@ -42,6 +43,7 @@ class Evidence:
         scores = np.zeros(group.units.size)
         for operand in distinct(group.producers or tuple(group.operands)):
             scores += norm(self._rows(operand))[operand.indices].sum(axis=1)
+            release_pages(self._tensor(operand))
         return scores
 
     def magnitude(self, group: Group) -> NDArray[np.float64]:
@@ -55,14 +57,14 @@ class Evidence:
         """
         makers = [o for o in group.operands if o.role == "producer" or (o.role == "follower" and self._weight(o))]
         for operand in distinct(makers or group.operands):
-            yield self._rows(operand)[operand.indices].reshape(group.units.size, -1)
+            yield self._units(operand)
 
     def scales(self, group: Group) -> Iterator[Rows]:
         """The scales of the normalisations that a unit passes: [units, values] each."""
         followers = (operand for operand in group.operands if operand.role == "follower")
         norms = (operand for operand in followers if has(self._nodes.get(operand.node), Trait.NORM))
         for operand in distinct(operand for operand in norms if self._weight(operand, init=1.0)):
-            yield self._rows(operand)[operand.indices].reshape(group.units.size, -1)
+            yield self._units(operand)
 
     def effect(self, group: Group) -> Moments | None:
         """What removing units does to the loss (`Gathered.effect`); None where nothing of the group trains.
@@ -96,12 +98,21 @@ class Evidence:
         weight = weight_of(read.node, read.input)
         return weight is not None and not weight.statistic and init in (None, weight.init)
 
+    def _units(self, operand: Operand) -> Rows:
+        """The values of each unit on an operand's axis, a copy: [units, values]."""
+        units = self._rows(operand)[operand.indices].reshape(len(operand.indices), -1)
+        release_pages(self._tensor(operand))
+        return units
+
     def _rows(self, operand: Operand) -> Rows:
         """The values along an operand's axis: [positions, values]."""
-        value = self.model.graph.initializers[operand.initializer].const_value
-        assert value is not None
-        lead = np.moveaxis(value.numpy().astype(np.float32, copy=False), operand.axis, 0)
+        lead = np.moveaxis(self._tensor(operand).numpy().astype(np.float32, copy=False), operand.axis, 0)
         return lead.reshape(lead.shape[0], -1)
+
+    def _tensor(self, operand: Operand) -> ir.TensorProtocol:
+        tensor = self.model.graph.initializers[operand.initializer].const_value
+        assert tensor is not None
+        return tensor
 
 
 def distinct(operands: Iterable[Operand]) -> Iterator[Operand]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from chanc.rewriter.edits import AxisEdit, Part
 
 Tensor = NDArray[np.generic]
 TABLE_DEVIATION = 0.02
+SLICE = 1 << 18
+"""Entries of a weight that are worked on at a time."""
 
 
 class Use(NamedTuple):
@@ -56,22 +58,39 @@ def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
     if not ir.DataType.from_numpy(taken.dtype).is_floating_point():
         return taken.ravel()[rng.permutation(taken.size)].reshape(taken.shape)
     deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(taken.shape))
-    drawn: Tensor = (rng.standard_normal(taken.shape) * deviation).astype(taken.dtype)
-    return drawn
+    drawn = np.empty(taken.size, taken.dtype)
+    for start in range(0, taken.size, SLICE):
+        some = drawn[start : start + SLICE]
+        some[:] = (rng.standard_normal(some.size) * deviation).astype(taken.dtype)
+    return drawn.reshape(taken.shape)
 
 
 def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], NDArray[np.float64]]) -> Tensor:
     """What was taken, with consumers' weights shared out among copies: `share` is the part of each new unit, [n'].
 
-    Copies add up to the weight to the last bit. A part that isn't divisible stays whole.
+    Copies add up to the weight to the last bit. A part that isn't divisible stays whole. Changes `taken`, a slice at a
+    time: what is in between takes eight times as much memory as what it is made of.
     """
     for edit in edits:
         for part in edit.parts if edit.role == "consumer" and edit.repeats else ():
             if part.divisible and part.repeats:
-                values = np.moveaxis(taken.astype(np.float64), edit.axis, 0)
-                values[part.new] = _exactly(values[part.new], part, share(part), taken.dtype)
-                taken = np.ascontiguousarray(np.moveaxis(values, 0, edit.axis)).astype(taken.dtype)
+                again = part.copies > 1
+                part = replace(part, new=part.new[again], source=part.source[again])
+                shares = share(part)
+                for values in _slices(np.moveaxis(taken, edit.axis, 0)):
+                    shared = _exactly(values[part.new].astype(np.float64), part, shares, taken.dtype)
+                    values[part.new] = shared.astype(taken.dtype)
     return taken
+
+
+def _slices(values: Tensor) -> Iterator[Tensor]:
+    """Views of values [n, m, ...], cut along m, of about `SLICE` entries each."""
+    if values.ndim == 1:
+        yield values
+        return
+    step = max(SLICE * values.shape[1] // max(values.size, 1), 1)
+    for start in range(0, values.shape[1], step):
+        yield values[:, start : start + step]
 
 
 def _exactly(
@@ -81,13 +100,17 @@ def _exactly(
 
     A sum of rounded shares would be off by a digit, of which a deep network may make a thousand. Halves are no trouble.
     """
-    digits = ml_dtypes.finfo(dtype).nmant  # type: ignore[no-untyped-call]
-    digit = np.ldexp(1.0, np.frexp(values)[1] - 1 - digits)
     each = shares.reshape(-1, *[1] * (values.ndim - 1))
     shared = values * each
-    shared = np.where(np.frexp(each)[0] == 0.5, shared, np.rint(shared / digit) * digit)
+    whole = np.frexp(each)[0] == 0.5
+    if not (whole | (each == 0)).all():
+        digits = ml_dtypes.finfo(dtype).nmant  # type: ignore[no-untyped-call]
+        digit = np.ldexp(1.0, np.frexp(values)[1] - 1 - digits)
+        shared = np.where(whole, shared, np.rint(shared / digit) * digit)
     missing = np.zeros((part.old.shape[0], *values.shape[1:]))
-    np.subtract.at(missing, part.source, shared)
+    for turn in range(int(part.turn.max()) + 1):
+        copies = part.turn == turn
+        missing[part.source[copies]] -= shared[copies]
     last = part.turn == part.copies - 1
     shared[last] += missing[part.source[last]] + values[last]
     return shared
@@ -125,7 +148,7 @@ class Method:
 
     ordered: units are kept from the first on. fresh: every weight is drawn anew. draws: so are those of units that are
     new. keeps: the function stays where units are repeated; where all groups are scaled, those of which that isn't true
-    are left alone.
+    are left alone. takes: where no unit is repeated, the values are those of `take`.
     """
 
     name: str
@@ -134,18 +157,25 @@ class Method:
     fresh: bool = False
     draws: bool = False
     keeps: bool = False
+    takes: bool = False
 
 
 TRANSFERS: Registry[Method] = Registry("transfer", "chanc.transfers", __package__ or "", error=PlanError)
 
 
 def register(
-    name: str, *, ordered: bool = False, fresh: bool = False, draws: bool = False, keeps: bool = False
+    name: str,
+    *,
+    ordered: bool = False,
+    fresh: bool = False,
+    draws: bool = False,
+    keeps: bool = False,
+    takes: bool = False,
 ) -> Callable[[Transfer], Transfer]:
     """Decorator: make a function a transfer method, its flags those of `Method`. PlanError where the name is taken."""
 
     def add(apply: Transfer) -> Transfer:
-        TRANSFERS.add(name, Method(name, apply, ordered, fresh, draws, keeps), source=apply)
+        TRANSFERS.add(name, Method(name, apply, ordered, fresh, draws, keeps, takes), source=apply)
         return apply
 
     return add

@@ -18,7 +18,7 @@ from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, first_alone, register, share_out, take
 
 
-@register("grow", draws=True, keeps=True)
+@register("grow", draws=True, keeps=True, takes=True)
 def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; fresh ones where a unit is new, zero in its consumers."""
     if not any(edit.repeats for edit in edits):
@@ -31,7 +31,8 @@ def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Gen
                 mask = unread if edit.role == "consumer" else new
                 mask[(slice(None),) * edit.axis + (part.later,)] = True
     if new.any():
-        taken = np.where(new, np.where(unread, np.zeros_like(taken), draw(taken, use, rng)), taken)
+        np.copyto(taken, draw(taken, use, rng), where=new)
+        taken[new & unread] = 0
     return clear_later(taken, edits, lambda part: not part.divisible, use.zero)
 
 

@@ -14,7 +14,7 @@ from chanc.rewriter.edits import AxisEdit
 from chanc.rewriter.transfer._common import Tensor, Use, register, take
 
 
-@register("reflect", ordered=True)
+@register("reflect", ordered=True, takes=True)
 def reflect(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The source's values at every position; the sources of ordered methods are those of `reflected`."""
     return take(tensor, edits)

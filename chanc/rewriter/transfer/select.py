@@ -14,7 +14,7 @@ from chanc.rewriter.edits import AxisEdit
 from chanc.rewriter.transfer._common import Tensor, Use, clear_later, first_alone, register, share_out, take
 
 
-@register("select")
+@register("select", takes=True)
 def select(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; in consumers, the first copy's alone count."""
     taken = share_out(take(tensor, edits), edits, first_alone)

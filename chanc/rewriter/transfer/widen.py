@@ -19,7 +19,7 @@ from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.transfer._common import Method, Tensor, Use, clear_later, register, share_out, take
 
 
-@register("widen", keeps=True)
+@register("widen", keeps=True, takes=True)
 def widen(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position, shared out among copies along consumer axes."""
     taken = share_out(take(tensor, edits), edits, _uneven)

@@ -1,0 +1,93 @@
+"""CPU seconds of each step for one model: the rewrite, its source and module in PyTorch, its verification."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import onnx_ir as ir
+
+import chanc
+from chanc.analysis.infer_shapes import infer_shapes
+from chanc.backends.ort.run import onnxruntime
+from chanc.backends.torch.build import Source, emit, fill, state_dict
+from chanc.backends.torch.build import load as construct
+from chanc.ir import copy_model
+from chanc.ir.normalize import normalize
+from chanc.oracles import judge
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Seconds: of a rewrite to half the widths; of emitting source; of a module from it, and how much of that PyTorch's
+    own constructors take; of the verification, and how much of that onnxruntime takes, sessions and runs."""
+
+    rewrite: float
+    source: float
+    module: float
+    constructors: float
+    verification: float
+    runtime: float
+    verdict: str
+
+    def columns(self, nodes: int) -> list[str]:
+        """Microseconds a node."""
+        seconds = (self.rewrite, self.source, self.module, self.constructors, self.verification, self.runtime)
+        return [f"{value / nodes * 1e6:.0f}" for value in seconds]
+
+
+def timed(function: Callable[[], T]) -> tuple[float, T]:
+    """CPU seconds of a call, and what it gives; what an earlier one left behind isn't collected at its cost."""
+    gc.collect()
+    start = time.process_time()
+    found = function()
+    return time.process_time() - start, found
+
+
+def steps(model: ir.Model) -> Steps:
+    """Each step once, on a loaded model in its normal form, which stays as it is."""
+    rewrite, done = timed(lambda: chanc.rewrite(model, scale=0.5))
+    source, emitted = timed(lambda: _source(model))
+    constructors, module = timed(lambda: construct(emitted))
+    weights, _ = timed(lambda: fill(module, state_dict(emitted, model)))
+    with _clocked() as spent:
+        verification, verdict = timed(lambda: judge(model, done.model, trace=done.trace))
+    return Steps(rewrite, source, constructors + weights, constructors, verification, sum(spent), str(verdict))
+
+
+def _source(model: ir.Model) -> Source:
+    copy = copy_model(model)
+    normalize(copy)
+    infer_shapes(copy)
+    return emit(copy)
+
+
+@contextmanager
+def _clocked() -> Iterator[list[float]]:
+    """While it lasts, CPU seconds of every session that onnxruntime opens, and of every run, are noted."""
+    runtime, spent = onnxruntime(), list[float]()
+    plain = runtime.InferenceSession
+
+    class Clocked(plain):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            start = time.process_time()
+            plain.__init__(self, *args, **options)
+            spent.append(time.process_time() - start)
+
+        def run(self, *args: Any, **options: Any) -> Any:
+            start = time.process_time()
+            found = plain.run(self, *args, **options)
+            spent.append(time.process_time() - start)
+            return found
+
+    runtime.InferenceSession = Clocked
+    try:
+        yield spent
+    finally:
+        runtime.InferenceSession = plain
