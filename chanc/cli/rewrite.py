@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Rewrite
+    from chanc.rewriter.budget import Clock
     from chanc.rewriter.trace import TraceEdge
 
 MOST_LEFT = 10
@@ -131,7 +132,6 @@ def command(
     says what can be had. Patterns are shell-style, over group ids, names of weights and of nodes (`chanc analyze
     --deps` lists them).
     """
-    from chanc.backends.ort import seconds
     from chanc.ir import atomic_write_json, check, load, save
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
@@ -176,7 +176,7 @@ def command(
         shapes=shapes,
         exact=exact,
         evidence=evidence,
-        clock=seconds,
+        clock=_clock() if max_latency is not None else None,
     )
     given = sizes_of(loaded, dims, shapes)
     if not result.changed:
@@ -193,6 +193,13 @@ def command(
     if round_to is None and (scale is not None or ratios):
         _say_uneven(result)
     show(costs((loaded, model), (result.model, output), given, timed=max_latency is not None))
+
+
+def _clock() -> Clock:
+    """onnxruntime, on this machine."""
+    from chanc.backends.ort import seconds
+
+    return seconds
 
 
 def _likely(model: Any) -> dict[str, int]:
