@@ -21,11 +21,12 @@ from chanc.boundary import boundary
 from chanc.errors import ModelError, VerifyError
 from chanc.ir import load
 from chanc.ir.sizes import Sizes
-from chanc.oracles.compare import TOLERANCE
+from chanc.oracles.compare import TOLERANCE, Array
 from chanc.oracles.doubled import counted, doubled, twin, untold
 from chanc.oracles.outputs import Feeds
 from chanc.oracles.pair import Pairing, pairing
 from chanc.oracles.precision import HALVES
+from chanc.oracles.spent import Spent
 from chanc.oracles.verdict import Finding, Verdict
 from chanc.oracles.zeroed import strays, zeroed
 from chanc.rewriter.plan import Plan
@@ -66,25 +67,63 @@ def judge(
     Raises: ModelError where `feeds` were given and the original can't be run on them, or where nothing that is
     installed can run it, VerifyError for a trace that is not of `original`, MissingDependencyError without onnxruntime.
     """
+    spent = Spent()
     one, two = load(original), load(rewritten)
-    told = trace.to_json() if isinstance(trace, Trace) else trace
-    widths = {name: (width["old"], width["new"]) for name, width in told["groups"].items()} if told else {}
-    grown = told is None or any(new > old for old, new in widths.values())
-    allowed = max(tolerance, _rounding(one)) if grown else tolerance
+    widths = _widths(trace) if trace is not None else {}
+    allowed = tolerance
+    if trace is None or any(new > old for old, new in widths.values()):
+        allowed = max(tolerance, _rounding(one))
+    keeps = trace is None or (_exact(trace) and transfer in KEEPERS)
+    expected = one if trace is None else zeroed(one, trace) if keeps else None
+    pair = pairing(
+        load(one, dims=sizes) if sizes else one, feeds, batch=batch, seed=seed, tolerance=allowed, expected=expected,
+        spent=spent,
+    )  # fmt: skip
+    if expected is not None or trace is None:
+        findings = _as_a_whole(pair, one, expected, two, widths, sizes)
+    else:
+        findings = _in_parts(pair, one, two, trace, widths, sizes)
+    return Verdict(tuple(findings), spent.all("twins"))
+
+
+def _widths(trace: Trace | Mapping[str, Any]) -> Widths:
+    if isinstance(trace, Trace):
+        return trace.groups
+    return {name: (width["old"], width["new"]) for name, width in trace["groups"].items()}
+
+
+def _exact(trace: Trace | Mapping[str, Any]) -> bool:
+    return trace.exact if isinstance(trace, Trace) else bool(trace["exact"])
+
+
+def _as_a_whole(
+    pair: Pairing, original: ir.Model, expected: Any, rewritten: ir.Model, widths: Widths, sizes: Sizes | None
+) -> list[Finding]:
+    """The findings on a rewrite that computes what is expected."""
+    shrunk = any(new < old for old, new in widths.values())
+    what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
     changed = tuple(name for name, (old, new) in widths.items() if old != new)
-    pair = pairing(load(one, dims=sizes) if sizes else one, feeds, batch=batch, seed=seed, tolerance=allowed)
-    if told is None or (told["exact"] and transfer in KEEPERS):
-        shrunk = any(new < old for old, new in widths.values())
-        what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
-        finding = pair.compare(one if told is None else zeroed(one, told), two, what, listen=shrunk)
-        return Verdict((replace(finding, groups=changed), *(_alive(pair, one, changed, sizes) if finding.deaf else ())))
-    stray = strays(two, told)
+    finding = pair.compare(expected, rewritten, what, listen=shrunk)
+    return [replace(finding, groups=changed), *(_alive(pair, original, changed, sizes) if finding.deaf else ())]
+
+
+def _in_parts(
+    pair: Pairing,
+    original: ir.Model,
+    rewritten: ir.Model,
+    trace: Trace | Mapping[str, Any],
+    widths: Widths,
+    sizes: Sizes | None,
+) -> list[Finding]:
+    """The findings on the groups of a rewrite that keeps no function as a whole."""
+    stray = strays(rewritten, trace)
     if stray:
         reason = f"the rewritten model is not what the trace tells of: {stray}"
-        return Verdict((Finding("follows the trace", "none", (), False, reason=reason),))
+        return [Finding("follows the trace", "none", (), False, reason=reason)]
     if pair.trouble and not pair.tries:
-        return Verdict((Finding("runs in onnxruntime", "none", (), None, reason=pair.trouble, groups=changed),))
-    return Verdict((*_runs(pair, one, two), *_by_groups(pair, one, widths, sizes)))
+        changed = tuple(name for name, (old, new) in widths.items() if old != new)
+        return [Finding("runs in onnxruntime", "none", (), None, reason=pair.trouble, groups=changed)]
+    return [*_runs(pair, original, rewritten), *_by_groups(pair, original, widths, sizes)]
 
 
 def _rounding(model: ir.Model) -> float:
@@ -98,14 +137,22 @@ def _runs(pair: Pairing, original: ir.Model, rewritten: ir.Model) -> list[Findin
     if pair.trouble:
         return []
     try:
-        have = ort.run(rewritten, pair.tries[0])
-        want = have if all(map(_finite, have)) else ort.run(original, pair.tries[0])
+        have = _as_deployed(pair, rewritten)
+        want = have if all(map(_finite, have)) else _as_deployed(pair, original)
     except ModelError as error:
         return [] if _unloadable(original) else [Finding(subject, "float32", (), False, reason=str(error))]
     for value, before, after in zip(rewritten.graph.outputs, want, have, strict=True):
         if _finite(before) and not _finite(after):
             reason = f"output '{value.name}' of the rewritten model is not finite"
     return [Finding(subject, "float32", (), not reason, reason=reason)]
+
+
+def _as_deployed(pair: Pairing, model: ir.Model) -> list[Array]:
+    """What a model computes of the first inputs in onnxruntime with all that it does for speed. Raises: ModelError."""
+    with pair.spent.on("sessions"):
+        opened = ort.session(model)
+    with pair.spent.on("runs"):
+        return ort.run(opened, pair.tries[0])
 
 
 def _finite(array: Any) -> bool:
