@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MOST_LEFT = 10
 """Groups that were left alone are named one in a line, no more than these."""
 
+LONG_CHECK = 1.0
+"""Seconds of a check from which on a line says what they went to."""
+
 
 class RewriteCommand(GroupedCommand):
     """`chanc rewrite`: its options by what they are about."""
@@ -258,16 +261,19 @@ def _verified(original: Any, result: Rewrite, transfer: str, inputs: str | None,
     from chanc.backends.ort import read_feeds
     from chanc.ir import check
     from chanc.ir.sizes import others
+    from chanc.oracles.spent import told
 
     check(result.model)
     feeds = read_feeds(inputs, original) if inputs is not None else None
     verdict = _judged(original, result, transfer, feeds, given)
     note = f"{'verified' if verdict.agrees else 'not verified'}: {verdict}"
+    took = f"\nthat took {told(verdict.seconds)}" if sum(verdict.seconds.values()) >= LONG_CHECK else ""
     if not given or feeds is not None:
-        return note
+        return note + took
     ran = [sizes for sizes in others(given) if _agrees_at(original, result, transfer, sizes)]
-    told = [" ".join(f"{name}={size}" for name, size in sizes.items()) for sizes in ran]
-    return f"{note}; also at {' and '.join(told)}" if ran else f"{note}; nothing could be told at other sizes"
+    named = [" ".join(f"{name}={size}" for name, size in sizes.items()) for sizes in ran]
+    elsewhere = f"also at {' and '.join(named)}" if ran else "nothing could be told at other sizes"
+    return f"{note}; {elsewhere}{took}"
 
 
 def _agrees_at(original: Any, result: Rewrite, transfer: str, sizes: Sizes) -> bool:

@@ -33,4 +33,4 @@ def told(seconds: Mapping[str, float]) -> str:
     """The whole, and the shares of what it went to, the largest first: 3.1 s (runs 60 %, sessions 40 %)."""
     whole = sum(seconds.values())
     shares = sorted(seconds.items(), key=lambda entry: -entry[1])
-    return f"{whole:.1f} s ({', '.join(f'{what} {part / whole:.0%}' for what, part in shares)})"
+    return f"{whole:.1f} s ({', '.join(f'{what} {100 * part / whole:.0f} %' for what, part in shares)})"
