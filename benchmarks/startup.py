@@ -98,13 +98,14 @@ def report(found: dict[str, list[float]], network: str, command: str) -> str:
         "# Commands as whole processes", "",
         f"`{command}`", "",
         f"{network}; Python {platform.python_version()}, {names}; {os.cpu_count()} CPU cores, shared with other work.",
-        f"Seconds of CPU, all threads, medians of {len(found['Python'])} processes of each, run in turn. onnxsim has no",
-        "command that prunes; it is called from Python, as in [pruning](pruning.md).", "",
+        f"Seconds of CPU, all threads, medians of {len(found['Python'])} processes of each, run in turn. onnxsim has",
+        "no command that prunes; it is called from Python, as in [pruning](pruning.md).", "",
         "| command | CPU, s | lowest to highest |", "|---|---|---|", *(row(name, found[name]) for name in COMMANDS),
         "", "| chanc | onnxsim | times chanc's CPU time | lowest to highest turn |", "|---|---|---|---|",
         *(ratio(found, *pair) for pair in PAIRS),
         "", "## Where `chanc analyze` spends it", "",
-        "Each step is a process of its own that imports that much; what it takes more than the step above is its share.", "",
+        "Each step is a process of its own that imports that much; what it takes more than the step above is its share.",
+        "",
         "| | CPU, s | of it |", "|---|---|---|",
     ]  # fmt: skip
     medians = {name: statistics.median(found[name]) for name in (*STEPS, "chanc analyze")}
