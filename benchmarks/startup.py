@@ -104,7 +104,7 @@ def report(found: dict[str, list[float]], network: str, command: str) -> str:
         "", "| chanc | onnxsim | times chanc's CPU time | lowest to highest turn |", "|---|---|---|---|",
         *(ratio(found, *pair) for pair in PAIRS),
         "", "## Where `chanc analyze` spends it", "",
-        "Each step is a process of its own that imports that much; what it takes more than the step above is its share.",
+        "Each step is a process of its own that imports that much; its share is what it takes more than the one above.",
         "",
         "| | CPU, s | of it |", "|---|---|---|",
     ]  # fmt: skip
