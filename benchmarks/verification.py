@@ -29,6 +29,9 @@ from chanc.oracles import judge
 from chanc.testing.graphs import Graph, Tensor
 from chanc.testing.skeletons import open_model
 
+SCALE = 1.9
+"""Of the random weights: such that half of the channels still tell one image from another, as trained ones do."""
+
 PARTS = ("runs", "sessions", "twins", "comparing", "float64")
 
 
@@ -43,7 +46,7 @@ class Turn(NamedTuple):
 
 def vgg16() -> onnx.ModelProto:
     """VGG of 13 convolutions and three linear layers (Simonyan & Zisserman 2015), images of 224 x 224."""
-    graph = Graph(opset=17)
+    graph = Graph(opset=17, scale=SCALE)
     x = graph.input("image", [2, 3, 224, 224], dynamic={0: "N"})
     for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(count):
@@ -54,7 +57,7 @@ def vgg16() -> onnx.ModelProto:
 
 def wide_resnet50_2() -> onnx.ModelProto:
     """ResNet-50 with bottlenecks twice as wide inside (Zagoruyko & Komodakis 2016), images of 224 x 224."""
-    graph = Graph(opset=17)
+    graph = Graph(opset=17, scale=SCALE)
     x = graph.input("image", [2, 3, 224, 224], dynamic={0: "N"})
     x = x.conv(64, kernel=7, stride=2, bias=False).bn().relu().pool()
     for stage, count in enumerate((3, 4, 6, 3)):
