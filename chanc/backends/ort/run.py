@@ -65,8 +65,10 @@ def session(model: Any, *, exact: bool = False, threads: int = 0, device: str = 
     options.log_severity_level = _ONLY_FATAL
     options.intra_op_num_threads = threads
     if exact:
-        # Such a session judges, by a run or two: threads that spin while they wait would cost as much again.
+        # Such a session judges, by a run or two: threads that spin while they wait would cost as much again, and so
+        # would weights that are packed for many runs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.disable_prepacking", "1")
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     wanted = provider(device)
     _require_provider(wanted, ort.get_available_providers())
