@@ -11,6 +11,7 @@ from io import StringIO
 import click
 
 from chanc import __version__
+from chanc.cli.later import sympy_later
 from chanc.cli.outputs import say
 from chanc.errors import ChancError
 
@@ -66,6 +67,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 a user's error or a refused model, 2 wrong usage."""
+    sympy_later()
     try:
         cli.main(args=None if args is None else list(args), prog_name="chanc", standalone_mode=False)
     except click.exceptions.Exit as stop:

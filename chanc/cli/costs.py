@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from rich.table import Table
 
+    from chanc.backends.ort import Latency
+
 Pair = tuple["ir.Model", str]
 """A model and its file."""
 
@@ -18,11 +20,14 @@ def costs(before: Pair, after: Pair, sizes: Mapping[str, int], *, timed: bool) -
     """Params, MACs of a sample, file and (timed) latency, the two run in turn; sizes: of open axes."""
     from chanc.analysis import analyze
     from chanc.ir.save import size_on_disk
-    from chanc.measuring.timing import latency
     from chanc.report.tables import Figures, costs_table
 
-    spent = latency(before[0], after[0], dims=sizes)[0] if timed else None
-    spreads = (spent.latency, spent.other) if spent is not None else (None, None)
+    spreads: tuple[Latency | None, Latency | None] = (None, None)
+    if timed:
+        from chanc.measuring.timing import latency
+
+        spent = latency(before[0], after[0], dims=sizes)[0]
+        spreads = (spent.latency, spent.other)
     figures = []
     for (model, file), spread in zip((before, after), spreads, strict=True):
         found = analyze(model, dims=sizes)

@@ -49,7 +49,9 @@ class Named(click.ParamType):  # type: ignore[type-arg]  # generic in new versio
         return f"[{'|'.join((*self.more, *self.registry))}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name itself; one that isn't there is wrong usage, with the nearest that is."""
+        """The name itself; one that isn't there is wrong usage, with the nearest that is. The default is there."""
+        if param is not None and value == param.default:
+            return str(value)
         names = (*self.more, *self.registry)
         if value not in names:
             try:

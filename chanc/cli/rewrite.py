@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from chanc.ir.sizes import Sizes
     from chanc.oracles import Verdict
     from chanc.rewriter import Rewrite
+    from chanc.rewriter.budget import Clock
     from chanc.rewriter.trace import TraceEdge
 
 MOST_LEFT = 10
 """Groups that were left alone are named one in a line, no more than these."""
+
+LONG_CHECK = 1.0
+"""Seconds of a check from which on a line says what they went to."""
 
 
 class RewriteCommand(GroupedCommand):
@@ -131,7 +135,6 @@ def command(
     says what can be had. Patterns are shell-style, over group ids, names of weights and of nodes (`chanc analyze
     --deps` lists them).
     """
-    from chanc.backends.ort import seconds
     from chanc.ir import atomic_write_json, check, load, save
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
@@ -176,7 +179,7 @@ def command(
         shapes=shapes,
         exact=exact,
         evidence=evidence,
-        clock=seconds,
+        clock=_clock() if max_latency is not None else None,
     )
     given = sizes_of(loaded, dims, shapes)
     if not result.changed:
@@ -193,6 +196,13 @@ def command(
     if round_to is None and (scale is not None or ratios):
         _say_uneven(result)
     show(costs((loaded, model), (result.model, output), given, timed=max_latency is not None))
+
+
+def _clock() -> Clock:
+    """onnxruntime, on this machine."""
+    from chanc.backends.ort import seconds
+
+    return seconds
 
 
 def _likely(model: Any) -> dict[str, int]:
@@ -251,16 +261,19 @@ def _verified(original: Any, result: Rewrite, transfer: str, inputs: str | None,
     from chanc.backends.ort import read_feeds
     from chanc.ir import check
     from chanc.ir.sizes import others
+    from chanc.oracles.spent import told
 
     check(result.model)
     feeds = read_feeds(inputs, original) if inputs is not None else None
     verdict = _judged(original, result, transfer, feeds, given)
     note = f"{'verified' if verdict.agrees else 'not verified'}: {verdict}"
+    took = f"\nthat took {told(verdict.seconds)}" if sum(verdict.seconds.values()) >= LONG_CHECK else ""
     if not given or feeds is not None:
-        return note
+        return note + took
     ran = [sizes for sizes in others(given) if _agrees_at(original, result, transfer, sizes)]
-    told = [" ".join(f"{name}={size}" for name, size in sizes.items()) for sizes in ran]
-    return f"{note}; also at {' and '.join(told)}" if ran else f"{note}; nothing could be told at other sizes"
+    named = [" ".join(f"{name}={size}" for name, size in sizes.items()) for sizes in ran]
+    elsewhere = f"also at {' and '.join(named)}" if ran else "nothing could be told at other sizes"
+    return f"{note}; {elsewhere}{took}"
 
 
 def _agrees_at(original: Any, result: Rewrite, transfer: str, sizes: Sizes) -> bool:

@@ -65,8 +65,6 @@ def sensitivity_options(command: Command) -> Command:
 
 def measured(model: str, given: Mapping[str, Any], **sizes: Any) -> Sensitivity | None:
     """What `--sensitivity` asks for, if it was asked for; plan and picture are written."""
-    from chanc.api import sensitivity
-
     options = {name: value for name, value in given.items() if value is not None and name != "sensitivity"}
     if not given["sensitivity"]:
         for name in options:
@@ -79,6 +77,8 @@ def measured(model: str, given: Mapping[str, Any], **sizes: Any) -> Sensitivity 
     refuse_early(picture, model, options["data"], beside=plan_file, force=None)
     if picture is not None:
         _require_drawing(picture)
+    from chanc.api import sensitivity
+
     with share_done("measuring") as tell:
         found = sensitivity(model, on_point=tell, **options, **sizes)
     if plan_file is not None:

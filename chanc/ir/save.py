@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from chanc.errors import ModelError
 from chanc.files import atomic_write
@@ -86,6 +87,23 @@ def to_bytes(model: ir.Model) -> bytes:
     file = io.BytesIO()
     _write_embedded(file, rest, big)
     return file.getvalue()
+
+
+def detached(model: ir.Model) -> tuple[bytes, dict[str, NDArray[Any]]]:
+    """The serialized model with big initializers said to be external data, and the arrays of those that are used.
+
+    For a runtime that takes them from memory, by name: nothing is copied. Types that NumPy lacks stay inside. Raises:
+    ModelError, as `to_bytes`.
+    """
+    big = {
+        index: tensor
+        for index, tensor in _big_initializers(model, external=True).items()
+        if tensor.dtype.numpy().kind in "biuf"
+    }
+    data = _hollow(model, big, Layout("memory", {index: (0, tensor.nbytes) for index, tensor in big.items()}))
+    values = [value for value in model.graph.initializers.values() if value.const_value is not None]
+    used = {index: tensor for index, tensor in big.items() if values[index].uses() or values[index].is_graph_output()}
+    return data, {values[index].name or "": tensor.numpy() for index, tensor in used.items()}
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

@@ -8,8 +8,10 @@ not exact. Where a kernel runs along the channels, the first half of them is jud
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+import onnx_ir as ir
 
 from chanc.analysis import Analysis
 from chanc.errors import ChancError
@@ -42,8 +44,8 @@ def doubled(
     """
 
     def judge(importance: str, scale: float) -> Judge:
-        return lambda names: twin(
-            pairing, original, {name: {"scale": scale} for name in names}, "", sizes=sizes, importance=importance
+        return lambda names: judged(
+            twin(original, {name: {"scale": scale} for name in names}, "", sizes=sizes, importance=importance), pairing
         )
 
     splits = not pairing.trouble
@@ -83,8 +85,26 @@ def _told_apart(
     return proofs, bad + [name for part in waiting for name in part], doubt
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A rewrite of some groups of a model, and the model that must compute the same; `subject` says so in words."""
+
+    expected: ir.Model
+    actual: ir.Model
+    subject: str
+    groups: tuple[str, ...]
+    shrunk: bool
+
+
+def judged(made: Twin | Finding, pairing: Pairing) -> Finding:
+    """The finding on a twin; where none could be made that is the finding."""
+    if isinstance(made, Finding):
+        return made
+    finding = pairing.compare(made.expected, made.actual, made.subject, listen=made.shrunk)
+    return replace(finding, groups=made.groups)
+
+
 def twin(
-    pairing: Pairing,
     original: Any,
     plan: Plan,
     subject: str,
@@ -92,8 +112,8 @@ def twin(
     *,
     sizes: Sizes | None = None,
     importance: str = "l2",
-) -> Finding:
-    """The finding on a rewrite of `original` that must keep what isn't dropped: `plan`, widened evenly.
+) -> Twin | Finding:
+    """A rewrite of `original` that must keep what isn't dropped: `plan`, widened evenly. Why there is none, else.
 
     An analysis of the original, which is spent, saves making one; else it is analysed at these `sizes` of open axes.
     """
@@ -109,8 +129,7 @@ def twin(
             why = made.trace.left.get(name, "it can't be changed so")
             return Finding(subject, "none", (), None, reason=f"group '{name}' is left alone: {why}", groups=groups)
     shrunk = any(new < old for old, new in widths)
-    finding = pairing.compare(zeroed(original, made.trace), made.model, subject, listen=shrunk)
-    return replace(finding, groups=groups)
+    return Twin(zeroed(original, made.trace), made.model, subject, groups, shrunk)
 
 
 def untold(groups: Sequence[str], reason: str) -> list[Finding]:

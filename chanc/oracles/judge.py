@@ -8,8 +8,9 @@ are doubled, too, where so much was dropped that the outputs hardly depend on th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,12 @@ from chanc.boundary import boundary
 from chanc.errors import ModelError, VerifyError
 from chanc.ir import load
 from chanc.ir.sizes import Sizes
-from chanc.oracles.compare import TOLERANCE
-from chanc.oracles.doubled import counted, doubled, twin, untold
+from chanc.oracles.compare import TOLERANCE, Array
+from chanc.oracles.doubled import Twin, counted, doubled, judged, twin, untold
 from chanc.oracles.outputs import Feeds
 from chanc.oracles.pair import Pairing, pairing
 from chanc.oracles.precision import HALVES
+from chanc.oracles.spent import Spent
 from chanc.oracles.verdict import Finding, Verdict
 from chanc.oracles.zeroed import strays, zeroed
 from chanc.rewriter.plan import Plan
@@ -66,25 +68,64 @@ def judge(
     Raises: ModelError where `feeds` were given and the original can't be run on them, or where nothing that is
     installed can run it, VerifyError for a trace that is not of `original`, MissingDependencyError without onnxruntime.
     """
+    spent = Spent()
     one, two = load(original), load(rewritten)
-    told = trace.to_json() if isinstance(trace, Trace) else trace
-    widths = {name: (width["old"], width["new"]) for name, width in told["groups"].items()} if told else {}
-    grown = told is None or any(new > old for old, new in widths.values())
-    allowed = max(tolerance, _rounding(one)) if grown else tolerance
+    widths = _widths(trace) if trace is not None else {}
+    allowed = tolerance
+    if trace is None or any(new > old for old, new in widths.values()):
+        allowed = max(tolerance, _rounding(one))
+    keeps = trace is None or (_exact(trace) and transfer in KEEPERS)
+    bound = load(one, dims=sizes) if sizes else one
+    pair = functools.partial(pairing, bound, feeds, batch=batch, seed=seed, tolerance=allowed, spent=spent)
+    if trace is None or keeps:
+        expected = one if trace is None else zeroed(one, trace)
+        findings = _as_a_whole(pair(expected=expected), one, expected, two, widths, sizes)
+    else:
+        findings = _in_parts(pair, one, two, trace, widths, sizes)
+    return Verdict(tuple(findings), spent.all("twins"))
+
+
+def _widths(trace: Trace | Mapping[str, Any]) -> Widths:
+    if isinstance(trace, Trace):
+        return trace.groups
+    return {name: (width["old"], width["new"]) for name, width in trace["groups"].items()}
+
+
+def _exact(trace: Trace | Mapping[str, Any]) -> bool:
+    return trace.exact if isinstance(trace, Trace) else bool(trace["exact"])
+
+
+def _as_a_whole(
+    pair: Pairing, original: ir.Model, expected: Any, rewritten: ir.Model, widths: Widths, sizes: Sizes | None
+) -> list[Finding]:
+    """The findings on a rewrite that computes what is expected."""
+    shrunk = any(new < old for old, new in widths.values())
+    what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
     changed = tuple(name for name, (old, new) in widths.items() if old != new)
-    pair = pairing(load(one, dims=sizes) if sizes else one, feeds, batch=batch, seed=seed, tolerance=allowed)
-    if told is None or (told["exact"] and transfer in KEEPERS):
-        shrunk = any(new < old for old, new in widths.values())
-        what = "computes what the original does" + (" without the dropped channels" if shrunk else "")
-        finding = pair.compare(one if told is None else zeroed(one, told), two, what, listen=shrunk)
-        return Verdict((replace(finding, groups=changed), *(_alive(pair, one, changed, sizes) if finding.deaf else ())))
-    stray = strays(two, told)
+    finding = pair.compare(expected, rewritten, what, listen=shrunk)
+    return [replace(finding, groups=changed), *(_alive(pair, original, changed, sizes) if finding.deaf else ())]
+
+
+def _in_parts(
+    pair: Callable[..., Pairing],
+    original: ir.Model,
+    rewritten: ir.Model,
+    trace: Trace | Mapping[str, Any],
+    widths: Widths,
+    sizes: Sizes | None,
+) -> list[Finding]:
+    """The findings on the groups of a rewrite that keeps no function as a whole."""
+    stray = strays(rewritten, trace)
     if stray:
         reason = f"the rewritten model is not what the trace tells of: {stray}"
-        return Verdict((Finding("follows the trace", "none", (), False, reason=reason),))
-    if pair.trouble and not pair.tries:
-        return Verdict((Finding("runs in onnxruntime", "none", (), None, reason=pair.trouble, groups=changed),))
-    return Verdict((*_runs(pair, one, two), *_by_groups(pair, one, widths, sizes)))
+        return [Finding("follows the trace", "none", (), False, reason=reason)]
+    parts = _Parts.of(original, widths, sizes)
+    twin = parts.at_once() if parts.exact and parts.others else None
+    paired = pair(expected=twin.expected if isinstance(twin, Twin) else original)
+    if paired.trouble and not paired.tries:
+        changed = tuple(name for name, (old, new) in widths.items() if old != new)
+        return [Finding("runs in onnxruntime", "none", (), None, reason=paired.trouble, groups=changed)]
+    return [*_runs(paired, original, rewritten), *parts.findings(paired, twin)]
 
 
 def _rounding(model: ir.Model) -> float:
@@ -98,14 +139,22 @@ def _runs(pair: Pairing, original: ir.Model, rewritten: ir.Model) -> list[Findin
     if pair.trouble:
         return []
     try:
-        have = ort.run(rewritten, pair.tries[0])
-        want = have if all(map(_finite, have)) else ort.run(original, pair.tries[0])
+        have = _as_deployed(pair, rewritten)
+        want = have if all(map(_finite, have)) else _as_deployed(pair, original)
     except ModelError as error:
         return [] if _unloadable(original) else [Finding(subject, "float32", (), False, reason=str(error))]
     for value, before, after in zip(rewritten.graph.outputs, want, have, strict=True):
         if _finite(before) and not _finite(after):
             reason = f"output '{value.name}' of the rewritten model is not finite"
     return [Finding(subject, "float32", (), not reason, reason=reason)]
+
+
+def _as_deployed(pair: Pairing, model: ir.Model) -> list[Array]:
+    """What a model computes of the first inputs in onnxruntime with all that it does for speed. Raises: ModelError."""
+    with pair.spent.on("sessions"):
+        opened = ort.session(model)
+    with pair.spent.on("runs"):
+        return ort.run(opened, pair.tries[0])
 
 
 def _finite(array: Any) -> bool:
@@ -120,20 +169,47 @@ def _unloadable(model: ir.Model) -> bool:
     return False
 
 
-def _by_groups(pair: Pairing, original: ir.Model, widths: Widths, sizes: Sizes | None) -> list[Finding]:
-    """The findings on the groups that changed: exact ones at their new widths, the others doubled."""
-    analysis = analyze(original, dims=sizes)
-    found = {group.id: group for group in analysis.groups}
-    changed = {name: new for name, (old, new) in widths.items() if old != new}
-    if changed.keys() - found.keys():
-        raise VerifyError(f"the trace names the group '{min(changed.keys() - found.keys())}', which the model lacks")
-    exact: Plan = {name: new for name, new in changed.items() if _keeps(found[name], new)}
-    others, told = _doubling(original, [found[name] for name in changed if name not in exact])
-    at_once = _at_once(pair, original, exact, others, analysis) if exact and others else None
-    first = [at_once] if at_once else _alone(pair, original, exact, sizes)
-    for finding in first:
-        told += _alive(pair, original, finding.groups, sizes) if finding.deaf else []
-    return [*first, *([] if at_once else doubled(pair, original, others, sizes)), *told]
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The groups that changed: exact ones with their new widths, others with why not, and findings on the rest."""
+
+    original: ir.Model
+    analysis: Analysis
+    exact: Plan
+    others: Mapping[str, str]
+    told: Sequence[Finding]
+    sizes: Sizes | None
+
+    @classmethod
+    def of(cls, original: ir.Model, widths: Widths, sizes: Sizes | None) -> _Parts:
+        """The groups of a trace in the original. Raises: VerifyError for one that the model lacks."""
+        analysis = analyze(original, dims=sizes)
+        found = {group.id: group for group in analysis.groups}
+        changed = {name: new for name, (old, new) in widths.items() if old != new}
+        if changed.keys() - found.keys():
+            lacking = min(changed.keys() - found.keys())
+            raise VerifyError(f"the trace names the group '{lacking}', which the model lacks")
+        exact: Plan = {name: new for name, new in changed.items() if _keeps(found[name], new)}
+        others, told = _doubling(original, [found[name] for name in changed if name not in exact])
+        return cls(original, analysis, exact, others, told, sizes)
+
+    def at_once(self) -> Twin | Finding:
+        """One twin for all: the exact groups at their new widths, the others doubled. The analysis is spent then."""
+        plan = {**self.exact, **{name: {"scale": 2} for name in self.others}}
+        subject = f"{counted(self.exact, 'exact')} verified, {counted(self.others)} verified by doubling"
+        return twin(self.original, plan, subject, self.analysis)
+
+    def findings(self, pair: Pairing, at_once: Twin | Finding | None) -> list[Finding]:
+        """The findings: on all at once, where that agrees, else on each kind of groups alone."""
+        both = judged(at_once, pair) if at_once is not None else None
+        if both is not None and both.agrees:
+            first, others = [both], []
+        else:
+            first = _alone(pair, self.original, self.exact, self.sizes)
+            others = doubled(pair, self.original, self.others, self.sizes)
+        deaf = [finding.groups for finding in first if finding.deaf]
+        alive = [found for groups in deaf for found in _alive(pair, self.original, groups, self.sizes)]
+        return [*first, *others, *self.told, *alive]
 
 
 def _alive(pair: Pairing, original: ir.Model, groups: Sequence[str], sizes: Sizes | None) -> list[Finding]:
@@ -157,19 +233,10 @@ def _keeps(group: Group, width: int) -> bool:
     return group.exact and (group.scalable or width < group.size)
 
 
-def _at_once(
-    pair: Pairing, original: ir.Model, exact: Plan, others: Mapping[str, str], analysis: Analysis
-) -> Finding | None:
-    """One finding for all: one twin instead of two. None where it doesn't agree, and each kind has to be seen alone."""
-    plan = {**exact, **{name: {"scale": 2} for name in others}}
-    subject = f"{counted(exact, 'exact')} verified, {counted(others)} verified by doubling"
-    finding = twin(pair, original, plan, subject, analysis)
-    return finding if finding.agrees else None
-
-
 def _alone(pair: Pairing, original: ir.Model, exact: Plan, sizes: Sizes | None) -> list[Finding]:
     """The finding on exact groups, rewritten without the others."""
-    return [twin(pair, original, exact, f"{counted(exact, 'exact')} verified", sizes=sizes)] if exact else []
+    made = twin(original, exact, f"{counted(exact, 'exact')} verified", sizes=sizes) if exact else None
+    return [judged(made, pair)] if made is not None else []
 
 
 def _bytes(model: ir.Model) -> int:

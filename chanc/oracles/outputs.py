@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 
 from chanc.backends import ort
-from chanc.ir import load
+from chanc.ir import copy_model, load
 from chanc.ir.functions import inline_functions
 from chanc.ir.nodes import nodes_of
 from chanc.ir.pools import narrow_pools, wide_pools
@@ -16,6 +17,7 @@ from chanc.ops import Trait, has
 from chanc.oracles.compare import Array, Difference, compare
 from chanc.oracles.noise import fixed
 from chanc.oracles.precision import HALVES, recast
+from chanc.oracles.spent import Spent
 
 Feeds = Mapping[str, Array]
 
@@ -30,7 +32,7 @@ def differences(
 
 def comparable(model: Any) -> ir.Model:
     """A copy without what hides differences, or makes them: saturation at the end, random numbers."""
-    copy = load(model)
+    copy = copy_model(model) if isinstance(model, ir.Model) else load(model)
     narrow_pools(copy.graph)
     inline_functions(copy)
     return fixed(_before_saturation(copy))
@@ -51,13 +53,33 @@ def output_names(model: Any) -> list[str]:
     return [value.name or "" for value in loaded.graph.outputs]
 
 
-def in_single(model: Any, feeds: Feeds) -> list[Array]:
-    """The outputs of a model, made comparable, in onnxruntime without optimisation, halves made single.
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A model made comparable, halves made single, loaded by onnxruntime without optimisation.
 
-    The rounding of halves, 1e-3, would hide what a wrong group does. Raises: ModelError, as `ort.run`.
+    The rounding of halves, 1e-3, would hide what a wrong group does.
     """
-    single = _written_out(recast(comparable(model), HALVES, ir.DataType.FLOAT))
-    return ort.run(single, as_inputs(single, feeds), exact=True)
+
+    model: ir.Model
+    session: Any
+    spent: Spent
+
+    @classmethod
+    def of(cls, model: Any, spent: Spent) -> Single:
+        """The model, loaded. Raises: LoadError, as `ort.session`."""
+        with spent.on("sessions"):
+            single = _written_out(recast(comparable(model), HALVES, ir.DataType.FLOAT))
+            return cls(single, ort.session(single, exact=True), spent)
+
+    def run(self, feeds: Feeds) -> list[Array]:
+        """Its outputs. Raises: ModelError, as `ort.run`."""
+        with self.spent.on("runs"):
+            return ort.run(self.session, as_inputs(self.model, feeds))
+
+
+def in_single(model: Any, feeds: Feeds, spent: Spent | None = None) -> list[Array]:
+    """The outputs of a model as `Single` has them. Raises: ModelError, as `ort.run`."""
+    return Single.of(model, spent or Spent()).run(feeds)
 
 
 def as_inputs(model: ir.Model, feeds: Feeds) -> dict[str, Array]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from chanc.ir import load
 from chanc.oracles.compare import TOLERANCE, Array, Difference, compare, worst
 from chanc.oracles.double import in_double
 from chanc.oracles.loops import too_long
-from chanc.oracles.outputs import Feeds, in_single, output_names, runnable
+from chanc.oracles.outputs import Feeds, Single, in_single, output_names, runnable
+from chanc.oracles.spent import Spent
 from chanc.oracles.verdict import Finding
 
 _STEP = 2.0**-23
@@ -39,13 +41,16 @@ class Pairing:
     tries: the inputs, several where onnxruntime can't say which of them fit. trouble: why the original can't be run at
     all, or why onnxruntime runs it on none of the inputs that were invented, else empty; there is a try then if float64
     runs it on one. tolerance: of the largest entry of an output. guessed: sizes of the inputs were made up, of more
-    than the batch, and nobody could say whether they fit.
+    than the batch, and nobody could say whether they fit. first: a model that ran on the first inputs already, and its
+    outputs. spent: what the time goes to.
     """
 
     tries: Sequence[Feeds]
     trouble: str = ""
     tolerance: float = TOLERANCE
     guessed: bool = False
+    first: tuple[Any, list[Array]] | None = None
+    spent: Spent = field(default_factory=Spent)
 
     def compare(self, expected: Any, actual: Any, subject: str, *, listen: bool = False) -> Finding:
         """Whether two models of the original's interface compute the same; `subject` says what they are.
@@ -56,19 +61,26 @@ class Pairing:
         if self.trouble:
             return self._elsewhere(expected, actual, subject)
         try:
-            want = in_single(expected, self.tries[0]) if self.tries else []
+            want = self._outputs(expected) if self.tries else []
         except ort.LoadError as error:
             return self._in_double(expected, actual, subject, str(error))
         try:
-            have = in_single(actual, self.tries[0])
+            have = self._outputs(actual)
         except ModelError as error:
             return Finding(subject, "float32", (), False, reason=f"{subject}: {error}")
-        found = tuple(compare(want, have, output_names(expected)))
+        with self.spent.on("comparing"):
+            found = tuple(compare(want, have, output_names(expected)))
         if not any(map(_speaks, want)):
             return Finding(subject, "float32", found, None, reason="no output of the original has a finite number")
         if worst(found) <= self.tolerance:
             return Finding(subject, "float32", found, True, deaf=listen and self._deaf(expected, want))
         return self._again(expected, actual, want, found, subject)
+
+    def _outputs(self, model: Any) -> list[Array]:
+        """What a model computes of the first inputs; what is known isn't run again."""
+        if self.first is not None and self.first[0] is model:
+            return self.first[1]
+        return in_single(model, self.tries[0], self.spent)
 
     def _deaf(self, model: Any, outputs: list[Array]) -> bool:
         """Whether the outputs of a model hardly depend on its inputs: of another sample, or of other inputs."""
@@ -77,7 +89,7 @@ class Pairing:
         if all(array.ndim and len(array) == len(arrays[0]) > 1 for array in arrays):
             others = [array[::-1] for array in outputs]
         elif any(np.issubdtype(array.dtype, np.floating) for array in feeds.values()):
-            others = in_single(model, _negated(feeds))
+            others = in_single(model, _negated(feeds), self.spent)
         else:
             return False
         return worst(compare(outputs, others, output_names(model))) <= _FAINT
@@ -86,9 +98,10 @@ class Pairing:
         self, expected: Any, actual: Any, want: list[Array], found: tuple[Difference, ...], subject: str
     ) -> Finding:
         """The judgement in float64 of what disagrees in float32; without one, by the noise of the original itself."""
-        both, names, judge = in_double(expected, actual, self.tries[0]), output_names(expected), "float32"
+        with self.spent.on("float64"):
+            both, names, judge = in_double(expected, actual, self.tries[0]), output_names(expected), "float32"
         if both is None:
-            noise = _NOISES * worst(compare(want, in_single(expected, _shaken(self.tries[0])), names))
+            noise = _NOISES * worst(compare(want, in_single(expected, _shaken(self.tries[0]), self.spent), names))
         else:
             noise, judge = worst(compare(both[0], want, names)), "float64"
             found = tuple(compare(*both, names))
@@ -132,19 +145,27 @@ def pairing(
     seed: int = 0,
     sizes: Mapping[str, int] | None = None,
     tolerance: float = TOLERANCE,
+    expected: Any = None,
+    spent: Spent | None = None,
 ) -> Pairing:
     """The comparison with `original` on the given inputs, else on random ones that onnxruntime runs it on.
 
-    `batch` is the size of an open first axis, `sizes` has those of other open axes, by name. Raises:
-    MissingDependencyError without onnxruntime.
+    `batch` is the size of an open first axis, `sizes` has those of other open axes, by name. expected: the model of the
+    same graph that will be compared, if it is known; then its run on the inputs is the one that shows that they fit.
+    spent: counts what the time goes to. Raises: MissingDependencyError without onnxruntime.
     """
+    spent = spent or Spent()
     if reason := too_long(load(original, copy=False)):
-        return Pairing([], f"it can't be run: {reason}", tolerance)
+        return Pairing([], f"it can't be run: {reason}", tolerance, spent=spent)
     if feeds is not None:
-        return Pairing([feeds], tolerance=tolerance)
+        return Pairing([feeds], tolerance=tolerance, spent=spent)
     original = runnable(original)
+    first = _first(original, original if expected is None else expected, seed, batch, sizes, spent)
+    if first is not None:
+        return Pairing([first[0]], tolerance=tolerance, first=first[1:], spent=spent)
     try:
-        return Pairing([ort.fitting_feeds(original, seed, batch=batch, sizes=sizes)], tolerance=tolerance)
+        fit = [ort.fitting_feeds(original, seed, batch=batch, sizes=sizes)]
+        return Pairing(fit, tolerance=tolerance, spent=spent)
     except ort.LoadError as error:
         reason, loads = str(error), False
     except ModelError as error:
@@ -153,11 +174,26 @@ def pairing(
         every = ort.candidate_feeds(original, seed, batch=batch, sizes=sizes)
         tries = list(itertools.islice(every, _CANDIDATES))
     except ModelError as error:  # strings, sequences, an unknown rank
-        return Pairing([], reason if loads else f"{reason}; {error}", tolerance)
+        return Pairing([], reason if loads else f"{reason}; {error}", tolerance, spent=spent)
     if not loads:
-        return Pairing(tries, tolerance=tolerance, guessed=any(map(_open, original.graph.inputs)))
-    fit = next(([feeds] for feeds in tries if in_double(original, original, feeds)), [])
-    return Pairing(fit, reason, tolerance)
+        return Pairing(tries, tolerance=tolerance, guessed=any(map(_open, original.graph.inputs)), spent=spent)
+    runs = next(([feeds] for feeds in tries if in_double(original, original, feeds)), [])
+    return Pairing(runs, reason, tolerance, spent=spent)
+
+
+def _first(
+    original: ir.Model, expected: Any, seed: int, batch: int, sizes: Mapping[str, int] | None, spent: Spent
+) -> tuple[Feeds, Any, list[Array]] | None:
+    """Inputs for the original on which the expected model runs in single, it, and its outputs; None if on none."""
+    try:
+        single = Single.of(expected, spent)
+        for feeds in ort.candidate_feeds(original, seed, batch=batch, sizes=sizes):
+            with contextlib.suppress(ModelError):
+                outputs = single.run(feeds)
+                return feeds, expected, outputs
+    except ModelError:  # the original itself tells what is wrong
+        pass
+    return None
 
 
 def _open(value: ir.Value) -> bool:

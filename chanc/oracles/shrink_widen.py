@@ -45,7 +45,9 @@ def check_edges(model: Any, edges: Mapping[str, Any], *, tolerance: float = EXAC
     """
     result = rewrite(model, {"format": 2, "edges": edges}, **options)
     trace = replace(result.trace, operands=())
-    finding = pairing(model, None, tolerance=tolerance).compare(zeroed(model, trace), result.model, "the lowered model")
+    expected = zeroed(model, trace)
+    pair = pairing(model, None, tolerance=tolerance, expected=expected)
+    finding = pair.compare(expected, result.model, "the lowered model")
     if not finding.agrees:
         raise AssertionError(str(finding))
     return result.trace
@@ -54,7 +56,8 @@ def check_edges(model: Any, edges: Mapping[str, Any], *, tolerance: float = EXAC
 def _checked(expected: Any, actual: Any, trace: Trace, tolerance: float) -> Trace:
     if trace.left:
         raise AssertionError(f"groups are left alone: {trace.left}")
-    finding = pairing(expected, None, tolerance=tolerance).compare(expected, actual, "the rewritten model")
+    pair = pairing(expected, None, tolerance=tolerance, expected=expected)
+    finding = pair.compare(expected, actual, "the rewritten model")
     if not finding.agrees:
         raise AssertionError(str(finding))
     return trace

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from chanc.oracles.compare import Difference, worst
 
@@ -49,9 +49,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All findings on one rewrite; its differences, output by output, are those of the first."""
+    """All findings on one rewrite; its differences, output by output, are those of the first.
+
+    seconds: on the clock, by what they went to: loading models ("sessions"), their "runs", "comparing", "float64", and
+    "twins", which is all that makes the models that are compared.
+    """
 
     findings: tuple[Finding, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def __iter__(self) -> Iterator[Difference]:
         return iter([difference for finding in self.findings[:1] for difference in finding.differences])

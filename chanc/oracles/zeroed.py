@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from chanc.errors import VerifyError
-from chanc.ir import load
+from chanc.ir import copy_model, load
 from chanc.ir.collector import uncollected
 from chanc.ir.functions import inline_functions
 from chanc.ir.initializers import add_constant
@@ -34,7 +34,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
 
     Each use of an initializer gets a copy of its own, since one tensor may be dropped differently at two nodes.
     """
-    copy = load(model)
+    copy = copy_model(model) if isinstance(model, ir.Model) else load(model)
     inline_functions(copy)  # the trace names the nodes that functions are made of
     distinct_names(copy.graph)
     names = Names(value_names(copy.graph))

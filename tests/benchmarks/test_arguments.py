@@ -22,7 +22,9 @@ BAD = {
     "overhead run --batch 1": "argument --batch: 1 is less than 2",
     "runs .": "argument RUN: . is not a run directory",
     "scaling --nodes 3": "argument --nodes: 3 is less than 10",
+    "startup . --repeats 0": "argument --repeats: 0 is less than 1",
     "training --rounds 0": "argument --rounds: 0 is less than 1",
+    "verification no/models": "argument models: there is no folder no/models",
 }
 
 
