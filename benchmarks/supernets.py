@@ -8,10 +8,15 @@ searches with each seed from the network at a share of its own widths, at one ta
 What is found is brought to exactly that and trained from scratch with the arm's seed, and scored on 2,000 test images;
 so is what a control finds, whose search had no target.
 
+The arms of cells search a supernet as the papers' is, reduced: seven cells of DARTS instead of twenty, and half of all
+channels: cells of 18, 36 and 72, a stem of 54, a head of 128, and steps of 4; on 1,000 images of 16 x 16 pixels (14 and
+a frame). A cell has one width; stem and head keep theirs.
+
     to the target    FlexCHarts from a quarter, and from four times the widths: do they end in the same network?
     lambda 0, fixed  the controls: the loss alone, and the papers' fixed lambda, of |log(cost / target)|
     dmask            DMaskingNAS over all widths from 0 to twice the network's own; all else is as in FlexCHarts
                      (the temperature falls as far as in 50 epochs)
+    cells            both again, FlexCHarts from the network's own widths
 
 Memory is counted, not sampled: what torch keeps of a forward pass for the gradient (saved_tensors_hooks, each storage
 once), and weights, gradients and momentum, at the widest options of each epoch; the largest epoch counts. (Networks of
@@ -42,14 +47,34 @@ from arguments import at_least, folder, target
 HERE = Path(__file__).resolve().parent
 SHARE = 0.5
 """The target, of the MACs that the network has at its own widths."""
-IMAGES, JUDGES, SIDE = 2_000, 2_000, 14
-EPOCHS, FINAL_EPOCHS, BATCH = 10, 8, 32
+JUDGES, BATCH = 2_000, 32
 RECIPE: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "batch_size": BATCH,
                              "weight_decay": 5e-4, "schedule": "cosine"}  # fmt: skip
-BOUNDS: Mapping[str, Any] = {"step": 1, "round_to": 1, "min_width": 1, "max_width": 128}
-MASKS: Mapping[str, Any] = {"mask_mode": "sampled", "split": 0.5, "turns": "steps"}
-"""Alike for both methods; some hundred steps of masks, where the papers have 13,000, need a higher rate."""
-FLEX: Mapping[str, Any] = {**BOUNDS, **MASKS, "mask_lr": 0.3}
+
+
+@dataclass(frozen=True)
+class Net:
+    """A supernet: the side of its images, how long it is searched in and trained, and the step and the largest of
+    its widths.
+
+    ties, keep: by patterns, as in `chanc.search`.
+    """
+
+    side: int
+    images: int
+    epochs: int
+    final_epochs: int
+    step: int = 1
+    widest: int = 128
+    ties: Mapping[str, str] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+
+
+CELLS = 7
+NETS: Mapping[str, Net] = {
+    "residual": Net(14, 2_000, 10, 8),
+    "cells": Net(16, 1_000, 4, 4, 4, 256, {f"cells.{k}.*": f"cell{k}" for k in range(CELLS)}, ("stem.*", "head.*")),
+}
 
 
 @dataclass(frozen=True)
@@ -60,58 +85,103 @@ class Arm:
     start: float
     aimed: bool
     options: Mapping[str, Any] = field(default_factory=dict)
+    net: str = "residual"
 
 
-COOLING = 0.956 ** (50 / EPOCHS)
-"""The temperature falls in these epochs as far as in 50."""
+def masks(net: str, **more: Any) -> Mapping[str, Any]:
+    """Options alike for both methods, and more."""
+    step = NETS[net].step
+    return {"step": step, "round_to": 1, "min_width": step, "max_width": NETS[net].widest, "mask_mode": "sampled",
+            "split": 0.5, "turns": "steps", **more}  # fmt: skip
+
+
+def flex(net: str, **more: Any) -> Mapping[str, Any]:
+    """FlexCHarts' options; some hundred steps of masks, where the paper has 13,000, need a higher rate."""
+    return masks(net, mask_lr=0.3, **more)
+
+
+def dmask(net: str) -> Mapping[str, Any]:
+    """DMaskingNAS' options: the temperature falls in these epochs as far as in 50."""
+    return masks(net, low=0.0, high=2.0, mask_lr=0.1, decay=0.956 ** (50 / NETS[net].epochs))
+
+
 STARTS = {"a quarter": 0.25, "four times": 4.0}
 ARMS: Mapping[str, Arm] = {
-    **{f"to the target, from {name}": Arm("flexcharts", start, True, FLEX) for name, start in STARTS.items()},
-    "dmask": Arm("dmask", 1.0, True, {**BOUNDS, **MASKS, "low": 0.0, "high": 2.0, "mask_lr": 0.1, "decay": COOLING}),
-    **{f"lambda fixed, from {name}": Arm("flexcharts", start, True, {**FLEX, "cost_weight": 0.1})
+    **{f"to the target, from {name}": Arm("flexcharts", start, True, flex("residual"))
        for name, start in STARTS.items()},
-    **{f"lambda 0, from {name}": Arm("flexcharts", start, False, {**FLEX, "cost_weight": 0.0})
+    "dmask": Arm("dmask", 1.0, True, dmask("residual")),
+    **{f"lambda fixed, from {name}": Arm("flexcharts", start, True, flex("residual", cost_weight=0.1))
        for name, start in STARTS.items()},
+    **{f"lambda 0, from {name}": Arm("flexcharts", start, False, flex("residual", cost_weight=0.0))
+       for name, start in STARTS.items()},
+    "cells, flexcharts": Arm("flexcharts", 1.0, True, flex("cells"), "cells"),
+    "cells, dmask": Arm("dmask", 1.0, True, dmask("cells"), "cells"),
 }  # fmt: skip
-COMPARED = ("to the target, from a quarter", "dmask")
-"""FlexCHarts and DMaskingNAS, of which the papers' ratios are."""
-STEPS, SCALES, TURNS = "steps", (1, 2, 4), 10
+COMPARED: Mapping[str, tuple[str, str]] = {
+    "residual": ("to the target, from a quarter", "dmask"), "cells": ("cells, flexcharts", "cells, dmask"),
+}  # fmt: skip
+"""By supernet the arms of FlexCHarts and of DMaskingNAS of which the papers' ratios are."""
+SCALES: Mapping[str, tuple[int, ...]] = {"residual": (1, 2, 4), "cells": (1,)}
+STEPS, TURNS = {"residual": "steps", "cells": "cells, steps"}, 10
 Row = dict[str, Any]
 
 
 # One search, in a process of its own with one thread
 
 
-def network(place: Path) -> Path:
-    """The supernet: two stages of residual blocks, a convolution before each join of sizes, a linear layer."""
-    from chanc.ir import save
-    from chanc.testing.graphs import Graph
-
-    path = place / "own.onnx"
+def network(place: Path, net: str) -> Path:
+    """The supernet at its own widths."""
+    path = place / ("own.onnx" if net == "residual" else f"{net}.onnx")
     if not path.exists():
-        graph = Graph()
-        x = graph.input("image", [1, 1, SIDE, SIDE], dynamic={0: "n"}).conv(8, stride=2).bn().relu()
-        x = (x + x.conv(8).bn().relu().conv(8).bn()).relu()
-        x = x.conv(12).bn().relu().conv(16, stride=2).bn().relu()
-        for _ in range(2):
-            x = (x + x.conv(16).bn().relu().conv(16).bn()).relu()
-        x = x.conv(24).bn().relu().gap().flatten().gemm(16).relu()
-        save(graph.ir(x.gemm(10)), path)
+        {"residual": residual, "cells": cells}[net](path)
     return path
 
 
-def images(data_root: Path, place: Path) -> Path:
-    """Fashion-MNIST at half of its side, each pixel the mean of four."""
+def residual(path: Path) -> None:
+    """Two stages of residual blocks, a convolution before each join of sizes, a linear layer."""
+    from chanc.ir import save
+    from chanc.testing.graphs import Graph
+
+    graph, side = Graph(), NETS["residual"].side
+    x = graph.input("image", [1, 1, side, side], dynamic={0: "n"}).conv(8, stride=2).bn().relu()
+    x = (x + x.conv(8).bn().relu().conv(8).bn()).relu()
+    x = x.conv(12).bn().relu().conv(16, stride=2).bn().relu()
+    for _ in range(2):
+        x = (x + x.conv(16).bn().relu().conv(16).bn()).relu()
+    x = x.conv(24).bn().relu().gap().flatten().gemm(16).relu()
+    save(graph.ir(x.gemm(10)), path)
+
+
+def cells(path: Path) -> None:
+    """FlexCHarts' supernet of seven cells, with half of its channels."""
+    import torch
+
+    from chanc.frontends.torch import export
+    from chanc.frontends.zoo.darts import VARIANTS
+    from chanc.frontends.zoo.flexcharts import FlexCharts
+
+    variant, side = VARIANTS[f"darts{CELLS}"], NETS["cells"].side
+    widths = {"stem": 54, "head": 128}
+    for cell in range(CELLS):
+        widths[f"cells.{cell}"] = 18 * 2 ** sum(cell >= at for at in variant.reductions)
+    torch.manual_seed(0)
+    export(FlexCharts(widths, 10, 1, False, f"darts{CELLS}"), torch.zeros(2, 1, side, side), path)
+
+
+def images(data_root: Path, place: Path, side: int) -> Path:
+    """Fashion-MNIST at half of its side, each pixel the mean of four; with a black frame where `side` is larger."""
     import numpy as np
 
     from chanc.data import load
 
-    path = place / "images.npz"
+    path = place / ("images.npz" if side == 14 else f"images-{side}.npz")
     if not path.exists():
-        data = load("fashion-mnist", root=data_root)
-        train, test = (np.rint(part.reshape(-1, SIDE, 2, SIDE, 2).mean((2, 4))).astype(np.uint8)
+        data, frame = load("fashion-mnist", root=data_root), (side - 14) // 2
+        around = ((0, 0), (frame, frame), (frame, frame))
+        train, test = (np.rint(part.reshape(-1, 14, 2, 14, 2).mean((2, 4))).astype(np.uint8)
                        for part in (data.train_images, data.test_images))  # fmt: skip
-        np.savez(path, x_train=train, y_train=data.train_labels, x_test=test, y_test=data.test_labels)
+        np.savez(path, x_train=np.pad(train, around), y_train=data.train_labels, x_test=np.pad(test, around),
+                 y_test=data.test_labels)  # fmt: skip
     return path
 
 
@@ -127,20 +197,28 @@ def do(name: str, seed: int, place: Path, data_root: Path) -> Row:
     from chanc.study.targets import project
 
     torch.set_num_threads(1)
-    arm, own, data = ARMS[name], network(place), images(data_root, place)
+    arm = ARMS[name]
+    net = NETS[arm.net]
+    own, data = network(place, arm.net), images(data_root, place, net.side)
     analysis = chanc.analyze(own)
-    space, goal = space_of(analysis), SHARE * analysis.macs
-    begun, out = time.process_time(), place / f"{name.replace(' ', '-')}-{seed}"
+    space, goal = space_of(analysis, net.keep, net.ties), SHARE * analysis.macs
+    begun, out = time.process_time(), place / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
     start = resized(own, {group: round(arm.start * width) for group, width in space.widths.items()}, seed)
     run = chanc.search(
-        start, algo=arm.algo, data=data, seed=seed, epochs=EPOCHS, out=out, resume=(out / "config.json").exists(),
+        start, algo=arm.algo, data=data, seed=seed, epochs=net.epochs, out=out, resume=(out / "config.json").exists(),
         options={**arm.options, **({"target_macs": str(round(goal))} if arm.aimed else {})}, train=RECIPE,
-        limit_train=IMAGES, limit_test=JUDGES,
+        limit_train=net.images, limit_test=JUDGES, ties=net.ties, keep=net.keep,
     )  # fmt: skip
     spent, epochs = time.process_time() - begun, read_run(out).of(EpochEvent)
-    last = {group: float(width) for group, width in epochs[-1].metrics["width"].items()}
-    widths = project(space, Limits(1, 128, 1), last, {"macs": goal})
-    final = chanc.train(resized(own, widths, seed), data, epochs=FINAL_EPOCHS, seed=seed, limit_train=IMAGES,
+
+    def each(of_units: Mapping[str, float]) -> dict[str, float]:
+        """The width of each group from those of the units."""
+        return {group.id: float(of_units[unit]) * group.size / groups[0].size
+                for unit, groups in space.units.items() for group in groups}  # fmt: skip
+
+    last = each(epochs[-1].metrics["width"])
+    widths = project(space, Limits(1, net.widest, net.step), last, {"macs": goal})
+    final = chanc.train(resized(own, widths, seed), data, epochs=net.final_epochs, seed=seed, limit_train=net.images,
                         limit_test=JUDGES, **RECIPE)  # fmt: skip
     assert run.widths.keys() == widths.keys()
     return {
@@ -148,8 +226,8 @@ def do(name: str, seed: int, place: Path, data_root: Path) -> Row:
         "macs": chanc.analyze(load(own)).cost_at(widths).macs, "goal": round(goal),
         "expected": [epoch.metrics["cost"]["macs"] for epoch in epochs],
         "executed": sum(epoch.metrics["supernet"]["executed"] for epoch in epochs),
-        "held": max(held(resized(own, epoch.metrics["high"], seed)) for epoch in epochs),
-        "high": epochs[-1].metrics["high"],
+        "held": max(held(resized(own, each(epoch.metrics["high"]), seed), net.side) for epoch in epochs),
+        "high": each(epochs[-1].metrics["high"]),
         "search_s": round(spent, 1), "cpu_s": round(time.process_time() - begun, 1),
     }  # fmt: skip
 
@@ -162,7 +240,7 @@ def resized(path: Path, widths: Mapping[str, float], seed: int) -> Any:
     return rewrite(load(path), {name: int(width) for name, width in widths.items()}, transfer="init", seed=seed).model
 
 
-def held(model: Any) -> int:
+def held(model: Any, side: int) -> int:
     """Bytes that a step of the weights holds: what the gradient needs of a batch, weights, gradients and momentum."""
     import torch
 
@@ -178,27 +256,28 @@ def held(model: Any) -> int:
 
     net.module.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = net.module(torch.randn(BATCH, 1, SIDE, SIDE))
+        outputs = net.module(torch.randn(BATCH, 1, side, side))
         trained = {value.untyped_storage().data_ptr(): value.nbytes for value in net.module.parameters()}
         alive = sum({**kept, **trained}.values())
     assert outputs is not None
     return alive + 2 * sum(trained.values())
 
 
-def steps(rows: Sequence[Row], scale: int, place: Path) -> Row:
+def steps(rows: Sequence[Row], net: str, scale: int, place: Path) -> Row:
     """CPU seconds of steps of the weights at the widest options that the compared arms ended with, times `scale`."""
     import torch
 
     torch.set_num_threads(1)
-    begun = time.process_time()
-    highs = [next(row["high"] for row in rows if row["arm"] == arm and row["seed"] == 0) for arm in COMPARED]
-    works = [step(resized(network(place), {name: scale * width for name, width in high.items()}, 0)) for high in highs]
+    begun, own, side = time.process_time(), network(place, net), NETS[net].side
+    highs = [next(row["high"] for row in rows if row["arm"] == arm and row["seed"] == 0) for arm in COMPARED[net]]
+    works = [step(resized(own, {name: scale * width for name, width in high.items()}, 0), side) for high in highs]
     turns = [[timed(work) for work in works] for _ in range(TURNS + 2)][2:]
-    return {"arm": STEPS, "seed": scale, "ms": [1e3 * statistics.median(column) for column in zip(*turns, strict=True)],
-            "ratios": [dmask / flex for flex, dmask in turns], "cpu_s": time.process_time() - begun}  # fmt: skip
+    return {"arm": STEPS[net], "seed": scale, "ratios": [dmask / flex for flex, dmask in turns],
+            "ms": [1e3 * statistics.median(column) for column in zip(*turns, strict=True)],
+            "cpu_s": time.process_time() - begun}  # fmt: skip
 
 
-def step(model: Any) -> Callable[[], object]:
+def step(model: Any, side: int) -> Callable[[], object]:
     """What trains a model on a batch of noise."""
     import torch
 
@@ -207,7 +286,7 @@ def step(model: Any) -> Callable[[], object]:
 
     module = trainable(model, Classification()).module.train()
     optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)
-    batch, labels = torch.randn(BATCH, 1, SIDE, SIDE), torch.arange(BATCH) % 10
+    batch, labels = torch.randn(BATCH, 1, side, side), torch.arange(BATCH) % 10
 
     def work() -> None:
         optimizer.zero_grad()
@@ -246,10 +325,12 @@ def run_all(args: argparse.Namespace, arms: Sequence[str]) -> None:
             return
         add(args.rows, do, name, seed, args.work, args.data_root)
     rows = known(args.rows)
-    if all((arm, 0) in {(row["arm"], row["seed"]) for row in rows} for arm in COMPARED):
-        for scale in SCALES:
-            if (STEPS, scale) not in {(row["arm"], row["seed"]) for row in rows}:
-                add(args.rows, steps, rows, scale, args.work)
+    done = {(row["arm"], row["seed"]) for row in rows}
+    for net, compared in COMPARED.items():
+        if all((arm, 0) in done for arm in compared):
+            for scale in SCALES[net]:
+                if (STEPS[net], scale) not in done:
+                    add(args.rows, steps, rows, net, scale, args.work)
 
 
 def add(rows: Path, work: Callable[..., Row], *args: object) -> None:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from supernets import ARMS, BATCH, COMPARED, EPOCHS, FINAL_EPOCHS, IMAGES, SCALES, SHARE, STARTS, STEPS
+from supernets import ARMS, BATCH, COMPARED, NETS, SCALES, SHARE, STARTS, STEPS
 
 from chanc.runs.paired import difference, rank_correlation, standard_error
 
@@ -19,16 +19,30 @@ COSTS: Mapping[str, tuple[str, float]] = {
 CLAIMED = {"search_s": "1.3 to 1.7", "executed": "", "held": "1.5 to 1.7"}
 
 
+BESIDE = {
+    "residual": "The residual network, FlexCHarts from a quarter of the widths; from four times it holds at first more "
+                "than DMaskingNAS, which holds all widths up to twice the network's own.",
+    "cells": "Cells of DARTS, each with a width of its own, FlexCHarts from the network's own widths; "
+             "seven cells of twenty, and half of the paper's channels and of its steps.",
+}  # fmt: skip
+
+
 def page(rows: Sequence[Row]) -> str:
     """The whole page, as markdown."""
     head = [
         "# Searches inside one training",
         f"`python benchmarks/supernets.py --data-root DATA`: what is compared and how it is measured stands at its "
-        f"head. {EPOCHS} epochs of {IMAGES:,} images in batches of {BATCH}; what is found is brought to {SHARE:.0%} "
-        f"of the network's own MACs ({rows[0]['goal']:,}) and trained from scratch for {FINAL_EPOCHS} epochs. All "
+        f"head. What is found is brought to {SHARE:.0%} of the network's own MACs and trained from scratch. All "
         f"searches and trainings here took {sum(row['cpu_s'] for row in rows) / 60:.0f} minutes of one core.",
     ]
     return "\n\n".join([*head, *_starts(rows), *_beside(rows)]) + "\n"
+
+
+def _length(net: str) -> str:
+    """How long a supernet is searched in."""
+    one = NETS[net]
+    return (f"{one.epochs} epochs of {one.images:,} images in batches of {BATCH}, and {one.final_epochs} epochs for "
+            "what is found")  # fmt: skip
 
 
 def of(rows: Sequence[Row], arm: str) -> dict[str, Row]:
@@ -46,10 +60,14 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def _starts(rows: Sequence[Row]) -> Iterator[str]:
+    rows = [row for row in rows if row["arm"] in ARMS and ARMS[row["arm"]].net == "residual"]
+    if not rows:
+        return
     yield "## Where a search starts"
     own = " ".join(str(width) for width in rows[0]["own"].values())
-    yield (f"Widths in the order of the graph; the network's own are {own}. *Cost* is what the search itself ended "
-           f"with, over the target; *arrived* the first epoch that ends within {NEAR:.0%} of it. ± is a standard "
+    yield (f"The residual network, {_length('residual')}; the target is {rows[0]['goal']:,} MACs. Widths in the order "
+           f"of the graph; the network's own are {own}. *Cost* is what the search itself ended with, over the target; "
+           f"*arrived* the first epoch that ends within {NEAR:.0%} of it. ± is a standard "
            "error.")  # fmt: skip
     lines = ["| search | seeds | cost | arrived | top-1 at the target | widths found, seed by seed |",
              "|---|---|---|---|---|---|"]  # fmt: skip
@@ -94,28 +112,34 @@ def _within(mean: float, error: float | None) -> str:
 
 
 def _beside(rows: Sequence[Row]) -> Iterator[str]:
-    flex, dmask = COMPARED
     yield "## FlexCHarts beside DMaskingNAS"
     yield ("The same supernet, halves of the data, steps and target; only the parameterisation and the range differ. "
-           "The ratios are to FlexCHarts from a quarter of the widths; from four times it holds at first more "
-           "than DMaskingNAS, which holds all widths up to twice the network's own.")  # fmt: skip
+           "The ratios are DMaskingNAS over FlexCHarts, seed by seed.")  # fmt: skip
+    for net, compared in COMPARED.items():
+        if all(of(rows, arm) for arm in compared):
+            yield from _pairs(rows, net)
+
+
+def _pairs(rows: Sequence[Row], net: str) -> Iterator[str]:
+    """One supernet: both methods, their ratios, where the time goes, and whether they are as accurate."""
+    flex, dmask = (of(rows, arm) for arm in COMPARED[net])
+    yield f"{BESIDE[net]} {_length(net).capitalize()}."
     names = " | ".join(name for name, _ in COSTS.values())
     lines = [f"| | seeds | top-1 | {names} |", f"|---|---|---|{'---|' * len(COSTS)}"]
-    shown = {f"to the target, from {name}": f"FlexCHarts, from {name}" for name in STARTS} | {dmask: "DMaskingNAS"}
-    for arm, name in shown.items():
+    for arm in (arm for arm, one in ARMS.items() if one.net == net and one.aimed and "cost_weight" not in one.options):
         if found := list(of(rows, arm).values()):
             costs = (spread([row[key] * scale for row in found], ".1f") for key, (_, scale) in COSTS.items())
             top1 = spread([row["score"] for row in found], ".2%")
-            lines.append(f"| {name} | {len(found)} | {top1} | {' | '.join(costs)} |")
-    yield "\n".join([*lines, _ratios(of(rows, flex), of(rows, dmask))])
-    scores = difference(*({seed: row["score"] for seed, row in of(rows, arm).items()} for arm in (flex, dmask)))
-    if measured := of(rows, STEPS):
+            lines.append(f"| {arm} | {len(found)} | {top1} | {' | '.join(costs)} |")
+    yield "\n".join([*lines, _ratios(flex, dmask)])
+    if measured := of(rows, STEPS[net]):
         yield "\n".join([
             "A step of the weights at the widest options of the last epoch (seed 0), CPU milliseconds, by turns:", "",
             "| all widths times | FlexCHarts | DMaskingNAS | ratio |", "|---|---|---|---|",
             *(f"| {scale} | {row['ms'][0]:.1f} | {row['ms'][1]:.1f} | {spread(row['ratios'], '.2f')} |"
-              for scale in SCALES if (row := measured.get(str(scale)))),
+              for scale in SCALES[net] if (row := measured.get(str(scale)))),
         ])  # fmt: skip
+    scores = difference(*({seed: row["score"] for seed, row in found.items()} for found in (flex, dmask)))
     if scores is not None:
         error = "" if scores.error is None else f" ± {scores.error:.2%}"
         yield f"Accuracy of FlexCHarts over DMaskingNAS: {scores.mean:+.2%}{error}{_within(scores.mean, scores.error)}."

@@ -11,7 +11,7 @@ options follow the mean from epoch to epoch.   Free (FBNetV2): one alpha an opti
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,17 @@ class Choices(ABC):
     def leans(self) -> bool:
         """Whether a unit is held back by its first or its last option."""
         return False
+
+    def state(self) -> dict[str, Tensor]:
+        """What is chosen among, and what trains."""
+        return {"parameter": self.parameter.detach(), "options": self.options, "there": self.there}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        device = self.parameter.device
+        self.parameter.copy_(state["parameter"])
+        self.options, self.there = state["options"].to(device), state["there"].to(device)
 
     def logarithms(self) -> Tensor:
         """Those of the weights, -inf where there is no option."""

@@ -67,7 +67,7 @@ class _State(TypedDict):
     module: dict[str, Tensor]
     optimizer: StateDict
     schedule: StateDict
-    choices: Tensor
+    choices: dict[str, Tensor]
     adam: StateDict
     pressures: dict[str, Tensor]
 
@@ -173,7 +173,7 @@ class Supernet:
             "module": dict(self.net.module.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "choices": self.choices.parameter.detach(),
+            "choices": self.choices.state(),
             "adam": self.adam.state_dict(),
             "pressures": dict(self.price.weights),
         }
@@ -188,8 +188,7 @@ class Supernet:
         self.net.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        with torch.no_grad():
-            self.choices.parameter.copy_(state["choices"])
+        self.choices.restore(state["choices"])
         self.adam.load_state_dict(state["adam"])
         self.price.weights = {name: value.to(self.device) for name, value in state["pressures"].items()}
 

@@ -33,9 +33,10 @@ def test_what_has_a_row_is_not_done_again(bench: Any) -> None:
     assert left == [("random", 1), ("random", 2), ("greedy", 2)]
 
 
-def test_all_methods_with_trials_are_tested_with_options_that_they_have(bench: Any) -> None:
+def test_all_methods_of_widths_are_tested_with_options_that_they_have(bench: Any) -> None:
     assert all(set(method.options) <= set(fields_of(name)) for name, method in bench.METHODS.items())
     assert {"greedy", "sa", "conet", "shape", "taylor", "evolve", "optuna", "random"} <= set(bench.METHODS)
+    assert {"flexcharts", "dmask"} <= set(bench.METHODS)
     assert set(bench.METHODS) <= set(METHODS)
 
 

@@ -35,9 +35,11 @@ def test_what_has_a_row_is_not_done_again(bench: Any) -> None:
 
 def test_arms_are_methods_and_the_two_that_are_compared_differ_in_their_choices_only(bench: Any) -> None:
     made = {name: make(arm.algo, **arm.options) for name, arm in bench.ARMS.items()}
-    flex, dmask = made["to the target, from a quarter"], made["dmask"]
     alike = ("split", "turns", "mask_mode", "step", "round_to", "min_width", "max_width", "cost_weight", "dual_rate")
-    assert all(getattr(flex, name) == getattr(dmask, name) for name in alike)
+    for net, (flex, dmask) in bench.COMPARED.items():
+        assert all(getattr(made[flex], name) == getattr(made[dmask], name) for name in alike)
+        assert bench.ARMS[flex].net == bench.ARMS[dmask].net == net
+        assert made[dmask].tau * made[dmask].decay ** bench.NETS[net].epochs == pytest.approx(5.0 * 0.956**50)
     assert made["lambda 0, from a quarter"].cost_weight == 0
     assert {arm.start for arm in bench.ARMS.values()} == {0.25, 1.0, 4.0}
 
@@ -48,12 +50,14 @@ def test_what_a_step_holds_grows_with_the_widths(bench: Any, tmp_path: Path) -> 
     from chanc.analysis import analyze
     from chanc.ir import load
 
-    own = bench.network(tmp_path)
+    own = bench.network(tmp_path, "residual")
     widths = {group.id: group.size for group in analyze(load(own)).groups if group.resizable}
     assert len(widths) == 8
-    one, two = (bench.held(bench.resized(own, {name: k * width for name, width in widths.items()}, 0)) for k in (1, 2))
+    side = bench.NETS["residual"].side
+    one, two = (bench.held(bench.resized(own, {name: k * width for name, width in widths.items()}, 0), side)
+                for k in (1, 2))  # fmt: skip
     assert 2 < two / one < 4
-    batch, pixels = bench.BATCH, (bench.SIDE // 2) ** 2
+    batch, pixels = bench.BATCH, (side // 2) ** 2
     assert one > 4 * batch * pixels * (3 * 8 + 12)  # what the first stage's convolutions make, and more
 
 
@@ -63,9 +67,10 @@ def test_a_step_of_the_weights_is_timed_for_both(bench: Any, tmp_path: Path, mon
     from chanc.ir import load
 
     monkeypatch.setattr(bench, "TURNS", 1)
-    widths = {group.id: group.size for group in analyze(load(bench.network(tmp_path))).groups if group.resizable}
-    rows = [{"arm": arm, "seed": 0, "high": widths} for arm in bench.COMPARED]
-    found = bench.steps(rows, 1, tmp_path)
+    own = bench.network(tmp_path, "residual")
+    widths = {group.id: group.size for group in analyze(load(own)).groups if group.resizable}
+    rows = [{"arm": arm, "seed": 0, "high": widths} for arm in bench.COMPARED["residual"]]
+    found = bench.steps(rows, "residual", 1, tmp_path)
     assert (found["arm"], found["seed"], len(found["ms"]), len(found["ratios"])) == ("steps", 1, 2, 1)
     assert min(found["ms"]) > 0
 

@@ -111,8 +111,8 @@ def test_one_training_is_as_long_as_ten_trials(tmp_path: Path, digits_model: Pat
     first, last = fake.asked[0], fake.asked[-1]
     assert (first["epochs"], "trials" in first, last["epochs"], last["trials"]) == (20, False, 2, 10)
     assert first["options"] == {
-        "min_width": 2, "max_width": 4 * max(found.defect.widths.values()), "round_to": 2, "step": 2, "mask_lr": 0.3,
-        "target_params": found.defect.params,
+        "min_width": 2, "max_width": 4 * max(found.defect.widths.values()), "round_to": 2, "step": 1, "mask_lr": 0.3,
+        "mask_mode": "sampled", "target_params": found.defect.params,
     }  # fmt: skip
 
 

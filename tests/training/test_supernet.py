@@ -194,9 +194,11 @@ def test_a_killed_search_goes_on(dataset: Dataset, tmp_path: Path, policy: type[
     calm = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=Pressure({"macs": 40_000.0}))
     calm.epoch(0)
     calm.save(tmp_path / "0.safetensors")
+    found = calm.widths()
     told = calm.epoch(1)
     cut = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=Pressure({"macs": 40_000.0}))
     cut.restore(tmp_path / "0.safetensors")
+    assert cut.widths() == found
     again = cut.epoch(1)
     assert dataclasses.replace(again, seconds={}, peak=0) == dataclasses.replace(told, seconds={}, peak=0)
     assert same(state(calm), state(cut))

@@ -38,11 +38,14 @@ def _owner(key: str) -> str:
 
 
 class FlexCharts(darts.Darts):
-    """DARTS's cells between a stem and a 1x1 head, global average pooling, a linear classifier."""
+    """DARTS's cells between a stem and a 1x1 head, global average pooling, a linear classifier.
 
-    def __init__(self, widths: Mapping[str, int], classes: int, channels: int, aux: bool) -> None:
-        spread = {key: widths[_owner(key)] for key in darts.table(_CELLS, aux=aux)}
-        super().__init__(darts.VARIANTS[_CELLS], spread, classes, channels, LinearHead if aux else None)
+    cells: the network of `darts.VARIANTS` that they are of.
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int, channels: int, aux: bool, cells: str = _CELLS) -> None:
+        spread = {key: widths[_owner(key)] for key in darts.table(cells, aux=aux)}
+        super().__init__(darts.VARIANTS[cells], spread, classes, channels, LinearHead if aux else None)
         self.head = nn.Sequential(ReluConvBN(self.classifier.in_features, widths["head"]), nn.ReLU())
         self.classifier = nn.Linear(widths["head"], classes)
 
