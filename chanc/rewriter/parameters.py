@@ -181,7 +181,8 @@ def _array(value: ir.Value) -> Tensor:
 
 @dataclass(slots=True)
 class _Table:
-    """Which group each unit belongs to, its rank there, where its copies start, and whether the group is reordered."""
+    """Which group each unit belongs to, its rank there, where its copies start, whether the group is reordered, and
+    whether what is left of it takes other values than its own."""
 
     resize: Resize
     chosen: Sequence[Resizing]
@@ -190,6 +191,7 @@ class _Table:
     rank: IntArray
     start: IntArray
     permuted: NDArray[np.bool_]
+    moved: NDArray[np.bool_]
     _edits: dict[int, AxisEdit | None]
     _alike: dict[int, tuple[IntArray, Sequence[Part], tuple[str, ...]]]
 
@@ -200,11 +202,14 @@ class _Table:
         self.rank = np.zeros(count, dtype=np.int64)
         self.start = np.zeros(count, dtype=np.int64)
         self.permuted = np.zeros(count, dtype=bool)
+        self.moved = np.zeros(count, dtype=bool)
         for k, resizing in enumerate(chosen):
             self.group[resizing.group.units] = k
             self.rank[resizing.group.units] = np.arange(resizing.copies.size)
             self.start[resizing.group.units] = np.cumsum(resizing.copies) - resizing.copies
             self.permuted[resizing.group.units] = resizing.permuted
+            stay = np.flatnonzero(resizing.copies)
+            self.moved[resizing.group.units] = not np.array_equal(resizing.source, stay)
 
     def structural(self, parameter: ParameterAxis) -> IntArray | None:
         """For each new position of a parameter's axis the old one; None where the axis stays."""
@@ -238,7 +243,7 @@ class _Table:
 
     def _line(self, units: IntArray, line: IntArray) -> tuple[IntArray, Sequence[Part], tuple[str, ...]]:
         """The source of each new position of a line of units; the parts of the groups on it, and their ids."""
-        if self.resize.grows or self.permuted[units].any():
+        if self.resize.grows or self.moved[units].any():
             source, parts = self._parts(units, line)
             return source, parts, tuple(part.group for part in parts)
         there = np.unique(self.group[units[line]]).tolist()
