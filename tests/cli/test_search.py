@@ -100,8 +100,9 @@ def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for piece in ("Examples:", "--preset conetv2-resnet34", "Widths:", "Final training:", "--resume"):
         assert piece in out
-    listed = out.split("Other:")[1]
-    assert [line.split()[0] for line in listed.strip().splitlines()] == ["--quiet", "-h,"]
+    quiet, asked = out.split("Other:")[1].strip().splitlines()
+    assert quiet.startswith("--quiet")
+    assert "--help" in asked
 
 
 def test_bad_inputs_are_one_line_and_write_nothing(

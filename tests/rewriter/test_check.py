@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from chanc.analysis import analyze, analyze_model
@@ -122,7 +123,7 @@ def test_an_analysis_of_another_width_does_not_agree(add) -> None:
     normalize(model)
     before = analyze_model(model)
     value = model.graph.initializers["wb"]
-    value.const_value = type(value.const_value)(onnx.numpy_helper.from_array(np.ones((5, 3, 1, 1), np.float32), "wb"))
+    value.const_value = ir.tensor(np.ones((5, 3, 1, 1), np.float32), name="wb")
     with pytest.raises(VerifyError, match="after the rewrite"):
         check_against(before, model, {})
 

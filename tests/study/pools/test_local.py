@@ -110,6 +110,11 @@ def test_two_by_two_cells_with_one_worker_killed(sweeps_with_a_kill) -> None:
     assert sweeps_with_a_kill(LocalPool(2, threads=1)) == "killed by signal 9"
 
 
+def heeding() -> None:
+    """Heed Ctrl-C, which whatever runs in the background of a shell ignores."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_in_a_terminal_leaves_the_workers_without_a_word(tmp_path: Path) -> None:
     (tmp_path / "jobs.py").write_text(JOBS)
     (tmp_path / "main.py").write_text(
@@ -119,7 +124,7 @@ def test_ctrl_c_in_a_terminal_leaves_the_workers_without_a_word(tmp_path: Path) 
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     parent = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE,
-                              text=True, start_new_session=True)  # fmt: skip
+                              text=True, start_new_session=True, preexec_fn=heeding)  # fmt: skip
     until = time.monotonic() + 120
     while not (tmp_path / "pid").exists() and time.monotonic() < until:
         time.sleep(0.05)
