@@ -177,7 +177,7 @@ def main() -> None:
     for name in args.networks:
         with tempfile.TemporaryDirectory() as inside:
             found[name] = measure(opened(name, args.models, Path(inside)), Path(inside), args)
-        print(name, *found[name].runs.values(), flush=True)
+        print(name, flush=True)
     text = page(found, f"python benchmarks/pruning.py MODELS --repeats {args.repeats} --seconds {args.seconds:g}")
     if args.out:
         args.out.write_text(text, encoding="utf-8")
