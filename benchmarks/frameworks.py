@@ -194,7 +194,10 @@ def main() -> None:
     torch.set_num_threads(1)
     venvs, rows, page = args.venvs.resolve(), args.rows.resolve(), args.page.resolve()
     have = {row["name"]: row for row in frameworks_page.read(rows)}
-    for name in [name for name in ROADS if fnmatch(name, args.only)]:
+    wanted = [name for name in ROADS if fnmatch(name, args.only)]
+    if not wanted:
+        parser.error(f"no road is like {args.only}: there are {', '.join(ROADS)}")
+    for name in wanted:
         with tempfile.TemporaryDirectory() as folder:
             row = walk(name, ROADS[name], venvs, Path(folder))
         have[name] = asdict(row)
