@@ -26,7 +26,7 @@ from arguments import at_least, folder, require, target
 
 from chanc.testing.skeletons import open_model
 
-LATER = "from chanc.cli.later import sympy_later; sympy_later(); import onnx_ir"
+LATER = "from chanc.cli.sympy_later import sympy_later; sympy_later(); import onnx_ir"
 PRUNE = """
 import onnx, onnxsim
 onnx.save(onnxsim.apply_structured_pruning(onnxsim.simplify(onnx.load("model.onnx"))[0], sparsity=0.5), "sim.onnx")

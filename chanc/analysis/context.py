@@ -122,7 +122,7 @@ class Context(Notes):
             raise Opaque(f"input {index} is missing")
         constant = self.findings.initializers.constant(value)
         shape = constant.shape
-        layout: list[Factors] = [() if n == 1 else (n,) for n in shape]
+        layout: list[Factors] = [factors_of(n) for n in shape]
         if not constant.channels and not integers:
             return Layout(tuple(layout), (), f"constant '{value.name}' of type {value.dtype}")
         fields = []

@@ -11,8 +11,8 @@ from io import StringIO
 import click
 
 from chanc import __version__
-from chanc.cli.later import sympy_later
 from chanc.cli.outputs import say
+from chanc.cli.sympy_later import sympy_later
 from chanc.errors import ChancError
 
 # command: (module, one line for --help)

@@ -30,12 +30,6 @@ from chanc.ir.maps import MAPS_KEY, set_aside
 from chanc.ir.sizes import Sizes, bind, sizes_of
 from chanc.ir.verify import verify
 
-HOLLOW_BYTES = 1024
-"""Initializers of at least this many bytes are written beside protobuf; smaller ones (shapes, biases) aren't worth it.
-
-All are read so: a message makes the shape and the values of a tensor anew whenever they are asked for.
-"""
-
 MAP_BYTES = 512 << 20
 """Files from this size on are memory-mapped. Smaller ones are read: no one can change a buffer under a long search."""
 
@@ -142,6 +136,7 @@ def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
     """Parse a serialized model; external data is looked for beside `path` (None: in the working directory)."""
     screen.magic(buffer, name)
     try:
+        # All of them: a message makes the shape and the values of a tensor anew whenever they are asked for.
         rest, places = wire.hollow(buffer, 1)
     except wire.WireError as error:
         raise ModelError(f"{name}: not an ONNX model, or a damaged one ({error})") from error

@@ -25,12 +25,15 @@ from chanc.files import atomic_write
 from chanc.ir import wire
 from chanc.ir.collector import uncollected
 from chanc.ir.external import release_pages
-from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY, HOLLOW_BYTES
+from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY
 from chanc.ir.maps import MAPS_KEY, put_back
 from chanc.ir.screen import no_data
 
 PROTOBUF_BYTES = (1 << 31) - 1
 """A protobuf message must be smaller than this."""
+
+HOLLOW_BYTES = 1024
+"""Initializers of so many bytes or more are written beside protobuf; smaller ones (shapes, biases) aren't worth it."""
 
 _CHUNK_BYTES = 16 << 20
 _ALIGNMENT = 4096

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 import chanc
-from chanc.cli.later import sympy_later
+from chanc.cli.sympy_later import sympy_later
 from chanc.testing.graphs import Graph
 
 COMMANDS = """
@@ -25,7 +25,7 @@ print("imported:", *(name for name in heavy if name in sys.modules))
 
 NAMES = """
 import sys
-from chanc.cli.later import sympy_later
+from chanc.cli.sympy_later import sympy_later
 sympy_later()
 import onnx_ir as ir
 print("sympy" in sys.modules, type(ir.__spec__.loader).__name__, type(ir.__loader__).__name__)
