@@ -12,19 +12,25 @@ import onnx_ir as ir
 from chanc.ops import Trait, has
 
 
-def meets(value: ir.Value, axis: int, rank: int) -> bool:
-    """Whether that axis of a value with `rank` axes meets another activation at every node that takes the value."""
+def meets(value: ir.Value, axis: int, rank: int, asked: set[ir.Value]) -> bool:
+    """Whether that axis of a value with `rank` axes meets another activation at every node that takes the value.
+
+    The values whose readers were looked at are added to `asked`.
+    """
     users = value.uses()
-    return bool(users) and not value.is_graph_output() and all(_goes_on(value, user, axis, rank) for user, _ in users)
+    asked.add(value)
+    if not users or value.is_graph_output():
+        return False
+    return all(_goes_on(value, user, axis, rank, asked) for user, _ in users)
 
 
-def _goes_on(value: ir.Value, node: ir.Node, axis: int, rank: int) -> bool:
+def _goes_on(value: ir.Value, node: ir.Node, axis: int, rank: int, asked: set[ir.Value]) -> bool:
     """Whether the axis of a value meets another at a node, or behind it."""
     others = [other for other in node.inputs if other is not None and other is not value]
     if has(node, Trait.BROADCAST) and any(other.const_value is None for other in others):
         return True
     after = _after(node, axis, rank)
-    return after is not None and len(node.outputs) == 1 and meets(node.outputs[0], *after)
+    return after is not None and len(node.outputs) == 1 and meets(node.outputs[0], *after, asked)
 
 
 def _after(node: ir.Node, axis: int, rank: int) -> tuple[int, int] | None:

@@ -66,11 +66,11 @@ def _aligned(notes: Notes, layouts: Sequence[Layout]) -> Layout:
     for operand in operands:
         for part in operand.fields:
             _meet(notes, fields, part)
-    why = next((o.why for o in operands if o.why and _bare(o)), "")
+    why = next((o.why for o in operands if o.why and bare(o)), "")
     return Layout(axes, tuple(fields), why)
 
 
-def _bare(layout: Layout) -> bool:
+def bare(layout: Layout) -> bool:
     """Whether an axis holds values that are not channels: what they are is no news of one that has nothing else."""
     return any(axis and not layout.on(k) and layout.size(k) != 1 for k, axis in enumerate(layout.axes))
 

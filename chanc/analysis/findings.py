@@ -69,7 +69,8 @@ class Findings:
     which a half of a weight is no half any more, and why. `fed` initializers are inputs that a caller may feed: nothing
     is known of what they hold. `lines` are what labels were broadcast along, by (first label, number of labels).
     `sources` says of values computed from shapes which label arrays in `read` their content may tell the number of.
-    Where open axes have sizes given, `open_data` is what `data` was without.
+    Where open axes have sizes given, `open_data` is what `data` was without. `asked` are values whose
+    readers a rule looked at.
     """
 
     graph: ir.Graph
@@ -101,6 +102,7 @@ class Findings:
     sources: dict[ir.Value, frozenset[int]] = field(default_factory=dict)
     read: list[IntArray] = field(default_factory=list)
     open_data: dict[ir.Value, Array] | None = None
+    asked: set[ir.Value] = field(default_factory=set)
     label_count: int = 0
 
     def __repr__(self) -> str:

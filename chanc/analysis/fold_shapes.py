@@ -7,6 +7,8 @@ node that it is, for it fits any width. Nodes that nobody reads any more go.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
@@ -18,13 +20,17 @@ from chanc.analysis.run import visit_model
 from chanc.boundary import boundary
 from chanc.ir.initializers import COMPUTED, add_constant
 from chanc.ir.names import Names, value_names
-from chanc.ir.nodes import nodes_of
+from chanc.ir.nodes import called, nodes_of
 
 
 @boundary("the folding of shapes")
 def settled(model: ir.Model) -> tuple[Findings, bool]:
     """Fold a model in normal form to a fixed point, in place: the findings on what it is then, and if it changed."""
-    findings, changed = visit_model(model), False
+    folding = Folding(model.graph)
+    findings = visit_model(model, fold=folding.fold)
+    if folding.made and not _swept(model, findings, folding.made):
+        findings = visit_model(model)
+    changed = bool(folding.made)
     while fold_shapes(model, findings):
         findings, changed = visit_model(model), True
     return findings, changed
@@ -38,23 +44,63 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     findings = findings if findings is not None else visit_model(model)
     if not findings.data:
         return False
-    names: Names | None = None  # most models have nothing to fold
+    folding = Folding(model.graph)
     for node in nodes_of(model.graph):
+        folding.fold(findings, node, findings.data.get(node.outputs[0]))
+    if folding.made:
+        _remove_unused(model)
+    return bool(folding.made)
+
+
+class Folding:
+    """Puts constants in the place of what was read through, node by node; `made` are those."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.made: set[ir.Value] = set()
+        self._names: Names | None = None  # most models have nothing to fold
+
+    def fold(self, findings: Findings, node: ir.Node, result: Array | None) -> bool:
+        """Fold the inputs of a node, `result` being what is known of its own content; says whether any was."""
+        folded = False
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
                 continue
             # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow
             # it. A multiple of one may.
-            result = findings.data.get(node.outputs[0])
             if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
                 continue
             array = _constant(node, index, findings.data[value], findings)
             if array is not None:
-                names = names or Names(value_names(model.graph))
-                node.replace_input_with(index, _initializer(model.graph, names, value, array))
-    if names is not None:
-        _remove_unused(model)
-    return names is not None
+                self._names = self._names or Names(value_names(self.graph))
+                made = _initializer(self.graph, self._names, value, array)
+                node.replace_input_with(index, made)
+                self.made.add(made)
+                folded = True
+        return folded
+
+
+def _swept(model: ir.Model, findings: Findings, made: Iterable[ir.Value]) -> bool:
+    """Drop the nodes that nobody reads any more; whether the findings are what they would be without those.
+
+    They are where each was read through and left no mark: no labels, no pins, nothing that a rule saw of its input; nor
+    did a rule see a constant that was `made` before all that read it did so.
+    """
+    before = [(node, node.inputs) for node in nodes_of(model.graph)]
+    _remove_unused(model)
+    asked = findings.initializers.asked
+    if any(asked(value) and len(value.uses()) > 1 for value in made):
+        return False
+    pinned = {pin.node for _, pin in findings.pins}
+    for node, inputs in before:
+        if node.graph is None:
+            output = node.outputs[0]
+            marked = output not in findings.data or findings.layouts[output].fields or called(node) in pinned
+            if marked or any(value in findings.asked or asked(value) for value in inputs):
+                return False
+            for known in (findings.layouts, findings.data, findings.sources):
+                known.pop(output, None)
+    return True
 
 
 def _remove_unused(model: ir.Model) -> None:

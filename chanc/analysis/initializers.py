@@ -66,6 +66,10 @@ class Initializers:
             found = self._constants[value] = self._read(value)
         return found
 
+    def asked(self, value: ir.Value | None) -> bool:
+        """Whether a rule has asked for a value: how it is used counts then."""
+        return value in self._constants
+
     def _read(self, value: ir.Value) -> Constant:
         shape, users, shown, dtype = constant_shape(value), value.uses(), value.is_graph_output(), value.dtype
         once = len(users) == 1

@@ -50,10 +50,17 @@ def find_order(findings: Findings, channel: IntArray, unit: IntArray, free: NDAr
         alike = (unit[left] == unit[right]) & free[unit[left]]
         soft = channel[left[alike]] * channel.size + channel[right[alike]]
     sites = list(_sites(findings))
-    if not soft.size and not any(_may_part(part.labels, unit, free) for _, part, _ in sites):
+    # A pair is of one unit, and of units that nothing may part all pairs are joined.
+    parts = np.zeros(unit.size, dtype=bool)
+    parts[unit[soft // channel.size]] = True
+    for _, part, _ in sites:
+        parts[_may_part(part.labels, unit, free)] = True
+    if not parts.any():
         return Order(NOTHING, NOTHING)
     pairs = _Pairs(channel.size)
     for layout, part, moves in sites:
+        if not parts[unit[part.labels]].any():
+            continue
         axis = _growing(part, moves, unit)
         grid = _grid(layout.axes[axis], part, axis, moves, unit) if axis is not None else None
         if grid is not None:
@@ -61,10 +68,10 @@ def find_order(findings: Findings, channel: IntArray, unit: IntArray, free: NDAr
     return pairs.solve(soft, unit)
 
 
-def _may_part(labels: IntArray, unit: IntArray, free: NDArray[np.bool_]) -> bool:
-    """Whether a line of one unit may lie on an axis more than once: then its first and last label are of that unit."""
-    first, last = unit[labels.flat[0]], unit[labels.flat[-1]]
-    return bool(first == last and free[first])
+def _may_part(labels: IntArray, unit: IntArray, free: NDArray[np.bool_]) -> list[int]:
+    """The unit a line of which may lie on an axis more than once: then its first and last label are of that unit."""
+    first, last = int(unit[labels.item(0)]), int(unit[labels.item(-1)])
+    return [first] if first == last and free[first] else []
 
 
 def _sites(findings: Findings) -> Iterator[tuple[Layout, Field, Slot | None]]:

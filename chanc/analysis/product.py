@@ -10,14 +10,38 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from chanc.analysis.broadcast import bare
 from chanc.analysis.context import Context
-from chanc.analysis.layout import Layout, Opaque, axis_labels, drop_axes, insert_axes, merge, transpose
+from chanc.analysis.layout import Field, Layout, Opaque, axis_labels, drop_axes, insert_axes, merge, transpose, without
 from chanc.ir.nodes import called
 
 Letters = list[int]
 """A number for each axis of an operand."""
 FIXED = "its size stays"
 """How a contracted axis is read where it keeps its size; any other is free."""
+
+
+def linear(context: Context, letter: int, inner: int) -> Layout | None:
+    """What `contract` gives for a linear layer: x [..., K] with channels on its last axis alone, and a weight.
+
+    Most products are one. The weight is [K, N], or [N, K] where `inner` is 1; K is that letter. None where it is another.
+    """
+    if context.is_weight(0) or not context.is_parameter(1):
+        return None
+    x, constant, last = context.input(0), context.initializer(1), context.rank(0) - 1
+    if last < 1 or len(x.fields) != 1 or x.fields[0].axes != (last,) or len(constant.shape) != 2:
+        return None
+    if not constant.channels or context.findings.modes.setdefault((context.node, letter), "free") == FIXED:
+        return None
+    weight = [field.labels for field in context.parameter(1, (0, 1)).fields]
+    for axis, labels in enumerate(weight):
+        context.mark_labels(labels, "consumer" if axis == inner else "producer")
+    mine, made = context.project(x, last), weight[1 - inner]
+    if mine is None or mine.size != weight[inner].size:
+        raise Opaque("the contracted axes have other sizes")
+    context.same(mine, weight[inner])
+    why = x.why if bare(without(x, last)) else ""
+    return Layout((*x.axes[:last], (made.size,)), (Field(((last, 0),), made),), why)
 
 
 def contract(context: Context, left: tuple[int, Letters], right: tuple[int, Letters], out: Letters) -> Layout:

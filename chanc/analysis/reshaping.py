@@ -6,7 +6,10 @@ labels are spelled out position by position first.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+
+import numpy as np
 
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size
@@ -18,7 +21,34 @@ def reshape(layout: Layout, target: Sequence[Size]) -> Layout:
 
     Raises Opaque where labelled factors and target sizes have no common refinement.
     """
-    return _regroup(_refine(layout, tuple(target)))
+    fields, sizes = layout.fields, tuple(target)
+    plan = _plan(layout.axes, tuple([(part.slots, part.labels.shape) for part in fields]), sizes)
+    if plan is None:
+        return _regroup(_refine(layout, sizes))
+    axes, places = plan
+    cut = [Field(slots, part.labels.reshape(shape)) for part, (slots, shape) in zip(fields, places, strict=True)]
+    return Layout(axes, tuple(cut), layout.why)
+
+
+Place = tuple[tuple[Slot, ...], tuple[int, ...]]
+"""The slots of a field, and the shape of its labels."""
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _plan(
+    axes: tuple[Factors, ...], fields: tuple[Place, ...], target: tuple[Size, ...]
+) -> tuple[tuple[Factors, ...], tuple[Place, ...]] | None:
+    """What a reshape makes of axes and fields, whose labels stay in their order; None where they don't.
+
+    The blocks of a network are reshaped alike, so that most are asked for again and again.
+    """
+    zero = np.zeros((), dtype=np.int64)
+    blank = Layout(axes, tuple(Field(slots, np.broadcast_to(zero, shape)) for slots, shape in fields))
+    refined = _refine(blank, target)
+    if refined[0] is not blank:
+        return None
+    result = _regroup(refined)
+    return result.axes, tuple((part.slots, part.labels.shape) for part in result.fields)
 
 
 def refactor(layout: Layout, axis: int, factors: Factors) -> Layout:
@@ -40,7 +70,19 @@ def regrouped(layout: Layout, sizes: Sequence[Size]) -> Layout:
 
     Where an axis of those sizes doesn't begin and end with a factor (unlabelled ones are one by now) they stand alone.
     """
-    source = [(size, (axis, k)) for axis, factors in enumerate(layout.axes) for k, size in enumerate(factors)]
+    found = _regrouping(layout.axes, tuple(sizes))
+    if found is None:
+        return Layout(layout.axes, (), layout.why)
+    axes, home = found
+    return Layout(axes, tuple([Field(tuple([home[slot] for slot in f.slots]), f.labels) for f in layout.fields]))
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _regrouping(
+    factored: tuple[Factors, ...], sizes: tuple[Size, ...]
+) -> tuple[tuple[Factors, ...], dict[Slot, Slot]] | None:
+    """The axes of `regrouped`, and where each factor is among them; None where the sizes are others."""
+    source = [(size, (axis, k)) for axis, factors in enumerate(factored) for k, size in enumerate(factors)]
     home: dict[Slot, Slot] = {}
     axes: list[Factors] = []
     i = j = 0
@@ -54,13 +96,12 @@ def regrouped(layout: Layout, sizes: Sequence[Size]) -> Layout:
             elif j < len(sizes):
                 goal, j = dims.multiply(goal, sizes[j]), j + 1
             else:
-                return Layout(layout.axes, (), layout.why)
+                return None
         groups = [range(start, i)] if j - first == 1 else [range(k, k + 1) for k in range(start, i)]
         for group in groups:
             home.update({source[k][1]: (len(axes), n) for n, k in enumerate(group)})
             axes.append(tuple(source[k][0] for k in group))
-    fields = tuple(Field(tuple(home[slot] for slot in f.slots), f.labels) for f in layout.fields)
-    return Layout(tuple(axes), fields)
+    return tuple(axes), home
 
 
 def tidy(layout: Layout) -> Layout:

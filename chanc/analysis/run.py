@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx_ir as ir
@@ -23,22 +23,28 @@ from chanc.ops import Trait, has
 NO_SOURCES: frozenset[int] = frozenset()
 INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
+Fold = Callable[[Findings, ir.Node, Array | None], bool]
+"""Puts constants in the place of inputs of a node; the array is what it computes, where known. Whether any was."""
 
 
 def visit_model(
-    model: ir.Model, modes: dict[object, str] | None = None, open_data: dict[ir.Value, Array] | None = None
+    model: ir.Model,
+    modes: dict[object, str] | None = None,
+    open_data: dict[ir.Value, Array] | None = None,
+    fold: Fold | None = None,
 ) -> Findings:
     """Visit the nodes of a model in normal form: nodes sorted, weights in initializers.
 
-    Nothing of the model is changed. Channels that enter an operator without a rule, a subgraph or a graph output are
-    pinned there. `modes` are those of earlier findings on the same nodes, `open_data` the contents that are known
-    whatever open axes measure, where they have sizes given.
+    Nothing of the model is changed but by `fold`, which is asked for each node of the graph before its rule. Channels
+    that enter an operator without a rule, a subgraph or a graph output are pinned there. `modes` are those of earlier
+    findings on the same nodes, `open_data` the contents that are known whatever open axes measure, where they have
+    sizes given.
     """
     graph = model.graph
     findings = Findings(graph, graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 1)))
     findings.modes.update(modes or {})
     findings.open_data = open_data
-    runner = _Runner(findings)
+    runner = _Runner(findings, fold)
     findings.fed = fed(model)
     for value in graph.inputs:
         layout = graph_input(value) if value.const_value is None or value in findings.fed else None
@@ -58,8 +64,9 @@ def visit_model(
 class _Runner:
     """What visiting needs besides the findings."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, fold: Fold | None) -> None:
         self.findings = findings
+        self.fold = fold
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
 
     def visit(self, node: ir.Node) -> None:
@@ -83,6 +90,7 @@ class _Runner:
             self.rules[kind] = REGISTRY.find(*kind, findings.opset if not node.domain else 1 << 20)
         rule = self.rules[kind]
         if graphs:
+            self.fold = None  # what a body reads may be another thing in its next turn
             self._control(context, graphs, rule)
             return
         if rule is None:
@@ -177,17 +185,21 @@ class _Runner:
     def _evaluated(self, context: Context) -> bool:
         """Whether the node's output is a small tensor whose content is now known."""
         node, findings = context.node, self.findings
-        sources = self._sources(node.inputs) if findings.sources else NO_SOURCES
         content: Array | None = None
         if node.op_type == "Shape" and not node.domain:
             content, sources = self._shape_content(context)
-        elif node.op_type in EVALUATORS:
-            known = [self._content(value) for value in node.inputs if value is not None]
-            if known and all(array is not None for array in known):
-                content = _evaluate(node, [array for array in known if array is not None])
-            elif node.op_type == "Concat":
-                content = self._joined(context, known)
-        if content is None or len(node.outputs) != 1:
+        else:
+            if node.op_type in EVALUATORS:
+                known = self._contents(node)
+                if known:
+                    content = _evaluate(node, known)
+                elif node.op_type == "Concat":
+                    content = self._joined(context)
+            content = content if len(node.outputs) == 1 else None
+            if self.fold is not None and self.fold(findings, node, content):
+                context.inputs = node.inputs
+            sources = self._sources(node.inputs) if findings.sources else NO_SOURCES
+        if content is None:
             if sources:
                 self.findings.sources.update((output, sources) for output in node.outputs)
             return False
@@ -230,8 +242,9 @@ class _Runner:
         content[:] = sizes
         return settle(content[start:end]), sources
 
-    def _joined(self, context: Context, known: list[Array | None]) -> Array | None:
+    def _joined(self, context: Context) -> Array | None:
         """A vector of sizes of which some are known, the others only named; None where it is anything else."""
+        known = [self._content(value) for value in context.inputs if value is not None]
         parts: list[Array] = []
         for value, array in zip(context.inputs, known, strict=True):
             layout = self.findings.layouts.get(value) if value is not None and array is None else None
@@ -246,6 +259,17 @@ class _Runner:
             if array is None:
                 context.pin_sources(value)
         return evaluate(context.node, parts)
+
+    def _contents(self, node: ir.Node) -> list[Array] | None:
+        """What the inputs of a node hold; None where it isn't known of one."""
+        found = []
+        for value in node.inputs:
+            if value is not None:
+                array = self._content(value)
+                if array is None:
+                    return None
+                found.append(array)
+        return found
 
     def _content(self, value: ir.Value) -> Array | None:
         known = self.findings.data.get(value)

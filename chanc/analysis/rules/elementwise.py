@@ -130,7 +130,7 @@ def _made(context: Context, index: int, layouts: Collection[Layout]) -> set[int]
     return {
         axis for axis in range(-len(shape), 0)
         if shape[axis] > 1 and all(axis < -layout.rank or layout.size(axis) == 1 for layout in layouts)
-        and meets(output, axis + rank, rank)
+        and meets(output, axis + rank, rank, context.findings.asked)
     }  # fmt: skip
 
 

@@ -8,14 +8,21 @@ from __future__ import annotations
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Opaque
 from chanc.analysis.operands import addend
-from chanc.analysis.product import Letters, arranged, contract, reduced
+from chanc.analysis.product import Letters, arranged, contract, linear, reduced
 from chanc.analysis.rules import rule
+
+INNER = -2
+"""The letter that the product of two matrices sums over."""
 
 
 @rule("MatMul")
 def matmul(context: Context) -> None:
     """MatMul: [..., M, K] x [..., K, N] -> [..., M, N]; a vector operand is a matrix with one row or column."""
-    _matmul(context, False, False)
+    found = linear(context, INNER, 0)
+    if found is None:
+        _matmul(context, False, False)
+    else:
+        context.output(found)
 
 
 @rule("FusedMatMul", "TransposeMatMul", domain="com.microsoft")
@@ -30,7 +37,7 @@ def _matmul(context: Context, turned_a: bool, turned_b: bool) -> None:
     left, right = context.rank(0), context.rank(1)
     if (turned_a and left < 2) or (turned_b and right < 2):
         raise Opaque("a vector is turned")
-    row, inner, column = -1, -2, -3
+    row, inner, column = -1, INNER, -3
     batch = list(range(max(left, right, 2) - 2))
     a = [inner] if left == 1 else [*batch[len(batch) - (left - 2) :], row, inner]
     b = [inner] if right == 1 else [*batch[len(batch) - (right - 2) :], inner, column]
@@ -46,7 +53,9 @@ def gemm(context: Context) -> None:
     """Gemm: alpha * A' B' + beta * C with A' [M, K], B' [K, N] C broadcast to [M, N]; FusedGemm activates it."""
     a = [2, 0] if context.integer("transA", 0) else [0, 2]
     b = [1, 2] if context.integer("transB", 0) else [2, 1]
-    result = contract(context, (0, a), (1, b), [0, 1])
+    result = None if context.integer("transA", 0) else linear(context, 2, b.index(2))
+    if result is None:
+        result = contract(context, (0, a), (1, b), [0, 1])
     if context.value(2) is not None:
         result = context.together([result, addend(context, 2, result)])
     context.output(result)

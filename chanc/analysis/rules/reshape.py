@@ -3,7 +3,8 @@ Tile, DepthToSpace, SpaceToDepth): executed on layouts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 import numpy as np
@@ -39,7 +40,7 @@ def reshape_to(context: Context) -> None:
             raise Opaque("its target shape is computed while the model runs")
         context.output(declared(context.node.outputs[0]))
         return
-    known = dims.equated(dims.product(layout.sizes), dims.product(target))
+    known = _equated(layout.sizes, tuple(target))
     if known:
         target = [dims.substituted(size, known) for size in target]
         axes = [tuple(dims.substituted(size, known) for size in factors) for factors in layout.axes]
@@ -89,9 +90,21 @@ def target_sizes(context: Context, layout: Layout) -> list[Size] | None:
     if not context.integer("allowzero", 0):
         sizes = [layout.size(k) if size == 0 else size for k, size in enumerate(sizes)]
     if -1 in sizes:
-        rest = dims.divide(dims.product(layout.sizes), dims.product(size for size in sizes if size != -1))
+        rest = _left_over(layout.sizes, tuple(sizes))
         sizes = [(context.unknown_size("rest") if rest is None else rest) if size == -1 else size for size in sizes]
     return sizes
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _left_over(sizes: tuple[Size, ...], asked: tuple[Size, ...]) -> Size | None:
+    """What -1 stands for among the sizes asked for; None where that can't be told."""
+    return dims.divide(dims.product(sizes), dims.product(size for size in asked if size != -1))
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _equated(sizes: tuple[Size, ...], target: tuple[Size, ...]) -> Mapping[str, Size]:
+    """What unknowns must be for both to be of one tensor."""
+    return dims.equated(dims.product(sizes), dims.product(target))
 
 
 @rule("Flatten")
