@@ -1,8 +1,10 @@
 """chanc beside Torch-Pruning and onnxsim: finding channel groups, and halving all widths, on the same networks.
 
-Install beside chanc: torch-pruning==1.6.1 onnxsim==0.8.1. Models are torchvision networks as ONNX files with BatchNorm
-kept (`tv_NAME.ts.onnx`, or skeletons `.onnx.gz`, whose weights are made up), whose PyTorch twins in `twins.py`
-Torch-Pruning gets, and the networks of `larger.py`, which are exported here.
+Install beside chanc: torch-pruning==1.6.1 onnxsim==0.8.1 onnxscript==0.7.2. Models are torchvision networks as ONNX files
+of the TorchScript exporter with BatchNorm kept (`tv_NAME.ts.onnx`, or skeletons `.onnx.gz`, whose weights are made up),
+whose PyTorch twins in `twins.py` Torch-Pruning gets, and the networks of `larger.py`, which are exported here: by the
+exporter that is `torch.onnx.export`'s default, and NAME.ts by TorchScript's, which leaves chains of shapes. All files
+have an open batch.
 
     python benchmarks/pruning.py MODELS [--networks resnet50 ...] [--repeats 7] [--seconds 10]
                                         [--out benchmarks/results/pruning.md]
@@ -39,7 +41,9 @@ from chanc.ir import load, save
 from chanc.ir.normalize import normalize
 from chanc.testing.skeletons import open_model
 
-NETWORKS = (*TWINS, *LARGER)
+CHAINS = ("sd_unet_like.ts", "transformer_24.ts")
+"""Networks of `larger.py` that are exported once more."""
+NETWORKS = (*TWINS, *LARGER, *CHAINS)
 LAYERS = ("Conv", "Gemm", "MatMul", "Transpose")
 Shape = tuple[int, ...]
 
@@ -55,8 +59,12 @@ class Network(NamedTuple):
 
 def works(network: Network, folder: Path, pruned: dict[str, Shape]) -> dict[str, Work]:
     """What is timed, by name. onnxsim leaves simple.onnx and onnxsim.onnx, chanc chanc.onnx, Torch-Pruning `pruned`."""
-    loaded, normal = load(network.path), load(network.path)
-    normalize(normal)
+    loaded = load(network.path)
+
+    def groups() -> Callable[[], object]:
+        normal = load(network.path)  # anew each time: what is analysed is folded in place
+        normalize(normal)
+        return lambda: analyze_model(normal)
 
     def chanc_file() -> None:
         save(chanc.rewrite(network.path, scale=0.5).model, folder / "chanc.onnx")
@@ -67,7 +75,7 @@ def works(network: Network, folder: Path, pruned: dict[str, Shape]) -> dict[str,
 
     return {
         "opened": lambda: lambda: normalize(load(network.path)),
-        "groups": lambda: lambda: analyze_model(normal),
+        "groups": groups,
         "depend": lambda: functools.partial(depend, network),
         "memory": lambda: lambda: chanc.rewrite(loaded, scale=0.5),
         "step": step,
@@ -144,10 +152,10 @@ def opened(name: str, models: Path, inside: Path) -> Network:
     """A network of `larger.py`, exported, or a torchvision network, whose skeleton gets weights."""
     torch.manual_seed(0)
     path = inside / f"{name}.onnx"
-    if name in LARGER:
-        larger = LARGER[name]
+    if name in LARGER or name in CHAINS:
+        larger = LARGER[name.removesuffix(".ts")]
         module, inputs = larger.build().eval(), larger.inputs()
-        export(module, inputs, path)
+        export(module, inputs, path, exporter="torchscript" if name in CHAINS else "dynamo")
         return Network(path, module, inputs, larger.ends)
     plain = models / f"tv_{name}.ts.onnx"
     if not plain.exists():
@@ -167,7 +175,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=at_least(0.0), default=10.0)
     parser.add_argument("--out", type=target)
     args = parser.parse_args()
-    require(parser, "torch-pruning", "onnxsim")
+    require(parser, "torch-pruning", "onnxsim", "onnxscript")
     for network in set(args.networks) & set(TWINS):
         if not any((args.models / f"tv_{network}.ts.onnx{end}").exists() for end in ("", ".gz")):
             parser.error(f"{args.models} has neither tv_{network}.ts.onnx nor tv_{network}.ts.onnx.gz")

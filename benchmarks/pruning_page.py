@@ -61,7 +61,10 @@ def page(found: dict[str, Found], command: str) -> str:
         "medians, in brackets that of the least favourable pair of runs and of the most; first of the clock, then of",
         "the CPU time of all threads. The tools run in turn in one process. Torch-Pruning works in memory on a PyTorch",
         "module (`benchmarks/twins.py`, `benchmarks/larger.py`), onnxsim from ONNX file to ONNX file (and folds",
-        "BatchNorm first); chanc's rewrite includes its own second analysis.",
+        "BatchNorm first); chanc's rewrite includes its own second analysis. All files have an open batch. Those of",
+        "torchvision's networks come from PyTorch's TorchScript exporter, the others from the one that is the default",
+        "today (`dynamo=True`); a name with .ts is the same module by TorchScript's, which writes shapes as chains of",
+        "nodes. An analysis is of a model just loaded, whose shapes it folds.",
     ]  # fmt: skip
     made.table(
         "Channel groups of a loaded model", "",
