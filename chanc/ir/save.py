@@ -35,6 +35,7 @@ PROTOBUF_BYTES = (1 << 31) - 1
 HOLLOW_BYTES = 1024
 """Initializers of so many bytes or more are written beside protobuf; smaller ones (shapes, biases) aren't worth it."""
 
+_ONE = np.zeros(1, np.float32)
 _CHUNK_BYTES = 16 << 20
 _ALIGNMENT = 4096
 
@@ -221,7 +222,8 @@ def _described_only(graph: ir.Graph, described: frozenset[str] | None) -> Iterat
     try:
         graph.initializers.data = left
         for value in left.values():
-            value.const_value = ir.tensor([0.0], name=value.name) if value.const_value is not None else None
+            # Not `ir.tensor`, which looks at what it is given for ten times as long.
+            value.const_value = ir.Tensor(_ONE, name=value.name) if value.const_value is not None else None
         yield
     finally:
         for name, value in left.items():
