@@ -17,19 +17,17 @@ from chanc.ops import Trait, has
 def together(notes: Notes, layouts: Sequence[Layout]) -> Layout:
     """The layout of an elementwise operator over broadcast operands; labels that meet are one channel."""
     first = layouts[0]
-    if len(layouts) == 1:
-        return first
-    if all(_alike(first, other) for other in layouts[1:]):
-        axes: tuple[Factors, ...] | None = first.axes
-        for other in layouts[1:]:
-            axes = _stretched(axes, other.axes) if axes is not None else None
-        if axes is not None:
-            for other in layouts[1:]:
-                for a, b in zip(first.fields, other.fields, strict=True):
-                    if a.labels is not b.labels:
-                        _one(notes, a.labels, b.labels)
-            return first if axes is first.axes else Layout(axes, first.fields, first.why)
-    return _aligned(notes, layouts)
+    axes = first.axes
+    for other in layouts[1:]:
+        stretched = _stretched(axes, other.axes) if _alike(first, other) else None
+        if stretched is None:
+            return _aligned(notes, layouts)
+        axes = stretched
+    for other in layouts[1:]:
+        for a, b in zip(first.fields, other.fields, strict=True):
+            if a.labels is not b.labels:
+                _one(notes, a.labels, b.labels)
+    return first if axes is first.axes else Layout(axes, first.fields, first.why)
 
 
 def _alike(a: Layout, b: Layout) -> bool:

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
+NONE: IntArray = np.empty(0, dtype=np.int64)
+FEW = 1 << 12
+"""Members that are counted ahead at least: lines are parts of one array, which is cheaper than arrays of their own."""
 
 
 class DisjointSet:
@@ -25,28 +28,34 @@ class DisjointSet:
         # By identity; the arrays are held, so that no other one gets the same.
         self._lines: dict[int, IntArray] = {}
         self._united: dict[int, tuple[int, int]] = {}
+        self._numbers: IntArray = NONE
 
     def line(self, start: int, size: int) -> IntArray:
         """The members from `start` on as one line: [size]."""
-        made = np.arange(start, start + size, dtype=np.int64)
+        end = start + size
+        if end > self._numbers.size:
+            self._numbers = np.arange(max(FEW, end + end // 2), dtype=np.int64)
+        made = self._numbers[start:end]
         self._lines[id(made)] = made
         return made
 
     def unite(self, left: IntArray, right: IntArray) -> None:
         """Note that `left[i]` and `right[i]` belong together; the arrays broadcast against each other."""
+        if left is right:
+            return
         if left.shape != right.shape:
             left, right = np.broadcast_arrays(left, right)
         elif id(left) in self._lines and id(right) in self._lines and left.size:
-            self._unite_lines(int(left[0]), int(right[0]), left.size)
+            self._unite_lines(left.item(0), right.item(0), left.size)
             return
         self._left.append(left.ravel())
         self._right.append(right.ravel())
 
     def _unite_lines(self, left: int, right: int, size: int) -> None:
         """Hook the later one of two lines of one size onto the earlier one."""
-        low, high = sorted((self._first(left), self._first(right)))
+        low, high = self._first(left), self._first(right)
         if low != high:
-            self._united[high] = low, size
+            self._united[max(low, high)] = min(low, high), size
 
     def _first(self, start: int) -> int:
         """The first line of a line's set; the way to it is halved."""

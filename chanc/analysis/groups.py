@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
@@ -44,18 +45,23 @@ class Operand:
 class Operands(Sequence[Operand]):
     """The operands of a group, made when they are first looked at: a dense network has tens of thousands."""
 
-    def __init__(self, make: Callable[[str | None], tuple[Operand, ...]]) -> None:
-        self._make = make
+    __slots__ = ("_count", "_kind", "_made", "_table")
+
+    def __init__(self, table: _Table, kind: int, count: int) -> None:
+        """Those of a group of `count` units."""
+        self._table, self._kind, self._count = table, kind, count
         self._made: tuple[Operand, ...] | None = None
 
     def _all(self) -> tuple[Operand, ...]:
         if self._made is None:
-            self._made = self._make(None)
+            self._made = self._table.operands(self._kind, self._count)
         return self._made
 
     def producers(self) -> tuple[Operand, ...]:
         """The producers alone, without making the others."""
-        return self._make("producer") if self._made is None else tuple(o for o in self._made if o.role == "producer")
+        if self._made is None:
+            return self._table.operands(self._kind, self._count, "producer")
+        return tuple(o for o in self._made if o.role == "producer")
 
     def __len__(self) -> int:
         return len(self._all())
@@ -130,111 +136,137 @@ def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
     """The channel groups of a solved findings, in the order of the graph."""
     if not findings.parameters:
         return ()
-    table = _Table.of(findings, units)
-    kinds = (units.pinned, units.inexact, units.unscaled, units.undivided, units.heads)
-    marks = [table.first_marked(marked) for marked in kinds]
-    order = np.argsort(table.kind_of_root, kind="stable")
-    roots = table.roots[order]
-    ends = np.cumsum(np.bincount(table.kind_of_root)).tolist()
-    groups = [
-        _group(table, units, [first.get(kind) for first in marks], kind, roots[start:end])
-        for kind, (start, end) in enumerate(itertools.pairwise([0, *ends]))
+    lines = _Lines.of(findings.parameters)
+    signature = _signatures(findings, units, lines)
+    table = _Table.of(lines, units.unit, signature)
+    marks = [
+        _first_marked(marked, signature, table.kinds)
+        for marked in (units.pinned, units.inexact, units.unscaled, units.undivided, units.heads)
     ]
-    groups.sort(key=lambda group: (int(group.units[0]), group.id))
+    groups = [_group(table, units, [first.get(kind) for first in marks], kind) for kind in range(table.kinds.size)]
+    groups.sort(key=lambda group: (group.units.item(0), group.id))
     return _named(groups)
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """The lines of labels that parameter axes have, one after the other: their units, and the kind (group) of those.
+class _Lines:
+    """The lines of labels that parameter axes have; those with one and the same, as of a BatchNorm, share it.
 
-    Axes with one and the same line, such as those of a BatchNorm, stand there once: `line[k]` is the one of parameter
-    k. Line j has the positions `start[j]` to `start[j + 1]`; `owners[g]` are the parameters on which group g is, and
-    `count[g, j]` is how many positions of line j are of it. Only runs of one kind are sorted, not positions: a dense
-    network has hundreds of thousands of those.
+    `of[k]` is the line of parameter k, `using[j]` are the parameters of line j, which is `sizes[j]` long.
     """
 
     parameters: list[ParameterAxis]
-    line: list[int]
-    start: list[int]
-    unit: IntArray
-    kind: IntArray
-    roots: IntArray
-    kind_of_root: IntArray
-    owners: list[list[int]]
-    count: dict[tuple[int, int], int]
+    labels: list[IntArray]
+    sizes: IntArray
+    using: list[list[int]]
+    of_parameter: list[int]
 
     @classmethod
-    def of(cls, findings: Findings, units: Units) -> _Table:
-        """The table of a solved findings."""
+    def of(cls, parameters: list[ParameterAxis]) -> _Lines:
+        """The lines of these parameters."""
         places: dict[int, int] = {}
-        lines: list[IntArray] = []
+        labels: list[IntArray] = []
         using: list[list[int]] = []
-        line: list[int] = []
-        for k, parameter in enumerate(findings.parameters):
-            place = places.setdefault(id(parameter.labels), len(lines))
-            if place == len(lines):
-                lines.append(parameter.labels)
-                using.append([])
-            using[place].append(k)
-            line.append(place)
-        sizes = np.array([labels.size for labels in lines])
-        start = np.concatenate([[0], np.cumsum(sizes)])
-        unit = units.unit[np.concatenate(lines)]
-        signature = _signatures(findings, units, sizes, unit)
-        seen = np.zeros(units.unit.size, dtype=bool)
-        seen[unit] = True
-        roots = np.flatnonzero(seen)
-        kind_of_root = _numbered(signature[roots])
-        kinds = signature  # all of it that matters was read
-        kinds[roots] = kind_of_root
-        kind = kinds[unit]
-        begins = _begins(kind)
-        begins[start[:-1][sizes > 0]] = True
+        of_parameter: list[int] = []
+        for k, parameter in enumerate(parameters):
+            line = parameter.labels
+            place = places.setdefault(id(line), len(labels))
+            if place == len(labels):
+                labels.append(line)
+                using.append([k])
+            else:
+                using[place].append(k)
+            of_parameter.append(place)
+        sizes = np.array([line.size for line in labels])
+        return cls(parameters, labels, sizes, using, of_parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The lines of labels, one after the other: the units at their positions, and their signatures: [positions].
+
+    Line j has the positions `start[j]` to `start[j + 1]`. Group g has the units whose signature is `kinds[g]`; it is
+    first on a line from `first[g][0]` to `first[g][1]`. `owners[g]` are the parameters on which it is, and
+    `count[g, j]` is how many positions of line j are of it. Only runs of one kind are sorted, not positions: a dense
+    network has hundreds of thousands of those. At `falls` the next unit of the table is no larger.
+    """
+
+    lines: _Lines
+    start: list[int]
+    unit: IntArray
+    signature: IntArray
+    kinds: IntArray
+    first: list[tuple[int, int]]
+    owners: list[list[int]]
+    count: dict[tuple[int, int], int]
+    falls: list[int]
+
+    @classmethod
+    def of(cls, lines: _Lines, unit: IntArray, signature: IntArray) -> _Table:
+        """The table of lines; `unit` is that of each label, `signature` that of each unit."""
+        start = np.concatenate([[0], np.cumsum(lines.sizes)])
+        unit = unit[np.concatenate(lines.labels)]
+        key = signature[unit]
+        begins = _begins(key)
+        begins[start[:-1][lines.sizes > 0]] = True
         runs = np.flatnonzero(begins)
-        pair = kind[runs] * sizes.size + np.searchsorted(start, runs, side="right") - 1
-        found, which = np.unique(pair, return_inverse=True)
-        totals = np.bincount(which, np.diff(runs, append=unit.size)).astype(np.int64)
-        owners: list[list[int]] = [[] for _ in range(int(kind_of_root.max(initial=-1)) + 1)]
-        count: dict[tuple[int, int], int] = {}
+        lengths = np.diff(runs, append=unit.size)
+        kinds, first, kind = np.unique(key[runs], return_index=True, return_inverse=True)
+        count = lines.sizes.size
+        found, which = np.unique(
+            kind * count + np.searchsorted(start, runs, side="right") - 1, return_inverse=True
+        )
+        totals = np.bincount(which, lengths).astype(np.int64)
+        owners: list[list[int]] = [[] for _ in range(kinds.size)]
+        counts: dict[tuple[int, int], int] = {}
         for number, total in zip(found.tolist(), totals.tolist(), strict=True):
-            group, place = divmod(number, sizes.size)
-            owners[group] += using[place]
-            count[group, place] = total
+            group, place = divmod(number, count)
+            owners[group] += lines.using[place]
+            counts[group, place] = total
         for of_kind in owners:
             of_kind.sort()
-        return cls(findings.parameters, line, start.tolist(), unit, kind, roots, kind_of_root, owners, count)
+        falls = np.flatnonzero(unit[1:] <= unit[:-1]).tolist()
+        ends = list(zip(runs[first].tolist(), (runs + lengths)[first].tolist(), strict=True))
+        return cls(lines, start.tolist(), unit, key, kinds, ends, owners, counts, falls)
 
-    def first_marked(self, marked: Collection[int]) -> dict[int, int]:
-        """The first of the marked units in each group that has one."""
-        if not marked:
-            return {}
-        mask = np.zeros(int(self.roots[-1]) + 1, dtype=bool)
-        mask[[unit for unit in marked if unit < mask.size]] = True
-        at = np.flatnonzero(mask[self.roots])
-        kinds, first = np.unique(self.kind_of_root[at], return_index=True)
-        return dict(zip(kinds.tolist(), self.roots[at[first]].tolist(), strict=True))
-
-    def inside(self, owner: int) -> slice:
-        """Where in the table the positions of a parameter are."""
-        line = self.line[owner]
-        return slice(self.start[line], self.start[line + 1])
+    def units(self, kind: int) -> IntArray:
+        """The units of a group, ascending: a line that has any of them has all."""
+        begin, end = self.first[kind]
+        line = bisect_right(self.start, begin) - 1
+        rising = bisect_left(self.falls, end - 1) == bisect_left(self.falls, begin)
+        if rising and end - begin == self.count[kind, line]:
+            return self.unit[begin:end]
+        inside = slice(self.start[line], self.start[line + 1])
+        return np.unique(self.unit[inside][self.signature[inside] == self.kinds[kind]])
 
     def places(self, owner: int, kind: int) -> IntArray:
-        """The positions of a group on an axis, ordered by unit and place."""
-        inside = self.inside(owner)
-        found: IntArray = np.flatnonzero(self.kind[inside] == kind)
+        """The positions of a group on the axis of a parameter, ordered by unit and place."""
+        line = self.lines.of_parameter[owner]
+        inside = slice(self.start[line], self.start[line + 1])
+        found: IntArray = np.flatnonzero(self.signature[inside] == self.kinds[kind])
         return found[np.argsort(self.unit[inside][found], kind="stable")]
 
     def operands(self, kind: int, count: int, role: str | None = None) -> tuple[Operand, ...]:
         """The operands of a group of `count` units; those of one role, or all."""
+        parameters = self.lines.parameters
         return tuple(
-            _operand(self.parameters[k], node, index, where)
+            _operand(parameters[k], node, index, where)
             for k in self.owners[kind]
-            if role is None or self.parameters[k].role == role
+            if role is None or parameters[k].role == role
             for where in [self.places(k, kind).reshape(count, -1)]
-            for node, index in self.parameters[k].uses
+            for node, index in parameters[k].uses
         )
+
+
+def _first_marked(marked: Collection[int], signature: IntArray, kinds: IntArray) -> dict[int, int]:
+    """The first of the marked units in each group that has one; group g has those whose signature is `kinds[g]`."""
+    if not marked or not kinds.size:
+        return {}
+    units = np.sort(np.fromiter(marked, dtype=np.int64, count=len(marked)))
+    found = np.searchsorted(kinds[:-1], signature[units])
+    grouped = kinds[found] == signature[units]
+    which, first = np.unique(found[grouped], return_index=True)
+    return dict(zip(which.tolist(), units[grouped][first].tolist(), strict=True))
 
 
 def _begins(keys: IntArray) -> NDArray[np.bool_]:
@@ -244,54 +276,62 @@ def _begins(keys: IntArray) -> NDArray[np.bool_]:
     return begins
 
 
-def _numbered(keys: IntArray) -> IntArray:
-    """Numbers from 0 for the different keys: [keys]; most stand in long runs, of which one each is sorted."""
-    begins = _begins(keys)
-    _, number = np.unique(keys[begins], return_inverse=True)
-    found: IntArray = number[np.cumsum(begins) - 1]
-    return found
+@functools.cache
+def _codes(count: int) -> IntArray:
+    """Random numbers: [count]."""
+    return np.random.default_rng(0).integers(1, 1 << 62, size=count, dtype=np.int64)
 
 
-def _signatures(findings: Findings, units: Units, sizes: IntArray, unit: IntArray) -> IntArray:
-    """A number for each unit, equal for units that occur alike: sums of random numbers, one an axis and segment.
-
-    `unit` are those of the lines, one after the other, which are so long as `sizes` says.
-    """
-    random = np.random.default_rng(0)
-    codes = random.integers(1, 1 << 62, size=sizes.size, dtype=np.int64)
+def _signatures(findings: Findings, units: Units, lines: _Lines) -> IntArray:
+    """A number for each unit, equal for units that occur alike: sums of random numbers, one an axis and segment."""
+    segments = findings.segments
+    count = lines.sizes.size
+    codes = _codes(1 << (count + len(segments) + 2).bit_length())
     key = np.zeros(units.unit.size, dtype=np.int64)
-    np.add.at(key, unit, np.repeat(codes, sizes))
-    for labels in findings.segments:
-        np.add.at(key, units.unit[labels], random.integers(1, 1 << 62, dtype=np.int64))
-    for marked in (units.pinned, units.inexact):
+    np.add.at(key, units.unit[np.concatenate(lines.labels)], np.repeat(codes[:count], lines.sizes))
+    for code, labels in zip(codes[count:], segments, strict=False):
+        np.add.at(key, units.unit[labels], code)
+    for code, marked in zip(codes[-2:], (units.pinned, units.inexact), strict=True):
         if marked:
-            key[np.fromiter(marked, dtype=np.int64)] += random.integers(1, 1 << 62, dtype=np.int64)
+            key[np.fromiter(marked, dtype=np.int64, count=len(marked))] += code
     return key
 
 
-def _group(table: _Table, units: Units, marked: Sequence[int | None], kind: int, members: IntArray) -> Group:
+def _group(table: _Table, units: Units, marked: Sequence[int | None], kind: int) -> Group:
     """One group; `marked` are the first units of it that are pinned, inexact, unscaled, undivided and heads."""
-    owners, parameters = table.owners[kind], table.parameters
-    makers = [k for k in owners if parameters[k].role == "producer"]
-    # A table that is looked up (a position bias) gives the group its name only where nothing else does.
-    first = next((k for k in makers if parameters[k].uses[0][0].op_type != "Gather"), (makers or owners)[0])
+    members, first = table.units(kind), _primary(table.lines.parameters, table.owners[kind])
+    parameter = table.lines.parameters[first]
     pinned, inexact, unscaled, undivided, heads = marked
     pin = None if pinned is None else units.pinned[pinned]
-    size = table.count[kind, table.line[first]]
-    name = parameters[first].value.name or ""
+    size = table.count[kind, table.lines.of_parameter[first]]
+    name = parameter.value.name or ""
     return Group(
-        id=name if parameters[first].role == "producer" else f"{name}:{parameters[first].axis}",
+        id=name if parameter.role == "producer" else f"{name}:{parameter.axis}",
         size=size,
         step=size // members.size,
         resizable=pin is None,
         reason="" if pin is None else pin_text(pin.node, pin.op, pin.reason),
         inexact="" if inexact is None else units.inexact[inexact],
-        operands=Operands(lambda role: table.operands(kind, members.size, role)),
+        operands=Operands(table, kind, members.size),
         units=members,
         unscaled="" if unscaled is None else units.unscaled[unscaled],
         divisible=undivided is None,
         heads=heads is not None,
     )
+
+
+def _primary(parameters: Sequence[ParameterAxis], owners: Sequence[int]) -> int:
+    """The parameter that gives a group its name: its first producer, or whatever is first.
+
+    A table that is looked up (a position bias) does only where nothing else makes the channels.
+    """
+    table: int | None = None
+    for k in owners:
+        if parameters[k].role == "producer":
+            if parameters[k].uses[0][0].op_type != "Gather":
+                return k
+            table = k if table is None else table
+    return owners[0] if table is None else table
 
 
 def pin_text(node: str, op: str, reason: str) -> str:

@@ -20,6 +20,8 @@ from chanc.analysis.disjoint_set import IntArray
 
 Slot = tuple[int, int]
 Factors = tuple[Size, ...]
+CHANNELS: tuple[Slot, ...] = ((1, 0),)
+"""Where most tensors have their channels: all along axis 1, which is one factor."""
 
 
 class Opaque(Exception):
@@ -72,6 +74,12 @@ class Layout(NamedTuple):
     def rank(self) -> int:
         """The number of axes."""
         return len(self.axes)
+
+    @property
+    def usual(self) -> bool:
+        """Whether channels lie along axis 1 and nowhere else."""
+        fields = self.fields
+        return len(fields) == 1 and fields[0].slots == CHANNELS
 
     @property
     def sizes(self) -> tuple[Size, ...]:

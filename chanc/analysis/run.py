@@ -71,7 +71,10 @@ class _Runner:
             raise
         except Exception as error:
             self._refuse(context, error)
-        self._declare_rest(node)
+        layouts = self.findings.layouts
+        for output in node.outputs:
+            if output not in layouts:
+                self._declare(node, output)
 
     def _visit(self, context: Context) -> None:
         findings, node = self.findings, context.node
@@ -105,12 +108,6 @@ class _Runner:
         unfit = "" if isinstance(error, Opaque) else f"it doesn't fit what it is given: {stumbled(error)}"
         reason = unfit or str(error)
         self._opaque(context, reason, self._captured(context))
-
-    def _declare_rest(self, node: ir.Node) -> None:
-        layouts = self.findings.layouts
-        for output in node.outputs:
-            if output not in layouts:
-                self._declare(node, output)
 
     def _declare(self, node: ir.Node, value: ir.Value) -> None:
         """Give an output the shape that the model declares; without one it has no layout: what reads it is opaque."""
@@ -182,11 +179,11 @@ class _Runner:
         if node.op_type == "Shape" and not node.domain:
             content, sources = self._shape_content(context)
         elif node.op_type in EVALUATORS:
-            known = [self._content(value) for value in node.inputs if value is not None]
-            if known and all(array is not None for array in known):
-                content = _evaluate(node, [array for array in known if array is not None])
+            known = self._contents(node)
+            if known:
+                content = _evaluate(node, known)
             elif node.op_type == "Concat":
-                content = self._joined(context, known)
+                content = self._joined(context)
         if content is None or len(node.outputs) != 1:
             if sources:
                 self.findings.sources.update((output, sources) for output in node.outputs)
@@ -230,8 +227,9 @@ class _Runner:
         content[:] = sizes
         return settle(content[start:end]), sources
 
-    def _joined(self, context: Context, known: list[Array | None]) -> Array | None:
+    def _joined(self, context: Context) -> Array | None:
         """A vector of sizes of which some are known, the others only named; None where it is anything else."""
+        known = [self._content(value) for value in context.inputs if value is not None]
         parts: list[Array] = []
         for value, array in zip(context.inputs, known, strict=True):
             layout = self.findings.layouts.get(value) if value is not None and array is None else None
@@ -246,6 +244,17 @@ class _Runner:
             if array is None:
                 context.pin_sources(value)
         return evaluate(context.node, parts)
+
+    def _contents(self, node: ir.Node) -> list[Array] | None:
+        """What the inputs of a node hold; None where it isn't known of one."""
+        found = []
+        for value in node.inputs:
+            if value is not None:
+                array = self._content(value)
+                if array is None:
+                    return None
+                found.append(array)
+        return found
 
     def _content(self, value: ir.Value) -> Array | None:
         known = self.findings.data.get(value)
