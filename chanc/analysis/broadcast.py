@@ -142,7 +142,8 @@ def _meet(notes: Notes, fields: list[Field], part: Field) -> None:
             continue
         if len(shared) == len(other.slots) == len(part.slots):
             order = [part.slots.index(slot) for slot in other.slots]
-            _one(notes, other.labels, part.labels.transpose(order))
+            # A line as it was made is united at once, a view of it label by label.
+            _one(notes, other.labels, part.labels.transpose(order) if len(order) > 1 else part.labels)
             return
         if len(shared) == len(part.slots):
             _couple_broadcast(notes, other, part)

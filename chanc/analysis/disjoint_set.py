@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 NONE: IntArray = np.empty(0, dtype=np.int64)
-FEW = 1 << 12
+FEW = 1 << 13
 """Members that are counted ahead at least: lines are parts of one array, which is cheaper than arrays of their own."""
 
 
@@ -34,7 +34,7 @@ class DisjointSet:
         """The members from `start` on as one line: [size]."""
         end = start + size
         if end > self._numbers.size:
-            self._numbers = np.arange(max(FEW, end + end // 2), dtype=np.int64)
+            self._numbers = np.arange(max(FEW, 2 * end), dtype=np.int64)
         made = self._numbers[start:end]
         self._lines[id(made)] = made
         return made
@@ -44,7 +44,8 @@ class DisjointSet:
         if left is right:
             return
         if left.shape != right.shape:
-            left, right = np.broadcast_arrays(left, right)
+            shape = np.broadcast(left, right).shape
+            left, right = _filled(shape, left), _filled(shape, right)
         elif id(left) in self._lines and id(right) in self._lines and left.size:
             self._unite_lines(left.item(0), right.item(0), left.size)
             return
@@ -85,21 +86,33 @@ class DisjointSet:
         return parent
 
 
+def _filled(shape: tuple[int, ...], array: IntArray) -> IntArray:
+    """An array that is broadcast to a shape."""
+    if array.shape == shape:
+        return array
+    full = np.empty(shape, dtype=np.int64)
+    full[...] = array
+    return full
+
+
 def _joined(arrays: Sequence[IntArray]) -> IntArray:
     return np.concatenate(arrays)
 
 
 def _hook(parent: IntArray, left: IntArray, right: IntArray) -> None:
     """Unite every pair of (left, right) in `parent`, in place, until each element points at its set's smallest."""
-    while True:
-        a, b = parent[left], parent[right]
-        differ = a != b
-        if not differ.any():
-            return
-        left, right, a, b = left[differ], right[differ], a[differ], b[differ]
+    a, b = parent[left], parent[right]
+    while (differ := a != b).any():
+        a, b = a[differ], b[differ]
         np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
-        while True:
-            grand = parent[parent]
-            if np.array_equal(grand, parent):
-                break
-            parent[:] = grand
+        a, b = _ends(parent, a), _ends(parent, b)
+    parent[:] = _ends(parent, parent)
+
+
+def _ends(parent: IntArray, members: IntArray) -> IntArray:
+    """Where the pointers lead from these members."""
+    while True:
+        further = parent[members]
+        if np.array_equal(further, members):
+            return members
+        members = further

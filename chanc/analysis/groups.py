@@ -6,13 +6,12 @@ import dataclasses
 import functools
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.findings import Findings
@@ -136,12 +135,12 @@ def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
     """The channel groups of a solved findings, in the order of the graph."""
     if not findings.parameters:
         return ()
-    lines = _Lines.of(findings.parameters)
+    lines = _Lines.of(findings.parameters, units.unit)
     signature = _signatures(findings, units, lines)
-    table = _Table.of(lines, units.unit, signature)
+    table = _Table.of(lines, signature)
     marks = [
         _first_marked(marked, signature, table.kinds)
-        for marked in (units.pinned, units.inexact, units.unscaled, units.undivided, units.heads)
+        for marked in (units.pinned.units, units.inexact.units, units.unscaled.units, units.undivided, units.heads)
     ]
     groups = [_group(table, units, [first.get(kind) for first in marks], kind) for kind in range(table.kinds.size)]
     groups.sort(key=lambda group: (group.units.item(0), group.id))
@@ -150,20 +149,21 @@ def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """The lines of labels that parameter axes have; those with one and the same, as of a BatchNorm, share it.
+    """The lines of labels that parameter axes have, one after the other; those with one and the same share it.
 
-    `of[k]` is the line of parameter k, `using[j]` are the parameters of line j, which is `sizes[j]` long.
+    `of_parameter[k]` is the line of parameter k, `using[j]` are the parameters of line j, which is `sizes[j]` long, and
+    `unit` the units at the positions of all lines.
     """
 
     parameters: list[ParameterAxis]
-    labels: list[IntArray]
-    sizes: IntArray
-    using: list[list[int]]
     of_parameter: list[int]
+    using: list[list[int]]
+    sizes: IntArray
+    unit: IntArray
 
     @classmethod
-    def of(cls, parameters: list[ParameterAxis]) -> _Lines:
-        """The lines of these parameters."""
+    def of(cls, parameters: list[ParameterAxis], unit: IntArray) -> _Lines:
+        """The lines of these parameters; `unit` is that of each label."""
         places: dict[int, int] = {}
         labels: list[IntArray] = []
         using: list[list[int]] = []
@@ -178,22 +178,21 @@ class _Lines:
                 using[place].append(k)
             of_parameter.append(place)
         sizes = np.array([line.size for line in labels])
-        return cls(parameters, labels, sizes, using, of_parameter)
+        return cls(parameters, of_parameter, using, sizes, unit[np.concatenate(labels)])
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The lines of labels, one after the other: the units at their positions, and their signatures: [positions].
+    """The positions of lines by groups; `signature` is that of the unit at each position.
 
     Line j has the positions `start[j]` to `start[j + 1]`. Group g has the units whose signature is `kinds[g]`; it is
     first on a line from `first[g][0]` to `first[g][1]`. `owners[g]` are the parameters on which it is, and
     `count[g, j]` is how many positions of line j are of it. Only runs of one kind are sorted, not positions: a dense
-    network has hundreds of thousands of those. At `falls` the next unit of the table is no larger.
+    network has hundreds of thousands of those. At `falls` the next unit is no larger.
     """
 
     lines: _Lines
     start: list[int]
-    unit: IntArray
     signature: IntArray
     kinds: IntArray
     first: list[tuple[int, int]]
@@ -202,49 +201,48 @@ class _Table:
     falls: list[int]
 
     @classmethod
-    def of(cls, lines: _Lines, unit: IntArray, signature: IntArray) -> _Table:
-        """The table of lines; `unit` is that of each label, `signature` that of each unit."""
-        start = np.concatenate([[0], np.cumsum(lines.sizes)])
-        unit = unit[np.concatenate(lines.labels)]
-        key = signature[unit]
-        begins = _begins(key)
-        begins[start[:-1][lines.sizes > 0]] = True
+    def of(cls, lines: _Lines, signature: IntArray) -> _Table:
+        """The table of lines; `signature` is that of each unit."""
+        sizes, unit = lines.sizes, lines.unit
+        start = np.concatenate([[0], np.cumsum(sizes)])
+        signature = signature[unit]
+        begins = np.ones(unit.size, dtype=bool)
+        np.not_equal(signature[1:], signature[:-1], out=begins[1:])
+        begins[start[:-1][sizes > 0]] = True
         runs = np.flatnonzero(begins)
-        lengths = np.diff(runs, append=unit.size)
-        kinds, first, kind = np.unique(key[runs], return_index=True, return_inverse=True)
-        count = lines.sizes.size
-        found, which = np.unique(
-            kind * count + np.searchsorted(start, runs, side="right") - 1, return_inverse=True
-        )
-        totals = np.bincount(which, lengths).astype(np.int64)
+        ends = np.concatenate([runs[1:], [unit.size]])
+        kinds, first, kind = np.unique(signature[runs], return_index=True, return_inverse=True)
+        pair = kind * sizes.size + np.searchsorted(start, runs, side="right") - 1
+        found, which = np.unique(pair, return_inverse=True)
+        totals = np.bincount(which, ends - runs).astype(np.int64)
         owners: list[list[int]] = [[] for _ in range(kinds.size)]
-        counts: dict[tuple[int, int], int] = {}
+        count: dict[tuple[int, int], int] = {}
         for number, total in zip(found.tolist(), totals.tolist(), strict=True):
-            group, place = divmod(number, count)
+            group, place = divmod(number, sizes.size)
             owners[group] += lines.using[place]
-            counts[group, place] = total
+            count[group, place] = total
         for of_kind in owners:
             of_kind.sort()
         falls = np.flatnonzero(unit[1:] <= unit[:-1]).tolist()
-        ends = list(zip(runs[first].tolist(), (runs + lengths)[first].tolist(), strict=True))
-        return cls(lines, start.tolist(), unit, key, kinds, ends, owners, counts, falls)
+        spans = list(zip(runs[first].tolist(), ends[first].tolist(), strict=True))
+        return cls(lines, start.tolist(), signature, kinds, spans, owners, count, falls)
 
     def units(self, kind: int) -> IntArray:
         """The units of a group, ascending: a line that has any of them has all."""
         begin, end = self.first[kind]
-        line = bisect_right(self.start, begin) - 1
-        rising = bisect_left(self.falls, end - 1) == bisect_left(self.falls, begin)
-        if rising and end - begin == self.count[kind, line]:
-            return self.unit[begin:end]
+        line, unit = bisect_right(self.start, begin) - 1, self.lines.unit
+        if end - begin == self.count[kind, line]:
+            rising = bisect_left(self.falls, end - 1) == bisect_left(self.falls, begin)
+            return unit[begin:end] if rising else np.unique(unit[begin:end])
         inside = slice(self.start[line], self.start[line + 1])
-        return np.unique(self.unit[inside][self.signature[inside] == self.kinds[kind]])
+        return np.unique(unit[inside][self.signature[inside] == self.kinds[kind]])
 
     def places(self, owner: int, kind: int) -> IntArray:
         """The positions of a group on the axis of a parameter, ordered by unit and place."""
         line = self.lines.of_parameter[owner]
         inside = slice(self.start[line], self.start[line + 1])
         found: IntArray = np.flatnonzero(self.signature[inside] == self.kinds[kind])
-        return found[np.argsort(self.unit[inside][found], kind="stable")]
+        return found[np.argsort(self.lines.unit[inside][found], kind="stable")]
 
     def operands(self, kind: int, count: int, role: str | None = None) -> tuple[Operand, ...]:
         """The operands of a group of `count` units; those of one role, or all."""
@@ -258,22 +256,14 @@ class _Table:
         )
 
 
-def _first_marked(marked: Collection[int], signature: IntArray, kinds: IntArray) -> dict[int, int]:
-    """The first of the marked units in each group that has one; group g has those whose signature is `kinds[g]`."""
-    if not marked or not kinds.size:
+def _first_marked(units: IntArray, signature: IntArray, kinds: IntArray) -> dict[int, int]:
+    """The first of these units, ascending, in each group that has one: g has those whose signature is `kinds[g]`."""
+    if not units.size or not kinds.size:
         return {}
-    units = np.sort(np.fromiter(marked, dtype=np.int64, count=len(marked)))
     found = np.searchsorted(kinds[:-1], signature[units])
     grouped = kinds[found] == signature[units]
     which, first = np.unique(found[grouped], return_index=True)
     return dict(zip(which.tolist(), units[grouped][first].tolist(), strict=True))
-
-
-def _begins(keys: IntArray) -> NDArray[np.bool_]:
-    """Where in an array a run of equal keys begins: [keys]."""
-    begins = np.ones(keys.size, dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
-    return begins
 
 
 @functools.cache
@@ -288,12 +278,11 @@ def _signatures(findings: Findings, units: Units, lines: _Lines) -> IntArray:
     count = lines.sizes.size
     codes = _codes(1 << (count + len(segments) + 2).bit_length())
     key = np.zeros(units.unit.size, dtype=np.int64)
-    np.add.at(key, units.unit[np.concatenate(lines.labels)], np.repeat(codes[:count], lines.sizes))
+    np.add.at(key, lines.unit, np.repeat(codes[:count], lines.sizes))
     for code, labels in zip(codes[count:], segments, strict=False):
         np.add.at(key, units.unit[labels], code)
-    for code, marked in zip(codes[-2:], (units.pinned, units.inexact), strict=True):
-        if marked:
-            key[np.fromiter(marked, dtype=np.int64, count=len(marked))] += code
+    key[units.pinned.units] += codes[-2]
+    key[units.inexact.units] += codes[-1]
     return key
 
 
@@ -353,6 +342,8 @@ def _operand(parameter: ParameterAxis, node: ir.Node, index: int, indices: IntAr
 
 def _named(groups: list[Group]) -> tuple[Group, ...]:
     """Ids made unique: parts of one producer are numbered in the order of the graph."""
+    if len({group.id for group in groups}) == len(groups):
+        return tuple(groups)
     count = Counter(group.id for group in groups)
     seen: Counter[str] = Counter()
     named = []

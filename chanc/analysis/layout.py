@@ -120,7 +120,7 @@ def transpose(layout: Layout, permutation: Sequence[int]) -> Layout:
     """Axis k of the result is axis `permutation[k]` of the input."""
     home = {old: new for new, old in enumerate(permutation)}
     axes = tuple(layout.axes[old] for old in permutation)
-    return Layout(axes, _moved(layout.fields, home), layout.why)
+    return Layout(axes, moved(layout.fields, home), layout.why)
 
 
 def insert_axes(layout: Layout, positions: Sequence[int]) -> Layout:
@@ -132,7 +132,7 @@ def insert_axes(layout: Layout, positions: Sequence[int]) -> Layout:
     axes: list[Factors] = [()] * rank
     for old, new in enumerate(kept):
         axes[new] = layout.axes[old]
-    return Layout(tuple(axes), _moved(layout.fields, dict(enumerate(kept))), layout.why)
+    return Layout(tuple(axes), moved(layout.fields, dict(enumerate(kept))), layout.why)
 
 
 def drop_axes(layout: Layout, positions: Sequence[int]) -> Layout:
@@ -141,7 +141,7 @@ def drop_axes(layout: Layout, positions: Sequence[int]) -> Layout:
         return layout
     kept = [k for k in range(layout.rank) if k not in positions]
     home = {old: new for new, old in enumerate(kept)}
-    return Layout(tuple(layout.axes[k] for k in kept), _moved(layout.fields, home), layout.why)
+    return Layout(tuple(layout.axes[k] for k in kept), moved(layout.fields, home), layout.why)
 
 
 def without(layout: Layout, axis: int, size: Size = 1) -> Layout:
@@ -157,7 +157,8 @@ def with_axes(layout: Layout, sizes: Mapping[int, Size]) -> Layout:
     return Layout(tuple(axes), layout.fields, layout.why)
 
 
-def _moved(fields: Iterable[Field], home: dict[int, int]) -> tuple[Field, ...]:
+def moved(fields: Iterable[Field], home: dict[int, int]) -> tuple[Field, ...]:
+    """The fields with their axes elsewhere: axis a is `home[a]`."""
     return tuple([Field(tuple([(home[axis], k) for axis, k in f.slots]), f.labels) for f in fields])
 
 

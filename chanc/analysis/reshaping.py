@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size
-from chanc.analysis.layout import Factors, Field, Layout, Opaque, Slot, spelled
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, Slot, moved, spelled
 
 
 def reshape(layout: Layout, target: Sequence[Size]) -> Layout:
@@ -18,7 +18,19 @@ def reshape(layout: Layout, target: Sequence[Size]) -> Layout:
 
     Raises Opaque where labelled factors and target sizes have no common refinement.
     """
-    return _regroup(_refine(layout, tuple(target)))
+    return but_for_ones(layout, target) or _regroup(_refine(layout, tuple(target)))
+
+
+def but_for_ones(layout: Layout, target: Sequence[Size]) -> Layout | None:
+    """The layout where a reshape only takes axes of size 1 away or puts them in; None where it does more."""
+    longer = [axis for axis, factors in enumerate(layout.axes) if factors]
+    places = [k for k, size in enumerate(target) if size != 1]
+    if [layout.axes[axis] for axis in longer] != [(target[k],) for k in places]:
+        return None
+    axes: list[Factors] = [()] * len(target)
+    for axis, place in zip(longer, places, strict=True):
+        axes[place] = layout.axes[axis]
+    return Layout(tuple(axes), moved(layout.fields, dict(zip(longer, places, strict=True))), layout.why)
 
 
 def refactor(layout: Layout, axis: int, factors: Factors) -> Layout:

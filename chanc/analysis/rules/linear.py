@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Opaque
-from chanc.analysis.operands import addend
+from chanc.analysis.operands import addend, adopted
 from chanc.analysis.product import Letters, arranged, contract, reduced
 from chanc.analysis.rules import rule
 
@@ -47,7 +47,7 @@ def gemm(context: Context) -> None:
     a = [2, 0] if context.integer("transA", 0) else [0, 2]
     b = [1, 2] if context.integer("transB", 0) else [2, 1]
     result = contract(context, (0, a), (1, b), [0, 1])
-    if context.value(2) is not None:
+    if context.value(2) is not None and not (context.is_parameter(2) and adopted(context, 2, result)):
         result = context.together([result, addend(context, 2, result)])
     context.output(result)
 
