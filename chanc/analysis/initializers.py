@@ -68,10 +68,13 @@ class Initializers:
         return found
 
     def _read(self, value: ir.Value) -> Constant:
-        shape, users, shown = constant_shape(value), value.uses(), value.is_graph_output()
+        shape, users, dtype, shown = constant_shape(value), value.uses(), value.dtype, value.is_graph_output()
         once = len(users) == 1
-        tied = shown or _is_matrix(shape) or (not once and True in [self._cuts(user) for user, _ in users])
-        return Constant(shape, _has_channels(value), tied, shown, once)
+        tied = shown or (len(shape) > 1 and len(shape) - shape.count(1) > 1)
+        if not tied and not once:
+            tied = True in [self._cuts(user) for user, _ in users]
+        # Most are of one type, which is looked at first.
+        return Constant(shape, dtype is FLOAT or dtype in CHANNEL_TYPES, tied, shown, once)
 
     def _cuts(self, node: ir.Node) -> bool:
         """Whether a node takes parts of an axis; asked once an operator, as every vector has a user."""
@@ -97,18 +100,25 @@ class Initializers:
 
     def adopt(self, value: ir.Value, axis: int, use: Use, labels: IntArray, role: Role) -> bool:
         """Give an axis labels that others have as well; False where it must have its own, or is no initializer's."""
-        # Most initializers are asked for nothing else: what is read here is kept of none.
-        if value.const_value is None or value.is_graph_output() or not _has_channels(value):
-            return False
-        shape, users = constant_shape(value), value.uses()
-        once = len(users) == 1
-        if shape[axis] != labels.size or (not once and self.constant(value).tied):
+        constant = self._constants.get(value)
+        if constant is None and len(value.uses()) > 1:
+            constant = self.constant(value)
+        if constant is None:
+            # Of most, which have one use, nobody asks anything else: what is read of them is not kept.
+            dtype = value.dtype
+            shape = constant_shape(value)
+            usable = value.const_value is not None and (dtype is FLOAT or dtype in CHANNEL_TYPES)
+            usable = usable and not value.is_graph_output()
+            tied, once = len(shape) > 1 and len(shape) - shape.count(1) > 1, True
+        else:
+            shape, tied, once = constant.shape, constant.tied, constant.once
+            usable = constant.channels and not constant.shown and (once or not tied)
+        if not usable or shape[axis] != labels.size:
             return False
         key = _key(value, axis, None if once else use)
         if key in self._known:
             return False
-        tied = once and _is_matrix(shape)
-        found = ParameterAxis(value, axis, labels, users if once else (use,), tied, role)
+        found = ParameterAxis(value, axis, labels, (use,), tied, role)
         self._known[key] = found
         self.axes.append(found)
         return True
@@ -129,14 +139,3 @@ class Initializers:
 def _key(value: ir.Value, axis: int, use: Use | None = None) -> object:
     """By what an axis is known: with its use where each of several has labels of its own."""
     return (value, axis, use) if use is not None else (value, axis) if axis else value
-
-
-def _has_channels(value: ir.Value) -> bool:
-    """Whether the type of an initializer may be that of channels: most are of one type, looked at first."""
-    dtype = value.dtype
-    return dtype is FLOAT or dtype in CHANNEL_TYPES
-
-
-def _is_matrix(shape: Sequence[int]) -> bool:
-    """Whether a tensor is longer than 1 along more than one axis."""
-    return len(shape) > 1 and len(shape) - shape.count(1) > 1

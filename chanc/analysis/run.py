@@ -22,6 +22,8 @@ from chanc.ops import Trait, has
 
 NO_SOURCES: frozenset[int] = frozenset()
 INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
+TOLD = {"Shape", "Concat"}
+"""Operators whose result may be numbers though their first input isn't known."""
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 
 
@@ -78,20 +80,17 @@ class _Runner:
 
     def _visit(self, context: Context) -> None:
         findings, node = self.findings, context.node
-        graphs = bodies(node)
-        if not graphs and self._evaluated(context):
+        graphs, unknown = bodies(node), self._unknown(node)
+        if not (graphs or unknown) and self._evaluated(context):
             return
-        kind = (node.domain, node.op_type)
-        if kind not in self.rules:
-            self.rules[kind] = REGISTRY.find(*kind, findings.opset if not node.domain else 1 << 20)
-        rule = self.rules[kind]
+        rule = self._rule(node.domain, node.op_type)
         if graphs:
             self._control(context, graphs, rule)
             return
         if rule is None:
             self._opaque(context, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
-        if self._from_constants(node):
+        if not unknown and self._from_constants(node):
             findings.weights.update(node.outputs)
             # Rounding keeps 0, and the first copy of a channel keeps what is rounded: see `rules/quantize.py`.
             curved = has(node, Trait.CURVED) and not has(node, Trait.RECAST)
@@ -101,6 +100,21 @@ class _Runner:
                 findings.bent.update(dict.fromkeys(node.outputs, reason))
         rule(context)
         context.settle_unread()
+
+    def _rule(self, domain: str, name: str) -> AnalysisRule | None:
+        """The rule of an operator, looked up once."""
+        kind = (domain, name)
+        if kind not in self.rules:
+            self.rules[kind] = REGISTRY.find(domain, name, self.findings.opset if not domain else 1 << 20)
+        return self.rules[kind]
+
+    def _unknown(self, node: ir.Node) -> bool:
+        """Whether a node is one of most: what it makes of an activation is neither a weight nor numbers."""
+        findings, inputs = self.findings, node.inputs
+        value = inputs[0] if inputs else None
+        if value is None or value.const_value is not None or value in findings.data or value in findings.weights:
+            return False
+        return not findings.sources and node.op_type not in TOLD
 
     def _refuse(self, context: Context, error: Exception) -> None:
         """Pin what enters a node whose rule gave up, or stumbled."""
