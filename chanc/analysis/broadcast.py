@@ -19,6 +19,8 @@ def together(notes: Notes, layouts: Sequence[Layout]) -> Layout:
     first = layouts[0]
     axes = first.axes
     for other in layouts[1:]:
+        if other is first:
+            continue
         stretched = _stretched(axes, other.axes) if _alike(first, other) else None
         if stretched is None:
             return _aligned(notes, layouts)

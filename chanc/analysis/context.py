@@ -162,7 +162,7 @@ class Context(Notes):
         """
         inputs, findings = self.inputs, self.findings
         value = inputs[index] if index < len(inputs) else None
-        if value is None or value in findings.layouts:
+        if value is None or value.const_value is None or value in findings.layouts:
             return False
         # Weights that are computed from weights pass their roles on by labels of their own.
         if findings.weights and self.node.outputs[0] in findings.weights:

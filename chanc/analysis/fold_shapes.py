@@ -38,8 +38,11 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     findings = findings if findings is not None else visit_model(model)
     if not findings.data:
         return False
+    reading = {node for value in findings.data if value.const_value is None for node, _ in value.uses()}
     names: Names | None = None  # most models have nothing to fold
     for node in nodes_of(model.graph):
+        if node not in reading:
+            continue
         for index, value in enumerate(node.inputs):
             if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
                 continue

@@ -99,17 +99,15 @@ class Initializers:
         self.axes.append(found)
 
     def adopt(self, value: ir.Value, axis: int, use: Use, labels: IntArray, role: Role) -> bool:
-        """Give an axis labels that others have as well; False where it must have its own, or is no initializer's."""
-        constant = self._constants.get(value)
-        if constant is None and len(value.uses()) > 1:
+        """Give an axis labels that others have as well; False where it must have its own."""
+        constant, users = self._constants.get(value), value.uses()
+        if constant is None and len(users) > 1:
             constant = self.constant(value)
         if constant is None:
             # Of most, which have one use, nobody asks anything else: what is read of them is not kept.
-            dtype = value.dtype
-            shape = constant_shape(value)
-            usable = value.const_value is not None and (dtype is FLOAT or dtype in CHANNEL_TYPES)
-            usable = usable and not value.is_graph_output()
-            tied, once = len(shape) > 1 and len(shape) - shape.count(1) > 1, True
+            shape, dtype, once = constant_shape(value), value.dtype, True
+            tied = len(shape) > 1 and len(shape) - shape.count(1) > 1
+            usable = (dtype is FLOAT or dtype in CHANNEL_TYPES) and not value.is_graph_output()
         else:
             shape, tied, once = constant.shape, constant.tied, constant.once
             usable = constant.channels and not constant.shown and (once or not tied)
@@ -118,7 +116,7 @@ class Initializers:
         key = _key(value, axis, None if once else use)
         if key in self._known:
             return False
-        found = ParameterAxis(value, axis, labels, (use,), tied, role)
+        found = ParameterAxis(value, axis, labels, users if once else (use,), tied, role)
         self._known[key] = found
         self.axes.append(found)
         return True

@@ -243,20 +243,22 @@ class _Runner:
 
     def _joined(self, context: Context) -> Array | None:
         """A vector of sizes of which some are known, the others only named; None where it is anything else."""
-        known = [self._content(value) for value in context.inputs if value is not None]
         parts: list[Array] = []
-        for value, array in zip(context.inputs, known, strict=True):
-            layout = self.findings.layouts.get(value) if value is not None and array is None else None
-            if value is not None and layout is not None and layout.rank == 1 and not layout.fields:
-                array = named(value, layout.size(0))
+        unknown: list[ir.Value] = []
+        for value in context.inputs:
+            array = self._content(value) if value is not None else None
+            if value is not None and array is None:
+                layout = self.findings.layouts.get(value)
+                if layout is not None and layout.rank == 1 and not layout.fields:
+                    array = named(value, layout.size(0))
+                unknown.append(value)
             if array is None or array.dtype.kind not in "iO" or array.ndim != 1:
                 return None
             parts.append(array)
-        if all(array is None for array in known):
+        if len(unknown) == len(parts):
             return None
-        for value, array in zip(context.inputs, known, strict=True):
-            if array is None:
-                context.pin_sources(value)
+        for value in unknown:
+            context.pin_sources(value)
         return evaluate(context.node, parts)
 
     def _contents(self, node: ir.Node) -> list[Array] | None:

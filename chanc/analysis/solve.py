@@ -157,7 +157,7 @@ def _knots(findings: Findings, channel: IntArray, unit: IntArray) -> Iterator[tu
         if parameter.role != "producer":
             continue
         labels = parameter.labels
-        if labels.size < 2 or unit[labels[0]] != unit[labels[-1]]:
+        if labels.size < 2 or unit.item(labels.item(0)) != unit.item(labels.item(-1)):
             continue
         if (unit[labels] == unit[labels[0]]).all() and np.unique(channel[labels]).size < labels.size:
             name = parameter.value.name or ""
