@@ -17,19 +17,19 @@ from chanc.ops import Trait, has
 def together(notes: Notes, layouts: Sequence[Layout]) -> Layout:
     """The layout of an elementwise operator over broadcast operands; labels that meet are one channel."""
     first = layouts[0]
-    if len(layouts) == 1:
-        return first
-    if all(_alike(first, other) for other in layouts[1:]):
-        axes: tuple[Factors, ...] | None = first.axes
-        for other in layouts[1:]:
-            axes = _stretched(axes, other.axes) if axes is not None else None
-        if axes is not None:
-            for other in layouts[1:]:
-                for a, b in zip(first.fields, other.fields, strict=True):
-                    if a.labels is not b.labels:
-                        _one(notes, a.labels, b.labels)
-            return first if axes is first.axes else Layout(axes, first.fields, first.why)
-    return _aligned(notes, layouts)
+    axes = first.axes
+    for other in layouts[1:]:
+        if other is first:
+            continue
+        stretched = _stretched(axes, other.axes) if _alike(first, other) else None
+        if stretched is None:
+            return _aligned(notes, layouts)
+        axes = stretched
+    for other in layouts[1:]:
+        for a, b in zip(first.fields, other.fields, strict=True):
+            if a.labels is not b.labels:
+                _one(notes, a.labels, b.labels)
+    return first if axes is first.axes else Layout(axes, first.fields, first.why)
 
 
 def _alike(a: Layout, b: Layout) -> bool:
@@ -144,7 +144,8 @@ def _meet(notes: Notes, fields: list[Field], part: Field) -> None:
             continue
         if len(shared) == len(other.slots) == len(part.slots):
             order = [part.slots.index(slot) for slot in other.slots]
-            _one(notes, other.labels, part.labels.transpose(order))
+            # A line as it was made is united at once, a view of it label by label.
+            _one(notes, other.labels, part.labels.transpose(order) if len(order) > 1 else part.labels)
             return
         if len(shared) == len(part.slots):
             _couple_broadcast(notes, other, part)

@@ -100,7 +100,9 @@ class Context(Notes):
     def is_weight(self, index: int) -> bool:
         """Whether an input is an initializer, or computed from initializers alone."""
         value = self.value(index)
-        return value is not None and (value in self.findings.weights or self.is_parameter(index))
+        if value is None or value in self.findings.weights:
+            return value is not None
+        return value.const_value is not None and value not in self.findings.layouts
 
     def initializer(self, index: int) -> Constant:
         """Shape and kind of an input that is an initializer; Opaque where it is none."""
@@ -142,12 +144,12 @@ class Context(Notes):
         return self._labels(value, axis, index, constant) if constant.channels else None
 
     def _labels(self, value: ir.Value, axis: int, index: int, constant: Constant) -> IntArray:
-        initializers, use = self.findings.initializers, self.use(index)
-        known = initializers.find(value, axis, use, constant.tied)
+        initializers, use = self.findings.initializers, (self.node, index)
+        known = initializers.find(value, axis, use, constant)
         if known is not None:
             return known.labels
         labels = self.findings.fresh(constant.shape[axis])
-        initializers.label(value, axis, use, constant.tied, labels)
+        initializers.label(value, axis, use, constant, labels)
         if constant.shown:
             self.pin(labels, "it is a graph output")
         return labels
@@ -155,14 +157,17 @@ class Context(Notes):
     def adopt(self, index: int, axis: int, labels: IntArray, role: Role = "follower") -> bool:
         """Let an axis of a vector, or of a matrix or kernel used once, take the labels that it meets: [its size].
 
-        The same as `parameter` and `same`, without labels or unions of its own; False where it must have its own.
+        The same as `parameter` and `same`, without labels or unions of its own; False where it must have its own, or
+        the input is no initializer.
         """
-        value, findings = self.inputs[index], self.findings
-        assert value is not None
+        inputs, findings = self.inputs, self.findings
+        value = inputs[index] if index < len(inputs) else None
+        if value is None or value.const_value is None or value in findings.layouts:
+            return False
         # Weights that are computed from weights pass their roles on by labels of their own.
         if findings.weights and self.node.outputs[0] in findings.weights:
             return False
-        return findings.initializers.adopt(value, axis, self.use(index), labels, role)
+        return findings.initializers.adopt(value, axis, (self.node, index), labels, role)
 
     # Contents
 
@@ -203,14 +208,18 @@ class Context(Notes):
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute of the node; Opaque where it is of another type."""
-        found = self.attribute(name, default)
+        attribute = self.attributes.get(name)
+        if attribute is None:
+            return default
+        found = attribute.value
         if not isinstance(found, int):
             raise Opaque(f"its attribute '{name}' is no integer")
         return found
 
     def integer_list(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
         """A list attribute of the node, or the default; Opaque where it is of another type."""
-        found = self.attribute(name)
+        attribute = self.attributes.get(name)
+        found = None if attribute is None else attribute.value
         if found is None:
             return None if default is None else list(default)
         if not isinstance(found, (list, tuple)):

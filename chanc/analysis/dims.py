@@ -8,7 +8,6 @@ an integer times a sorted tuple of atoms. What isn't a monomial becomes an atom 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -187,5 +186,5 @@ def window(size: Size, kernel: int, stride: int, dilation: int, pad: int, ceil: 
             return size if stride == 1 else unknown(f"window({size},{span},{stride},{pad})")
         # As exporters compute it from the size of an input, so that both compare equal.
         return add(floor_divide(add(size, pad - span), stride), 1)
-    steps = (size + pad - span) / stride
-    return (math.ceil(steps) if ceil else math.floor(steps)) + 1
+    room = size + pad - span
+    return (-(-room // stride) if ceil else room // stride) + 1

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
+NONE: IntArray = np.empty(0, dtype=np.int64)
+FEW = 1 << 13
+"""Members that are counted ahead at least: lines are parts of one array, which is cheaper than arrays of their own."""
 
 
 class DisjointSet:
@@ -25,28 +28,35 @@ class DisjointSet:
         # By identity; the arrays are held, so that no other one gets the same.
         self._lines: dict[int, IntArray] = {}
         self._united: dict[int, tuple[int, int]] = {}
+        self._numbers: IntArray = NONE
 
     def line(self, start: int, size: int) -> IntArray:
         """The members from `start` on as one line: [size]."""
-        made = np.arange(start, start + size, dtype=np.int64)
+        end = start + size
+        if end > self._numbers.size:
+            self._numbers = np.arange(max(FEW, 2 * end), dtype=np.int64)
+        made = self._numbers[start:end]
         self._lines[id(made)] = made
         return made
 
     def unite(self, left: IntArray, right: IntArray) -> None:
         """Note that `left[i]` and `right[i]` belong together; the arrays broadcast against each other."""
+        if left is right:
+            return
         if left.shape != right.shape:
-            left, right = np.broadcast_arrays(left, right)
+            shape = np.broadcast(left, right).shape
+            left, right = _filled(shape, left), _filled(shape, right)
         elif id(left) in self._lines and id(right) in self._lines and left.size:
-            self._unite_lines(int(left[0]), int(right[0]), left.size)
+            self._unite_lines(left.item(0), right.item(0), left.size)
             return
         self._left.append(left.ravel())
         self._right.append(right.ravel())
 
     def _unite_lines(self, left: int, right: int, size: int) -> None:
         """Hook the later one of two lines of one size onto the earlier one."""
-        low, high = sorted((self._first(left), self._first(right)))
+        low, high = self._first(left), self._first(right)
         if low != high:
-            self._united[high] = low, size
+            self._united[max(low, high)] = min(low, high), size
 
     def _first(self, start: int) -> int:
         """The first line of a line's set; the way to it is halved."""
@@ -76,21 +86,33 @@ class DisjointSet:
         return parent
 
 
+def _filled(shape: tuple[int, ...], array: IntArray) -> IntArray:
+    """An array that is broadcast to a shape."""
+    if array.shape == shape:
+        return array
+    full = np.empty(shape, dtype=np.int64)
+    full[...] = array
+    return full
+
+
 def _joined(arrays: Sequence[IntArray]) -> IntArray:
     return np.concatenate(arrays)
 
 
 def _hook(parent: IntArray, left: IntArray, right: IntArray) -> None:
     """Unite every pair of (left, right) in `parent`, in place, until each element points at its set's smallest."""
-    while True:
-        a, b = parent[left], parent[right]
-        differ = a != b
-        if not differ.any():
-            return
-        left, right, a, b = left[differ], right[differ], a[differ], b[differ]
+    a, b = parent[left], parent[right]
+    while (differ := a != b).any():
+        a, b = a[differ], b[differ]
         np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
-        while True:
-            grand = parent[parent]
-            if np.array_equal(grand, parent):
-                break
-            parent[:] = grand
+        a, b = _ends(parent, a), _ends(parent, b)
+    parent[:] = _ends(parent, parent)
+
+
+def _ends(parent: IntArray, members: IntArray) -> IntArray:
+    """Where the pointers lead from these members."""
+    while True:
+        further = parent[members]
+        if np.array_equal(further, members):
+            return members
+        members = further

@@ -44,9 +44,11 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     findings = findings if findings is not None else visit_model(model)
     if not findings.data:
         return False
+    reading = {node for value in findings.data if value.const_value is None for node, _ in value.uses()}
     folding = Folding(model.graph)
     for node in nodes_of(model.graph):
-        folding.fold(findings, node, findings.data.get(node.outputs[0]))
+        if node in reading:
+            folding.fold(findings, node, findings.data.get(node.outputs[0]))
     if folding.made:
         _remove_unused(model)
     return bool(folding.made)

@@ -13,7 +13,8 @@ def spread(context: Context, labels: IntArray, group: int) -> None:
     """Couple labels, seen as [group, columns], down the columns."""
     if group > 1:
         count = labels.size // group
-        context.couple(labels[count:], labels[:-count])
+        grid = labels.reshape(group, count)
+        context.couple(grid[1:], grid[:1])
         context.cut(labels, group, 1)
         context.row(labels[:count], "one unit fills its groups")
 
@@ -22,7 +23,7 @@ def spread_rows(context: Context, labels: IntArray, group: int) -> None:
     """Couple labels, seen as [group, columns], along the rows."""
     rows = labels.reshape(group, -1)
     if rows.shape[1] > 1:
-        context.couple(rows[:, 1:], rows[:, :-1])
+        context.couple(rows[:, 1:], rows[:, :1])
         context.cut(labels, group, 0)
 
 

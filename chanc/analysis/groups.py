@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.findings import Findings
@@ -44,18 +44,23 @@ class Operand:
 class Operands(Sequence[Operand]):
     """The operands of a group, made when they are first looked at: a dense network has tens of thousands."""
 
-    def __init__(self, make: Callable[[str | None], tuple[Operand, ...]]) -> None:
-        self._make = make
+    __slots__ = ("_count", "_kind", "_made", "_table")
+
+    def __init__(self, table: _Table, kind: int, count: int) -> None:
+        """Those of a group of `count` units."""
+        self._table, self._kind, self._count = table, kind, count
         self._made: tuple[Operand, ...] | None = None
 
     def _all(self) -> tuple[Operand, ...]:
         if self._made is None:
-            self._made = self._make(None)
+            self._made = self._table.operands(self._kind, self._count)
         return self._made
 
     def producers(self) -> tuple[Operand, ...]:
         """The producers alone, without making the others."""
-        return self._make("producer") if self._made is None else tuple(o for o in self._made if o.role == "producer")
+        if self._made is None:
+            return self._table.operands(self._kind, self._count, "producer")
+        return tuple(o for o in self._made if o.role == "producer")
 
     def __len__(self) -> int:
         return len(self._all())
@@ -130,168 +135,192 @@ def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
     """The channel groups of a solved findings, in the order of the graph."""
     if not findings.parameters:
         return ()
-    table = _Table.of(findings, units)
-    kinds = (units.pinned, units.inexact, units.unscaled, units.undivided, units.heads)
-    marks = [table.first_marked(marked) for marked in kinds]
-    order = np.argsort(table.kind_of_root, kind="stable")
-    roots = table.roots[order]
-    ends = np.cumsum(np.bincount(table.kind_of_root)).tolist()
-    groups = [
-        _group(table, units, [first.get(kind) for first in marks], kind, roots[start:end])
-        for kind, (start, end) in enumerate(itertools.pairwise([0, *ends]))
+    lines = _Lines.of(findings.parameters, units.unit)
+    signature = _signatures(findings, units, lines)
+    table = _Table.of(lines, signature)
+    marks = [
+        _first_marked(marked, signature, table.kinds)
+        for marked in (units.pinned.units, units.inexact.units, units.unscaled.units, units.undivided, units.heads)
     ]
-    groups.sort(key=lambda group: (int(group.units[0]), group.id))
+    groups = [_group(table, units, [first.get(kind) for first in marks], kind) for kind in range(table.kinds.size)]
+    groups.sort(key=lambda group: (group.units.item(0), group.id))
     return _named(groups)
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """The lines of labels that parameter axes have, one after the other: their units, and the kind (group) of those.
+class _Lines:
+    """The lines of labels that parameter axes have, one after the other; those with one and the same share it.
 
-    Axes with one and the same line, such as those of a BatchNorm, stand there once: `line[k]` is the one of parameter
-    k. Line j has the positions `start[j]` to `start[j + 1]`; `owners[g]` are the parameters on which group g is, and
-    `count[g, j]` is how many positions of line j are of it. Only runs of one kind are sorted, not positions: a dense
-    network has hundreds of thousands of those.
+    `of_parameter[k]` is the line of parameter k, `using[j]` are the parameters of line j, which is `sizes[j]` long, and
+    `unit` the units at the positions of all lines.
     """
 
     parameters: list[ParameterAxis]
-    line: list[int]
-    start: list[int]
+    of_parameter: list[int]
+    using: list[list[int]]
+    sizes: IntArray
     unit: IntArray
-    kind: IntArray
-    roots: IntArray
-    kind_of_root: IntArray
-    owners: list[list[int]]
-    count: dict[tuple[int, int], int]
 
     @classmethod
-    def of(cls, findings: Findings, units: Units) -> _Table:
-        """The table of a solved findings."""
+    def of(cls, parameters: list[ParameterAxis], unit: IntArray) -> _Lines:
+        """The lines of these parameters; `unit` is that of each label."""
         places: dict[int, int] = {}
-        lines: list[IntArray] = []
+        labels: list[IntArray] = []
         using: list[list[int]] = []
-        line: list[int] = []
-        for k, parameter in enumerate(findings.parameters):
-            place = places.setdefault(id(parameter.labels), len(lines))
-            if place == len(lines):
-                lines.append(parameter.labels)
-                using.append([])
-            using[place].append(k)
-            line.append(place)
-        sizes = np.array([labels.size for labels in lines])
+        of_parameter: list[int] = []
+        for k, parameter in enumerate(parameters):
+            line = parameter.labels
+            place = places.setdefault(id(line), len(labels))
+            if place == len(labels):
+                labels.append(line)
+                using.append([k])
+            else:
+                using[place].append(k)
+            of_parameter.append(place)
+        sizes = np.array([line.size for line in labels])
+        return cls(parameters, of_parameter, using, sizes, unit[np.concatenate(labels)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The positions of lines by groups; `signature` is that of the unit at each position.
+
+    Line j has the positions `start[j]` to `start[j + 1]`. Group g has the units whose signature is `kinds[g]`; it is
+    first on a line from `first[g][0]` to `first[g][1]`. `owners[g]` are the parameters on which it is, and
+    `count[g, j]` is how many positions of line j are of it. Only runs of one kind are sorted, not positions: a dense
+    network has hundreds of thousands of those. At `falls` the next unit is no larger.
+    """
+
+    lines: _Lines
+    start: list[int]
+    signature: IntArray
+    kinds: IntArray
+    first: list[tuple[int, int]]
+    owners: list[list[int]]
+    count: dict[tuple[int, int], int]
+    falls: list[int]
+
+    @classmethod
+    def of(cls, lines: _Lines, signature: IntArray) -> _Table:
+        """The table of lines; `signature` is that of each unit."""
+        sizes, unit = lines.sizes, lines.unit
         start = np.concatenate([[0], np.cumsum(sizes)])
-        unit = units.unit[np.concatenate(lines)]
-        signature = _signatures(findings, units, sizes, unit)
-        seen = np.zeros(units.unit.size, dtype=bool)
-        seen[unit] = True
-        roots = np.flatnonzero(seen)
-        kind_of_root = _numbered(signature[roots])
-        kinds = signature  # all of it that matters was read
-        kinds[roots] = kind_of_root
-        kind = kinds[unit]
-        begins = _begins(kind)
+        signature = signature[unit]
+        begins = np.ones(unit.size, dtype=bool)
+        np.not_equal(signature[1:], signature[:-1], out=begins[1:])
         begins[start[:-1][sizes > 0]] = True
         runs = np.flatnonzero(begins)
-        pair = kind[runs] * sizes.size + np.searchsorted(start, runs, side="right") - 1
+        ends = np.concatenate([runs[1:], [unit.size]])
+        kinds, first, kind = np.unique(signature[runs], return_index=True, return_inverse=True)
+        pair = kind * sizes.size + np.searchsorted(start, runs, side="right") - 1
         found, which = np.unique(pair, return_inverse=True)
-        totals = np.bincount(which, np.diff(runs, append=unit.size)).astype(np.int64)
-        owners: list[list[int]] = [[] for _ in range(int(kind_of_root.max(initial=-1)) + 1)]
+        totals = np.bincount(which, ends - runs).astype(np.int64)
+        owners: list[list[int]] = [[] for _ in range(kinds.size)]
         count: dict[tuple[int, int], int] = {}
         for number, total in zip(found.tolist(), totals.tolist(), strict=True):
             group, place = divmod(number, sizes.size)
-            owners[group] += using[place]
+            owners[group] += lines.using[place]
             count[group, place] = total
         for of_kind in owners:
             of_kind.sort()
-        return cls(findings.parameters, line, start.tolist(), unit, kind, roots, kind_of_root, owners, count)
+        falls = np.flatnonzero(unit[1:] <= unit[:-1]).tolist()
+        spans = list(zip(runs[first].tolist(), ends[first].tolist(), strict=True))
+        return cls(lines, start.tolist(), signature, kinds, spans, owners, count, falls)
 
-    def first_marked(self, marked: Collection[int]) -> dict[int, int]:
-        """The first of the marked units in each group that has one."""
-        if not marked:
-            return {}
-        mask = np.zeros(int(self.roots[-1]) + 1, dtype=bool)
-        mask[[unit for unit in marked if unit < mask.size]] = True
-        at = np.flatnonzero(mask[self.roots])
-        kinds, first = np.unique(self.kind_of_root[at], return_index=True)
-        return dict(zip(kinds.tolist(), self.roots[at[first]].tolist(), strict=True))
-
-    def inside(self, owner: int) -> slice:
-        """Where in the table the positions of a parameter are."""
-        line = self.line[owner]
-        return slice(self.start[line], self.start[line + 1])
+    def units(self, kind: int) -> IntArray:
+        """The units of a group, ascending: a line that has any of them has all."""
+        begin, end = self.first[kind]
+        line, unit = bisect_right(self.start, begin) - 1, self.lines.unit
+        if end - begin == self.count[kind, line]:
+            rising = bisect_left(self.falls, end - 1) == bisect_left(self.falls, begin)
+            return unit[begin:end] if rising else np.unique(unit[begin:end])
+        inside = slice(self.start[line], self.start[line + 1])
+        return np.unique(unit[inside][self.signature[inside] == self.kinds[kind]])
 
     def places(self, owner: int, kind: int) -> IntArray:
-        """The positions of a group on an axis, ordered by unit and place."""
-        inside = self.inside(owner)
-        found: IntArray = np.flatnonzero(self.kind[inside] == kind)
-        return found[np.argsort(self.unit[inside][found], kind="stable")]
+        """The positions of a group on the axis of a parameter, ordered by unit and place."""
+        line = self.lines.of_parameter[owner]
+        inside = slice(self.start[line], self.start[line + 1])
+        found: IntArray = np.flatnonzero(self.signature[inside] == self.kinds[kind])
+        return found[np.argsort(self.lines.unit[inside][found], kind="stable")]
 
     def operands(self, kind: int, count: int, role: str | None = None) -> tuple[Operand, ...]:
         """The operands of a group of `count` units; those of one role, or all."""
+        parameters = self.lines.parameters
         return tuple(
-            _operand(self.parameters[k], node, index, where)
+            _operand(parameters[k], node, index, where)
             for k in self.owners[kind]
-            if role is None or self.parameters[k].role == role
+            if role is None or parameters[k].role == role
             for where in [self.places(k, kind).reshape(count, -1)]
-            for node, index in self.parameters[k].uses
+            for node, index in parameters[k].uses
         )
 
 
-def _begins(keys: IntArray) -> NDArray[np.bool_]:
-    """Where in an array a run of equal keys begins: [keys]."""
-    begins = np.ones(keys.size, dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
-    return begins
+def _first_marked(units: IntArray, signature: IntArray, kinds: IntArray) -> dict[int, int]:
+    """The first of these units, ascending, in each group that has one: g has those whose signature is `kinds[g]`."""
+    if not units.size or not kinds.size:
+        return {}
+    found = np.searchsorted(kinds[:-1], signature[units])
+    grouped = kinds[found] == signature[units]
+    which, first = np.unique(found[grouped], return_index=True)
+    return dict(zip(which.tolist(), units[grouped][first].tolist(), strict=True))
 
 
-def _numbered(keys: IntArray) -> IntArray:
-    """Numbers from 0 for the different keys: [keys]; most stand in long runs, of which one each is sorted."""
-    begins = _begins(keys)
-    _, number = np.unique(keys[begins], return_inverse=True)
-    found: IntArray = number[np.cumsum(begins) - 1]
-    return found
+@functools.cache
+def _codes(count: int) -> IntArray:
+    """Random numbers: [count]."""
+    return np.random.default_rng(0).integers(1, 1 << 62, size=count, dtype=np.int64)
 
 
-def _signatures(findings: Findings, units: Units, sizes: IntArray, unit: IntArray) -> IntArray:
-    """A number for each unit, equal for units that occur alike: sums of random numbers, one an axis and segment.
-
-    `unit` are those of the lines, one after the other, which are so long as `sizes` says.
-    """
-    random = np.random.default_rng(0)
-    codes = random.integers(1, 1 << 62, size=sizes.size, dtype=np.int64)
+def _signatures(findings: Findings, units: Units, lines: _Lines) -> IntArray:
+    """A number for each unit, equal for units that occur alike: sums of random numbers, one an axis and segment."""
+    segments = findings.segments
+    count = lines.sizes.size
+    codes = _codes(1 << (count + len(segments) + 2).bit_length())
     key = np.zeros(units.unit.size, dtype=np.int64)
-    np.add.at(key, unit, np.repeat(codes, sizes))
-    for labels in findings.segments:
-        np.add.at(key, units.unit[labels], random.integers(1, 1 << 62, dtype=np.int64))
-    for marked in (units.pinned, units.inexact):
-        if marked:
-            key[np.fromiter(marked, dtype=np.int64)] += random.integers(1, 1 << 62, dtype=np.int64)
+    np.add.at(key, lines.unit, np.repeat(codes[:count], lines.sizes))
+    for code, labels in zip(codes[count:], segments, strict=False):
+        np.add.at(key, units.unit[labels], code)
+    key[units.pinned.units] += codes[-2]
+    key[units.inexact.units] += codes[-1]
     return key
 
 
-def _group(table: _Table, units: Units, marked: Sequence[int | None], kind: int, members: IntArray) -> Group:
+def _group(table: _Table, units: Units, marked: Sequence[int | None], kind: int) -> Group:
     """One group; `marked` are the first units of it that are pinned, inexact, unscaled, undivided and heads."""
-    owners, parameters = table.owners[kind], table.parameters
-    makers = [k for k in owners if parameters[k].role == "producer"]
-    # A table that is looked up (a position bias) gives the group its name only where nothing else does.
-    first = next((k for k in makers if parameters[k].uses[0][0].op_type != "Gather"), (makers or owners)[0])
+    members, first = table.units(kind), _primary(table.lines.parameters, table.owners[kind])
+    parameter = table.lines.parameters[first]
     pinned, inexact, unscaled, undivided, heads = marked
     pin = None if pinned is None else units.pinned[pinned]
-    size = table.count[kind, table.line[first]]
-    name = parameters[first].value.name or ""
+    size = table.count[kind, table.lines.of_parameter[first]]
+    name = parameter.value.name or ""
     return Group(
-        id=name if parameters[first].role == "producer" else f"{name}:{parameters[first].axis}",
+        id=name if parameter.role == "producer" else f"{name}:{parameter.axis}",
         size=size,
         step=size // members.size,
         resizable=pin is None,
         reason="" if pin is None else pin_text(pin.node, pin.op, pin.reason),
         inexact="" if inexact is None else units.inexact[inexact],
-        operands=Operands(lambda role: table.operands(kind, members.size, role)),
+        operands=Operands(table, kind, members.size),
         units=members,
         unscaled="" if unscaled is None else units.unscaled[unscaled],
         divisible=undivided is None,
         heads=heads is not None,
     )
+
+
+def _primary(parameters: Sequence[ParameterAxis], owners: Sequence[int]) -> int:
+    """The parameter that gives a group its name: its first producer, or whatever is first.
+
+    A table that is looked up (a position bias) does only where nothing else makes the channels.
+    """
+    table: int | None = None
+    for k in owners:
+        if parameters[k].role == "producer":
+            if parameters[k].uses[0][0].op_type != "Gather":
+                return k
+            table = k if table is None else table
+    return owners[0] if table is None else table
 
 
 def pin_text(node: str, op: str, reason: str) -> str:
@@ -313,6 +342,8 @@ def _operand(parameter: ParameterAxis, node: ir.Node, index: int, indices: IntAr
 
 def _named(groups: list[Group]) -> tuple[Group, ...]:
     """Ids made unique: parts of one producer are numbered in the order of the graph."""
+    if len({group.id for group in groups}) == len(groups):
+        return tuple(groups)
     count = Counter(group.id for group in groups)
     seen: Counter[str] = Counter()
     named = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -26,7 +27,7 @@ class ParameterAxis:
     value: ir.Value
     axis: int
     labels: IntArray
-    uses: list[Use]
+    uses: Sequence[Use]
     tied: bool
     role: Role = "follower"
 
@@ -54,7 +55,7 @@ class Initializers:
     axes: list[ParameterAxis] = field(default_factory=list)
     own: list[ParameterAxis] = field(default_factory=list)
     _constants: dict[ir.Value, Constant] = field(default_factory=dict)
-    _known: dict[tuple[object, ...], ParameterAxis] = field(default_factory=dict)
+    _known: dict[object, ParameterAxis] = field(default_factory=dict)
     _cutters: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def constant(self, value: ir.Value) -> Constant:
@@ -71,12 +72,12 @@ class Initializers:
         return value in self._constants
 
     def _read(self, value: ir.Value) -> Constant:
-        shape, users, shown, dtype = constant_shape(value), value.uses(), value.is_graph_output(), value.dtype
+        shape, users, dtype, shown = constant_shape(value), value.uses(), value.dtype, value.is_graph_output()
         once = len(users) == 1
-        tied = shown or len(shape) - shape.count(1) > 1
+        tied = shown or (len(shape) > 1 and len(shape) - shape.count(1) > 1)
         if not tied and not once:
             tied = True in [self._cuts(user) for user, _ in users]
-        # Most are of one type, and the hash of a type is a call.
+        # Most are of one type, which is looked at first.
         return Constant(shape, dtype is FLOAT or dtype in CHANNEL_TYPES, tied, shown, once)
 
     def _cuts(self, node: ir.Node) -> bool:
@@ -87,29 +88,39 @@ class Initializers:
             found = self._cutters[kind] = has(node, Trait.CUTTER)
         return found
 
-    def find(self, value: ir.Value, axis: int, use: Use, tied: bool) -> ParameterAxis | None:
+    def find(self, value: ir.Value, axis: int, use: Use, constant: Constant) -> ParameterAxis | None:
         """The axis as a node uses it, which is noted; None where it has no labels yet."""
-        found = self._known.get((value, axis) if tied else (value, axis, use))
+        found = self._known.get(_key(value, axis, None if constant.tied or constant.once else use))
         if found is not None and use not in found.uses:
-            found.uses.append(use)
+            found.uses = [*found.uses, use]
         return found
 
-    def label(self, value: ir.Value, axis: int, use: Use, tied: bool, labels: IntArray) -> None:
+    def label(self, value: ir.Value, axis: int, use: Use, constant: Constant, labels: IntArray) -> None:
         """Give an axis labels of its own: [its size]."""
-        found = ParameterAxis(value, axis, labels, [use], tied)
-        self._known[(value, axis) if tied else (value, axis, use)] = found
+        found = ParameterAxis(value, axis, labels, (use,), constant.tied)
+        self._known[_key(value, axis, None if constant.tied or constant.once else use)] = found
         self.own.append(found)
         self.axes.append(found)
 
     def adopt(self, value: ir.Value, axis: int, use: Use, labels: IntArray, role: Role) -> bool:
         """Give an axis labels that others have as well; False where it must have its own."""
-        shape, channels, tied, shown, once = self._constants.get(value) or self.constant(value)
-        if shown or not channels or shape[axis] != labels.size or (tied and not once):
+        constant, users = self._constants.get(value), value.uses()
+        if constant is None and len(users) > 1:
+            constant = self.constant(value)
+        if constant is None:
+            # Of most, which have one use, nobody asks anything else: what is read of them is not kept.
+            shape, dtype, once = constant_shape(value), value.dtype, True
+            tied = len(shape) > 1 and len(shape) - shape.count(1) > 1
+            usable = (dtype is FLOAT or dtype in CHANNEL_TYPES) and not value.is_graph_output()
+        else:
+            shape, tied, once = constant.shape, constant.tied, constant.once
+            usable = constant.channels and not constant.shown and (once or not tied)
+        if not usable or shape[axis] != labels.size:
             return False
-        key = (value, axis) if tied else (value, axis, use)
+        key = _key(value, axis, None if once else use)
         if key in self._known:
             return False
-        found = ParameterAxis(value, axis, labels, [use], tied, role)
+        found = ParameterAxis(value, axis, labels, users if once else (use,), tied, role)
         self._known[key] = found
         self.axes.append(found)
         return True
@@ -120,8 +131,13 @@ class Initializers:
         axes: list[Factors] = [factors_of(n) for n in shape]
         fields = []
         for axis, size in enumerate(shape):
-            known = self._known.get((value, axis)) or self._known.get((value, axis, use))
+            known = self._known.get(_key(value, axis)) or self._known.get(_key(value, axis, use))
             if known is not None and use in known.uses:
                 axes[axis] = (size,)
                 fields.append(Field(((axis, 0),), known.labels))
         return Layout(tuple(axes), tuple(fields)) if fields else None
+
+
+def _key(value: ir.Value, axis: int, use: Use | None = None) -> object:
+    """By what an axis is known: with its use where each of several has labels of its own."""
+    return (value, axis, use) if use is not None else (value, axis) if axis else value

@@ -20,6 +20,8 @@ from chanc.analysis.disjoint_set import IntArray
 
 Slot = tuple[int, int]
 Factors = tuple[Size, ...]
+CHANNELS: tuple[Slot, ...] = ((1, 0),)
+"""Where most tensors have their channels: all along axis 1, which is one factor."""
 
 
 class Opaque(Exception):
@@ -74,6 +76,12 @@ class Layout(NamedTuple):
         return len(self.axes)
 
     @property
+    def usual(self) -> bool:
+        """Whether channels lie along axis 1 and nowhere else."""
+        fields = self.fields
+        return len(fields) == 1 and fields[0].slots == CHANNELS
+
+    @property
     def sizes(self) -> tuple[Size, ...]:
         """The size of each axis."""
         return tuple([factors[0] if len(factors) == 1 else dims.product(factors) for factors in self.axes])
@@ -112,7 +120,7 @@ def transpose(layout: Layout, permutation: Sequence[int]) -> Layout:
     """Axis k of the result is axis `permutation[k]` of the input."""
     home = {old: new for new, old in enumerate(permutation)}
     axes = tuple(layout.axes[old] for old in permutation)
-    return Layout(axes, _moved(layout.fields, home), layout.why)
+    return Layout(axes, moved(layout.fields, home), layout.why)
 
 
 def insert_axes(layout: Layout, positions: Sequence[int]) -> Layout:
@@ -124,7 +132,7 @@ def insert_axes(layout: Layout, positions: Sequence[int]) -> Layout:
     axes: list[Factors] = [()] * rank
     for old, new in enumerate(kept):
         axes[new] = layout.axes[old]
-    return Layout(tuple(axes), _moved(layout.fields, dict(enumerate(kept))), layout.why)
+    return Layout(tuple(axes), moved(layout.fields, dict(enumerate(kept))), layout.why)
 
 
 def drop_axes(layout: Layout, positions: Sequence[int]) -> Layout:
@@ -133,7 +141,7 @@ def drop_axes(layout: Layout, positions: Sequence[int]) -> Layout:
         return layout
     kept = [k for k in range(layout.rank) if k not in positions]
     home = {old: new for new, old in enumerate(kept)}
-    return Layout(tuple(layout.axes[k] for k in kept), _moved(layout.fields, home), layout.why)
+    return Layout(tuple(layout.axes[k] for k in kept), moved(layout.fields, home), layout.why)
 
 
 def without(layout: Layout, axis: int, size: Size = 1) -> Layout:
@@ -149,7 +157,8 @@ def with_axes(layout: Layout, sizes: Mapping[int, Size]) -> Layout:
     return Layout(tuple(axes), layout.fields, layout.why)
 
 
-def _moved(fields: Iterable[Field], home: dict[int, int]) -> tuple[Field, ...]:
+def moved(fields: Iterable[Field], home: dict[int, int]) -> tuple[Field, ...]:
+    """The fields with their axes elsewhere: axis a is `home[a]`."""
     return tuple([Field(tuple([(home[axis], k) for axis, k in f.slots]), f.labels) for f in fields])
 
 

@@ -13,7 +13,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.findings import Findings, Pin, Sum
 from chanc.analysis.initializers import Role, Use
 from chanc.analysis.layout import Field, Layout, axis_labels
-from chanc.analysis.reshaping import regrouped, reshape
+from chanc.analysis.reshaping import but_for_ones, regrouped, reshape
 from chanc.ir.nodes import called
 from chanc.ops import Trait, has
 
@@ -126,9 +126,14 @@ class Notes:
 
     def reshaped(self, layout: Layout, target: Sequence[Size]) -> Layout:
         """The layout seen through a row-major reshape; it is noted how that cuts the axes it had into factors."""
-        result = reshape(layout, target)
+        result = but_for_ones(layout, target)
+        if result is not None:
+            view = layout
+        else:
+            result = reshape(layout, target)
+            view = regrouped(result, layout.sizes) if layout.fields else layout
         if layout.fields:
-            self.findings.views.append((regrouped(result, layout.sizes), None))
+            self.findings.views.append((view, None))
         return result
 
     def seam(self, layout: Layout, axis: int, places: Iterable[int]) -> None:

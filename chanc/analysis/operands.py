@@ -33,6 +33,23 @@ def addend(context: Context, index: int, result: Layout) -> Layout:
     return context.parameter(index, [k for k in range(len(shape)) if shape[k] != 1 and k - len(shape) in varying])
 
 
+def adopted(context: Context, index: int, layout: Layout) -> bool:
+    """Whether an input is one value a channel of an activation, or one for all, and needs no labels of its own.
+
+    The input is a constant: an initializer.
+    """
+    shape = context.initializer(index).shape
+    offset = layout.rank - len(shape)
+    longer = [axis for axis, n in enumerate(shape) if n > 1]
+    if offset < 0 or len(longer) > 1 or 0 in shape:
+        return False
+    if not longer:
+        return True
+    axis = longer[0]
+    parts = layout.on(axis + offset)
+    return len(parts) == 1 and len(parts[0].slots) == 1 and context.adopt(index, axis, parts[0].labels)
+
+
 def varying_from_right(layouts: Iterable[Layout]) -> set[int]:
     """The axes along which any of the layouts has channels, counted from the right: -1 is the last."""
     return {axis - layout.rank for layout in layouts for field in layout.fields for axis in field.axes}

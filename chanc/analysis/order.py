@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +37,12 @@ class Order:
 def ordered(findings: Findings, units: Units) -> Units:
     """The units with the order of their copies; those that no order suits are pinned."""
     free = np.ones(units.unit.size, dtype=bool)
-    free[list(units.pinned)] = False
+    free[units.pinned.units] = False
     order = find_order(findings, units.channel, units.unit, free)
-    torn = {unit: Pin("", "", "", "copies of it would have no order to stand in") for unit in order.torn.tolist()}
-    return replace(units, pinned=units.pinned | torn, seams=order.seams)
+    if not order.torn.size:
+        return replace(units, seams=order.seams)
+    torn = Pin("", "", "", "copies of it would have no order to stand in")
+    return replace(units, pinned=units.pinned.also(order.torn, torn), seams=order.seams)
 
 
 def find_order(findings: Findings, channel: IntArray, unit: IntArray, free: NDArray[np.bool_]) -> Order:
@@ -80,8 +83,11 @@ def _sites(findings: Findings) -> Iterator[tuple[Layout, Field, Slot | None]]:
     Most axes are of one factor, and say nothing.
     """
     seen: set[tuple[object, ...]] = set()
-    views = [(layout, None) for layout in findings.layouts.values() if layout.fields]
-    for layout, moves in [*views, *findings.views]:
+    last: Layout | None = None
+    for layout, moves in chain(zip(findings.layouts.values(), repeat(None)), findings.views):
+        if layout is last:  # what is elementwise keeps the layout that it is given
+            continue
+        last = layout
         for part in layout.fields:
             if len(part.slots) == 1 and len(layout.axes[part.slots[0][0]]) == 1:
                 continue

@@ -13,7 +13,7 @@ import numpy as np
 
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size
-from chanc.analysis.layout import Factors, Field, Layout, Opaque, Slot, spelled
+from chanc.analysis.layout import Factors, Field, Layout, Opaque, Slot, moved, spelled
 
 
 def reshape(layout: Layout, target: Sequence[Size]) -> Layout:
@@ -26,8 +26,12 @@ def reshape(layout: Layout, target: Sequence[Size]) -> Layout:
     if plan is None:
         return _regroup(_refine(layout, sizes))
     axes, places = plan
-    cut = [Field(slots, part.labels.reshape(shape)) for part, (slots, shape) in zip(fields, places, strict=True)]
-    return Layout(axes, tuple(cut), layout.why)
+    return Layout(axes, tuple([_placed(part, *place) for part, place in zip(fields, places, strict=True)]), layout.why)
+
+
+def _placed(part: Field, slots: tuple[Slot, ...], shape: tuple[int, ...]) -> Field:
+    # A line as it was made is united at once, a view of it label by label.
+    return Field(slots, part.labels if part.labels.shape == shape else part.labels.reshape(shape))
 
 
 Place = tuple[tuple[Slot, ...], tuple[int, ...]]
@@ -49,6 +53,18 @@ def _plan(
         return None
     result = _regroup(refined)
     return result.axes, tuple((part.slots, part.labels.shape) for part in result.fields)
+
+
+def but_for_ones(layout: Layout, target: Sequence[Size]) -> Layout | None:
+    """The layout where a reshape only takes axes of size 1 away or puts them in; None where it does more."""
+    longer = [axis for axis, factors in enumerate(layout.axes) if factors]
+    places = [k for k, size in enumerate(target) if size != 1]
+    if [layout.axes[axis] for axis in longer] != [(target[k],) for k in places]:
+        return None
+    axes: list[Factors] = [()] * len(target)
+    for axis, place in zip(longer, places, strict=True):
+        axes[place] = layout.axes[axis]
+    return Layout(tuple(axes), moved(layout.fields, dict(zip(longer, places, strict=True))), layout.why)
 
 
 def refactor(layout: Layout, axis: int, factors: Factors) -> Layout:

@@ -41,10 +41,12 @@ class Roles:
         unscaled: list[tuple[IntArray, str]] = []
         own = initializers.own
         homes = {id(p.labels): p for p in own}
-        starts = np.array([p.labels[0] if p.labels.size else -1 for p in own], dtype=np.int64)
+        starts: IntArray | None = None
         for labels, role in self._spread():
             home = homes.get(id(labels))
-            for parameter in [home] if home is not None else _homes(own, starts, labels):
+            if home is None and starts is None:
+                starts = np.array([p.labels[0] if p.labels.size else -1 for p in own], dtype=np.int64)
+            for parameter in [home] if starts is None or home is not None else _homes(own, starts, labels):
                 if {parameter.role, role} == {"producer", "consumer"}:
                     # Tied: what makes a copy would have to be cloned and divided at once.
                     reason = f"'{parameter.value.name}' makes its channels and takes them"

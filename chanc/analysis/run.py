@@ -22,6 +22,8 @@ from chanc.ops import Trait, has
 
 NO_SOURCES: frozenset[int] = frozenset()
 INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
+TOLD = {"Shape", "Concat"}
+"""Operators whose result may be numbers though their first input isn't known."""
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
 Fold = Callable[[Findings, ir.Node, Array | None], bool]
 """Puts constants in the place of inputs of a node; the array is what it computes, where known. Whether any was."""
@@ -66,7 +68,7 @@ class _Runner:
 
     def __init__(self, findings: Findings, fold: Fold | None) -> None:
         self.findings = findings
-        self.fold = fold
+        self.folding = fold
         self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
 
     def visit(self, node: ir.Node) -> None:
@@ -78,25 +80,27 @@ class _Runner:
             raise
         except Exception as error:
             self._refuse(context, error)
-        self._declare_rest(node)
+        layouts = self.findings.layouts
+        for output in node.outputs:
+            if output not in layouts:
+                self._declare(node, output)
 
     def _visit(self, context: Context) -> None:
         findings, node = self.findings, context.node
-        graphs = bodies(node)
-        if not graphs and self._evaluated(context):
+        graphs, unknown = bodies(node), self._unknown(node)
+        if unknown and not graphs:
+            self._fold(context, None)
+        elif not graphs and self._evaluated(context):
             return
-        kind = (node.domain, node.op_type)
-        if kind not in self.rules:
-            self.rules[kind] = REGISTRY.find(*kind, findings.opset if not node.domain else 1 << 20)
-        rule = self.rules[kind]
+        rule = self._rule(node.domain, node.op_type)
         if graphs:
-            self.fold = None  # what a body reads may be another thing in its next turn
+            self.folding = None  # what a body reads may be another thing in its next turn
             self._control(context, graphs, rule)
             return
         if rule is None:
             self._opaque(context, f"no rule for {node.domain or 'ai.onnx'}::{node.op_type}", [])
             return
-        if self._from_constants(node):
+        if not unknown and self._from_constants(node):
             findings.weights.update(node.outputs)
             # Rounding keeps 0, and the first copy of a channel keeps what is rounded: see `rules/quantize.py`.
             curved = has(node, Trait.CURVED) and not has(node, Trait.RECAST)
@@ -107,18 +111,32 @@ class _Runner:
         rule(context)
         context.settle_unread()
 
+    def _rule(self, domain: str, name: str) -> AnalysisRule | None:
+        """The rule of an operator, looked up once."""
+        kind = (domain, name)
+        if kind not in self.rules:
+            self.rules[kind] = REGISTRY.find(domain, name, self.findings.opset if not domain else 1 << 20)
+        return self.rules[kind]
+
+    def _fold(self, context: Context, content: Array | None) -> None:
+        """Have constants put in the place of what is known of a node's inputs, where that is asked for."""
+        if self.folding is not None and self.findings.data and self.folding(self.findings, context.node, content):
+            context.inputs = context.node.inputs
+
+    def _unknown(self, node: ir.Node) -> bool:
+        """Whether a node is one of most: what it makes of an activation is neither a weight nor numbers."""
+        findings, inputs = self.findings, node.inputs
+        value = inputs[0] if inputs else None
+        if value is None or value.const_value is not None or value in findings.data or value in findings.weights:
+            return False
+        return not findings.sources and node.op_type not in TOLD
+
     def _refuse(self, context: Context, error: Exception) -> None:
         """Pin what enters a node whose rule gave up, or stumbled."""
         # A branch that is never taken, a graph that no runtime would take, or a rule's mistake, a plug-in's too.
         unfit = "" if isinstance(error, Opaque) else f"it doesn't fit what it is given: {stumbled(error)}"
         reason = unfit or str(error)
         self._opaque(context, reason, self._captured(context))
-
-    def _declare_rest(self, node: ir.Node) -> None:
-        layouts = self.findings.layouts
-        for output in node.outputs:
-            if output not in layouts:
-                self._declare(node, output)
 
     def _declare(self, node: ir.Node, value: ir.Value) -> None:
         """Give an output the shape that the model declares; without one it has no layout: what reads it is opaque."""
@@ -196,8 +214,7 @@ class _Runner:
                 elif node.op_type == "Concat":
                     content = self._joined(context)
             content = content if len(node.outputs) == 1 else None
-            if self.fold is not None and self.fold(findings, node, content):
-                context.inputs = node.inputs
+            self._fold(context, content)
             sources = self._sources(node.inputs) if findings.sources else NO_SOURCES
         if content is None:
             if sources:
@@ -244,20 +261,22 @@ class _Runner:
 
     def _joined(self, context: Context) -> Array | None:
         """A vector of sizes of which some are known, the others only named; None where it is anything else."""
-        known = [self._content(value) for value in context.inputs if value is not None]
         parts: list[Array] = []
-        for value, array in zip(context.inputs, known, strict=True):
-            layout = self.findings.layouts.get(value) if value is not None and array is None else None
-            if value is not None and layout is not None and layout.rank == 1 and not layout.fields:
-                array = named(value, layout.size(0))
+        unknown: list[ir.Value] = []
+        for value in context.inputs:
+            array = self._content(value) if value is not None else None
+            if value is not None and array is None:
+                layout = self.findings.layouts.get(value)
+                if layout is not None and layout.rank == 1 and not layout.fields:
+                    array = named(value, layout.size(0))
+                unknown.append(value)
             if array is None or array.dtype.kind not in "iO" or array.ndim != 1:
                 return None
             parts.append(array)
-        if all(array is None for array in known):
+        if len(unknown) == len(parts):
             return None
-        for value, array in zip(context.inputs, known, strict=True):
-            if array is None:
-                context.pin_sources(value)
+        for value in unknown:
+            context.pin_sources(value)
         return evaluate(context.node, parts)
 
     def _contents(self, node: ir.Node) -> list[Array] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -14,12 +13,12 @@ from chanc.analysis.disjoint_set import DisjointSet, IntArray
 from chanc.analysis.findings import Findings, Pin
 from chanc.analysis.initializers import ParameterAxis
 from chanc.analysis.layout import Field, Layout
+from chanc.analysis.marks import Marks
 from chanc.analysis.vanishing import remains
 from chanc.ir.nodes import called
 
 TARGETS = {"Expand": 1, "Reshape": 1, "ConstantOfShape": 0}
 """Operators whose target shape follows a resize, and the input where it is."""
-What = TypeVar("What")
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
@@ -29,17 +28,17 @@ class Units:
 
     `pinned` maps a unit to the reason why it stays; `inexact` and `unscaled` those whose removal, or whose repetition,
     changes the function of the rest, to the cause; of `undivided` ones the first copy keeps the consumers' weights;
-    those of `heads` are attention heads.
+    those of `heads` are attention heads (both ascending).
     `seams` are those of `chanc.analysis.order`.
     """
 
     channel: IntArray
     unit: IntArray
-    pinned: dict[int, Pin]
-    inexact: dict[int, str]
-    unscaled: dict[int, str]
-    undivided: frozenset[int] = frozenset()
-    heads: frozenset[int] = frozenset()
+    pinned: Marks[Pin]
+    inexact: Marks[str]
+    unscaled: Marks[str]
+    undivided: IntArray
+    heads: IntArray
     seams: IntArray = dataclasses.field(default_factory=NOTHING.copy)
 
     def __repr__(self) -> str:
@@ -50,47 +49,38 @@ def solve(findings: Findings) -> Units:
     """Solve the unions, see to it that tensors stay rectangular, and find what is pinned."""
     channel = findings.channels.roots(findings.label_count)
     unit = findings.couplings.roots(findings.label_count, channel)
-    held = list(_all_held(findings))
     spanning = list(_spanning(findings.layouts.items()))
-    staying = [*findings.pins, *held]
+    staying = [*findings.pins, *_all_held(findings)]
     grids = [by_axis(field) for _, field in spanning]
     unit, moving = _rectangular(findings, unit, [labels for labels, _ in staying], grids)
-    pinned = _first_of_each(unit, staying)
-    for labels, pin in findings.rows:
-        if unit[labels[0]] == unit[labels[-1]]:
-            pinned.setdefault(int(unit[labels[0]]), pin)
-    for name, root in _knots(findings, channel, unit):
-        pinned.setdefault(root, Pin(name, "", "", f"all that '{name}' makes is combined with itself"))
+    staying += [(labels[:1], pin) for labels, pin in findings.rows if unit[labels[0]] == unit[labels[-1]]]
+    staying += _knots(findings, channel, unit)
     for (value, _), grid, axis in zip(spanning, grids, moving, strict=True):
         if axis == -1:
             # It can't be told along which of them it would be resized.
             pin = Pin(value, "", "", f"it is the only unit of '{value}', which spans several axes")
-            pinned.setdefault(int(unit[grid.flat[0]]), pin)
-    inexact = _first_of_each(unit, [*findings.inexact, *remains(findings, unit)])
-    unscaled = _first_of_each(unit, findings.unscaled)
-    undivided, heads = (_marked(unit, marked) for marked in (findings.undivided, findings.heads))
-    return Units(channel, unit, pinned, inexact, unscaled, undivided, heads)
+            staying.append((grid.ravel()[:1], pin))
+    return Units(
+        channel,
+        unit,
+        pinned=Marks(unit, staying),
+        inexact=Marks(unit, [*findings.inexact, *remains(findings, unit)]),
+        unscaled=Marks(unit, findings.unscaled),
+        undivided=_marked(unit, findings.undivided),
+        heads=_marked(unit, findings.heads),
+    )
 
 
-def _marked(unit: IntArray, marked: Sequence[IntArray]) -> frozenset[int]:
-    """The units with a marked label."""
-    return frozenset(np.unique(unit[np.concatenate(marked)]).tolist()) if marked else frozenset()
-
-
-def _first_of_each(unit: IntArray, marked: Sequence[tuple[IntArray, What]]) -> dict[int, What]:
-    """For each unit with a marked label, in the order of the units, what it was first marked with."""
-    if not marked:
-        return {}
-    ends = np.cumsum([labels.size for labels, _ in marked])
-    found, first = np.unique(unit[np.concatenate([labels for labels, _ in marked])], return_index=True)
-    which = np.searchsorted(ends, first, side="right").tolist()
-    return {root: marked[k][1] for root, k in zip(found.tolist(), which, strict=True)}
+def _marked(unit: IntArray, marked: Sequence[IntArray]) -> IntArray:
+    """The units with a marked label, ascending."""
+    return np.unique(unit[np.concatenate(marked)]) if marked else NOTHING
 
 
 def _all_held(findings: Findings) -> Iterator[tuple[IntArray, Pin]]:
     """The axes of initializers that must stay as they are, and why."""
     for parameter in findings.parameters:
-        reason = _held(findings, parameter) if parameter.tied or findings.held else None
+        apart = parameter.tied and len(parameter.uses) < len(parameter.value.uses())
+        reason = _held(findings, parameter) if apart or findings.held else None
         if reason is not None:
             node = parameter.uses[0][0]
             yield parameter.labels, Pin(parameter.value.name or "", called(node), node.op_type, reason)
@@ -145,7 +135,11 @@ def _rectangular(
 def _spanning(layouts: Iterable[tuple[ir.Value, Layout]]) -> Iterator[tuple[str, Field]]:
     """The fields that vary along several axes, each once, and the first value that has it."""
     seen: set[tuple[int, tuple[int, ...]]] = set()
+    last: Layout | None = None
     for value, layout in layouts:
+        if layout is last:  # what is elementwise keeps the layout that it is given
+            continue
+        last = layout
         for field in layout.fields:
             if len(field.slots) > 1 and len(field.axes) > 1:
                 key = (id(field.labels), tuple(axis for axis, _ in field.slots))
@@ -154,17 +148,20 @@ def _spanning(layouts: Iterable[tuple[ir.Value, Layout]]) -> Iterator[tuple[str,
                     yield value.name or "", field
 
 
-def _knots(findings: Findings, channel: IntArray, unit: IntArray) -> Iterator[tuple[str, int]]:
+def _knots(findings: Findings, channel: IntArray, unit: IntArray) -> Iterator[tuple[IntArray, Pin]]:
     """Units that fill all of a producer's axis and in which channels made apart are one: x + roll(x).
 
     They can't shrink, and copies of them have no order to stand in.
     """
     for parameter in findings.parameters:
+        if parameter.role != "producer":
+            continue
         labels = parameter.labels
-        if parameter.role != "producer" or labels.size < 2 or unit[labels[0]] != unit[labels[-1]]:
+        if labels.size < 2 or unit.item(labels.item(0)) != unit.item(labels.item(-1)):
             continue
         if (unit[labels] == unit[labels[0]]).all() and np.unique(channel[labels]).size < labels.size:
-            yield parameter.value.name or "", int(unit[labels[0]])
+            name = parameter.value.name or ""
+            yield labels[:1], Pin(name, "", "", f"all that '{name}' makes is combined with itself")
 
 
 def by_axis(field: Field) -> IntArray:

@@ -84,7 +84,7 @@ def test_inexact_and_unscaled_units() -> None:
     units = solve(context.findings)
     assert units.inexact == {0: "a LayerNorm"}
     assert units.unscaled == {4: "a product"}
-    assert units.undivided == {5}
+    assert units.undivided.tolist() == [5]
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ Grouped: the input is seen as [groups, channels of a group], the output likewise
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from chanc.analysis.context import Context
 from chanc.analysis.dims import Dim, Size, multiply, unknown, window
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.grouping import spread, spread_rows
-from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of, plain
+from chanc.analysis.layout import CHANNELS, Factors, Field, Layout, Opaque, factors_of, plain
 from chanc.analysis.operands import addend, consume, line, pin_taken, take_up
 from chanc.analysis.rules import rule
 from chanc.analysis.windows import padding
@@ -125,7 +125,7 @@ def _operands(context: Context, group: int) -> tuple[Layout, _Weight]:
     and so does a depthwise one, whose weight has no labels here.
     """
     data = _data(context, group)
-    for axis in {slot[0] for field in data.fields for slot in field.slots if slot[0] > 1}:
+    for axis in _varying(data):
         if not _slides(context, data, axis):
             data = context.fix(data, axis, "it varies along a spatial axis of a convolution")
     weight = _stored(context, group) if context.is_parameter(1) else _computed(context, group)
@@ -134,6 +134,11 @@ def _operands(context: Context, group: int) -> tuple[Layout, _Weight]:
             raise Opaque("its weight is an input that a caller may feed")
         raise Opaque("its weight is computed from activations, or isn't floating point")
     return data, weight
+
+
+def _varying(data: Layout) -> Collection[int]:
+    """The spatial axes along which channels lie."""
+    return () if data.usual else {slot[0] for field in data.fields for slot in field.slots if slot[0] > 1}
 
 
 def _stored(context: Context, group: int) -> _Weight | None:
@@ -261,7 +266,7 @@ def _finish(
     context: Context, data: Layout, made: IntArray, kernel: Sequence[Size], *, bias: int, transposed: bool = False
 ) -> None:
     """Set the output: batch factors and fields of the data, the made channels, spatial sizes."""
-    if context.value(bias) is not None and not (context.is_parameter(bias) and context.adopt(bias, 0, made)):
+    if context.value(bias) is not None and not context.adopt(bias, 0, made):
         vector = context.parameter(bias, (0,)) if context.is_parameter(bias) else context.input(bias)
         labels = context.project(vector, 0)
         if labels is None or labels.size != made.size:
@@ -270,8 +275,8 @@ def _finish(
             context.same(labels, made)
     spatial = _spatial(context, data, kernel, transposed)
     axes: tuple[Factors, ...] = (data.axes[0], (made.size,), *spatial)
-    batch = tuple(f for f in data.fields if not f.on(1))
-    context.output(Layout(axes, (Field(((1, 0),), made), *batch)))
+    batch = () if data.usual else tuple(f for f in data.fields if not f.on(1))
+    context.output(Layout(axes, (Field(CHANNELS, made), *batch)))
 
 
 def _spatial(context: Context, data: Layout, kernel: Sequence[Size], transposed: bool) -> list[Factors]:
@@ -281,7 +286,7 @@ def _spatial(context: Context, data: Layout, kernel: Sequence[Size], transposed:
     dilations = context.integer_list("dilations") or [1] * count
     pads = context.integer_list("pads") or [0] * 2 * count
     free = context.attribute("auto_pad", "NOTSET") != "NOTSET"
-    varying = {slot[0] for field in data.fields for slot in field.slots}
+    varying = _varying(data)
     result: list[Factors] = []
     for k in range(count):
         size, span = data.size(k + 2), kernel[k]

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from chanc.analysis.ahead import meets
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Layout, Opaque
-from chanc.analysis.operands import varying_from_right
+from chanc.analysis.operands import adopted, varying_from_right
 from chanc.analysis.rules import rule
 
 UNARY = (
@@ -83,7 +83,7 @@ def broadcast(context: Context) -> Layout:
     layouts = {k: context.input(k) for k in present if k not in constants}
     if len(layouts) == 1 and len(constants) == 1:
         (layout,) = layouts.values()
-        if _adopted(context, constants[0], layout):
+        if adopted(context, constants[0], layout):
             return layout
     varying = varying_from_right(layouts.values())
     # Beside single numbers that the model computes (a scale of what comes in) a weight stands alone as well.
@@ -132,17 +132,3 @@ def _made(context: Context, index: int, layouts: Collection[Layout]) -> set[int]
         if shape[axis] > 1 and all(axis < -layout.rank or layout.size(axis) == 1 for layout in layouts)
         and meets(output, axis + rank, rank, context.findings.asked)
     }  # fmt: skip
-
-
-def _adopted(context: Context, index: int, layout: Layout) -> bool:
-    """Whether a constant is one value a channel of an activation, or one for all, and needs no labels of its own."""
-    shape = context.initializer(index).shape
-    offset = layout.rank - len(shape)
-    longer = [axis for axis, n in enumerate(shape) if n > 1]
-    if offset < 0 or len(longer) > 1 or 0 in shape:
-        return False
-    if not longer:
-        return True
-    axis = longer[0]
-    parts = layout.on(axis + offset)
-    return len(parts) == 1 and len(parts[0].slots) == 1 and context.adopt(index, axis, parts[0].labels)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from chanc.analysis.context import Context
 from chanc.analysis.layout import Opaque
-from chanc.analysis.operands import addend
+from chanc.analysis.operands import addend, adopted
 from chanc.analysis.product import Letters, arranged, contract, linear, reduced
 from chanc.analysis.rules import rule
 
@@ -56,7 +56,7 @@ def gemm(context: Context) -> None:
     result = None if context.integer("transA", 0) else linear(context, 2, b.index(2))
     if result is None:
         result = contract(context, (0, a), (1, b), [0, 1])
-    if context.value(2) is not None:
+    if context.value(2) is not None and not (context.is_parameter(2) and adopted(context, 2, result)):
         result = context.together([result, addend(context, 2, result)])
     context.output(result)
 

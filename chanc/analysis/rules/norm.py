@@ -171,10 +171,9 @@ def mean_variance_norm(context: Context) -> None:
 
 def _follow(context: Context, index: int, labels: IntArray | None) -> None:
     """A vector of one value a channel."""
-    if context.is_parameter(index):
-        if labels is None or context.adopt(index, 0, labels):
-            return
-    elif context.value(index) is None:
+    if labels is not None and context.adopt(index, 0, labels):
+        return
+    if context.value(index) is None or (labels is None and context.is_parameter(index)):
         return
     vector = context.parameter(index, (0,)) if context.is_parameter(index) else context.input(index)
     own = context.project(vector, 0)
