@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from chanc.analysis.broadcast import bare
 from chanc.analysis.context import Context
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.grouping import normalise, spread_rows
 from chanc.analysis.layout import Layout, Opaque, drop_axes, insert_axes, plain, vector, with_axes
-from chanc.analysis.operands import addend
+from chanc.analysis.operands import addend, adopted
 from chanc.analysis.rules import rule
 
 
@@ -125,6 +126,8 @@ def _scaled(context: Context, layout: Layout, indices: Iterable[int]) -> Layout:
     operands = [layout]
     for index in indices:
         if context.value(index) is None:
+            continue
+        if context.is_parameter(index) and bare(layout) and adopted(context, index, layout):
             continue
         if context.is_parameter(index):
             shape = context.initializer(index).shape
