@@ -34,6 +34,7 @@ class Resize:
     seams: IntArray
     _known: dict[int, tuple[IntArray, bool]] = dataclasses.field(default_factory=dict)
     _lines: dict[int, tuple[IntArray, IntArray]] = dataclasses.field(default_factory=dict)
+    _sizes: dict[int, tuple[Layout, tuple[Size, ...]]] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Resize: {np.count_nonzero(self.copies[self.unit] != 1)} of {self.unit.size} labels change>"
@@ -78,8 +79,14 @@ class Resize:
 
     def sizes(self, layout: Layout) -> tuple[Size, ...]:
         """The new size of every axis."""
-        moved = {self.axis(field) for field in layout.fields}
-        return tuple(self.size(layout, axis) if axis in moved else layout.size(axis) for axis in range(layout.rank))
+        # What is elementwise keeps the layout that it is given.
+        found = self._sizes.get(id(layout))
+        if found is None:
+            moved = {self.axis(field) for field in layout.fields}
+            every = range(layout.rank)
+            sizes = tuple([self.size(layout, axis) if axis in moved else layout.size(axis) for axis in every])
+            found = self._sizes[id(layout)] = (layout, sizes)
+        return found[1]
 
     def source(self, layout: Layout, axis: int) -> IntArray | None:
         """For each new position of an axis the old one: [new size]; None where the axis stays as it is."""

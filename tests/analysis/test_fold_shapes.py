@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
+import pytest
 from onnx_ir.passes import Sequential
 
 from chanc.analysis import analyze
+from chanc.analysis.findings import Findings
+from chanc.analysis.fold_shapes import fold_shapes, settled
+from chanc.analysis.run import visit_model
 from chanc.backends import ort
 from chanc.ir.normalize import normalize
 from chanc.oracles import compare
@@ -115,3 +120,74 @@ def test_a_mask_that_was_folded_is_no_trained_parameter() -> None:
     found = analyze(model)
     assert [node.op_type for node in found.model.graph] == ["MatMul", "Mul"]
     assert found.params == 36
+
+
+CHAINS = {
+    "targets of an open batch": shuffle({0: "n"}),
+    "targets of open sizes": shuffle({0: "n", 2: "h", 3: "w"}),
+    "a kernel's shape": build(
+        "float[N,3,4,4] x", "float y",
+        "a = Conv(x, v)\n b = Conv(a, w)\n s = Shape(w)\n n = Gather(s, k)\n t = Concat<axis=0>(z, n)\n y = Reshape(b, t)",
+        {"v": (6, 3, 1, 1), "w": (4, 6, 1, 1), "k": np.array([0]), "z": np.array([-1])},
+    ),
+    "a mask": build(
+        "float[N,2,6,6] x", "float y",
+        "f = ConstantOfShape(s)\n t = Trilu<upper=0>(f)\n a = Add(x, t)\n y = MatMul(a, w)",
+        {"s": np.array([6, 6]), "w": (6, 6)},
+    ),
+    "a vector that is cut after it is added": build(
+        "float[N,6] x", "float y",
+        "t = Cast<to=1>(m)\n a = MatMul(x, w)\n b = Add(a, t)\n p, q = Split<axis=0>(t)\n c = MatMul(b, v)\n y = Add(c, p)",
+        {"m": np.arange(6), "w": (6, 6), "v": (6, 3)}, opset=13,
+    ),
+    "a size that has a name": build(
+        "float[N,4,6] x", "float y",
+        "a = MatMul(x, w)\n s = Shape(a)\n p = ReduceProd(s)\n q = Div(p, k)\n t = Concat<axis=0>(q, k)\n y = Reshape(a, t)",
+        {"w": (6, 8), "k": np.array([3])},
+    ),
+    "a vector that meets an activation": build(
+        "float[N,1] x, float[N,6] z", "float y",
+        "a = Mul(x, c)\n b = MatMul(z, w)\n s = Shape(a)\n d = Reshape(b, s)\n e = Add(a, d)\n y = MatMul(e, v)",
+        {"c": (8,), "w": (6, 8), "v": (8, 2)},
+    ),
+    "a dead end": build(
+        "float[N,6] x", "float y, float q",
+        "a = MatMul(x, w)\n s = Shape(a)\n y = Reshape(a, s)\n b = Relu(a)\n c = MatMul(b, u)\n q = Add(a, x)",
+        {"w": (6, 6), "u": (6, 5)},
+    ),
+    "a branch": build(
+        "float[N,6] x, bool c", "float y",
+        "a = MatMul(x, w)\n s = Shape(a)\n b = Reshape(a, s)\n"
+        "d = If(c) <then_branch = g () => (float[N,6] e) { e = Relu(b) },"
+        " else_branch = h () => (float[N,6] f) { r = Shape(b)\n f = Reshape(b, r) }>\n t = Shape(d)\n y = Reshape(d, t)",
+        {"w": (6, 6)},
+    ),
+}  # fmt: skip
+
+
+def first_visited(model: ir.Model) -> Findings:
+    """The findings where a graph is folded after each visit, until there is nothing to fold."""
+    findings = visit_model(model)
+    while fold_shapes(model, findings):
+        findings = visit_model(model)
+    return findings
+
+
+def told(model: ir.Model, findings: Findings) -> list[object]:
+    """Nodes and constants of a model, and what was found of channels."""
+    nodes = [(n.op_type, [v.name if v else "" for v in n.inputs], [v.name for v in n.outputs]) for n in model.graph]
+    constants = [(name, value.const_value.numpy().tolist()) for name, value in model.graph.initializers.items()]
+    layouts = {
+        value.name: (layout.axes, layout.why, [(part.slots, part.labels.tolist()) for part in layout.fields])
+        for value, layout in findings.layouts.items()
+    }
+    pins = [(labels.tolist(), pin) for labels, pin in findings.pins]
+    return [nodes, constants, layouts, pins, list(map(repr, findings.parameters)), findings.label_count]
+
+
+@pytest.mark.parametrize("proto", CHAINS.values(), ids=CHAINS)
+def test_folded_while_it_is_visited_as_after_it(proto: onnx.ModelProto) -> None:
+    one, two = ir.from_proto(proto), ir.from_proto(proto)
+    normalize(one), normalize(two)
+    findings, _ = settled(one)
+    assert told(one, findings) == told(two, first_visited(two))
