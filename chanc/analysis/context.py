@@ -30,15 +30,16 @@ VisitBody = Callable[[ir.Graph], None]
 
 
 class Context(Notes):
-    """One node of a graph, its inputs and attributes; `visit_body` runs the rules of a body's nodes."""
+    """One node of a graph, its inputs, outputs and attributes; `visit_body` runs the rules of a body's nodes."""
 
-    __slots__ = ("_read", "attributes", "visit_body")
+    __slots__ = ("_read", "attributes", "outputs", "visit_body")
 
     def __init__(self, findings: Findings, node: ir.Node, visit_body: VisitBody) -> None:
         self.findings = findings
         self.node = node
         # Read once: rules ask again and again, and the properties of a node make new views each time.
         self.inputs = node.inputs
+        self.outputs = node.outputs
         self.attributes: Mapping[str, ir.Attr] = node.attributes.data
         self.visit_body = visit_body
         self._read: set[ir.Value] = set()
@@ -140,17 +141,13 @@ class Context(Notes):
         """
         value = self.inputs[index]
         assert value is not None
-        constant = self.initializer(index)
+        constant = self.findings.initializers.constant(value)
         return self._labels(value, axis, index, constant) if constant.channels else None
 
     def _labels(self, value: ir.Value, axis: int, index: int, constant: Constant) -> IntArray:
-        initializers, use = self.findings.initializers, (self.node, index)
-        known = initializers.find(value, axis, use, constant)
-        if known is not None:
-            return known.labels
-        labels = self.findings.fresh(constant.shape[axis])
-        initializers.label(value, axis, use, constant, labels)
-        if constant.shown:
+        findings = self.findings
+        labels, made = findings.initializers.labels(value, axis, (self.node, index), constant, findings.fresh)
+        if made and constant.shown:
             self.pin(labels, "it is a graph output")
         return labels
 
@@ -162,10 +159,10 @@ class Context(Notes):
         """
         inputs, findings = self.inputs, self.findings
         value = inputs[index] if index < len(inputs) else None
-        if value is None or value.const_value is None or value in findings.layouts:
+        if value is None or value in findings.layouts:
             return False
         # Weights that are computed from weights pass their roles on by labels of their own.
-        if findings.weights and self.node.outputs[0] in findings.weights:
+        if findings.weights and self.outputs[0] in findings.weights:
             return False
         return findings.initializers.adopt(value, axis, (self.node, index), labels, role)
 
@@ -259,7 +256,7 @@ class Context(Notes):
 
     def output(self, layout: Layout, index: int = 0) -> None:
         """Set the layout of an output."""
-        self.findings.layouts[self.node.outputs[index]] = layout
+        self.findings.layouts[self.outputs[index]] = layout
 
     def unknown_size(self, what: int | str) -> Size:
         """A size that only running the model tells, named after the first output and the axis, or whatever it is of."""

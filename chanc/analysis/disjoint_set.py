@@ -104,7 +104,10 @@ def _hook(parent: IntArray, left: IntArray, right: IntArray) -> None:
     a, b = parent[left], parent[right]
     while (differ := a != b).any():
         a, b = a[differ], b[differ]
-        np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
+        high, low = np.maximum(a, b), np.minimum(a, b)
+        parent[high] = low
+        if (parent[high] != low).any():  # several onto one, which an assignment alone doesn't order
+            np.minimum.at(parent, high, low)
         a, b = _ends(parent, a), _ends(parent, b)
     parent[:] = _ends(parent, parent)
 

@@ -231,11 +231,15 @@ class _Table:
         """The units of a group, ascending: a line that has any of them has all."""
         begin, end = self.first[kind]
         line, unit = bisect_right(self.start, begin) - 1, self.lines.unit
-        if end - begin == self.count[kind, line]:
-            rising = bisect_left(self.falls, end - 1) == bisect_left(self.falls, begin)
-            return unit[begin:end] if rising else np.unique(unit[begin:end])
-        inside = slice(self.start[line], self.start[line + 1])
-        return np.unique(unit[inside][self.signature[inside] == self.kinds[kind]])
+        if end - begin != self.count[kind, line]:
+            inside = slice(self.start[line], self.start[line + 1])
+            return np.unique(unit[inside][self.signature[inside] == self.kinds[kind]])
+        run, fall = unit[begin:end], bisect_left(self.falls, begin)
+        if fall == len(self.falls) or self.falls[fall] >= end - 1:
+            return run
+        row = run[: self.falls[fall] + 1 - begin]  # of a convolution in groups, whose rows are alike
+        alike = run.size % row.size == 0 and (run.reshape(-1, row.size) == row).all()
+        return row if alike else np.unique(run)
 
     def places(self, owner: int, kind: int) -> IntArray:
         """The positions of a group on the axis of a parameter, ordered by unit and place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ import onnx_ir as ir
 from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.layout import Factors, Field, Layout, Opaque, factors_of
 from chanc.ir.dtypes import CHANNEL_TYPES
-from chanc.ir.initializers import constant_shape
+from chanc.ir.initializers import constant_shape, shape_of
 from chanc.ops import Trait, has
 
 Role = Literal["producer", "consumer", "follower"]
@@ -88,28 +88,32 @@ class Initializers:
             found = self._cutters[kind] = has(node, Trait.CUTTER)
         return found
 
-    def find(self, value: ir.Value, axis: int, use: Use, constant: Constant) -> ParameterAxis | None:
-        """The axis as a node uses it, which is noted; None where it has no labels yet."""
-        found = self._known.get(_key(value, axis, None if constant.tied or constant.once else use))
-        if found is not None and use not in found.uses:
-            found.uses = [*found.uses, use]
-        return found
-
-    def label(self, value: ir.Value, axis: int, use: Use, constant: Constant, labels: IntArray) -> None:
-        """Give an axis labels of its own: [its size]."""
-        found = ParameterAxis(value, axis, labels, (use,), constant.tied)
-        self._known[_key(value, axis, None if constant.tied or constant.once else use)] = found
+    def labels(
+        self, value: ir.Value, axis: int, use: Use, constant: Constant, fresh: Callable[[int], IntArray]
+    ) -> tuple[IntArray, bool]:
+        """The labels of an axis as a node uses it, which is noted: [its size], and whether they were made just now."""
+        key = _key(value, axis, None if constant.tied or constant.once else use)
+        found = self._known.get(key)
+        if found is not None:
+            if use not in found.uses:
+                found.uses = [*found.uses, use]
+            return found.labels, False
+        labels = fresh(constant.shape[axis])
+        found = self._known[key] = ParameterAxis(value, axis, labels, (use,), constant.tied)
         self.own.append(found)
         self.axes.append(found)
+        return labels, True
 
     def adopt(self, value: ir.Value, axis: int, use: Use, labels: IntArray, role: Role) -> bool:
         """Give an axis labels that others have as well; False where it must have its own."""
-        constant, users = self._constants.get(value), value.uses()
+        tensor, users, constant = value.const_value, value.uses(), self._constants.get(value)
+        if tensor is None:
+            return False
         if constant is None and len(users) > 1:
             constant = self.constant(value)
         if constant is None:
             # Of most, which have one use, nobody asks anything else: what is read of them is not kept.
-            shape, dtype, once = constant_shape(value), value.dtype, True
+            shape, dtype, once = shape_of(tensor), value.dtype, True
             tied = len(shape) > 1 and len(shape) - shape.count(1) > 1
             usable = (dtype is FLOAT or dtype in CHANNEL_TYPES) and not value.is_graph_output()
         else:
@@ -117,7 +121,7 @@ class Initializers:
             usable = constant.channels and not constant.shown and (once or not tied)
         if not usable or shape[axis] != labels.size:
             return False
-        key = _key(value, axis, None if once else use)
+        key = value if once and not axis else _key(value, axis, None if once else use)
         if key in self._known:
             return False
         found = ParameterAxis(value, axis, labels, users if once else (use,), tied, role)

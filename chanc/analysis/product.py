@@ -24,7 +24,8 @@ FIXED = "its size stays"
 def linear(context: Context, letter: int, inner: int) -> Layout | None:
     """What `contract` gives for a linear layer: x [..., K] with channels on its last axis alone, and a weight.
 
-    Most products are one. The weight is [K, N], or [N, K] where `inner` is 1; K is that letter. None where it is another.
+    Most products are one. The weight is [K, N], or [N, K] where `inner` is 1; K is that letter. None for any other
+    product.
     """
     if context.is_weight(0) or not context.is_parameter(1):
         return None

@@ -69,7 +69,7 @@ class _Runner:
     def __init__(self, findings: Findings, fold: Fold | None) -> None:
         self.findings = findings
         self.folding = fold
-        self.rules: dict[tuple[str, str], AnalysisRule | None] = {}
+        self.kinds: dict[tuple[str, str], tuple[AnalysisRule | None, bool]] = {}
 
     def visit(self, node: ir.Node) -> None:
         """Execute one node on layouts; one at which its rule stumbles is not understood."""
@@ -81,18 +81,18 @@ class _Runner:
         except Exception as error:
             self._refuse(context, error)
         layouts = self.findings.layouts
-        for output in node.outputs:
+        for output in context.outputs:
             if output not in layouts:
                 self._declare(node, output)
 
     def _visit(self, context: Context) -> None:
         findings, node = self.findings, context.node
-        graphs, unknown = bodies(node), self._unknown(node)
+        rule, holds = self._kind(node)
+        graphs, unknown = bodies(node) if holds else [], self._unknown(context)
         if unknown and not graphs:
             self._fold(context, None)
         elif not graphs and self._evaluated(context):
             return
-        rule = self._rule(node.domain, node.op_type)
         if graphs:
             self.folding = None  # what a body reads may be another thing in its next turn
             self._control(context, graphs, rule)
@@ -111,25 +111,30 @@ class _Runner:
         rule(context)
         context.settle_unread()
 
-    def _rule(self, domain: str, name: str) -> AnalysisRule | None:
-        """The rule of an operator, looked up once."""
-        kind = (domain, name)
-        if kind not in self.rules:
-            self.rules[kind] = REGISTRY.find(domain, name, self.findings.opset if not domain else 1 << 20)
-        return self.rules[kind]
+    def _kind(self, node: ir.Node) -> tuple[AnalysisRule | None, bool]:
+        """The rule of a node's operator, and whether its nodes may hold graphs.
+
+        One of ONNX's own has its bodies in each of its nodes, or in none.
+        """
+        kind = domain, name = node.domain, node.op_type
+        found = self.kinds.get(kind)
+        if found is None:
+            rule = REGISTRY.find(domain, name, self.findings.opset if not domain else 1 << 20)
+            found = self.kinds[kind] = rule, bool(domain) or bool(bodies(node))
+        return found
 
     def _fold(self, context: Context, content: Array | None) -> None:
         """Have constants put in the place of what is known of a node's inputs, where that is asked for."""
         if self.folding is not None and self.findings.data and self.folding(self.findings, context.node, content):
             context.inputs = context.node.inputs
 
-    def _unknown(self, node: ir.Node) -> bool:
+    def _unknown(self, context: Context) -> bool:
         """Whether a node is one of most: what it makes of an activation is neither a weight nor numbers."""
-        findings, inputs = self.findings, node.inputs
+        findings, inputs = self.findings, context.inputs
         value = inputs[0] if inputs else None
         if value is None or value.const_value is not None or value in findings.data or value in findings.weights:
             return False
-        return not findings.sources and node.op_type not in TOLD
+        return not findings.sources and context.node.op_type not in TOLD
 
     def _refuse(self, context: Context, error: Exception) -> None:
         """Pin what enters a node whose rule gave up, or stumbled."""

@@ -45,8 +45,11 @@ def fed(model: ir.Model) -> frozenset[ir.Value]:
 def constant_shape(value: ir.Value) -> tuple[int, ...]:
     """The shape of an initializer; empty for a value that is none."""
     tensor = value.const_value
-    if tensor is None:
-        return ()
+    return () if tensor is None else shape_of(tensor)
+
+
+def shape_of(tensor: ir.TensorProtocol) -> tuple[int, ...]:
+    """The shape of a tensor in hand."""
     # The shape of what was read from a file is made anew each time it is asked for.
     if type(tensor) is ir.TensorProtoTensor:
         return tuple(tensor.raw.dims)

@@ -127,7 +127,8 @@ CHAINS = {
     "targets of open sizes": shuffle({0: "n", 2: "h", 3: "w"}),
     "a kernel's shape": build(
         "float[N,3,4,4] x", "float y",
-        "a = Conv(x, v)\n b = Conv(a, w)\n s = Shape(w)\n n = Gather(s, k)\n t = Concat<axis=0>(z, n)\n y = Reshape(b, t)",
+        "a = Conv(x, v)\n b = Conv(a, w)\n s = Shape(w)\n n = Gather(s, k)\n t = Concat<axis=0>(z, n)\n"
+        "y = Reshape(b, t)",
         {"v": (6, 3, 1, 1), "w": (4, 6, 1, 1), "k": np.array([0]), "z": np.array([-1])},
     ),
     "a mask": build(
@@ -137,12 +138,14 @@ CHAINS = {
     ),
     "a vector that is cut after it is added": build(
         "float[N,6] x", "float y",
-        "t = Cast<to=1>(m)\n a = MatMul(x, w)\n b = Add(a, t)\n p, q = Split<axis=0>(t)\n c = MatMul(b, v)\n y = Add(c, p)",
+        "t = Cast<to=1>(m)\n a = MatMul(x, w)\n b = Add(a, t)\n p, q = Split<axis=0>(t)\n"
+        "c = MatMul(b, v)\n y = Add(c, p)",
         {"m": np.arange(6), "w": (6, 6), "v": (6, 3)}, opset=13,
     ),
     "a size that has a name": build(
         "float[N,4,6] x", "float y",
-        "a = MatMul(x, w)\n s = Shape(a)\n p = ReduceProd(s)\n q = Div(p, k)\n t = Concat<axis=0>(q, k)\n y = Reshape(a, t)",
+        "a = MatMul(x, w)\n s = Shape(a)\n p = ReduceProd(s)\n q = Div(p, k)\n"
+        "t = Concat<axis=0>(q, k)\n y = Reshape(a, t)",
         {"w": (6, 8), "k": np.array([3])},
     ),
     "a vector that meets an activation": build(
@@ -159,7 +162,8 @@ CHAINS = {
         "float[N,6] x, bool c", "float y",
         "a = MatMul(x, w)\n s = Shape(a)\n b = Reshape(a, s)\n"
         "d = If(c) <then_branch = g () => (float[N,6] e) { e = Relu(b) },"
-        " else_branch = h () => (float[N,6] f) { r = Shape(b)\n f = Reshape(b, r) }>\n t = Shape(d)\n y = Reshape(d, t)",
+        " else_branch = h () => (float[N,6] f) { r = Shape(b)\n f = Reshape(b, r) }>\n"
+        "t = Shape(d)\n y = Reshape(d, t)",
         {"w": (6, 6)},
     ),
 }  # fmt: skip

@@ -125,7 +125,7 @@ def _operands(context: Context, group: int) -> tuple[Layout, _Weight]:
     and so does a depthwise one, whose weight has no labels here.
     """
     data = _data(context, group)
-    for axis in _varying(data):
+    for axis in () if data.usual else _varying(data):
         if not _slides(context, data, axis):
             data = context.fix(data, axis, "it varies along a spatial axis of a convolution")
     weight = _stored(context, group) if context.is_parameter(1) else _computed(context, group)
@@ -138,13 +138,13 @@ def _operands(context: Context, group: int) -> tuple[Layout, _Weight]:
 
 def _varying(data: Layout) -> Collection[int]:
     """The spatial axes along which channels lie."""
-    return () if data.usual else {slot[0] for field in data.fields for slot in field.slots if slot[0] > 1}
+    return {slot[0] for field in data.fields for slot in field.slots if slot[0] > 1}
 
 
 def _stored(context: Context, group: int) -> _Weight | None:
     """A weight that is an initializer; None where its type has no channels."""
     outer, inner, *kernel = context.initializer(1).shape
-    rows = _whole_rows(context, group, outer, inner)
+    rows = group > 1 and _whole_rows(context, outer, inner, group)
     turned = context.node.op_type == "ConvTranspose"
     if rows and outer == group and inner == 1 and not turned:
         return _Weight(None, None, (outer, inner), kernel)
@@ -162,7 +162,7 @@ def _computed(context: Context, group: int) -> _Weight | None:
         weight = context.fix(weight, axis, "it varies along a kernel axis")
     outer, inner = (int(str(n)) if not isinstance(n, Dim) else 0 for n in weight.sizes[:2])
     axes: tuple[int, ...] = (0, 1)
-    if _whole_rows(context, group, outer, inner):
+    if group > 1 and _whole_rows(context, outer, inner, group):
         weight = context.fix(weight, 1, "whole groups go")
         axes = (0,)
     weight = _single(context, weight, axes)
@@ -174,9 +174,9 @@ def _computed(context: Context, group: int) -> _Weight | None:
     return _Weight(line(weight, 0), second, (outer, inner), weight.sizes[2:])
 
 
-def _whole_rows(context: Context, group: int, outer: int, inner: int) -> bool:
+def _whole_rows(context: Context, outer: int, inner: int, group: int) -> bool:
     """Whether whole groups go; else a channel of every group does."""
-    return group > 1 and context.mode("rows" if inner == 1 or outer == group else "columns") == "rows"
+    return context.mode("rows" if inner == 1 or outer == group else "columns") == "rows"
 
 
 def _single(context: Context, weight: Layout, axes: tuple[int, ...]) -> Layout:
@@ -212,10 +212,11 @@ def _slides(context: Context, data: Layout, axis: int) -> bool:
 
 def _data(context: Context, group: int) -> Layout:
     """The layout of X; where nothing is known of its shape, the rank and the channels are the weight's."""
-    value, layouts = context.value(0), context.findings.layouts
-    if value is None or value in layouts or value.const_value is not None or not context.is_parameter(1):
+    value, findings = context.value(0), context.findings
+    known = value is None or value in findings.layouts
+    if value is None or known or value.const_value is not None or not context.is_parameter(1):
         data = context.input(0)
-        if context.is_weight(0):
+        if value in findings.weights or (not known and context.is_parameter(0)):
             context.mark(data, 1, "producer")
         return data
     outer, inner, *kernel = context.parameter(1, ()).sizes
@@ -273,20 +274,21 @@ def _finish(
             context.pin(made, "its bias is not understood")
         else:
             context.same(labels, made)
-    spatial = _spatial(context, data, kernel, transposed)
+    spatial = _spatial(context, data, kernel, () if data.usual else _varying(data), transposed)
     axes: tuple[Factors, ...] = (data.axes[0], (made.size,), *spatial)
     batch = () if data.usual else tuple(f for f in data.fields if not f.on(1))
     context.output(Layout(axes, (Field(CHANNELS, made), *batch)))
 
 
-def _spatial(context: Context, data: Layout, kernel: Sequence[Size], transposed: bool) -> list[Factors]:
-    """The spatial axes of the output."""
+def _spatial(
+    context: Context, data: Layout, kernel: Sequence[Size], varying: Collection[int], transposed: bool
+) -> list[Factors]:
+    """The spatial axes of the output; those along which channels lie (`varying`) are as they were."""
     count = data.rank - 2
     strides = context.integer_list("strides") or [1] * count
     dilations = context.integer_list("dilations") or [1] * count
     pads = context.integer_list("pads") or [0] * 2 * count
     free = context.attribute("auto_pad", "NOTSET") != "NOTSET"
-    varying = _varying(data)
     result: list[Factors] = []
     for k in range(count):
         size, span = data.size(k + 2), kernel[k]

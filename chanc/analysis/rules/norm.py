@@ -23,7 +23,8 @@ def batch_norm(context: Context) -> None:
     layout = context.input(0)
     labels = context.project(layout, 1) if layout.rank > 1 else None
     for index in range(1, 5):
-        _follow(context, index, labels)
+        if labels is None or not context.adopt(index, 0, labels):
+            _follow(context, index, labels)
     if layout.rank > 1 and _trains(context):
         normalise(context, layout, [0, *range(2, layout.rank)])
     context.output(layout)
