@@ -2,9 +2,9 @@
 
 Install beside chanc: torch-pruning==1.6.1 onnxsim==0.8.1 onnxscript==0.7.2. Models are torchvision networks as ONNX
 files of the TorchScript exporter with BatchNorm kept (`tv_NAME.ts.onnx`, or skeletons `.onnx.gz`, whose weights are
-made up), whose PyTorch twins in `twins.py` Torch-Pruning gets, and the networks of `larger.py`, which are exported here: by
-the exporter that is `torch.onnx.export`'s default, and NAME.ts by TorchScript's, which leaves chains of shapes. All
-files have an open batch.
+made up), whose PyTorch twins in `twins.py` Torch-Pruning gets, and the networks of `larger.py`, which are exported
+here: by the exporter that is `torch.onnx.export`'s default, and NAME.ts by TorchScript's, which leaves chains of
+shapes. All files have an open batch.
 
     python benchmarks/pruning.py MODELS [--networks resnet50 ...] [--repeats 7] [--seconds 10]
                                         [--out benchmarks/results/pruning.md]
