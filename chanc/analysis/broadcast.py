@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -177,7 +178,8 @@ def _couple_broadcast(notes: Notes, wide: Field, narrow: Field) -> None:
     spread = narrow.labels.transpose(order).reshape(shape)
     _not_crossed(notes, wide, [k for k, slot in enumerate(wide.slots) if slot in narrow.slots])
     notes.couple(wide.labels, spread)
-    both = np.stack(np.broadcast_arrays(wide.labels, spread), axis=-1)
+    both = np.empty((*wide.labels.shape, 2), dtype=np.int64)
+    both[..., 0], both[..., 1] = wide.labels, spread
     axes = tuple((n,) for n in both.shape)
     notes.findings.views.append((Layout(axes, (Field(tuple((k, 0) for k in range(both.ndim)), both),)), None))
 
@@ -189,7 +191,7 @@ def _not_crossed(notes: Notes, wide: Field, kept: Sequence[int]) -> None:
     """
     labels = wide.labels
     counts = [n if k in kept else 1 for k, n in enumerate(labels.shape)]
-    lines = np.broadcast_to(np.arange(int(np.prod(counts))).reshape(counts), labels.shape)
+    lines = np.broadcast_to(np.arange(math.prod(counts)).reshape(counts), labels.shape)
     flat = np.unique(labels.ravel(), return_index=True)[1]
     if flat.size != labels.size:
         return
