@@ -7,6 +7,8 @@ node that it is, for it fits any width. Nodes that nobody reads any more go.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
@@ -36,28 +38,31 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     The model must be in normal form. Without findings they are made.
     """
     findings = findings if findings is not None else visit_model(model)
-    if not findings.data:
-        return False
     reading = {node for value in findings.data if value.const_value is None for node, _ in value.uses()}
-    names: Names | None = None  # most models have nothing to fold
+    if not any(True for node in reading for _ in _foldable(node, findings)):
+        return False
+    names = Names(value_names(model.graph))
     for node in nodes_of(model.graph):
-        if node not in reading:
-            continue
-        for index, value in enumerate(node.inputs):
-            if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
-                continue
-            # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow
-            # it. A multiple of one may.
-            result = findings.data.get(node.outputs[0])
-            if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
-                continue
-            array = _constant(node, index, findings.data[value], findings)
-            if array is not None:
-                names = names or Names(value_names(model.graph))
+        if node in reading:
+            for index, value, array in _foldable(node, findings):
                 node.replace_input_with(index, _initializer(model.graph, names, value, array))
-    if names is not None:
-        _remove_unused(model)
-    return names is not None
+    _remove_unused(model)
+    return True
+
+
+def _foldable(node: ir.Node, findings: Findings) -> Iterator[tuple[int, ir.Value, Array]]:
+    """The inputs of a node that a constant can stand for, and what that holds."""
+    for index, value in enumerate(node.inputs):
+        if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
+            continue
+        # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow
+        # it. A multiple of one may.
+        result = findings.data.get(node.outputs[0])
+        if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
+            continue
+        array = _constant(node, index, findings.data[value], findings)
+        if array is not None:
+            yield index, value, array
 
 
 def _remove_unused(model: ir.Model) -> None:
