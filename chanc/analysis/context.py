@@ -146,7 +146,7 @@ class Context(Notes):
 
     def _labels(self, value: ir.Value, axis: int, index: int, constant: Constant) -> IntArray:
         findings = self.findings
-        labels, made = findings.initializers.labels(value, axis, (self.node, index), constant, findings.fresh)
+        labels, made = findings.initializers.labels(value, axis, self.use(index), constant, findings.fresh)
         if made and constant.shown:
             self.pin(labels, "it is a graph output")
         return labels
@@ -164,7 +164,7 @@ class Context(Notes):
         # Weights that are computed from weights pass their roles on by labels of their own.
         if findings.weights and self.outputs[0] in findings.weights:
             return False
-        return findings.initializers.adopt(value, axis, (self.node, index), labels, role)
+        return findings.initializers.adopt(value, axis, self.use(index), labels, role)
 
     # Contents
 

@@ -7,7 +7,7 @@ node that it is, for it fits any width. Nodes that nobody reads any more go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -42,16 +42,17 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     The model must be in normal form. Without findings they are made.
     """
     findings = findings if findings is not None else visit_model(model)
-    if not findings.data:
+    data = findings.data
+    readers = {node for value in data if value.const_value is None for node, _ in value.uses()}
+    results = {node: data.get(node.outputs[0]) for node in readers}
+    if not any(True for node, result in results.items() for _ in _foldable(findings, node, result)):
         return False
-    reading = {node for value in findings.data if value.const_value is None for node, _ in value.uses()}
     folding = Folding(model.graph)
     for node in nodes_of(model.graph):
-        if node in reading:
-            folding.fold(findings, node, findings.data.get(node.outputs[0]))
-    if folding.made:
-        _remove_unused(model)
-    return bool(folding.made)
+        if node in results:
+            folding.fold(findings, node, results[node])
+    _remove_unused(model)
+    return True
 
 
 class Folding:
@@ -65,21 +66,27 @@ class Folding:
     def fold(self, findings: Findings, node: ir.Node, result: Array | None) -> bool:
         """Fold the inputs of a node, `result` being what is known of its own content; says whether any was."""
         folded = False
-        for index, value in enumerate(node.inputs):
-            if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
-                continue
-            # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow
-            # it. A multiple of one may.
-            if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
-                continue
-            array = _constant(node, index, findings.data[value], findings)
-            if array is not None:
-                self._names = self._names or Names(value_names(self.graph))
-                made = _initializer(self.graph, self._names, value, array)
-                node.replace_input_with(index, made)
-                self.made.add(made)
-                folded = True
+        for index, value, array in _foldable(findings, node, result):
+            self._names = self._names or Names(value_names(self.graph))
+            made = _initializer(self.graph, self._names, value, array)
+            node.replace_input_with(index, made)
+            self.made.add(made)
+            folded = True
         return folded
+
+
+def _foldable(findings: Findings, node: ir.Node, result: Array | None) -> Iterator[tuple[int, ir.Value, Array]]:
+    """The inputs of a node that a constant can stand for, and what that holds."""
+    for index, value in enumerate(node.inputs):
+        if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
+            continue
+        # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow it. A
+        # multiple of one may.
+        if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
+            continue
+        array = _constant(node, index, findings.data[value], findings)
+        if array is not None:
+            yield index, value, array
 
 
 def _swept(model: ir.Model, findings: Findings, made: Iterable[ir.Value]) -> bool:

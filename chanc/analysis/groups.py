@@ -147,7 +147,7 @@ def find_groups(findings: Findings, units: Units) -> tuple[Group, ...]:
     return _named(groups)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Lines:
     """The lines of labels that parameter axes have, one after the other; those with one and the same share it.
 
@@ -160,6 +160,9 @@ class _Lines:
     using: list[list[int]]
     sizes: IntArray
     unit: IntArray
+
+    def __repr__(self) -> str:
+        return f"<_Lines: {self.sizes.size} of {len(self.parameters)} parameter axes>"
 
     @classmethod
     def of(cls, parameters: list[ParameterAxis], unit: IntArray) -> _Lines:
@@ -181,7 +184,7 @@ class _Lines:
         return cls(parameters, of_parameter, using, sizes, unit[np.concatenate(labels)])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Table:
     """The positions of lines by groups; `signature` is that of the unit at each position.
 
@@ -199,6 +202,9 @@ class _Table:
     owners: list[list[int]]
     count: dict[tuple[int, int], int]
     falls: list[int]
+
+    def __repr__(self) -> str:
+        return f"<_Table: {self.kinds.size} groups on {self.lines.sizes.size} lines>"
 
     @classmethod
     def of(cls, lines: _Lines, signature: IntArray) -> _Table:

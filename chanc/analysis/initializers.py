@@ -124,7 +124,7 @@ class Initializers:
         key = value if once and not axis else _key(value, axis, None if once else use)
         if key in self._known:
             return False
-        found = ParameterAxis(value, axis, labels, users if once else (use,), tied, role)
+        found = ParameterAxis(value, axis, labels, tuple(users) if once else (use,), tied, role)
         self._known[key] = found
         self.axes.append(found)
         return True

@@ -26,6 +26,9 @@ class Marks(Mapping[int, What]):
             labels = np.concatenate([labels for labels, _ in marked])
             self.units, self._first = np.unique(unit[labels], return_index=True)
 
+    def __repr__(self) -> str:
+        return f"<Marks: {self.units.size} units>"
+
     def __getitem__(self, unit: int) -> What:
         place = int(np.searchsorted(self.units, unit))
         if place == self.units.size or self.units[place] != unit:

@@ -44,9 +44,9 @@ class Roles:
         starts: IntArray | None = None
         for labels, role in self._spread():
             home = homes.get(id(labels))
-            if home is None and starts is None:
+            if home is None and starts is None:  # most marks are of whole lines, which have a home
                 starts = np.array([p.labels[0] if p.labels.size else -1 for p in own], dtype=np.int64)
-            for parameter in [home] if starts is None or home is not None else _homes(own, starts, labels):
+            for parameter in [home] if home is not None else _homes(own, starts, labels):
                 if {parameter.role, role} == {"producer", "consumer"}:
                     # Tied: what makes a copy would have to be cloned and divided at once.
                     reason = f"'{parameter.value.name}' makes its channels and takes them"
@@ -107,9 +107,9 @@ def _held(holders: dict[int, list[int]], labels: IntArray, index: int) -> None:
                 holders[label].append(index)
 
 
-def _homes(own: list[ParameterAxis], starts: IntArray, labels: IntArray) -> list[ParameterAxis]:
+def _homes(own: list[ParameterAxis], starts: IntArray | None, labels: IntArray) -> list[ParameterAxis]:
     """The parameter axes whose own labels are among these; `starts` are the first labels of all, ascending."""
-    if not starts.size or not labels.size:
+    if starts is None or not starts.size or not labels.size:
         return []
     found = np.unique(np.searchsorted(starts, labels.ravel(), side="right") - 1)
     parameters = [own[k] for k in found.tolist() if k >= 0]

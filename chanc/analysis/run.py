@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +17,7 @@ from chanc.analysis.layout import Layout, Opaque, plain
 from chanc.analysis.rules import REGISTRY, AnalysisRule
 from chanc.boundary import stumbled
 from chanc.errors import ChancError
-from chanc.ir.initializers import constant_shape, fed
+from chanc.ir.initializers import constant_shape, fed, shape_of
 from chanc.ir.nodes import bodies, called, captured_by
 from chanc.ops import Trait, has
 
@@ -302,7 +303,7 @@ class _Runner:
             return known
         # Floats are weights, unless they are a single number.
         limit = DATA_LIMIT if value.dtype in INTEGERS else 1 if value.dtype in SCALARS else 0
-        return tensor.numpy() if tensor.size <= limit else None
+        return tensor.numpy() if prod(shape_of(tensor)) <= limit else None
 
     def _opaque(self, context: Context, reason: str, captured: list[ir.Value]) -> None:
         """Pin whatever enters a node that isn't understood; its outputs have the shapes that the model declares."""
