@@ -74,6 +74,12 @@ def test_a_long_chain_in_any_order() -> None:
     assert not sets.roots(size).any()
 
 
+def test_many_onto_one_member() -> None:
+    sets = DisjointSet()
+    sets.unite(np.arange(10)[:, None], np.full(1, 30))
+    np.testing.assert_array_equal(sets.roots(31), [*[0] * 10, *range(10, 30), 0])
+
+
 def test_nothing_united() -> None:
     np.testing.assert_array_equal(DisjointSet().roots(3), [0, 1, 2])
     assert DisjointSet().roots(0).size == 0

@@ -233,6 +233,15 @@ def test_a_reshape_to_ones() -> None:
     assert found.sizes == (1, N, 1)
 
 
+def test_a_reshape_that_only_drops_ones_keeps_the_line() -> None:
+    """What is united by whole lines is so behind a Flatten as well."""
+    layout = vector(np.arange(6), 1, [N, 6, 1, 1])
+    found = reshape(layout, [N, 6])
+    assert found.fields[0].labels is layout.fields[0].labels
+    assert found == vector(layout.fields[0].labels, 1, [N, 6])
+    assert reshape(found, [1, N, 1, 6]).axes == ((), (N,), (), (6,))
+
+
 def test_without_and_drop() -> None:
     layout = image()
     assert without(layout, 1, 6) == plain([N, 6, H, W])

@@ -12,7 +12,7 @@ from chanc.analysis.marks import Marks
 MARKED = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), max_size=5)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 9), min_size=10, max_size=10), MARKED)
 def test_the_first_mark_of_a_unit_counts(unit: list[int], marked: list[list[int]]) -> None:
     expected: dict[int, str] = {}
