@@ -97,7 +97,7 @@ def moves(net: Supernet, times: int = 4) -> list[float]:
         with torch.no_grad():
             for number, unit in enumerate(net.units):
                 net.choices.parameter[number] += shift * unit.step
-        net.policy.advance(net.choices, net.units, turn)
+        net.policy.advance(net.choices, net.units, 0, net.options.epochs)
         found.append(timed(net, net.fit))
     return found
 

@@ -190,12 +190,12 @@ def _length(algo: str, trials: int, epochs: int | None) -> dict[str, int]:
 def _options(algo: str, given: Mapping[str, Any], defect: Defect) -> dict[str, Any]:
     """The options that a method has: a start at the planted widths, bounds with room, all trials at equal cost.
 
-    A starved group may be as narrow as a few channels: widths are multiples of 2 on every device, those of masks any.
-    Masks have some hundred steps here, the papers' have 13,000: they learn faster, and their weights train at widths as
-    they would be.
+    A starved group may be as narrow as a few channels: legal widths, on every device, are as fine as half of it, and
+    those of masks any. Masks have some hundred steps here, the papers' have 13,000: they learn faster, and train at
+    widths as they would be.
     """
     room = {"start_width": 0, "min_width": max(1, defect.starved // 2), "max_width": 4 * max(defect.widths.values()),
-            "round_to": 2, "step": 1, "mask_lr": 0.3, "mask_mode": "sampled",
+            "round_to": max(1, min(2, defect.starved // 2)), "step": 1, "mask_lr": 0.3, "mask_mode": "sampled",
             "target_params": defect.params}  # fmt: skip
     known = fields_of(algo)
     return {name: value for name, value in {**room, **given}.items() if name in known and value is not None}

@@ -87,10 +87,10 @@ _DMASK = {**_SHARED, "split": 0.8, "turns": "epochs", "tau": 5.0, "decay": 0.956
 _OURS = "the range is chanc's: the table of the paper's appendix is lost"
 
 PRESETS.add("flexcharts", Preset(
-    "flexcharts", "flexcharts20", {**_SHARED, "split": 0.5, "turns": "steps", "sigma": 2.0, "candidates": 13,
-                                  "pace": "channels"},
+    "flexcharts", "flexcharts20", {**_SHARED, "split": 0.5, "turns": "steps", "sigma": 2.0, "last_sigma": 2.0,
+                                  "candidates": 13, "pace": "channels"},
     _DARTS, _CELLS, final_epochs=100, transfer="grow",
-    note="lambda 0.01 is of the paper's range, 0.001 to 0.1; --target-macs follows a target instead",
+    note="lambda 0.01 is of the paper's range, 0.001 to 0.1; --target-macs holds a target instead",
 ), help="FlexCHarts: 20 cells of DARTS, a mean width each.")  # fmt: skip
 
 PRESETS.add("dmask-small", Preset(

@@ -1,14 +1,17 @@
-"""What a network costs whose widths are random, and how much that counts beside the loss.
+"""What a network costs whose widths are random, and what that does to a step of its widths.
 
     E[prod_u f_u^p_u] = prod_u E[f_u^p_u]      units are independent; one that meets itself has its E[f^2], not E[f]^2
 
-    fixed:  lambda cost / cost at the start,  or lambda |log(cost / target)|
-    dual:   lambda gap + 1/2 rho gap^2,  gap = log(cost / target),  lambda += rate gap after each step
+    fixed:  the loss has  lambda cost / cost at the start,  or  lambda |log(cost / target)|  besides
+    held:   of all steps d that change each gap = log(cost / target) by -SHARE gap, the one nearest to the optimizer's
 
-The dual's lambda may have either sign: what a search is told is what its network shall cost, not a ceiling. Further off
-than `reach` the gap counts as if it were that large, in the gradient and for lambda: on a long way to its target a
-search else learns a lambda that takes as long to unlearn, and Adam's second moments no other gradient stands out from.
-"""
+The second has no lambda to tune or to wait for: it is the multiplier of S d = -SHARE gap, from one small system of
+equations, and of either sign (what a search is told is what its network shall cost, not a ceiling):
+
+    min 1/2 (d - step)^T P^-1 (d - step)   gives   d = step - P S^T lambda,   (S P S^T) lambda = S step + SHARE gap
+
+P is the optimizer's own scale of each number, so at rest every unit's slope of the loss is lambda times that of the
+cost, whatever the noise of its gradient. Further off than `REACH` a gap counts as if it were that large."""
 
 from __future__ import annotations
 
@@ -50,46 +53,67 @@ class Expected:
         return self._coefficients @ moments[self._unit, self._power].prod(1)
 
 
+SHARE, REACH = 0.3, 0.1
+"""Of a gap, what a step closes, and the largest that counts."""
+FURTHEST = 2.0
+"""A step that holds a cost moves nothing further than so many learning rates."""
+PASSES = 4
+"""How often what some can't move any further is handed on to the others."""
+
+
 @dataclass(frozen=True)
 class Pressure:
-    """What the cost adds to the loss: weights by cost, fixed ones or, where None, a dual that follows the gap.
-
-    targets: by cost, empty for none. rate, damping, reach: of the dual.
-    """
+    """What the cost does. targets: by cost, empty for none. weight: a fixed lambda; None: the targets are held."""
 
     targets: Mapping[str, float]
     weight: float | None = None
-    rate: float = 0.01
-    damping: float = 10.0
-    reach: float = 0.1
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The costs that are held to their targets."""
+        return tuple(self.targets) if self.weight is None else ()
 
 
 class Price:
-    """The pressure of some costs, with the state of its duals."""
+    """The pressure of some costs."""
 
     def __init__(self, costs: Mapping[str, Callable[[Tensor], Tensor]], pressure: Pressure, start: Tensor) -> None:
         """`start`: the moments at which the costs stand at the start."""
         self.costs, self.pressure = costs, pressure
         with torch.no_grad():
             self._scale = {name: pressure.targets.get(name, float(cost(start))) for name, cost in costs.items()}
-        first = 0.0 if pressure.weight is None else pressure.weight
-        self.weights = {name: start.new_tensor(first) for name in costs}
 
     def __call__(self, moments: Tensor) -> Tensor:
-        """What is added to the loss, up to a constant; a dual's weight has followed afterwards."""
+        """What is added to the loss, up to a constant: nothing of costs that are held."""
         total = moments.new_zeros(())
+        if (weight := self.pressure.weight) is None:
+            return total
         for name, cost in self.costs.items():
             relative = cost(moments) / self._scale[name]
-            total = total + self._term(name, relative)
+            total = total + weight * (relative.log().abs() if name in self.pressure.targets else relative)
         return total
 
-    def _term(self, name: str, relative: Tensor) -> Tensor:
-        weight, pressure = self.weights[name], self.pressure
-        if name not in pressure.targets:
-            return weight * relative
-        gap = relative.log()
-        if pressure.weight is not None:
-            return weight * gap.abs()
-        near = gap.detach().clamp(-pressure.reach, pressure.reach)
-        self.weights[name] = weight + pressure.rate * near
-        return (weight + pressure.damping * near) * gap
+    def gaps(self, moments: Tensor) -> list[Tensor]:
+        """log(cost / target) of each cost that is held."""
+        return [(self.costs[name](moments) / self._scale[name]).log() for name in self.pressure.held]
+
+
+def held(step: Tensor, slopes: Tensor, gaps: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The step nearest to `step` [numbers] that closes a share of the gaps [costs], and the multipliers [costs].
+
+    slopes: of the gaps, [costs, numbers]; scale: P of the head of this file; low, high: how far each number may move,
+    [numbers]: where that is in the way the others do more.
+    """
+    due = SHARE * gaps.clamp(-REACH, REACH)
+    found, free, multipliers = step, torch.ones_like(step), torch.zeros_like(gaps)
+    for _ in range(PASSES):
+        moving = scale * free
+        system = (slopes * moving) @ slopes.T
+        # Two costs may ask for the same: what tells them apart shall not blow up their multipliers.
+        system.diagonal().add_(1e-3 * system.trace() + torch.finfo(system.dtype).tiny)
+        known = torch.where(free > 0, step, found)
+        multipliers = torch.linalg.solve_ex(system, slopes @ known + due).result  # no wait for the device
+        wanted = torch.where(free > 0, step - moving * (multipliers @ slopes), found)
+        found = torch.maximum(torch.minimum(wanted, high), low)
+        free = free * (found == wanted)
+    return found, multipliers

@@ -35,8 +35,8 @@ class Policy(Protocol):
     def begin(self, units: Sequence[Unit], device: torch.device) -> Choices:
         """The choices before the first epoch."""
 
-    def advance(self, choices: Choices, units: Sequence[Unit], epoch: int) -> None:
-        """Make them ready for an epoch."""
+    def advance(self, choices: Choices, units: Sequence[Unit], epoch: int, epochs: int) -> None:
+        """Make them ready for an epoch of so many."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class MaskOptions:
     """How masks are trained.
 
     split: the share of the training images that weights are trained on, masks on the others. turns: both by turns,
-    step by step, or first all batches of the weights. mode: the masks in steps of the weights. lr: of the masks.
+    step by step, or first all batches of the weights. mode: what a step sees, masks as they are or a width of each unit
+    that is drawn. lr: of the masks.
     cost: what is priced where there is no target. latency: measured, where it is priced ("latency_ms").
     """
 
@@ -64,7 +65,8 @@ class MaskedEpoch:
     loss, masks_loss: the task's mean loss in steps of weights, and of masks; held_out and score: on the held-out part.
     low, high: the outermost borders of the range. widths: expected ones; means: what the choices are centred on;
     options and weights: the choices themselves, at the epoch's end. costs are expected ones, `targets` what they shall
-    be, `pressures` their weights in the loss. supernet: params and MACs of the widest network; executed: MACs of all
+    be, `pressures` lambda, what a cost
+    counts beside the loss. supernet: params and MACs of the widest network; executed: MACs of all
     forward passes of the training. seconds by what they went into; peak: bytes, see `_peak`.
     """
 

@@ -7,6 +7,10 @@ A choice that leans on a border of its options within an epoch gets others there
     weights   a batch of D_train, the masks fixed: soft as they are, or one option drawn for each unit
     masks     a batch of D_search, the weights fixed (first order): the task's loss and the pressure of the cost
 
+Where a width is drawn the masks' steps see it too, and their gradient goes on as if it had been the soft mask (the
+straight-through estimator of Bengio, Leonard, Courville 2013). A soft mask of a narrow group tells too little of what
+its channels are worth: the mean loss of all widths that it stands for is far above the loss of their mean.
+
 Everything random in an epoch follows from the seed and the epoch's number, so a checkpoint holds no random state.
 """
 
@@ -36,7 +40,7 @@ from chanc.training.choices import gumbel
 from chanc.training.devices import isolated, pick_device, precision
 from chanc.training.dropping import Dropping
 from chanc.training.evaluation import evaluate
-from chanc.training.expected import Cost, Expected, Price
+from chanc.training.expected import FURTHEST, Cost, Expected, Price, held
 from chanc.training.feed import held_out_feed
 from chanc.training.latency import Interpolated
 from chanc.training.lessons import begun
@@ -69,7 +73,6 @@ class _State(TypedDict):
     schedule: StateDict
     choices: dict[str, Tensor]
     adam: StateDict
-    pressures: dict[str, Tensor]
 
 
 @dataclass
@@ -112,6 +115,7 @@ class Supernet:
         self.amp = precision(options) == "bfloat16"
         self._rss = _resident()
         self.ranges: list[_Range] = []
+        self.multipliers: list[Tensor] = []
 
     def begin(self, draw: bool) -> None:
         """Make all that trains; `draw`: weights are drawn anew first."""
@@ -141,8 +145,8 @@ class Supernet:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         with isolated(self.device, self._seeded(epoch)):
-            self.policy.advance(self.choices, self.units, epoch)
-            self.ranges = []
+            self.policy.advance(self.choices, self.units, epoch, self.options.epochs)
+            self.ranges, self.multipliers = [], []
             self.fit()
             clock.lap("resize")
             loss, masks_loss = self._train(epoch, on_step)
@@ -175,7 +179,6 @@ class Supernet:
             "schedule": self.schedule.state_dict(),
             "choices": self.choices.state(),
             "adam": self.adam.state_dict(),
-            "pressures": dict(self.price.weights),
         }
         save_state(path, cast("dict[str, object]", state))
 
@@ -190,7 +193,6 @@ class Supernet:
         self.schedule.load_state_dict(state["schedule"])
         self.choices.restore(state["choices"])
         self.adam.load_state_dict(state["adam"])
-        self.price.weights = {name: value.to(self.device) for name, value in state["pressures"].items()}
 
     def _expected(self) -> dict[str, Cost]:
         """The costs as functions of the moments of the units' widths."""
@@ -282,7 +284,7 @@ class Supernet:
         if not self.choices.leans():
             return False
         before = self.choices.options
-        self.policy.advance(self.choices, self.units, epoch)
+        self.policy.advance(self.choices, self.units, epoch, self.options.epochs)
         if torch.equal(before, self.choices.options):
             return False
         self.fit()
@@ -312,14 +314,40 @@ class Supernet:
 
     def masks_step(self, net: Trainable, batch: Batch) -> Tensor:
         """Train the masks on a batch; its loss."""
-        weights = self.choices.draw(self._noise())
-        self._mask(weights)
+        noise = self._noise()
+        weights = self.choices.draw(noise)
+        sampled = self.masking.mode == "sampled"
+        self._mask(self.choices.sample(noise) + (weights - weights.detach()) if sampled else weights)
         loss = self.loss(net, batch)
-        total = loss + self.price(self.choices.moments(weights, self.degree))
-        (self.choices.parameter.grad,) = torch.autograd.grad(total, [self.choices.parameter])
+        moments, parameter = self.choices.moments(weights, self.degree), self.choices.parameter
+        gaps = self.price.gaps(moments)
+        slopes = [torch.autograd.grad(gap, [parameter], retain_graph=True)[0].flatten() for gap in gaps]
+        (parameter.grad,) = torch.autograd.grad(loss + self.price(moments), [parameter])
+        before = parameter.detach().clone()
         self.adam.step()
+        if gaps:
+            self._hold(before, torch.stack(gaps).detach().to(before), torch.stack(slopes))
         self.choices.clamp()
         return loss.detach()
+
+    @torch.no_grad()
+    def _hold(self, before: Tensor, gaps: Tensor, slopes: Tensor) -> None:
+        """Bend the step that was made from `before` so that the costs come to their targets."""
+        parameter, state = self.choices.parameter, self.adam.state[self.choices.parameter]
+        step = parameter - before
+        seen = state["exp_avg_sq"] / (1 - BETAS[1] ** state["step"])
+        scale = self.masking.lr / (seen.sqrt() + self.adam.defaults["eps"])
+        furthest = torch.full_like(before, FURTHEST * self.masking.lr)
+        low, high = (self._kept(before + side * furthest) - before for side in (-1, 1))
+        step, multipliers = held(step.flatten(), slopes, gaps, scale.flatten(), low.flatten(), high.flatten())
+        parameter.copy_(before + step.view_as(before))
+        self.multipliers.append(multipliers)
+
+    def _kept(self, wanted: Tensor) -> Tensor:
+        """What the choices make of a parameter that is out of bounds."""
+        self.choices.parameter.copy_(wanted)
+        self.choices.clamp()
+        return self.choices.parameter.detach().clone()
 
     @torch.no_grad()
     def _told(self, epoch: int, loss: float, masks_loss: float, held_out: float, score: float) -> MaskedEpoch:
@@ -345,10 +373,17 @@ class Supernet:
             weights=shares,
             costs={name: float(cost(moments)) for name, cost in self.expected.items()},
             targets=dict(self.masking.pressure.targets),
-            pressures={name: float(weight) for name, weight in self.price.weights.items()},
+            pressures=self._pressures(),
             supernet={"params": widest.params, "macs": widest.macs},
             executed=sum(one.macs * one.samples for one in self.ranges),
         )  # fmt: skip
+
+    def _pressures(self) -> dict[str, float]:
+        """By cost lambda, of an epoch's steps the mean."""
+        pressure = self.masking.pressure
+        if pressure.weight is not None:
+            return dict.fromkeys(self.price.costs, pressure.weight)
+        return dict(zip(pressure.held, torch.stack(self.multipliers).mean(0).tolist(), strict=True))
 
     def _peak(self) -> int:
         """Peak bytes: of torch's allocator on a GPU, in this epoch; else resident above those at the search's start."""

@@ -24,13 +24,15 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def rows(**widths: tuple[int, ...]) -> list[dict[str, Any]]:
     """A line a search, as made up."""
-    return [{"method": method, "seed": seed, "width": width, "group": "g", "own": 16, "starved": 4, "goal": 10.0,
-             "cpu_s": 2.0} for method, of in widths.items() for seed, width in enumerate(of)]  # fmt: skip
+    every = [(method, seed, width) for method, of in widths.items() for seed, width in enumerate(of)]
+    return [{"net": "wide", "method": method, "seed": seed, "width": width, "group": "g", "own": 16, "starved": 4,
+             "goal": 10.0, "cpu_s": 2.0} for method, seed, width in every]  # fmt: skip
 
 
 def test_what_has_a_row_is_not_done_again(bench: Any) -> None:
-    left = bench.left(rows(greedy=(4, 16), random=(4,)), ["random", "greedy"], 3)
-    assert left == [("random", 1), ("random", 2), ("greedy", 2)]
+    left = bench.left(rows(greedy=(4, 16), random=(4,)), ["wide"], ["random", "greedy"], 3)
+    assert left == [("wide", "random", 1), ("wide", "random", 2), ("wide", "greedy", 2)]
+    assert len(bench.left(rows(greedy=(4, 16)), ["wide", "narrow"], ["greedy"], 2)) == 2
 
 
 def test_all_methods_of_widths_are_tested_with_options_that_they_have(bench: Any) -> None:
@@ -40,11 +42,12 @@ def test_all_methods_of_widths_are_tested_with_options_that_they_have(bench: Any
     assert set(bench.METHODS) <= set(METHODS)
 
 
-def test_the_stream_is_starved(bench: Any, tmp_path: Path) -> None:
-    source, defect = sow(bench.sound(tmp_path), tmp_path)
+@pytest.mark.parametrize(("net", "own", "starved", "goal"), [("wide", 16, 4, 10.0), ("narrow", 8, 2, 5.0)])
+def test_the_stream_is_starved(bench: Any, tmp_path: Path, net: str, own: int, starved: int, goal: float) -> None:
+    source, defect = sow(bench.sound(bench.NETS[net], tmp_path), tmp_path)
     assert source.exists()
-    assert (defect.own, defect.starved, defect.goal) == (16, 4, 10.0)
-    assert sorted(defect.widths.values())[0] == 4 < sorted(defect.widths.values())[1] / 4
+    assert (defect.own, defect.starved, defect.goal) == (own, starved, goal)
+    assert sorted(defect.widths.values())[0] == starved < sorted(defect.widths.values())[1] / 4
 
 
 def test_the_table_says_who_passes(bench: Any) -> None:

@@ -35,7 +35,7 @@ def test_what_has_a_row_is_not_done_again(bench: Any) -> None:
 
 def test_arms_are_methods_and_the_two_that_are_compared_differ_in_their_choices_only(bench: Any) -> None:
     made = {name: make(arm.algo, **arm.options) for name, arm in bench.ARMS.items()}
-    alike = ("split", "turns", "mask_mode", "step", "round_to", "min_width", "max_width", "cost_weight", "dual_rate")
+    alike = ("split", "turns", "mask_mode", "step", "round_to", "min_width", "max_width", "cost_weight")
     for net, (flex, dmask) in bench.COMPARED.items():
         assert all(getattr(made[flex], name) == getattr(made[dmask], name) for name in alike)
         assert bench.ARMS[flex].net == bench.ARMS[dmask].net == net

@@ -1,4 +1,4 @@
-"""Costs in expectation: against sums over all outcomes; and the weight that follows a target."""
+"""Costs in expectation: against sums over all outcomes; and steps that hold a target."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from chanc.cost.polynomial import Polynomial  # noqa: E402
 from chanc.training.choices import Gaussian  # noqa: E402
-from chanc.training.expected import Expected, Pressure, Price  # noqa: E402
+from chanc.training.expected import SHARE, Expected, Pressure, Price, held  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -53,30 +53,54 @@ def test_fixed_weights() -> None:
     assert float(torch.autograd.grad(free, choice.parameter)[0]) == 0
 
 
+def doubles(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_a_step_that_holds_costs_is_the_nearest_that_closes_their_gaps() -> None:
+    """Against the stationary point of the constrained quadratic, solved whole."""
+    step, scale = doubles(0.3, -0.2, 0.1, 0.4), doubles(1.0, 4.0, 0.5, 2.0)
+    slopes = torch.stack([doubles(0.2, 0.1, 0.4, 0.3), doubles(0.5, 0.0, 0.1, 0.2)])
+    gaps = doubles(0.05, -0.08)
+    far = torch.full((4,), 1e3).double()
+    found, multipliers = held(step, slopes, gaps, scale, -far, far)
+    system = torch.zeros(6, 6).double()
+    system[:4, :4], system[:4, 4:], system[4:, :4] = torch.diag(1 / scale), slopes.T, slopes
+    exact = torch.linalg.solve(system, torch.cat([step / scale, -SHARE * gaps]))
+    assert torch.allclose(found, exact[:4], atol=1e-2)
+    assert torch.allclose(multipliers, exact[4:], atol=1e-2)
+    assert torch.allclose(slopes @ found, -SHARE * gaps, atol=2e-3)
+
+
+def test_what_one_cannot_move_the_others_do() -> None:
+    """And a gap that is far counts as one within reach."""
+    step, scale, slopes = doubles(0, 0, 0), doubles(100, 1, 1), torch.ones(1, 3).double()
+    near = torch.full((3,), 0.02).double()
+    found, _ = held(step, slopes, doubles(2.5), scale, -near, near)
+    assert found.tolist() == pytest.approx([-0.02, -0.005, -0.005], abs=1e-4)
+    stuck, _ = held(step, slopes, doubles(2.5), scale, -near / 10, near)
+    assert stuck.tolist() == pytest.approx([-0.002] * 3, rel=1e-6), "nobody can: as far as it goes"
+
+
 @pytest.mark.parametrize("target", [160.0, 480.0])
-def test_a_dual_follows_the_gap_to_its_target(target: float) -> None:
-    """From both sides, against a loss that pulls elsewhere; what it ends with balances that pull."""
-    choice = Gaussian(torch.tensor([64.0], dtype=torch.float64), 16.0, [tuple(range(8, 161, 8))])
-    costs = {"macs": lambda moments: 5 * moments[0, 1]}
-    price = Price(costs, Pressure({"macs": target}, rate=0.1), widths(choice).detach())
-    adam = torch.optim.Adam([choice.parameter], lr=1.0, betas=(0.5, 0.999))
-    for _ in range(120):
-        moments = widths(choice)
-        total = (moments[0, 1] - 64) ** 2 / 4000 + price(moments)
-        (choice.parameter.grad,) = torch.autograd.grad(total, [choice.parameter])
-        adam.step()
-        choice.clamp()
-    assert (5 * widths(choice)[0, 1]).item() == pytest.approx(target, rel=0.05)
-    assert (price.weights["macs"].item() > 0) == (target < 320)
+def test_the_multiplier_balances_the_loss_at_rest(target: float) -> None:
+    """Two widths of one product, a loss that wants them elsewhere: its slopes are lambda times those of the cost."""
+    mean = doubles(10, 32).requires_grad_()
+    wanted, scale, far = doubles(20, 20), doubles(1, 9), doubles(0.5, 0.5)
+    for _ in range(300):
+        loss = ((mean - wanted) ** 2).sum() / 2
+        gap = (mean.prod() / target).log()
+        (pull,), (slope,) = (torch.autograd.grad(of, [mean]) for of in (loss, gap))
+        step, multipliers = held(-0.05 * scale * pull, slope[None], gap.detach()[None], 0.05 * scale, -far, far)
+        mean = (mean.detach() + step).requires_grad_()
+    assert mean.prod().item() == pytest.approx(target, rel=2e-3)
+    assert torch.allclose(pull, -multipliers * slope, rtol=1e-2)
+    assert (multipliers.item() > 0) == (target < 400)
 
 
-@pytest.mark.parametrize("target", [20.0, 5120.0])
-def test_far_from_its_target_a_dual_stays_in_reach(target: float) -> None:
-    """A gap of 2.77 pulls and teaches as one of a tenth does: (0 + 10 * 0.1) d gap / d mu, lambda += 0.01 * 0.1."""
-    choice = Gaussian(torch.tensor([64.0], dtype=torch.float64), 16.0, [tuple(range(16, 113, 8))])
-    price = Price({"macs": lambda moments: 5 * moments[0, 1]}, Pressure({"macs": target}), widths(choice).detach())
-    (pull,) = torch.autograd.grad(price(widths(choice)), [choice.parameter])
-    (log,) = torch.autograd.grad(widths(choice)[0, 1].log(), [choice.parameter])
-    side = 1 if target < 320 else -1
-    assert pull.item() == pytest.approx(side * log.item(), rel=1e-12)
-    assert price.weights["macs"].item() == pytest.approx(side * 0.001)
+def test_a_held_cost_adds_nothing_to_the_loss() -> None:
+    choice = Gaussian(torch.tensor([64.0], dtype=torch.float64), 8.0, [tuple(range(40, 96, 8))])
+    price = Price({"macs": lambda moments: 5 * moments[0, 1]}, Pressure({"macs": 160.0}), widths(choice).detach())
+    assert float(price(widths(choice))) == 0
+    assert [gap.item() for gap in price.gaps(widths(choice))] == pytest.approx([0.6931472])
+    assert Price(price.costs, Pressure({"macs": 160.0}, 0.5), widths(choice).detach()).gaps(widths(choice)) == []

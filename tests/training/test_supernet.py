@@ -52,7 +52,7 @@ class Means:
         means = [float(unit.start) for unit in units]
         return Gaussian(torch.tensor(means), 2.0 * self.step, self.options(means, units))
 
-    def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int) -> None:
+    def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int, epochs: int) -> None:
         choices.choose_among(self.options([mean + epoch * self.drift for mean in choices.centres()], units))
 
 
@@ -62,7 +62,7 @@ class Fixed(Means):
     def begin(self, units: Sequence[Unit], device: object) -> Choices:
         return Free([(4, 6, 8, 10)] * len(units), 5.0, device)
 
-    def advance(self, choices: Free, units: Sequence[Unit], epoch: int) -> None:
+    def advance(self, choices: Free, units: Sequence[Unit], epoch: int, epochs: int) -> None:
         choices.tau = 5.0 * 0.9**epoch
 
 
@@ -174,7 +174,7 @@ def test_a_range_that_moves_takes_the_network_along(dataset: Dataset) -> None:
 
 def test_a_mean_that_leans_on_its_range_takes_it_along_within_the_epoch(dataset: Dataset) -> None:
     """Four steps of 3 channels towards a far target, the range being 4 wide: it is centred anew, the network grows."""
-    net = supernet(dataset, lr=3.0, pressure=Pressure({"macs": 1e7}))
+    net = supernet(dataset, lr=3.0, pressure=Pressure({"macs": 1e7}, 10.0))
     seen = net.epoch(0)
     wide, narrow = seen.options
     assert (seen.low[wide], seen.high[wide], seen.low[narrow], seen.high[narrow]) == (4, 16, 2, 14)
@@ -185,18 +185,21 @@ def test_a_mean_that_leans_on_its_range_takes_it_along_within_the_epoch(dataset:
     assert seen.executed == 160 * first + 40 * last
 
 
-@pytest.mark.parametrize(("policy", "mode"), [
-    (Means, "soft"), pytest.param(Means, "sampled", marks=pytest.mark.nightly),
-    (Fixed, "sampled"), pytest.param(Fixed, "soft", marks=pytest.mark.nightly),
+@pytest.mark.parametrize(("policy", "mode", "weight"), [
+    (Means, "soft", 10.0), (Means, "sampled", None), pytest.param(Means, "soft", None, marks=pytest.mark.nightly),
+    (Fixed, "sampled", None), pytest.param(Fixed, "soft", 10.0, marks=pytest.mark.nightly),
 ])  # fmt: skip
-def test_a_killed_search_goes_on(dataset: Dataset, tmp_path: Path, policy: type[Means], mode: str) -> None:
-    """From the end of any epoch, bit by bit; ranges move within them."""
-    calm = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=Pressure({"macs": 40_000.0}))
+def test_a_killed_search_goes_on(
+    dataset: Dataset, tmp_path: Path, policy: type[Means], mode: str, weight: float | None
+) -> None:
+    """From the end of any epoch, bit by bit; with a fixed weight ranges move within them."""
+    pressure = Pressure({"macs": 40_000.0}, weight)
+    calm = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=pressure)
     calm.epoch(0)
     calm.save(tmp_path / "0.safetensors")
     found = calm.widths()
     told = calm.epoch(1)
-    cut = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=Pressure({"macs": 40_000.0}))
+    cut = supernet(dataset, policy(), mode=mode, lr=3.0, pressure=pressure)
     cut.restore(tmp_path / "0.safetensors")
     assert cut.widths() == found
     again = cut.epoch(1)

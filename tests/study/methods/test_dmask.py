@@ -34,9 +34,9 @@ def test_its_range_is_a_share_of_the_width(options: dict[str, float], of: Unit, 
 def test_it_cools_down() -> None:
     method = make("dmask")
     choices = method.begin([unit(36, 8)], CPU)
-    method.advance(choices, [unit(36, 8)], 0)
+    method.advance(choices, [unit(36, 8)], 0, 51)
     assert choices.tau == 5.0
-    method.advance(choices, [unit(36, 8)], 50)
+    method.advance(choices, [unit(36, 8)], 50, 51)
     assert choices.tau == pytest.approx(5.0 * 0.956**50)
 
 

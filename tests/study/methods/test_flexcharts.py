@@ -19,6 +19,7 @@ from chanc.study.presets import PRESETS  # noqa: E402
 from chanc.study.space import SearchGroup, Space  # noqa: E402
 from chanc.study.study import search  # noqa: E402
 from chanc.study.torch_engine import TorchEngine  # noqa: E402
+from chanc.training.masking import Unit  # noqa: E402
 from chanc.training.supernet import Supernet  # noqa: E402
 
 TRAIN = {"batch_size": 32, "lr": 0.1, "crop_padding": 1, "flip": False, "device": "cpu"}
@@ -38,11 +39,24 @@ def log(path: Path) -> bytes:
 def test_its_options() -> None:
     method = make("flexcharts")
     assert trains_itself("flexcharts")
-    assert (method.step, method.sigma, method.candidates, method.split, method.turns) == (8, 2.0, 13, 0.5, "steps")
+    assert (method.step, method.candidates, method.split, method.turns) == (8, 13, 0.5, "steps")
     for wrong, told in (({"candidates": 4}, "odd"), ({"min_width": 9, "max_width": 8}, "above max_width"),
                         ({"target_macs": "-3"}, "neither a number above 0")):  # fmt: skip
         with pytest.raises(ValueError, match=told):
             make("flexcharts", **wrong)
+
+
+def test_its_bells_narrow_from_the_first_epoch_to_the_last() -> None:
+    """In steps of each group; the paper's stay as they are."""
+    units = [Unit(name, {name: 1.0}, 64, step, 8, 1024) for name, step in (("a", 8), ("b", 16))]
+    papers = {"sigma": 2.0, "last_sigma": 2.0}
+    for options, expected in (({}, [[32, 64], [20, 40], [8, 16]]), (papers, [[16, 32]] * 3)):
+        method = make("flexcharts", **options)
+        choices, seen = method.begin(units, "cpu"), []
+        for epoch in range(3):
+            method.advance(choices, units, epoch, 3)
+            seen.append(choices.sigma.tolist())
+        assert seen == expected
 
 
 def test_ties_are_one_unit_and_kept_groups_none() -> None:

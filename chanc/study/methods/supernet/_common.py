@@ -54,8 +54,7 @@ class MaskEngine(Engine, Protocol):
 class Masking(Bounded, ABC):
     """What both methods can be asked for.
 
-    cost_weight: the paper's lambda; None: with a target the weight follows the gap (`chanc.training.expected`), without
-    one it is 0.01.
+    cost_weight: the paper's lambda; None: the target is held (`chanc.training.expected`), without one it is 0.01.
     """
 
     min_width: int = 8
@@ -66,24 +65,22 @@ class Masking(Bounded, ABC):
         "help": "Share of the training images that weights see; masks see the others.", "range": (0.01, 0.99)})
     turns: Literal["steps", "epochs"] = field(default="steps", metadata={
         "help": "Weights and masks by turns at each step, or the weights' batches of an epoch first."})
-    mask_mode: Literal["soft", "sampled"] = field(default="soft", metadata={
-        "help": "The masks in steps of the weights: as they are, or a width drawn by them."})
+    mask_mode: Literal["soft", "sampled"] = field(default="sampled", metadata={
+        "help": "What a step trains with: masks as they are, or widths drawn by them."})
     mask_lr: float = field(default=0.1, metadata={"help": "Learning rate of the masks' Adam.", "range": (0, math.inf)})
     cost: Literal["macs", "params", "latency"] = field(default="macs", metadata={
         "help": "What is priced in a search without a target; latency is measured in onnxruntime, layer by layer."})
     cost_weight: float | None = field(default=None, metadata={
         "help": "Fixed weight of the cost in the loss (the papers' lambda).", "range": (0, math.inf),
-        "default": "follows the target; 0.01 without one"})
-    dual_rate: float = field(default=0.01, metadata={
-        "help": "How fast the weight of the cost follows the gap to the target.", "range": (0, math.inf)})
+        "default": "none, each step holds the target; 0.01 without one"})
 
     @abstractmethod
     def begin(self, units: Sequence[Unit], device: torch.device) -> Choices:
         """The choices before the first epoch."""
 
     @abstractmethod
-    def advance(self, choices: Any, units: Sequence[Unit], epoch: int) -> None:
-        """Make the choices ready for an epoch: those that `begin` made."""
+    def advance(self, choices: Any, units: Sequence[Unit], epoch: int, epochs: int) -> None:
+        """Make the choices ready for an epoch of so many: those that `begin` made."""
 
     @abstractmethod
     def figures(self, seen: MaskedEpoch) -> Mapping[str, Mapping[str, float]]:
@@ -138,7 +135,7 @@ class Masking(Bounded, ABC):
         if table is not None and self.target.latency is not None:
             targets["latency_ms"] = 1e3 * self.target.seconds(lambda: table.whole / 1e3)
         weight = 0.01 if self.cost_weight is None and not targets else self.cost_weight
-        return MaskOptions(Pressure(targets, weight, self.dual_rate), self.split, self.turns, self.mask_mode,
+        return MaskOptions(Pressure(targets, weight), self.split, self.turns, self.mask_mode,
                            self.mask_lr, "latency_ms" if self.cost == "latency" else self.cost, table)  # fmt: skip
 
     def _latency(self, context: Context, model: ir.Model) -> Table:

@@ -52,7 +52,7 @@ class DMask(Masking):
 
         return Free([self._range(unit) for unit in units], self.tau, device)
 
-    def advance(self, choices: Free, units: Sequence[Unit], epoch: int) -> None:
+    def advance(self, choices: Free, units: Sequence[Unit], epoch: int, epochs: int) -> None:
         """Cool down."""
         choices.tau = self.tau * self.decay**epoch
 

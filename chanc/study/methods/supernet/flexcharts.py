@@ -32,12 +32,15 @@ UNIT = 8
 class FlexCharts(Masking):
     """Widths inside one training: each mean moves by gradient, its range along with it.
 
-    sigma: in steps. candidates: K, odd. weights: "paper" doesn't divide alpha by its sum (Eq. 4 as it stands). pace:
-    the paper's is "channels".
+    sigma, last_sigma: in steps, in the first and in the last epoch, and along a line between them: a wide bell finds
+    its way, a narrow one stands for the network that will be built; the paper's is 2 throughout. candidates: K, odd.
+    weights: "paper" doesn't divide alpha by its sum (Eq. 4 as it stands). pace: the paper's is "channels".
     """
 
-    sigma: float = field(default=2.0, metadata={
-        "help": "Deviation of the weights around their mean width, in steps.", "range": (0.1, math.inf)})
+    sigma: float = field(default=4.0, metadata={
+        "help": "Deviation of the weights around their mean width at first, in steps.", "range": (0.1, math.inf)})
+    last_sigma: float = field(default=1.0, metadata={
+        "help": "The same in the last epoch.", "range": (0.1, math.inf)})
     candidates: int = field(default=13, metadata={
         "help": "Widths that a mask chooses from, an odd number.", "range": (3, 999)})
     weights: Literal["normalised", "paper"] = field(default="normalised", metadata={
@@ -59,12 +62,16 @@ class FlexCharts(Masking):
         from chanc.training.choices import Gaussian
 
         means = torch.tensor([float(unit.start) for unit in units], device=device)
-        sigmas = torch.tensor([self.sigma * unit.step for unit in units], device=device)
-        return Gaussian(means, sigmas, self._options(means.tolist(), units), normalised=self.weights == "normalised",
+        steps = torch.tensor([float(unit.step) for unit in units], device=device)
+        return Gaussian(means, self.sigma * steps, self._options(means.tolist(), units),
+                        normalised=self.weights == "normalised",
                         unit=UNIT * self.step if self.pace == "relative" else None)  # fmt: skip
 
-    def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int) -> None:
-        """Centre the ranges."""
+    def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int, epochs: int) -> None:
+        """Centre the ranges, and narrow the bells."""
+        done = epoch / max(1, epochs - 1)
+        sigma = self.sigma + (self.last_sigma - self.sigma) * done
+        choices.sigma = choices.sigma.new_tensor([sigma * unit.step for unit in units])
         choices.choose_among(self._options(choices.centres(), units))
 
     def figures(self, seen: MaskedEpoch) -> Mapping[str, Mapping[str, float]]:
