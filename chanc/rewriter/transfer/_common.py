@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from chanc.analysis.disjoint_set import IntArray
 from chanc.errors import PlanError
 from chanc.ops import Fill
 from chanc.registry import Registry
@@ -21,6 +22,8 @@ Tensor = NDArray[np.generic]
 TABLE_DEVIATION = 0.02
 SLICE = 1 << 18
 """Entries of a weight that are worked on at a time."""
+BLOCK = 1 << 20
+"""Bytes of rows that are moved at a time."""
 
 
 class Use(NamedTuple):
@@ -39,10 +42,33 @@ KEPT = Use()
 
 
 def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
-    """A new tensor with the source's value at every position."""
-    for edit in edits:
-        tensor = np.take(tensor, edit.source, axis=edit.axis)
-    return tensor
+    """A new tensor with the source's value at every position.
+
+    That of a large one is filled some rows at a time: what is in between stays in the processor's cache.
+    """
+    if tensor.nbytes < BLOCK or not edits:
+        for edit in edits:
+            tensor = np.take(tensor, edit.source, axis=edit.axis)
+        return tensor
+    sources = {edit.axis: edit.source for edit in edits}
+    rows = sources.pop(0, np.arange(tensor.shape[0]))
+    shape = [rows.size, *(sources[axis].size if axis in sources else tensor.shape[axis] for axis in range(1, tensor.ndim))]
+    taken = np.empty(shape, tensor.dtype)
+    for start, part in row_blocks(tensor, rows):
+        for axis, source in sources.items():
+            part = np.take(part, source, axis=axis)
+        taken[start : start + len(part)] = part
+    return taken
+
+
+def row_blocks(tensor: Tensor, rows: IntArray) -> Iterator[tuple[int, Tensor]]:
+    """Copies of rows of a tensor, as many at a time as a cache holds, and where in `rows` they begin.
+
+    Not by `np.take`: it copies the whole tensor first if that lies in a file at an odd place.
+    """
+    step = max(BLOCK * tensor.shape[0] // max(tensor.nbytes, 1), 1)
+    for start in range(0, rows.size, step):
+        yield start, tensor[rows[start : start + step]]
 
 
 def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
