@@ -103,10 +103,20 @@ def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], 
                 again = part.copies > 1
                 part = replace(part, new=part.new[again], source=part.source[again])
                 shares = share(part)
+                if (np.frexp(shares)[0] == 0.5).all():  # no digit is lost, and nothing is left for the last copy
+                    _scale(taken, edit.axis, part.new, shares)
+                    continue
                 for values in _slices(np.moveaxis(taken, edit.axis, 0)):
                     shared = _exactly(values[part.new].astype(np.float64), part, shares, taken.dtype)
                     values[part.new] = shared.astype(taken.dtype)
     return taken
+
+
+def _scale(taken: Tensor, axis: int, places: IntArray, by: NDArray[np.float64]) -> None:
+    """Multiply what is at rows of places [n', k] along an axis by a number a row."""
+    factors = np.ones(taken.shape[axis])
+    factors[places] = by[:, None]
+    taken *= factors.astype(taken.dtype).reshape(-1, *[1] * (taken.ndim - 1 - axis))
 
 
 def _slices(values: Tensor) -> Iterator[Tensor]:
