@@ -105,8 +105,8 @@ def detached(model: ir.Model) -> tuple[bytes, dict[str, NDArray[Any]]]:
     large = {
         index: tensor
         for index, tensor in _big_initializers(model, external=True).items()
-        if tensor.dtype.numpy().kind in "biuf" and _bytes(tensor) >= LARGE_BYTES
-        if not values[index].is_graph_output()
+        if _bytes(tensor) >= LARGE_BYTES or isinstance(tensor, ir.ExternalTensor)  # a file that a runtime won't open
+        if tensor.dtype.numpy().kind in "biuf" and not values[index].is_graph_output()
     }
     read = {index: tensor for index, tensor in large.items() if values[index].uses()}
     data: bytes = _stubbed(model, large, read).SerializeToString()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
@@ -46,25 +46,28 @@ def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
 
     That of a large one is filled some rows at a time: what is in between stays in the processor's cache.
     """
-    if tensor.nbytes < BLOCK or not edits:
-        for edit in edits:
-            tensor = np.take(tensor, edit.source, axis=edit.axis)
-        return tensor
     sources = {edit.axis: edit.source for edit in edits}
+    if tensor.nbytes < BLOCK or not edits:
+        taken = tensor[sources.pop(0)] if 0 in sources else tensor
+        return _along(taken, sources)
     rows = sources.pop(0, np.arange(tensor.shape[0]))
-    shape = [rows.size, *(sources[axis].size if axis in sources else tensor.shape[axis] for axis in range(1, tensor.ndim))]
-    taken = np.empty(shape, tensor.dtype)
+    shape = [sources[axis].size if axis in sources else size for axis, size in enumerate(tensor.shape)]
+    taken = np.empty([rows.size, *shape[1:]], tensor.dtype)
     for start, part in row_blocks(tensor, rows):
-        for axis, source in sources.items():
-            part = np.take(part, source, axis=axis)
-        taken[start : start + len(part)] = part
+        taken[start : start + len(part)] = _along(part, sources)
     return taken
+
+
+def _along(tensor: Tensor, sources: Mapping[int, IntArray]) -> Tensor:
+    for axis, source in sources.items():
+        tensor = np.take(tensor, source, axis=axis)
+    return tensor
 
 
 def row_blocks(tensor: Tensor, rows: IntArray) -> Iterator[tuple[int, Tensor]]:
     """Copies of rows of a tensor, as many at a time as a cache holds, and where in `rows` they begin.
 
-    Not by `np.take`: it copies the whole tensor first if that lies in a file at an odd place.
+    By an index, not by `np.take`, which copies the whole tensor first where that lies at an odd place in a file.
     """
     step = max(BLOCK * tensor.shape[0] // max(tensor.nbytes, 1), 1)
     for start in range(0, rows.size, step):
