@@ -117,10 +117,8 @@ def spread(values: list[float]) -> str:
 
 def row(name: str, params: int, turns: list[Turn]) -> str:
     shares = [statistics.median(one.shares.get(part, 0.0) for one in turns) for part in PARTS]
-    figures = [
-        spread([one.command for one in turns]), spread([one.checked for one in turns]),
-        spread([one.adds for one in turns]), spread([one.rewrite for one in turns]), spread([one.check for one in turns]),
-    ]  # fmt: skip
+    columns = [(one.command, one.checked, one.adds, one.rewrite, one.check) for one in turns]
+    figures = [spread([*column]) for column in zip(*columns, strict=True)]
     return f"| {name} | {params / 1e6:.0f} M | {' | '.join(figures)} | {' | '.join(f'{s:.0%}' for s in shares)} |"
 
 
@@ -133,8 +131,8 @@ def report(found: dict[str, tuple[int, list[Turn]]], command: str) -> str:
         f"`{command}`", "",
         f"Python {platform.python_version()}, {names}; {os.cpu_count()} CPU cores, shared with other work. Seconds of",
         f"CPU, all threads, median and range of {repeats} turns. A rewrite's own time is that of the command with",
-        "`--no-verify`: it starts, reads, cuts, writes, and notes what it read (SHA-256) and did. What the check adds is",
-        "the rest of the command without that option, as a multiple. In one process a rewrite is from file to file,",
+        "`--no-verify`: it starts, reads, cuts, writes, and notes what it read (SHA-256) and did. What the check adds",
+        "is the rest of the command without that option, as a multiple. In one process a rewrite is from file to file,",
         "without the start and the SHA-256, and the check comes after it. Shares are of the check's time on the clock:",
         "runs are of two samples; sessions are models copied and loaded by onnxruntime; twins is what makes the models",
         "that are compared: zeroed, rewritten and analysed. Weights of files of 512 MB and more are cut when they are",

@@ -25,7 +25,7 @@ from chanc.ops import kind_of, spec_of
 from chanc.ops.quantize import ZERO_POINTS
 from chanc.oracles.compare import Array
 from chanc.rewriter.trace import Trace
-from chanc.rewriter.transfer._common import row_blocks
+from chanc.rewriter.transfer import row_blocks
 from chanc.rewriter.zero import stored_zero
 
 
