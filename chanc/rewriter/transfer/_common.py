@@ -119,7 +119,7 @@ def _scale(taken: Tensor, axis: int, places: IntArray, by: NDArray[np.float64]) 
     """Multiply what is at rows of places [n', k] along an axis by a number a row."""
     factors = np.ones(taken.shape[axis])
     factors[places] = by[:, None]
-    taken *= factors.astype(taken.dtype).reshape(-1, *[1] * (taken.ndim - 1 - axis))
+    np.multiply(taken, factors.astype(taken.dtype).reshape(-1, *[1] * (taken.ndim - 1 - axis)), out=taken)
 
 
 def _slices(values: Tensor) -> Iterator[Tensor]:
