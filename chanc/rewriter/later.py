@@ -15,7 +15,7 @@ from chanc.ir.external import MappedTensor
 from chanc.rewriter.edits import AxisEdit
 from chanc.rewriter.transfer import Method, take
 
-Held = TypeVar("Held", ir.Tensor, ir.LazyTensor)  # type: ignore[type-arg]
+Held = TypeVar("Held", bound=ir.TensorProtocol)
 
 LARGE = 1 << 20
 """Bytes of a tensor that is worth waiting with."""
@@ -40,7 +40,7 @@ def later(tensor: ir.TensorProtocol, edits: Sequence[AxisEdit]) -> ir.LazyTensor
     def cut() -> ir.TensorProtocol:
         array = np.asarray(take(tensor.numpy(), edits), order="C")
         tensor.release()
-        return _described(ir.Tensor(array, tensor.dtype), tensor)
+        return ir.Tensor(array, tensor.dtype)
 
     return _described(ir.LazyTensor(cut, tensor.dtype, ir.Shape(shape)), tensor)
 
@@ -49,7 +49,7 @@ def settle(model: ir.Model) -> None:
     """Cut what waits, for whoever reads it more than once: the model keeps it then."""
     for value in model.graph.initializers.values():
         if isinstance(value.const_value, ir.LazyTensor):
-            value.const_value = value.const_value.raw()
+            value.const_value = _described(value.const_value.raw(), value.const_value)
 
 
 def _described(new: Held, old: ir.TensorProtocol) -> Held:
