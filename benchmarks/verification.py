@@ -117,7 +117,7 @@ def spread(values: list[float]) -> str:
 
 def row(name: str, params: int, turns: list[Turn]) -> str:
     shares = [statistics.median(one.shares.get(part, 0.0) for one in turns) for part in PARTS]
-    columns = [(one.command, one.checked, one.adds, one.rewrite, one.check) for one in turns]
+    columns = [(one.command, one.checked, one.adds, one.rewrite, one.check, one.check / one.rewrite) for one in turns]
     figures = [spread([*column]) for column in zip(*columns, strict=True)]
     return f"| {name} | {params / 1e6:.0f} M | {' | '.join(figures)} | {' | '.join(f'{s:.0%}' for s in shares)} |"
 
@@ -139,8 +139,8 @@ def report(found: dict[str, tuple[int, list[Turn]]], command: str) -> str:
         "asked for: in the command once, by the check if there is one, else in saving; here twice, the second time in",
         "the check.", "",
         f"| network | params | command, s | with check, s | check adds | in one process: rewrite, s | check, s "
-        f"| {' | '.join(PARTS)} |",
-        f"|{'---|' * (7 + len(PARTS))}",
+        f"| check / rewrite | {' | '.join(PARTS)} |",
+        f"|{'---|' * (8 + len(PARTS))}",
         *(row(name, params, turns) for name, (params, turns) in found.items()), "",
         *(f"- {name}: {turns[-1].found}" for name, (_, turns) in found.items()),
     ]  # fmt: skip
