@@ -10,7 +10,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,6 +34,9 @@ PROTOBUF_BYTES = (1 << 31) - 1
 
 HOLLOW_BYTES = 1024
 """Initializers of so many bytes or more are written beside protobuf; smaller ones (shapes, biases) aren't worth it."""
+
+LARGE_BYTES = 1 << 16
+"""A runtime's copies of initializers of so many bytes or more are worth avoiding."""
 
 _ONE = np.zeros(1, np.float32)
 _CHUNK_BYTES = 16 << 20
@@ -94,20 +97,21 @@ def to_bytes(model: ir.Model) -> bytes:
 
 
 def detached(model: ir.Model) -> tuple[bytes, dict[str, NDArray[Any]]]:
-    """The serialized model with big initializers said to be external data, and the arrays of those that are used.
+    """The serialized model with its large weights as graph inputs, and the arrays of those, by name.
 
-    For a runtime that takes them from memory, by name: nothing is copied. Types that NumPy lacks stay inside. Raises:
-    ModelError, as `to_bytes`.
+    For a runtime that reads what it is fed where it lies: of an initializer it would make a copy. Types that NumPy
+    lacks, and what is an output as well, stay inside. Raises: ModelError, as `to_bytes`.
     """
-    big = {
+    values = [value for value, _ in _filled(model)]
+    large = {
         index: tensor
         for index, tensor in _big_initializers(model, external=True).items()
-        if tensor.dtype.numpy().kind in "biuf"
+        if _bytes(tensor) >= LARGE_BYTES or isinstance(tensor, ir.ExternalTensor)  # a file that a runtime won't open
+        if tensor.dtype.numpy().kind in "biuf" and not values[index].is_graph_output()
     }
-    data = _hollow(model, big, Layout("memory", {index: (0, tensor.nbytes) for index, tensor in big.items()}))
-    values = [value for value in model.graph.initializers.values() if value.const_value is not None]
-    used = {index: tensor for index, tensor in big.items() if values[index].uses() or values[index].is_graph_output()}
-    return data, {values[index].name or "": tensor.numpy() for index, tensor in used.items()}
+    read = {index: tensor for index, tensor in large.items() if values[index].uses()}
+    data: bytes = _stubbed(model, large, read).SerializeToString()
+    return data, {values[index].name or "": tensor.numpy() for index, tensor in read.items()}
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
@@ -119,13 +123,17 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
 def stub_proto(model: ir.Model) -> onnx.ModelProto:
     """A small `ModelProto` in which big initializers are graph inputs of the same shape, for checks and inference."""
     big = _big_initializers(model, external=True)
-    proto: onnx.ModelProto = onnx.ModelProto.FromString(_hollow(model, big, None))
-    stubs = [proto.graph.initializer[index] for index in big]
+    return _stubbed(model, big, big)
+
+
+def _stubbed(model: ir.Model, out: dict[int, ir.TensorProtocol], fed: Collection[int]) -> onnx.ModelProto:
+    """A `ModelProto` without the initializers `out`, of which those `fed` are graph inputs of the same shape."""
+    proto: onnx.ModelProto = onnx.ModelProto.FromString(_hollow(model, out, None))
     known = {value.name for value in proto.graph.input}
-    for stub in stubs:
+    for stub in (proto.graph.initializer[index] for index in fed):
         if stub.name not in known:
             proto.graph.input.append(onnx.helper.make_tensor_value_info(stub.name, stub.data_type, list(stub.dims)))
-    kept = [tensor for index, tensor in enumerate(proto.graph.initializer) if index not in big]
+    kept = [tensor for index, tensor in enumerate(proto.graph.initializer) if index not in out]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)
     return proto

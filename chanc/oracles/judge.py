@@ -30,6 +30,7 @@ from chanc.oracles.precision import HALVES
 from chanc.oracles.spent import Spent
 from chanc.oracles.verdict import Finding, Verdict
 from chanc.oracles.zeroed import strays, zeroed
+from chanc.rewriter.later import settle
 from chanc.rewriter.plan import Plan
 from chanc.rewriter.trace import Trace
 
@@ -69,6 +70,8 @@ def judge(
     installed can run it, VerifyError for a trace that is not of `original`, MissingDependencyError without onnxruntime.
     """
     spent = Spent()
+    if isinstance(rewritten, ir.Model):
+        settle(rewritten)  # it is run here and saved later
     one, two = load(original), load(rewritten)
     widths = _widths(trace) if trace is not None else {}
     allowed = tolerance

@@ -25,6 +25,7 @@ from chanc.ops import kind_of, spec_of
 from chanc.ops.quantize import ZERO_POINTS
 from chanc.oracles.compare import Array
 from chanc.rewriter.trace import Trace
+from chanc.rewriter.transfer import row_blocks
 from chanc.rewriter.zero import stored_zero
 
 
@@ -47,16 +48,30 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         dropped = {axis: np.setdiff1d(np.arange(array.shape[axis]), source) for axis, source in axes.items()}
         if not any(places.size for places in dropped.values()):
             continue
-        array = array.copy()
-        zero = stored_zero(array.shape, node, index, lambda other: _constant(other, known))
-        # Zero would divide by zero, and what stands there may make NaN: 1 is as good, the channel is read by zeros.
-        nothing = 1 if spec is not None and index in spec.divisors else 0
-        for axis, places in dropped.items():
-            gone = (slice(None),) * axis + (places,)
-            array[gone] = nothing if zero is None else zero[gone]
-        own = add_constant(copy.graph, names.fresh(f"{value.name}.zeroed"), array)
+        nothing = stored_zero(array.shape, node, index, lambda other: _constant(other, known))
+        if nothing is None and spec is not None and index in spec.divisors:
+            # Zero would divide by zero, and what stands there may make NaN: 1 is as good, the channel is read by zeros.
+            nothing = np.ones(array.shape, array.dtype)
+        own = add_constant(copy.graph, names.fresh(f"{value.name}.zeroed"), _without(array, dropped, nothing))
         node.replace_input_with(index, own)
     return copy
+
+
+def _without(array: Array, dropped: Mapping[int, Array], nothing: Array | None) -> Array:
+    """A copy with the places of each axis taken out; `nothing` is what there is then everywhere, None for zeros.
+
+    Rows that go whole are never touched.
+    """
+    left = np.setdiff1d(np.arange(array.shape[0]), dropped.get(0, []))
+    blank = np.zeros(array.shape, array.dtype) if nothing is None else np.array(nothing, array.dtype)
+    for start, part in row_blocks(array, left):
+        rows = left[start : start + len(part)]
+        for axis, places in dropped.items():
+            if axis:
+                gone = (slice(None),) * axis + (places,)
+                part[gone] = 0 if nothing is None else nothing[rows][gone]
+        blank[rows] = part
+    return blank
 
 
 def strays(model: Any, trace: Trace | Mapping[str, Any]) -> str:

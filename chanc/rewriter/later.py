@@ -6,6 +6,7 @@ Saving asks for one tensor after the other. What is drawn, shared out or moved a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +14,8 @@ import onnx_ir as ir
 from chanc.ir.external import MappedTensor
 from chanc.rewriter.edits import AxisEdit
 from chanc.rewriter.transfer import Method, take
+
+Held = TypeVar("Held", bound=ir.TensorProtocol)
 
 LARGE = 1 << 20
 """Bytes of a tensor that is worth waiting with."""
@@ -37,8 +40,20 @@ def later(tensor: ir.TensorProtocol, edits: Sequence[AxisEdit]) -> ir.LazyTensor
     def cut() -> ir.TensorProtocol:
         array = np.asarray(take(tensor.numpy(), edits), order="C")
         tensor.release()
-        return ir.Tensor(array, dtype=tensor.dtype)
+        return ir.Tensor(array, tensor.dtype)
 
-    lazy = ir.LazyTensor(cut, tensor.dtype, ir.Shape(shape), name=tensor.name, doc_string=tensor.doc_string)
-    lazy.metadata_props.update(tensor.metadata_props)
-    return lazy
+    return _described(ir.LazyTensor(cut, tensor.dtype, ir.Shape(shape)), tensor)
+
+
+def settle(model: ir.Model) -> None:
+    """Cut what waits, for whoever reads it more than once: the model keeps it then."""
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, ir.LazyTensor):
+            value.const_value = _described(value.const_value.raw(), value.const_value)
+
+
+def _described(new: Held, old: ir.TensorProtocol) -> Held:
+    """A tensor with another's name, and what is said of that."""
+    new.name, new.doc_string = old.name, old.doc_string
+    new.metadata_props.update(old.metadata_props)
+    return new

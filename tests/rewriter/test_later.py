@@ -10,6 +10,7 @@ import pytest
 
 import chanc
 from chanc.ir.external import MappedTensor
+from chanc.oracles import judge
 from chanc.rewriter.later import LARGE
 from chanc.testing.graphs import Graph
 
@@ -41,6 +42,20 @@ def test_a_large_weight_that_only_loses_units_is_cut_when_it_is_asked_for(
     for model in (found, chanc.load(tmp_path / "half.onnx")):
         for name, tensor in weights(model).items():
             np.testing.assert_array_equal(tensor.numpy(), expected[name].numpy())
+
+
+def test_what_waits_is_cut_once_for_the_check_and_for_saving(
+    mapped: tuple[onnx.ModelProto, Path], tmp_path: Path
+) -> None:
+    model = chanc.load(mapped[1])
+    made = chanc.rewrite(model, scale=0.5)
+    (tmp_path / "judged").mkdir()
+    chanc.save(made.model, tmp_path / "half.onnx")
+    assert judge(model, made.model, trace=made.trace).agrees
+    assert not any(isinstance(tensor, ir.LazyTensor) for tensor in weights(made.model).values())
+    chanc.save(made.model, tmp_path / "judged" / "half.onnx")
+    for name in ("half.onnx", "half.onnx.data"):
+        assert (tmp_path / "judged" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_what_grows_is_made_at_once(mapped: tuple[onnx.ModelProto, Path]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from chanc.rewriter import TRANSFERS, rewrite
 from chanc.rewriter.edits import AxisEdit, Part
+from chanc.rewriter.transfer import _common, take
 from chanc.rewriter.transfer._common import KEPT
 from chanc.rewriter.transfer.widen import EVEN
 from chanc.testing.builders import build
@@ -120,6 +121,30 @@ def test_the_form_for_judges_is_even(plain, weights) -> None:
     model = plain()
     old, new = weights(model)["w2"], weights(rewrite(model, {"w1": 16}, transfer=EVEN).model)["w2"]
     assert np.array_equal(new, np.repeat(old, 2, axis=1) / 2)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_halves_and_quarters_are_those_of_the_weight(axis: int) -> None:
+    source = np.array([0, 0, 1, 2, 2, 2, 2])
+    part = Part(np.arange(3)[:, None], np.arange(7)[:, None], source)
+    tensor = normal((3, 3, 2)).astype(np.float32)
+    share = np.array([1 / 2, 1 / 2, 1, 1 / 4, 1 / 4, 1 / 4, 1 / 4], np.float32).reshape(-1, *[1] * (2 - axis))
+    found = EVEN.apply(tensor, [AxisEdit(axis, "consumer", source, (part,))], KEPT, RNG)
+    np.testing.assert_array_equal(found, np.take(tensor, source, axis=axis) * share)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (0, 2), (2, 1)])
+def test_blocks_of_rows_hold_what_the_whole_does(axes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tensor begins at an odd byte, as those of a file do."""
+    values = normal((6, 5, 4)).astype(np.float32)
+    tensor = np.frombuffer(b"?" + values.tobytes(), np.float32, offset=1).reshape(values.shape)
+    edits = [AxisEdit(axis, "producer", np.array([0, 2, 2, 3]), ()) for axis in axes]
+    expected = values
+    for edit in edits:
+        expected = np.take(expected, edit.source, axis=edit.axis)
+    np.testing.assert_array_equal(take(tensor, edits), expected)
+    monkeypatch.setattr(_common, "BLOCK", 3 * 5 * 4 * 4)
+    np.testing.assert_array_equal(take(tensor, edits), expected)
 
 
 @pytest.mark.parametrize("name", ["grow", "select", "widen", "init"])

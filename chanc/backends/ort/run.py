@@ -96,10 +96,11 @@ def run(
     feeds that don't fit the inputs and for a run that fails.
     """
     opened = model if hasattr(model, "get_inputs") else session(model, exact=exact, threads=threads, device=device)
-    _check_feeds(opened, feeds)
+    weights: dict[str, Array] = getattr(opened, "weights", {})
+    _check_feeds(opened, feeds, weights)
     arrays = {name: np.asarray(value) for name, value in feeds.items()}  # arithmetic makes a number of an array []
     try:
-        outputs = [_array(output) for output in opened.run(None, arrays)]
+        outputs = [_array(output) for output in opened.run(None, {**weights, **arrays})]
     except Exception as error:
         raise ModelError(f"onnxruntime can't run the model: {_line(error)}") from error
     return outputs
@@ -139,16 +140,14 @@ def _open(ort: Any, model: Any, options: Any, providers: list[str], *, in_place:
 
 
 def _open_in_place(ort: Any, model: ir.Model, options: Any) -> Any:
-    """A session on the CPU that uses a model's weights where they are: serialized they would be copied three times.
+    """A session on the CPU that reads a model's large weights where they are: they are inputs, which `run` feeds.
 
-    They may lie less well in memory than onnxruntime's own: not for a session whose runs are timed.
+    Initializers it would copy, whoever holds them. Not for a session whose runs are timed: kernels don't know that
+    these inputs stay the same.
     """
     data, arrays = detached(model)
-    ready = {name: np.require(array, requirements=["C", "ALIGNED"]) for name, array in arrays.items()}
-    weights = [ort.OrtValue.ortvalue_from_numpy(array) for array in ready.values()]
-    options.add_external_initializers(list(ready), weights)
     opened = ort.InferenceSession(data, options, providers=[CPU])
-    opened.weights = weights  # onnxruntime doesn't hold on to them
+    opened.weights = {name: np.require(array, requirements=["C", "ALIGNED"]) for name, array in arrays.items()}
     return opened
 
 
@@ -178,8 +177,8 @@ def _require_provider(wanted: str, found: list[str]) -> None:
     )
 
 
-def _check_feeds(opened: Any, feeds: Mapping[str, Array]) -> None:
-    inputs = {value.name for value in opened.get_inputs()}
+def _check_feeds(opened: Any, feeds: Mapping[str, Array], weights: Mapping[str, Array]) -> None:
+    inputs = {value.name for value in opened.get_inputs()} - weights.keys()
     optional = {value.name for value in opened.get_overridable_initializers()}
     missing, unknown = sorted(inputs - feeds.keys()), sorted(feeds.keys() - inputs - optional)
     if missing or unknown:

@@ -5,6 +5,6 @@ A method is a function `(tensor, edits, use, rng) -> tensor`; `use` names the op
 
 from __future__ import annotations
 
-from chanc.rewriter.transfer._common import TRANSFERS, Method, Transfer, Use, register, take
+from chanc.rewriter.transfer._common import TRANSFERS, Method, Transfer, Use, register, row_blocks, take
 
-__all__ = ["TRANSFERS", "Method", "Transfer", "Use", "register", "take"]
+__all__ = ["TRANSFERS", "Method", "Transfer", "Use", "register", "row_blocks", "take"]

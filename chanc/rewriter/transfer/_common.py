@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from chanc.analysis.disjoint_set import IntArray
 from chanc.errors import PlanError
 from chanc.ops import Fill
 from chanc.registry import Registry
@@ -21,6 +22,8 @@ Tensor = NDArray[np.generic]
 TABLE_DEVIATION = 0.02
 SLICE = 1 << 18
 """Entries of a weight that are worked on at a time."""
+BLOCK = 1 << 20
+"""Bytes of rows that are moved at a time."""
 
 
 class Use(NamedTuple):
@@ -39,10 +42,36 @@ KEPT = Use()
 
 
 def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
-    """A new tensor with the source's value at every position."""
-    for edit in edits:
-        tensor = np.take(tensor, edit.source, axis=edit.axis)
+    """A new tensor with the source's value at every position.
+
+    That of a large one is filled some rows at a time: what is in between stays in the processor's cache.
+    """
+    sources = {edit.axis: edit.source for edit in edits}
+    if tensor.nbytes < BLOCK or not edits:
+        taken = tensor[sources.pop(0)] if 0 in sources else tensor
+        return _along(taken, sources)
+    rows = sources.pop(0, np.arange(tensor.shape[0]))
+    shape = [sources[axis].size if axis in sources else size for axis, size in enumerate(tensor.shape)]
+    taken = np.empty([rows.size, *shape[1:]], tensor.dtype)
+    for start, part in row_blocks(tensor, rows):
+        taken[start : start + len(part)] = _along(part, sources)
+    return taken
+
+
+def _along(tensor: Tensor, sources: Mapping[int, IntArray]) -> Tensor:
+    for axis, source in sources.items():
+        tensor = np.take(tensor, source, axis=axis)
     return tensor
+
+
+def row_blocks(tensor: Tensor, rows: IntArray) -> Iterator[tuple[int, Tensor]]:
+    """Copies of rows of a tensor, as many at a time as a cache holds, and where in `rows` they begin.
+
+    By an index, not by `np.take`, which copies the whole tensor first where that lies at an odd place in a file.
+    """
+    step = max(BLOCK * tensor.shape[0] // max(tensor.nbytes, 1), 1)
+    for start in range(0, rows.size, step):
+        yield start, tensor[rows[start : start + step]]
 
 
 def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
@@ -77,10 +106,21 @@ def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], 
                 again = part.copies > 1
                 part = replace(part, new=part.new[again], source=part.source[again])
                 shares = share(part)
+                halves = taken.dtype.kind == "f" and (np.frexp(shares)[0] == 0.5).all()
+                if halves:  # no digit is lost, and nothing is left for the last copy
+                    _scale(taken, edit.axis, part.new, shares)
+                    continue
                 for values in _slices(np.moveaxis(taken, edit.axis, 0)):
                     shared = _exactly(values[part.new].astype(np.float64), part, shares, taken.dtype)
                     values[part.new] = shared.astype(taken.dtype)
     return taken
+
+
+def _scale(taken: Tensor, axis: int, places: IntArray, by: NDArray[np.float64]) -> None:
+    """Multiply what is at rows of places [n', k] along an axis by a number a row."""
+    factors = np.ones(taken.shape[axis])
+    factors[places] = by[:, None]
+    np.multiply(taken, factors.astype(taken.dtype).reshape(-1, *[1] * (taken.ndim - 1 - axis)), out=taken)
 
 
 def _slices(values: Tensor) -> Iterator[Tensor]:

@@ -72,6 +72,18 @@ def test_exact_leaves_the_graph_as_it_is() -> None:
     assert options.intra_op_num_threads == 3
 
 
+def test_a_session_that_judges_reads_large_weights_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["chanc.ir.save"], "LARGE_BYTES", 64 * 16 * 4)
+    model, weight = load(linear()), np.ones((64, 16), np.float32)
+    model.graph.initializers["w"].const_value = ir.Tensor(weight, name="w")
+    model.graph.register_initializer(ir.Value(name="unread", const_value=ir.Tensor(np.ones((64, 16), np.float32))))
+    opened = ort.session(model, exact=True)
+    weight[:] = 2  # onnxruntime has no copy of it
+    np.testing.assert_allclose(ort.run(opened, feeds())[1], feeds()["x"] @ weight, atol=1e-5)
+    with pytest.raises(ModelError, match=r"no value for input 'x'; the model's inputs are \['x'\]"):
+        ort.run(opened, {})
+
+
 @pytest.mark.parametrize(
     ("opset", "ir_version", "match"),
     [(28, 14, "it takes IR versions up to"), (27, 13, "it takes opsets up to"), (28, 8, "it takes opsets up to")],
