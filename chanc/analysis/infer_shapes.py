@@ -5,22 +5,20 @@ A shape that the model declares and that contradicts what is inferred is stale, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
 
+from chanc.analysis.apart import Apart
 from chanc.analysis.dims import Size
 from chanc.analysis.findings import Findings
 from chanc.analysis.run import visit_model
 from chanc.boundary import boundary
 from chanc.ir.initializers import constant_shape
-from chanc.ir.nodes import bodies, captured_by, nodes_of
+from chanc.ir.nodes import bodies, nodes_of
 
 BIG = 1 << 12
-
-_APART = "chanc.apart"
-"""The domain of functions that stand for nodes with bodies, and the name of an input that is none of the model's."""
 
 
 @boundary("shape inference")
@@ -89,12 +87,12 @@ def _onnx_inference(model: ir.Model) -> list[onnx.ValueInfoProto]:
 
 def _skeleton(model: ir.Model) -> onnx.ModelProto:
     proto = onnx.ModelProto(ir_version=model.ir_version, graph=onnx.GraphProto(name="skeleton"))
-    graph = proto.graph
     for domain, version in model.opset_imports.items():
         proto.opset_import.append(onnx.helper.make_opsetid(domain, version))
+    graph, apart = proto.graph, Apart(proto)
     for node in model.graph:
         made = ir.serde.serialize_node(node)
-        graph.node.append(_apart(node, made, proto) if bodies(node) else made)
+        graph.node.append(apart(node, made) if bodies(node) else made)
     for value in model.graph.inputs:
         info = ir.serde.serialize_value(value)
         for dim in info.type.tensor_type.shape.dim:
@@ -111,30 +109,4 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
         elif value not in model.graph.inputs:
             shape = constant_shape(value)
             graph.input.append(onnx.helper.make_tensor_value_info(value.name or "", int(tensor.dtype), shape))
-    if proto.functions:
-        proto.opset_import.append(onnx.helper.make_opsetid(_APART, 1))
-        sizes = list(dict.fromkeys(name for function in proto.functions for name in _symbols(function.node[0])))
-        graph.input.append(onnx.helper.make_tensor_value_info(_APART, onnx.TensorProto.BOOL, sizes))
     return proto
-
-
-def _apart(node: ir.Node, made: onnx.NodeProto, model: onnx.ModelProto) -> onnx.NodeProto:
-    """A call of a function of `model`, added to it, that stands for a node with bodies.
-
-    For each body onnx copies the types of all that is around it, which takes minutes in a large graph. Around those of
-    a function is what the function reads.
-    """
-    read = [value.name for value in (*node.inputs, *captured_by(node)) if value is not None and value.name]
-    ends = list(dict.fromkeys(read)), [name for name in made.output if name]
-    name = f"{len(model.functions)}"
-    model.functions.append(onnx.helper.make_function(_APART, name, *ends, [made], model.opset_import))
-    return onnx.helper.make_node(name, *ends, domain=_APART)
-
-
-def _symbols(node: onnx.NodeProto) -> Iterator[str]:
-    """The names of sizes in a node's bodies, at any depth: onnx makes up others than those."""
-    for graph in (graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)):
-        for value in (*graph.input, *graph.output, *graph.value_info):
-            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim if dim.dim_param)
-        for inner in graph.node:
-            yield from _symbols(inner)
