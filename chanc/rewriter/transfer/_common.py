@@ -45,11 +45,12 @@ def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
     return tensor
 
 
-def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
+def draw(taken: Tensor, use: Use, rng: np.random.Generator, whole: tuple[int, ...] = ()) -> Tensor:
     """What a tensor of this shape begins with, as its operator's spec (`chanc.ops`) says; `taken` if nobody trains it.
 
-    Weights are drawn normal with variance 2 / fan-in (He et al. 2015), tables of vectors with deviation 0.02, biases
-    are 0, norms scale by 1. Quantised weights are those of `taken`, shuffled, so that their scales still fit.
+    whole: the shape of the tensor of which `taken` is a part. Weights are drawn normal with variance 2 / fan-in (He et
+    al. 2015), tables of vectors with deviation 0.02, biases are 0, norms scale by 1. Quantised weights are those of
+    `taken`, shuffled, so that their scales still fit.
     """
     if use.fill is None:
         return taken
@@ -57,7 +58,7 @@ def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
         return np.full_like(taken, use.fill)
     if not ir.DataType.from_numpy(taken.dtype).is_floating_point():
         return taken.ravel()[rng.permutation(taken.size)].reshape(taken.shape)
-    deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(taken.shape))
+    deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(whole or taken.shape))
     drawn = np.empty(taken.size, taken.dtype)
     for start in range(0, taken.size, SLICE):
         some = drawn[start : start + SLICE]
