@@ -96,8 +96,8 @@ def resize_parameters(
 def _making(
     method: Method, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator
 ) -> Callable[[Tensor], Tensor]:
-    """What makes a tensor's new values of its old ones, now or later, and the same each time."""
-    if not method.draws or not any(edit.repeats for edit in edits):
+    """What makes a tensor's new values of its old ones; where units are repeated, later and the same each time."""
+    if method.fresh or not any(edit.repeats for edit in edits):
         return lambda tensor: method.apply(tensor, edits, use, rng)
     (seed,) = rng.bit_generator.seed_seq.spawn(1)
     return lambda tensor: method.apply(tensor, edits, use, np.random.default_rng(seed))
