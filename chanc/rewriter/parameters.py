@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -99,8 +100,8 @@ def _making(
     """What makes a tensor's new values of its old ones; where units are repeated, later and the same each time."""
     if method.fresh or not any(edit.repeats for edit in edits):
         return lambda tensor: method.apply(tensor, edits, use, rng)
-    (seed,) = rng.bit_generator.seed_seq.spawn(1)
-    return lambda tensor: method.apply(tensor, edits, use, np.random.default_rng(seed))
+    (own,) = rng.spawn(1)
+    return lambda tensor: method.apply(tensor, edits, use, copy.deepcopy(own))
 
 
 def _draw_others(
