@@ -6,8 +6,8 @@ usage: python benchmarks/big_model.py [--gb 3] [--repeats 3] [--rows load check 
 The model is a chain of 1024-channel 3x3 convolutions, made on the spot and removed again. Each row is a fresh process;
 peak memory is the resident set's, which counts pages of memory-mapped files too. After each row that writes, as many
 bytes are copied as it reads and writes, through a buffer, and flushed to the disk, as the row does. Neither finds
-anything of the source in the page cache. Halving takes rows and columns, one weight after the other, while it saves.
-Widening holds what is new until then: it draws a number for every weight, which takes a CPU longer than any disk.
+anything of the source in the page cache. Halving takes rows and columns, widening draws new ones, one weight after the
+other, while they save.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """How the cost of each step grows with the number of nodes, and that of analysis and rewrite with the image size.
 
     python benchmarks/scaling.py [--nodes 1000 10000 100000] [--sizes 8 224] [--kinds residual shared dense bodies]
-                                 [--out benchmarks/results/scaling.md]
+                                 [--verified 20000] [--out benchmarks/results/scaling.md]
 
 The models are chains, 8 channels wide. "residual": blocks of convolution, BatchNorm, Relu, convolution, BatchNorm,
 Add, Relu, with a Concat and a Split every tenth block; each block adds so little that the numbers stay finite at any
 depth. "shared": convolution, BatchNorm, Relu, where all BatchNorms read the same four vectors, which a rewrite must
 part. "dense": blocks of 16 convolutions that each read all that came before them in their block. "bodies":
-convolutions in branches of an If, in the body of a Loop, and in a function of the model. Nodes are counted in the
-normal form, those of bodies too. Times are of CPUs, the best of three (of one over 5,000 nodes). Source, module and
-verification are measured once, at the first image size (`scaling_steps.py`).
+convolutions in branches of an If, in the body of a Loop, and in a function of the model, residual as well. Nodes are
+counted in the normal form, those of bodies too. Times are of CPUs, the best of three (of one over 5,000 nodes). Source,
+module and verification are measured once, at the first image size (`scaling_steps.py`), verification up to --verified
+nodes: beyond, onnxruntime takes too long to open a session.
 """
 
 from __future__ import annotations
@@ -82,32 +83,20 @@ def dense(nodes: int, size: int) -> onnx.ModelProto:
 
 
 def bodies(nodes: int, size: int) -> onnx.ModelProto:
-    """An If, a Loop and a call of a function in turn, behind a convolution each."""
+    """Residual blocks of an If, a Loop or a call of a function in turn, between two convolutions."""
     graph = Graph()
     x = graph.input("image", [1, 3, size, size], dynamic={0: "n"})
     choice = graph.input("choice", [], dtype=onnx.TensorProto.BOOL)
     turns = graph.constant(np.array(2))
-    block = 0
-    while 3 * block < nodes - 5:  # three nodes a block
+    x, block, little = x.conv(WIDTH), 0, 7 / nodes
+    while 20 * block < 3 * (nodes - 5):  # 20 nodes in three blocks
         block += 1
-        x = x.conv(WIDTH)
-        kernel = graph.weight(WIDTH, WIDTH, 3, 3)
+        y = x.conv(WIDTH)
         if block % 3 == 0:
-            x = graph.node("Gate", [x], domain=DOMAIN, shapes=[x.shape])[0]
-            continue
-        name = f"block_{block}"
-        inside = f"{name}.x" if block % 3 == 1 else x.name
-        made = onnx.helper.make_node("Conv", [inside, kernel.name], [f"{name}.y"], pads=[1, 1, 1, 1])
-        if block % 3 == 1:
-            body = _body(name, [f"{name}.go", f"{name}.y"], made, x, [f"{name}.i", f"{name}.on", inside])
-            inputs, attributes = [turns.name, "", x.name], {"body": body}
+            y = graph.node("Gate", [y], domain=DOMAIN, shapes=[y.shape])[0]
         else:
-            other = onnx.helper.make_node("Relu", [x.name], [f"{name}.z"])
-            branches = _body(name, [f"{name}.y"], made, x), _body(name, [f"{name}.z"], other, x)
-            inputs, attributes = [choice.name], dict(zip(("then_branch", "else_branch"), branches, strict=True))
-        op = "Loop" if block % 3 == 1 else "If"
-        graph.nodes.append(onnx.helper.make_node(op, inputs, [name], name=name, **attributes))
-        x = Tensor(graph, name, x.shape, x.dtype)
+            y = _held(y, f"block_{block}", turns if block % 3 == 1 else choice)
+        x = faint(y.conv(WIDTH), little) + x
     model = graph.model(x.gap().flatten().gemm(10))
     gate = [
         onnx.helper.make_node("Sigmoid", ["x"], ["s"]),
@@ -116,6 +105,24 @@ def bodies(nodes: int, size: int) -> onnx.ModelProto:
     opset = [onnx.helper.make_opsetid("", graph.opset)]
     model.functions.append(onnx.helper.make_function(DOMAIN, "Gate", ["x"], ["y"], gate, opset))
     return model
+
+
+def _held(x: Tensor, name: str, given: Tensor) -> Tensor:
+    """A convolution in the body of a Loop of so many turns, or, where what is given is a choice, in a branch."""
+    graph, loops = x.graph, given.dtype == onnx.TensorProto.INT64
+    kernel = graph.weight(WIDTH, WIDTH, 3, 3, fan_in=9 * WIDTH)
+    inside = f"{name}.x" if loops else x.name
+    made = onnx.helper.make_node("Conv", [inside, kernel.name], [f"{name}.y"], pads=[1, 1, 1, 1])
+    if loops:
+        body = _body(name, [f"{name}.go", f"{name}.y"], made, x, [f"{name}.i", f"{name}.on", inside])
+        node = onnx.helper.make_node("Loop", [given.name, "", x.name], [name], name=name, body=body)
+    else:
+        other = onnx.helper.make_node("Relu", [x.name], [f"{name}.z"])
+        branches = _body(name, [f"{name}.y"], made, x), _body(name, [f"{name}.z"], other, x)
+        bodies = dict(zip(("then_branch", "else_branch"), branches, strict=True))
+        node = onnx.helper.make_node("If", [given.name], [name], name=name, **bodies)
+    graph.nodes.append(node)
+    return Tensor(graph, name, x.shape, x.dtype)
 
 
 def _body(
@@ -148,8 +155,8 @@ def best(function: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def measure(kind: str, nodes: int, size: int, whole: bool) -> str:
-    """A row: microseconds a node; those of PyTorch and onnxruntime only where the `whole` is asked for."""
+def measure(kind: str, nodes: int, size: int, whole: bool, verified: int) -> str:
+    """A row: microseconds a node; those of PyTorch only where the `whole` is asked for, the check up to `verified`."""
     proto = KINDS[kind](nodes, size)
     loaded = load(proto)
     normalize(loaded)
@@ -159,11 +166,11 @@ def measure(kind: str, nodes: int, size: int, whole: bool) -> str:
     analysis = best(lambda: analyze_model(loaded), repeats)
     groups = len(analyze_model(loaded).groups)
     if whole:
-        found = steps(loaded)
+        found = steps(loaded, nodes <= verified)
         print(f"{kind}, {count} nodes: {found.verdict}", flush=True)
         rest = found.columns(count)
     else:
-        rest = [f"{best(lambda: chanc.rewrite(loaded, scale=0.5), repeats) / count * 1e6:.0f}", *[""] * 5]
+        rest = [f"{best(lambda: chanc.rewrite(loaded, scale=0.5), repeats) / count * 1e6:.0f}", *[""] * 6]
     cells = [kind, count, size, groups, f"{opened / count * 1e6:.0f}", f"{analysis / count * 1e6:.0f}", *rest]
     return f"| {' | '.join(map(str, cells))} |"
 
@@ -173,22 +180,24 @@ def main() -> None:
     parser.add_argument("--nodes", type=at_least(10), nargs="*", default=[1000, 10000, 100000])
     parser.add_argument("--sizes", type=at_least(8), nargs="*", default=[8, 224])
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--verified", type=at_least(0), default=20000)
     parser.add_argument("--out", type=target)
     args = parser.parse_args()
-    steps(load(residual(100, 8)))  # imports, and what is read once
+    steps(load(residual(100, 8)), True)  # imports, and what is read once
     lines = [
         "# Scaling: nodes and image size", "", f"`python benchmarks/scaling.py {shlex.join(sys.argv[1:])}`", "",
         "Microseconds of CPU a node, on a shared machine: the best of three (one over 5,000 nodes) of analyses; once "
         "what follows. The rewrite is that of a loaded model to half its widths, both analyses included; the source is "
         "PyTorch's text; the module is that text compiled and constructed (`PyTorch`, which is Python's compiler and "
-        "`torch.nn`'s constructors) and its weights put in; the verification compares rewritten and original, and "
-        "`onnxruntime` is what sessions and runs take of that.", "",
+        "`torch.nn`'s constructors) and its weights put in; the verification compares rewritten and original, `chanc` "
+        "is what it takes besides onnxruntime, which opens sessions of both (and of twins, where little of the input "
+        "comes through) and runs them.", "",
         "| kind | nodes | image | groups | load, normal form | analysis | rewrite | source | module | of it PyTorch "
-        "| verification | of it onnxruntime |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| verification | chanc | sessions | runs |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for kind, nodes, size in itertools.product(args.kinds, args.nodes, args.sizes):
-        lines.append(measure(kind, nodes, size, size == args.sizes[0]))
+        lines.append(measure(kind, nodes, size, size == args.sizes[0], args.verified))
         print(lines[-1], flush=True)
     if args.out:
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -26,20 +26,23 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Steps:
     """Seconds: of a rewrite to half the widths; of emitting source; of a module from it, and how much of that PyTorch's
-    own constructors take; of the verification, and how much of that onnxruntime takes, sessions and runs."""
+    own constructors take; of the verification, and how much of that onnxruntime's sessions take, and their runs."""
 
     rewrite: float
     source: float
     module: float
     constructors: float
     verification: float
-    runtime: float
+    sessions: float
+    runs: float
     verdict: str
 
     def columns(self, nodes: int) -> list[str]:
-        """Microseconds a node."""
-        seconds = (self.rewrite, self.source, self.module, self.constructors, self.verification, self.runtime)
-        return [f"{value / nodes * 1e6:.0f}" for value in seconds]
+        """Microseconds a node; nothing of a verification that wasn't made."""
+        rest = self.verification - self.sessions - self.runs
+        check = (self.verification, rest, self.sessions, self.runs) if self.verdict else ()
+        seconds = (self.rewrite, self.source, self.module, self.constructors, *check)
+        return [*(f"{value / nodes * 1e6:.0f}" for value in seconds), *[""] * (8 - len(seconds))]
 
 
 def timed(function: Callable[[], T]) -> tuple[float, T]:
@@ -50,15 +53,16 @@ def timed(function: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - start, found
 
 
-def steps(model: ir.Model) -> Steps:
-    """Each step once, on a loaded model in its normal form, which stays as it is."""
+def steps(model: ir.Model, verify: bool) -> Steps:
+    """Each step once, the verification if asked for, on a loaded model in its normal form, which stays as it is."""
     rewrite, done = timed(lambda: chanc.rewrite(model, scale=0.5))
     source, emitted = timed(lambda: _source(model))
     constructors, module = timed(lambda: construct(emitted))
     weights, _ = timed(lambda: fill(module, state_dict(emitted, model)))
     with _clocked() as spent:
-        verification, verdict = timed(lambda: judge(model, done.model, trace=done.trace))
-    return Steps(rewrite, source, constructors + weights, constructors, verification, sum(spent), str(verdict))
+        check = (lambda: str(judge(model, done.model, trace=done.trace))) if verify else str
+        verification, verdict = timed(check)
+    return Steps(rewrite, source, constructors + weights, constructors, verification, *spent, verdict)
 
 
 def _source(model: ir.Model) -> Source:
@@ -70,20 +74,20 @@ def _source(model: ir.Model) -> Source:
 
 @contextmanager
 def _clocked() -> Iterator[list[float]]:
-    """While it lasts, CPU seconds of every session that onnxruntime opens, and of every run, are noted."""
-    runtime, spent = onnxruntime(), list[float]()
+    """CPU seconds of all sessions that onnxruntime opens while it lasts, and of all runs."""
+    runtime, spent = onnxruntime(), [0.0, 0.0]
     plain = runtime.InferenceSession
 
     class Clocked(plain):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
             start = time.process_time()
             plain.__init__(self, *args, **options)
-            spent.append(time.process_time() - start)
+            spent[0] += time.process_time() - start
 
         def run(self, *args: Any, **options: Any) -> Any:
             start = time.process_time()
             found = plain.run(self, *args, **options)
-            spent.append(time.process_time() - start)
+            spent[1] += time.process_time() - start
             return found
 
     runtime.InferenceSession = Clocked

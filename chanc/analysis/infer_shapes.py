@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import onnx
 import onnx_ir as ir
 
+from chanc.analysis.apart import Apart
 from chanc.analysis.dims import Size
 from chanc.analysis.findings import Findings
 from chanc.analysis.run import visit_model
 from chanc.boundary import boundary
 from chanc.ir.initializers import constant_shape
-from chanc.ir.nodes import nodes_of
+from chanc.ir.nodes import bodies, nodes_of
 
 BIG = 1 << 12
 
@@ -85,9 +86,13 @@ def _onnx_inference(model: ir.Model) -> list[onnx.ValueInfoProto]:
 
 
 def _skeleton(model: ir.Model) -> onnx.ModelProto:
-    graph = onnx.GraphProto(name="skeleton")
+    proto = onnx.ModelProto(ir_version=model.ir_version, graph=onnx.GraphProto(name="skeleton"))
+    for domain, version in model.opset_imports.items():
+        proto.opset_import.append(onnx.helper.make_opsetid(domain, version))
+    graph, apart = proto.graph, Apart(proto)
     for node in model.graph:
-        graph.node.append(ir.serde.serialize_node(node))
+        made = ir.serde.serialize_node(node)
+        graph.node.append(apart(node, made) if bodies(node) else made)
     for value in model.graph.inputs:
         info = ir.serde.serialize_value(value)
         for dim in info.type.tensor_type.shape.dim:
@@ -104,7 +109,4 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
         elif value not in model.graph.inputs:
             shape = constant_shape(value)
             graph.input.append(onnx.helper.make_tensor_value_info(value.name or "", int(tensor.dtype), shape))
-    proto = onnx.ModelProto(ir_version=model.ir_version, graph=graph)
-    for domain, version in model.opset_imports.items():
-        proto.opset_import.append(onnx.helper.make_opsetid(domain, version))
     return proto

@@ -1,11 +1,11 @@
-"""Weights of a mapped file that are cut when they are asked for, so that a shrunken model of any size takes no memory.
+"""Weights of a mapped file that are made when they are asked for, so that a resized model of any size takes no memory.
 
-Saving asks for one tensor after the other. What is drawn, shared out or moved about is made at once, as ever.
+Saving asks for one tensor after the other. What is drawn is the same each time: every tensor has a seed of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +13,8 @@ import onnx_ir as ir
 
 from chanc.ir.external import MappedTensor
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer import Method, take
+from chanc.rewriter.transfer import Method
+from chanc.rewriter.transfer._common import Tensor
 
 Held = TypeVar("Held", bound=ir.TensorProtocol)
 
@@ -22,27 +23,26 @@ LARGE = 1 << 20
 
 
 def waits(tensor: ir.TensorProtocol | None, edits: Sequence[AxisEdit], method: Method) -> bool:
-    """Whether a tensor's new values are a part of its old ones, which lie in a mapped file."""
+    """Whether a tensor's old values lie in a mapped file, and its new ones, of other sizes, need nothing else."""
     if not isinstance(tensor, MappedTensor) or tensor.nbytes < LARGE or not method.takes:
         return False
     shape = tensor.shape.numpy()
-    shrinks = any(edit.source.size < shape[edit.axis] for edit in edits)
-    return shrinks and not any(edit.repeats for edit in edits)
+    return any(edit.source.size != shape[edit.axis] for edit in edits)
 
 
-def later(tensor: ir.TensorProtocol, edits: Sequence[AxisEdit]) -> ir.LazyTensor:
-    """The values at the source of every position; their pages go again when they were read."""
+def later(tensor: ir.TensorProtocol, edits: Sequence[AxisEdit], make: Callable[[Tensor], Tensor]) -> ir.LazyTensor:
+    """What is made of the old values; their pages go again when they were read."""
     assert isinstance(tensor, MappedTensor)
     shape = list(tensor.shape.numpy())
     for edit in edits:
         shape[edit.axis] = edit.source.size
 
-    def cut() -> ir.TensorProtocol:
-        array = np.asarray(take(tensor.numpy(), edits), order="C")
+    def made() -> ir.TensorProtocol:
+        array = np.asarray(make(tensor.numpy()), order="C")
         tensor.release()
         return ir.Tensor(array, tensor.dtype)
 
-    return _described(ir.LazyTensor(cut, tensor.dtype, ir.Shape(shape)), tensor)
+    return _described(ir.LazyTensor(made, tensor.dtype, ir.Shape(shape)), tensor)
 
 
 def settle(model: ir.Model) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ from chanc.rewriter.later import later, waits
 from chanc.rewriter.plan import Resizing
 from chanc.rewriter.trace import TraceOperand
 from chanc.rewriter.transfer import Method
-from chanc.rewriter.transfer._common import KEPT, Tensor
+from chanc.rewriter.transfer._common import KEPT, Tensor, Use
 from chanc.rewriter.zero import stored_zero
 
 Place = tuple[ir.Node, int, int]
@@ -75,11 +76,12 @@ def resize_parameters(
             distinct = list({edit.axis: edit for edit in edits}.values())
             use = use._replace(zero=zeros.get(value))
             read = value.const_value
+            make = _making(method, distinct, use, rng)
             if read is not None and len(uses) == readers and waits(read, distinct, method):
-                value.const_value = later(read, distinct)
+                value.const_value = later(read, distinct, make)
                 value.shape = value.const_value.shape
             else:
-                array = method.apply(_array(value), distinct, use, rng)
+                array = make(_array(value))
                 readers = give(analysis.model.graph, names, value, uses, array, readers)
                 release_pages(read)
             if edits:
@@ -90,6 +92,16 @@ def resize_parameters(
         seen = {use for parameter in analysis.findings.parameters for use in parameter.uses}
         _draw_others(analysis.model.graph, names, fresh, seen, method, rng)
     return tuple(operands), structure
+
+
+def _making(
+    method: Method, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator
+) -> Callable[[Tensor], Tensor]:
+    """What makes a tensor's new values of its old ones; where units are repeated, later and the same each time."""
+    if method.fresh or not any(edit.repeats for edit in edits):
+        return lambda tensor: method.apply(tensor, edits, use, rng)
+    (own,) = rng.spawn(1)
+    return lambda tensor: method.apply(tensor, edits, use, copy.deepcopy(own))
 
 
 def _draw_others(

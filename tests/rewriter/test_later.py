@@ -58,12 +58,16 @@ def test_what_waits_is_cut_once_for_the_check_and_for_saving(
         assert (tmp_path / "judged" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_what_grows_is_made_at_once(mapped: tuple[onnx.ModelProto, Path]) -> None:
+@pytest.mark.parametrize("transfer", ["grow", "widen"])
+def test_a_large_weight_that_gains_units_is_made_when_it_is_asked_for_and_the_same_each_time(
+    mapped: tuple[onnx.ModelProto, Path], transfer: str
+) -> None:
     proto, path = mapped
-    found, expected = (chanc.rewrite(source, scale=1.25).model for source in (path, proto))
+    found, expected = (chanc.rewrite(source, scale=1.25, transfer=transfer).model for source in (path, proto))
     kept = weights(chanc.load(expected))
-    assert not any(isinstance(tensor, ir.LazyTensor) for tensor in weights(found).values())
-    for name, tensor in weights(found).items():
+    waiting = [tensor for tensor in weights(found).values() if isinstance(tensor, ir.LazyTensor)]
+    assert [list(tensor.shape.numpy()) for tensor in waiting] == [[640, 640, 1, 1]]
+    for name, tensor in [*weights(found).items()] * 2:
         np.testing.assert_array_equal(tensor.numpy(), kept[name].numpy())
 
 

@@ -83,7 +83,7 @@ class Emitter(Writer):
         taken = list(dict.fromkeys(vid for statement in made for vid in statement.reads if vid not in own))
         self._escaped.update(taken)
         called = {mid for statement in made for mid in statement.calls}
-        inside = [submodule for mid, submodule in self.submodules.items() if mid >= first and mid in called]
+        inside = [self.submodules[mid] for mid in range(first, len(self.submodules)) if mid in called]
         mid = len(self.submodules)
         self.submodules[mid] = Block(
             mid, path, "", [], body=made, inside=inside, inputs=[*inputs, *taken], outputs=outputs

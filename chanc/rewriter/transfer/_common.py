@@ -74,11 +74,12 @@ def row_blocks(tensor: Tensor, rows: IntArray) -> Iterator[tuple[int, Tensor]]:
         yield start, tensor[rows[start : start + step]]
 
 
-def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
+def draw(taken: Tensor, use: Use, rng: np.random.Generator, whole: tuple[int, ...] = ()) -> Tensor:
     """What a tensor of this shape begins with, as its operator's spec (`chanc.ops`) says; `taken` if nobody trains it.
 
-    Weights are drawn normal with variance 2 / fan-in (He et al. 2015), tables of vectors with deviation 0.02, biases
-    are 0, norms scale by 1. Quantised weights are those of `taken`, shuffled, so that their scales still fit.
+    whole: the shape of the tensor of which `taken` is a part. Weights are drawn normal with variance 2 / fan-in (He et
+    al. 2015), tables of vectors with deviation 0.02, biases are 0, norms scale by 1. Quantised weights are those of
+    `taken`, shuffled, so that their scales still fit.
     """
     if use.fill is None:
         return taken
@@ -86,7 +87,7 @@ def draw(taken: Tensor, use: Use, rng: np.random.Generator) -> Tensor:
         return np.full_like(taken, use.fill)
     if not ir.DataType.from_numpy(taken.dtype).is_floating_point():
         return taken.ravel()[rng.permutation(taken.size)].reshape(taken.shape)
-    deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(taken.shape))
+    deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(whole or taken.shape))
     drawn = np.empty(taken.size, taken.dtype)
     for start in range(0, taken.size, SLICE):
         some = drawn[start : start + SLICE]
@@ -188,7 +189,8 @@ class Method:
 
     ordered: units are kept from the first on. fresh: every weight is drawn anew. draws: so are those of units that are
     new. keeps: the function stays where units are repeated; where all groups are scaled, those of which that isn't true
-    are left alone. takes: where no unit is repeated, the values are those of `take`.
+    are left alone. takes: where no unit is repeated, the values are those of `take`,
+    and a large tensor may wait until it is asked for.
     """
 
     name: str

@@ -9,11 +9,12 @@ logarithm, where a fresh one might give no number: it is one of `select`'s copie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from chanc.analysis.disjoint_set import IntArray
 from chanc.rewriter.edits import AxisEdit, Part
 from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, first_alone, register, share_out, take
 
@@ -23,18 +24,24 @@ def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Gen
     """The values at the source of every position; fresh ones where a unit is new, zero in its consumers."""
     if not any(edit.repeats for edit in edits):
         return take(tensor, edits)
-    taken = share_out(take(tensor, edits), edits, _shares)
-    new, unread = (np.zeros(taken.shape, dtype=bool) for _ in range(2))
+    taken = share_out(take(tensor, edits), [_copied(edit) for edit in edits], first_alone)
+    readers = [edit for edit in edits if edit.role == "consumer"]
     for edit in edits:
-        for part in edit.parts:
-            if part.drawable or edit.role == "consumer":
-                mask = unread if edit.role == "consumer" else new
-                mask[(slice(None),) * edit.axis + (part.later,)] = True
-    if new.any():
-        np.copyto(taken, draw(taken, use, rng), where=new)
-        taken[new & unread] = 0
-    return clear_later(taken, edits, lambda part: not part.divisible, use.zero)
+        new = _later(part for part in edit.parts if part.drawable)
+        if edit.role != "consumer" and new.size:
+            rows = np.moveaxis(taken, [edit.axis, *(reader.axis for reader in readers)], range(1 + len(readers)))
+            read = np.ix_(new, *(np.delete(np.arange(r.source.size), _later(r.parts)) for r in readers))
+            drawn = draw(rows[read], use, rng, taken.shape)
+            rows[new] = 0
+            rows[read] = drawn
+    return clear_later(taken, edits, lambda part: part.drawable or not part.divisible, use.zero)
 
 
-def _shares(part: Part) -> NDArray[np.float64]:
-    return np.where(part.turn > 0, 0.0, 1.0) if part.drawable else first_alone(part)
+def _copied(edit: AxisEdit) -> AxisEdit:
+    """The edit, of the units alone that can't be drawn: shares of theirs are other than 1 and 0."""
+    return replace(edit, parts=[part for part in edit.parts if not part.drawable])
+
+
+def _later(parts: Iterable[Part]) -> IntArray:
+    """The positions of all second and later copies."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *(part.later for part in parts)])
