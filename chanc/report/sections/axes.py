@@ -12,7 +12,7 @@ from chanc.report.plots import Axis, Plot, Section, Series, scaled
 from chanc.report.record import Record
 from chanc.report.sections import register
 from chanc.report.sections._common import spread
-from chanc.report.swept import SweptCell, mean_and_error, word
+from chanc.report.swept import SweptCell, mean_and_error, titled, word
 
 Line = tuple[str, tuple[tuple[str, str], ...]]
 Reading = Callable[[SweptCell], float | None]
@@ -86,12 +86,10 @@ def _line(cell: SweptCell, others: Sequence[str]) -> Line:
 
 
 def _series(of: Line, points: dict[float, list[float]], colour: str) -> Series:
-    algo, others = of
-    title = ", ".join([algo, *(f"{option} {value}" for option, value in others)])
     xs = sorted(points)
     means = [mean_and_error(points[x]) for x in xs]
     labels = [f"n = {len(points[x])}" for x in xs]
-    return Series(title, xs, [mean for mean, _ in means], colour, labels, line=len(xs) > 1, marker="circle",
+    return Series(titled(*of), xs, [mean for mean, _ in means], colour, labels, line=len(xs) > 1, marker="circle",
                   errors=[error for _, error in means])  # fmt: skip
 
 
