@@ -85,6 +85,15 @@ def by_setting(cells: Sequence[SweptCell]) -> dict[tuple[str, tuple[tuple[str, s
     return found
 
 
+def varied(cells: Sequence[SweptCell]) -> list[str]:
+    """The options with two values or more."""
+    values: dict[str, set[str]] = {}
+    for cell in cells:
+        for name, value in cell.result.axes.items():
+            values.setdefault(name, set()).add(word(value))
+    return [name for name, seen in values.items() if len(seen) > 1]
+
+
 def titled(algo: str, options: Sequence[tuple[str, str]]) -> str:
     """A setting in words: greedy, gamma 0.8."""
     return ", ".join([algo, *(f"{name} {value}" for name, value in options)])

@@ -10,7 +10,7 @@ from chanc.report.plots import Axis, Plot, Section, Series, by_depth
 from chanc.report.record import Record
 from chanc.report.sections import register
 from chanc.report.sections._common import GROUPS, TRIAL, spread
-from chanc.report.swept import SweptCell, by_setting, mean_and_error, titled
+from chanc.report.swept import SweptCell, by_setting, mean_and_error, titled, varied
 
 SHOWN = 12
 """The groups of so many settings are drawn, one view each; of more there are the totals alone."""
@@ -19,8 +19,12 @@ SHOWN = 12
 @register("evolution", order=16)
 def evolution_section(record: Record) -> Section | None:
     """All channels and those of each group over the trials, for each setting of a sweep with two trials or more."""
-    settings = [(titled(*setting), known) for setting, of in by_setting(record.cells).items()
-                if (known := [cell for cell in of if len(cell.widths) > 1])]  # fmt: skip
+    names = varied(record.cells)
+    settings = [
+        (titled(algo, [(name, value) for name, value in options if name in names]), known)
+        for (algo, options), of in by_setting(record.cells).items()
+        if (known := [cell for cell in of if len(cell.widths) > 1])
+    ]
     if not settings:
         return None
     views = [_groups(number, *setting) for number, setting in enumerate(settings, 1)] if len(settings) <= SHOWN else []
