@@ -19,12 +19,12 @@ setup: .venv/ready
 	touch $@
 
 # Shapes of a wide ResNet at an eighth of its params, on scikit-learn's digits; then the found widths, the network as
-# published, and uniform and flat widths of equal params, each trained from scratch ten times. A trial has as many steps as a
-# final training, whose images it sees seven tenths of. A second call goes on where the first one was, or shows what it found.
+# published, and uniform and flat widths of equal params, each trained from scratch ten times. A second call goes on where the
+# first one was, or shows what it found.
 demo: setup
 	mkdir -p demo
 	test -f demo/wrn22.onnx || $(BIN)/chanc export zoo:wrn22-1 --channels 1 --size 8 -o demo/wrn22.onnx
-	$(BIN)/chanc search demo/wrn22.onnx --algo shape --data digits --target-params 12.5% --trials 12 --epochs 15 --rungs 1 \
+	$(BIN)/chanc search demo/wrn22.onnx --algo shape --data digits --target-params 12.5% --trials 12 --epochs 10 --rungs 1 \
 	  --holdout 0.3 --batch-size 64 --lr 0.05 --final-epochs 10 --final-lr 0.05 --final-seeds 10 \
 	  --compare baseline,uniform-params,flat-params --out demo/run $$(test -f demo/run/config.json && echo --resume)
 	@echo "open demo/run/report.html"
