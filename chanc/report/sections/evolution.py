@@ -12,7 +12,7 @@ from chanc.report.sections import register
 from chanc.report.sections._common import GROUPS, TRIAL, spread
 from chanc.report.swept import SweptCell, by_setting, mean_and_error, titled, varied
 
-SHOWN = 12
+SHOWN = 4
 """The groups of so many settings are drawn, one view each; of more there are the totals alone."""
 
 
