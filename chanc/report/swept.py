@@ -23,11 +23,13 @@ class SweptCell:
     """A finished cell. figures: of its best trial, by name, those that are known.
 
     qc, rank, kappa: means over the layers and both modes after the last epoch; score, loss: on the held-out images;
-    gap: that loss minus the training's; one_shot: of a search that drops inputs, the score that it ends with.
+    gap: that loss minus the training's; one_shot: of a search that drops inputs, the score that it ends with. widths:
+    those of each trial that worked, in channels by group.
     """
 
     result: CellResult
     figures: Mapping[str, float] = field(default_factory=dict)
+    widths: Sequence[Mapping[str, int]] = ()
 
     @property
     def final(self) -> float | None:
@@ -57,7 +59,8 @@ def swept(folder: Path, result: CellResult) -> SweptCell:
         score = epochs[-1].score
         return SweptCell(result, {"one_shot": score, "score": score} if math.isfinite(score) else {})
     trial = next((one for one in run.trials if found is not None and one.id == found.trial), None)
-    return SweptCell(result, figures_of(trial) if trial is not None else {})
+    widths = [one.decision.widths for one in run.trials]
+    return SweptCell(result, figures_of(trial) if trial is not None else {}, widths)
 
 
 def figures_of(trial: TrialEvent) -> dict[str, float]:
@@ -80,6 +83,20 @@ def by_setting(cells: Sequence[SweptCell]) -> dict[tuple[str, tuple[tuple[str, s
     for cell in cells:
         found.setdefault(cell.setting, []).append(cell)
     return found
+
+
+def varied(cells: Sequence[SweptCell]) -> list[str]:
+    """The options with two values or more."""
+    values: dict[str, set[str]] = {}
+    for cell in cells:
+        for name, value in cell.result.axes.items():
+            values.setdefault(name, set()).add(word(value))
+    return [name for name, seen in values.items() if len(seen) > 1]
+
+
+def titled(algo: str, options: Sequence[tuple[str, str]]) -> str:
+    """A setting in words: greedy, gamma 0.8."""
+    return ", ".join([algo, *(f"{name} {value}" for name, value in options)])
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:

@@ -65,9 +65,16 @@ def test_accuracy_against_params_has_a_line_a_method(sweep):
 def test_without_final_trainings_the_trials_are_named_as_such(sweep):
     for path in sweep.glob("*/cell.json"):
         cell = json.loads(path.read_text())
-        cell["rows"] = {"found": {"params": 7 + cell["seed"], "macs": 70, "top1": 0.1}}
+        cell["rows"] = {
+            "found": {"params": 7 + cell["seed"], "macs": 70, "top1": 0.1},
+            "baseline": {"params": 9, "macs": 90},
+        }
         path.write_text(json.dumps(seal(cell)))
     section = next(section for section in sweep_sections(read_sweep(sweep)) if section.id == "accuracy")
+    # the original has no top-1 here, so that nothing of it is drawn or counted
+    assert {plot.note for plot in section.plots} == {
+        "Error bars: one standard error over n = 2 to 3 trainings with other seeds."
+    }
     assert [(plot.id, plot.title) for plot in section.plots] == [
         ("found-params", "Best trials of the cells, parameters"), ("found-macs", "Best trials of the cells, MACs")
     ]  # fmt: skip
@@ -93,7 +100,8 @@ def test_its_images(sweep, tmp_path):
     pytest.importorskip("matplotlib")
     written = write_images(sweep, tmp_path / "pictures")
     assert sorted(path.name for path in written) == [
-        *(f"axis-gamma-{key}.png" for key in ("macs", "params", "top1")), "final-macs.png", "final-params.png",
+        *(f"axis-gamma-{key}.png" for key in ("macs", "params", "top1")), "evolution.png", "final-macs.png",
+            "final-params.png",
         *(f"{figure}-against-{y}.png" for figure in ("kappa", "qc", "rank") for y in ("gap", "score")),
     ]  # fmt: skip
 

@@ -26,7 +26,7 @@ def accuracy_section(record: Record) -> Section | None:
         final = _final_series(record.rows, key)
         trials = _trial_series(record, key)
         if final:
-            note = spread([row.n for row in record.rows])
+            note = spread([row.n for row in record.rows if row.top1 is not None])
             name, title = FINAL if _in_full(record) else SHORT
             plots.append(_cost_plot(record, f"{name}-{key}", f"{title}, {unit}", key, unit, final, note))
         if trials:

@@ -12,7 +12,7 @@ from chanc.report.plots import Axis, Plot, Section, Series, scaled
 from chanc.report.record import Record
 from chanc.report.sections import register
 from chanc.report.sections._common import spread
-from chanc.report.swept import SweptCell, mean_and_error, word
+from chanc.report.swept import SweptCell, mean_and_error, titled, varied, word
 
 Line = tuple[str, tuple[tuple[str, str], ...]]
 Reading = Callable[[SweptCell], float | None]
@@ -23,22 +23,13 @@ WIDE = 20.0
 @register("axes", order=12)
 def axes_section(record: Record) -> Section | None:
     """Accuracy, parameters and MACs of what the cells of a sweep found, against every option that varies."""
-    varied = _varied(record.cells)
-    plots = [plot for name in varied for plot in _plots(name, varied, record.cells)]
+    names = varied(record.cells)
+    plots = [plot for name in names for plot in _plots(name, names, record.cells)]
     text = "A line joins cells that differ in this option alone, and by their seeds, over which a point is the mean."
     return Section("axes", "Options of the sweep", text, plots) if plots else None
 
 
-def _varied(cells: Sequence[SweptCell]) -> list[str]:
-    """The options with two values or more."""
-    values: dict[str, set[str]] = {}
-    for cell in cells:
-        for name, value in cell.result.axes.items():
-            values.setdefault(name, set()).add(word(value))
-    return [name for name, seen in values.items() if len(seen) > 1]
-
-
-def _plots(name: str, varied: Sequence[str], cells: Sequence[SweptCell]) -> list[Plot]:
+def _plots(name: str, names: Sequence[str], cells: Sequence[SweptCell]) -> list[Plot]:
     """Those of one option; sizes that are all alike are no picture."""
     own = [cell for cell in cells if name in cell.result.axes]
     final = any(cell.final is not None for cell in own)
@@ -51,7 +42,7 @@ def _plots(name: str, varied: Sequence[str], cells: Sequence[SweptCell]) -> list
     for key, y, read in readings:
         known = [(cell, value) for cell in own if (value := read(cell)) is not None]
         if known and (key == "top1" or len({value for _, value in known}) > 1):
-            plots.append(_plot(name, [other for other in varied if other != name], key, y, known))
+            plots.append(_plot(name, [other for other in names if other != name], key, y, known))
     return plots
 
 
@@ -86,12 +77,10 @@ def _line(cell: SweptCell, others: Sequence[str]) -> Line:
 
 
 def _series(of: Line, points: dict[float, list[float]], colour: str) -> Series:
-    algo, others = of
-    title = ", ".join([algo, *(f"{option} {value}" for option, value in others)])
     xs = sorted(points)
     means = [mean_and_error(points[x]) for x in xs]
     labels = [f"n = {len(points[x])}" for x in xs]
-    return Series(title, xs, [mean for mean, _ in means], colour, labels, line=len(xs) > 1, marker="circle",
+    return Series(titled(*of), xs, [mean for mean, _ in means], colour, labels, line=len(xs) > 1, marker="circle",
                   errors=[error for _, error in means])  # fmt: skip
 
 

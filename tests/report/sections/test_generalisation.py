@@ -67,4 +67,4 @@ def test_the_figures_are_those_of_the_best_trial(sweep):
     assert cell.figures["gap"] == pytest.approx(trial.loss - trial.epochs[-1].loss)
     (sweep / cell.result.cell / "config.json").unlink()
     (gone,) = [one for one in read_sweep(sweep).cells if one.result == cell.result]
-    assert gone == dataclasses.replace(cell, figures={})
+    assert gone == dataclasses.replace(cell, figures={}, widths=())
