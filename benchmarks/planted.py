@@ -146,7 +146,8 @@ def page(rows: Sequence[Row]) -> str:
         f"of {TRIALS} trials at that cost start there, or one training as long; a table has the stream's width after "
         "each, brought to equal cost. In bold it has regained at least half of what it lost; a method passes where it "
         f"does so in {NEEDED} of its seeds. `random` draws widths and keeps those of the lowest held-out loss: what it "
-        "regains takes no method.",
+        "regains takes no method. `dmask` chooses among widths up to twice those at the start, which is less than half "
+        "of the gap.",
     ]
     tables = [_table(name, [row for row in rows if row["net"] == name]) for name in NETS]
     return "\n\n".join([*head, *(table for table in tables if table)]) + "\n"
