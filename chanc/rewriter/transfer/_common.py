@@ -189,8 +189,8 @@ class Method:
 
     ordered: units are kept from the first on. fresh: every weight is drawn anew. draws: so are those of units that are
     new. keeps: the function stays where units are repeated; where all groups are scaled, those of which that isn't true
-    are left alone. takes: where no unit is repeated, the values are those of `take`,
-    and a large tensor may wait until it is asked for.
+    are left alone. takes: where no unit is repeated, the values are those of `take`, and a large tensor may wait until
+    it is asked for.
     """
 
     name: str
