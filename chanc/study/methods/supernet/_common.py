@@ -65,7 +65,7 @@ class Masking(Bounded, ABC):
         "help": "Share of the training images that weights see; masks see the others.", "range": (0.01, 0.99)})
     turns: Literal["steps", "epochs"] = field(default="steps", metadata={
         "help": "Weights and masks by turns at each step, or the weights' batches of an epoch first."})
-    mask_mode: Literal["soft", "sampled"] = field(default="sampled", metadata={
+    mask_mode: Literal["soft", "sampled"] = field(default="soft", metadata={
         "help": "What a step trains with: masks as they are, or widths drawn by them."})
     mask_lr: float = field(default=0.1, metadata={"help": "Learning rate of the masks' Adam.", "range": (0, math.inf)})
     cost: Literal["macs", "params", "latency"] = field(default="macs", metadata={
