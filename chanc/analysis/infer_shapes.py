@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import onnx
 import onnx_ir as ir
 
-from chanc.analysis.apart import Apart
+from chanc.analysis.body_functions import BodyFunctions
 from chanc.analysis.dims import Size
 from chanc.analysis.findings import Findings
 from chanc.analysis.run import visit_model
@@ -89,10 +89,10 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
     proto = onnx.ModelProto(ir_version=model.ir_version, graph=onnx.GraphProto(name="skeleton"))
     for domain, version in model.opset_imports.items():
         proto.opset_import.append(onnx.helper.make_opsetid(domain, version))
-    graph, apart = proto.graph, Apart(proto)
+    graph, call = proto.graph, BodyFunctions(proto)
     for node in model.graph:
         made = ir.serde.serialize_node(node)
-        graph.node.append(apart(node, made) if bodies(node) else made)
+        graph.node.append(call(node, made) if bodies(node) else made)
     for value in model.graph.inputs:
         info = ir.serde.serialize_value(value)
         for dim in info.type.tensor_type.shape.dim:

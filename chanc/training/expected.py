@@ -11,7 +11,8 @@ equations, and of either sign (what a search is told is what its network shall c
     min 1/2 (d - step)^T P^-1 (d - step)   gives   d = step - P S^T lambda,   (S P S^T) lambda = S step + SHARE gap
 
 P is the optimizer's own scale of each number, so at rest every unit's slope of the loss is lambda times that of the
-cost, whatever the noise of its gradient. Further off than `REACH` a gap counts as if it were that large."""
+cost, whatever the noise of its gradient. Further off than `REACH` a gap counts as if it were that large.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +56,8 @@ class Expected:
 
 SHARE, REACH = 0.3, 0.1
 """Of a gap, what a step closes, and the largest that counts."""
+RIDGE = 1e-3
+"""Added to the diagonal, of the trace: two costs that ask for the same shall not blow up each other's multipliers."""
 FURTHEST = 2.0
 """A step that holds a cost moves nothing further than so many learning rates."""
 PASSES = 4
@@ -109,8 +112,7 @@ def held(step: Tensor, slopes: Tensor, gaps: Tensor, scale: Tensor, low: Tensor,
     for _ in range(PASSES):
         moving = scale * free
         system = (slopes * moving) @ slopes.T
-        # Two costs may ask for the same: what tells them apart shall not blow up their multipliers.
-        system.diagonal().add_(1e-3 * system.trace() + torch.finfo(system.dtype).tiny)
+        system.diagonal().add_(RIDGE * system.trace() + torch.finfo(system.dtype).tiny)
         known = torch.where(free > 0, step, found)
         multipliers = torch.linalg.solve_ex(system, slopes @ known + due).result  # no wait for the device
         wanted = torch.where(free > 0, step - moving * (multipliers @ slopes), found)

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from chanc.cost.polynomial import Polynomial  # noqa: E402
 from chanc.training.choices import Gaussian  # noqa: E402
-from chanc.training.expected import SHARE, Expected, Pressure, Price, held  # noqa: E402
+from chanc.training.expected import RIDGE, SHARE, Expected, Pressure, Price, held  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,7 @@ def doubles(*values: float) -> torch.Tensor:
 
 
 def test_a_step_that_holds_costs_is_the_nearest_that_closes_their_gaps() -> None:
-    """Against the stationary point of the constrained quadratic, solved whole."""
+    """Against the stationary point of the constrained quadratic with its ridge, solved whole."""
     step, scale = doubles(0.3, -0.2, 0.1, 0.4), doubles(1.0, 4.0, 0.5, 2.0)
     slopes = torch.stack([doubles(0.2, 0.1, 0.4, 0.3), doubles(0.5, 0.0, 0.1, 0.2)])
     gaps = doubles(0.05, -0.08)
@@ -66,10 +66,11 @@ def test_a_step_that_holds_costs_is_the_nearest_that_closes_their_gaps() -> None
     found, multipliers = held(step, slopes, gaps, scale, -far, far)
     system = torch.zeros(6, 6).double()
     system[:4, :4], system[:4, 4:], system[4:, :4] = torch.diag(1 / scale), slopes.T, slopes
+    system[4:, 4:] = -RIDGE * ((slopes * scale) @ slopes.T).trace() * torch.eye(2)
     exact = torch.linalg.solve(system, torch.cat([step / scale, -SHARE * gaps]))
-    assert torch.allclose(found, exact[:4], atol=1e-2)
-    assert torch.allclose(multipliers, exact[4:], atol=1e-2)
-    assert torch.allclose(slopes @ found, -SHARE * gaps, atol=2e-3)
+    assert torch.allclose(found, exact[:4], rtol=1e-12)
+    assert torch.allclose(multipliers, exact[4:], rtol=1e-12)
+    assert torch.allclose(slopes @ found, -SHARE * gaps, atol=2e-3), "the ridge takes no more than that"
 
 
 def test_what_one_cannot_move_the_others_do() -> None:
@@ -94,7 +95,7 @@ def test_the_multiplier_balances_the_loss_at_rest(target: float) -> None:
         step, multipliers = held(-0.05 * scale * pull, slope[None], gap.detach()[None], 0.05 * scale, -far, far)
         mean = (mean.detach() + step).requires_grad_()
     assert mean.prod().item() == pytest.approx(target, rel=2e-3)
-    assert torch.allclose(pull, -multipliers * slope, rtol=1e-2)
+    assert torch.allclose(pull, -multipliers * slope, rtol=1e-5)
     assert (multipliers.item() > 0) == (target < 400)
 
 

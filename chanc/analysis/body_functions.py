@@ -13,11 +13,11 @@ import onnx_ir as ir
 
 from chanc.ir.nodes import captured_by
 
-DOMAIN = "chanc.apart"
+DOMAIN = "chanc.body"
 """The functions' domain; names in them begin so, too."""
 
 
-class Apart:
+class BodyFunctions:
     """Makes calls of functions, which it adds to a model.
 
     onnx copies the table of functions for each body as well: nodes that differ in nothing but bodies share one.

@@ -4,7 +4,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from chanc.analysis.apart import DOMAIN, Apart
+from chanc.analysis.body_functions import DOMAIN, BodyFunctions
 from chanc.ir.nodes import bodies
 
 NESTED = """<ir_version: 8, opset_import: ["" : 17]>
@@ -36,7 +36,7 @@ def apart(model: onnx.ModelProto) -> onnx.ModelProto:
     made, loaded = onnx.ModelProto(), ir.serde.deserialize_model(model)
     made.CopyFrom(model)
     del made.graph.node[:]
-    call = Apart(made)
+    call = BodyFunctions(made)
     for node, proto in zip(loaded.graph, model.graph.node, strict=True):
         made.graph.node.append(call(node, proto) if bodies(node) else proto)
     return made
