@@ -2,11 +2,12 @@
 
     python benchmarks/supernets.py --data-root DATA [--arms '*'] [--seeds 3] [--minutes 30]
 
-DATA holds fashion-mnist/ (its four idx files); images are halved to 14 x 14 pixels, 2,000 of them train. The supernet
-is a residual network of eight groups, reduced so that all of this takes less than an hour of one core. Each arm
-searches with each seed from the network at a share of its own widths, at one target: half of the network's own MACs.
-What is found is brought to exactly that and trained from scratch with the arm's seed, and scored on 2,000 test images;
-so is what a control finds, whose search had no target.
+DATA holds fashion-mnist/ (its four idx files); images are halved to 14 x 14 pixels, 2,000 of them train. The supernets
+are a residual network of eight groups on two sides of an image and the zoo's ResNet18 on four, at an eighth of its
+widths. Each arm searches with each seed from the network at a share of its own widths, at one target: half of the
+network's own MACs. What is found is brought to exactly that and trained from scratch with the arm's seed, and scored on
+2,000 test images; so is what a control finds, whose search had no target. Where both starts end alike, they need not
+end more alike than two seeds of one start: the page has both numbers.
 
 The arms of cells search a supernet as the papers' is, reduced: seven cells of DARTS instead of twenty, and half of all
 channels: cells of 18, 36 and 72, a stem of 54, a head of 128, and steps of 4; on 1,000 images of 16 x 16 pixels (14 and
@@ -73,6 +74,7 @@ class Net:
 CELLS = 7
 NETS: Mapping[str, Net] = {
     "residual": Net(14, 2_000, 10, 8),
+    "resnet18": Net(14, 2_000, 10, 8, widest=256),
     "cells": Net(16, 1_000, 4, 4, 4, 256, {f"cells.{k}.*": f"cell{k}" for k in range(CELLS)}, ("stem.*", "head.*")),
 }
 
@@ -106,23 +108,33 @@ def dmask(net: str) -> Mapping[str, Any]:
 
 
 STARTS = {"a quarter": 0.25, "four times": 4.0}
+KINDS: Mapping[str, Mapping[str, float]] = {
+    "to the target": {}, "lambda fixed": {"cost_weight": 0.1}, "lambda 0": {"cost_weight": 0.0}
+}  # fmt: skip
+
+
+def started(net: str, before: str = "") -> Mapping[str, Arm]:
+    """FlexCHarts from either side, with the target and as the controls."""
+    return {f"{before}{kind}, from {name}": Arm("flexcharts", start, kind != "lambda 0", flex(net, **options), net)
+            for kind, options in KINDS.items() for name, start in STARTS.items()}  # fmt: skip
+
+
 ARMS: Mapping[str, Arm] = {
-    **{f"to the target, from {name}": Arm("flexcharts", start, True, flex("residual"))
-       for name, start in STARTS.items()},
+    **started("residual"),
     "dmask": Arm("dmask", 1.0, True, dmask("residual")),
-    **{f"lambda fixed, from {name}": Arm("flexcharts", start, True, flex("residual", cost_weight=0.1))
-       for name, start in STARTS.items()},
-    **{f"lambda 0, from {name}": Arm("flexcharts", start, False, flex("residual", cost_weight=0.0))
-       for name, start in STARTS.items()},
+    **started("resnet18", "resnet18, "),
+    "resnet18, dmask": Arm("dmask", 1.0, True, dmask("resnet18"), "resnet18"),
     "cells, flexcharts": Arm("flexcharts", 1.0, True, flex("cells"), "cells"),
     "cells, dmask": Arm("dmask", 1.0, True, dmask("cells"), "cells"),
 }  # fmt: skip
 COMPARED: Mapping[str, tuple[str, str]] = {
-    "residual": ("to the target, from a quarter", "dmask"), "cells": ("cells, flexcharts", "cells, dmask"),
+    "residual": ("to the target, from a quarter", "dmask"),
+    "resnet18": ("resnet18, to the target, from a quarter", "resnet18, dmask"),
+    "cells": ("cells, flexcharts", "cells, dmask"),
 }  # fmt: skip
 """By supernet the arms of FlexCHarts and of DMaskingNAS of which the papers' ratios are."""
-SCALES: Mapping[str, tuple[int, ...]] = {"residual": (1, 2, 4), "cells": (1,)}
-STEPS, TURNS = {"residual": "steps", "cells": "cells, steps"}, 10
+SCALES: Mapping[str, tuple[int, ...]] = {"residual": (1, 2, 4), "resnet18": (1,), "cells": (1,)}
+STEPS, TURNS = {"residual": "steps", "resnet18": "resnet18, steps", "cells": "cells, steps"}, 10
 Row = dict[str, Any]
 
 
@@ -133,7 +145,7 @@ def network(place: Path, net: str) -> Path:
     """The supernet at its own widths."""
     path = place / ("own.onnx" if net == "residual" else f"{net}.onnx")
     if not path.exists():
-        {"residual": residual, "cells": cells}[net](path)
+        {"residual": residual, "resnet18": resnet18, "cells": cells}[net](path)
     return path
 
 
@@ -150,6 +162,15 @@ def residual(path: Path) -> None:
         x = (x + x.conv(16).bn().relu().conv(16).bn()).relu()
     x = x.conv(24).bn().relu().gap().flatten().gemm(16).relu()
     save(graph.ir(x.gemm(10)), path)
+
+
+def resnet18(path: Path) -> None:
+    """The zoo's, at an eighth of its widths."""
+    import chanc
+    from chanc.frontends import zoo
+
+    widths, side = {name: width // 8 for name, width in zoo.table("resnet18").items()}, NETS["resnet18"].side
+    chanc.export("zoo:resnet18", path, shapes=((1, 1, side, side),), widths=widths, channels=1)
 
 
 def cells(path: Path) -> None:

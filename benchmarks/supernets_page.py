@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from supernets import ARMS, BATCH, COMPARED, NETS, SCALES, SHARE, STARTS, STEPS
+from supernets import ARMS, BATCH, COMPARED, KINDS, NETS, SCALES, SHARE, STARTS, STEPS
 
 from chanc.runs.paired import difference, rank_correlation, standard_error
 
@@ -17,11 +18,10 @@ COSTS: Mapping[str, tuple[str, float]] = {
     "search_s": ("CPU seconds", 1), "executed": ("G MACs, forward", 1e-9), "held": ("memory counted, MB", 1e-6),
 }  # fmt: skip
 CLAIMED = {"search_s": "1.3 to 1.7", "executed": "", "held": "1.5 to 1.7"}
-
-
 BESIDE = {
     "residual": "The residual network, FlexCHarts from a quarter of the widths; from four times it holds at first more "
                 "than DMaskingNAS, which holds all widths up to twice the network's own.",
+    "resnet18": "ResNet18 at an eighth of its widths, likewise.",
     "cells": "Cells of DARTS, each with a width of its own, FlexCHarts from the network's own widths; "
              "seven cells of twenty, and half of the paper's channels and of its steps.",
 }  # fmt: skip
@@ -59,21 +59,28 @@ def spread(values: Sequence[float], form: str) -> str:
 # Where a search starts
 
 
+STARTED = {"residual": ("", "The residual network"), "resnet18": ("resnet18, ", "ResNet18 at an eighth of its widths")}
+"""By supernet what its arms' names begin with, and its name in a sentence."""
+
+
 def _starts(rows: Sequence[Row]) -> Iterator[str]:
-    rows = [row for row in rows if row["arm"] in ARMS and ARMS[row["arm"]].net == "residual"]
-    if not rows:
-        return
     yield "## Where a search starts"
+    yield (f"Widths in the order of the graph. *Cost* is what the search itself ended with, over the target; *arrived* "
+           f"the first epoch that ends within {NEAR:.0%} of it. ± is a standard error.")  # fmt: skip
+    for net, (before, title) in STARTED.items():
+        if found := [row for row in rows if row["arm"] in ARMS and ARMS[row["arm"]].net == net]:
+            yield from _started(found, net, before, title)
+
+
+def _started(rows: Sequence[Row], net: str, before: str, title: str) -> Iterator[str]:
     own = " ".join(str(width) for width in rows[0]["own"].values())
-    yield (f"The residual network, {_length('residual')}; the target is {rows[0]['goal']:,} MACs. Widths in the order "
-           f"of the graph; the network's own are {own}. *Cost* is what the search itself ended with, over the target; "
-           f"*arrived* the first epoch that ends within {NEAR:.0%} of it. ± is a standard "
-           "error.")  # fmt: skip
+    yield f"{title}, {_length(net)}; the target is {rows[0]['goal']:,} MACs, the network's own widths are {own}."
     lines = ["| search | seeds | cost | arrived | top-1 at the target | widths found, seed by seed |",
              "|---|---|---|---|---|---|"]  # fmt: skip
-    lines += [_start(arm, list(found.values())) for arm in ARMS if arm != "dmask" and (found := of(rows, arm))]
+    arms = [arm for arm, one in ARMS.items() if one.net == net and one.algo == "flexcharts"]
+    lines += [_start(arm, list(found.values())) for arm in arms if (found := of(rows, arm))]
     yield "\n".join(lines)
-    yield "\n".join(line for kind in ("to the target", "lambda fixed", "lambda 0") for line in _pair(rows, kind))
+    yield "\n".join(line for kind in KINDS for line in _pair(rows, before, kind))
 
 
 def _start(arm: str, rows: Sequence[Row]) -> str:
@@ -85,9 +92,9 @@ def _start(arm: str, rows: Sequence[Row]) -> str:
             f"| {spread([row['score'] for row in rows], '.2%')} | {widths} |")  # fmt: skip
 
 
-def _pair(rows: Sequence[Row], kind: str) -> Iterator[str]:
+def _pair(rows: Sequence[Row], before: str, kind: str) -> Iterator[str]:
     """How alike the networks are that a kind of search finds from either side, seed by seed."""
-    one, other = (of(rows, f"{kind}, from {start}") for start in STARTS)
+    one, other = (of(rows, f"{before}{kind}, from {start}") for start in STARTS)
     seeds = [seed for seed in one if seed in other]
     scores = difference(*({seed: row["score"] for seed, row in side.items()} for side in (one, other)))
     if scores is None:
@@ -96,8 +103,16 @@ def _pair(rows: Sequence[Row], kind: str) -> Iterator[str]:
     with_own = [_alike(side[seed]["widths"], side[seed]["own"]) for side in (one, other) for seed in seeds]
     error = "" if scores.error is None else f" ± {scores.error:.2%}"
     yield (f"- *{kind}*: rank correlation of the widths from {' and from '.join(STARTS)} {spread(ranks, '.2f')} "
-           f"({', '.join(f'{rank:.2f}' for rank in ranks)}), of all with the network's own {spread(with_own, '.2f')}; "
+           f"({', '.join(f'{rank:.2f}' for rank in ranks)}), between two seeds of one start "
+           f"{' and '.join(_among(side) for side in (one, other))}, of all with the network's own "
+           f"{spread(with_own, '.2f')}; "
            f"accuracy {scores.mean:+.2%}{error}{_within(scores.mean, scores.error)}.")  # fmt: skip
+
+
+def _among(side: Mapping[str, Row]) -> str:
+    """How alike the networks are that searches from one start find, on average over all pairs of seeds."""
+    pairs = itertools.combinations(side.values(), 2)
+    return f"{statistics.fmean(_alike(a['widths'], b['widths']) for a, b in pairs):.2f}"
 
 
 def _alike(one: Mapping[str, int], other: Mapping[str, int]) -> float:

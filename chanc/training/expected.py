@@ -16,6 +16,7 @@ cost, whatever the noise of its gradient. Further off than `REACH` a gap counts 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -101,6 +102,26 @@ class Price:
         return [(self.costs[name](moments) / self._scale[name]).log() for name in self.pressure.held]
 
 
+def certain(widths: Tensor, degree: int) -> Tensor:
+    """The moments of widths [units] that are known, [units, degree + 1]."""
+    return torch.stack([widths**power for power in range(degree + 1)], 1)
+
+
+def level(price: Price, widths: Tensor, degree: int) -> float:
+    """The factor of all widths [units] that meets the held costs on average (of their gaps); 1 where none is held.
+
+    By bisection of its logarithm, for costs only rise; within a thousandth and a thousand.
+    """
+    if not price.pressure.held:
+        return 1.0
+    low, high = -math.log(1e3), math.log(1e3)
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        above = float(torch.stack(price.gaps(certain(math.exp(middle) * widths, degree))).sum()) > 0
+        low, high = (low, middle) if above else (middle, high)
+    return math.exp(low)
+
+
 def held(step: Tensor, slopes: Tensor, gaps: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """The step nearest to `step` [numbers] that closes a share of the gaps [costs], and the multipliers [costs].
 
@@ -114,7 +135,8 @@ def held(step: Tensor, slopes: Tensor, gaps: Tensor, scale: Tensor, low: Tensor,
         system = (slopes * moving) @ slopes.T
         system.diagonal().add_(RIDGE * system.trace() + torch.finfo(system.dtype).tiny)
         known = torch.where(free > 0, step, found)
-        multipliers = torch.linalg.solve_ex(system, slopes @ known + due).result  # no wait for the device
+        solved = torch.linalg.solve_ex(system, slopes @ known + due).result  # no wait for the device
+        multipliers = torch.where((free > 0).any(), solved, multipliers)
         wanted = torch.where(free > 0, step - moving * (multipliers @ slopes), found)
         found = torch.maximum(torch.minimum(wanted, high), low)
         free = free * (found == wanted)

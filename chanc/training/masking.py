@@ -32,8 +32,8 @@ class Unit:
 class Policy(Protocol):
     """Which options there are, and how they are parameterised."""
 
-    def begin(self, units: Sequence[Unit], device: torch.device) -> Choices:
-        """The choices before the first epoch."""
+    def begin(self, units: Sequence[Unit], device: torch.device, level: float) -> Choices:
+        """The choices before the first epoch; `level` times all starts costs what the search is held to."""
 
     def advance(self, choices: Choices, units: Sequence[Unit], epoch: int, epochs: int) -> None:
         """Make them ready for an epoch of so many."""

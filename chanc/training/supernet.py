@@ -40,7 +40,7 @@ from chanc.training.choices import gumbel
 from chanc.training.devices import isolated, pick_device, precision
 from chanc.training.dropping import Dropping
 from chanc.training.evaluation import evaluate
-from chanc.training.expected import FURTHEST, Cost, Expected, Price, held
+from chanc.training.expected import FURTHEST, Cost, Expected, Price, certain, held, level
 from chanc.training.feed import held_out_feed
 from chanc.training.latency import Interpolated
 from chanc.training.lessons import begun
@@ -130,14 +130,14 @@ class Supernet:
         self.noise = torch.Generator()
         self.optimizer = make_optimizer(self.net.module, self.options)
         self.schedule = make_schedule(self.optimizer, self.options, len(self.streams.weights))
-        self.choices = self.policy.begin(self.units, self.device)
-        self.adam = torch.optim.Adam([self.choices.parameter], lr=masking.lr, betas=BETAS)
         self.expected = self._expected()
         self.degree = max(1, *(cost.degree for cost in self.expected.values()))
-        start = self.choices.parameter.new_tensor([[float(unit.start) ** p for p in range(self.degree + 1)]
-                                                   for unit in self.units]).double()  # fmt: skip
         priced = masking.pressure.targets or (masking.cost,)
-        self.price = Price({name: self.expected[name] for name in priced}, masking.pressure, start)
+        start = torch.tensor([float(unit.start) for unit in self.units], dtype=torch.float64, device=self.device)
+        self.price = Price({name: self.expected[name] for name in priced}, masking.pressure,
+                           certain(start, self.degree))  # fmt: skip
+        self.choices = self.policy.begin(self.units, self.device, level(self.price, start, self.degree))
+        self.adam = torch.optim.Adam([self.choices.parameter], lr=masking.lr, betas=BETAS)
 
     def epoch(self, epoch: int, on_step: OnStep | None = None) -> MaskedEpoch:
         """Train for one epoch, and judge. Raises: TrialError for a loss that is not finite."""
@@ -163,8 +163,12 @@ class Supernet:
         return {name: width * share for unit, width in decided for name, share in unit.shares.items()}
 
     def narrowed(self, widths: Mapping[str, int]) -> ir.Model:
-        """The model at these widths with what was trained, its first channels; ends the search."""
-        self._resize({name: widths[name] for name in self.masks.groups if name in widths})
+        """The model at these widths with what was trained, its first channels; ends the search.
+
+        Where it is wider than what was trained last, the rest is drawn.
+        """
+        with isolated(self.device, self._seeded(self.options.epochs)):
+            self._resize({name: widths[name] for name in self.masks.groups if name in widths})
         made: ir.Model = first_channels(self.model, widths, self.sizes, "select").model
         self.net.write_back(made)
         made.metadata_props.update(self.data.metadata())

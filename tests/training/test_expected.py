@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from chanc.cost.polynomial import Polynomial  # noqa: E402
 from chanc.training.choices import Gaussian  # noqa: E402
-from chanc.training.expected import RIDGE, SHARE, Expected, Pressure, Price, held  # noqa: E402
+from chanc.training.expected import RIDGE, SHARE, Expected, Pressure, Price, certain, held, level  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -55,6 +55,29 @@ def test_fixed_weights() -> None:
 
 def doubles(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def test_all_widths_are_brought_to_what_is_held_by_one_factor() -> None:
+    """3 a b at (4, 8) is 96: for 384 twice the widths; of two costs one ends as far above as the other one below."""
+    start = doubles(4, 8)
+    costs = {"macs": lambda moments: 3 * moments[0, 1] * moments[1, 1], "params": lambda moments: 9 * moments[0, 2]}
+
+    def factor(**pressure: float) -> float:
+        return level(Price(costs, Pressure(pressure), certain(start, 2)), start, 2)
+
+    assert factor(macs=384.0) == pytest.approx(2, rel=1e-5)
+    assert factor(params=36.0) == pytest.approx(0.5, rel=1e-5)
+    assert factor(macs=384.0, params=36.0) == pytest.approx(1, rel=1e-5)
+    assert factor() == 1
+    assert factor(macs=1e-9) == pytest.approx(1e-3, rel=1e-5)  # out of reach
+
+
+def test_where_nothing_can_move_the_last_multiplier_counts() -> None:
+    """And is a number: at their bounds all are in each other's way."""
+    stuck = torch.zeros(2, dtype=torch.float64)
+    found, multipliers = held(doubles(1, 1), doubles(1, 2)[None], doubles(0.5), doubles(1, 1), stuck, stuck)
+    assert found.tolist() == [0, 0]
+    assert abs(multipliers.item()) < 10
 
 
 def test_a_step_that_holds_costs_is_the_nearest_that_closes_their_gaps() -> None:

@@ -48,7 +48,7 @@ class Means:
     def options(self, means: Sequence[float], units: Sequence[Unit]) -> list[tuple[int, ...]]:
         return [around(mean, unit.step, 5, unit.low, unit.high) for mean, unit in zip(means, units, strict=True)]
 
-    def begin(self, units: Sequence[Unit], device: object) -> Choices:
+    def begin(self, units: Sequence[Unit], device: object, level: float) -> Choices:
         means = [float(unit.start) for unit in units]
         return Gaussian(torch.tensor(means), 2.0 * self.step, self.options(means, units))
 
@@ -59,7 +59,7 @@ class Means:
 class Fixed(Means):
     """All of 4, 6, 8, 10, drawn by Gumbel noise."""
 
-    def begin(self, units: Sequence[Unit], device: object) -> Choices:
+    def begin(self, units: Sequence[Unit], device: object, level: float) -> Choices:
         return Free([(4, 6, 8, 10)] * len(units), 5.0, device)
 
     def advance(self, choices: Free, units: Sequence[Unit], epoch: int, epochs: int) -> None:

@@ -27,13 +27,13 @@ def unit(start: int, step: int, low: int = 8, high: int = 1024) -> Unit:
     ({}, unit(600, 200, 200, 1000), (200, 400, 600, 800, 1000)),
 ])  # fmt: skip
 def test_its_range_is_a_share_of_the_width(options: dict[str, float], of: Unit, expected: tuple[int, ...]) -> None:
-    choices = make("dmask", **options).begin([of], CPU)
+    choices = make("dmask", **options).begin([of], CPU, 1.0)
     assert tuple(int(width) for width in choices.options[0]) == expected
 
 
 def test_it_cools_down() -> None:
     method = make("dmask")
-    choices = method.begin([unit(36, 8)], CPU)
+    choices = method.begin([unit(36, 8)], CPU, 1.0)
     method.advance(choices, [unit(36, 8)], 0, 51)
     assert choices.tau == 5.0
     method.advance(choices, [unit(36, 8)], 50, 51)

@@ -75,8 +75,8 @@ class Masking(Bounded, ABC):
         "default": "none, each step holds the target; 0.01 without one"})
 
     @abstractmethod
-    def begin(self, units: Sequence[Unit], device: torch.device) -> Choices:
-        """The choices before the first epoch."""
+    def begin(self, units: Sequence[Unit], device: torch.device, level: float) -> Choices:
+        """The choices before the first epoch; `level` times all starts costs what the search is held to."""
 
     @abstractmethod
     def advance(self, choices: Any, units: Sequence[Unit], epoch: int, epochs: int) -> None:

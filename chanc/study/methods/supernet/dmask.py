@@ -46,8 +46,8 @@ class DMask(Masking):
         if self.low > self.high:
             raise ValueError(f"low {self.low} lies above high {self.high}")
 
-    def begin(self, units: Sequence[Unit], device: torch.device) -> Choices:
-        """All widths of the range alike."""
+    def begin(self, units: Sequence[Unit], device: torch.device, level: float) -> Choices:
+        """All widths of the range alike, whatever they cost."""
         from chanc.training.choices import Free
 
         return Free([self._range(unit) for unit in units], self.tau, device)

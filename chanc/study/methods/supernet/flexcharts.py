@@ -4,6 +4,9 @@
 
 At each epoch's start f_k = round(mu / s) s + (k - (K + 1) / 2) s, within the bounds, and the weights are resized to the
 widest of them: what a search holds is no wider than what it considers now.
+
+The first means are the model's widths; where a target is held all of them times one factor, so that a search costs what
+it shall from the start, and neither the size of the model nor the way from it to the target decides what is found.
 """
 
 from __future__ import annotations
@@ -55,13 +58,14 @@ class FlexCharts(Masking):
         if self.candidates % 2 == 0:
             raise ValueError(f"candidates must be an odd number, not {self.candidates}")
 
-    def begin(self, units: Sequence[Unit], device: torch.device) -> Choices:
-        """Each mean at the model's width."""
+    def begin(self, units: Sequence[Unit], device: torch.device, level: float) -> Choices:
+        """The means in the model's proportions, at the target where one is held: at the model's widths without one."""
         import torch
 
         from chanc.training.choices import Gaussian
 
-        means = torch.tensor([float(unit.start) for unit in units], device=device)
+        near = [min(max(level * unit.start, unit.low), unit.high) for unit in units]
+        means = torch.tensor(near, dtype=torch.float32, device=device)
         steps = torch.tensor([float(unit.step) for unit in units], device=device)
         return Gaussian(means, self.sigma * steps, self._options(means.tolist(), units),
                         normalised=self.weights == "normalised",
