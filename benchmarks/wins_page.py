@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wins import CELLS, CONTROLS, EPOCHS, NAMED, SEARCHES, SEEDS, SHARE, Cell
+from wins import CELLS, CONTROLS, EPOCHS, METHODS, NAMED, SEARCHES, SEEDS, SHARE, Cell
 
 from chanc.runs.paired import Difference, difference, standard_error
 
@@ -18,7 +18,7 @@ Scores = dict[str, dict[str, float]]
 def page(rows: Sequence[Row]) -> str:
     """The whole page, as markdown."""
     cells = [cell for cell in CELLS.values() if any(row["cell"] == cell.name for row in rows)]
-    parts = [_head(rows, cells), *(_cell(cell, [row for row in rows if row["cell"] == cell.name]) for cell in cells)]
+    parts = [_head(rows, cells), *_summary(rows, cells), *(_cell(cell, [row for row in rows if row["cell"] == cell.name]) for cell in cells)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -59,6 +59,49 @@ def _head(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
     return "\n\n".join(lines)
 
 
+def _summary(rows: Sequence[Row], cells: Sequence[Cell]) -> Iterator[str]:
+    """Each method over all cells of one budget in which it searched."""
+    single = {cell.name: [row for row in rows if row["cell"] == cell.name] for cell in cells if cell.budget != "both"}
+    of = {name: scores(found) for name, found in single.items()}
+    methods = [name for name in (*METHODS, "ceiling") if any(len(one.get(name, {})) == len(SEEDS) for one in of.values())]
+    if not methods:
+        return
+    lines = [
+        "## All cells of one budget",
+        "Means of the cells' differences, in points, ± the standard error over cells; how many of them are better and "
+        "how many worse, each by its own interval; the same against the better of both controls.",
+        "",
+        "| | cells | against uniform | against flat | against the better one | searched for |", "|---|---|---|---|---|---|",
+    ]
+    yield "\n".join([lines[0], "", *lines[1:], *(_overall(name, single, of) for name in methods)])
+
+
+def _overall(name: str, rows: Mapping[str, Sequence[Row]], of: Mapping[str, Scores]) -> str:
+    whole = {cell: one for cell, one in of.items()
+             if all(len(one.get(who, {})) == len(SEEDS) for who in (name, *CONTROLS))}  # fmt: skip
+    better = {cell: max(CONTROLS, key=lambda control: statistics.fmean(one[control].values()))
+              for cell, one in whole.items()}  # fmt: skip
+    against = [
+        _counted([found for cell, one in whole.items() if (found := difference(one[name], one[rival(cell)]))])
+        for rival in (lambda _: "uniform", lambda _: "flat", better.__getitem__)
+    ]  # fmt: skip
+    costs = [cost for cell in whole if (cost := _searched(name, rows[cell])) is not None]
+    title = f"**{name}**" if name == NAMED else name
+    spent = f"{statistics.fmean(costs):.1f} trainings" if costs else ""
+    return f"| {title} | {len(whole)} | {' | '.join(against)} | {spent} |"
+
+
+def _counted(found: Sequence[Difference]) -> str:
+    """The mean over cells, and the verdicts."""
+    if not found:
+        return ""
+    means = [100 * one.mean for one in found]
+    error = standard_error(means)
+    said = [one.judgement for one in found]
+    return (f"{statistics.fmean(means):+.2f}" + ("" if error is None else f" ± {error:.2f}")
+            + f" ({said.count('better')} better, {said.count('worse')} worse)")  # fmt: skip
+
+
 def _verdicts(of: Scores, name: str) -> dict[str, Difference]:
     """A method against each control that there is."""
     found = {control: difference(of.get(name, {}), of.get(control, {})) for control in CONTROLS}
@@ -90,11 +133,16 @@ def _points(one: Difference) -> str:
 
 
 def _cost(name: str, rows: Sequence[Row]) -> str:
+    cost = _searched(name, rows)
+    return "" if cost is None else f"{cost:.1f} trainings"
+
+
+def _searched(name: str, rows: Sequence[Row]) -> float | None:
     """How many trainings of the found network a search took, by MACs times epochs."""
     macs = {row["source"]: row["macs"] for row in rows if row["kind"] == "final"}
     costs = [row["epoch_macs"] / (EPOCHS * macs[f"{name}/{row['seed']}"]) for row in rows
              if row["kind"] == "search" and row["source"] == name and f"{name}/{row['seed']}" in macs]  # fmt: skip
-    return f"{statistics.fmean(costs):.1f} trainings" if costs else ""
+    return statistics.fmean(costs) if costs else None
 
 
 def _random(rows: Sequence[Row]) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""ResNet for 32x32 images (He et al. 2016): a 3x3 stem of stride 1 and no max-pooling.
+"""ResNet (He et al. 2016).
+
+`resnet18` and the like are the forms for 32x32 images, with a 3x3 stem of stride 1 and no max-pooling;
+`resnet18-imagenet` and the like are the published ones: a 7x7 stem of stride 2, and a max-pooling.
 
 A residual stream is one width: every block of a stage writes to it. The stem writes to the first stage's stream where
 that stage has no projection (the basic blocks).
@@ -7,7 +10,7 @@ that stage has no projection (the basic blocks).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -20,13 +23,15 @@ _BASE = (64, 128, 256, 512)
 class _Variant:
     blocks: tuple[int, int, int, int]
     bottleneck: bool
+    imagenet: bool = False
 
 
-_VARIANTS = {
+_SMALL = {
     "resnet18": _Variant((2, 2, 2, 2), False),
     "resnet34": _Variant((3, 4, 6, 3), False),
     "resnet50": _Variant((3, 4, 6, 3), True),
 }
+_VARIANTS = _SMALL | {f"{name}-imagenet": replace(variant, imagenet=True) for name, variant in _SMALL.items()}
 
 
 def table(name: str, *, aux: bool = False) -> dict[str, int]:
@@ -100,9 +105,10 @@ class ResNet(nn.Module):
     def __init__(self, variant: _Variant, widths: Mapping[str, int], classes: int, channels: int) -> None:
         super().__init__()
         inputs = widths["stem"] if variant.bottleneck else widths["stream1"]
-        self.conv1 = conv(channels, inputs, 3)
+        self.conv1 = conv(channels, inputs, 7, 2) if variant.imagenet else conv(channels, inputs, 3)
         self.bn1 = nn.BatchNorm2d(inputs)
         self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if variant.imagenet else nn.Identity()
         stages: list[nn.Module] = []
         for stage, count in enumerate(variant.blocks, 1):
             stages.append(_stage(stage, count, variant.bottleneck, widths, inputs))
@@ -113,7 +119,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, channels, H, W] to logits [N, classes]."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         logits: Tensor = self.fc(self.pool(x))
         return logits

@@ -37,6 +37,9 @@ SCALED = [(2**0.5, 458_402), (2**1.5, 1_713_922), (2**2.5, 3_981_394), (2**3.5, 
 
 # params at 1,000 classes, of the same widths on ImageNet: strides and poolings, which differ, have no parameters
 IMAGENET_PARAMS = [
+    ("resnet18-imagenet", 11_689_512),
+    ("resnet34-imagenet", 21_797_672),
+    ("resnet50-imagenet", 25_557_032),
     ("mobilenetv2-imagenet", 3_504_872),
     ("mobilenetv3-large", 5_483_032),
     ("efficientnet-b0", 5_288_548),
