@@ -10,6 +10,7 @@ from chanc.backends import ort
 from chanc.errors import ModelError, RunError
 from chanc.ir import load
 from chanc.ir.sizes import Sizes, sizes_of
+from chanc.ir.turns import Turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,9 +51,9 @@ def latency(
 
     providers: "cpu", "cuda" or others that this onnxruntime has. batch: size of an open batch axis, 1 if not given.
     threads: inside an operator; 0 leaves it to onnxruntime. repeats: timed runs of each model; seconds: of timed runs
-    on each provider; what is first reached, 50 runs if neither is given. feeds: inputs by name; without them they are
-    made up, other open axes having the sizes of `dims` and `shapes` (`chanc.analyze`). on_turn: is told which share of
-    the work is done.
+    on each provider; what is first reached, 50 runs if neither is given. feeds: inputs by name, of which a model of a
+    fixed batch takes the first; without them they are made up, other open axes having the sizes of `dims` and `shapes`
+    (`chanc.analyze`). on_turn: is told which share of the work is done.
 
     Raises: ModelError for a model that can't be loaded or run, or not on that batch; RunError for a provider that there
     isn't, and where nothing is measured; MissingDependencyError without onnxruntime, or where it would take the CPU in
@@ -61,13 +62,15 @@ def latency(
     if not providers or threads < 0 or any(given is not None and given <= 0 for given in (batch, repeats, seconds)):
         raise RunError("a latency needs a provider, and a batch, repeats or seconds above 0")
     models = [one for one in (model, other) if one is not None]
-    sizes = [sizes_of(load(one, copy=False), dims, shapes) for one in models]
+    loaded = [load(one, copy=False) for one in models]
+    sizes = [sizes_of(one, dims, shapes) for one in loaded]
+    taken = None if feeds is None else next(Turns.of(loaded[0]).parts(feeds), None)
     if repeats is None and seconds is None:
         repeats = ort.REPEATS
     found = []
     for number, provider in enumerate(providers):
         runners = [
-            ort.runner(one, batch=batch or 1, threads=threads, sizes=given, feeds=feeds, device=provider)
+            ort.runner(one, batch=batch or 1, threads=threads, sizes=given, feeds=taken, device=provider)
             for one, given in zip(models, sizes, strict=True)
         ]
         for one in runners:

@@ -25,8 +25,8 @@ DPI = 150
 MARKERS = {"": "", "circle": "o", "square": "s", "diamond": "D", "triangle": "^"}
 # a legend of more lines than this hides the plot: the colours' order is shown instead
 LEGEND_LIMIT = 12
-NOTE_WIDTH = 110
-"""Letters of a note side by side: so many fit under a picture."""
+NOTE_WIDTH, TITLE_WIDTH = 110, 80
+"""Letters of a note and of a title side by side: so many fit under a picture, and above its axes."""
 GREY = "#8a8f98"
 
 
@@ -59,7 +59,7 @@ def _lines(plot: Plot, title: str) -> Figure:
     for series in plot.series:
         _draw_series(axes, series, thin=len(plot.series) > LEGEND_LIMIT)
     _references(axes, plot)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(textwrap.fill(title, TITLE_WIDTH), fontsize=11)
     axes.set_xlabel(plot.x.text)
     axes.set_ylabel(plot.y.text)
     if not plot.x.log and all(float(x).is_integer() for series in plot.series for x in series.x if x is not None):
@@ -144,7 +144,7 @@ def _heat(plot: HeatMap, title: str) -> Figure:
     )
     axes.set_xlabel(plot.x.text)
     axes.set_ylabel(plot.y.text)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(textwrap.fill(title, TITLE_WIDTH), fontsize=11)
     bar = figure.colorbar(image, ax=axes, label=plot.value.text, format="{x:g}", pad=0.02, fraction=0.04)
     if norm is not None:
         bar.minorticks_off()

@@ -43,6 +43,14 @@ def test_sizes_of_open_axes_and_inputs_of_ones_own() -> None:
         chanc.latency(model, dims={"q": 7})
 
 
+def test_a_fixed_batch_takes_the_first_samples() -> None:
+    """Two at a time of five, and one where the model knows of no batch."""
+    fixed = build("float[2,3] x", "float y", "y = Relu(x)", {})
+    samples = np.zeros((5, 2, 3), np.float32)
+    assert chanc.latency(fixed, repeats=1, feeds={"x": samples[:, 0]})[0].shapes == {"x": (2, 3)}
+    assert chanc.latency(fixed, repeats=1, feeds={"x": samples})[0].shapes == {"x": (2, 3)}
+
+
 def test_a_batch_that_cannot_be_had() -> None:
     fixed = build("float[1,3] x", "float y", "y = Relu(x)", {})
     with pytest.raises(ModelError, match=r"can't be run on a batch of 8: it runs on x \[1, 3\]"):
