@@ -19,8 +19,8 @@ COSTS: Mapping[str, tuple[str, float]] = {
 }  # fmt: skip
 CLAIMED = {"search_s": "1.3 to 1.7", "executed": "", "held": "1.5 to 1.7"}
 BESIDE = {
-    "residual": "The residual network, FlexCHarts from a quarter of the widths; from four times it holds at first more "
-                "than DMaskingNAS, which holds all widths up to twice the network's own.",
+    "residual": "The residual network, FlexCHarts from a quarter of the widths; DMaskingNAS holds all widths up to "
+                "twice the network's own.",
     "resnet18": "ResNet18 at an eighth of its widths, likewise.",
     "cells": "Cells of DARTS, each with a width of its own, FlexCHarts from the network's own widths; "
              "seven cells of twenty, and half of the paper's channels and of its steps.",

@@ -11,14 +11,15 @@ from wins import CELLS, CONTROLS, EPOCHS, METHODS, NAMED, SEARCHES, SEEDS, SHARE
 from chanc.runs.paired import Difference, difference, standard_error
 
 Row = Mapping[str, Any]
+Cells = Mapping[Cell, Sequence[Row]]
 Scores = dict[str, dict[str, float]]
 """Of each method, by seed: the mean score of the networks that its searches found."""
 
 
 def page(rows: Sequence[Row]) -> str:
     """The whole page, as markdown."""
-    cells = [cell for cell in CELLS.values() if any(row["cell"] == cell.name for row in rows)]
-    parts = [_head(rows, cells), *_summary(rows, cells), *(_cell(cell, [row for row in rows if row["cell"] == cell.name]) for cell in cells)]
+    cells = {cell: of for cell in CELLS.values() if (of := [row for row in rows if row["cell"] == cell.name])}
+    parts = [_head(cells), *_summary(cells), *(_cell(cell, of) for cell, of in cells.items())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -42,14 +43,14 @@ def _networks(name: str) -> int:
     return 1 if name in (*CONTROLS, "ceiling") else len(SEARCHES)
 
 
-def _head(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
+def _head(cells: Cells) -> str:
     lines = [
         "# Found widths against uniform and flat ones of equal cost",
         f"`python benchmarks/wins.py --data-root DATA`; {EPOCHS} epochs from scratch, {SHARE:.0%} of the cost. The "
         f"claim is about `{NAMED}` with the options of `wins.py`. Differences are in points of test accuracy, paired "
         "by seed, ± half of the 95 % interval (Student's t); *better* and *worse* lie outside of it.",
     ]
-    verdicts = [(cell, _verdicts(scores([row for row in rows if row["cell"] == cell.name]), NAMED)) for cell in cells]
+    verdicts = [(cell, _verdicts(scores(rows), NAMED)) for cell, rows in cells.items()]
     single = [said for cell, said in verdicts if cell.budget != "both" and len(said) == len(CONTROLS)]
     if single:
         wins = sum(all(one.judgement == "better" for one in said.values()) for said in single)
@@ -59,26 +60,28 @@ def _head(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
     return "\n\n".join(lines)
 
 
-def _summary(rows: Sequence[Row], cells: Sequence[Cell]) -> Iterator[str]:
-    """Each method over all cells of one budget in which it searched."""
-    single = {cell.name: [row for row in rows if row["cell"] == cell.name] for cell in cells if cell.budget != "both"}
-    of = {name: scores(found) for name, found in single.items()}
-    methods = [name for name in (*METHODS, "ceiling") if any(len(one.get(name, {})) == len(SEEDS) for one in of.values())]
-    if not methods:
-        return
-    lines = [
-        "## All cells of one budget",
-        "Means of the cells' differences, in points, ± the standard error over cells; how many of them are better and "
-        "how many worse, each by its own interval; the same against the better of both controls.",
-        "",
-        "| | cells | against uniform | against flat | against the better one | searched for |", "|---|---|---|---|---|---|",
-    ]
-    yield "\n".join([lines[0], "", *lines[1:], *(_overall(name, single, of) for name in methods)])
+def _summary(cells: Cells) -> Iterator[str]:
+    """Each method over all cells of one budget in which all its networks are trained."""
+    single = {cell.name: rows for cell, rows in cells.items() if cell.budget != "both"}
+    of = {name: scores(rows) for name, rows in single.items()}
+    methods = [name for name in (*METHODS, "ceiling") if any(_whole(one, name) for one in of.values())]
+    if methods:
+        yield "## All cells of one budget"
+        yield ("Means of the cells' differences, in points, ± the standard error over cells; how many of them are "
+               "better and how many worse, each by its own interval. The *better one* is that of the two controls "
+               "which has the higher mean in the cell: a search isn't told which one that is.")  # fmt: skip
+        heads = ("", "cells", "against uniform", "against flat", "against the better one", "searched for")
+        yield "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|",
+                         *(_overall(name, single, of) for name in methods)])  # fmt: skip
+
+
+def _whole(of: Scores, *names: str) -> bool:
+    """Whether these have a score with each seed."""
+    return all(len(of.get(name, {})) == len(SEEDS) for name in names)
 
 
 def _overall(name: str, rows: Mapping[str, Sequence[Row]], of: Mapping[str, Scores]) -> str:
-    whole = {cell: one for cell, one in of.items()
-             if all(len(one.get(who, {})) == len(SEEDS) for who in (name, *CONTROLS))}  # fmt: skip
+    whole = {cell: one for cell, one in of.items() if _whole(one, name, *CONTROLS)}
     better = {cell: max(CONTROLS, key=lambda control: statistics.fmean(one[control].values()))
               for cell, one in whole.items()}  # fmt: skip
     against = [

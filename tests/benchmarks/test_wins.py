@@ -103,19 +103,22 @@ def finals(wins: Any, **scores: float) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "said", "against_flat"),
     [
-        (0.86, 0.88, "better than both in 1 of 1 cells of one budget, and worse than one of them in 0"),
-        (0.82, 0.84, "better than both in 0 of 1 cells of one budget, and worse than one of them in 1"),
+        (0.86, 0.88, "1 of 1 cells of one budget, and worse than one of them in 0", "+1.91 (1 better, 0 worse)"),
+        (0.82, 0.84, "0 of 1 cells of one budget, and worse than one of them in 1", "-2.09 (0 better, 1 worse)"),
     ],
 )
 def test_the_verdict_is_of_both_networks_that_were_found(
-    wins: Any, page: Any, first: float, second: float, said: str
+    wins: Any, page: Any, first: float, second: float, said: str, against_flat: str
 ) -> None:
+    """Flat is the better one of the controls."""
     made = finals(wins, shape_0=first, shape_1=second, uniform=0.80, flat=0.8505)
     made = [{**one, "score": one["score"] + 0.001 * (one["seed"] == 2) * (one["source"] == "uniform")} for one in made]
     text = page.page([*made, row("shape", 0, kind="search"), row("shape", 1, kind="search")])
-    assert said in text
+    assert f"better than both in {said}" in text
+    against_uniform = f"{100 * ((first + second) / 2 - 0.8002):+.2f} (1 better, 0 worse)"
+    assert f"| **{wins.NAMED}** | 1 | {against_uniform} | {against_flat} | {against_flat} | 4.0 trainings |" in text
     assert f"| **{wins.NAMED}** | 100 | 1,000 | {(first + second) / 2 + 0.02:.2%} ±" in text
     assert f"| {20_000 / (wins.EPOCHS * 1000):.1f} trainings |" in text
 

@@ -60,6 +60,16 @@ def test_its_bells_narrow_from_the_first_epoch_to_the_last() -> None:
         assert seen == expected
 
 
+def test_its_bells_are_no_wider_than_a_typical_group() -> None:
+    """Of 8, 24 and 64 channels that is 24, three steps; the paper's stay as they are."""
+    units = [Unit(name, {name: 1.0}, start, 8, 8, 128) for name, start in (("a", 8), ("b", 24), ("c", 64))]
+    for options, expected in (({}, 24), ({"sigma": 2.0, "last_sigma": 2.0}, 16), ({"last_sigma": 4.0}, 32)):
+        method = make("flexcharts", **options)
+        choices = method.begin(units, "cpu", 1.0)
+        method.advance(choices, units, 0, 3)
+        assert choices.sigma.tolist() == [expected] * 3
+
+
 def test_its_means_start_in_the_models_proportions_within_the_bounds() -> None:
     units = [Unit(name, {name: 1.0}, start, 8, 8, 128) for name, start in (("a", 8), ("b", 32), ("c", 64))]
     for level, means in ((1.0, [8, 32, 64]), (0.5, [8, 16, 32]), (3.0, [24, 96, 128])):

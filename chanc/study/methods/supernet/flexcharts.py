@@ -12,6 +12,7 @@ it shall from the start, and neither the size of the model nor the way from it t
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -72,11 +73,16 @@ class FlexCharts(Masking):
                         unit=UNIT * self.step if self.pace == "relative" else None)  # fmt: skip
 
     def advance(self, choices: Gaussian, units: Sequence[Unit], epoch: int, epochs: int) -> None:
-        """Centre the ranges, and narrow the bells."""
-        done = epoch / max(1, epochs - 1)
-        sigma = self.sigma + (self.last_sigma - self.sigma) * done
+        """Centre the ranges, and narrow the bells: they are never wider than a typical group is.
+
+        Else a narrow network would be nothing but bells cut off at their lower ends, and cost too much wherever they
+        stand. A group that is much narrower than the others has their bell, and can see far.
+        """
+        means, done = choices.centres(), epoch / max(1, epochs - 1)
+        typical = statistics.median(mean / unit.step for mean, unit in zip(means, units, strict=True))
+        sigma = min(self.sigma + (self.last_sigma - self.sigma) * done, max(self.last_sigma, typical))
         choices.sigma = choices.sigma.new_tensor([sigma * unit.step for unit in units])
-        choices.choose_among(self._options(choices.centres(), units))
+        choices.choose_among(self._options(means, units))
 
     def figures(self, seen: MaskedEpoch) -> Mapping[str, Mapping[str, float]]:
         """The means."""
