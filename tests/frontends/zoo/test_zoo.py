@@ -19,8 +19,8 @@ NAMES = [pytest.param(name, marks=pytest.mark.nightly if name in DEEP else ())
 
 
 def test_names_of_the_listing():
-    assert zoo.names()[:9] == [
-        *("resnet18", "resnet34", "resnet50"),
+    assert zoo.names()[:12] == [
+        *("resnet18", "resnet34", "resnet50", "resnet18-imagenet", "resnet34-imagenet", "resnet50-imagenet"),
         *("darts7", "darts14", "darts20", "dartsplus7", "dartsplus14", "dartsplus20"),
     ]
     assert {"vgg16", "mobilenetv2", "densenet-bc", "wrn22"} <= set(zoo.names())
