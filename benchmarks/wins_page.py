@@ -57,7 +57,15 @@ def _head(cells: Cells) -> str:
         losses = sum(any(one.judgement == "worse" for one in said.values()) for said in single)
         lines.append(f"`{NAMED}` is better than both in {wins} of {len(single)} cells of one budget, and worse than "
                      f"one of them in {losses}.")  # fmt: skip
-    return "\n\n".join(lines)
+    return "\n\n".join([*lines, *_ceilings(cells)])
+
+
+def _ceilings(cells: Cells) -> Iterator[str]:
+    """How far the named sampler is from the best of the random shapes."""
+    found = [difference(of.get(NAMED, {}), of.get("ceiling", {})) for of in map(scores, cells.values())]
+    if points := [f"{100 * one.mean:+.2f}" for one in found if one is not None]:
+        yield (f"Less the ceiling `{NAMED}` has {', '.join(points)} points, in the cells that have one. All that was "
+               "tried there is in the tables: every method, random shapes and the papers' own rules.")  # fmt: skip
 
 
 def _summary(cells: Cells) -> Iterator[str]:

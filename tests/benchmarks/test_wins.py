@@ -117,10 +117,16 @@ def test_the_verdict_is_of_both_networks_that_were_found(
     made = [{**one, "score": one["score"] + 0.001 * (one["seed"] == 2) * (one["source"] == "uniform")} for one in made]
     text = page.page([*made, row("shape", 0, kind="search"), row("shape", 1, kind="search")])
     assert f"better than both in {said}" in text
+    assert "Less the ceiling" not in text
     against_uniform = f"{100 * ((first + second) / 2 - 0.8002):+.2f} (1 better, 0 worse)"
     assert f"| **{wins.NAMED}** | 1 | {against_uniform} | {against_flat} | {against_flat} | 4.0 trainings |" in text
     assert f"| **{wins.NAMED}** | 100 | 1,000 | {(first + second) / 2 + 0.02:.2%} ±" in text
     assert f"| {20_000 / (wins.EPOCHS * 1000):.1f} trainings |" in text
+
+
+def test_how_far_the_named_sampler_is_from_the_ceiling(wins: Any, page: Any) -> None:
+    text = page.page(finals(wins, shape_0=0.86, shape_1=0.88, draw_4=0.85, uniform=0.8, flat=0.8))
+    assert "Less the ceiling `shape` has +2.00 points" in text
 
 
 def test_differences_without_a_spread_or_a_partner_are_no_verdict(wins: Any, page: Any) -> None:
