@@ -16,6 +16,7 @@ from chanc.analysis import analyze  # noqa: E402
 from chanc.errors import RunError  # noqa: E402
 from chanc.runs import EpochEvent, StateEvent, best, read_json, read_run  # noqa: E402
 from chanc.study.methods.registry import fields_of, make, trains_itself  # noqa: E402
+from chanc.study.methods.supernet._common import missed  # noqa: E402
 from chanc.study.presets import PRESETS  # noqa: E402
 from chanc.study.space import SearchGroup, Space  # noqa: E402
 from chanc.study.study import search  # noqa: E402
@@ -74,6 +75,16 @@ def test_its_means_start_in_the_models_proportions_within_the_bounds() -> None:
     units = [Unit(name, {name: 1.0}, start, 8, 8, 128) for name, start in (("a", 8), ("b", 32), ("c", 64))]
     for level, means in ((1.0, [8, 32, 64]), (0.5, [8, 16, 32]), (3.0, [24, 96, 128])):
         assert make("flexcharts").begin(units, "cpu", level).centres() == pytest.approx(means)
+
+
+def test_a_target_that_masks_did_not_reach_is_named() -> None:
+    cost = {"macs": 141.0, "params": 104.0, "latency_ms": 0.8}
+    told = list(missed({"cost": cost, "target": {"macs": 100.0, "params": 100.0, "latency_ms": 1.0}}))
+    assert [line.partition(" of ")[2].partition(",")[0] for line in told] == ["macs", "latency_ms"]
+    assert "1.41 times" in told[0]
+    assert "smaller --step" in told[0]
+    assert "larger --max-width" in told[1]
+    assert not list(missed({"cost": cost}))
 
 
 def test_ties_are_one_unit_and_kept_groups_none() -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from chanc.training.supernet import Supernet
 
 FOLDER = "supernet"
+MISSED = 0.1
+"""Logarithm of a cost over its target from which on that is said."""
 SHOWN = 8
 """So many fixed groups are named one by one."""
 
@@ -102,7 +104,7 @@ class Masking(Bounded, ABC):
         if best(context.record) is not None:
             return
         net = self._supernet(context)
-        done = context.record.of(EpochEvent)
+        done = list(context.record.of(EpochEvent))
         if done:
             net.restore(context.record.path / done[-1].file)
         for epoch in range(len(done), net.options.epochs):
@@ -111,8 +113,11 @@ class Masking(Bounded, ABC):
             net.save(file)
             context.timed(Timing(f"epoch {epoch}", seen.seconds, peak_bytes=seen.peak))
             context.watch.epoch(epoch, seen.loss, seen.score)
-            yield self._event(seen, f"{FOLDER}/{file.name}", {} if epoch else net.fixed)
+            done.append(self._event(seen, f"{FOLDER}/{file.name}", {} if epoch else net.fixed))
+            yield done[-1]
             file.with_name(f"{epoch - 1:03d}.safetensors").unlink(missing_ok=True)
+        for line in missed(done[-1].metrics):
+            context.say(line)
         widths = self._decided(context, net)
         context.engine.save(net.narrowed(widths), context.folder(FOLDER) / "model.onnx")
         yield StateEvent({}, best=Best(Decision(widths)), file=f"{FOLDER}/model.onnx")
@@ -187,6 +192,16 @@ def _engine(context: Context) -> MaskEngine:
     if not isinstance(context.engine, MaskEngine):
         raise RunError("this engine makes no supernets")
     return context.engine
+
+
+def missed(metrics: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """A warning for each cost that the masks of an epoch didn't bring to its target, in expectation."""
+    for name, target in metrics.get("target", {}).items():
+        ratio = metrics["cost"][name] / target
+        if abs(math.log(ratio)) > MISSED:
+            finer = "a smaller --step or --min-width lets them" if ratio > 1 else "a larger --max-width lets them"
+            yield (f"warning: the masks ended at {ratio:.2f} times the target of {name}, so they say little of widths "
+                   f"that are at it: {finer} reach it, or more epochs")  # fmt: skip
 
 
 def _named(fixed: Mapping[str, str]) -> Iterator[str]:
