@@ -25,7 +25,7 @@ from chanc.rewriter import Rewrite, rewrite
 from chanc.rewriter.allocate import CLOSE, LEAST_SHARE
 from chanc.rewriter.edges import Wishes, consumers
 from chanc.rewriter.importance import Evidence, Gathered
-from chanc.rewriter.plan import DEVICE_GRAIN, BodyFunctions
+from chanc.rewriter.plan import DEVICE_GRAIN, Apart
 
 Lower = Callable[[Wishes], tuple[Rewrite, Analysis]]
 HALVINGS = 9
@@ -58,7 +58,7 @@ def cut_edges(
     """
     analysis = analyze(model, dims=sizes, fold=False)
     limits = Limits(max_params, max_macs)
-    readers = list(readers_of(analysis, BodyFunctions(keep, {}, heads).shares(analysis)))
+    readers = list(readers_of(analysis, Apart(keep, {}, heads).shares(analysis)))
     if not readers:
         raise PlanError("no layer of this model can drop channels that it reads")
     seen = Evidence(model, np.random.default_rng(seed), evidence)

@@ -92,7 +92,7 @@ class Sizing:
 
 
 @dataclass(frozen=True, slots=True)
-class BodyFunctions:
+class Apart:
     """Groups that don't go with the others, by pattern: those that stay (`keep`), and those with a share of their own.
 
     Where several shares name a group the last one counts, and `keep` before all. Without `heads` attention keeps its
@@ -145,7 +145,7 @@ def resizings(
     sizing: Sizing,
     rng: np.random.Generator,
     gathered: Gathered | None = None,
-    apart: BodyFunctions | None = None,
+    apart: Apart | None = None,
 ) -> list[Resizing]:
     """What a plan, or one scale for all, asks of each group; PlanError for what can't be had."""
     if plan is not None and scale is not None:
@@ -158,7 +158,7 @@ def resizings(
         if not _number(scale) or scale <= 0:
             raise PlanError(f"a scale must be a number above 0, not {scale}")
         wanted = {group.id: {"scale": scale} for group in analysis.groups if group.resizable}
-    for name, share in (apart or BodyFunctions()).shares(analysis).items():
+    for name, share in (apart or Apart()).shares(analysis).items():
         wanted[name] = {"scale": share} if share is not None else analysis.group(name).size
     measure = measure_of(importance)
     return [

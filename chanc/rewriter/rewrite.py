@@ -25,7 +25,7 @@ from chanc.rewriter.check import Misfit, around, check_against
 from chanc.rewriter.edges import Lowering
 from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.parameters import resize_parameters
-from chanc.rewriter.plan import BodyFunctions, Plan, Resizing, Sizing, parted
+from chanc.rewriter.plan import Apart, Plan, Resizing, Sizing, parted
 from chanc.rewriter.provenance import sign, sign_source
 from chanc.rewriter.rest import Fault, Left, do_the_rest
 from chanc.rewriter.rules import REGISTRY, RewriteRule
@@ -118,7 +118,7 @@ def rewrite(
     if budget and (plan is not None or scale is not None):
         raise PlanError("give a plan, a scale or budgets: one of the three")
     sizing = Sizing(round_to or (None if budget else 1), min_width)
-    apart = BodyFunctions(keep, ratios or {}, heads)
+    apart = Apart(keep, ratios or {}, heads)
     groups, edges = parted(plan)
     wanted = Wanted(groups, scale, importance, method, sizing, seed, exact, evidence, apart, edges)
 
@@ -174,7 +174,7 @@ def _within(
     tried: dict[str, int] = {}
     while True:
         widths = wanted.widths(budget, analysis, left, _resized)
-        done = carry_out(replace(wanted, plan={**tried, **widths}, apart=BodyFunctions()), left)
+        done = carry_out(replace(wanted, plan={**tried, **widths}, apart=Apart()), left)
         failed = {name: reason for name, reason in done.trace.left.items() if name not in left}
         if not failed:
             return done

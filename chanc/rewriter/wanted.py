@@ -13,7 +13,7 @@ from chanc.rewriter.budget import Budget, Resize
 from chanc.rewriter.choose import judged
 from chanc.rewriter.edges import Wishes
 from chanc.rewriter.importance import IN_LOSS, Evidence, Gathered, Importance
-from chanc.rewriter.plan import BodyFunctions, Plan, Resizing, Sizing, measure_of, resizings
+from chanc.rewriter.plan import Apart, Plan, Resizing, Sizing, measure_of, resizings
 from chanc.rewriter.rest import Left
 from chanc.rewriter.transfer import Method
 from chanc.rewriter.transfer.reflect import reflected
@@ -31,7 +31,7 @@ class Wanted:
     seed: int
     exact: bool
     evidence: Gathered | None
-    apart: BodyFunctions
+    apart: Apart
     edges: Wishes
 
     @boundary("the choice of widths")
