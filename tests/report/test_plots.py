@@ -19,3 +19,13 @@ def test_between_cells_there_is_no_tick():
         "cells", "By cell", Axis("cells"), Axis("kept", "%"), [Series("kept", range(1, 4), [63, 53, 37], "#000000")]
     )
     assert all(float(tick).is_integer() for tick in _lines(plot, "").axes[0].get_xticks())
+
+
+def test_long_titles_are_wrapped():
+    pytest.importorskip("matplotlib")
+    from chanc.report.static import TITLE_WIDTH, _lines
+
+    plot = Plot("long", "", Axis("x"), Axis("y"), [Series("one", range(1, 3), [1, 2], "#000000")])
+    lines = _lines(plot, "greedy, gamma 0.8, " * 10).axes[0].get_title().splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= TITLE_WIDTH

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from chanc.cost.polynomial import Polynomial  # noqa: E402
 from chanc.training.choices import Gaussian  # noqa: E402
-from chanc.training.expected import RIDGE, SHARE, Expected, Pressure, Price, certain, held, level  # noqa: E402
+from chanc.training.expected import REACH, RIDGE, SHARE, Expected, Pressure, Price, certain, held, level  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -73,11 +73,11 @@ def test_all_widths_are_brought_to_what_is_held_by_one_factor() -> None:
 
 
 def test_where_nothing_can_move_the_last_multiplier_counts() -> None:
-    """And is a number: at their bounds all are in each other's way."""
+    """At their bounds all are in each other's way: lambda is that from before, (S step + SHARE gap) / S S^T."""
     stuck = torch.zeros(2, dtype=torch.float64)
     found, multipliers = held(doubles(1, 1), doubles(1, 2)[None], doubles(0.5), doubles(1, 1), stuck, stuck)
     assert found.tolist() == [0, 0]
-    assert abs(multipliers.item()) < 10
+    assert multipliers.item() == pytest.approx((3 + SHARE * REACH) / (5 * (1 + RIDGE)), rel=1e-12)
 
 
 def test_a_step_that_holds_costs_is_the_nearest_that_closes_their_gaps() -> None:
