@@ -378,8 +378,10 @@ def onnx_slice(start: int, end: int, step: int, size: int) -> slice:
 @evaluates("Unsqueeze")
 def _unsqueeze(node: _Node, inputs: Sequence[Array]) -> Array | None:
     axes = node.integers("axes") or [int(n) for n in inputs[1].ravel().tolist()]
-    rank = inputs[0].ndim + len(axes)
-    return np.expand_dims(inputs[0], tuple(axis % rank for axis in axes))
+    shape, rank = list(inputs[0].shape), inputs[0].ndim + len(axes)
+    for axis in sorted({axis % rank for axis in axes}):
+        shape.insert(axis, 1)
+    return inputs[0].reshape(shape)
 
 
 @evaluates("Squeeze")

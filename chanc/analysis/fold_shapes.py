@@ -7,11 +7,10 @@ node that it is, for it fits any width. Nodes that nobody reads any more go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 
 from chanc.analysis.dims import Dim
 from chanc.analysis.evaluate import is_fill
@@ -20,7 +19,7 @@ from chanc.analysis.run import visit_model
 from chanc.boundary import boundary
 from chanc.ir.initializers import COMPUTED, add_constant
 from chanc.ir.names import Names, value_names
-from chanc.ir.nodes import called, nodes_of
+from chanc.ir.nodes import bodies, called, nodes_of
 
 
 @boundary("the folding of shapes")
@@ -28,7 +27,8 @@ def settled(model: ir.Model) -> tuple[Findings, bool]:
     """Fold a model in normal form to a fixed point, in place: the findings on what it is then, and if it changed."""
     folding = Folding(model.graph)
     findings = visit_model(model, fold=folding.fold)
-    if folding.made and not _swept(model, findings, folding.made):
+    gone = folding.finish()
+    if folding.made and not _forgotten(findings, gone, folding.made):
         findings = visit_model(model)
     changed = bool(folding.made)
     while fold_shapes(model, findings):
@@ -51,8 +51,12 @@ def fold_shapes(model: ir.Model, findings: Findings | None = None) -> bool:
     for node in nodes_of(model.graph):
         if node in results:
             folding.fold(findings, node, results[node])
-    _remove_unused(model)
+    folding.finish()
     return True
+
+
+Gone = Sequence[tuple[ir.Node, Sequence[ir.Value | None]]]
+"""Nodes that were removed, and what each read."""
 
 
 class Folding:
@@ -62,63 +66,94 @@ class Folding:
         self.graph = graph
         self.made: set[ir.Value] = set()
         self._names: Names | None = None  # most models have nothing to fold
+        self._later: list[tuple[ir.Node, int, ir.Value, Array]] = []
+        self._unread: list[ir.Value] = []
 
-    def fold(self, findings: Findings, node: ir.Node, result: Array | None) -> bool:
-        """Fold the inputs of a node, `result` being what is known of its own content; says whether any was."""
-        folded = False
-        for index, value, array in _foldable(findings, node, result):
-            self._names = self._names or Names(value_names(self.graph))
-            made = _initializer(self.graph, self._names, value, array)
-            node.replace_input_with(index, made)
-            self.made.add(made)
-            folded = True
-        return folded
+    def fold(self, findings: Findings, node: ir.Node, result: Array | None) -> Collection[int]:
+        """Fold inputs of a node, `result` being what is known of its own content; says which.
+
+        Those of a node within a chain are folded by `finish`: most of them aren't there any more then.
+        """
+        found = list(_foldable(findings, node, result))
+        if result is not None:
+            self._later += [(node, *each) for each in found]
+        else:
+            for index, value, array in found:
+                self._replace(node, index, value, array)
+        return [index for index, _, _ in found]
+
+    def finish(self) -> Gone:
+        """Remove the nodes that nobody reads any more, and fold within the chains that are left."""
+        gone = self._sweep()
+        for node, index, value, array in self._later:
+            if node.graph is not None:
+                self._replace(node, index, value, array)
+        return gone + self._sweep()
+
+    def _replace(self, node: ir.Node, index: int, value: ir.Value, array: Array) -> None:
+        self._names = self._names or Names(value_names(self.graph))
+        made = _initializer(self.graph, self._names, value, array)
+        node.replace_input_with(index, made)
+        self.made.add(made)
+        self._unread.append(value)
+
+    def _sweep(self) -> list[tuple[ir.Node, Sequence[ir.Value | None]]]:
+        """Remove what was made only for inputs that are folded."""
+        gone, waiting = [], self._unread
+        while waiting:
+            value = waiting.pop()
+            if value.uses() or value.is_graph_output():
+                continue
+            node = value.producer()
+            if node is None:
+                if value.is_initializer() and not value.is_graph_input():
+                    self.graph.initializers.pop(value.name or "", None)
+            elif node.graph is not None and (len(node.outputs) == 1 or not _read(node)):
+                gone.append((node, node.inputs))
+                for inner in (node, *(inner for body in bodies(node) for inner in nodes_of(body))):
+                    waiting += [read for read in inner.inputs if read is not None]
+                    inner.resize_inputs(0)
+                node.graph.remove(node)
+        return gone
+
+
+def _read(node: ir.Node) -> bool:
+    """Whether anybody takes an output of a node."""
+    return any(value.uses() or value.is_graph_output() for value in node.outputs)
 
 
 def _foldable(findings: Findings, node: ir.Node, result: Array | None) -> Iterator[tuple[int, ir.Value, Array]]:
     """The inputs of a node that a constant can stand for, and what that holds."""
+    # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow it. A
+    # multiple of one may.
+    if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
+        return
     for index, value in enumerate(node.inputs):
         if value is None or value.const_value is not None or value not in findings.data or is_fill(value):
-            continue
-        # Within a chain only known parts beside unknown ones: a width that was read off a tensor must not follow it. A
-        # multiple of one may.
-        if result is not None and (result.dtype != object or node.op_type in ("Mul", "Div")):
             continue
         array = _constant(node, index, findings.data[value], findings)
         if array is not None:
             yield index, value, array
 
 
-def _swept(model: ir.Model, findings: Findings, made: Iterable[ir.Value]) -> bool:
-    """Drop the nodes that nobody reads any more; whether the findings are what they would be without those.
+def _forgotten(findings: Findings, gone: Gone, made: Iterable[ir.Value]) -> bool:
+    """Take out of the findings the nodes that are gone; whether they are what they would be without those.
 
     They are where each was read through and left no mark: no labels, no pins, nothing that a rule saw of its input; nor
     did a rule see a constant that was `made` before all that read it did so.
     """
-    before = [(node, node.inputs) for node in nodes_of(model.graph)]
-    _remove_unused(model)
     asked = findings.initializers.asked
     if any(asked(value) and len(value.uses()) > 1 for value in made):
         return False
     pinned = {pin.node for _, pin in findings.pins}
-    for node, inputs in before:
-        if node.graph is None:
-            output = node.outputs[0]
-            marked = output not in findings.data or findings.layouts[output].fields or called(node) in pinned
-            if marked or any(value in findings.asked or asked(value) for value in inputs):
-                return False
-            for known in (findings.layouts, findings.data, findings.sources):
-                known.pop(output, None)
+    for node, inputs in gone:
+        output = node.outputs[0]
+        marked = output not in findings.data or findings.layouts[output].fields or called(node) in pinned
+        if marked or any(value in findings.asked or asked(value) for value in inputs):
+            return False
+        for known in (findings.layouts, findings.data, findings.sources):
+            known.pop(output, None)
     return True
-
-
-def _remove_unused(model: ir.Model) -> None:
-    """Without nodes that nobody reads; first outputs keep their names, by which a trace calls their nodes."""
-    names = {node: node.outputs[0].name for node in model.graph if node.outputs}
-    common.RemoveUnusedNodesPass()(model)
-    for node in model.graph:
-        if node.outputs and not node.outputs[0].name:
-            node.outputs[0].name = names[node]
 
 
 def _constant(node: ir.Node, index: int, array: Array, findings: Findings) -> Array | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import prod
 
 import numpy as np
@@ -26,8 +26,8 @@ INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
 TOLD = {"Shape", "Concat"}
 """Operators whose result may be numbers though their first input isn't known."""
 SCALARS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16}
-Fold = Callable[[Findings, ir.Node, Array | None], bool]
-"""Puts constants in the place of inputs of a node; the array is what it computes, where known. Whether any was."""
+Fold = Callable[[Findings, ir.Node, Array | None], Collection[int]]
+"""Puts constants in the place of inputs of a node, now or later; the array is what it computes, where known. Which."""
 
 
 def visit_model(
@@ -124,10 +124,14 @@ class _Runner:
             found = self.kinds[kind] = rule, bool(domain) or bool(bodies(node))
         return found
 
-    def _fold(self, context: Context, content: Array | None) -> None:
-        """Have constants put in the place of what is known of a node's inputs, where that is asked for."""
-        if self.folding is not None and self.findings.data and self.folding(self.findings, context.node, content):
+    def _fold(self, context: Context, content: Array | None) -> Collection[int]:
+        """Have constants put in the place of what is known of a node's inputs, where that is asked for: which."""
+        if self.folding is None or not self.findings.data:
+            return ()
+        folded = self.folding(self.findings, context.node, content)
+        if folded:
             context.inputs = context.node.inputs
+        return folded
 
     def _unknown(self, context: Context) -> bool:
         """Whether a node is one of most: what it makes of an activation is neither a weight nor numbers."""
@@ -210,6 +214,7 @@ class _Runner:
         """Whether the node's output is a small tensor whose content is now known."""
         node, findings = context.node, self.findings
         content: Array | None = None
+        left: Sequence[ir.Value | None] = node.inputs
         if node.op_type == "Shape" and not node.domain:
             content, sources = self._shape_content(context)
         else:
@@ -220,26 +225,30 @@ class _Runner:
                 elif node.op_type == "Concat":
                     content = self._joined(context)
             content = content if len(node.outputs) == 1 else None
-            self._fold(context, content)
-            sources = self._sources(node.inputs) if findings.sources else NO_SOURCES
+            folded = self._fold(context, content)
+            if folded:
+                left = [value for index, value in enumerate(node.inputs) if index not in folded]
+            sources = self._sources(left) if findings.sources else NO_SOURCES
         if content is None:
             if sources:
                 self.findings.sources.update((output, sources) for output in node.outputs)
             return False
         output = node.outputs[0]
         if sources and content.dtype == object:
-            self._note_sources(context, content, sources)
+            self._note_sources(context, content, sources, left)
         findings.data[output] = content
         why = f"constant '{output.name}'"
         findings.layouts[output] = context.filled(why) if is_fill(output) else plain(content.shape, why)
         return True
 
-    def _note_sources(self, context: Context, content: Array, sources: frozenset[int]) -> None:
+    def _note_sources(
+        self, context: Context, content: Array, sources: frozenset[int], inputs: Sequence[ir.Value | None]
+    ) -> None:
         """Widths that a shape may tell go with it; those that a size was computed from, and named after, must stay."""
         node, data = context.node, self.findings.data
-        known = {atom for value in node.inputs if value in data for atom in atoms(data[value])}
+        known = {atom for value in inputs if value in data for atom in atoms(data[value])}
         if node.op_type != "Shape" and not known.issuperset(atoms(content)):
-            for value in node.inputs:
+            for value in inputs:
                 context.pin_sources(value)
         if any(isinstance(n, int) or n.factor != 1 for n in content.ravel().tolist()):
             self.findings.sources[node.outputs[0]] = sources
