@@ -139,7 +139,7 @@ class _Runner:
         value = inputs[0] if inputs else None
         if value is None or value.const_value is not None or value in findings.data or value in findings.weights:
             return False
-        return not findings.sources and context.node.op_type not in TOLD
+        return context.node.op_type not in TOLD and (not findings.sources or findings.sources.keys().isdisjoint(inputs))
 
     def _refuse(self, context: Context, error: Exception) -> None:
         """Pin what enters a node whose rule gave up, or stumbled."""

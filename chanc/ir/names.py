@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
-from chanc.ir.nodes import subgraphs
+from chanc.ir.nodes import bodies
 
 
 class Names:
@@ -51,4 +51,9 @@ def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
 
 def value_names(graph: ir.Graph) -> set[str]:
     """The names of all values of a graph and of its bodies, at any depth."""
-    return {value.name for scope in (graph, *subgraphs(graph)) for value in values_of(scope) if value.name}
+    names = {value.name for value in (*graph.inputs, *graph.initializers.values())}
+    for node in graph:
+        names.update([value.name for value in node.outputs])
+        for body in bodies(node):
+            names |= value_names(body)
+    return {name for name in names if name}
