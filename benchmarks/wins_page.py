@@ -17,8 +17,9 @@ Scores = dict[str, dict[str, float]]
 
 
 def page(rows: Sequence[Row]) -> str:
-    """The whole page, as markdown."""
-    cells = {cell: of for cell in CELLS.values() if (of := [row for row in rows if row["cell"] == cell.name])}
+    """The whole page, as markdown: of cells in which the controls and the named sampler have all their seeds."""
+    cells = {cell: [row for row in rows if row["cell"] == cell.name] for cell in CELLS.values()}
+    cells = {cell: of for cell, of in cells.items() if _whole(scores(of), *CONTROLS, NAMED)}
     parts = [_head(cells), *_summary(cells), *(_cell(cell, of) for cell, of in cells.items())]
     return "\n\n".join(parts) + "\n"
 

@@ -129,10 +129,18 @@ def test_how_far_the_named_sampler_is_from_the_ceiling(wins: Any, page: Any) -> 
     assert "Less the ceiling `shape` has +2.00 points" in text
 
 
-def test_differences_without_a_spread_or_a_partner_are_no_verdict(wins: Any, page: Any) -> None:
-    text = page.page(finals(wins, shape_0=0.9, uniform=0.8))
-    assert "better" not in text.split("##")[1]
-    assert "shape" not in text.split("##")[1]  # its second network isn't trained yet
+def test_a_cell_is_told_when_the_controls_and_what_the_named_sampler_found_are_trained(wins: Any, page: Any) -> None:
+    made = finals(wins, shape_0=0.9, shape_1=0.9, uniform=0.8, flat=0.81)
+    assert "## vgg11" in page.page(made)
+    assert "## vgg11" not in page.page(made[:-1])
+    assert "## vgg11" not in page.page([one for one in made if one["source"] != "shape/1"])
+
+
+def test_differences_without_a_spread_are_no_verdict(wins: Any, page: Any) -> None:
+    text = page.page(finals(wins, shape_0=0.9, shape_1=0.9, uniform=0.8, flat=0.8))
+    (named,) = [line.split(" | ") for line in text.splitlines() if line.startswith("| **shape** | 100")]
+    assert "better" not in named[5] and "better" in named[6]  # all of uniform's differences are one and the same
+
 
 
 def test_a_job_says_what_it_is(wins: Any) -> None:
