@@ -29,7 +29,7 @@ import torch
 from arguments import at_least, folder, require, target
 from larger import LARGER, Attention
 from pruning_page import Found, page
-from stages import shares
+from stages import shares_of_analysis, shares_of_rewrite
 from torch import nn
 from turns import Work, in_turn
 from twins import TWINS
@@ -145,7 +145,8 @@ def measure(network: Network, inside: Path, options: argparse.Namespace) -> Foun
     if not runs["step"].error:
         smaller["Torch-Pruning"] = changed(weights(network.module), pruned)
     nodes = len(onnx.load(network.path, load_external_data=False).graph.node)
-    return Found(nodes, runs, smaller, shares(network.path, inside / "chanc.onnx"))
+    shares = shares_of_rewrite(network.path, inside / "chanc.onnx")
+    return Found(nodes, runs, smaller, shares, shares_of_analysis(network.path))
 
 
 def opened(name: str, models: Path, inside: Path) -> Network:

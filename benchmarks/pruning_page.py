@@ -13,12 +13,13 @@ from turns import Runs, ratio, spread
 
 @dataclass(frozen=True)
 class Found:
-    """Of a network: its nodes, runs by work, (smaller kernels, all) by tool, and the share of each stage."""
+    """Of a network: nodes, runs by work, (smaller kernels, all) by tool, shares of the stages of rewrite and analysis."""
 
     nodes: int
     runs: dict[str, Runs]
     smaller: dict[str, tuple[int, int]]
-    shares: dict[str, float]
+    rewrite: dict[str, float]
+    analysis: dict[str, float]
 
 
 class Page:
@@ -92,10 +93,14 @@ def page(found: dict[str, Found], command: str) -> str:
             made.ratio(one.runs["step"], one.runs["memory"]),
         ],
     )  # fmt: skip
-    stages = list(next(iter(found.values())).shares)
+    stages, steps = list(next(iter(found.values())).rewrite), list(next(iter(found.values())).analysis)
     made.table(
         "Where the time goes", "Shares of one rewrite from file to file, CPU time; a stage without those inside it.",
-        stages, lambda one: [f"{one.shares[stage]:.0%}" for stage in stages],
+        stages, lambda one: [f"{one.rewrite[stage]:.0%}" for stage in stages],
+    )  # fmt: skip
+    made.table(
+        "Where the time of an analysis goes", "The same of finding the groups of a model just loaded.",
+        steps, lambda one: [f"{one.analysis[step]:.0%}" for step in steps],
     )  # fmt: skip
     tools = ("chanc", "onnxsim", "Torch-Pruning")
     made.table(

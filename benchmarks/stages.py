@@ -1,4 +1,4 @@
-"""Where the time of a rewrite goes: shares of its stages, by clocks around the functions that are them."""
+"""Where the time of a rewrite and an analysis goes: shares of stages, by clocks around the functions that are them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import functools
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import chanc
+from chanc.analysis import analyze_model
+from chanc.ir import load
+from chanc.ir.normalize import normalize
 
-STAGES = {
+Stages = Mapping[str, tuple[str, ...]]
+"""Stages, and the functions that are them."""
+REWRITE: Stages = {
     "opening": ("chanc.ir.load:load",),
     "normal form": ("chanc.ir.normalize:normalize", "chanc.analysis.fold_weights:fold_weights"),
     "analysis": ("chanc.analysis.analyze:analyze_model",),
@@ -23,13 +28,24 @@ STAGES = {
     "metadata": ("chanc.rewriter.provenance:sign", "chanc.rewriter.provenance:sign_source"),
     "saving": ("chanc.ir.save:save",),
 }
-"""The stages of a rewrite from file to file, and the functions that are them."""
+"""A rewrite from file to file."""
+ANALYSIS: Stages = {
+    "rules": ("chanc.analysis.run:visit_model",),
+    "sizes read through": ("chanc.analysis.run:_Runner._evaluated",),
+    "folding": ("chanc.analysis.fold_shapes:Folding.fold", "chanc.analysis.fold_shapes:Folding.finish"),
+    "solving": ("chanc.analysis.solve:solve",),
+    "order of copies": ("chanc.analysis.order:ordered",),
+    "grouping": ("chanc.analysis.groups:find_groups",),
+}
+"""An analysis of a loaded model: the rules of all nodes and what they report, then what is made of it."""
+ANALYSES = 10
+"""How often a model is analysed: once takes milliseconds."""
 
 
 @contextlib.contextmanager
-def clocks() -> Iterator[dict[str, float]]:
+def clocks(stages: Stages) -> Iterator[dict[str, float]]:
     """Seconds of this process in each stage, without what other stages take inside it; the functions are wrapped."""
-    spent = dict.fromkeys(STAGES, 0.0)
+    spent = dict.fromkeys(stages, 0.0)
     inside = [0.0]  # of each stage that is under way, the seconds of stages within
 
     def wrapped(stage: str, function: Callable[..., object]) -> Callable[..., object]:
@@ -47,7 +63,7 @@ def clocks() -> Iterator[dict[str, float]]:
         return clocked
 
     with contextlib.ExitStack() as stack:
-        for stage, names in STAGES.items():
+        for stage, names in stages.items():
             for owner, name, function in (use for full in names for use in uses(full)):
                 stack.callback(setattr, owner, name, function)
                 setattr(owner, name, wrapped(stage, function))
@@ -66,11 +82,28 @@ def uses(full: str) -> list[tuple[object, str, Callable[..., object]]]:
     return [(one, key, function) for one in ours for key, value in list(vars(one).items()) if value is function]
 
 
-def shares(path: Path, out: Path) -> dict[str, float]:
+def shares_of_rewrite(path: Path, out: Path) -> dict[str, float]:
     """The share of each stage of a rewrite from file to file, and of the rest."""
-    with clocks() as spent:
+    with clocks(REWRITE) as spent:
         begun = time.process_time()
         chanc.save(chanc.rewrite(path, scale=0.5).model, out)
         whole = time.process_time() - begun
-    spent["the rest"] = whole - sum(spent.values())
-    return {stage: seconds / whole for stage, seconds in spent.items()}
+    return _shares(spent, whole)
+
+
+def shares_of_analysis(path: Path) -> dict[str, float]:
+    """The share of each stage of the analysis of a model just loaded, and of the rest."""
+    whole = 0.0
+    with clocks(ANALYSIS) as spent:
+        for _ in range(ANALYSES):
+            normal = load(path)
+            normalize(normal)
+            begun = time.process_time()
+            analyze_model(normal)
+            whole += time.process_time() - begun
+    return _shares(spent, whole)
+
+
+def _shares(spent: Mapping[str, float], whole: float) -> dict[str, float]:
+    found = {stage: seconds / whole for stage, seconds in spent.items()}
+    return {**found, "the rest": 1 - sum(found.values())}

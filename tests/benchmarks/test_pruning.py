@@ -41,19 +41,24 @@ def test_works_run_in_turn_until_they_took_too_long_or_fail() -> None:
     assert Runs([Times(9.0, 9.0), Times(1.0, 2.0)]).column("cpu") == [2.0]
 
 
-def test_every_stage_of_a_rewrite_takes_its_share(tmp_path: Path) -> None:
-    from stages import STAGES, clocks, shares
+def test_every_stage_takes_its_share(tmp_path: Path) -> None:
+    from stages import ANALYSIS, REWRITE, clocks, shares_of_analysis, shares_of_rewrite
 
     graph = Graph()
     x = graph.input("image", [1, 3, 8, 8])
     onnx.save(graph.model(x.conv(8).bn().relu().conv(4)), tmp_path / "m.onnx")
     before = chanc.load, chanc.save
-    found = shares(tmp_path / "m.onnx", tmp_path / "out.onnx")
-    assert list(found) == [*STAGES, "the rest"]
-    assert sum(found.values()) == pytest.approx(1)
-    assert min(found.values()) > 0
+    rewrite = shares_of_rewrite(tmp_path / "m.onnx", tmp_path / "out.onnx")
+    analysis = shares_of_analysis(tmp_path / "m.onnx")
+    assert list(rewrite) == [*REWRITE, "the rest"]
+    assert list(analysis) == [*ANALYSIS, "the rest"]
+    assert sum(rewrite.values()) == pytest.approx(1)
+    assert min(rewrite.values()) > 0
+    assert sum(analysis.values()) == pytest.approx(1)
+    idle = {stage for stage, share in analysis.items() if share <= 0}
+    assert idle == {"sizes read through", "folding"}  # no node here computes sizes
     assert (chanc.load, chanc.save) == before
-    with clocks() as spent:
+    with clocks(REWRITE) as spent:
         chanc.load(tmp_path / "m.onnx")
     assert [stage for stage, seconds in spent.items() if seconds] == ["opening"]
 
@@ -69,10 +74,11 @@ def test_the_page_has_medians_with_their_spread_and_says_why_a_tool_fails(monkey
         for key, scale in {"opened": 1, "groups": 1, "depend": 10, "memory": 1, "file": 1, "onnxsim": 4}.items()
     }
     runs["step"] = Runs([], "IndexError: index 8 is out of bounds")
-    found = Found(7, runs, {"chanc": (2, 2), "onnxsim": (1, 2)}, {"opening": 0.25})
+    found = Found(7, runs, {"chanc": (2, 2), "onnxsim": (1, 2)}, {"opening": 0.25}, {"rules": 0.5})
     page = pruning_page.page({"net": found}, "command")
     assert "| net | 7 | 2.000 (1.000–3.000) | 2.000 (1.000–3.000) | 20.000 (10.000–30.000) | 10.0 (3.3–30.0);" in page
     assert "| net | 2.000 (1.000–3.000) | 8.000 (4.000–12.000) | 4.0 (1.3–12.0); 4.0 (1.3–12.0) |" in page
     assert "| net | 2.000 (1.000–3.000) | fails (1) | - |" in page
     assert page.endswith("| net | 2 of 2 | 1 of 2 | - |\n\n(1) IndexError: index 8 is out of bounds\n")
     assert "| net | 25% |" in page
+    assert "| net | 50% |" in page
