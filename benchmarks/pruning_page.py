@@ -13,7 +13,7 @@ from turns import Runs, ratio, spread
 
 @dataclass(frozen=True)
 class Found:
-    """Of a network: nodes, runs by work, (smaller kernels, all) by tool, shares of the stages of rewrite and analysis."""
+    """Of a network: nodes, runs by work, (smaller kernels, all) by tool, shares of stages of rewrite and analysis."""
 
     nodes: int
     runs: dict[str, Runs]
