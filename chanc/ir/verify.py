@@ -155,6 +155,8 @@ def _initializers_filled(graph: GraphLike, scope: Scope) -> str | None:
 def _fits(declared: ir.Shape, actual: ir.ShapeProtocol) -> bool:
     if len(declared) != len(actual):
         return False
+    if declared.dims == actual.dims:
+        return True
     return all(not isinstance(a, int) or a == b for a, b in zip(declared, actual, strict=True))
 
 
