@@ -229,11 +229,12 @@ def _described_only(graph: ir.Graph, described: frozenset[str] | None) -> Iterat
         if described is None or name in described or value.meta or value.is_graph_input()
     }  # fmt: skip
     tensors = {name: value.const_value for name, value in left.items()}
+    # One for all: it gets each one's name when that is written. Tensors look at what they are given for a long time.
+    stub = ir.Tensor(_ONE)
     try:
         graph.initializers.data = left
         for value in left.values():
-            # Not `ir.tensor`, which looks at what it is given for ten times as long.
-            value.const_value = ir.Tensor(_ONE, name=value.name) if value.const_value is not None else None
+            value.const_value = stub if value.const_value is not None else None
         yield
     finally:
         for name, value in left.items():

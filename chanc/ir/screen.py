@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -219,7 +219,7 @@ def _entries(props: Mapping[str, str]) -> list[object]:
     return [*props.keys(), *props.values()]
 
 
-def _utf8(strings: Iterable[object], name: str) -> None:
-    for value in strings:
-        if isinstance(value, bytes):
-            raise ModelError(f"{name}: a name or text is not UTF-8: {value[:60]!r}")
+def _utf8(strings: Sequence[object], name: str) -> None:
+    if bytes in set(map(type, strings)):
+        value = next(value for value in strings if isinstance(value, bytes))
+        raise ModelError(f"{name}: a name or text is not UTF-8: {value[:60]!r}")

@@ -47,11 +47,11 @@ class Resizing:
     changed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        turned = (self.source[1:] < self.source[:-1]).any()
-        permuted = self.source.size == np.count_nonzero(self.copies) and bool(turned)
-        object.__setattr__(self, "grows", bool((self.copies > 1).any()))
+        turns = np.count_nonzero(self.source[1:] < self.source[:-1])
+        permuted = turns > 0 and self.source.size == np.count_nonzero(self.copies)
+        object.__setattr__(self, "grows", np.count_nonzero(self.copies > 1) > 0)
         object.__setattr__(self, "permuted", permuted)
-        object.__setattr__(self, "changed", permuted or bool((self.copies != 1).any()))
+        object.__setattr__(self, "changed", permuted or np.count_nonzero(self.copies != 1) > 0)
 
     def __repr__(self) -> str:
         return f"<Resizing of '{self.group.id}': {self.group.size} to {self.size} channels>"
