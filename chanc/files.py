@@ -31,6 +31,7 @@ PREFIX = ".chanc-"
 """How temporary names begin."""
 
 _LEAF = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_name = functools.lru_cache(maxsize=1024)(encode_basestring)  # those of fields come again and again
 _PLAIN: dict[type, Callable[[Any], str]] = {
     str: encode_basestring,
     int: str,
@@ -135,10 +136,9 @@ def _indented(
         put(plain(value))
 
 
-@functools.lru_cache(maxsize=1024, typed=True)
 def _key(key: object) -> str:
     if isinstance(key, str):
-        return encode_basestring(key)
+        return _name(key)
     if key is not None and not isinstance(key, (int, float)):
         raise TypeError(f"JSON's objects have no {type(key).__name__} as a key")
     return f'"{_LEAF.encode(key)}"'
