@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import functools
 import hashlib
 import json
 import math
@@ -30,6 +31,13 @@ PREFIX = ".chanc-"
 """How temporary names begin."""
 
 _LEAF = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_name = functools.lru_cache(maxsize=1024)(encode_basestring)  # those of fields come again and again
+_PLAIN: dict[type, Callable[[Any], str]] = {
+    str: encode_basestring,
+    int: str,
+    bool: {False: "false", True: "true"}.__getitem__,
+}
+"""How most values are written that are no lists or objects; the others as `_LEAF` does."""
 
 
 @contextlib.contextmanager
@@ -85,38 +93,52 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bo
 
 def json_text(value: Any, *, sort_keys: bool = False) -> str:
     """What `atomic_write_json` writes. Raises: TypeError or ValueError, as that."""
-    return _indented(value, "\n", sort_keys, {}) + "\n"
+    pieces: list[str] = []
+    _indented(value, "\n", sort_keys, {}, pieces.append)
+    return f"{''.join(pieces)}\n"
 
 
-def _indented(value: Any, line: str, sort_keys: bool, known: dict[tuple[int, str], str]) -> str:
-    """What `json.dumps(value, indent=2)` gives, `line` being the break before a closing bracket.
+def _indented(
+    value: Any, line: str, sort_keys: bool, known: dict[tuple[int, str], str], put: Callable[[str], None]
+) -> None:
+    """Put the pieces of what `json.dumps(value, indent=2)` gives, `line` being the break before a closing bracket.
 
     That takes a step of Python for each number, and a trace has a million of them: here a list of integers is one, and
     one that stands at several places is written once (`known`: by its identity and its depth).
     """
-    if isinstance(value, str):
-        return encode_basestring(value)
-    if type(value) is int:
-        return str(value)
     deeper = line + "  "
     if isinstance(value, dict) and value:
-        entries = sorted(value.items()) if sort_keys else value.items()
-        parts = [f"{_key(key)}: {_indented(entry, deeper, sort_keys, known)}" for key, entry in entries]
-        return f"{{{deeper}{f',{deeper}'.join(parts)}{line}}}"
-    if isinstance(value, (list, tuple)) and value:
+        begin = f"{{{deeper}"
+        for key, entry in sorted(value.items()) if sort_keys else value.items():
+            plain = _PLAIN.get(type(entry))
+            if plain is not None:
+                put(f"{begin}{_key(key)}: {plain(entry)}")
+            else:
+                put(f"{begin}{_key(key)}: ")
+                _indented(entry, deeper, sort_keys, known, put)
+            begin = f",{deeper}"
+        put(f"{line}}}")
+    elif isinstance(value, (list, tuple)) and value:
         place = (id(value), line)
-        if place in known:
-            return known[place]
-        if set(map(type, value)) == {int}:
+        if place not in known and set(map(type, value)) == {int}:
             known[place] = f"[{deeper}{str(list(value))[1:-1].replace(', ', f',{deeper}')}{line}]"
-            return known[place]
-        return f"[{deeper}{f',{deeper}'.join([_indented(entry, deeper, sort_keys, known) for entry in value])}{line}]"
-    return _LEAF.encode(value)
+        if place in known:
+            put(known[place])
+            return
+        begin = f"[{deeper}"
+        for entry in value:
+            put(begin)
+            _indented(entry, deeper, sort_keys, known, put)
+            begin = f",{deeper}"
+        put(f"{line}]")
+    else:
+        plain = _PLAIN.get(type(value), _LEAF.encode)
+        put(plain(value))
 
 
 def _key(key: object) -> str:
     if isinstance(key, str):
-        return encode_basestring(key)
+        return _name(key)
     if key is not None and not isinstance(key, (int, float)):
         raise TypeError(f"JSON's objects have no {type(key).__name__} as a key")
     return f'"{_LEAF.encode(key)}"'

@@ -13,16 +13,17 @@ import functools
 import math
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import onnx_ir as ir
 
 from chanc.errors import ModelError
 from chanc.files import open_regular
-from chanc.ir.screen import bodies
+from chanc.ir.initializers import frozen_shape
+from chanc.ir.screen import NodeList
 
 _SUB_BYTE = 8
 
@@ -51,8 +52,13 @@ class MappedTensor(ir.Tensor):  # type: ignore[type-arg]
 
 def release_pages(tensor: ir.TensorProtocol | None) -> None:
     """Give a tensor's pages back where it lies over a mapped file: once it was read, and won't be soon again."""
-    if isinstance(tensor, MappedTensor):
+    if is_mapped(tensor):
         tensor.release()
+
+
+def is_mapped(tensor: ir.TensorProtocol | None) -> TypeGuard[MappedTensor]:
+    """Whether a tensor lies over a mapped file; `isinstance` asks a tensor of another kind for all methods of one."""
+    return type(tensor) is MappedTensor
 
 
 def tensor_over(
@@ -76,9 +82,9 @@ def tensor_over(
         raise ModelError(
             f"{where}: tensor {name!r} holds {len(data)} bytes, but {dtype.name} {list(shape)} takes {max(expected, 0)}"
         )
-    rest = {"name": name, "doc_string": doc_string, "metadata_props": metadata_props}
+    rest = {"shape": frozen_shape(shape), "name": name, "doc_string": doc_string, "metadata_props": metadata_props}
     if dtype.bitwidth < _SUB_BYTE:
-        return ir.PackedTensor(np.frombuffer(data, np.uint8), dtype, shape=shape, **rest)  # type: ignore[arg-type]
+        return ir.PackedTensor(np.frombuffer(data, np.uint8), dtype, **rest)  # type: ignore[arg-type]
     element = _element(dtype)
     array = np.frombuffer(data, element).reshape(shape) if count else np.empty(shape, element)
     if isinstance(data.obj, mmap.mmap):
@@ -92,8 +98,8 @@ def _element(dtype: ir.DataType) -> np.dtype[Any]:
     return np.dtype(dtype.numpy()).newbyteorder("<")
 
 
-def resolve(model: ir.Model, source: Path | None, where: str) -> bool:
-    """Put memory-mapped tensors in the place of external references; True if there were any.
+def resolve(graphs: Sequence[NodeList], source: Path | None, where: str) -> bool:
+    """Put memory-mapped tensors in the place of external references in a model's graphs; True if there were any.
 
     A reference is relative to the folder of `source`, the model file, or to its own base_dir where there is none. The
     files are held open, so a later save over the same name doesn't change the values.
@@ -102,12 +108,12 @@ def resolve(model: ir.Model, source: Path | None, where: str) -> bool:
     """
     maps: dict[str, memoryview] = {}
     found = False
-    for value in _initializers(model):
-        if isinstance(value.const_value, ir.ExternalTensor):
+    for value in _initializers(graphs):
+        if type(value.const_value) is ir.ExternalTensor:  # as in `is_mapped`
             value.const_value = _read(value.const_value, source, maps, where)
             found = True
-    for node, key, attribute in _tensor_attributes(model):
-        if isinstance(attribute.value, ir.ExternalTensor):
+    for node, key, attribute in _tensor_attributes(graphs):
+        if type(attribute.value) is ir.ExternalTensor:
             node.attributes[key] = ir.AttrTensor(
                 key, _read(attribute.value, source, maps, where), doc_string=attribute.doc_string
             )
@@ -115,14 +121,14 @@ def resolve(model: ir.Model, source: Path | None, where: str) -> bool:
     return found
 
 
-def _initializers(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in bodies(model):
+def _initializers(graphs: Sequence[NodeList]) -> Iterator[ir.Value]:
+    for graph in graphs:
         if isinstance(graph, ir.Graph):
             yield from graph.initializers.values()
 
 
-def _tensor_attributes(model: ir.Model) -> Iterator[tuple[ir.Node, str, ir.Attr]]:
-    for graph in bodies(model):
+def _tensor_attributes(graphs: Sequence[NodeList]) -> Iterator[tuple[ir.Node, str, ir.Attr]]:
+    for graph in graphs:
         for node in graph:
             for key, attribute in tuple(node.attributes.items()):
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():

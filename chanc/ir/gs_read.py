@@ -46,7 +46,7 @@ def read(graph: gs.Graph, carry: Carry | None) -> ir.Model:
     if carry is not None:
         restore(model, carry)
     screen.opsets(model.opset_imports, "the gs.Graph")
-    external.resolve(model, None, "the gs.Graph")
+    external.resolve(screen.bodies(model), None, "the gs.Graph")
     for inner in model.graphs():
         _sort(inner)
     verify(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -40,6 +42,12 @@ def fed(model: ir.Model) -> frozenset[ir.Value]:
     kernels = [value for value in model.graph.initializers.values() if len(constant_shape(value)) > 1]
     whole = bool(kernels) and all(value.is_graph_input() for value in kernels if value.dtype in FLOATS)
     return frozenset() if whole else frozenset(inputs)
+
+
+@functools.lru_cache(maxsize=1024)
+def frozen_shape(sizes: tuple[int, ...]) -> ir.Shape:
+    """A shape that nobody can change, so that all tensors of these sizes have one."""
+    return ir.Shape(sizes, frozen=True)
 
 
 def constant_shape(value: ir.Value) -> tuple[int, ...]:

@@ -94,7 +94,7 @@ def _from_ir(model: ir.Model, copy: bool) -> ir.Model:
     screen.opsets(model.opset_imports, "the model")
     verify(model)
     model = copy_model(model) if copy else model
-    if copy and external.resolve(model, None, "the model"):
+    if copy and external.resolve(screen.bodies(model), None, "the model"):
         model.meta[EXTERNAL_KEY] = True
     return model
 
@@ -153,14 +153,16 @@ def _from_buffer(buffer: memoryview, path: Path | None, name: str) -> ir.Model:
         model: ir.Model = ir.from_proto(proto)
     except Exception as error:
         raise ModelError(f"{name}: {_first_line(_root(error))}") from error
+    values = model.graph.initializers.data
     for index, tensor in tensors.items():
-        model.graph.initializers[names[index]].const_value = tensor
+        values[names[index]].const_value = tensor
     model.meta[DESCRIBED_KEY] = described
     if maps:
         model.meta[MAPS_KEY] = maps
-    screen.text(model, name)
-    screen.tensors(model, name)
-    if external.resolve(model, path, name):
+    graphs = screen.bodies(model)
+    screen.text(model, graphs, name)
+    screen.tensors(graphs, name)
+    if external.resolve(graphs, path, name):
         model.meta[EXTERNAL_KEY] = True
     _tolerate(model)
     try:

@@ -14,7 +14,11 @@ def called(node: ir.Node) -> str:
 
     Node names are optional and need not differ.
     """
-    return next((value.name for value in node.outputs if value.name), "")
+    for value in node.outputs:
+        if value.name:
+            name: str = value.name
+            return name
+    return ""
 
 
 def bodies(node: ir.Node) -> list[ir.Graph]:

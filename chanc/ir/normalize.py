@@ -34,9 +34,10 @@ def normalize(model: ir.Model) -> bool:
     if not _sorted(model.graph):
         model.graph.sort()
         changed = True
-    changed |= distinct_names(model.graph)
+    bodied = next(subgraphs(model.graph), None) is not None
+    changed |= bodied and distinct_names(model.graph)
     changed |= _lift_constants(model.graph)
-    changed |= _lift_from_bodies(model.graph)
+    changed |= bodied and _lift_from_bodies(model.graph)
     changed |= _drop_initializer_identities(model.graph)
     changed |= narrow_pools(model.graph)
     if unroll_sequences(model.graph):

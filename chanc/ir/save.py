@@ -27,6 +27,7 @@ from chanc.ir.collector import uncollected
 from chanc.ir.external import release_pages
 from chanc.ir.load import DESCRIBED_KEY, EXTERNAL_KEY
 from chanc.ir.maps import MAPS_KEY, put_back
+from chanc.ir.nodes import bodies
 from chanc.ir.screen import no_data
 
 PROTOBUF_BYTES = (1 << 31) - 1
@@ -55,9 +56,10 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     big = _big_initializers(model)
-    if not model.meta.get(EXTERNAL_KEY) and _size(big) < PROTOBUF_BYTES:
+    size = _size(big)
+    if not model.meta.get(EXTERNAL_KEY) and size < PROTOBUF_BYTES:
         rest = _hollow(model, big, None)
-        if len(rest) + _size(big) < PROTOBUF_BYTES:
+        if len(rest) + size < PROTOBUF_BYTES:
             with atomic_write(target) as temporary, temporary.open("wb") as file:
                 _write_embedded(file, rest, big)
             return
@@ -181,7 +183,7 @@ def _big_initializers(model: ir.Model, *, external: bool = False) -> dict[int, i
         index: tensor
         for index, tensor in enumerate_initializers(model)
         if tensor.dtype != ir.DataType.STRING and _bytes(tensor) >= HOLLOW_BYTES and not no_data(tensor)
-        if external or not isinstance(tensor, ir.TensorProtoTensor)
+        if external or type(tensor) is not ir.TensorProtoTensor
     }
 
 
@@ -227,11 +229,12 @@ def _described_only(graph: ir.Graph, described: frozenset[str] | None) -> Iterat
         if described is None or name in described or value.meta or value.is_graph_input()
     }  # fmt: skip
     tensors = {name: value.const_value for name, value in left.items()}
+    # One for all: it gets each one's name when that is written. Tensors look at what they are given for a long time.
+    stub = ir.Tensor(_ONE)
     try:
         graph.initializers.data = left
         for value in left.values():
-            # Not `ir.tensor`, which looks at what it is given for ten times as long.
-            value.const_value = ir.Tensor(_ONE, name=value.name) if value.const_value is not None else None
+            value.const_value = stub if value.const_value is not None else None
         yield
     finally:
         for name, value in left.items():
@@ -284,7 +287,8 @@ def _drop_descriptions(proto: onnx.GraphProto, graph: ir.Graph, described: froze
     if len(kept) < len(proto.value_info):
         del proto.value_info[:]
         proto.value_info.extend(kept)
-    for message, node in zip(proto.node, graph, strict=True):
+    for index, node in [(index, node) for index, node in enumerate(graph) if bodies(node)]:
+        message = proto.node[index]
         for attribute, inner in zip(message.attribute, node.attributes.values(), strict=True):
             if inner.type == ir.AttributeType.GRAPH and not inner.is_ref():
                 _drop_descriptions(attribute.g, inner.as_graph(), described)

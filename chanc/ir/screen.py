@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -15,6 +15,7 @@ from chanc.ir.nodes import subgraphs
 OPSETS = range(7, 27)
 """Versions of the default operator set that chanc carries."""
 
+_RAW_TYPES = {kind.value: kind for kind in ir.DataType if kind not in (ir.DataType.UNDEFINED, ir.DataType.STRING)}
 _MAGIC = {
     b"version https://git-lfs": "a Git LFS pointer, not the model itself (run `git lfs pull`)",
     b"PK\x03\x04": "a zip archive, not an ONNX model (a PyTorch checkpoint is one; export it first)",
@@ -80,26 +81,29 @@ def opsets(imports: Mapping[str, int], name: str) -> None:
 
 def dtype(value: int, tensor: str, name: str) -> ir.DataType:
     """The element type of a tensor. Raises: ModelError for a number that is none."""
-    try:
-        kind = ir.DataType(value)
-    except ValueError:
-        kind = ir.DataType.UNDEFINED
-    if kind in (ir.DataType.UNDEFINED, ir.DataType.STRING):
+    kind = _RAW_TYPES.get(value)
+    if kind is None:
         raise ModelError(f"{name}: tensor {tensor!r} has raw data of no known element type ({value})")
     return kind
 
 
-def bodies(model: ir.Model) -> list[ir.Graph | ir.Function]:
+NodeList = ir.Graph | ir.Function
+
+
+def bodies(model: ir.Model) -> list[NodeList]:
     """Every list of nodes in the model: graph, functions, and the subgraphs of both."""
-    found: list[ir.Graph | ir.Function] = [model.graph, *subgraphs(model.graph)]
+    found: list[NodeList] = [model.graph, *subgraphs(model.graph)]
     for function in model.functions.values():
         found += [function, *subgraphs(function)]
     return found
 
 
-def text(model: ir.Model, name: str) -> None:
-    """Refuse strings that are not UTF-8 (protobuf hands them out as bytes). Raises: ModelError."""
-    for graph in bodies(model):
+def text(model: ir.Model, graphs: Iterable[NodeList], name: str) -> None:
+    """Refuse strings that are not UTF-8 (protobuf hands them out as bytes). Raises: ModelError.
+
+    graphs: the model's, as `bodies` finds them.
+    """
+    for graph in graphs:
         strings: list[object] = [graph.name, graph.doc_string, *_entries(graph.metadata_props)]
         for node in graph:
             strings += [node.name, node.domain, node.op_type, node.doc_string, *node.attributes]
@@ -111,9 +115,9 @@ def text(model: ir.Model, name: str) -> None:
     _utf8([*_entries(model.metadata_props), *model.opset_imports], name)
 
 
-def tensors(model: ir.Model, name: str) -> None:
+def tensors(graphs: Iterable[NodeList], name: str) -> None:
     """Refuse tensors in protobuf messages whose data doesn't fit their shape. Raises: ModelError."""
-    for graph in bodies(model):
+    for graph in graphs:
         if isinstance(graph, ir.Graph):
             for value in graph.initializers.values():
                 _data(value.const_value, name)
@@ -136,7 +140,7 @@ def described_initializers(graph: onnx.GraphProto) -> set[str]:
 def no_data(tensor: object) -> bool:
     """Whether a tensor's message has a shape but no values at all, as in files with their weights stripped."""
     return (
-        isinstance(tensor, ir.TensorProtoTensor)
+        type(tensor) is ir.TensorProtoTensor  # not isinstance, which asks another kind for all methods of a tensor
         and not tensor.raw.HasField("raw_data")
         and tensor.size > 0
         and not any(len(getattr(tensor.raw, field)) for field in _DATA_FIELDS)
@@ -145,7 +149,7 @@ def no_data(tensor: object) -> bool:
 
 def _data(tensor: object, name: str) -> None:
     """Values must be in the field of their element type, as many as the shape says (onnx.proto, TensorProto)."""
-    if not isinstance(tensor, ir.TensorProtoTensor) or no_data(tensor):
+    if type(tensor) is not ir.TensorProtoTensor or no_data(tensor):
         return
     message = tensor.raw
     kind = dtype(message.data_type, tensor.name, name)
@@ -215,7 +219,7 @@ def _entries(props: Mapping[str, str]) -> list[object]:
     return [*props.keys(), *props.values()]
 
 
-def _utf8(strings: Iterable[object], name: str) -> None:
-    for value in strings:
-        if isinstance(value, bytes):
-            raise ModelError(f"{name}: a name or text is not UTF-8: {value[:60]!r}")
+def _utf8(strings: Sequence[object], name: str) -> None:
+    if bytes in set(map(type, strings)):
+        value = next(value for value in strings if isinstance(value, bytes))
+        raise ModelError(f"{name}: a name or text is not UTF-8: {value[:60]!r}")

@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 
 ONNX = ("", "ai.onnx")
-KINDS = {getattr(onnx.defs.OpSchema.AttrType, kind.name, None): kind.name for kind in ir.AttributeType}
+KINDS = {getattr(onnx.defs.OpSchema.AttrType, kind.name, None): kind for kind in ir.AttributeType}
 SINGLE = onnx.defs.OpSchema.FormalParameterOption.Single
 
 
@@ -42,8 +42,8 @@ def wrong_type(node: ir.Node) -> str | None:
     known = _types(node.op_type)
     for name, attribute in node.attributes.data.items():
         types = known.get(name)
-        if types is not None and attribute.type.name not in types and not attribute.is_ref():
-            told = " or ".join(sorted(types))
+        if types is not None and attribute.type not in types and not attribute.is_ref():
+            told = " or ".join(sorted(kind.name for kind in types))
             return f"attribute {name!r} is {attribute.type.name}, {node.op_type} takes {told}"
     return None
 
@@ -80,9 +80,9 @@ def _schema(op: str, version: int) -> _Schema | None:
 
 
 @cache
-def _types(op: str) -> dict[str, set[str]]:
+def _types(op: str) -> dict[str, set[ir.AttributeType]]:
     """Types by the attribute's name, of all versions of an operator."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, set[ir.AttributeType]] = {}
     version = onnx.defs.onnx_opset_version()
     while version > 0:
         try:

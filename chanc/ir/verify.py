@@ -155,6 +155,8 @@ def _initializers_filled(graph: GraphLike, scope: Scope) -> str | None:
 def _fits(declared: ir.Shape, actual: ir.ShapeProtocol) -> bool:
     if len(declared) != len(actual):
         return False
+    if declared.dims == actual.dims:
+        return True
     return all(not isinstance(a, int) or a == b for a, b in zip(declared, actual, strict=True))
 
 
@@ -175,7 +177,7 @@ def _imported(node: ir.Node, scope: Scope) -> str | None:
 
 def _inputs_defined(node: ir.Node, scope: Scope) -> str | None:
     for value in node.inputs:
-        if value is None:
+        if value is None or (value.name and scope.names.get(value.name) is value):
             continue
         found = scope.find(value.name) if value.name else None
         if found is value:
@@ -190,13 +192,13 @@ def _inputs_defined(node: ir.Node, scope: Scope) -> str | None:
 
 
 def _outputs_single(node: ir.Node, scope: Scope) -> str | None:
-    names = [value.name for value in node.outputs if value.name]
-    for value in node.outputs:
-        if value.name is None:
+    names = [value.name for value in node.outputs]
+    for name in names:
+        if name is None:
             return "an output has no name"
-        if value.name in scope.names:
-            return f"output {value.name!r} is defined already"
-    return _repeated(names, "outputs")
+        if name in scope.names:
+            return f"output {name!r} is defined already"
+    return _repeated([name for name in names if name], "outputs") if len(names) > 1 else None
 
 
 def _tensors_counted(node: ir.Node, scope: Scope) -> str | None:

@@ -10,7 +10,7 @@ Format: https://protobuf.dev/programming-guides/encoding; field numbers: onnx.pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 """Field numbers of `ModelProto.graph`, `GraphProto.initializer` and `TensorProto.raw_data`."""
@@ -18,11 +18,15 @@ GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 Buffer = memoryview
 
 
-class Payload(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Payload:
     """Bytes that are put in later: `size` of them, of the initializer of this index."""
 
     initializer: int
     size: int
+
+    def __len__(self) -> int:
+        return self.size
 
 
 Piece = Buffer | bytes | Payload
@@ -35,14 +39,8 @@ class WireError(Exception):
     """Bytes that are no protobuf message, or one that is cut off."""
 
 
-class Field(NamedTuple):
-    """One field of a message: `tag` is where it starts, its content is `view[start:end]` (bytes offsets)."""
-
-    number: int
-    wire: int
-    tag: int
-    start: int
-    end: int
+Field = tuple[int, int, int, int, int]
+"""One field of a message: number, wire type, where its tag is, where its content starts and ends (bytes offsets)."""
 
 
 def fields(view: Buffer, start: int, end: int) -> Iterator[Field]:
@@ -65,7 +63,7 @@ def fields(view: Buffer, start: int, end: int) -> Iterator[Field]:
             raise WireError(f"not protobuf: field number 0 at byte {tag}")
         if stop > end:
             raise WireError(f"cut off: a field at byte {tag} ends at byte {stop}, the data at byte {end}")
-        yield Field(number, wire, tag, start, stop)
+        yield number, wire, tag, start, stop  # not a named tuple, which takes as long to make as the rest
         start = stop
 
 
@@ -100,14 +98,13 @@ def hollow(view: Buffer, threshold: int) -> tuple[bytes, dict[int, slice]]:
     """
     places: dict[int, slice] = {}
 
-    def cut(index: int, tensor: Field) -> list[Piece] | None:
-        if tensor.end - tensor.start < threshold:
+    def cut(index: int, start: int, end: int) -> list[Piece] | None:
+        raw = _raw_data(view, start, end) if end - start >= threshold else None
+        if raw is None or raw[2] - raw[1] < threshold:
             return None
-        raw = _raw_data(view, tensor)
-        if raw is None or raw.end - raw.start < threshold:
-            return None
-        places[index] = slice(raw.start, raw.end)
-        return _message(INITIALIZER, [view[tensor.start : raw.tag], view[raw.end : tensor.end]])
+        tag, place, behind = raw
+        places[index] = slice(place, behind)
+        return _message(INITIALIZER, [view[start:tag], view[behind:end]])
 
     return b"".join(piece for piece in _edit(view, cut) if not isinstance(piece, Payload)), places
 
@@ -118,43 +115,48 @@ def fill(view: Buffer, sizes: dict[int, int]) -> list[Piece]:
     Those bytes are left to the caller: a `Payload` each, where the (empty) raw_data stands or else at the end.
     """
 
-    def put(index: int, tensor: Field) -> list[Piece] | None:
+    def put(index: int, start: int, end: int) -> list[Piece] | None:
         if index not in sizes:
             return None
-        raw = _raw_data(view, tensor)
-        before, after = (tensor.end, tensor.end) if raw is None else (raw.tag, raw.end)
-        content: list[Piece] = [view[tensor.start : before]]
-        content += _message(RAW_DATA, [Payload(index, sizes[index])])
-        content.append(view[after : tensor.end])
-        return _message(INITIALIZER, content)
+        before, _, after = _raw_data(view, start, end) or (end, end, end)
+        payload = _message(RAW_DATA, [Payload(index, sizes[index])])
+        return _message(INITIALIZER, [view[start:before], *payload, view[after:end]])
 
     return _edit(view, put)
 
 
-def _raw_data(view: Buffer, tensor: Field) -> Field | None:
-    found = [f for f in fields(view, tensor.start, tensor.end) if f.number == RAW_DATA and f.wire == _LENGTH_DELIMITED]
+def _raw_data(view: Buffer, start: int, end: int) -> tuple[int, int, int] | None:
+    """Where the one raw_data of the tensor `view[start:end]` has its tag, starts and ends."""
+    found = [
+        (tag, first, last)
+        for number, wire, tag, first, last in fields(view, start, end)
+        if number == RAW_DATA and wire == _LENGTH_DELIMITED
+    ]
     return found[0] if len(found) == 1 else None
 
 
 def _message(number: int, content: list[Piece]) -> list[Piece]:
     """A length-delimited field in pieces."""
-    size = sum(piece.size if isinstance(piece, Payload) else len(piece) for piece in content)
-    return [varint(number << 3 | _LENGTH_DELIMITED) + varint(size), *content]
+    return [varint(number << 3 | _LENGTH_DELIMITED) + varint(sum(map(len, content))), *content]
 
 
-def _edit(view: Buffer, change: Callable[[int, Field], list[Piece] | None]) -> list[Piece]:
-    """The model in pieces, with each initializer of the main graph replaced by what `change` gives for it."""
+def _edit(view: Buffer, change: Callable[[int, int, int], list[Piece] | None]) -> list[Piece]:
+    """The model in pieces, with each initializer of the main graph replaced by what `change` gives for it.
+
+    `change` gets the initializer's index, and where its message starts and ends.
+    """
     pieces: list[Piece] = []
-    graphs = [f for f in fields(view, 0, len(view)) if f.number == GRAPH and f.wire == _LENGTH_DELIMITED]
+    graphs = [(tag, start, end) for number, wire, tag, start, end in fields(view, 0, len(view))
+              if number == GRAPH and wire == _LENGTH_DELIMITED]  # fmt: skip
     if len(graphs) != 1:
         return [view]
-    graph, done, index = graphs[0], graphs[0].start, 0
-    for field in fields(view, graph.start, graph.end):
-        if field.number == INITIALIZER and field.wire == _LENGTH_DELIMITED:
-            changed = change(index, field)
+    (head, done, tail), index = graphs[0], 0
+    for number, wire, tag, start, end in fields(view, done, tail):
+        if number == INITIALIZER and wire == _LENGTH_DELIMITED:
+            changed = change(index, start, end)
             if changed is not None:
-                pieces += [view[done : field.tag], *changed]
-                done = field.end
+                pieces += [view[done:tag], *changed]
+                done = end
             index += 1
-    pieces.append(view[done : graph.end])
-    return [view[: graph.tag], *_message(GRAPH, pieces), view[graph.end :]]
+    pieces.append(view[done:tail])
+    return [view[:head], *_message(GRAPH, pieces), view[tail:]]

@@ -15,7 +15,7 @@ import numpy as np
 from chanc.analysis import dims
 from chanc.analysis.dims import Dim, Size
 from chanc.analysis.disjoint_set import IntArray
-from chanc.analysis.layout import Field, Layout
+from chanc.analysis.layout import Field, Layout, Slot
 from chanc.analysis.solve import by_axis, moving_axis
 from chanc.errors import IllegalMove
 
@@ -25,33 +25,36 @@ class Resize:
     """`unit[l]` is the unit of label l (as solved), `copies[u]` how often unit u is there afterwards.
 
     `channel[l]` is its channel; `seams` holds `channel * labels + channel` of neighbours that are not repeated as a
-    block (see `chanc.analysis.order`): copies of the one stand before the other.
+    block (see `chanc.analysis.order`): copies of the one stand before the other. `grows`: whether anything is repeated.
     """
 
     unit: IntArray
     copies: IntArray
     channel: IntArray
     seams: IntArray
+    grows: bool = dataclasses.field(init=False)
+    _there: IntArray = dataclasses.field(init=False)
+    """How often each label is there afterwards."""
     _known: dict[int, tuple[IntArray, bool]] = dataclasses.field(default_factory=dict)
     _lines: dict[int, tuple[IntArray, IntArray]] = dataclasses.field(default_factory=dict)
+    _axes: dict[tuple[int, tuple[Slot, ...]], tuple[Field, int]] = dataclasses.field(default_factory=dict)
     _sizes: dict[int, tuple[Layout, tuple[Size, ...]]] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grows", bool(self.copies.max(initial=0) > 1))
+        object.__setattr__(self, "_there", self.copies[self.unit])
+
     def __repr__(self) -> str:
-        return f"<Resize: {np.count_nonzero(self.copies[self.unit] != 1)} of {self.unit.size} labels change>"
+        return f"<Resize: {np.count_nonzero(self._there != 1)} of {self.unit.size} labels change>"
 
     def changes(self, labels: IntArray) -> bool:
         """Whether any of these labels goes or is repeated."""
         # Many axes share one array of labels.
         found = self._known.get(id(labels))
         if found is None:
-            found = (labels, bool((self.copies[self.unit[labels]] != 1).any()))
+            found = (labels, np.count_nonzero(self._there[labels] != 1) > 0)
             self._known[id(labels)] = found
         return found[1]
-
-    @property
-    def grows(self) -> bool:
-        """Whether anything is repeated."""
-        return bool(self.copies.max(initial=0) > 1)
 
     def line(self, labels: IntArray) -> IntArray:
         """For each new position along a line of labels the old one: [new size]."""
@@ -110,12 +113,16 @@ class Resize:
         """The axis of a field that changes its size; None where none does."""
         if not self.changes(field.labels):
             return None
-        if len(field.axes) == 1:
-            return field.axes[0]
-        moving = moving_axis(self.unit[by_axis(field)])
-        if moving is None or moving < 0:
-            raise IllegalMove("a tensor would not stay rectangular")
-        return field.axes[moving]
+        if len(field.slots) == 1:
+            return field.slots[0][0]
+        key = (id(field.labels), field.slots)
+        if key not in self._axes:
+            axes = field.axes
+            moving = moving_axis(self.unit[by_axis(field)]) if len(axes) > 1 else 0
+            if moving is None or moving < 0:
+                raise IllegalMove("a tensor would not stay rectangular")
+            self._axes[key] = (field, axes[moving])
+        return self._axes[key][1]
 
     def factors(self, layout: Layout, axis: int) -> dict[int, IntArray]:
         """For each factor of an axis that changes the old index for each new one."""
@@ -147,10 +154,10 @@ class Resize:
 
     def _index(self, labels: IntArray) -> IntArray:
         """The old index for each new one along a line of labels; runs of one unit are repeated as blocks."""
-        units = self.unit[labels]
-        copies = self.copies[units]
-        if copies.max(initial=0) <= 1:
+        copies = self._there[labels]
+        if not self.grows or copies.max(initial=0) <= 1:
             return np.flatnonzero(copies)
+        units = self.unit[labels]
         begins = np.diff(units, prepend=-1) != 0
         if self.seams.size:
             channels = self.channel[labels]

@@ -49,7 +49,7 @@ def check_against(
         why = f"after the rewrite {node.op_type} '{called(node)}' is not understood: {findings.opaque[node]}"
         raise Misfit(why, around(before.findings, node))
     found = {(node, i, p.axis): p.labels for p in findings.parameters for node, i in p.uses}
-    origin = _origin(before, structure)
+    origin = _origin(before, structure) if resize is None or resize.grows else before.units.unit
     # All axes that had one line of labels and have one again say the same.
     seen: set[tuple[int, int, int]] = set()
     descent: list[IntArray] = []

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from chanc.ir.external import MappedTensor
+from chanc.ir.external import is_mapped
 from chanc.rewriter.edits import AxisEdit
 from chanc.rewriter.transfer import Method
 from chanc.rewriter.transfer._common import Tensor
@@ -24,7 +24,7 @@ LARGE = 1 << 20
 
 def waits(tensor: ir.TensorProtocol | None, edits: Sequence[AxisEdit], method: Method) -> bool:
     """Whether a tensor's old values lie in a mapped file, and its new ones, of other sizes, need nothing else."""
-    if not isinstance(tensor, MappedTensor) or tensor.nbytes < LARGE or not method.takes:
+    if not is_mapped(tensor) or tensor.nbytes < LARGE or not method.takes:
         return False
     shape = tensor.shape.numpy()
     return any(edit.source.size != shape[edit.axis] for edit in edits)
@@ -32,7 +32,7 @@ def waits(tensor: ir.TensorProtocol | None, edits: Sequence[AxisEdit], method: M
 
 def later(tensor: ir.TensorProtocol, edits: Sequence[AxisEdit], make: Callable[[Tensor], Tensor]) -> ir.LazyTensor:
     """What is made of the old values; their pages go again when they were read."""
-    assert isinstance(tensor, MappedTensor)
+    assert is_mapped(tensor)
     shape = list(tensor.shape.numpy())
     for edit in edits:
         shape[edit.axis] = edit.source.size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from chanc.analysis.disjoint_set import IntArray
 from chanc.analysis.initializers import ParameterAxis
 from chanc.ir.dtypes import FLOATS
 from chanc.ir.external import release_pages
-from chanc.ir.initializers import add_constant, constant_shape
+from chanc.ir.initializers import add_constant, constant_shape, frozen_shape
 from chanc.ir.names import Names
 from chanc.ir.nodes import called, subgraphs
 from chanc.rewriter.axis_maps import Resize, occurrence
@@ -63,17 +62,17 @@ def resize_parameters(
     for value, parameters in by_value.items():
         readers = len(value.uses())  # counted once: the answer is a copy, as long as there are readers
         for users in _sharing(parameters, table, fresh):
-            edits = [edit for p in users if (edit := table.edit(p)) is not None]
-            for parameter in users:
+            edited = [(p, edit) for p in users if (edit := table.edit(p)) is not None]
+            for parameter, _ in edited:
                 source = table.structural(parameter)
                 if source is not None:
                     structure.update({(node, index, parameter.axis): source for node, index in parameter.uses})
-            if not edits and not method.fresh:
+            if not edited and not method.fresh:
                 continue
             uses = list(dict.fromkeys(use for p in users for use in p.uses))
             name = value.name or ""
             use = fresh.use(value, *uses[0], users) if fresh is not None else KEPT
-            distinct = list({edit.axis: edit for edit in edits}.values())
+            distinct = list({edit.axis: edit for _, edit in edited}.values())
             use = use._replace(zero=zeros.get(value))
             read = value.const_value
             make = _making(method, distinct, use, rng)
@@ -84,9 +83,9 @@ def resize_parameters(
                 array = make(_array(value))
                 readers = give(analysis.model.graph, names, value, uses, array, readers)
                 release_pages(read)
-            if edits:
-                axes = {edit.axis: edit.source for edit in edits}
-                groups = {p.axis: table.groups(p) for p in users if table.edit(p) is not None}
+            if edited:
+                axes = {edit.axis: edit.source for _, edit in edited}
+                groups = {p.axis: table.groups(p) for p, _ in edited}
                 operands += [TraceOperand(called(node), index, name, axes, groups) for node, index in uses]
     if fresh is not None and method.fresh:
         seen = {use for parameter in analysis.findings.parameters for use in parameter.uses}
@@ -163,7 +162,7 @@ def give(
         return readers
     array = np.asarray(array, order="C")
     if len(uses) == readers:
-        shape = _shape(array.shape)
+        shape = frozen_shape(array.shape)
         new = ir.Tensor(array, dtype=old.dtype, shape=shape, name=value.name, doc_string=old.doc_string)
         if old.metadata_props:
             new.metadata_props.update(old.metadata_props)
@@ -174,12 +173,6 @@ def give(
     for node, index in uses:
         node.replace_input_with(index, own)
     return readers - len(uses)
-
-
-@functools.lru_cache(maxsize=1024)
-def _shape(sizes: tuple[int, ...]) -> ir.Shape:
-    """A shape that nobody can change, so that all tensors of these sizes have one."""
-    return ir.Shape(sizes, frozen=True)
 
 
 def _stored(value: ir.Value) -> Tensor | None:
@@ -194,7 +187,7 @@ def _array(value: ir.Value) -> Tensor:
 @dataclass(slots=True)
 class _Table:
     """Which group each unit belongs to, its rank there, where its copies start, whether the group is reordered, and
-    whether what is left of it takes other values than its own."""
+    whether what is left of it takes other values than its own; whether that is so of any group (`moves`)."""
 
     resize: Resize
     chosen: Sequence[Resizing]
@@ -204,6 +197,7 @@ class _Table:
     start: IntArray
     permuted: NDArray[np.bool_]
     moved: NDArray[np.bool_]
+    moves: bool
     _edits: dict[int, AxisEdit | None]
     _alike: dict[int, tuple[IntArray, Sequence[Part], tuple[str, ...]]]
 
@@ -219,9 +213,11 @@ class _Table:
             self.group[resizing.group.units] = k
             self.rank[resizing.group.units] = np.arange(resizing.copies.size)
             self.start[resizing.group.units] = np.cumsum(resizing.copies) - resizing.copies
-            self.permuted[resizing.group.units] = resizing.permuted
-            stay = np.flatnonzero(resizing.copies)
-            self.moved[resizing.group.units] = not np.array_equal(resizing.source, stay)
+            if resizing.permuted:
+                self.permuted[resizing.group.units] = True
+            if not np.array_equal(resizing.source, np.flatnonzero(resizing.copies)):
+                self.moved[resizing.group.units] = True
+        self.moves = bool(self.moved.any())
 
     def structural(self, parameter: ParameterAxis) -> IntArray | None:
         """For each new position of a parameter's axis the old one; None where the axis stays."""
@@ -238,7 +234,7 @@ class _Table:
 
     def _edit(self, parameter: ParameterAxis) -> AxisEdit | None:
         line = self.structural(parameter)
-        if line is None and self.permuted[self.resize.unit[parameter.labels]].any():
+        if line is None and self.moves and self.permuted[self.resize.unit[parameter.labels]].any():
             line = np.arange(parameter.labels.size)
         if line is None:
             return None
@@ -255,11 +251,11 @@ class _Table:
 
     def _line(self, units: IntArray, line: IntArray) -> tuple[IntArray, Sequence[Part], tuple[str, ...]]:
         """The source of each new position of a line of units; the parts of the groups on it, and their ids."""
-        if self.resize.grows or self.moved[units].any():
+        if self.resize.grows or (self.moves and self.moved[units].any()):
             source, parts = self._parts(units, line)
             return source, parts, tuple(part.group for part in parts)
-        there = np.unique(self.group[units[line]]).tolist()
-        names = tuple(self.chosen[k].group.id for k in there if k >= 0)
+        there = np.flatnonzero(np.bincount(self.group[units[line]] + 1)[1:]).tolist()  # in order, without the -1
+        names = tuple([self.chosen[k].group.id for k in there])
         # Where units only go, each place left keeps its values.
         return line, Gone(lambda: self._parts(units, line)[1]), names
 

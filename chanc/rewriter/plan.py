@@ -33,11 +33,25 @@ NARROW = 16
 
 @dataclass(frozen=True, slots=True)
 class Resizing:
-    """One group's resize: copies of each unit [units], and the old unit whose values each new one takes [new units]."""
+    """One group's resize: copies of each unit [units], and the old unit whose values each new one takes [new units].
+
+    grows: whether anything is repeated. permuted: whether units that stay trade places: the graph remains, and values
+    move on every operand alike. changed: whether anything goes, is repeated or moves.
+    """
 
     group: Group
     copies: IntArray
     source: IntArray
+    grows: bool = field(init=False)
+    permuted: bool = field(init=False)
+    changed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        turns = np.count_nonzero(self.source[1:] < self.source[:-1])
+        permuted = turns > 0 and self.source.size == np.count_nonzero(self.copies)
+        object.__setattr__(self, "grows", np.count_nonzero(self.copies > 1) > 0)
+        object.__setattr__(self, "permuted", permuted)
+        object.__setattr__(self, "changed", permuted or np.count_nonzero(self.copies != 1) > 0)
 
     def __repr__(self) -> str:
         return f"<Resizing of '{self.group.id}': {self.group.size} to {self.size} channels>"
@@ -48,24 +62,9 @@ class Resizing:
         return int(self.copies.sum()) * self.group.step
 
     @property
-    def grows(self) -> bool:
-        """Whether anything is repeated."""
-        return bool((self.copies > 1).any())
-
-    @property
     def inexact(self) -> str:
         """Why the function of the rest doesn't stay; '' where it does."""
         return self.group.inexact or (self.group.unscaled if self.grows else "")
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything goes, is repeated or moves."""
-        return self.permuted or bool((self.copies != 1).any())
-
-    @property
-    def permuted(self) -> bool:
-        """Whether units that stay trade places: the graph remains, and values move on every operand alike."""
-        return self.source.size == np.count_nonzero(self.copies) and bool((np.diff(self.source) < 0).any())
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,9 +130,10 @@ class Trace:
         }
 
     def _operands(self) -> list[dict[str, Any]]:
-        """The operands as the file has them; axes that have one array of sources here have one list of them there."""
+        """The operands as the file has them; axes that have equal sources have one list of them there."""
         arrays = {id(source): source for operand in self.operands for source in operand.axes.values()}
-        lists = {key: source.tolist() for key, source in arrays.items()}
+        distinct = {source.tobytes(): source.tolist() for source in arrays.values()}
+        lists = {key: distinct[source.tobytes()] for key, source in arrays.items()}
         return [
             {
                 "node": operand.node,

@@ -106,7 +106,9 @@ class Evidence:
 
     def _rows(self, operand: Operand) -> Rows:
         """The values along an operand's axis: [positions, values]."""
-        lead = np.moveaxis(self._tensor(operand).numpy().astype(np.float32, copy=False), operand.axis, 0)
+        lead = self._tensor(operand).numpy().astype(np.float32, copy=False)
+        if operand.axis:
+            lead = np.moveaxis(lead, operand.axis, 0)
         return lead.reshape(lead.shape[0], -1)
 
     def _tensor(self, operand: Operand) -> ir.TensorProtocol:
