@@ -55,7 +55,7 @@ def take(
     if tensor.nbytes < BLOCK or not edits:
         taken = _cleared(_along(tensor[sources.pop(0)] if 0 in sources else tensor, sources), empty)
     else:
-        taken = np.zeros(resized(tensor, edits), tensor.dtype)
+        taken = (np.zeros if 0 in empty else np.empty)(resized(tensor, edits), tensor.dtype)
         filled = np.delete(np.arange(len(taken)), empty.get(0, ()))
         rows = sources.pop(0)[filled] if 0 in sources else filled
         inside = {axis: places for axis, places in empty.items() if axis}
