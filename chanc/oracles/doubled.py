@@ -32,9 +32,7 @@ Judge = Callable[[list[str]], Finding]
 """The finding on a twin of the original in which these groups have changed."""
 
 
-def doubled(
-    pairing: Pairing, original: Any, groups: Mapping[str, str], sizes: Sizes | None = None
-) -> list[Finding]:
+def doubled(pairing: Pairing, original: Any, groups: Mapping[str, str], sizes: Sizes | None = None) -> list[Finding]:
     """Findings on groups of `original`: those that double evenly, those whose first half tells, others.
 
     groups: their ids, and why a change of theirs isn't exact.
@@ -64,9 +62,7 @@ def _doubted(doubt: Finding, cause: str) -> str:
     return doubt.reason or (f"{changed}, as {cause} may" if cause else changed)
 
 
-def _told_apart(
-    judge: Judge, groups: Sequence[str], splits: bool
-) -> tuple[list[Finding], list[str], Finding | None]:
+def _told_apart(judge: Judge, groups: Sequence[str], splits: bool) -> tuple[list[Finding], list[str], Finding | None]:
     """The findings that agree, the groups of which none does, and the last of the findings that don't."""
     waiting, proofs, bad = [list(groups)], list[Finding](), list[str]()
     doubt: Finding | None = None

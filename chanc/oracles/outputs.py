@@ -40,9 +40,9 @@ def comparable(model: Any) -> ir.Model:
 
 def runnable(model: Any) -> ir.Model:
     """The model without what onnxruntime can't run though it is valid: pools over four axes; a copy if it has any."""
-    loaded = load(model, copy=False)
+    loaded = model if isinstance(model, ir.Model) else load(model)
     if any(True for _ in wide_pools(loaded.graph)):
-        loaded = load(loaded)
+        loaded = copy_model(loaded)
         narrow_pools(loaded.graph)
     return loaded
 

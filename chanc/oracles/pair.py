@@ -155,7 +155,8 @@ def pairing(
     spent: counts what the time goes to. Raises: MissingDependencyError without onnxruntime.
     """
     spent = spent or Spent()
-    if reason := too_long(load(original, copy=False)):
+    original = original if isinstance(original, ir.Model) else load(original)
+    if reason := too_long(original):
         return Pairing([], f"it can't be run: {reason}", tolerance, spent=spent)
     if feeds is not None:
         return Pairing([feeds], tolerance=tolerance, spent=spent)

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from chanc.analysis.disjoint_set import IntArray
 from chanc.errors import VerifyError
 from chanc.ir import copy_model, load
 from chanc.ir.collector import uncollected
@@ -45,7 +46,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         if index in ZERO_POINTS.get(kind_of(node), {}).values():
             continue  # what it stands for is zeroed
         array = _constant(value, known)
-        dropped = {axis: np.setdiff1d(np.arange(array.shape[axis]), source) for axis, source in axes.items()}
+        dropped = {axis: _others(array.shape[axis], source) for axis, source in axes.items()}
         if not any(places.size for places in dropped.values()):
             continue
         nothing = stored_zero(array.shape, node, index, lambda other: _constant(other, known))
@@ -62,7 +63,7 @@ def _without(array: Array, dropped: Mapping[int, Array], nothing: Array | None) 
 
     Rows that go whole are never touched.
     """
-    left = np.setdiff1d(np.arange(array.shape[0]), dropped.get(0, []))
+    left = _others(array.shape[0], dropped.get(0, np.array([], np.int64)))
     blank = np.zeros(array.shape, array.dtype) if nothing is None else np.array(nothing, array.dtype)
     for start, part in row_blocks(array, left):
         rows = left[start : start + len(part)]
@@ -74,11 +75,16 @@ def _without(array: Array, dropped: Mapping[int, Array], nothing: Array | None) 
     return blank
 
 
-def strays(model: Any, trace: Trace | Mapping[str, Any]) -> str:
+def _others(size: int, places: Array) -> IntArray:
+    """The places of an axis that aren't among these, in order."""
+    return np.flatnonzero(np.isin(np.arange(size), places, invert=True))
+
+
+def strays(model: ir.Model, trace: Trace | Mapping[str, Any]) -> str:
     """Where a rewritten model is not of the sizes that the trace tells of, in words; empty where it is."""
     known: dict[ir.Value, Array] = {}
     try:
-        for node, index, value, axes in _uses(load(model, copy=False), _operands(trace)):
+        for node, index, value, axes in _uses(model, _operands(trace)):
             shape = _constant(value, known).shape
             for axis, source in axes.items():
                 if axis >= len(shape) or shape[axis] != source.size:

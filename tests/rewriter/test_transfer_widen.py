@@ -148,13 +148,19 @@ def test_blocks_of_rows_hold_what_the_whole_does(axes: tuple[int, ...], monkeypa
 
 
 @pytest.mark.parametrize("name", ["grow", "select", "widen", "init"])
-def test_slices_of_a_tensor_make_what_the_whole_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, np.int8])
+def test_slices_of_a_tensor_make_what_the_whole_does(
+    name: str, dtype: type[np.generic], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = np.array([0, 0, 1, 2, 2, 2])
-    part = Part(np.arange(3)[:, None], np.arange(6)[:, None], source)
+    part = Part(np.arange(3)[:, None], np.arange(6)[:, None], source, divisible=dtype != np.int8)
     edits = [AxisEdit(0, "producer", source, (part,)), AxisEdit(1, "consumer", source, (part,))]
-    tensor, use = normal((3, 3, 2)).astype(np.float32), KEPT._replace(fill="weight")
+    tensor, use = (100 * normal((3, 3, 2))).astype(dtype), KEPT._replace(fill="weight")
     found = []
-    for size in (1 << 18, 5):
+    for size in (1 << 18, 5, 30):
         monkeypatch.setattr("chanc.rewriter.transfer._common.SLICE", size)
+        monkeypatch.setattr("chanc.rewriter.transfer.grow.SLICE", size)
+        monkeypatch.setattr("chanc.rewriter.transfer._common.BLOCK", size)
         found.append(TRANSFERS[name].apply(tensor, edits, use, np.random.default_rng(3)))
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])

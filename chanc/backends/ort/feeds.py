@@ -82,7 +82,12 @@ def random_feeds(
         ModelError: an input has no known rank or element type, or one that can't be filled (strings, sequences), or is
             too large.
     """
-    inputs = _to_fill(load(model, copy=False))
+    return _random(_to_fill(load(model, copy=False)), seed, batch, sizes, default, largest)
+
+
+def _random(
+    inputs: list[ir.Value], seed: int, batch: int, sizes: Mapping[str, int] | None, default: int, largest: int
+) -> dict[str, Array]:
     chosen = shapes(inputs, batch, dict(sizes or {}), default)
     for name, shape in chosen.items():
         if math.prod(shape) > _MOST:
@@ -108,7 +113,7 @@ def candidate_feeds(
             if (largest, chosen) in tried or (tried and max(map(math.prod, chosen)) > _LARGEST):
                 continue
             tried.add((largest, chosen))
-            yield random_feeds(loaded, seed, batch=count, sizes=more, default=default, largest=largest)
+            yield _random(inputs, seed, count, more, default, largest)
 
 
 def _choices(

@@ -125,7 +125,7 @@ def _open(ort: Any, model: Any, options: Any, providers: list[str], *, in_place:
             return ort.InferenceSession(model, options, providers=providers)
         if isinstance(model, onnx.ModelProto) and not _has_external(model):
             return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
-        loaded = load(model, copy=not isinstance(model, ir.Model))
+        loaded = model if isinstance(model, ir.Model) else load(model)  # onnxruntime checks what it is given
         if in_place:
             return _open_in_place(ort, loaded, options)
         if _bytes_of(loaded) < PROTOBUF_BYTES // 2:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from types import MappingProxyType
 from typing import NamedTuple
 
 import ml_dtypes
@@ -34,33 +36,51 @@ class Use(NamedTuple):
     """
 
     fill: Fill | None = None
-    fan_in: Callable[[tuple[int, ...]], int] = prod
+    fan_in: Callable[[tuple[int, ...]], int] = math.prod
     zero: Tensor | None = None
 
 
 KEPT = Use()
+NOWHERE: Mapping[int, IntArray] = MappingProxyType({})
 
 
-def take(tensor: Tensor, edits: Sequence[AxisEdit]) -> Tensor:
-    """A new tensor with the source's value at every position.
+def take(
+    tensor: Tensor, edits: Sequence[AxisEdit], empty: Mapping[int, IntArray] = NOWHERE, zero: Tensor | None = None
+) -> Tensor:
+    """A new tensor with the source's value at every position, at those `empty` of axes 0, or the `zero` of `Use`.
 
     That of a large one is filled some rows at a time: what is in between stays in the processor's cache.
     """
     sources = {edit.axis: edit.source for edit in edits}
     if tensor.nbytes < BLOCK or not edits:
-        taken = tensor[sources.pop(0)] if 0 in sources else tensor
-        return _along(taken, sources)
-    rows = sources.pop(0, np.arange(tensor.shape[0]))
-    shape = [sources[axis].size if axis in sources else size for axis, size in enumerate(tensor.shape)]
-    taken = np.empty([rows.size, *shape[1:]], tensor.dtype)
-    for start, part in row_blocks(tensor, rows):
-        taken[start : start + len(part)] = _along(part, sources)
-    return taken
+        taken = _cleared(_along(tensor[sources.pop(0)] if 0 in sources else tensor, sources), empty)
+    else:
+        taken = (np.zeros if 0 in empty else np.empty)(resized(tensor, edits), tensor.dtype)
+        filled = np.delete(np.arange(len(taken)), empty.get(0, ()))
+        rows = sources.pop(0)[filled] if 0 in sources else filled
+        inside = {axis: places for axis, places in empty.items() if axis}
+        for start, part in row_blocks(tensor, rows):
+            taken[filled[start : start + len(part)]] = _cleared(_along(part, sources), inside)
+    return taken if zero is None or not empty else _cleared(taken, empty, take(zero, edits))
+
+
+def resized(tensor: Tensor, edits: Sequence[AxisEdit]) -> tuple[int, ...]:
+    """The shape of the new tensor."""
+    sizes = {edit.axis: edit.source.size for edit in edits}
+    return tuple(sizes.get(axis, size) for axis, size in enumerate(tensor.shape))
 
 
 def _along(tensor: Tensor, sources: Mapping[int, IntArray]) -> Tensor:
     for axis, source in sources.items():
         tensor = np.take(tensor, source, axis=axis)
+    return tensor
+
+
+def _cleared(tensor: Tensor, empty: Mapping[int, IntArray], nothing: Tensor | None = None) -> Tensor:
+    """The tensor, changed: 0, or what is in `nothing`, at positions of axes."""
+    for axis, places in empty.items():
+        place = (slice(None),) * axis + (places,)
+        tensor[place] = 0 if nothing is None else nothing[place]
     return tensor
 
 
@@ -74,36 +94,64 @@ def row_blocks(tensor: Tensor, rows: IntArray) -> Iterator[tuple[int, Tensor]]:
         yield start, tensor[rows[start : start + step]]
 
 
-def draw(taken: Tensor, use: Use, rng: np.random.Generator, whole: tuple[int, ...] = ()) -> Tensor:
-    """What a tensor of this shape begins with, as its operator's spec (`chanc.ops`) says; `taken` if nobody trains it.
+def draw(tensor: Tensor, use: Use, rng: np.random.Generator, shape: tuple[int, ...], whole: tuple[int, ...]) -> Tensor:
+    """What a part of this shape of a trained tensor begins with, as its operator's spec (`chanc.ops`) says.
 
-    whole: the shape of the tensor of which `taken` is a part. Weights are drawn normal with variance 2 / fan-in (He et
-    al. 2015), tables of vectors with deviation 0.02, biases are 0, norms scale by 1. Quantised weights are those of
-    `taken`, shuffled, so that their scales still fit.
+    tensor: the old one. whole: the new one's shape. Weights are drawn normal with variance 2 / fan-in (He et al. 2015),
+    tables of vectors with deviation 0.02, biases are 0, norms scale by 1. Quantised weights are drawn from the old
+    ones, so that their scales still fit.
     """
-    if use.fill is None:
-        return taken
     if not isinstance(use.fill, str):
-        return np.full_like(taken, use.fill)
-    if not ir.DataType.from_numpy(taken.dtype).is_floating_point():
-        return taken.ravel()[rng.permutation(taken.size)].reshape(taken.shape)
-    deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(whole or taken.shape))
-    drawn = np.empty(taken.size, taken.dtype)
-    for start in range(0, taken.size, SLICE):
+        return np.full(shape, use.fill, tensor.dtype)
+    if not ir.DataType.from_numpy(tensor.dtype).is_floating_point():
+        return tensor.ravel()[rng.integers(tensor.size, size=shape)]
+    deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(whole))
+    if tensor.dtype == np.float64:
+        return rng.standard_normal(shape) * deviation
+    drawn = np.empty(math.prod(shape), tensor.dtype)
+    for start in range(0, drawn.size, SLICE):
         some = drawn[start : start + SLICE]
-        some[:] = (rng.standard_normal(some.size) * deviation).astype(taken.dtype)
-    return drawn.reshape(taken.shape)
+        np.multiply(normal(rng, some.size), np.float32(deviation), out=some, casting="unsafe")
+    return drawn.reshape(shape)
 
 
-def share_out(taken: Tensor, edits: Sequence[AxisEdit], share: Callable[[Part], NDArray[np.float64]]) -> Tensor:
+def normal(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """Standard normal numbers, each the sum of two quantiles: NumPy, which draws one by one, takes twice as long."""
+    drawn = rng.integers(1 << 32, size=size, dtype=np.uint32).view(np.uint16)
+    numbers = _quantiles().take(drawn[::2], mode="clip")
+    numbers += _quantiles().take(drawn[1::2], mode="clip")
+    return numbers
+
+
+@functools.cache
+def _quantiles() -> NDArray[np.float32]:
+    """The middles of 65536 equal shares of a normal distribution, such that the sum of two has variance 1."""
+    ends = np.linspace(-5, 5, 4001)
+    between = np.array([math.erf(end / math.sqrt(2)) for end in ends.tolist()])
+    middles = np.interp((np.arange(1 << 16) + 0.5) / (1 << 15) - 1, between, ends)
+    halves: NDArray[np.float32] = (middles / middles.std() / math.sqrt(2)).astype(np.float32)
+    return halves
+
+
+def alone(part: Part) -> bool:
+    """Whether the first copy of a part keeps its consumers' weights: others can't have shares."""
+    return not part.divisible
+
+
+def share_out(
+    taken: Tensor,
+    edits: Sequence[AxisEdit],
+    share: Callable[[Part], NDArray[np.float64]],
+    whole: Callable[[Part], bool] = alone,
+) -> Tensor:
     """What was taken, with consumers' weights shared out among copies: `share` is the part of each new unit, [n'].
 
-    Copies add up to the weight to the last bit. A part that isn't divisible stays whole. Changes `taken`, a slice at a
+    Copies add up to the weight to the last bit. A part that stays whole isn't shared. Changes `taken`, a slice at a
     time: what is in between takes eight times as much memory as what it is made of.
     """
     for edit in edits:
         for part in edit.parts if edit.role == "consumer" and edit.repeats else ():
-            if part.divisible and part.repeats:
+            if part.repeats and not whole(part):
                 again = part.copies > 1
                 part = replace(part, new=part.new[again], source=part.source[again])
                 shares = share(part)
@@ -166,18 +214,15 @@ def first_alone(part: Part) -> NDArray[np.float64]:
     return np.where(part.turn > 0, later, 1.0)
 
 
-def clear_later(taken: Tensor, edits: Sequence[AxisEdit], parts: Callable[[Part], bool], zero: Tensor | None) -> Tensor:
-    """What was taken, with nothing left in consumers of second and later copies, for the parts that are chosen.
+def unread(edits: Sequence[AxisEdit], whole: Callable[[Part], bool] = alone) -> dict[int, IntArray]:
+    """By axis, the positions of second and later copies in consumers, for the parts that stay whole."""
+    readers = [edit for edit in edits if edit.role == "consumer" and edit.repeats]
+    return {edit.axis: repeated(filter(whole, edit.parts)) for edit in readers}
 
-    Changes `taken`; `zero` is that of `Use`.
-    """
-    nothing = take(zero, edits) if zero is not None else None
-    for edit in edits:
-        for part in edit.parts if edit.role == "consumer" and edit.repeats else ():
-            if part.repeats and parts(part):
-                place = (slice(None),) * edit.axis + (part.later,)
-                taken[place] = 0 if nothing is None else nothing[place]
-    return taken
+
+def repeated(parts: Iterable[Part]) -> IntArray:
+    """The positions of all second and later copies."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *(part.later for part in parts)])
 
 
 Transfer = Callable[[Tensor, Sequence[AxisEdit], Use, np.random.Generator], Tensor]

@@ -9,14 +9,25 @@ logarithm, where a fresh one might give no number: it is one of `select`'s copie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from chanc.analysis.disjoint_set import IntArray
 from chanc.rewriter.edits import AxisEdit, Part
-from chanc.rewriter.transfer._common import Tensor, Use, clear_later, draw, first_alone, register, share_out, take
+from chanc.rewriter.transfer._common import (
+    SLICE,
+    Tensor,
+    Use,
+    draw,
+    first_alone,
+    register,
+    repeated,
+    share_out,
+    take,
+    unread,
+)
 
 
 @register("grow", draws=True, keeps=True, takes=True)
@@ -24,24 +35,24 @@ def grow(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Gen
     """The values at the source of every position; fresh ones where a unit is new, zero in its consumers."""
     if not any(edit.repeats for edit in edits):
         return take(tensor, edits)
-    taken = share_out(take(tensor, edits), [_copied(edit) for edit in edits], first_alone)
-    readers = [edit for edit in edits if edit.role == "consumer"]
-    for edit in edits:
-        new = _later(part for part in edit.parts if part.drawable)
-        if edit.role != "consumer" and new.size:
-            rows = np.moveaxis(taken, [edit.axis, *(reader.axis for reader in readers)], range(1 + len(readers)))
-            read = np.ix_(new, *(np.delete(np.arange(r.source.size), _later(r.parts)) for r in readers))
-            drawn = draw(rows[read], use, rng, taken.shape)
-            rows[new] = 0
-            rows[read] = drawn
-    return clear_later(taken, edits, lambda part: part.drawable or not part.divisible, use.zero)
+    empty, anew = unread(edits, _whole), _anew(edits) if use.fill is not None else {}
+    taken = share_out(take(tensor, edits, empty | anew, use.zero), edits, first_alone, _whole)
+    read = {axis: np.delete(np.arange(taken.shape[axis]), gone) for axis, gone in unread(edits, lambda _: True).items()}
+    for axis, new in anew.items():
+        rows = np.moveaxis(taken, [axis, *read], range(1 + len(read)))
+        row = (*(kept.size for kept in read.values()), *rows.shape[1 + len(read) :])
+        step = max(SLICE // max(prod(row), 1), 1)
+        places, *others = np.ix_(new, *read.values())
+        for some in (places[start : start + step] for start in range(0, new.size, step)):
+            rows[(some, *others)] = draw(tensor, use, rng, (len(some), *row), taken.shape)
+    return taken
 
 
-def _copied(edit: AxisEdit) -> AxisEdit:
-    """The edit, of the units alone that can't be drawn: shares of theirs are other than 1 and 0."""
-    return replace(edit, parts=[part for part in edit.parts if not part.drawable])
+def _anew(edits: Sequence[AxisEdit]) -> dict[int, IntArray]:
+    """By axis, the positions of new units that are drawn."""
+    makers = [edit for edit in edits if edit.role != "consumer" and edit.repeats]
+    return {edit.axis: repeated(part for part in edit.parts if part.drawable) for edit in makers}
 
 
-def _later(parts: Iterable[Part]) -> IntArray:
-    """The positions of all second and later copies."""
-    return np.concatenate([np.empty(0, dtype=np.int64), *(part.later for part in parts)])
+def _whole(part: Part) -> bool:
+    return part.drawable or not part.divisible

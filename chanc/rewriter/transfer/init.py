@@ -11,10 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer._common import Tensor, Use, draw, register, take
+from chanc.rewriter.transfer._common import Tensor, Use, draw, register, resized, take
 
 
 @register("init", fresh=True)
 def init(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """New values for a tensor of the new shape."""
-    return draw(take(tensor, edits), use, rng)
+    if use.fill is None:
+        return take(tensor, edits)
+    shape = resized(tensor, edits)
+    return draw(tensor, use, rng, shape, shape)

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from chanc.rewriter.edits import AxisEdit
-from chanc.rewriter.transfer._common import Tensor, Use, clear_later, first_alone, register, share_out, take
+from chanc.rewriter.transfer._common import Tensor, Use, first_alone, register, share_out, take, unread
 
 
 @register("select", takes=True)
 def select(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position; in consumers, the first copy's alone count."""
-    taken = share_out(take(tensor, edits), edits, first_alone)
-    return clear_later(taken, edits, lambda part: not part.divisible, use.zero)
+    return share_out(take(tensor, edits, unread(edits), use.zero), edits, first_alone)

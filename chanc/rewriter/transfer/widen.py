@@ -16,19 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chanc.rewriter.edits import AxisEdit, Part
-from chanc.rewriter.transfer._common import Method, Tensor, Use, clear_later, register, share_out, take
+from chanc.rewriter.transfer._common import Method, Tensor, Use, register, share_out, take, unread
 
 
 @register("widen", keeps=True, takes=True)
 def widen(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
     """The values at the source of every position, shared out among copies along consumer axes."""
-    taken = share_out(take(tensor, edits), edits, _uneven)
-    return clear_later(taken, edits, lambda part: not part.divisible, use.zero)
+    return share_out(take(tensor, edits, unread(edits), use.zero), edits, _uneven)
 
 
 def _evenly(tensor: Tensor, edits: Sequence[AxisEdit], use: Use, rng: np.random.Generator) -> Tensor:
-    taken = share_out(take(tensor, edits), edits, lambda part: 1.0 / part.copies)
-    return clear_later(taken, edits, lambda part: not part.divisible, use.zero)
+    return share_out(take(tensor, edits, unread(edits), use.zero), edits, lambda part: 1.0 / part.copies)
 
 
 def _uneven(part: Part) -> NDArray[np.float64]:
