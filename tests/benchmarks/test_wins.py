@@ -143,7 +143,6 @@ def test_differences_without_a_spread_are_no_verdict(wins: Any, page: Any) -> No
     assert "better" in named[6]
 
 
-
 def test_a_job_says_what_it_is(wins: Any) -> None:
     job = wins.Job(CELL, "final", "draw/3", 100)
     assert wins.Job(**dataclasses.asdict(job)) == job
