@@ -52,7 +52,7 @@ class Resize:
         # Many axes share one array of labels.
         found = self._known.get(id(labels))
         if found is None:
-            found = (labels, np.count_nonzero(self._there[labels] != 1) > 0)
+            found = (labels, bool(np.count_nonzero(self._there[labels] != 1)))
             self._known[id(labels)] = found
         return found[1]
 
