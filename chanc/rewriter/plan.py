@@ -48,10 +48,10 @@ class Resizing:
 
     def __post_init__(self) -> None:
         turns = np.count_nonzero(self.source[1:] < self.source[:-1])
-        permuted = turns > 0 and self.source.size == np.count_nonzero(self.copies)
-        object.__setattr__(self, "grows", np.count_nonzero(self.copies > 1) > 0)
+        permuted = bool(turns) and self.source.size == int(np.count_nonzero(self.copies))
+        object.__setattr__(self, "grows", bool(np.count_nonzero(self.copies > 1)))
         object.__setattr__(self, "permuted", permuted)
-        object.__setattr__(self, "changed", permuted or np.count_nonzero(self.copies != 1) > 0)
+        object.__setattr__(self, "changed", permuted or bool(np.count_nonzero(self.copies != 1)))
 
     def __repr__(self) -> str:
         return f"<Resizing of '{self.group.id}': {self.group.size} to {self.size} channels>"
