@@ -103,7 +103,7 @@ def draw(tensor: Tensor, use: Use, rng: np.random.Generator, shape: tuple[int, .
     if not isinstance(use.fill, str):
         return np.full(shape, use.fill, tensor.dtype)
     if not ir.DataType.from_numpy(tensor.dtype).is_floating_point():
-        return tensor.ravel()[rng.integers(tensor.size, size=shape)]
+        return tensor.ravel()[rng.integers(max(tensor.size, 1), size=shape)]
     deviation = TABLE_DEVIATION if use.fill == "normal" else np.sqrt(2.0 / use.fan_in(whole))
     if tensor.dtype == np.float64:
         return rng.standard_normal(shape) * deviation
