@@ -46,7 +46,7 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
         if index in ZERO_POINTS.get(kind_of(node), {}).values():
             continue  # what it stands for is zeroed
         array = _constant(value, known)
-        dropped = {axis: _others(array.shape[axis], source) for axis, source in axes.items()}
+        dropped = {axis: np.delete(np.arange(array.shape[axis]), kept.astype(np.int64)) for axis, kept in axes.items()}
         if not any(places.size for places in dropped.values()):
             continue
         nothing = stored_zero(array.shape, node, index, lambda other: _constant(other, known))
@@ -58,12 +58,12 @@ def zeroed(model: Any, trace: Trace | Mapping[str, Any]) -> ir.Model:
     return copy
 
 
-def _without(array: Array, dropped: Mapping[int, Array], nothing: Array | None) -> Array:
+def _without(array: Array, dropped: Mapping[int, IntArray], nothing: Array | None) -> Array:
     """A copy with the places of each axis taken out; `nothing` is what there is then everywhere, None for zeros.
 
     Rows that go whole are never touched.
     """
-    left = _others(array.shape[0], dropped.get(0, np.array([], np.int64)))
+    left = np.delete(np.arange(array.shape[0]), dropped.get(0, ()))
     blank = np.zeros(array.shape, array.dtype) if nothing is None else np.array(nothing, array.dtype)
     for start, part in row_blocks(array, left):
         rows = left[start : start + len(part)]
@@ -73,11 +73,6 @@ def _without(array: Array, dropped: Mapping[int, Array], nothing: Array | None) 
                 part[gone] = 0 if nothing is None else nothing[rows][gone]
         blank[rows] = part
     return blank
-
-
-def _others(size: int, places: Array) -> IntArray:
-    """The places of an axis that aren't among these, in order."""
-    return np.flatnonzero(np.isin(np.arange(size), places, invert=True))
 
 
 def strays(model: ir.Model, trace: Trace | Mapping[str, Any]) -> str:

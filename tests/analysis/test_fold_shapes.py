@@ -195,3 +195,19 @@ def test_folded_while_it_is_visited_as_after_it(proto: onnx.ModelProto) -> None:
     normalize(one), normalize(two)
     findings, _ = settled(one)
     assert told(one, findings) == told(two, first_visited(two))
+
+
+@pytest.mark.parametrize("fold", [settled, fold_shapes])
+def test_what_folding_leaves_unread_goes_and_nothing_else(fold, ops) -> None:
+    """A chain and the constants that it alone reads; what nobody read before stays."""
+    body = """
+    s = Shape (x) n = Gather (s, first) u = Unsqueeze (n, zero) t = Concat <axis = 0> (u, rest)
+    y = Reshape (x, t) dead = Relu (x)
+    """
+    weights = {"first": np.array(0), "zero": np.array([0]), "rest": np.array([-1]), "spare": np.ones(3, np.float32)}
+    model = ir.from_proto(build("float[2,8,3] x", "float[2,24] y", body, weights))
+    normalize(model)
+    fold(model)
+    assert ops(model) == ["Reshape", "Relu"]
+    assert sorted(name for name, value in model.graph.initializers.items() if not value.uses()) == ["spare"]
+    assert model.graph.initializers.keys().isdisjoint({"first", "zero", "rest"})

@@ -46,9 +46,10 @@ NOWHERE: Mapping[int, IntArray] = MappingProxyType({})
 def take(
     tensor: Tensor, edits: Sequence[AxisEdit], empty: Mapping[int, IntArray] = NOWHERE, zero: Tensor | None = None
 ) -> Tensor:
-    """A new tensor with the source's value at every position, at those `empty` of axes 0, or the `zero` of `Use`.
+    """A new tensor with the source's value at every position; 0 at those of axes that are `empty`.
 
-    That of a large one is filled some rows at a time: what is in between stays in the processor's cache.
+    Or what `zero`, that of `Use`, has there. A large tensor is filled some rows at a time: what is in between stays in
+    the processor's cache.
     """
     sources = {edit.axis: edit.source for edit in edits}
     if tensor.nbytes < BLOCK or not edits:
