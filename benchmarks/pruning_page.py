@@ -95,7 +95,9 @@ def page(found: dict[str, Found], command: str) -> str:
     )  # fmt: skip
     stages, steps = list(next(iter(found.values())).rewrite), list(next(iter(found.values())).analysis)
     made.table(
-        "Where the time goes", "Shares of one rewrite from file to file, CPU time; a stage without those inside it.",
+        "Where the time goes",
+        "Shares of one rewrite from file to file, CPU time of its own thread (another one hashes the source); "
+        "a stage without those inside it.",
         stages, lambda one: [f"{one.rewrite[stage]:.0%}" for stage in stages],
     )  # fmt: skip
     made.table(

@@ -44,19 +44,19 @@ ANALYSES = 10
 
 @contextlib.contextmanager
 def clocks(stages: Stages) -> Iterator[dict[str, float]]:
-    """Seconds of this process in each stage, without what other stages take inside it; the functions are wrapped."""
+    """Seconds of this thread in each stage, without what other stages take inside it; the functions are wrapped."""
     spent = dict.fromkeys(stages, 0.0)
     inside = [0.0]  # of each stage that is under way, the seconds of stages within
 
     def wrapped(stage: str, function: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(function)
         def clocked(*args: Any, **options: Any) -> object:
-            begun = time.process_time()
+            begun = time.thread_time()
             inside.append(0.0)
             try:
                 return function(*args, **options)
             finally:
-                took = time.process_time() - begun
+                took = time.thread_time() - begun
                 spent[stage] += took - inside.pop()
                 inside[-1] += took
 
@@ -85,9 +85,9 @@ def uses(full: str) -> list[tuple[object, str, Callable[..., object]]]:
 def shares_of_rewrite(path: Path, out: Path) -> dict[str, float]:
     """The share of each stage of a rewrite from file to file, and of the rest."""
     with clocks(REWRITE) as spent:
-        begun = time.process_time()
+        begun = time.thread_time()
         chanc.save(chanc.rewrite(path, scale=0.5).model, out)
-        whole = time.process_time() - begun
+        whole = time.thread_time() - begun
     return _shares(spent, whole)
 
 
@@ -98,9 +98,9 @@ def shares_of_analysis(path: Path) -> dict[str, float]:
         for _ in range(ANALYSES):
             normal = load(path)
             normalize(normal)
-            begun = time.process_time()
+            begun = time.thread_time()
             analyze_model(normal)
-            whole += time.process_time() - begun
+            whole += time.thread_time() - begun
     return _shares(spent, whole)
 
 

@@ -30,6 +30,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 PREFIX = ".chanc-"
 """How temporary names begin."""
 
+_PIECE = 1 << 24
+"""Bytes that are hashed at once: a thread that hashes asks for the interpreter only between two of them."""
 _LEAF = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _name = functools.lru_cache(maxsize=1024)(encode_basestring)  # those of fields come again and again
 _PLAIN: dict[type, Callable[[Any], str]] = {
@@ -145,9 +147,12 @@ def _key(key: object) -> str:
 
 
 def checksum(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    """The SHA-256 of a file. Raises: OSError, as `open_regular`."""
+    digest = hashlib.sha256()
+    with open_regular(path) as handle:
+        while piece := handle.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def open_regular(path: str | os.PathLike[str], *, links: bool = True) -> BinaryIO:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from chanc import files
-from chanc.files import json_text, leftovers, open_regular, plain, remove_leftovers
+from chanc.files import checksum, json_text, leftovers, open_regular, plain, remove_leftovers
 from chanc.ir import atomic_write, atomic_write_json, atomic_write_text
 
 
@@ -101,6 +102,16 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         assert file.read() == b"abc"
     with pytest.raises(OSError, match="symbolic links"):
         open_regular(tmp_path / "link", links=False)
+
+
+@pytest.mark.timeout(20)
+def test_a_checksum_is_of_all_of_a_regular_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * (files._PIECE // 256) + b"abc"
+    (tmp_path / "a").write_bytes(content)
+    assert checksum(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        checksum(tmp_path / "pipe")
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

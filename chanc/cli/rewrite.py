@@ -139,13 +139,14 @@ def command(
     from chanc.ir.sizes import sizes_of
     from chanc.rewriter import rewrite
     from chanc.rewriter.plan import load_plan
-    from chanc.rewriter.provenance import sign_source
+    from chanc.rewriter.provenance import begin_digest, sign_source
 
     asked = [scale is not None, plan_file is not None, (max_params, max_macs, max_latency) != (None, None, None)]
     if sum(asked) > 1 or not any((*asked, ratios)):
         raise click.UsageError("give a --scale, a --plan, budgets (--max-macs 50%), or a --ratio")
     refuse_early(output, model, force=force)
     refuse_early(trace_file, model, plan_file, beside=output, force=None)
+    digest = begin_digest(model)
     loaded = load(model)
     check(loaded)
     batches = _batches(loaded, samples) if samples is not None else None
@@ -188,7 +189,7 @@ def command(
     if batches is not None:
         result, told = _reconstructed(loaded, result, batches, seed)
         note = f"{note}\n{told}" if note else told
-    sign_source(result.model, model)
+    sign_source(result.model, digest)
     save(result.model, output)
     if trace_file is not None:
         atomic_write_json(trace_file, result.trace.to_json())

@@ -19,7 +19,7 @@ from chanc.pruning.cut import cut
 from chanc.pruning.edges import cut_edges, inputs_read, refuse
 from chanc.pruning.outcome import Pruned, Step, Watch
 from chanc.rewriter.budget import Amount
-from chanc.rewriter.provenance import PLAN, sign, sign_source
+from chanc.rewriter.provenance import PLAN, begin_digest, sign, sign_source
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -136,6 +136,6 @@ def _sign(done: Pruned, source: object, edges: bool) -> None:
     if len(done.steps) > 1:
         sign(done.model, {} if edges else widths, {})
     if widths:
-        sign_source(done.model, source)
+        sign_source(done.model, begin_digest(source))
     if edges and len(done.steps) > 1:
         del done.model.metadata_props[PLAN]  # what edges were cut of a cut model is no plan for the original

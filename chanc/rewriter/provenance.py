@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import onnx_ir as ir
 
@@ -41,7 +42,17 @@ def sign(
     model.metadata_props.update(said)
 
 
-def sign_source(model: ir.Model, source: object) -> None:
-    """Say which file a signed model was made from; `source` is its path, or anything else that is none."""
-    if PLAN in model.metadata_props and isinstance(source, str | os.PathLike):
-        model.metadata_props[SOURCE] = checksum(source)
+def begin_digest(source: object) -> Future[str] | None:
+    """Begin to hash the file at a path, in a thread beside what is done with the model; None for what is no path."""
+    if not isinstance(source, str | os.PathLike):
+        return None
+    beside = ThreadPoolExecutor(1)
+    digest = beside.submit(checksum, source)
+    beside.shutdown(wait=False)
+    return digest
+
+
+def sign_source(model: ir.Model, digest: Future[str] | None) -> None:
+    """Say which file a signed model was made from, by what `begin_digest` began."""
+    if PLAN in model.metadata_props and digest is not None:
+        model.metadata_props[SOURCE] = digest.result()

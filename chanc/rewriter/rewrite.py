@@ -26,7 +26,7 @@ from chanc.rewriter.edges import Lowering
 from chanc.rewriter.importance import Gathered, Importance
 from chanc.rewriter.parameters import resize_parameters
 from chanc.rewriter.plan import Apart, Plan, Resizing, Sizing, parted
-from chanc.rewriter.provenance import sign, sign_source
+from chanc.rewriter.provenance import begin_digest, sign, sign_source
 from chanc.rewriter.rest import Fault, Left, do_the_rest
 from chanc.rewriter.rules import REGISTRY, RewriteRule
 from chanc.rewriter.site import Site, Stuck
@@ -110,6 +110,7 @@ def rewrite(
     no group is left to change, VerifyError if the second analysis disagrees (a defect of an operator's rule),
     IllegalMove if the graph can't follow.
     """
+    digest = begin_digest(model)
     method = TRANSFERS[transfer] if isinstance(transfer, str) else transfer
     for what, value, least in (("rounding", round_to, 1), ("least width", min_width, 1), ("seed", seed, 0)):
         if value is not None and value < least:
@@ -147,7 +148,7 @@ def rewrite(
     if done.changed:
         with uncollected():
             sign(done.model, _new_widths(done.trace), edges, done.trace)
-        sign_source(done.model, model)
+        sign_source(done.model, digest)
     return done if isinstance(model, Analysis) else Rewrite(like(done.model, model), done.trace)
 
 

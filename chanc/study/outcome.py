@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chanc.clock import Clock
 from chanc.errors import RunError
-from chanc.rewriter.provenance import sign, sign_source
+from chanc.rewriter.provenance import begin_digest, sign, sign_source
 from chanc.runs import (
     INPUT,
     Best,
@@ -164,6 +164,6 @@ def _write_best(engine: Finisher, run: RunDir, path: Path, found: Decision) -> N
         model = engine.load(path)
         engine.complete(model)
         sign(model, {**found.widths, **{name: {"keep": units} for name, units in found.keep.items()}}, found.edges)
-        sign_source(model, run.path / INPUT)
+        sign_source(model, begin_digest(run.path / INPUT))
         engine.save(model, run.path / "best.onnx")
         engine.export(model, run.path)
