@@ -78,7 +78,7 @@ def _mean(counts: Sequence[int]) -> int:
 
 
 def differences(rows: Sequence[Row]) -> dict[str, Difference]:
-    """By how much the found widths are better than each rival, paired by seeds, by the rival's name."""
+    """By how much the found network is better than each rival, paired by seeds, by the rival's name."""
     found = next((row for row in rows if row.name == "found"), None)
     if found is None:
         return {}
@@ -87,7 +87,7 @@ def differences(rows: Sequence[Row]) -> dict[str, Difference]:
 
 
 def verdict(rows: Sequence[Row]) -> list[str]:
-    """One sentence on each rival: whether the found widths are better, worse, or nobody can tell."""
+    """One sentence on each rival: whether the found network is better, worse, or nobody can tell."""
     by_name = {row.name: row for row in rows}
     return [f"{_judged(one, by_name[name])}{_cost(by_name[name], by_name['found'])}{_loss(one, by_name[name])}."
             for name, one in differences(rows).items()]  # fmt: skip
@@ -99,8 +99,8 @@ def points(one: Difference) -> str:
 
 
 def _judged(one: Difference, rival: Row) -> str:
-    said = {"better": "Found widths are better than", "worse": "Found widths are worse than",
-            "can't tell": "Can't tell found widths from"}[one.judgement]  # fmt: skip
+    said = {"better": "The found network is better than", "worse": "The found network is worse than",
+            "can't tell": "Can't tell the found network from"}[one.judgement]  # fmt: skip
     if one.reach is None:
         return f"{said} {rival.title}: {points(one)} points, and one training shows no spread (n = 1)"
     low, high = (f"{100 * (one.mean + side * one.reach):+.2f}" for side in (-1, 1))

@@ -56,5 +56,5 @@ def test_the_command_writes_one_page(folders, tmp_path, capsys):
     text = (tmp_path / "page.html").read_text()
     report = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))["report"]
     assert [row[0] for row in report["tables"][0]["rows"]][4:6] == ["a/run: random at equal params", "b/run: found"]
-    assert report["verdict"][0].startswith("a/run: Can't tell found widths from baseline")
+    assert report["verdict"][0].startswith("a/run: Can't tell the found network from baseline")
     assert not (folders[0] / "report.html").exists()

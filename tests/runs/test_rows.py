@@ -15,38 +15,39 @@ def row(name: str, scores: list[float], params: int = 1000, macs: int = 5000) ->
     [
         (
             [row("found", [0.9, 0.91, 0.92]), row("uniform-params", [0.88, 0.892, 0.899], macs=10000)],
-            "Found widths are better than uniform at equal params: +1.97 ± 0.09 points (n = 3, 95 % interval +1.59 to "
-            "+2.35), with 1.00 times its params, 0.50 times its MACs.",
+            "The found network is better than uniform at equal params: +1.97 ± 0.09 points (n = 3, 95 % interval +1.59 "
+            "to +2.35), with 1.00 times its params, 0.50 times its MACs.",
         ),
         (
             [row("found", [0.88, 0.892, 0.899]), row("flat-macs", [0.9, 0.91, 0.92])],
-            "Found widths are worse than flat at equal MACs: -1.97 ± 0.09 points (n = 3, 95 % interval -2.35 to "
+            "The found network is worse than flat at equal MACs: -1.97 ± 0.09 points (n = 3, 95 % interval -2.35 to "
             "-1.59), with 1.00 times its params, 1.00 times its MACs.",
         ),
         (
             [row("found", [0.9, 0.8]), row("random-macs", [0.8, 0.9])],
-            "Can't tell found widths from random at equal MACs: +0.00 ± 10.00 points (n = 2, 95 % interval -127.06 to "
-            "+127.06), with 1.00 times its params, 1.00 times its MACs.",
+            "Can't tell the found network from random at equal MACs: +0.00 ± 10.00 points (n = 2, 95 % interval "
+            "-127.06 to +127.06), with 1.00 times its params, 1.00 times its MACs.",
         ),
         (
             [row("found", [0.9], params=500), row("baseline", [0.8])],
-            "Can't tell found widths from baseline: +10.00 points, and one training shows no spread (n = 1), with 0.50 "
-            "times its params, 1.00 times its MACs.",
+            "Can't tell the found network from baseline: +10.00 points, and one training shows no spread (n = 1), with "
+            "0.50 times its params, 1.00 times its MACs.",
         ),
         (
             [row("found", [0.9, 0.91, 0.92], 20, 50), row("baseline", [0.902, 0.911, 0.923])],
-            "Can't tell found widths from baseline: -0.20 ± 0.06 points (n = 3, 95 % interval -0.45 to +0.05), with "
-            "0.02 times its params, 0.01 times its MACs: less than a point is lost.",
+            "Can't tell the found network from baseline: -0.20 ± 0.06 points (n = 3, 95 % interval -0.45 to +0.05), "
+            "with 0.02 times its params, 0.01 times its MACs: less than a point is lost.",
         ),
         (
             [row("found", [0.90, 0.90, 0.90]), row("baseline", [0.920, 0.921, 0.922])],
-            "Found widths are worse than baseline: -2.10 ± 0.06 points (n = 3, 95 % interval -2.35 to -1.85), with "
+            "The found network is worse than baseline: -2.10 ± 0.06 points (n = 3, 95 % interval -2.35 to -1.85), with "
             "1.00 times its params, 1.00 times its MACs: more than a point is lost.",
         ),
         (
             [row("found", [0.9, 0.8]), row("baseline", [0.8, 0.9])],
-            "Can't tell found widths from baseline: +0.00 ± 10.00 points (n = 2, 95 % interval -127.06 to +127.06), "
-            "with 1.00 times its params, 1.00 times its MACs: whether more than a point is lost, nobody can tell.",
+            "Can't tell the found network from baseline: +0.00 ± 10.00 points (n = 2, 95 % interval -127.06 to "
+            "+127.06), with 1.00 times its params, 1.00 times its MACs: whether more than a point is lost, "
+            "nobody can tell.",
         ),
     ],
 )
