@@ -136,6 +136,19 @@ def test_a_cell_is_told_when_the_controls_and_what_the_named_sampler_found_are_t
     assert "## vgg11" not in page.page([one for one in made if one["source"] != "shape/1"])
 
 
+def test_cells_are_put_together_by_budget_too_and_equal_params_have_a_published_figure(wins: Any, page: Any) -> None:
+    made = finals(wins, shape_0=0.9, shape_1=0.9, uniform=0.8, flat=0.81)
+    less = finals(wins, shape_0=0.76, shape_1=0.76, uniform=0.8, flat=0.81)
+    text = page.page([*made, *({**one, "cell": "vgg11-fashion-mnist-macs"} for one in less)])
+    titles = ["All cells of one budget", "Those of equal params", "Those of equal MACs"]
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")][:3] == titles
+    rows = [line.split(" | ")[:3] for line in text.splitlines() if line.startswith("| **shape** | ")]
+    assert [(cells, against.split()[0]) for _, cells, against in rows[:3]] == [("2", "+3.00"), ("1", "+10.00"),
+                                                                              ("1", "-4.00")]  # fmt: skip
+    assert page.ANCHOR in text.split("## ")[2]
+    assert text.count(page.ANCHOR) == 1
+
+
 def test_differences_without_a_spread_are_no_verdict(wins: Any, page: Any) -> None:
     text = page.page(finals(wins, shape_0=0.9, shape_1=0.9, uniform=0.8, flat=0.8))
     (named,) = [line.split(" | ") for line in text.splitlines() if line.startswith("| **shape** | 100")]
